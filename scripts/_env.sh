@@ -1,0 +1,101 @@
+# Sourced by scripts/run, scripts/test and scripts/bench: makes the Python environment the caller works in.
+#
+#   root=/path/to/the/checkout; . "$root/scripts/_env.sh"; certledger_env run|dev
+#
+# Afterwards $venv/bin holds everything the lock file pins, and the project itself, editable.
+# CERTLEDGER_VENV moves the environment away from $root/.venv.
+
+unset PYTHONHOME PYTHONPATH
+venv=${CERTLEDGER_VENV:-$root/.venv}
+case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
+
+say() { printf 'certledger: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Prints the first Python that is new enough and can make virtual environments.
+find_python() {
+    too_old= no_venv=
+    for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
+        candidate=$(command -v "$name" 2>/dev/null) || continue
+        "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 ||
+            { too_old=$candidate; continue; }
+        "$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 ||
+            { no_venv=$candidate; continue; }
+        printf '%s\n' "$candidate"
+        return
+    done
+    [ -z "$no_venv" ] || die "$no_venv has no venv module; install it (Debian: apt install python3-venv)"
+    [ -z "$too_old" ] || die "needs Python 3.11 or newer; $too_old is older or does not run"
+    die "needs Python 3.11 or newer; found no python3 on PATH"
+}
+
+# One line for what the environment was made from: the checkout, the Python, then the pins.
+stamp_of() {
+    "$1" - "$root" "$2" <<'PY'
+import hashlib, pathlib, sys
+root, kind = pathlib.Path(sys.argv[1]), sys.argv[2]
+names = ["pyproject.toml", "requirements.lock"] + ["requirements-dev.lock"] * (kind == "dev")
+pins = hashlib.sha256(b"\0".join((root / name).read_bytes() for name in names)).hexdigest()
+print(f"{pins} {sys.version_info[0]}.{sys.version_info[1]} {root}")
+PY
+}
+
+pip_install() {
+    # What a user's own pip settings must not change: where to install, and the hash check.
+    PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+        "$venv/bin/python" -m pip install --quiet --no-input "$@" >>"$venv/install.log" 2>&1 && return
+    if grep -qE 'NewConnectionError|NameResolution|ConnectTimeout|Connection(Reset|Refused)|ProxyError|SSLError' \
+        "$venv/install.log"; then
+        die "cannot reach the package index: is there a network, a proxy to set? ($venv/install.log)"
+    fi
+    reason=$(grep -m1 '^ *ERROR: ' "$venv/install.log" || tail -n 1 "$venv/install.log")
+    die "cannot install the Python packages: ${reason#ERROR: } ($venv/install.log)"
+}
+
+install_into_venv() {
+    kind=$1 python=$2 stamp=$3
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ]; then
+        die "$venv exists and is no virtual environment; set CERTLEDGER_VENV to another place"
+    fi
+    # Another checkout or another Python made it: its scripts carry the old path, so it is made afresh.
+    if [ "$(cut -d' ' -f2- "$venv/.stamp-run" 2>/dev/null)" != "${stamp#* }" ] ||
+        ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        say "making the Python environment in $venv (once, a minute or so)"
+        "$python" -m venv --clear "$venv" >/dev/null 2>&1 ||
+            die "cannot make a virtual environment in $venv with $python: no space, no permission, no ensurepip?"
+        # Written first with no pins, so that a run cut short goes on where it stopped.
+        printf 'none %s\n' "${stamp#* }" >"$venv/.stamp-run"
+    else
+        say "bringing the Python environment in $venv up to date"
+    fi
+    : >"$venv/install.log"
+    lock=requirements.lock
+    [ "$kind" = run ] || lock=requirements-dev.lock
+    pip_install --require-hashes -r "$root/$lock"
+    # The build back end came with the lock, so nothing unpinned is fetched to build the project.
+    pip_install --no-index --no-deps --no-build-isolation -e "$root"
+    printf '%s\n' "$(stamp_of "$python" run)" >"$venv/.stamp-run"
+    [ "$kind" = run ] || printf '%s\n' "$stamp" >"$venv/.stamp-dev"
+}
+
+# certledger_env KIND [COMMAND]: KIND is run or dev; COMMAND, if any, runs under the same lock.
+certledger_env() {
+    kind=$1 also=${2:-}
+    python=$(find_python) || exit 1
+    mkdir -p "$(dirname "$venv")" 2>/dev/null || die "cannot write to $(dirname "$venv")"
+    # The lock lives as long as descriptor 9 is open: a killed run leaves nothing behind.
+    { exec 9>>"$venv.lock"; } 2>/dev/null || die "cannot write $venv.lock"
+    "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null || {
+        say "waiting for another start that is making $venv"
+        "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+    }
+    stamp=$(stamp_of "$python" "$kind") || die "cannot read the lock files in $root"
+    if [ "$(cat "$venv/.stamp-$kind" 2>/dev/null)" != "$stamp" ] || [ ! -x "$venv/bin/python" ]; then
+        install_into_venv "$kind" "$python" "$stamp"
+    fi
+    [ -z "$also" ] || "$also"
+    exec 9>&-
+    PATH=$venv/bin:$PATH
+    VIRTUAL_ENV=$venv
+    export PATH VIRTUAL_ENV
+}
