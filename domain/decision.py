@@ -1,0 +1,170 @@
+"""What every decision takes and gives: a command, the world as it stands, and new facts.
+
+`decide_*(world, command, context)` is pure: time, actor and ids come in with the context, and
+what it may look at comes through `World`. It returns a `Decision` or raises a `LedgerError`;
+then nothing moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import LedgerError
+from domain.events import Fact
+
+if TYPE_CHECKING:
+    from domain.candidacy import Candidacy
+    from domain.identity import DocumentType
+    from domain.states import ExamSession, LedgerBook, Notice, Person, Report, Series
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+"""The zone in which days begin and end here; stored times are UTC."""
+
+
+class Role(StrEnum):
+    """Who may ask. One person holds one role at a time (design 1)."""
+
+    CANDIDATE = "candidate"  # 报考者
+    AGENCY = "agency"  # 报名机构, 初审
+    CERTIFIER = "certifier"  # 巨量认证, 复审
+    PROVINCE = "province"  # 省系统, 终审
+    EXAMINER = "examiner"  # 考评员
+    SCORE_VERIFIER = "score_verifier"  # 成绩复核
+    REGISTRAR = "registrar"  # 证书管理
+    FINANCE = "finance"  # 财务
+    REGULATOR = "regulator"  # 监管
+    OPERATOR = "operator"  # 运维
+
+
+class Actor(BaseModel):
+    """Who did it: login, role, organisation, and for whom if not for themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject: str
+    role: Role
+    organisation: str
+    on_behalf_of: str | None = None
+
+
+class Command(BaseModel):
+    """A wish in the imperative. `streams` names what the decision will surely look at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def streams(self) -> tuple[str, ...]:
+        """Streams worth loading before the decision; it may look at others too."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Who asks, when, and where new ids come from.
+
+    now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.
+    blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
+    """
+
+    now: datetime
+    actor: Actor
+    new_id: Callable[[], str]
+    blind_index: Callable[[str, str], str]
+
+    @property
+    def today(self) -> date:
+        """The calendar day in Shanghai."""
+        return self.now.astimezone(SHANGHAI).date()
+
+
+Claim = tuple[str, str]
+"""(kind, key): something only one may hold in a ledger, such as a certificate number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person's name and document in clear, read for one decision and kept nowhere."""
+
+    name: str = field(repr=False)
+    document_type: DocumentType
+    document_number: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """New facts with the stream each belongs to, and the claims that stand or fall with them.
+
+    outcome: what the caller is told besides the receipt; JSON values, no personal data.
+    erases: persons whose keys are destroyed with this decision.
+    """
+
+    facts: tuple[tuple[str, Fact], ...]
+    claims: tuple[Claim, ...] = ()
+    releases: tuple[Claim, ...] = ()
+    erases: tuple[str, ...] = ()
+    outcome: dict[str, Any] = field(default_factory=dict)
+
+
+class World(Protocol):
+    """The states a decision may look at. Each raises its `Unknown…` error when absent."""
+
+    def book(self) -> LedgerBook: ...
+    def person(self, person_id: str) -> Person: ...
+    def identity(self, person_id: str) -> Identity: ...
+    def candidacy(self, application_id: str) -> Candidacy: ...
+    def session(self, session_id: str) -> ExamSession: ...
+    def notice(self, notice_id: str) -> Notice: ...
+    def series(self, series_id: str) -> Series: ...
+    def report(self, report_id: str) -> Report: ...
+    def exists(self, stream: str) -> bool: ...
+    def claimed(self, kind: str, key: str) -> bool: ...
+
+
+class NotFound(LedgerError):
+    """There is no {what} {id} in this ledger."""
+
+    code = "not_found"
+
+
+class AlreadyExists(LedgerError):
+    """There is a {what} {id} in this ledger already."""
+
+    code = "already_exists"
+
+
+class NotYourOwn(LedgerError):
+    """This {what} belongs to somebody else."""
+
+    code = "not_your_own"
+
+
+class InTheFuture(LedgerError):
+    """{field} lies in the future."""
+
+    code = "in_the_future"
+
+
+def stream_of(kind: str, key: str | None = None) -> str:
+    """Name of a stream: the kind, and for all but the book the id of the thing."""
+    return kind if key is None else f"{kind}-{key}"
+
+
+def ensure_past(context: Context, **moments: datetime) -> None:
+    """Raise InTheFuture for the first moment that is not yet there."""
+    for name, moment in moments.items():
+        if moment > context.now:
+            raise InTheFuture(field=name)
+
+
+def ensure_own(context: Context, person: Person, what: str) -> None:
+    """A candidate acts on what is theirs; staff act by their role.
+
+    Raises: NotYourOwn.
+    """
+    if context.actor.role is Role.CANDIDATE and person.subject != context.actor.subject:
+        raise NotYourOwn(what=what)

@@ -1,0 +1,302 @@
+"""Step 1: who somebody is, and whether they may apply (资质评估).
+
+Source: source-document 1.1, 1.2, 3.1(1).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from domain import events as e
+from domain.candidacy import CLOSED, Status
+from domain.decision import (
+    AlreadyExists,
+    Claim,
+    Command,
+    Context,
+    Decision,
+    Role,
+    World,
+    ensure_own,
+    stream_of,
+)
+from domain.documents import required_materials
+from domain.eligibility import Eligible, assess
+from domain.errors import LedgerError
+from domain.identity import DocumentType, validate_document
+from domain.names import normalise_name
+from domain.qualifications import Qualifications
+from domain.refund import entitlement
+from domain.rule_sets import available_rule_sets, rule_set_for
+from domain.values import Level
+
+
+class PersonErased(LedgerError):
+    """The personal data of this person was erased."""
+
+    code = "person_erased"
+
+
+class ApplicationNotOpen(LedgerError):
+    """This can't be done while the application is {status}."""
+
+    code = "application_not_open"
+
+
+class JobTypeNotOffered(LedgerError):
+    """Job type {job_type} is not certified at level {level}."""
+
+    code = "job_type_not_offered"
+
+
+class PersonStillNeeded(LedgerError):
+    """Personal data can't be erased while {what}."""
+
+    code = "person_still_needed"
+
+
+class RegisterPerson(Command):
+    """Make a person known by name and identity document."""
+
+    person_id: e.Id | None = None
+    document_type: DocumentType
+    document_number: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=80)
+    phone: str | None = Field(default=None, max_length=30)
+    subject: str | None = Field(default=None, max_length=200)
+
+
+class CorrectPerson(Command):
+    """Put a person's name or document right."""
+
+    person_id: e.Id
+    document_type: DocumentType
+    document_number: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=80)
+    reason: e.LongText
+
+    def streams(self) -> tuple[str, ...]:
+        return (stream_of("person", self.person_id),)
+
+
+class ErasePersonalData(Command):
+    """Destroy a person's key, so that nothing sealed under it can be read again."""
+
+    person_id: e.Id
+    reason: e.LongText
+
+    def streams(self) -> tuple[str, ...]:
+        return (stream_of("person", self.person_id),)
+
+
+class OpenApplication(Command):
+    """Ask to be assessed for an occupation and level; assessed at once. Source: 1.1, 1.2."""
+
+    application_id: e.Id | None = None
+    person_id: e.Id
+    occupation: e.ShortText
+    edition: e.ShortText
+    level: Level
+    job_type: e.ShortText | None = None
+    qualifications: Qualifications
+    as_of: date | None = Field(default=None, description="day of the count; default today")
+
+    def streams(self) -> tuple[str, ...]:
+        return (stream_of("person", self.person_id),)
+
+
+class WithdrawApplication(Command):
+    """Give an application up before 报考成功."""
+
+    application_id: e.Id
+    reason: e.LongText
+
+    def streams(self) -> tuple[str, ...]:
+        return (stream_of("application", self.application_id),)
+
+
+def _identity(
+    context: Context, kind: DocumentType, number: str, name: str
+) -> tuple[str, str, str, str]:
+    """Normalised number and name with their indexes. Raises: InvalidIdentityDocument."""
+    document = validate_document(kind, number, context.today)
+    clean = normalise_name(name)
+    index = context.blind_index("document", f"{kind.value}|{document.same_person_key}")
+    return document.number, clean, index, context.blind_index("name", clean)
+
+
+def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
+    """One person per document; a candidate registers themselves.
+
+    Raises: InvalidIdentityDocument, AlreadyExists; the claim on the document refuses a second
+        registration of the same person.
+    Source: source-document 3.1(1).
+    """
+    person_id = command.person_id or context.new_id()
+    stream = stream_of("person", person_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="person", id=person_id)
+    number, name, document_index, name_index = _identity(
+        context, command.document_type, command.document_number, command.name
+    )
+    own = context.actor.role is Role.CANDIDATE
+    fact = e.PersonRegistered(
+        person_id=person_id,
+        subject=context.actor.subject if own else command.subject,
+        document_type=command.document_type,
+        document_number=number,
+        name=name,
+        phone=command.phone,
+        document_index=document_index,
+        name_index=name_index,
+    )
+    return Decision(
+        facts=((stream, fact),),
+        claims=(("person_document", document_index),),
+        outcome={"person_id": person_id},
+    )
+
+
+def decide_correct_person(world: World, command: CorrectPerson, context: Context) -> Decision:
+    """The person stays the same, their history too; only what is read from now on changes.
+
+    Raises: NotFound, PersonErased, InvalidIdentityDocument.
+    Source: source-document 3.2(3).
+    """
+    person = world.person(command.person_id)
+    if person.erased:
+        raise PersonErased()
+    number, name, document_index, name_index = _identity(
+        context, command.document_type, command.document_number, command.name
+    )
+    moved = document_index != person.document_index
+    fact = e.PersonCorrected(
+        person_id=person.id,
+        document_type=command.document_type,
+        document_number=number,
+        name=name,
+        document_index=document_index,
+        name_index=name_index,
+        reason=command.reason,
+    )
+    return Decision(
+        facts=((stream_of("person", person.id), fact),),
+        claims=(("person_document", document_index),) if moved else (),
+        releases=(("person_document", person.document_index),) if moved else (),
+    )
+
+
+def decide_erase(world: World, command: ErasePersonalData, context: Context) -> Decision:
+    """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
+
+    Raises: NotFound, PersonErased, PersonStillNeeded while an application is open.
+    Source: source-document 3.1(1); PIPL art. 47.
+    """
+    person = world.person(command.person_id)
+    if person.erased:
+        raise PersonErased()
+    for rules in available_rule_sets():
+        for level in Level:
+            if world.claimed(*live_claim(person.id, rules.occupation, level)):
+                raise PersonStillNeeded(what="an application is open")
+    return Decision(
+        facts=(
+            (
+                stream_of("person", person.id),
+                e.PersonalDataErased(person_id=person.id, reason=command.reason),
+            ),
+        ),
+        releases=(("person_document", person.document_index),),
+        erases=(person.id,),
+    )
+
+
+def live_claim(person_id: str, occupation: str, level: int) -> Claim:
+    """What an open application holds: one per person, occupation and level."""
+    return "live_application", f"{person_id}|{occupation}|{int(level)}"
+
+
+def decide_open_application(world: World, command: OpenApplication, context: Context) -> Decision:
+    """Opened and assessed in one go; a refusal says what is missing and can be appealed.
+
+    Order of refusals: unknown person, erased person, not your own, unknown rules, bad dates.
+    Raises: NotFound, PersonErased, NotYourOwn, UnknownRuleSet, LevelNotInRuleSet.
+    Source: source-document 1.1, 1.2(1), 1.2(2), 1.2(3), 1.2(4), 3.2(1).
+    """
+    person = world.person(command.person_id)
+    if person.erased:
+        raise PersonErased()
+    ensure_own(context, person, "person")
+    application_id = command.application_id or context.new_id()
+    stream = stream_of("application", application_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="application", id=application_id)
+    rules = rule_set_for(command.occupation, command.edition)
+    if command.job_type and rules.job_types and not rules.offers(command.job_type, command.level):
+        raise JobTypeNotOffered(job_type=command.job_type, level=int(command.level))
+    as_of = command.as_of or context.today
+    result = assess(rules, command.level, command.qualifications, as_of)
+    opened = e.ApplicationOpened(
+        application_id=application_id,
+        person_id=person.id,
+        occupation=rules.occupation,
+        occupation_name=rules.name,
+        edition=command.edition,
+        level=command.level,
+        job_type=command.job_type,
+    )
+    common = {
+        "application_id": application_id,
+        "person_id": person.id,
+        "edition": command.edition,
+        "rule_set_sha256": rules.digest,
+        "as_of": as_of,
+        "qualifications": command.qualifications.model_dump_json(),
+    }
+    outcome = {"application_id": application_id, "eligible": isinstance(result, Eligible)}
+    if isinstance(result, Eligible):
+        fact: e.Fact = e.EligibilityConfirmed(
+            **common,
+            alternative=result.alternative,
+            also_met=result.also_met,
+            required_materials=required_materials(result.required_materials),
+        )
+        claims = (live_claim(person.id, rules.occupation, command.level),)
+        return Decision(
+            facts=((stream, opened), (stream, fact)),
+            claims=claims,
+            outcome={**outcome, "alternative": result.alternative},
+        )
+    missing = tuple(
+        e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
+        for m in result.missing
+    )
+    fact = e.EligibilityRefused(**common, nearest=result.nearest, missing=missing)
+    return Decision(
+        facts=((stream, opened), (stream, fact)),
+        outcome={
+            **outcome,
+            "nearest": result.nearest,
+            "missing": [m.model_dump() for m in missing],
+        },
+    )
+
+
+def decide_withdraw(world: World, command: WithdrawApplication, context: Context) -> Decision:
+    """Withdrawn before 报考成功 counts as 报考未成功: what may go back is owed at once.
+
+    Raises: NotFound, NotYourOwn, ApplicationNotOpen once enrolled or closed.
+    Source: source-document 2.4(1), 2.4(2).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    if state.status in CLOSED or state.status is Status.ENROLLED:
+        raise ApplicationNotOpen(status=state.status.value)
+    stream = stream_of("application", state.id)
+    withdrawn = e.ApplicationWithdrawn(application_id=state.id, reason=command.reason)
+    return Decision(
+        facts=((stream, withdrawn), *entitlement(state)),
+        releases=(live_claim(state.person_id, state.occupation, state.level),),
+    )

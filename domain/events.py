@@ -1,0 +1,813 @@
+"""Every fact of a candidate's journey, in the order in which they happen.
+
+A fact is a frozen value in the past tense. It says what happened, never what should follow: the
+decisions stand in the module of each step, and the views fold these facts. `TOPIC` is what is
+stored and is forever; a changed shape gets the next version and an upcaster (see
+`domain.store.mapper.Catalogue`). `STREAM` names the kind of stream a fact belongs to.
+
+Reading order: the book, the person, the five steps, the money that goes back, the exam session,
+the public notice, the certificates, the report upward.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.documents import MaterialKind
+from domain.identity import DocumentType
+from domain.personal import Personal
+from domain.values import Fen, Instant, Level, Marks, Sha256Hex
+
+ShortText = Annotated[str, Field(min_length=1, max_length=200)]
+LongText = Annotated[str, Field(min_length=1, max_length=2000)]
+Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
+
+
+class Fact(BaseModel):
+    """One thing that happened; the `data` part of a journal entry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    TOPIC: ClassVar[str]
+    STREAM: ClassVar[str]
+
+
+class LedgerFact(Fact):
+    """A fact about the book itself: who keeps it and what it charges."""
+
+    STREAM: ClassVar[str] = "ledger"
+
+
+class PersonFact(Fact):
+    """A fact about a person, whoever they apply for."""
+
+    STREAM: ClassVar[str] = "person"
+    person_id: Id
+
+
+class ApplicationFact(Fact):
+    """A fact of one application (报考), the main journey."""
+
+    STREAM: ClassVar[str] = "application"
+    application_id: Id
+
+
+class SessionFact(Fact):
+    """A fact of one exam session (考试场次)."""
+
+    STREAM: ClassVar[str] = "session"
+    session_id: Id
+
+
+class NoticeFact(Fact):
+    """A fact of one public notice (公示)."""
+
+    STREAM: ClassVar[str] = "notice"
+    notice_id: Id
+
+
+class SeriesFact(Fact):
+    """A fact of one number series: certificates of one kind, year and level."""
+
+    STREAM: ClassVar[str] = "series"
+    series_id: Id
+
+
+class ReportFact(Fact):
+    """A fact of one report to the authority (上报批次)."""
+
+    STREAM: ClassVar[str] = "report"
+    report_id: Id
+
+
+# --- the book -----------------------------------------------------------------------------------
+
+
+class LedgerOpened(LedgerFact):
+    """An evaluation organisation's book was opened (评价机构备案). Source: 0.2, 5.3."""
+
+    TOPIC: ClassVar[str] = "ledger_opened.v1"
+    organisation_name: ShortText = Field(description="评价机构, as filed; also on the seal")
+    issuer_name: ShortText = Field(description="发证机构, as printed on the certificate")
+    unified_social_credit_code: str = Field(pattern=r"^[0-9A-Z]{18}$")
+    site_code: str = Field(pattern=r"^[SY][0-9]{12}$", description="first 13 of a number")
+    log_origin: ShortText = Field(description="name of the ledger's log in its checkpoints")
+
+
+class FeeScheduleSet(LedgerFact):
+    """What an application costs from a day on (报考费用). Source: 2.1-2.3."""
+
+    TOPIC: ClassVar[str] = "fee_schedule_set.v1"
+    occupation: ShortText
+    level: Level
+    certification_fee_fen: Fen = Field(description="认证费用, fen")
+    study_material_fee_fen: Fen = Field(description="学员资料, fen")
+    valid_from: date
+
+
+# --- the person ---------------------------------------------------------------------------------
+
+
+class PersonRegistered(PersonFact):
+    """A person became known to the ledger. Source: 3.1(1)."""
+
+    TOPIC: ClassVar[str] = "person_registered.v1"
+    subject: str | None = Field(default=None, description="the login that is this person")
+    document_type: DocumentType
+    document_number: Personal = Field(description="normalised")
+    name: Personal
+    phone: Personal = None
+    document_index: str = Field(description="blind index of type and number")
+    name_index: str = Field(description="blind index of the normalised name")
+
+
+class PersonCorrected(PersonFact):
+    """A person's name or identity document was put right. Source: 3.2(3)."""
+
+    TOPIC: ClassVar[str] = "person_corrected.v1"
+    document_type: DocumentType
+    document_number: Personal
+    name: Personal
+    document_index: str
+    name_index: str
+    reason: LongText
+
+
+class PersonalDataErased(PersonFact):
+    """The person's key was destroyed; what was sealed under it can no longer be read."""
+
+    TOPIC: ClassVar[str] = "personal_data_erased.v1"
+    reason: LongText
+
+
+# --- step 1: eligibility (资质评估) ---------------------------------------------------------------
+
+
+class ApplicationOpened(ApplicationFact):
+    """Somebody asked to be assessed for an occupation and level. Source: 1.1."""
+
+    TOPIC: ClassVar[str] = "application_opened.v1"
+    person_id: Id
+    occupation: ShortText = Field(description="occupation code, such as 4-01-02-07")
+    occupation_name: ShortText
+    edition: ShortText = Field(description="edition of the occupational standard")
+    level: Level
+    job_type: ShortText | None = Field(default=None, description="职业方向/工种")
+
+
+class AssessedRule(BaseModel):
+    """One condition that a candidate did not meet, in words they can read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    alternative: str
+    text: str
+    text_en: str
+
+
+class EligibilityConfirmed(ApplicationFact):
+    """The candidate meets at least one alternative of the rule set. Source: 1.2."""
+
+    TOPIC: ClassVar[str] = "eligibility_confirmed.v1"
+    person_id: Id
+    edition: ShortText
+    rule_set_sha256: Sha256Hex = Field(description="digest of the rules that were applied")
+    alternative: ShortText = Field(description="the alternative met, such as 1.2(2)")
+    also_met: tuple[str, ...] = ()
+    as_of: date = Field(description="the day on which the years were counted")
+    required_materials: tuple[MaterialKind, ...]
+    qualifications: Personal = Field(description="what the candidate stated, as JSON text")
+
+
+class EligibilityRefused(ApplicationFact):
+    """No alternative is met; says which came nearest and what is missing. Source: 1.2."""
+
+    TOPIC: ClassVar[str] = "eligibility_refused.v1"
+    person_id: Id
+    edition: ShortText
+    rule_set_sha256: Sha256Hex
+    nearest: ShortText
+    missing: tuple[AssessedRule, ...]
+    as_of: date
+    qualifications: Personal
+
+
+class ApplicationWithdrawn(ApplicationFact):
+    """The candidate gave the application up before 报考成功. Source: 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "application_withdrawn.v1"
+    reason: LongText
+
+
+# --- step 2: fees (缴纳费用) ---------------------------------------------------------------------
+
+
+class Component(StrEnum):
+    """A part of the fee with its own refund rule. Source: 2.1."""
+
+    CERTIFICATION_FEE = "certification_fee"  # 认证费用
+    STUDY_MATERIAL = "study_material"  # 学员资料
+
+
+class Item(StrEnum):
+    """What a component entitles to, once each. Source: 2.2, 2.3."""
+
+    THEORY_EXAM = "theory_exam"
+    PRACTICAL_EXAM = "practical_exam"
+    CAREER_ASSESSMENT = "career_assessment"  # 职业测评
+    RECORDED_COURSE = "recorded_course"  # 录播课
+    MOCK_EXAM = "mock_exam"  # 模拟考试
+    HANDBOOK = "handbook"  # 学员手册
+
+
+ITEMS: dict[Component, tuple[Item, ...]] = {
+    Component.CERTIFICATION_FEE: (Item.THEORY_EXAM, Item.PRACTICAL_EXAM),
+    Component.STUDY_MATERIAL: (
+        Item.CAREER_ASSESSMENT,
+        Item.RECORDED_COURSE,
+        Item.MOCK_EXAM,
+        Item.HANDBOOK,
+    ),
+}
+
+
+class Provider(StrEnum):
+    """Who carried the money."""
+
+    WECHAT = "wechat"
+    ALIPAY = "alipay"
+    BANK = "bank"
+
+
+class FeeLine(BaseModel):
+    """How much of a payment is for one component."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    component: Component
+    amount_fen: Fen
+
+
+class _Payment(ApplicationFact):
+    """Fields that every payment has. Not a fact of its own."""
+
+    payment_id: Id
+    provider: Provider
+    provider_transaction_id: ShortText
+    merchant_order_no: ShortText
+    paid_at: Instant
+    lines: tuple[FeeLine, ...] = Field(min_length=1, max_length=2)
+
+
+class FeePaid(_Payment):
+    """The fee arrived, before documents may be handed in. Source: 2.1."""
+
+    TOPIC: ClassVar[str] = "fee_paid.v1"
+
+
+class ExcessPaymentReceived(_Payment):
+    """Money arrived that nobody owed (twice, or too late); all of it goes back."""
+
+    TOPIC: ClassVar[str] = "excess_payment_received.v1"
+    reason: Literal["component_already_paid", "application_closed"]
+
+
+class FeeItemUsed(ApplicationFact):
+    """A paid item was used. The first use of study material ends its refund. Source: 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "fee_item_used.v1"
+    component: Component
+    item: Item
+    used_at: Instant
+
+
+# --- step 3: documents and three reviews (资料提交, 资料审核) -------------------------------------
+
+
+class DocumentSubmitted(ApplicationFact):
+    """One file was handed in; its bytes stand in the blob store. Source: 3.1."""
+
+    TOPIC: ClassVar[str] = "document_submitted.v1"
+    kind: MaterialKind
+    sha256: Sha256Hex
+    size_bytes: int = Field(ge=1, le=10_485_760, description="bytes")
+    media_type: ShortText
+    taken_on: date | None = Field(default=None, description="photos: the day it was taken")
+
+
+class DocumentsSubmitted(ApplicationFact):
+    """The set of documents is complete and went into review. Source: 3.1, 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "documents_submitted.v1"
+    round: int = Field(ge=1, le=99, description="1 for the first hand-in, +1 per supplement")
+    kinds: tuple[MaterialKind, ...]
+
+
+class Stage(StrEnum):
+    """The three reviews, in order. Source: 3.2(2)."""
+
+    INITIAL = "initial"  # 初审, 报名机构
+    SECOND = "second"  # 复审, 巨量认证
+    FINAL = "final"  # 终审, 省职业技能等级认定管理系统
+
+
+class _Review(ApplicationFact):
+    """Fields that every review outcome has. Not a fact of its own."""
+
+    round: int = Field(ge=1, le=99, description="the hand-in that was reviewed")
+
+
+class _ReviewReturned(_Review):
+    missing: tuple[MaterialKind, ...] = ()
+    reason: LongText
+
+
+class _ReviewRejected(_Review):
+    reason: LongText
+
+
+class InitialReviewPassed(_Review):
+    """初审 passed. Source: 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "initial_review_passed.v1"
+
+
+class InitialReviewReturned(_ReviewReturned):
+    """初审 asks for a supplement. Source: 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "initial_review_returned.v1"
+
+
+class InitialReviewRejected(_ReviewRejected):
+    """初审 rejected: 报考未成功. Source: 3.2(2), 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "initial_review_rejected.v1"
+
+
+class SecondReviewPassed(_Review):
+    """复审 passed. Source: 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "second_review_passed.v1"
+
+
+class SecondReviewReturned(_ReviewReturned):
+    """复审 asks for a supplement. Source: 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "second_review_returned.v1"
+
+
+class SecondReviewRejected(_ReviewRejected):
+    """复审 rejected: 报考未成功. Source: 3.2(2), 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "second_review_rejected.v1"
+
+
+class FinalReviewPassed(_Review):
+    """终审 passed; this *is* 报考成功, there is no second fact for it. Source: 2.4(3)."""
+
+    TOPIC: ClassVar[str] = "final_review_passed.v1"
+
+
+class FinalReviewReturned(_ReviewReturned):
+    """终审 asks for a supplement. Source: 3.2(2)."""
+
+    TOPIC: ClassVar[str] = "final_review_returned.v1"
+
+
+class FinalReviewRejected(_ReviewRejected):
+    """终审 rejected: 报考未成功. Source: 3.2(2), 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "final_review_rejected.v1"
+
+
+# --- money that goes back (退费) -----------------------------------------------------------------
+
+
+class RefundLine(BaseModel):
+    """What may go back of one component of one payment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    payment_id: Id
+    component: Component
+    amount_fen: Fen
+
+
+class RefundEntitled(ApplicationFact):
+    """The application failed, so money is owed back. Source: 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "refund_entitled.v1"
+    lines: tuple[RefundLine, ...] = Field(min_length=1)
+    clause: Literal["2.4(1)"] = "2.4(1)"
+
+
+class RefundRefusal(StrEnum):
+    """Why a component does not go back."""
+
+    FINAL_REVIEW_PASSED = "final_review_passed"  # 2.4(2)
+    STUDY_MATERIAL_USED = "study_material_used"  # 2.4(1)
+
+
+class RefundRefused(ApplicationFact):
+    """A refund was asked for and the rules forbid it; the candidate may appeal. Source: 2.4."""
+
+    TOPIC: ClassVar[str] = "refund_refused.v1"
+    payment_id: Id
+    component: Component
+    refusal: RefundRefusal
+    clause: Literal["2.4(1)", "2.4(2)"]
+
+
+class RefundOrdered(ApplicationFact):
+    """A refund to the original payment was ordered, before any provider is called. Source: 2.4."""
+
+    TOPIC: ClassVar[str] = "refund_ordered.v1"
+    refund_no: Id = Field(description="R<payment>-<n>, the same on every retry")
+    payment_id: Id
+    component: Component
+    amount_fen: Fen
+    provider: Provider
+    provider_transaction_id: ShortText = Field(description="the payment it goes back to")
+    clause: Literal["2.4(1)", "excess"]
+
+
+class _Refund(ApplicationFact):
+    """Fields that every step of a refund has. Not a fact of its own."""
+
+    refund_no: Id
+
+
+class RefundApproved(_Refund):
+    """A second person approved the refund."""
+
+    TOPIC: ClassVar[str] = "refund_approved.v1"
+
+
+class RefundDeclined(_Refund):
+    """A second person declined the refund; it may be ordered anew."""
+
+    TOPIC: ClassVar[str] = "refund_declined.v1"
+    reason: LongText
+
+
+class RefundAccepted(_Refund):
+    """The provider took the refund on; not yet the money's arrival."""
+
+    TOPIC: ClassVar[str] = "refund_accepted.v1"
+    provider_refund_id: ShortText
+
+
+class RefundSettled(_Refund):
+    """The money arrived. Source: 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "refund_settled.v1"
+    provider_refund_id: ShortText
+    channel: Literal["original", "balance", "other_balance", "other_bankcard", "bank_transfer"]
+    settled_at: Instant
+
+
+class RefundClosed(_Refund):
+    """The provider closed the refund without paying; a new number is needed."""
+
+    TOPIC: ClassVar[str] = "refund_closed.v1"
+    reason: LongText
+
+
+class RefundAbnormal(_Refund):
+    """The provider could not reach the account; the debt stays open."""
+
+    TOPIC: ClassVar[str] = "refund_abnormal.v1"
+    reason: LongText
+
+
+# --- step 4: the exam (学员考试) -----------------------------------------------------------------
+
+
+class ExamRoom(BaseModel):
+    """A room and how many seats it has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    room: ShortText
+    seats: int = Field(ge=1, le=1000, description="number of seats")
+
+
+class ExamSessionScheduled(SessionFact):
+    """Time and place of an exam were fixed. Source: 4.2, 4.3."""
+
+    TOPIC: ClassVar[str] = "exam_session_scheduled.v1"
+    name: ShortText
+    occupation: ShortText
+    level: Level
+    place: ShortText
+    address: ShortText
+    theory_starts_at: Instant
+    practical_starts_at: Instant
+    subject_minutes: int = Field(ge=1, le=600, description="minutes a subject lasts")
+    rooms: tuple[ExamRoom, ...] = Field(min_length=1, max_length=100)
+
+
+class SeatAssigned(SessionFact):
+    """A candidate got a seat. Source: 4.2."""
+
+    TOPIC: ClassVar[str] = "seat_assigned.v1"
+    application_id: Id
+    room: ShortText
+    seat: int = Field(ge=1, le=1000)
+    ticket_number: Id
+
+
+class AdmissionTicketIssued(ApplicationFact):
+    """The admission ticket (准考证) is there to download. Source: 4.1."""
+
+    TOPIC: ClassVar[str] = "admission_ticket_issued.v1"
+    session_id: Id
+    ticket_number: Id
+    room: ShortText
+    seat: int = Field(ge=1, le=1000)
+
+
+class ExamSessionHeld(SessionFact):
+    """The exam took place; its end starts the month for the public notice. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "exam_session_held.v1"
+    ended_at: Instant
+
+
+class Subject(StrEnum):
+    """The two subjects. Source: 4.3(1)."""
+
+    THEORY = "theory"  # 理论知识考试
+    PRACTICAL = "practical"  # 技能考核
+
+
+class _Score(ApplicationFact):
+    """Fields of one subject's score. Not a fact of its own."""
+
+    session_id: Id
+    marks: Marks | None = Field(default=None, description="0..100 in halves; None: absent (缺考)")
+
+
+class TheoryScoreRecorded(_Score):
+    """理论知识考试, as marked by the examiner. Source: 4.3(2)."""
+
+    TOPIC: ClassVar[str] = "theory_score_recorded.v1"
+
+
+class PracticalScoreRecorded(_Score):
+    """技能考核, as marked by the examiner. Source: 4.3(2)."""
+
+    TOPIC: ClassVar[str] = "practical_score_recorded.v1"
+
+
+class ScoreCorrected(ApplicationFact):
+    """A score was put right; it needs verification and a notice again. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "score_corrected.v1"
+    subject: Subject
+    marks: Marks | None
+    reason: LongText
+    objection_id: Id | None = None
+
+
+class ScoresVerified(ApplicationFact):
+    """A second person compared both scores with the papers. Source: 4.3(3)."""
+
+    TOPIC: ClassVar[str] = "scores_verified.v1"
+    theory: Marks | None
+    practical: Marks | None
+    passed: bool = Field(description="both 60 or more; absent is never a pass")
+
+
+# --- step 5: public notice (成绩公示) -------------------------------------------------------------
+
+
+class PublicNoticeOpened(NoticeFact):
+    """Results went public for five working days. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "public_notice_opened.v1"
+    session_id: Id
+    kind: Literal["main", "supplementary"]
+    published_on: date
+    ends_on: date = Field(description="last day, until 24:00 Asia/Shanghai")
+    ends_on_is_provisional: bool = Field(description="past the calendar's last known day")
+    working_days: int = Field(ge=1, le=30, description="working days")
+    calendar_edition: ShortText
+    deadline_on: date = Field(description="one month after the exam's end")
+    late_reason: LongText | None = None
+    application_ids: tuple[Id, ...] = Field(min_length=1, max_length=1000)
+
+
+class PublicNoticeExtended(NoticeFact):
+    """A provisional end was replaced once the year's calendar was known. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "public_notice_extended.v1"
+    ends_on: date
+    ends_on_is_provisional: bool
+    calendar_edition: ShortText
+
+
+class ResultPublished(ApplicationFact):
+    """The candidate's result stands in a public notice. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "result_published.v1"
+    person_id: Id
+    notice_id: Id
+    session_id: Id
+    ticket_number: Id
+    theory: Marks | None
+    practical: Marks | None
+    passed: bool
+
+
+class ObjectionFiled(NoticeFact):
+    """Somebody objected to a row in the period; the row is held. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "objection_filed.v1"
+    objection_id: Id
+    application_id: Id
+    person_id: Id = Field(description="who objects; the text is sealed under their key")
+    text: Personal
+
+
+class ObjectionDismissed(NoticeFact):
+    """The check found the row right."""
+
+    TOPIC: ClassVar[str] = "objection_dismissed.v1"
+    objection_id: Id
+    reason: LongText
+
+
+class ObjectionUpheld(NoticeFact):
+    """The check found the row wrong; it leaves this notice and waits for its correction."""
+
+    TOPIC: ClassVar[str] = "objection_upheld.v1"
+    objection_id: Id
+    application_id: Id
+    reason: LongText
+
+
+class PublicNoticeClosed(NoticeFact):
+    """The period is over and no objection is open; the remaining rows are final. Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "public_notice_closed.v1"
+    final_count: int = Field(ge=0, le=1000, description="rows that became final")
+    withheld: tuple[Id, ...] = ()
+
+
+# --- step 5: certificates (获取证书) --------------------------------------------------------------
+
+
+class CertificateKind(StrEnum):
+    """The two certificates of 一试双证. Source: 0.2, 5.2."""
+
+    NATIONAL = "national"  # 职业技能等级证书
+    OMC = "omc"  # 巨量认证(OMC)证书
+
+
+class SerialTaken(SeriesFact):
+    """The next serial of a series was given out, or one handed out to us was taken over."""
+
+    TOPIC: ClassVar[str] = "serial_taken.v1"
+    kind: CertificateKind
+    number: ShortText
+    serial: int = Field(ge=1, le=9_999_999)
+    application_id: Id
+    source: Literal["allocated", "imported"]
+
+
+class _Certificate(ApplicationFact):
+    """Fields that every step of a certificate has. Not a fact of its own."""
+
+    kind: CertificateKind
+    number: ShortText
+
+
+class CertificateNumbered(_Certificate):
+    """A certificate got its number. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_numbered.v1"
+    person_id: Id
+    source: Literal["allocated", "imported"]
+
+
+class CertificateIssued(_Certificate):
+    """A certificate was made and handed out. Source: 5.2, 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_issued.v1"
+    issued_on: date = Field(description="发证日期, as printed")
+    version: int = Field(ge=1, le=999)
+
+
+class CertificateReported(_Certificate):
+    """The number went to the authority. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_reported.v1"
+    report_id: Id
+
+
+class CertificateAccepted(_Certificate):
+    """The authority accepted the row. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_accepted.v1"
+    report_id: Id
+
+
+class CertificateRejected(_Certificate):
+    """The authority sent the row back. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_rejected.v1"
+    report_id: Id
+    reason: LongText
+
+
+class CertificateVisible(_Certificate):
+    """The certificate was found in the public lookup. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_visible.v1"
+    scope: Literal["province", "nation"]
+    seen_on: date
+
+
+class CertificateCorrected(_Certificate):
+    """The certificate's text was put right: same number, next version. Source: 3.2(3)."""
+
+    TOPIC: ClassVar[str] = "certificate_corrected.v1"
+    version: int = Field(ge=2, le=999)
+    reason: LongText
+
+
+class CertificateReissued(_Certificate):
+    """A lost or damaged certificate was made again: same number, next version. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "certificate_reissued.v1"
+    version: int = Field(ge=2, le=999)
+    reissued_on: date
+    reason: LongText
+
+
+class CertificateSuspended(_Certificate):
+    """The certificate does not count for the time being."""
+
+    TOPIC: ClassVar[str] = "certificate_suspended.v1"
+    reason: LongText
+
+
+class CertificateReinstated(_Certificate):
+    """A suspended certificate counts again."""
+
+    TOPIC: ClassVar[str] = "certificate_reinstated.v1"
+    reason: LongText
+
+
+class RevocationReason(StrEnum):
+    """Why a certificate was revoked, as shown to the public."""
+
+    FALSE_DOCUMENTS = "false_documents"  # 资料不实
+    EXAM_FRAUD = "exam_fraud"  # 考试作弊
+    ISSUED_IN_ERROR = "issued_in_error"  # 误发
+    HOLDER_REQUEST = "holder_request"  # 本人申请
+
+
+class CertificateRevoked(_Certificate):
+    """The certificate is void, for good. Source: 3.2(3)."""
+
+    TOPIC: ClassVar[str] = "certificate_revoked.v1"
+    reason_class: RevocationReason
+    reason: LongText
+
+
+# --- the report upward (上报) --------------------------------------------------------------------
+
+
+class ReportRow(BaseModel):
+    """One certificate of a report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    application_id: Id
+    number: ShortText
+
+
+class ReportFrozen(ReportFact):
+    """The eleven-column file was made; its bytes are fixed by their hash. Source: 5.3."""
+
+    TOPIC: ClassVar[str] = "report_frozen.v1"
+    batch_type: Literal["new", "correction", "addendum"] = Field(description="新增, 更正, 补录")
+    file_sha256: Sha256Hex
+    rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=500)
+
+
+def _catalogue() -> dict[str, type[Fact]]:
+    found: dict[str, type[Fact]] = {}
+    waiting = [Fact]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        if "TOPIC" in vars(cls):
+            if cls.TOPIC in found:
+                raise ValueError(f"two facts have the topic {cls.TOPIC}")
+            found[cls.TOPIC] = cls
+    return dict(sorted(found.items()))
+
+
+CATALOGUE: dict[str, type[Fact]] = _catalogue()
+"""Topic -> class, of every fact there is."""
