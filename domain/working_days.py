@@ -1,0 +1,207 @@
+"""Working days (工作日) in China, and the terms the public notice runs on.
+
+A working day is whatever the State Council's yearly notice says it is: Saturdays are worked to
+make up for holidays (调休), and no rule predicts them. So the days come from our own dated table,
+and past its end an answer says that it is provisional instead of guessing silently.
+
+Dates are calendar dates in Asia/Shanghai, and a term ends at 24:00 of its last day.
+Whoever opens a notice stores the start, the end and the calendar edition in the event; nothing
+recomputes them later.
+"""
+
+import calendar as gregorian
+import datetime as dt
+import json
+from functools import cache
+from importlib import resources
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.errors import LedgerError
+
+# China has kept UTC+8 without summer time since 1992; a fixed offset needs no zone files.
+SHANGHAI = dt.timezone(dt.timedelta(hours=8), "Asia/Shanghai")
+
+NOTICE_DAYS_WORKING = 5
+"""Working days a notice of results stays open (公示期). Source: source-document 5.1"""
+
+_ONE_DAY = dt.timedelta(days=1)
+_DAYS_WORKING_MAX = 1000
+
+
+class CalendarDoesNotReach(LedgerError):
+    """The working-day calendar begins on {valid_from} and cannot answer for {day}."""
+
+    code = "calendar_does_not_reach"
+
+
+class NoticeEnd(BaseModel):
+    """The last day of a term counted in working days.
+
+    date: last day, in Asia/Shanghai; the term ends at 24:00 of it.
+    provisional: True if part of the count lies past the calendar's `known_through`, so the
+        day may still move when the next holiday notice comes out.
+    calendar_edition: which table was used, to be stored with the date.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: dt.date
+    provisional: bool
+    calendar_edition: str
+
+    @property
+    def closes_at(self) -> dt.datetime:
+        """The first instant after the term, aware UTC: 16:00 UTC of the last day."""
+        return closes_at(self.date)
+
+
+class WorkingCalendar(BaseModel):
+    """One edition of the table of holidays and make-up workdays.
+
+    edition: its name, stored with every date computed from it.
+    valid_from, known_through: first and last day it answers for, inclusive.
+    holidays: days off, weekends inside a holiday included.
+    makeup_workdays: Saturdays and Sundays that are worked.
+    fixed_statutory_days: (month, day) of statutory holidays that never move; used only past
+        `known_through`, where the moving ones (春节, 清明, 端午, 中秋) cannot be known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    edition: str
+    valid_from: dt.date
+    known_through: dt.date
+    holidays: frozenset[dt.date]
+    makeup_workdays: frozenset[dt.date]
+    fixed_statutory_days: frozenset[tuple[int, int]]
+
+    def knows(self, day: dt.date) -> bool:
+        """Whether the table covers this day."""
+        return self.valid_from <= day <= self.known_through
+
+    def is_working_day(self, day: dt.date) -> bool:
+        """Whether people work on this day.
+
+        Past `known_through`: Monday to Friday less the fixed statutory days; ask `knows` first.
+        Raises: CalendarDoesNotReach before `valid_from`; TypeError for a datetime.
+        """
+        _refuse_datetime(day)
+        if day < self.valid_from:
+            raise CalendarDoesNotReach(valid_from=self.valid_from, day=day)
+        if day in self.makeup_workdays:
+            return True
+        if day in self.holidays:
+            return False
+        if day > self.known_through and (day.month, day.day) in self.fixed_statutory_days:
+            return False
+        return day.weekday() < 5
+
+    def end_on(self, day: dt.date) -> NoticeEnd:
+        """A term that ends on this day, marked provisional where the table is silent."""
+        return NoticeEnd(date=day, provisional=not self.knows(day), calendar_edition=self.edition)
+
+
+@cache
+def packaged_calendar() -> WorkingCalendar:
+    """The table that ships with the program, `data/calendar_cn.json`."""
+    path = resources.files("domain") / "data" / "calendar_cn.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    holidays: set[dt.date] = set()
+    for row in table["holidays"]:
+        first, last = dt.date.fromisoformat(row["first"]), dt.date.fromisoformat(row["last"])
+        holidays.update(first + n * _ONE_DAY for n in range((last - first).days + 1))
+    return WorkingCalendar(
+        edition=table["edition"],
+        valid_from=table["valid_from"],
+        known_through=table["known_through"],
+        holidays=frozenset(holidays),
+        makeup_workdays=table["makeup_workdays"],
+        fixed_statutory_days=frozenset(
+            (int(text[:2]), int(text[3:])) for text in table["fixed_statutory_days"]
+        ),
+    )
+
+
+def is_working_day(day: dt.date, calendar: WorkingCalendar | None = None) -> bool:
+    """Whether people work on this day; see `WorkingCalendar.is_working_day`."""
+    return (calendar or packaged_calendar()).is_working_day(day)
+
+
+def add_working_days(
+    published: dt.date, days: int, calendar: WorkingCalendar | None = None
+) -> NoticeEnd:
+    """The last day of a term of working days that starts with a publication.
+
+    published: date in Asia/Shanghai; not counted itself (Civil Code 201), working day or not.
+    days: working days, 1..1000.
+    Raises: ValueError for a count out of range, TypeError for a datetime or a count that is
+        not an int, CalendarDoesNotReach if `published` is before the table.
+    Source: source-document 5.1
+    """
+    calendar = calendar or packaged_calendar()
+    _refuse_datetime(published)
+    if type(days) is not int:
+        raise TypeError("days is an int")
+    if not 1 <= days <= _DAYS_WORKING_MAX:
+        raise ValueError(f"days lies between 1 and {_DAYS_WORKING_MAX}")
+    if published < calendar.valid_from:
+        raise CalendarDoesNotReach(valid_from=calendar.valid_from, day=published)
+    day, left = published, days
+    while left:
+        day += _ONE_DAY
+        left -= calendar.is_working_day(day)
+    return calendar.end_on(day)
+
+
+def publication_term(exam_end: dt.date, calendar: WorkingCalendar | None = None) -> NoticeEnd:
+    """The last day on which results may be published, and how sure it is.
+
+    exam_end: date in Asia/Shanghai on which the exam ended.
+    One month runs to the corresponding day, or to the month's end where there is none
+    (Civil Code 202); a last day that is not worked moves to the next working day (203).
+    Raises: CalendarDoesNotReach before the table, TypeError for a datetime.
+    Source: source-document 5.1
+    """
+    calendar = calendar or packaged_calendar()
+    _refuse_datetime(exam_end)
+    day = _one_month_after(exam_end)
+    while not calendar.is_working_day(day):
+        day += _ONE_DAY
+    return calendar.end_on(day)
+
+
+def publication_deadline(exam_end: dt.date, calendar: WorkingCalendar | None = None) -> dt.date:
+    """The last day on which results may be published; see `publication_term`.
+
+    Source: source-document 5.1
+    """
+    return publication_term(exam_end, calendar).date
+
+
+def closes_at(last_day: dt.date) -> dt.datetime:
+    """The first instant after a term, aware UTC: 24:00 of its last day in Asia/Shanghai.
+
+    The term covers every moment strictly before it.
+    """
+    _refuse_datetime(last_day)
+    return dt.datetime.combine(last_day + _ONE_DAY, dt.time(), SHANGHAI).astimezone(dt.UTC)
+
+
+def shanghai_date(moment: dt.datetime) -> dt.date:
+    """The calendar date in Asia/Shanghai at a moment. Raises: ValueError if it is naive."""
+    if moment.utcoffset() is None:
+        raise ValueError("a moment needs a time zone")
+    return moment.astimezone(SHANGHAI).date()
+
+
+def _one_month_after(day: dt.date) -> dt.date:
+    """The corresponding day of the next month, or that month's last day."""
+    year, month = (day.year, day.month + 1) if day.month < 12 else (day.year + 1, 1)
+    return dt.date(year, month, min(day.day, gregorian.monthrange(year, month)[1]))
+
+
+def _refuse_datetime(day: dt.date) -> None:
+    # A datetime is a date to Python but never equals one, so every holiday would be missed.
+    if isinstance(day, dt.datetime) or not isinstance(day, dt.date):
+        raise TypeError("a calendar date in Asia/Shanghai is needed, not a datetime")
