@@ -23,7 +23,7 @@ from domain.errors import LedgerError
 from domain.events import Item, Subject
 from domain.payment import use_fact
 from domain.refund import SecondPersonNeeded
-from domain.states import ExamSession
+from domain.states import ExamSession, seat_key
 from domain.values import Instant, Level, Marks
 
 SUBJECT_MINUTES = 90
@@ -227,10 +227,10 @@ def _seat(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
             raise SessionFull(session_id=session.id)
         return free
     rooms = {r.room: r.seats for r in session.scheduled.rooms}
-    wanted = (command.room, command.seat)
-    if command.seat > rooms.get(command.room, 0) or wanted in session.seats:
+    taken = seat_key(command.room, command.seat) in session.seats
+    if command.seat > rooms.get(command.room, 0) or taken:
         raise SeatTaken(room=command.room, seat=command.seat)
-    return wanted
+    return command.room, command.seat
 
 
 def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> Decision:

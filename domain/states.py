@@ -48,13 +48,21 @@ class Person:
     version: int = 0
 
 
+def seat_key(room: str, seat: int) -> str:
+    """A seat's name within its session."""
+    return f"{room}#{seat}"
+
+
 @dataclass(frozen=True, slots=True)
 class ExamSession:
-    """An exam session and who sits where."""
+    """An exam session and who sits where: `seat_key` -> application id, ticket -> application id.
+
+    Keys are text, so that a snapshot can hold them as JSON.
+    """
 
     id: str
     scheduled: e.ExamSessionScheduled
-    seats: dict[tuple[str, int], str] = field(default_factory=dict)
+    seats: dict[str, str] = field(default_factory=dict)
     tickets: dict[str, str] = field(default_factory=dict)
     ended_at: datetime | None = None
     version: int = 0
@@ -63,7 +71,7 @@ class ExamSession:
         """The first free seat, room by room."""
         for room in self.scheduled.rooms:
             for seat in range(1, room.seats + 1):
-                if (room.room, seat) not in self.seats:
+                if seat_key(room.room, seat) not in self.seats:
                     return room.room, seat
         return None
 
@@ -138,7 +146,7 @@ def _scheduled(s: ExamSession | None, f: e.ExamSessionScheduled, entry: Any) -> 
 def _seated(s: ExamSession, f: e.SeatAssigned, entry: Any) -> ExamSession:
     return replace(
         s,
-        seats={**s.seats, (f.room, f.seat): f.application_id},
+        seats={**s.seats, seat_key(f.room, f.seat): f.application_id},
         tickets={**s.tickets, f.ticket_number: f.application_id},
     )
 
