@@ -1,0 +1,109 @@
+"""Fixtures every room of tests uses: PostgreSQL servers, fresh databases, a browser."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from domain.store.embedded import EmbeddedPostgres
+from tests.support.browser import require_chromium
+from tests.support.postgres import (
+    Database,
+    InstalledPostgres,
+    fresh_database,
+    installed_versions,
+)
+
+# What the developer's shell points at is none of the tests' business.
+for name in list(os.environ):
+    if name.startswith(("CERTLEDGER_", "PG")) and name != "CERTLEDGER_ALLOW_NO_BROWSER":
+        del os.environ[name]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("browser"):
+        require_chromium()
+
+
+@contextmanager
+def _short_directory() -> Iterator[Path]:
+    # Not under tmp_path: a socket's path has a limit, and another account must get in.
+    path = Path(tempfile.mkdtemp(prefix="certledger-test-", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def server_dir() -> Iterator[Path]:
+    """A directory for a server of the test's own."""
+    with _short_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The embedded server, one for the whole session."""
+    with _short_directory() as path, EmbeddedPostgres(path) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A fresh database for one test."""
+    with fresh_database(postgres) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """A fresh database for all tests of a module."""
+    with fresh_database(postgres) as database:
+        yield database
+
+
+@pytest.fixture(
+    scope="session",
+    params=[EmbeddedPostgres.major_version, *installed_versions()],
+    ids=lambda version: f"postgres{version}",
+)
+def postgres_servers(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+    """Every major version at hand in turn: the embedded one, and what the machine has beside it."""
+    if request.param == EmbeddedPostgres.major_version:
+        yield request.getfixturevalue("postgres")
+        return
+    binaries = installed_versions()[request.param]
+    with (
+        _short_directory() as path,
+        InstalledPostgres(binaries, request.param, path) as server,
+    ):
+        yield server
+
+
+@pytest.fixture
+def database_on_each(postgres_servers: EmbeddedPostgres) -> Iterator[Database]:
+    """A fresh database for one test, which runs once on every major version at hand."""
+    with fresh_database(postgres_servers) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless Chromium driven by playwright; mark the tests that use it `browser`.
+
+    For one module only: while it lives, playwright keeps an event loop running in this thread.
+    """
+    program = require_chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root, Chromium's sandbox cannot be set up.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        launched = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield launched
+        launched.close()
