@@ -1,0 +1,199 @@
+"""Connections to PostgreSQL: every one with the program's own, small rights.
+
+Each connection starts as the role `certledger_app`, whoever logged in, so that a program started
+with the owner's password still cannot change the past. Nothing waits for ever: locks, statements,
+idle transactions and dead peers all have a limit. Reading order: connect, translated, Pool.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import psycopg2.extras
+
+APP_ROLE = "certledger_app"
+
+_SETTINGS = {
+    "synchronous_commit": "on",  # an acknowledged event survives the loss of the server's power
+    "search_path": "certledger,views",
+    "timezone": "UTC",
+    "lock_timeout": "5s",
+    "statement_timeout": "60s",
+    # A writer that stops between lock and commit would stop its whole ledger.
+    "idle_in_transaction_session_timeout": "10s",
+    "jit": "off",  # every statement here is short: compiling one takes longer than running it
+}
+
+_KEEPALIVES = {
+    "connect_timeout": 5,  # seconds
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+
+log = logging.getLogger(__name__)
+
+psycopg2.extras.register_uuid()
+
+PgConnection = psycopg2.extensions.connection
+PgCursor = psycopg2.extensions.cursor
+
+
+def connect(
+    dsn: str,
+    *,
+    name: str = "certledger",
+    role: str | None = APP_ROLE,
+    settings: dict[str, str] | None = None,
+) -> PgConnection:
+    """A connection in autocommit: transactions are written out where they are wanted.
+
+    dsn: libpq keywords or URL. name: shown in pg_stat_activity. role: None keeps the login's
+    own rights (migrations only). settings: server settings that differ from ours.
+    Raises: psycopg2.OperationalError if the server cannot be reached.
+    """
+    given = psycopg2.extensions.parse_dsn(dsn)
+    wanted = _SETTINGS | (settings or {})
+    if role is not None:
+        wanted["role"] = role
+    ours = " ".join(f"-c {key}={_escaped(value)}" for key, value in wanted.items())
+    options = f"{given.pop('options', '')} {ours}".strip()
+    arguments = {"application_name": name} | _KEEPALIVES | given | {"options": options}
+    connection: PgConnection = psycopg2.connect(**arguments)
+    connection.autocommit = True
+    return connection
+
+
+def _escaped(value: str) -> str:
+    """A value as libpq's `options` wants it: spaces and backslashes escaped."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def is_lost(connection: PgConnection) -> bool:
+    """Whether the connection can no longer be used, or is in a state nobody can explain."""
+    return (
+        connection.closed != 0
+        or connection.info.transaction_status
+        == psycopg2.extensions.TRANSACTION_STATUS_UNKNOWN
+    )
+
+
+def close_quietly(connection: PgConnection | None) -> None:
+    """Close without complaint; the connection may be dead already."""
+    if connection is not None:
+        try:
+            connection.close()
+        except psycopg2.Error:
+            log.debug("a dead connection would not close", exc_info=True)
+
+
+class PoolTimeout(psycopg2.OperationalError):
+    """No connection became free in time."""
+
+
+class Pool:
+    """A few connections shared by many threads; waits for one instead of refusing.
+
+    size: most connections open at once. A connection found dead when it is taken is replaced, so
+    a restarted server is noticed by nobody but the statement that was running.
+    """
+
+    def __init__(self, open_one: Callable[[], PgConnection], *, size: int = 8) -> None:
+        self._open_one = open_one
+        self._size = size
+        self._idle: deque[tuple[PgConnection, float]] = deque()
+        self._open = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def connection(self, *, timeout_seconds: float = 30.0) -> Iterator[PgConnection]:
+        """Lend a connection for a block; a transaction left open is rolled back.
+
+        Raises: PoolTimeout, psycopg2.InterfaceError if the pool is closed.
+        """
+        connection = self._take(timeout_seconds)
+        try:
+            yield connection
+        finally:
+            self._give_back(connection)
+
+    def run(self, work: Callable[[PgCursor], Any]) -> Any:
+        """Run a piece of reading work; once more if an idle connection turned out to be dead.
+
+        work: must not write, because it may run twice.
+        """
+        for last_attempt in (False, True):
+            with self.connection() as connection:
+                try:
+                    with connection.cursor() as cursor:
+                        return work(cursor)
+                except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                    if last_attempt or not is_lost(connection):
+                        raise
+            self._drop_idle()
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Close every idle connection; lent ones are closed when they come back."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._drop_idle()
+
+    def _take(self, timeout_seconds: float) -> PgConnection:
+        deadline = time.monotonic() + timeout_seconds
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise psycopg2.InterfaceError("the connection pool is closed")
+                while self._idle:
+                    connection, _ = self._idle.pop()
+                    if not connection.closed:
+                        return connection
+                    self._open -= 1
+                if self._open < self._size:
+                    self._open += 1
+                    break
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    raise PoolTimeout(f"no connection became free in {timeout_seconds} s")
+        try:
+            return self._open_one()
+        except BaseException:
+            self._forget_one()
+            raise
+
+    def _give_back(self, connection: PgConnection) -> None:
+        try:
+            if not is_lost(connection) and connection.info.transaction_status != 0:
+                connection.cursor().execute("ROLLBACK")
+        except psycopg2.Error:
+            close_quietly(connection)
+        if self._closed or is_lost(connection):
+            close_quietly(connection)
+            self._forget_one()
+            return
+        with self._changed:
+            self._idle.append((connection, time.monotonic()))
+            self._changed.notify()
+
+    def _forget_one(self) -> None:
+        with self._changed:
+            self._open -= 1
+            self._changed.notify()
+
+    def _drop_idle(self) -> None:
+        with self._changed:
+            idle, self._idle = self._idle, deque()
+            self._open -= len(idle)
+            self._changed.notify_all()
+        for connection, _ in idle:
+            close_quietly(connection)

@@ -1,0 +1,159 @@
+"""The bytes of an event: canonical JSON, and the hash that stands for them in the log.
+
+The form is RFC 8785 narrowed to what survives every JSON reader unchanged: ASCII keys in order,
+integers of at most 53 bits, strings, true, false, null, arrays and objects. A float has several
+spellings and a lone surrogate has none, so both are refused, and the error names where they stand.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from domain.store.errors import EnvelopeTooLarge, NotCanonical
+
+LIMIT_BYTES = 65_535
+"""An entry bundle of the log writes an entry's length in two bytes."""
+
+INTEGER_LIMIT = 2**53 - 1
+
+ACTOR_KEYS = frozenset(("subject", "role", "organisation", "on_behalf_of"))
+
+_SCALARS = frozenset((str, bool, type(None)))
+_DEPTH_LIMIT = 64
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one written form of a value.
+
+    value: dict with str keys, list, tuple, str, int, bool or None, at most 64 deep.
+    Returns: UTF-8, no spaces, keys in order.
+    Raises: NotCanonical naming the JSON path of the first value that has no such form.
+    """
+    _check(value, (), 0)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as error:
+        # The walk above lets only lone surrogates through: looking for them in every string
+        # costs more than asking the encoder first and searching when it complains.
+        _find_surrogate(value, ())
+        raise NotCanonical(path="$", reason=str(error)) from None
+
+
+def build(
+    *,
+    event_id: UUID,
+    ledger: str,
+    stream: str,
+    version: int,
+    topic: str,
+    occurred_at: datetime,
+    recorded_at: datetime,
+    actor: dict[str, Any],
+    command_id: UUID,
+    correlation_id: UUID,
+    causation_id: UUID | None,
+    data: dict[str, Any],
+) -> bytes:
+    """The envelope of one event, exactly as it is stored and hashed.
+
+    Times are aware. Raises: NotCanonical, EnvelopeTooLarge.
+    """
+    if actor.keys() != ACTOR_KEYS:
+        raise NotCanonical(path="$.actor", reason=f"must have exactly {sorted(ACTOR_KEYS)}")
+    envelope = canonical_json(
+        {
+            "actor": actor,
+            "causation_id": None if causation_id is None else str(causation_id),
+            "command_id": str(command_id),
+            "correlation_id": str(correlation_id),
+            "data": data,
+            "event_id": str(event_id),
+            "ledger": ledger,
+            "occurred_at": rfc3339(occurred_at),
+            "recorded_at": rfc3339(recorded_at),
+            "stream": stream,
+            "topic": topic,
+            "version": version,
+        }
+    )
+    if len(envelope) > LIMIT_BYTES:
+        raise EnvelopeTooLarge(limit_bytes=LIMIT_BYTES, size_bytes=len(envelope), topic=topic)
+    return envelope
+
+
+def parse(envelope: bytes) -> dict[str, Any]:
+    """The envelope as a dict; times and ids stay text."""
+    parsed: dict[str, Any] = orjson.loads(envelope)
+    return parsed
+
+
+def leaf_hash(envelope: bytes) -> bytes:
+    """RFC 6962 leaf: SHA-256 of a zero byte and the exact stored bytes; 32 bytes."""
+    return hashlib.sha256(b"\x00" + envelope).digest()
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with exactly six fractional digits and Z, so that text order is time order.
+
+    Raises: NotCanonical for a naive moment.
+    """
+    if moment.tzinfo is None:
+        raise NotCanonical(path="$", reason=f"time {moment} has no zone")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def from_rfc3339(text: str) -> datetime:
+    """The moment again; aware, UTC. Raises: ValueError if the text is not in our form."""
+    if len(text) != 27 or text[26] != "Z":
+        raise ValueError(f"{text!r} is not UTC with six fractional digits")
+    return datetime.fromisoformat(text[:26]).replace(tzinfo=UTC)
+
+
+def _check(value: Any, path: tuple[Any, ...], depth: int) -> None:
+    """Refuse, by type, whatever has no canonical form."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return
+    if kind is int:
+        if not -INTEGER_LIMIT <= value <= INTEGER_LIMIT:
+            raise NotCanonical(path=_json_path(path), reason="is an integer of more than 53 bits")
+        return
+    if depth >= _DEPTH_LIMIT:
+        raise NotCanonical(path=_json_path(path), reason=f"is more than {_DEPTH_LIMIT} deep")
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                raise NotCanonical(path=_json_path(path), reason=f"has the key {key!r}, not ASCII")
+            # Most values are text; a call for each would double the time of an append.
+            if type(item) not in _SCALARS:
+                _check(item, (*path, key), depth + 1)
+    elif kind is list or kind is tuple:
+        for index, item in enumerate(value):
+            if type(item) not in _SCALARS:
+                _check(item, (*path, index), depth + 1)
+    else:
+        raise NotCanonical(path=_json_path(path), reason=f"is a {kind.__name__}")
+
+
+def _find_surrogate(value: Any, path: tuple[Any, ...]) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            reason = "holds a lone surrogate"
+            raise NotCanonical(path=_json_path(path), reason=reason) from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _find_surrogate(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _find_surrogate(item, (*path, index))
+
+
+def _json_path(path: tuple[Any, ...]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

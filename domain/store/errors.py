@@ -1,0 +1,182 @@
+"""What the journal can refuse or fail to do.
+
+Refusals say what is wrong with the request (a stale version, a taken claim, a reused key). Failures
+say what is wrong with the world (no server, no answer in time). Reading order: the envelope, the
+append, the service, the set-up.
+"""
+
+from domain.errors import LedgerError
+
+
+class StoreError(LedgerError):
+    """The journal could not do what was asked: {reason}"""
+
+    code = "store_error"
+
+
+# --- the envelope --------------------------------------------------------------------------------
+
+
+class NotCanonical(StoreError):
+    """This value has no canonical JSON form: {path} {reason}"""
+
+    code = "not_canonical"
+
+
+class EnvelopeTooLarge(StoreError):
+    """An event may take {limit_bytes} bytes, this one takes {size_bytes} (topic {topic})."""
+
+    code = "envelope_too_large"
+
+
+class UnknownTopic(StoreError):
+    """No event class is registered for the topic {topic}."""
+
+    code = "unknown_topic"
+
+
+class UnreadableEvent(StoreError):
+    """The stored event at {where} does not fit its topic {topic}: {reason}"""
+
+    code = "unreadable_event"
+
+
+# --- the append ----------------------------------------------------------------------------------
+
+
+class StaleStream(StoreError):
+    """Stream {stream} stands at version {actual}; version {expected} was to be written."""
+
+    code = "stale_stream"
+
+
+class ClaimTaken(StoreError):
+    """{kind} {key} is already taken, since position {position}."""
+
+    code = "claim_taken"
+
+
+class ClaimNotHeld(StoreError):
+    """{kind} {key} cannot be released: nobody holds it."""
+
+    code = "claim_not_held"
+
+
+class IdempotencyKeyReused(StoreError):
+    """This idempotency key was already used for another request."""
+
+    code = "idempotency_key_reused"
+
+
+class TrackingBehind(StoreError):
+    """View {view} has already reached position {actual}; position {expected} is not ahead of it."""
+
+    code = "tracking_behind"
+
+
+class PersonErased(StoreError):
+    """The key of person {person} has been destroyed; nothing can be sealed under it again."""
+
+    code = "person_erased"
+
+
+class RejectedByDatabase(StoreError):
+    """The database rejected the events: {reason}"""
+
+    code = "rejected_by_database"
+
+
+# --- the service ---------------------------------------------------------------------------------
+
+
+class Overloaded(StoreError):
+    """Ledger {ledger} has {waiting} commands waiting; try again later."""
+
+    code = "overloaded"
+
+
+class DeadlineExceeded(StoreError):
+    """The command waited {waited_ms} ms and was not begun; nothing was recorded."""
+
+    code = "deadline_exceeded"
+
+
+class Unavailable(StoreError):
+    """The journal of ledger {ledger} cannot be reached; nothing was recorded."""
+
+    code = "journal_unavailable"
+
+
+class OutcomeUnknown(StoreError):
+    """Whether command {command_id} was recorded is not known yet; ask again with the same key."""
+
+    code = "outcome_unknown"
+
+
+class Closed(StoreError):
+    """The journal of ledger {ledger} is being closed."""
+
+    code = "journal_closed"
+
+
+# --- the set-up ----------------------------------------------------------------------------------
+
+
+class UnknownLedger(StoreError):
+    """There is no ledger {ledger}."""
+
+    code = "unknown_ledger"
+
+
+class InvalidLedgerName(StoreError):
+    """{ledger} is not a ledger name: 1 to 63 of a-z 0-9 . _ - and a letter or digit first."""
+
+    code = "invalid_ledger_name"
+
+
+class SiteCodeTaken(StoreError):
+    """Site code {site_code} belongs to another ledger."""
+
+    code = "site_code_taken"
+
+
+class MigrationChanged(StoreError):
+    """Migration {name} was changed after it had been applied; add a new migration instead."""
+
+    code = "migration_changed"
+
+
+class DatabaseTooNew(StoreError):
+    """The database has migration {number}, which this program does not know; upgrade it."""
+
+    code = "database_too_new"
+
+
+class WrongKey(StoreError):
+    """A sealed value cannot be opened: {reason}"""
+
+    code = "wrong_key"
+
+
+class BlobDamaged(StoreError):
+    """The stored attachment {sha256} no longer has that hash."""
+
+    code = "blob_damaged"
+
+
+class UnknownBlob(StoreError):
+    """There is no attachment {sha256}."""
+
+    code = "unknown_blob"
+
+
+class InconsistentLog(StoreError):
+    """The journal does not continue the signed tree of size {size}; nothing was signed."""
+
+    code = "inconsistent_log"
+
+
+class BadNote(StoreError):
+    """This is not a signed note that can be trusted: {reason}"""
+
+    code = "bad_note"

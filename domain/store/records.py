@@ -1,0 +1,143 @@
+"""What goes into the journal and what comes out of it.
+
+Reading order: Draft (an event about to be written), Recorded (an event as it stands), Append (what
+one command wants to happen, all or nothing), then what the database knows about heads, commands,
+claims and keys.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.store import envelope as envelopes
+
+Claim = tuple[str, str]
+"""(kind, key): something only one may hold in a ledger, such as a certificate number."""
+
+NO_EVENTS = -1
+"""`after` of a stream of which nothing is known yet: versions of foreign streams begin at 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that has no position yet.
+
+    version: 1 for the first event of a stream, then one more each time.
+    occurred_at: aware. actor: dict with exactly subject, role, organisation, on_behalf_of.
+    data: JSON values without floats; personal fields already sealed.
+    """
+
+    stream: str
+    version: int
+    topic: str
+    event_id: UUID
+    occurred_at: datetime
+    actor: dict[str, Any]
+    command_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it stands in the journal.
+
+    position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
+    32 bytes over them. Times are aware, UTC.
+    """
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    event_id: UUID
+    envelope: bytes
+    leaf_hash: bytes
+    occurred_at: datetime
+    recorded_at: datetime
+    _parsed: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def parsed(self) -> dict[str, Any]:
+        """The envelope as a dict, decoded once; not to be changed."""
+        if self._parsed is None:
+            object.__setattr__(self, "_parsed", envelopes.parse(self.envelope))
+        assert self._parsed is not None
+        return self._parsed
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the event says; personal fields still sealed."""
+        data: dict[str, Any] = self.parsed["data"]
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class CommandKey:
+    """What makes a repeated request the same request.
+
+    principal and key: who sent it and the Idempotency-Key they chose. request_hash: over the
+    whole request, so that the same key with another request is found out.
+    """
+
+    principal: str
+    key: str
+    request_hash: bytes
+    command_id: UUID
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """(principal, key), unique within a ledger."""
+        return self.principal, self.key
+
+
+@dataclass(frozen=True, slots=True)
+class PersonKey:
+    """A person's data key as the database holds it; wrapped is None once it was destroyed."""
+
+    person: str
+    algorithm: str
+    master_key_id: str
+    wrapped: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """What one command wants recorded; all of it or nothing.
+
+    claims and releases: (kind, key); releases come first, so one append may pass a claim on.
+    receipt: bytes to answer with, now and whenever the same command comes again; empty if None.
+    fresh_keys: keys of persons first sealed for here. destroy_keys: persons to be erased.
+    tracks: (view, position) that must move forward together with the events.
+    """
+
+    drafts: tuple[Draft, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    releases: tuple[Claim, ...] = ()
+    command: CommandKey | None = None
+    receipt: Callable[[list[Recorded]], bytes] | None = None
+    destroy_keys: tuple[str, ...] = ()
+    fresh_keys: tuple[PersonKey, ...] = ()
+    tracks: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a ledger stands: its last position (0 when empty) and when that was written."""
+
+    position: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCommand:
+    """A command that was carried out. Positions are None if it recorded no event."""
+
+    request_hash: bytes
+    command_id: UUID
+    first_position: int | None
+    last_position: int | None
+    receipt: bytes
