@@ -44,9 +44,19 @@ class Database:
 
     def execute(self, sql: str, *arguments: object, user: str = OWNER) -> list[tuple]:
         """Runs one statement by itself and returns its rows, if any."""
-        with self.connect(user) as connection, connection.cursor() as cursor:
+        return query(self.dsn_of(user), sql, *arguments)
+
+
+def query(dsn: str, sql: str, *arguments: object) -> list[tuple]:
+    """Runs one statement by itself, on a connection of its own, and returns its rows, if any."""
+    connection = psycopg2.connect(dsn)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
             cursor.execute(sql, arguments or None)
             return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
 
 
 @contextmanager
