@@ -81,8 +81,7 @@ def is_lost(connection: PgConnection) -> bool:
     """Whether the connection can no longer be used, or is in a state nobody can explain."""
     return (
         connection.closed != 0
-        or connection.info.transaction_status
-        == psycopg2.extensions.TRANSACTION_STATUS_UNKNOWN
+        or connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_UNKNOWN
     )
 
 

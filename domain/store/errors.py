@@ -102,7 +102,7 @@ class DeadlineExceeded(StoreError):
 
 
 class Unavailable(StoreError):
-    """The journal of ledger {ledger} cannot be reached; nothing was recorded."""
+    """The journal of ledger {ledger} cannot be reached at the moment; nothing was changed."""
 
     code = "journal_unavailable"
 

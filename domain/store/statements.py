@@ -1,0 +1,215 @@
+"""The two messages an append costs: one that locks and reads, one that writes and commits.
+
+Several statements travel in one message, because on a fast disk the round trips are what an append
+waits for. In PostgreSQL each statement of such a message sees what was committed before it began,
+so the read that follows the lock is the newest state there is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.store.batch import Batch
+from domain.store.connection import PgCursor
+from domain.store.envelope import rfc3339
+from domain.store.records import Claim, Recorded
+
+CHANNEL = "certledger"
+"""NOTIFY channel; the payload is the ledger."""
+
+EVENT_COLUMNS = (
+    "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
+)
+
+_LOCK = "BEGIN; SELECT 1 FROM certledger.ledgers WHERE ledger = %s FOR UPDATE; "
+
+# One row shape for every kind of answer, so that they can travel as one result:
+# kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once per wanted key:
+# LATERAL keeps the planner from reading the table when its statistics are old.
+_HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, NULL::bytea,
+    recorded_at, clock_timestamp(), NULL::uuid
+FROM certledger.ledgers WHERE ledger = %s"""
+
+_EVENTS = """SELECT 'event', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
+    e.occurred_at, e.recorded_at, e.event_id
+FROM unnest(%s::text[], %s::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.journal j
+    WHERE j.ledger = %s AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
+
+_VERSIONS = """SELECT 'version', w.stream, NULL, NULL, e.version, NULL::bytea, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest(%s::text[]) AS w (stream) CROSS JOIN LATERAL (
+    SELECT version FROM certledger.journal j
+    WHERE j.ledger = %s AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""
+
+_COMMANDS = """SELECT 'command', c.principal, c.key, c.first_position, c.last_position,
+    c.request_hash, c.receipt, NULL::timestamptz, NULL::timestamptz, c.command_id
+FROM unnest(%s::text[], %s::text[]) AS w (principal, key) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.commands k
+    WHERE k.ledger = %s AND k.principal = w.principal AND k.key = w.key LIMIT 1) c"""
+
+_CLAIMS = """SELECT 'claim', c.kind, c.key, c.position, NULL::bigint, NULL::bytea, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest(%s::text[], %s::text[]) AS w (kind, key) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.claims k WHERE k.ledger = %s AND k.kind = w.kind AND k.key = w.key
+    AND k.released_position IS NULL LIMIT 1) c"""
+
+_PERSONS = """SELECT 'person', p.person, p.algorithm, NULL::bigint, NULL::bigint, p.wrapped,
+    convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest(%s::text[]) AS w (person) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.person_keys k
+    WHERE k.ledger = %s AND k.person = w.person LIMIT 1) p"""
+
+_TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NULL::bytea,
+    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest(%s::text[]) AS w (view) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.tracking k WHERE k.ledger = %s AND k.view = w.view LIMIT 1) t"""
+
+_INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
+    topic, envelope, leaf_hash, occurred_at, recorded_at)
+SELECT %s, %s + r.n, r.stream, r.version, r.event_id, r.topic, decode(r.envelope, 'hex'),
+    decode(r.leaf_hash, 'hex'), r.occurred_at, %s
+FROM unnest(%s::text[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::text[],
+    %s::timestamptz[]) WITH ORDINALITY
+    AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, n)"""
+
+_MOVE_HEAD = "UPDATE certledger.ledgers SET position = %s, recorded_at = %s WHERE ledger = %s"
+
+_INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
+    command_id, first_position, last_position, receipt)
+SELECT %s, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
+    r.last_position, decode(r.receipt, 'hex')
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[],
+    %s::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
+    receipt)"""
+
+_RELEASE_CLAIMS = """UPDATE certledger.claims c SET released_position = r.released
+FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS r (kind, key, released)
+WHERE c.ledger = %s AND c.kind = r.kind AND c.key = r.key AND c.released_position IS NULL"""
+
+_INSERT_CLAIMS = """INSERT INTO certledger.claims (ledger, kind, key, position, released_position)
+SELECT %s, r.kind, r.key, r.position, r.released
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
+    AS r (kind, key, position, released)"""
+
+_INSERT_KEYS = """INSERT INTO certledger.person_keys (ledger, person, algorithm, master_key_id,
+    wrapped, created_at, destroyed_at)
+SELECT %s, r.person, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'), %s,
+    CASE WHEN r.wrapped IS NULL THEN %s::timestamptz END
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+    AS r (person, algorithm, master_key_id, wrapped)"""
+
+_DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = %s
+WHERE ledger = %s AND person = ANY(%s::text[]) AND destroyed_at IS NULL"""
+
+# A tracking row that would not move forward gives NULL, which the column refuses: the check made
+# under the head lock cannot see a writer that does not take it.
+_TRACK = """INSERT INTO certledger.tracking AS t (ledger, view, position)
+SELECT %s, r.view, r.position FROM unnest(%s::text[], %s::bigint[]) AS r (view, position)
+ON CONFLICT (ledger, view) DO UPDATE SET position =
+    CASE WHEN excluded.position > t.position THEN excluded.position END"""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What to read with the lock. streams: name -> version after which events are wanted."""
+
+    streams: Mapping[str, int] = field(default_factory=dict)
+    versions: Iterable[str] = ()
+    commands: Iterable[tuple[str, str]] = ()
+    claims: Iterable[Claim] = ()
+    persons: Iterable[str] = ()
+    views: Iterable[str] = ()
+
+
+def read_message(ledger: str, need: Need, *, lock: bool) -> tuple[str, list[Any]]:
+    """SQL and arguments that read everything needed as one result, the head row among it."""
+    parts, arguments = [_HEAD], [ledger]
+    for sql, columns in (
+        (_EVENTS, list(zip(*need.streams.items(), strict=True))),
+        (_VERSIONS, [tuple(need.versions)]),
+        (_COMMANDS, list(zip(*need.commands, strict=True))),
+        (_CLAIMS, list(zip(*need.claims, strict=True))),
+        (_PERSONS, [tuple(need.persons)]),
+        (_TRACKED, [tuple(need.views)]),
+    ):
+        if columns and columns[0]:
+            parts.append(sql)
+            arguments.extend(array(column) for column in columns)
+            arguments.append(ledger)
+    body = "\nUNION ALL ".join(parts)
+    return (_LOCK + body, [ledger, *arguments]) if lock else (body, arguments)
+
+
+def write_message(cursor: PgCursor, batch: Batch) -> bytes:
+    """Everything a batch writes, and the COMMIT, as one message."""
+    parts: list[bytes] = []
+
+    def add(sql: str, *arguments: Any) -> None:
+        parts.append(cursor.mogrify(sql, arguments))
+
+    ledger, now = batch.ledger, rfc3339(batch.recorded_at)
+    if batch.fresh_keys:
+        keys = [batch.person_key(person) for person in batch.fresh_keys]
+        rows = [(k.person, k.algorithm, k.master_key_id, _hex(k.wrapped)) for k in keys if k]
+        add(_INSERT_KEYS, ledger, now, now, *_columns(rows))
+    stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
+    if stored:
+        add(_DESTROY_KEYS, now, ledger, array(stored))
+    if batch.events:
+        _add_events(add, batch, now)
+    if batch.released:
+        rows = [(*claim, position) for claim, position in batch.released]
+        add(_RELEASE_CLAIMS, *_columns(rows), ledger)
+    if batch.new_claims:
+        rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
+        add(_INSERT_CLAIMS, ledger, *_columns(rows))
+    if batch.commands:
+        rows = [
+            (*name, c.request_hash.hex(), c.command_id, c.first_position, c.last_position,
+             c.receipt.hex())
+            for name, c in batch.commands.items()
+        ]  # fmt: skip
+        add(_INSERT_COMMANDS, ledger, *_columns(rows))
+    if batch.tracks:
+        add(_TRACK, ledger, *_columns(list(batch.tracks.items())))
+    parts.append(b"COMMIT")
+    return b"; ".join(parts)
+
+
+def _add_events(add: Any, batch: Batch, now: str) -> None:
+    rows = [
+        (e.stream, e.version, e.event_id, e.topic, e.envelope.hex(), e.leaf_hash.hex(),
+         rfc3339(e.occurred_at))
+        for e in batch.events
+    ]  # fmt: skip
+    add(_INSERT_EVENTS, batch.ledger, batch.head.position, now, *_columns(rows))
+    add(_MOVE_HEAD, batch.position, now, batch.ledger)
+    add(f"NOTIFY {CHANNEL}, %s", batch.ledger)
+
+
+def recorded_from(row: Sequence[Any]) -> Recorded:
+    """An event from a row of EVENT_COLUMNS."""
+    position, stream, version, topic, event_id, envelope, leaf, occurred, recorded = row
+    return Recorded(
+        position, stream, version, topic, event_id, bytes(envelope), bytes(leaf), occurred, recorded
+    )
+
+
+def array(values: Iterable[Any]) -> str:
+    """A PostgreSQL array literal: one constant to parse instead of one an element."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "NULL" if value is None else str(value)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    return [array(column) for column in zip(*rows, strict=True)]
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
