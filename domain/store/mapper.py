@@ -1,0 +1,260 @@
+"""Between facts and the bytes of the journal.
+
+A fact is a pydantic model with a stored TOPIC; an `Entry` is a fact with who, when and where. Going
+in, personal fields are sealed; coming out, they are opened, an older shape is brought up to date,
+and the result is validated. Reading order: Entry, Catalogue, EntryMapper.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent, Transcoder
+from pydantic import BaseModel, ValidationError
+
+from domain.personal import personal_fields
+from domain.store import envelope as envelopes
+from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
+from domain.store.records import Draft, Recorded
+from domain.store.vault import Sealer, Vault
+
+SEALED = "sealed"
+"""A sealed field is stored as {"sealed": "<algorithm>:<base64>"}, so that it can be told from text
+without knowing the class, whatever its version."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact with everything the journal says about it.
+
+    originator_id: the stream. recorded_at: None until it was recorded. Times are aware, UTC.
+    actor: dict with exactly subject, role, organisation, on_behalf_of.
+    """
+
+    originator_id: str
+    originator_version: int
+    event_id: UUID
+    occurred_at: datetime
+    recorded_at: datetime | None
+    actor: dict[str, Any]
+    command_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None
+    fact: BaseModel
+
+
+@dataclass(frozen=True)
+class JournalEvent(StoredEvent):
+    """One of our own events on its way through the library's recorder interface.
+
+    Going in, `draft` makes the event under the head lock, where the persons' keys are known, and
+    `state` is empty; coming out, `state` is the whole envelope.
+    """
+
+    draft: Callable[[Sealer], Draft] | None = field(default=None, compare=False, repr=False)
+
+
+class OrjsonTranscoder(Transcoder):
+    """Canonical JSON by orjson: plain values only, one spelling each."""
+
+    def encode(self, obj: Any) -> bytes:
+        """Bytes of a value. Raises: NotCanonical."""
+        return envelopes.canonical_json(obj)
+
+    def decode(self, data: bytes) -> Any:
+        """The value again."""
+        return orjson.loads(data)
+
+
+class Catalogue:
+    """Every topic that was ever written, and the class that reads it today."""
+
+    def __init__(self, facts: Mapping[str, type[BaseModel]] | Iterable[type[BaseModel]]) -> None:
+        """Take the current classes, each with a class attribute TOPIC.
+
+        Raises: ValueError if two classes have the same topic.
+        """
+        classes = facts.values() if isinstance(facts, Mapping) else facts
+        self._classes: dict[str, type[BaseModel]] = {}
+        self._upcasters: dict[str, tuple[str, Upcaster]] = {}
+        for fact in classes:
+            topic: str = fact.TOPIC  # type: ignore[attr-defined]
+            if self._classes.setdefault(topic, fact) is not fact:
+                raise ValueError(f"two facts have the topic {topic}")
+
+    @property
+    def topics(self) -> frozenset[str]:
+        """Every topic that can be read, the older versions included."""
+        return frozenset(self._classes) | frozenset(self._upcasters)
+
+    def upcaster(self, old: str, new: str) -> Callable[[Upcaster], Upcaster]:
+        """Decorator: this function turns the data of topic `old` into that of `new`.
+
+        It gets and returns a dict; personal fields are opened before, and it runs on every read
+        of an old event, so it must be pure. Raises: ValueError if `old` is current or taken.
+        """
+        if old in self._classes or old in self._upcasters:
+            raise ValueError(f"{old} can already be read")
+
+        def register(upcast: Upcaster) -> Upcaster:
+            self._upcasters[old] = (new, upcast)
+            return upcast
+
+        return register
+
+    def current_topic(self, topic: str) -> str:
+        """The topic events of this one are read as. Raises: UnknownTopic."""
+        while topic not in self._classes:
+            if topic not in self._upcasters:
+                raise UnknownTopic(topic=topic)
+            topic = self._upcasters[topic][0]
+        return topic
+
+    def read(self, topic: str, data: dict[str, Any], where: str) -> BaseModel:
+        """The fact that stored data says, in today's shape, validated.
+
+        where: place in the journal, for the error. Raises: UnknownTopic, UnreadableEvent.
+        """
+        self.current_topic(topic)
+        while topic in self._upcasters:
+            topic, upcast = self._upcasters[topic]
+            data = upcast(dict(data))
+        try:
+            return self._classes[topic].model_validate(data)
+        except ValidationError as error:
+            # Without the input: it may be somebody's name.
+            faults = error.errors(include_input=False, include_url=False, include_context=False)
+            reason = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
+            raise UnreadableEvent(where=where, topic=topic, reason=reason) from None
+
+
+class EntryMapper(Mapper[str]):
+    """Turns entries into drafts and recorded events into entries."""
+
+    def __init__(
+        self,
+        transcoder: Transcoder | None = None,
+        compressor: Compressor | None = None,
+        cipher: Cipher | None = None,
+        *,
+        catalogue: Catalogue,
+        vault: Vault | None = None,
+    ) -> None:
+        """Take the catalogue and, if there is personal data, the vault.
+
+        Raises: ValueError for a compressor or cipher: the log hashes the envelope as it stands,
+            and personal data is sealed field by field.
+        """
+        if compressor is not None or cipher is not None:
+            raise ValueError("envelopes are stored as they are, without compressor or cipher")
+        super().__init__(transcoder or OrjsonTranscoder())
+        self.catalogue = catalogue
+        self.vault = vault
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def draft(self, entry: Entry, sealer: Sealer | None = None) -> Draft:
+        """The event to append. sealer: needed if the fact has personal fields.
+
+        Raises: UnknownTopic, PersonErased, ValueError if there is no sealer or no person.
+        """
+        fact = entry.fact
+        topic: str = fact.TOPIC  # type: ignore[attr-defined]
+        if self.catalogue.current_topic(topic) != topic:
+            raise UnknownTopic(topic=topic)
+        data = fact.model_dump(mode="json")
+        stream, version = entry.originator_id, entry.originator_version
+        for name in personal_fields(type(fact)):
+            if data[name] is not None:
+                if sealer is None or not data.get("person_id"):
+                    raise ValueError(f"{topic}.{name} is personal: it needs a sealer and person_id")
+                sealed = sealer.seal(data["person_id"], stream, version, name, data[name])
+                data[name] = {SEALED: sealed}
+        return Draft(
+            stream=stream,
+            version=version,
+            topic=topic,
+            event_id=entry.event_id,
+            occurred_at=entry.occurred_at,
+            actor=entry.actor,
+            command_id=entry.command_id,
+            correlation_id=entry.correlation_id,
+            causation_id=entry.causation_id,
+            data=data,
+        )
+
+    def to_stored_event(self, domain_event: Any) -> JournalEvent:
+        """The entry on its way to a recorder; sealed there, under the head lock."""
+        entry: Entry = domain_event
+        return JournalEvent(
+            originator_id=entry.originator_id,
+            originator_version=entry.originator_version,
+            topic=entry.fact.TOPIC,  # type: ignore[attr-defined]
+            state=b"",
+            draft=lambda sealer: self.draft(entry, sealer),
+        )
+
+    # --- out -------------------------------------------------------------------------------------
+
+    def entry(self, recorded: Recorded) -> Entry:
+        """What a recorded event says. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
+        return self._entry(recorded.parsed)
+
+    def entries(self, recorded: Iterable[Recorded]) -> list[Entry]:
+        """The same for many: the persons' keys are read in one query."""
+        events = list(recorded)
+        if self.vault is not None:
+            persons = {e.data["person_id"] for e in events if _is_sealed(e.data)}
+            self.vault.preload(persons)
+        return [self._entry(event.parsed) for event in events]
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        """The entry of a stored event whose state is the envelope."""
+        return self._entry(envelopes.parse(stored_event.state))
+
+    def _entry(self, envelope: dict[str, Any]) -> Entry:
+        stream, version = envelope["stream"], envelope["version"]
+        where = f"{stream} version {version}"
+        data = self._opened(envelope["data"], stream, version)
+        fact = self.catalogue.read(envelope["topic"], data, where)
+        causation_id = envelope["causation_id"]
+        return Entry(
+            originator_id=stream,
+            originator_version=version,
+            event_id=UUID(envelope["event_id"]),
+            occurred_at=envelopes.from_rfc3339(envelope["occurred_at"]),
+            recorded_at=envelopes.from_rfc3339(envelope["recorded_at"]),
+            actor=envelope["actor"],
+            command_id=UUID(envelope["command_id"]),
+            correlation_id=UUID(envelope["correlation_id"]),
+            causation_id=None if causation_id is None else UUID(causation_id),
+            fact=fact,
+        )
+
+    def _opened(self, data: dict[str, Any], stream: str, version: int) -> dict[str, Any]:
+        if not _is_sealed(data):
+            return data
+        opened = dict(data)
+        for name, value in data.items():
+            if _sealed_text(value) is not None:
+                if self.vault is None:
+                    raise WrongKey(reason="no vault is configured")
+                opened[name] = self.vault.open(
+                    data["person_id"], stream, version, name, value[SEALED]
+                )
+        return opened
+
+
+def _is_sealed(data: dict[str, Any]) -> bool:
+    return any(_sealed_text(value) is not None for value in data.values())
+
+
+def _sealed_text(value: Any) -> str | None:
+    if type(value) is dict and len(value) == 1 and type(value.get(SEALED)) is str:
+        return value[SEALED]  # type: ignore[no-any-return]
+    return None

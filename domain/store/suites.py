@@ -1,0 +1,111 @@
+"""The cipher suites personal data may be kept under, by the name stored beside each ciphertext.
+
+`aes-256-gcm` with HMAC-SHA-256 is the default; `sm4-gcm` with HMAC-SM3 takes its place where the
+national algorithms are asked for. A name is for ever: what was sealed under it must stay readable
+when the default changes. Reading order: Suite, then the two of them.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.store.errors import WrongKey
+
+KEY_BYTES = 32
+"""Length of every key that is handed in or made here; each suite derives what it needs."""
+
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """An authenticated cipher and a keyed hash.
+
+    name: stored beside each ciphertext. index_name: stored beside each blind index.
+    """
+
+    name: str
+    index_name: str
+    _digest: Callable[[], hashes.HashAlgorithm]
+    _cipher_key_bytes: int
+    _encrypt: Callable[[bytes, bytes, bytes, bytes], bytes]
+    _decrypt: Callable[[bytes, bytes, bytes, bytes], bytes]
+
+    def encrypt(self, key: bytes, plaintext: bytes, context: bytes) -> bytes:
+        """nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._encrypt(_derived(self, key), nonce, plaintext, context)
+
+    def decrypt(self, key: bytes, sealed: bytes, context: bytes) -> bytes:
+        """The plaintext. Raises: WrongKey if the key, the bytes or the context are not those."""
+        nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        if len(body) < _TAG_BYTES:
+            raise WrongKey(reason="it is too short")
+        try:
+            return self._decrypt(_derived(self, key), nonce, body, context)
+        except InvalidTag:
+            raise WrongKey(
+                reason="the key, the value or its place in the journal differs"
+            ) from None
+
+    def mac(self, key: bytes, message: bytes) -> str:
+        """Keyed hash, 64 hex digits."""
+        maker = hmac.HMAC(key, self._digest())
+        maker.update(message)
+        return maker.finalize().hex()
+
+
+@lru_cache(maxsize=4096)
+def _derived(suite: Suite, key: bytes) -> bytes:
+    """The suite's own key: one person's key may serve two suites when the default changes."""
+    info = b"certledger " + suite.name.encode()
+    kdf = HKDF(algorithm=suite._digest(), length=suite._cipher_key_bytes, salt=None, info=info)
+    return kdf.derive(key)
+
+
+def forget_derived() -> None:
+    """Drop every derived key from memory; part of forgetting a person."""
+    _derived.cache_clear()
+
+
+def _aes_encrypt(key: bytes, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
+    return AESGCM(key).encrypt(nonce, plaintext, context)
+
+
+def _aes_decrypt(key: bytes, nonce: bytes, body: bytes, context: bytes) -> bytes:
+    return AESGCM(key).decrypt(nonce, body, context)
+
+
+def _sm4_encrypt(key: bytes, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
+    encryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce)).encryptor()
+    encryptor.authenticate_additional_data(context)
+    return encryptor.update(plaintext) + encryptor.finalize() + encryptor.tag
+
+
+def _sm4_decrypt(key: bytes, nonce: bytes, body: bytes, context: bytes) -> bytes:
+    ciphertext, tag = body[:-_TAG_BYTES], body[-_TAG_BYTES:]
+    decryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce, tag)).decryptor()
+    decryptor.authenticate_additional_data(context)
+    return decryptor.update(ciphertext) + decryptor.finalize()
+
+
+AES = Suite("aes-256-gcm", "hmac-sha256", hashes.SHA256, 32, _aes_encrypt, _aes_decrypt)
+SM4 = Suite("sm4-gcm", "hmac-sm3", hashes.SM3, 16, _sm4_encrypt, _sm4_decrypt)
+
+SUITES = {suite.name: suite for suite in (AES, SM4)}
+
+
+def suite_named(name: str) -> Suite:
+    """The suite of a stored name. Raises: WrongKey for a name nobody ever wrote."""
+    try:
+        return SUITES[name]
+    except KeyError:
+        raise WrongKey(reason=f"the algorithm {name!r} is not known") from None
