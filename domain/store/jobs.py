@@ -79,9 +79,15 @@ class View:
     def recorded(self, stream: str) -> list[Recorded]:
         """Events of a stream in order: all, or those after the version the committer's owner
         said it knows already."""
-        after = self._known(stream)
-        committed = self._transaction.load({stream: after})[stream]
-        return committed + self._transaction.batch.streams.get(stream, [])
+        return self.committed(stream) + self.pending(stream)
+
+    def committed(self, stream: str) -> list[Recorded]:
+        """Of these, the ones that are committed."""
+        return self._transaction.load({stream: self._known(stream)})[stream]
+
+    def pending(self, stream: str) -> list[Recorded]:
+        """Of these, the ones that earlier jobs of this batch are about to add."""
+        return self._transaction.batch.streams.get(stream, [])
 
     def version(self, stream: str) -> int:
         """Version of the stream's last event; 0 if it has none."""

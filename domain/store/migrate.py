@@ -39,6 +39,11 @@ DO $$ BEGIN
     END IF;
     IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
         EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
+    ELSIF current_setting('server_version_num')::int >= 160000 THEN
+        -- Since 16, who creates a role is its member and still may not become it.
+        IF NOT pg_has_role(current_user, '{APP_ROLE}', 'SET') THEN
+            EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
+        END IF;
     END IF;
 END $$
 """
