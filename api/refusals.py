@@ -1,0 +1,174 @@
+"""What is refused before a request reaches the domain: its form, its keys, its size, its caller.
+
+The rules of certification have their own errors beside each rule; these are about HTTP only.
+Reading order: the caller, the request's form, idempotency, reading, the service itself.
+"""
+
+from domain.errors import LedgerError
+
+# --- the caller ----------------------------------------------------------------------------------
+
+
+class RoleNotAllowed(LedgerError):
+    """The role {role} may not do this."""
+
+    code = "role_not_allowed"
+
+
+class LedgerNotInToken(LedgerError):
+    """The token is not good for ledger {ledger}."""
+
+    code = "ledger_not_in_token"
+
+
+class BackfillNotAllowed(LedgerError):
+    """Only a token with the claim backfill may say when something occurred."""
+
+    code = "backfill_not_allowed"
+
+
+# --- the request's form --------------------------------------------------------------------------
+
+
+class BadRequest(LedgerError):
+    """The request is not well formed."""
+
+    code = "bad_request"
+
+
+class MalformedJson(LedgerError):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+
+
+class JsonTooDeep(LedgerError):
+    """The body nests more than {levels_max} levels deep."""
+
+    code = "json_too_deep"
+
+
+class MalformedMultipart(LedgerError):
+    """The body is not a multipart form that can be read."""
+
+    code = "malformed_multipart"
+
+
+class BodyTooLarge(LedgerError):
+    """A body here may have {bytes_max} bytes."""
+
+    code = "body_too_large"
+
+
+class MediaTypeUnsupported(LedgerError):
+    """The body must be {wanted}."""
+
+    code = "media_type_unsupported"
+
+
+class InvalidRequest(LedgerError):
+    """{count} values of the request are not what they must be."""
+
+    code = "invalid_request"
+
+
+class RouteNotFound(LedgerError):
+    """There is nothing at this address."""
+
+    code = "route_not_found"
+
+
+class MethodNotAllowed(LedgerError):
+    """This address does not take that method."""
+
+    code = "method_not_allowed"
+
+
+# --- idempotency and time ------------------------------------------------------------------------
+
+
+class IdempotencyKeyMissing(LedgerError):
+    """Every write carries an Idempotency-Key."""
+
+    code = "idempotency_key_missing"
+
+
+class IdempotencyKeyMalformed(LedgerError):
+    """The Idempotency-Key must be 1 to {length_max} printable ASCII characters."""
+
+    code = "idempotency_key_malformed"
+
+
+class RequestInProgress(LedgerError):
+    """A request with this Idempotency-Key is being carried out."""
+
+    code = "request_in_progress"
+
+
+class OccurredAtMalformed(LedgerError):
+    """Occurred-At must be an RFC 3339 time with an offset."""
+
+    code = "occurred_at_malformed"
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+class CursorInvalid(LedgerError):
+    """The cursor is not one that this list gave."""
+
+    code = "cursor_invalid"
+
+
+class AsOfInvalid(LedgerError):
+    """as_of must be a position or an RFC 3339 time that is not in the future."""
+
+    code = "as_of_invalid"
+
+
+class ViewBehind(LedgerError):
+    """The view has not come to position {position} yet."""
+
+    code = "view_behind"
+
+
+class ReadTimeout(LedgerError):
+    """The answer was not found in time."""
+
+    code = "read_timeout"
+
+
+# --- tables that were uploaded -------------------------------------------------------------------
+
+
+class TableEmpty(LedgerError):
+    """The table has no row."""
+
+    code = "table_empty"
+
+
+class TooManyRows(LedgerError):
+    """A table here may have {rows_max} rows, this one has {rows}."""
+
+    code = "too_many_rows"
+
+
+# --- the service itself --------------------------------------------------------------------------
+
+
+class ServerBusy(LedgerError):
+    """The service has as many requests as it can serve; try again shortly."""
+
+    code = "server_busy"
+
+
+class DatabaseUnreachable(LedgerError):
+    """The database can't be reached at the moment; nothing was changed."""
+
+    code = "database_unreachable"
+
+
+class InternalError(LedgerError):
+    """Something went wrong on our side; the trace id finds it in our logs."""
+
+    code = "internal_error"

@@ -1,0 +1,161 @@
+"""The secrets the service works with: given by settings, or made once for the embedded demo.
+
+Files of the demo stand in `<data>/keys`, readable by their owner only. They are made with an
+exclusive create, so that two processes starting at the same moment agree on one key.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from pydantic import SecretStr
+
+from api.settings import KEY_BYTES, PREFIX, Settings, SettingsInvalid, key_bytes
+
+SigningKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Keys in the form they are used in; none of them is ever printed.
+
+    token_signer: None where only the public half is known, or an issuer elsewhere signs.
+    token_checker: None where tokens are checked with the keys of a JWKS.
+    """
+
+    master_key: bytes = field(repr=False)
+    index_key: bytes = field(repr=False)
+    token_signer: SigningKey | None = field(repr=False)
+    token_checker: CheckingKey | None = field(repr=False)
+
+    @property
+    def cursor_key(self) -> bytes:
+        """Key that signs cursors; derived, so that one secret fewer has to be kept."""
+        return HKDF(SHA256(), 32, salt=None, info=b"certledger cursor v1").derive(self.index_key)
+
+
+def load_secrets(settings: Settings) -> Secrets:
+    """Every secret of a service.
+
+    Raises: SettingsInvalid when a key can't be read, or a demo key file is open to others.
+    """
+    signer, checker = _token_keys(settings)
+    return Secrets(
+        master_key=_symmetric(settings, "master_key", settings.master_key),
+        index_key=_symmetric(settings, "index_key", settings.index_key),
+        token_signer=signer,
+        token_checker=checker,
+    )
+
+
+def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
+    if given is not None:
+        return key_bytes(given)
+
+    def make() -> str:
+        return base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n"
+
+    try:
+        return key_bytes(SecretStr(_kept(settings, name, make).strip()))
+    except ValueError as wrong:
+        raise SettingsInvalid(reason=f"{name} in {_folder(settings)}: {wrong}") from None
+
+
+def _token_keys(settings: Settings) -> tuple[SigningKey | None, CheckingKey | None]:
+    """The key that signs tokens, if we have it, and the one that checks them."""
+    if settings.token_jwks_url is not None:
+        return None, None
+    if settings.token_key is not None:
+        pem = settings.token_key.get_secret_value()
+    else:
+        pem = _kept(settings, "token_key", new_token_key)
+    return read_token_key(pem)
+
+
+def new_token_key() -> str:
+    """A fresh Ed25519 private key in PEM."""
+    return (
+        ed25519.Ed25519PrivateKey.generate()
+        .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        .decode()
+    )
+
+
+def read_token_key(pem: str) -> tuple[SigningKey | None, CheckingKey]:
+    """Private and public half of a PEM that holds one or both.
+
+    Raises: SettingsInvalid for anything but Ed25519 and P-256.
+    """
+    data = pem.replace("\\n", "\n").encode()
+    reason = f"{PREFIX}TOKEN_KEY is no PEM of an Ed25519 or P-256 key"
+    try:
+        if b"PRIVATE" in data:
+            private = load_pem_private_key(data, password=None)
+            if not isinstance(private, SigningKey):
+                raise SettingsInvalid(reason=reason)
+            signer: SigningKey | None = private
+            public = private.public_key()
+        else:
+            signer, public = None, load_pem_public_key(data)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise SettingsInvalid(reason=reason) from None
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name != "secp256r1":
+        raise SettingsInvalid(reason=reason)
+    if not isinstance(public, CheckingKey):
+        raise SettingsInvalid(reason=reason)
+    return signer, public
+
+
+def _folder(settings: Settings) -> Path:
+    return settings.data_dir.expanduser().absolute() / "keys"
+
+
+def _kept(settings: Settings, name: str, make: Callable[[], str]) -> str:
+    """A key file of the demo, made at the first start.
+
+    Written under another name and linked into place: whoever comes second finds the whole file
+    of whoever came first, never half of one.
+    """
+    folder = _folder(settings)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / name
+        if not path.exists():
+            draft = folder / f".{name}.{os.getpid()}"
+            with open(draft, "w", opener=_private) as file:
+                file.write(make())
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise SettingsInvalid(reason=f"{path} is open to others ({mode:04o}); chmod it to 0600")
+        return path.read_text()
+    except OSError as error:
+        raise SettingsInvalid(reason=f"{error.filename}: {error.strerror}") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

@@ -1,0 +1,214 @@
+"""Every setting of the service, read once from `CERTLEDGER_*` and never changed afterwards.
+
+With no setting at all the service runs on its own embedded PostgreSQL and makes the keys it needs
+in its data directory. As soon as it is pointed at a database of yours, every secret has to be
+given: a missing one stops the start and is named.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.errors import LedgerError
+
+PREFIX = "CERTLEDGER_"
+KEY_BYTES = 32
+"""Length of the master and the index key: 256 bits."""
+
+
+class SettingsInvalid(LedgerError):
+    """The settings can't be used: {reason}"""
+
+    code = "settings_invalid"
+
+
+class Settings(BaseSettings):
+    """What the service is told from outside. Every field is `CERTLEDGER_` and its name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL 15 or newer, libpq URL of the role that owns the schema; unset: "
+        "an embedded PostgreSQL in the data directory",
+    )
+    data_dir: Path = Field(
+        default=Path(".data"),
+        description="where the embedded database, attachments and the demo's keys are kept",
+    )
+    blob_url: str | None = Field(
+        default=None,
+        description="fsspec URL of the attachment store; unset: `blobs` in the data directory",
+    )
+    master_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes that wrap every person's data key; made in the data "
+        "directory when the embedded database is used",
+    )
+    index_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes for the blind indexes of names and documents and for "
+        "signing cursors; made in the data directory when the embedded database is used",
+    )
+    crypto: Literal["aes", "sm"] = Field(
+        default="aes",
+        description="aes: AES-256-GCM and HMAC-SHA-256; sm: SM4-GCM and HMAC-SM3 (国密)",
+    )
+    token_issuer: str = Field(
+        default="certledger", min_length=1, description="`iss` that a bearer token must carry"
+    )
+    token_audience: str = Field(
+        default="certledger", min_length=1, description="`aud` that a bearer token must carry"
+    )
+    token_key: SecretStr | None = Field(
+        default=None,
+        description="PEM of the Ed25519 or P-256 private key that signs tokens, or of the public "
+        "key that checks them; made in the data directory when the embedded database is used",
+    )
+    token_jwks_url: str | None = Field(
+        default=None,
+        description="JWKS of an OpenID Connect issuer; tokens are then checked with its keys",
+    )
+    token_algorithms: tuple[str, ...] = Field(
+        default=("EdDSA", "ES256", "RS256"),
+        min_length=1,
+        description="signature algorithms accepted from the JWKS issuer, as a JSON list",
+    )
+    token_role_claim: str = Field(
+        default="role", min_length=1, description="claim of a token that holds the role"
+    )
+    token_lifetime_s: int = Field(
+        default=12 * 3600,
+        ge=60,
+        le=366 * 86400,
+        description="seconds that a token minted by `certledger token` is good for",
+    )
+    public_base_url: str = Field(
+        default="http://127.0.0.1:8000",
+        pattern=r"^https?://[^/\s?#]+(/[^\s?#]*[^/\s?#])?$",
+        description="how the outside reaches the service; printed in QR codes and links",
+    )
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="TCP port to listen on; 0: any free one"
+    )
+    body_bytes_max: int = Field(
+        default=1_048_576, ge=1024, description="bytes a JSON request body may have"
+    )
+    upload_bytes_max: int = Field(
+        default=12_582_912, ge=65_536, description="bytes a request with a file may have"
+    )
+    json_depth_max: int = Field(
+        default=32, ge=4, le=200, description="levels of nesting a JSON body may have"
+    )
+    requests_max: int = Field(
+        default=512,
+        ge=1,
+        description="requests served at the same time; more are answered with 503",
+    )
+    reader_threads: int = Field(
+        default=4, ge=1, le=64, description="threads that read from the database for requests"
+    )
+    reader_queue_max: int = Field(
+        default=256, ge=1, description="reads that may wait for a thread; more are 503"
+    )
+    deadline_s: float = Field(
+        default=10.0, gt=0, le=120, description="seconds a request may wait before it is 503"
+    )
+    min_position_wait_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        description="seconds a read with `min_position` waits for its view to come that far",
+    )
+    page_rows_max: int = Field(
+        default=200, ge=1, le=1000, description="rows a page of a list holds at most"
+    )
+    run_views: bool = Field(
+        default=True,
+        description="whether this process also folds the journal into its views; exactly one "
+        "process per database has to",
+    )
+
+    @field_validator("master_key", "index_key")
+    @classmethod
+    def _is_a_key(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            key_bytes(given)
+        return given
+
+    @model_validator(mode="after")
+    def _no_secret_by_default(self) -> Self:
+        if self.embedded:
+            return self
+        missing = [name for name in ("master_key", "index_key") if getattr(self, name) is None]
+        if self.token_key is None and self.token_jwks_url is None:
+            missing.append("token_key")
+        if missing:
+            names = ", ".join(PREFIX + name.upper() for name in missing)
+            raise ValueError(f"{names} must be set when {PREFIX}DATABASE_URL is")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the service runs on a database of its own in the data directory."""
+        return self.database_url is None
+
+    @property
+    def blobs(self) -> str:
+        """fsspec URL of the attachment store."""
+        return self.blob_url or f"file://{self.data_dir.expanduser().absolute() / 'blobs'}"
+
+
+def key_bytes(text: SecretStr) -> bytes:
+    """The 32 bytes that a setting holds in base64. Raises: ValueError."""
+    try:
+        key = base64.b64decode(text.get_secret_value(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"a key is the base64 of {KEY_BYTES} bytes") from None
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a key is the base64 of {KEY_BYTES} bytes, not {len(key)}")
+    return key
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings from the environment; what is given here wins over it.
+
+    given: fields of Settings by name; None means not given.
+    Raises: SettingsInvalid naming every variable that is wrong or missing, never its value.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as wrong:
+        raise SettingsInvalid(reason="; ".join(map(_complaint, wrong.errors()))) from None
+
+
+def _complaint(error: Any) -> str:
+    """One fault of the settings in words, with its variable's name."""
+    message = error["msg"].removeprefix("Value error, ")
+    where = "_".join(str(part) for part in error["loc"][:1]).upper()
+    return f"{PREFIX}{where}: {message}" if where else message
+
+
+def settings_table() -> str:
+    """Every setting as rows of a Markdown table, for the documentation."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = "" if default is None else f"`{_shown(default)}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in default) + "]"
+    return str(default).lower() if isinstance(default, bool) else str(default)
