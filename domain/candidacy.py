@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from domain import events as e
+from domain.decision import actor_of
 from domain.documents import MaterialKind
-from domain.events import CertificateKind, Component, Item, Stage
-from domain.values import Level, Marks
+from domain.events import CertificateKind, Component, Item, RevocationReason, Stage
+from domain.values import Level, Marks, passes
 
 
 class Status(StrEnum):
@@ -45,6 +46,7 @@ class PaidLine:
     amount_fen: int
     provider: e.Provider
     provider_transaction_id: str
+    paid_at: datetime
     excess: bool = False
 
 
@@ -58,6 +60,7 @@ class Refund:
     amount_fen: int
     state: str
     ordered_by: str
+    provider_refund_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,11 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate: how far it came, and whether it counts."""
+    """One certificate: how far it came, and whether it counts.
+
+    progress: numbered, issued, reported, accepted or rejected, visible.
+    standing: valid, suspended or revoked. version: 0 until it is issued.
+    """
 
     kind: CertificateKind
     number: str
@@ -82,6 +89,7 @@ class Certificate:
     issued_on: date | None = None
     seen: tuple[str, ...] = ()
     report_id: str | None = None
+    revoked_for: RevocationReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,12 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Candidacy:
-    """State of one application."""
+    """State of one application.
+
+    asked_again: documents a review asked for and which were not handed in since.
+    notices: every notice the result stood in, the last one last. published: the marks as they
+    stand in it; None before the first notice and after a correction.
+    """
 
     id: str
     person_id: str
@@ -108,7 +121,9 @@ class Candidacy:
     paid: tuple[PaidLine, ...] = ()
     used: frozenset[Item] = frozenset()
     documents: dict[MaterialKind, str] = field(default_factory=dict)
+    opened_by: str = ""
     submitters: frozenset[str] = frozenset()
+    asked_again: frozenset[MaterialKind] = frozenset()
     round: int = 0
     passed: tuple[Stage, ...] = ()
     reviewed: tuple[Reviewed, ...] = ()
@@ -118,10 +133,22 @@ class Candidacy:
     theory: Score | None = None
     practical: Score | None = None
     verified: bool = False
-    notice_id: str | None = None
+    notices: tuple[str, ...] = ()
     published: tuple[Marks | None, Marks | None] | None = None
     certificates: dict[CertificateKind, Certificate] = field(default_factory=dict)
     version: int = 0
+
+    @property
+    def notice_id(self) -> str | None:
+        """The notice the result stands in at present."""
+        return self.notices[-1] if self.notices else None
+
+    def marks(self) -> tuple[Marks | None, Marks | None]:
+        """Theory and practical; None: absent or not recorded."""
+        return (
+            self.theory.marks if self.theory else None,
+            self.practical.marks if self.practical else None,
+        )
 
     def next_stage(self) -> Stage:
         """The review that is due."""
@@ -129,8 +156,7 @@ class Candidacy:
 
     def has_passed(self) -> bool:
         """Both subjects 60 or more; an absence is never a pass. Source: 4.3(3)."""
-        marks = [s.marks for s in (self.theory, self.practical) if s is not None]
-        return len(marks) == 2 and all(m is not None and m.half_points >= 120 for m in marks)
+        return all(marks is not None and passes(marks) for marks in self.marks())
 
     def refund(self, refund_no: str) -> Refund | None:
         """The refund of that number, if there is one."""
@@ -150,6 +176,7 @@ def _opened(_: Candidacy | None, f: e.ApplicationOpened, entry: Any) -> Candidac
         edition=f.edition,
         level=f.level,
         job_type=f.job_type,
+        opened_by=actor_of(entry).subject,
     )
 
 
@@ -170,6 +197,7 @@ def _paid(s: Candidacy, f: Any, entry: Any) -> Candidacy:
             line.amount_fen,
             f.provider,
             f.provider_transaction_id,
+            f.paid_at,
             excess,
         )
         for line in f.lines
@@ -186,7 +214,8 @@ def _document(s: Candidacy, f: e.DocumentSubmitted, entry: Any) -> Candidacy:
     return replace(
         s,
         documents={**s.documents, f.kind: f.sha256},
-        submitters=s.submitters | {entry.actor.subject},
+        asked_again=s.asked_again - {f.kind},
+        submitters=s.submitters | {actor_of(entry).subject},
     )
 
 
@@ -196,16 +225,24 @@ def _submitted(s: Candidacy, f: e.DocumentsSubmitted, entry: Any) -> Candidacy:
         status=Status.IN_REVIEW,
         round=f.round,
         passed=(),
-        submitters=s.submitters | {entry.actor.subject},
+        asked_again=frozenset(),
+        submitters=s.submitters | {actor_of(entry).subject},
     )
 
 
 def _review(stage: Stage, status: Status | None) -> Callable[[Candidacy, Any, Any], Candidacy]:
     def fold(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-        mark = Reviewed(f.round, stage, entry.actor.subject, entry.actor.organisation)
+        actor = actor_of(entry)
+        mark = Reviewed(f.round, stage, actor.subject, actor.organisation)
         passed = s.passed if status else (*s.passed, stage)
         reached = status or (Status.ENROLLED if stage is Stage.FINAL else s.status)
-        return replace(s, reviewed=(*s.reviewed, mark), passed=passed, status=reached)
+        return replace(
+            s,
+            reviewed=(*s.reviewed, mark),
+            passed=passed,
+            status=reached,
+            asked_again=frozenset(getattr(f, "missing", ())),
+        )
 
     return fold
 
@@ -217,16 +254,24 @@ def _same(s: Candidacy, f: Any, entry: Any) -> Candidacy:
 
 def _ordered(s: Candidacy, f: e.RefundOrdered, entry: Any) -> Candidacy:
     refund = Refund(
-        f.refund_no, f.payment_id, f.component, f.amount_fen, "ordered", entry.actor.subject
+        f.refund_no, f.payment_id, f.component, f.amount_fen, "ordered", actor_of(entry).subject
     )
     return replace(s, refunds=(*s.refunds, refund))
 
 
+def _accepted(s: Candidacy, f: e.RefundAccepted, entry: Any) -> Candidacy:
+    moved = (
+        replace(r, state="accepted", provider_refund_id=f.provider_refund_id)
+        if r.refund_no == f.refund_no
+        else r
+        for r in s.refunds
+    )
+    return replace(s, refunds=tuple(moved))
+
+
 def _refund_state(state: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
     def fold(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-        moved = (
-            replace(r, state=state) if r.refund_no == f.refund_no else r for r in s.refunds
-        )
+        moved = (replace(r, state=state) if r.refund_no == f.refund_no else r for r in s.refunds)
         return replace(s, refunds=tuple(moved))
 
     return fold
@@ -237,18 +282,19 @@ def _ticket(s: Candidacy, f: e.AdmissionTicketIssued, entry: Any) -> Candidacy:
 
 
 def _theory(s: Candidacy, f: e.TheoryScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, theory=Score(f.marks, entry.actor.subject), verified=False)
+    return replace(s, theory=Score(f.marks, actor_of(entry).subject), verified=False)
 
 
 def _practical(s: Candidacy, f: e.PracticalScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, practical=Score(f.marks, entry.actor.subject), verified=False)
+    return replace(s, practical=Score(f.marks, actor_of(entry).subject), verified=False)
 
 
 def _score_corrected(s: Candidacy, f: e.ScoreCorrected, entry: Any) -> Candidacy:
-    score = Score(f.marks, entry.actor.subject)
+    score = Score(f.marks, actor_of(entry).subject)
+    # Whatever the marks are now, they are not the ones that stand in public.
     if f.subject is e.Subject.THEORY:
-        return replace(s, theory=score, verified=False)
-    return replace(s, practical=score, verified=False)
+        return replace(s, theory=score, verified=False, published=None)
+    return replace(s, practical=score, verified=False, published=None)
 
 
 def _verified(s: Candidacy, f: e.ScoresVerified, entry: Any) -> Candidacy:
@@ -256,7 +302,7 @@ def _verified(s: Candidacy, f: e.ScoresVerified, entry: Any) -> Candidacy:
 
 
 def _published(s: Candidacy, f: e.ResultPublished, entry: Any) -> Candidacy:
-    return replace(s, notice_id=f.notice_id, published=(f.theory, f.practical))
+    return replace(s, notices=(*s.notices, f.notice_id), published=(f.theory, f.practical))
 
 
 def _numbered(s: Candidacy, f: e.CertificateNumbered, entry: Any) -> Candidacy:
@@ -292,6 +338,10 @@ def _progress(progress: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
     return lambda s, f, entry: _change(s, f.kind, progress=progress)
 
 
+def _revoked(s: Candidacy, f: e.CertificateRevoked, entry: Any) -> Candidacy:
+    return _change(s, f.kind, standing="revoked", revoked_for=f.reason_class)
+
+
 def _standing(standing: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
     return lambda s, f, entry: _change(s, f.kind, standing=standing)
 
@@ -320,7 +370,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
     e.RefundOrdered: _ordered,
     e.RefundApproved: _refund_state("approved"),
     e.RefundDeclined: _refund_state("declined"),
-    e.RefundAccepted: _refund_state("accepted"),
+    e.RefundAccepted: _accepted,
     e.RefundSettled: _refund_state("settled"),
     e.RefundClosed: _refund_state("closed"),
     e.RefundAbnormal: _refund_state("abnormal"),
@@ -340,5 +390,5 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
     e.CertificateReissued: _new_version,
     e.CertificateSuspended: _standing("suspended"),
     e.CertificateReinstated: _standing("valid"),
-    e.CertificateRevoked: _standing("revoked"),
+    e.CertificateRevoked: _revoked,
 }

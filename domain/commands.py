@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from domain import book, certificate, enrolment, exam, payment, publication, refund, reporting
+from domain import (
+    book,
+    certificate,
+    enrolment,
+    exam,
+    numbering,
+    payment,
+    publication,
+    refund,
+    reporting,
+)
 from domain import review as reviews
 from domain.decision import Command, Context, Decision, World
 
@@ -37,8 +47,8 @@ DECISIONS: dict[type[Command], Callable[[World, Any, Context], Decision]] = {
     publication.FileObjection: publication.decide_file_objection,
     publication.ResolveObjection: publication.decide_resolve_objection,
     publication.CloseNotice: publication.decide_close_notice,
-    certificate.NumberCertificates: certificate.decide_number_certificates,
-    certificate.ImportNumber: certificate.decide_import_number,
+    numbering.NumberCertificates: numbering.decide_number_certificates,
+    numbering.ImportNumber: numbering.decide_import_number,
     certificate.IssueCertificates: certificate.decide_issue_certificates,
     certificate.CorrectCertificate: certificate.decide_correct,
     certificate.ReissueCertificate: certificate.decide_reissue,

@@ -12,20 +12,17 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
 from domain.errors import LedgerError
 from domain.events import Fact
+from domain.working_days import SHANGHAI as SHANGHAI
 
 if TYPE_CHECKING:
     from domain.candidacy import Candidacy
     from domain.identity import DocumentType
     from domain.states import ExamSession, LedgerBook, Notice, Person, Report, Series
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-"""The zone in which days begin and end here; stored times are UTC."""
 
 
 class Role(StrEnum):
@@ -51,6 +48,12 @@ class Actor(BaseModel):
     role: Role
     organisation: str
     on_behalf_of: str | None = None
+
+
+def actor_of(entry: Any) -> Actor:
+    """Who recorded a journal entry; there the actor stands as the envelope has it."""
+    actor = entry.actor
+    return actor if isinstance(actor, Actor) else Actor.model_validate(actor)
 
 
 class Command(BaseModel):
@@ -111,7 +114,11 @@ class Decision:
 
 
 class World(Protocol):
-    """The states a decision may look at. Each raises its `Unknown…` error when absent."""
+    """The states a decision may look at.
+
+    Each raises NotFound when there is no such thing, save `series`: a series begins with its
+    first number, so an unknown one is an empty one. `claimed` says what others hold at present.
+    """
 
     def book(self) -> LedgerBook: ...
     def person(self, person_id: str) -> Person: ...
@@ -149,6 +156,21 @@ class InTheFuture(LedgerError):
     code = "in_the_future"
 
 
+class TooEarly(LedgerError):
+    """{field} lies before {earliest}."""
+
+    code = "too_early"
+
+
+class OwnApplication(LedgerError):
+    """Nobody decides on their own application, nor on one they opened or handed documents in for.
+
+    What was decided by oneself alone was decided by nobody.
+    """
+
+    code = "own_application"
+
+
 def stream_of(kind: str, key: str | None = None) -> str:
     """Name of a stream: the kind, and for all but the book the id of the thing."""
     return kind if key is None else f"{kind}-{key}"
@@ -159,6 +181,23 @@ def ensure_past(context: Context, **moments: datetime) -> None:
     for name, moment in moments.items():
         if moment > context.now:
             raise InTheFuture(field=name)
+
+
+def ensure_day(context: Context, field: str, day: date, earliest: date) -> None:
+    """A day that came already, and not before what it follows from.
+
+    Raises: InTheFuture, TooEarly.
+    """
+    if day > context.today:
+        raise InTheFuture(field=field)
+    if day < earliest:
+        raise TooEarly(field=field, earliest=str(earliest))
+
+
+def ensure_not_own(context: Context, person: Person) -> None:
+    """Staff never act on an application that is their own. Raises: OwnApplication."""
+    if person.subject is not None and person.subject == context.actor.subject:
+        raise OwnApplication()
 
 
 def ensure_own(context: Context, person: Person, what: str) -> None:

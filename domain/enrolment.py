@@ -17,6 +17,7 @@ from domain.decision import (
     Command,
     Context,
     Decision,
+    InTheFuture,
     Role,
     World,
     ensure_own,
@@ -127,11 +128,15 @@ def _identity(
     return document.number, clean, index, context.blind_index("name", clean)
 
 
-def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
-    """One person per document; a candidate registers themselves.
+def _login_claim(subject: str | None) -> tuple[Claim, ...]:
+    return (("person_login", subject),) if subject else ()
 
-    Raises: InvalidIdentityDocument, AlreadyExists; the claim on the document refuses a second
-        registration of the same person.
+
+def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
+    """One person per document and one per login; a candidate registers themselves.
+
+    Raises: AlreadyExists, InvalidIdentityDocument, InvalidName; the claims refuse a second
+        registration of the same person, under whichever document they bring.
     Source: source-document 3.1(1).
     """
     person_id = command.person_id or context.new_id()
@@ -142,9 +147,10 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
         context, command.document_type, command.document_number, command.name
     )
     own = context.actor.role is Role.CANDIDATE
+    subject = context.actor.subject if own else command.subject
     fact = e.PersonRegistered(
         person_id=person_id,
-        subject=context.actor.subject if own else command.subject,
+        subject=subject,
         document_type=command.document_type,
         document_number=number,
         name=name,
@@ -154,7 +160,7 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
     )
     return Decision(
         facts=((stream, fact),),
-        claims=(("person_document", document_index),),
+        claims=(("person_document", document_index), *_login_claim(subject)),
         outcome={"person_id": person_id},
     )
 
@@ -162,10 +168,11 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
 def decide_correct_person(world: World, command: CorrectPerson, context: Context) -> Decision:
     """The person stays the same, their history too; only what is read from now on changes.
 
-    Raises: NotFound, PersonErased, InvalidIdentityDocument.
+    Raises: NotFound, NotYourOwn, PersonErased, InvalidIdentityDocument, InvalidName.
     Source: source-document 3.2(3).
     """
     person = world.person(command.person_id)
+    ensure_own(context, person, "person")
     if person.erased:
         raise PersonErased()
     number, name, document_index, name_index = _identity(
@@ -191,10 +198,11 @@ def decide_correct_person(world: World, command: CorrectPerson, context: Context
 def decide_erase(world: World, command: ErasePersonalData, context: Context) -> Decision:
     """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
 
-    Raises: NotFound, PersonErased, PersonStillNeeded while an application is open.
+    Raises: NotFound, NotYourOwn, PersonErased, PersonStillNeeded while an application is open.
     Source: source-document 3.1(1); PIPL art. 47.
     """
     person = world.person(command.person_id)
+    ensure_own(context, person, "person")
     if person.erased:
         raise PersonErased()
     for rules in available_rule_sets():
@@ -208,7 +216,7 @@ def decide_erase(world: World, command: ErasePersonalData, context: Context) -> 
                 e.PersonalDataErased(person_id=person.id, reason=command.reason),
             ),
         ),
-        releases=(("person_document", person.document_index),),
+        releases=(("person_document", person.document_index), *_login_claim(person.subject)),
         erases=(person.id,),
     )
 
@@ -221,8 +229,12 @@ def live_claim(person_id: str, occupation: str, level: int) -> Claim:
 def decide_open_application(world: World, command: OpenApplication, context: Context) -> Decision:
     """Opened and assessed in one go; a refusal says what is missing and can be appealed.
 
-    Order of refusals: unknown person, erased person, not your own, unknown rules, bad dates.
-    Raises: NotFound, PersonErased, NotYourOwn, UnknownRuleSet, LevelNotInRuleSet.
+    Years are counted up to today at the latest: nobody has worked tomorrow yet.
+    Order of refusals: unknown person, erased person, not your own, known application, unknown
+    rules, job type, a day of the count to come, then what `assess` refuses.
+    Raises: NotFound, PersonErased, NotYourOwn, AlreadyExists, UnknownRuleSet, JobTypeNotOffered,
+        InTheFuture, LevelNotInRuleSet, QualificationInFuture. The claim refuses a second open
+        application of one person for one occupation and level.
     Source: source-document 1.1, 1.2(1), 1.2(2), 1.2(3), 1.2(4), 3.2(1).
     """
     person = world.person(command.person_id)
@@ -237,6 +249,8 @@ def decide_open_application(world: World, command: OpenApplication, context: Con
     if command.job_type and rules.job_types and not rules.offers(command.job_type, command.level):
         raise JobTypeNotOffered(job_type=command.job_type, level=int(command.level))
     as_of = command.as_of or context.today
+    if as_of > context.today:
+        raise InTheFuture(field="as_of")
     result = assess(rules, command.level, command.qualifications, as_of)
     opened = e.ApplicationOpened(
         application_id=application_id,

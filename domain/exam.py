@@ -5,7 +5,9 @@ Source: source-document 4.1, 4.2, 4.3.
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from domain import events as e
 from domain.candidacy import Candidacy, Status
@@ -16,6 +18,7 @@ from domain.decision import (
     Decision,
     NotFound,
     World,
+    ensure_not_own,
     ensure_past,
     stream_of,
 )
@@ -28,6 +31,10 @@ from domain.values import Instant, Level, Marks
 
 SUBJECT_MINUTES = 90
 """How long each subject lasts, minutes. Source: 4.3(2)."""
+
+
+SessionId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,54}$")]
+"""Shorter than other ids: a ticket's number is `<session>-<room>-<seat>`, itself an id."""
 
 
 class NotEnrolled(LedgerError):
@@ -105,7 +112,7 @@ class CertificateAlreadyNumbered(LedgerError):
 class ScheduleSession(Command):
     """Fix time, place, rooms and seats of an exam session."""
 
-    session_id: e.Id | None = None
+    session_id: SessionId | None = None
     name: e.ShortText
     occupation: e.ShortText
     level: Level
@@ -117,12 +124,21 @@ class ScheduleSession(Command):
 
 
 class AssignSeat(Command):
-    """Give an enrolled candidate a seat and issue the admission ticket."""
+    """Give an enrolled candidate a seat and issue the admission ticket.
+
+    With a room only, the first free seat of it; with neither, the first free one of the session.
+    """
 
     application_id: e.Id
     session_id: e.Id
     room: e.ShortText | None = None
-    seat: int | None = Field(default=None, ge=1, le=1000)
+    seat: int | None = Field(default=None, ge=1, le=1000, description="number within the room")
+
+    @model_validator(mode="after")
+    def _a_seat_stands_in_a_room(self) -> Self:
+        if self.seat is not None and self.room is None:
+            raise ValueError("a seat needs its room")
+        return self
 
     def streams(self) -> tuple[str, ...]:
         return (
@@ -195,9 +211,7 @@ class ScoreDiffers(LedgerError):
     code = "score_differs"
 
 
-def decide_schedule_session(
-    world: World, command: ScheduleSession, context: Context
-) -> Decision:
+def decide_schedule_session(world: World, command: ScheduleSession, context: Context) -> Decision:
     """Each subject lasts 90 minutes and they do not overlap.
 
     Raises: AlreadyExists, SubjectsOverlap, RoomTwice.
@@ -222,7 +236,7 @@ def decide_schedule_session(
 def _seat(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
     """The seat asked for if it is free, else the first free one. Raises: SeatTaken, SessionFull."""
     if command.room is None or command.seat is None:
-        free = session.free_seat()
+        free = session.free_seat(command.room)
         if free is None:
             raise SessionFull(session_id=session.id)
         return free
@@ -236,6 +250,7 @@ def _seat(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
 def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> Decision:
     """A seat, a ticket number and the ticket; the ticket number holds session, room and seat.
 
+    The claim refuses a second seat of one person in one session, whatever they applied for.
     Raises: NotFound, NotEnrolled, AlreadySeated, WrongSession, SessionOver, SeatTaken,
         SessionFull.
     Source: source-document 4.1, 4.2.
@@ -293,7 +308,7 @@ def decide_record_score(world: World, command: RecordScore, context: Context) ->
     """One subject of one ticket. An absence is recorded as such, it is not a zero.
 
     Sitting a subject uses the item that the certification fee pays for; an absence does not.
-    Raises: NotFound, SessionNotHeld, ScoreAlreadyRecorded.
+    Raises: NotFound, SessionNotHeld, ScoreAlreadyRecorded, OwnApplication.
     Source: source-document 2.2, 4.3(1), 4.3(2).
     """
     session = world.session(command.session_id)
@@ -306,6 +321,7 @@ def decide_record_score(world: World, command: RecordScore, context: Context) ->
     theory = command.subject is Subject.THEORY
     if (state.theory if theory else state.practical) is not None:
         raise ScoreAlreadyRecorded(subject=command.subject.value)
+    ensure_not_own(context, world.person(state.person_id))
     cls = e.TheoryScoreRecorded if theory else e.PracticalScoreRecorded
     item = Item.THEORY_EXAM if theory else Item.PRACTICAL_EXAM
     stream = stream_of("application", state.id)
@@ -321,15 +337,14 @@ def _scores(state: Candidacy) -> tuple[Marks | None, Marks | None]:
     for subject, score in ((Subject.THEORY, state.theory), (Subject.PRACTICAL, state.practical)):
         if score is None:
             raise ScoreMissing(subject=subject.value)
-    assert state.theory is not None
-    assert state.practical is not None
-    return state.theory.marks, state.practical.marks
+    return state.marks()
 
 
 def decide_verify_scores(world: World, command: VerifyScores, context: Context) -> Decision:
     """The second person names both marks again; only equal ones are verified.
 
-    Raises: NotFound, ScoreMissing, AlreadyVerified, SecondPersonNeeded, ScoreDiffers.
+    Raises: NotFound, ScoreMissing, AlreadyVerified, SecondPersonNeeded, OwnApplication,
+        ScoreDiffers.
     Source: source-document 4.3(3).
     """
     state = world.candidacy(command.application_id)
@@ -339,6 +354,7 @@ def decide_verify_scores(world: World, command: VerifyScores, context: Context) 
     recorders = {s.recorded_by for s in (state.theory, state.practical) if s}
     if context.actor.subject in recorders:
         raise SecondPersonNeeded()
+    ensure_not_own(context, world.person(state.person_id))
     if command.theory != theory:
         raise ScoreDiffers(subject=Subject.THEORY.value)
     if command.practical != practical:
@@ -354,7 +370,8 @@ def decide_verify_scores(world: World, command: VerifyScores, context: Context) 
 def decide_correct_score(world: World, command: CorrectScore, context: Context) -> Decision:
     """A correction is a new fact and asks for verification and a notice again.
 
-    Raises: NotFound, ScoreMissing, ScoreUnchanged, CertificateAlreadyNumbered.
+    It may name the objection it follows from: one to this row that was upheld.
+    Raises: NotFound, ScoreMissing, ScoreUnchanged, CertificateAlreadyNumbered, OwnApplication.
     Source: source-document 4.3(2), 5.1.
     """
     state = world.candidacy(command.application_id)
@@ -364,6 +381,13 @@ def decide_correct_score(world: World, command: CorrectScore, context: Context) 
         raise ScoreUnchanged(subject=command.subject.value)
     if any(c.standing != "revoked" for c in state.certificates.values()):
         raise CertificateAlreadyNumbered()
+    ensure_not_own(context, world.person(state.person_id))
+    if command.objection_id is not None:
+        notices = [world.notice(notice_id) for notice_id in state.notices]
+        wanted = command.objection_id
+        rows = [n.objections[wanted] for n in notices if wanted in n.upheld]
+        if state.id not in rows:
+            raise NotFound(what="upheld objection", id=command.objection_id)
     fact = e.ScoreCorrected(
         application_id=state.id,
         subject=command.subject,

@@ -6,6 +6,7 @@ Source: source-document 2.1, 2.2, 2.3.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
@@ -17,6 +18,7 @@ from domain.decision import (
     Command,
     Context,
     Decision,
+    TooEarly,
     World,
     ensure_own,
     ensure_past,
@@ -25,6 +27,9 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.values import Instant
+
+PaymentId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,57}$")]
+"""Shorter than other ids: a refund's number is `R<payment>-<n>` and providers take 64 places."""
 
 
 class NoFeeSchedule(LedgerError):
@@ -57,6 +62,12 @@ class ItemUsedUp(LedgerError):
     code = "item_used_up"
 
 
+class UsedBySitting(LedgerError):
+    """{item} is used by sitting the exam; its score records that."""
+
+    code = "used_by_sitting"
+
+
 class NotYetPayable(LedgerError):
     """Only an eligible candidate pays; this application is {status}."""
 
@@ -67,7 +78,7 @@ class RecordPayment(Command):
     """Record money that arrived for an application, as the provider confirmed it."""
 
     application_id: e.Id
-    payment_id: e.Id | None = None
+    payment_id: PaymentId | None = None
     provider: e.Provider
     provider_transaction_id: e.ShortText
     merchant_order_no: e.ShortText
@@ -101,7 +112,7 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> No
     }
     given = {line.component: line.amount_fen for line in command.lines}
     for component, expected in due.items():
-        if component not in given or len(command.lines) != len(due):
+        if component not in given:
             raise ComponentMissing(component=component.value)
         if given[component] != expected:
             raise WrongAmount(
@@ -114,8 +125,10 @@ def decide_record_payment(world: World, command: RecordPayment, context: Context
 
     Money that nobody owed (twice, or after the application closed) is never turned away: it is
     recorded as excess and all of it goes back. The provider's transaction id is claimed, so
-    that a callback delivered twice is refused as such.
-    Raises: NotFound, InTheFuture, NotYetPayable, NoFeeSchedule, ComponentMissing, WrongAmount.
+    that a callback delivered twice is refused as such. A refund hangs on one component of one
+    payment, so no payment names a component twice.
+    Raises: NotFound, InTheFuture, NotYetPayable, AlreadyExists, ComponentMissing (twice),
+        NoFeeSchedule, ComponentMissing, WrongAmount.
     Source: source-document 2.1, 2.2, 2.3.
     """
     state = world.candidacy(command.application_id)
@@ -125,6 +138,9 @@ def decide_record_payment(world: World, command: RecordPayment, context: Context
     payment_id = command.payment_id or context.new_id()
     if any(line.payment_id == payment_id for line in state.paid):
         raise AlreadyExists(what="payment", id=payment_id)
+    components = [line.component for line in command.lines]
+    if len(set(components)) != len(components):
+        raise ComponentMissing(component=components[0].value)
     fields = command.model_dump() | {"payment_id": payment_id}
     fact: e.Fact
     if state.status in CLOSED:
@@ -150,17 +166,21 @@ def component_of(item: Item) -> Component:
 def decide_use_item(world: World, command: UseItem, context: Context) -> Decision:
     """Each item is used once, and only while what pays for it is not on its way back.
 
-    Raises: NotFound, NotYourOwn, InTheFuture, NotPaid, ItemUsedUp.
+    Raises: NotFound, NotYourOwn, UsedBySitting, InTheFuture, NotPaid, TooEarly, ItemUsedUp.
     Source: source-document 2.2, 2.3, 2.4(1).
     """
     state = world.candidacy(command.application_id)
     ensure_own(context, world.person(state.person_id), "application")
+    component = component_of(command.item)
+    if component is Component.CERTIFICATION_FEE:
+        raise UsedBySitting(item=command.item.value)
     used_at = command.used_at or context.now
     ensure_past(context, used_at=used_at)
-    component = component_of(command.item)
     line = state.paid_component(component)
     if line is None or state.status in CLOSED:
         raise NotPaid(component=component.value)
+    if used_at < line.paid_at:
+        raise TooEarly(field="used_at", earliest=line.paid_at.isoformat())
     if command.item in state.used:
         raise ItemUsedUp(item=command.item.value)
     return Decision(

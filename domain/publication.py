@@ -19,10 +19,11 @@ from domain.decision import (
     Decision,
     NotFound,
     World,
+    ensure_not_own,
     ensure_own,
     stream_of,
 )
-from domain.enrolment import live_claim
+from domain.enrolment import PersonErased, live_claim
 from domain.errors import LedgerError
 from domain.exam import SessionNotHeld
 from domain.states import ExamSession, Notice
@@ -30,6 +31,10 @@ from domain.working_days import add_working_days, closes_at, publication_deadlin
 
 NOTICE_WORKING_DAYS = 5
 """How long results stand in public, working days. Source: 5.1."""
+
+ROWS_MAX = 800
+"""Rows of one notice: with ids of 64 places and a long reason it still fits into one event, which
+takes 65,535 bytes. What is left over is published with the next notice."""
 
 
 class ScoresNotVerified(LedgerError):
@@ -87,7 +92,10 @@ class RowNotInNotice(LedgerError):
 
 
 class OpenNotice(Command):
-    """Publish the results of a session: all verified ones that are not public as they stand."""
+    """Publish the results of a session: all verified ones that are not public as they stand.
+
+    late_reason: needed when the month after the exam is over; kept only then.
+    """
 
     notice_id: e.Id | None = None
     session_id: e.Id
@@ -141,21 +149,18 @@ class CloseNotice(Command):
 
 
 def _publishable(world: World, session: ExamSession) -> list[Candidacy]:
-    """Rows whose verified scores are not public as they stand. Raises: ScoresNotVerified."""
+    """Rows whose verified scores are not public as they stand: the never published ones first.
+
+    Raises: ScoresNotVerified.
+    """
     states = [world.candidacy(application_id) for application_id in session.seats.values()]
-    waiting = [s for s in states if not s.verified]
     # A corrected row waits for its own verification; it must not hold up those of a first notice
     # that is out already, but nobody is left out of the first one.
-    if any(s.notice_id is None for s in waiting):
-        raise ScoresNotVerified(session_id=session.id, count=len(waiting))
-    return [s for s in states if s.verified and s.published != _marks(s)]
-
-
-def _marks(state: Candidacy) -> tuple[object, object]:
-    return (
-        state.theory.marks if state.theory else None,
-        state.practical.marks if state.practical else None,
-    )
+    unpublished = [s for s in states if s.notice_id is None]
+    waiting = sum(1 for s in unpublished if not s.verified)
+    if waiting:
+        raise ScoresNotVerified(session_id=session.id, count=waiting)
+    return unpublished or [s for s in states if s.verified and s.published is None]
 
 
 def decide_open_notice(world: World, command: OpenNotice, context: Context) -> Decision:
@@ -174,12 +179,14 @@ def decide_open_notice(world: World, command: OpenNotice, context: Context) -> D
         raise AlreadyExists(what="notice", id=notice_id)
     if session.ended_at is None:
         raise SessionNotHeld(session_id=session.id)
-    rows = _publishable(world, session)
-    if not rows:
+    publishable = _publishable(world, session)
+    if not publishable:
         raise NothingToPublish(session_id=session.id)
-    first = all(state.notice_id is None for state in rows)
+    rows = publishable[:ROWS_MAX]
+    first = rows[0].notice_id is None
     deadline = publication_deadline(session.ended_at.astimezone(SHANGHAI).date())
-    if first and context.today > deadline and command.late_reason is None:
+    late = first and context.today > deadline
+    if late and command.late_reason is None:
         raise NoticeTooLate(deadline=str(deadline))
     end = add_working_days(context.today, NOTICE_WORKING_DAYS)
     opened = e.PublicNoticeOpened(
@@ -192,7 +199,7 @@ def decide_open_notice(world: World, command: OpenNotice, context: Context) -> D
         working_days=NOTICE_WORKING_DAYS,
         calendar_edition=end.calendar_edition,
         deadline_on=deadline,
-        late_reason=command.late_reason,
+        late_reason=command.late_reason if late else None,
         application_ids=tuple(state.id for state in rows),
     )
     facts: list[tuple[str, e.Fact]] = [(stream, opened)]
@@ -202,6 +209,7 @@ def decide_open_notice(world: World, command: OpenNotice, context: Context) -> D
         outcome={
             "notice_id": notice_id,
             "rows": len(rows),
+            "remaining": len(publishable) - len(rows),
             "ends_on": str(end.date),
             "ends_on_is_provisional": end.provisional,
         },
@@ -209,7 +217,7 @@ def decide_open_notice(world: World, command: OpenNotice, context: Context) -> D
 
 
 def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.ResultPublished:
-    theory, practical = _marks(state)
+    theory, practical = state.marks()
     return e.ResultPublished(
         application_id=state.id,
         person_id=state.person_id,
@@ -250,15 +258,19 @@ def _running(notice: Notice, context: Context) -> bool:
 def decide_file_objection(world: World, command: FileObjection, context: Context) -> Decision:
     """A known person objects to a row inside the period; the row is held until it is settled.
 
-    Raises: NotFound, NotYourOwn, NoticeClosed, NoticeOver, RowNotInNotice.
+    While the end is provisional it may still move, so nobody is turned away by it.
+    Raises: NotFound, NotYourOwn, PersonErased, NoticeClosed, NoticeOver, RowNotInNotice,
+        AlreadyExists.
     Source: source-document 5.1.
     """
     notice = world.notice(command.notice_id)
     person = world.person(command.person_id)
     ensure_own(context, person, "person")
+    if person.erased:
+        raise PersonErased()
     if notice.closed:
         raise NoticeClosed(notice_id=notice.id)
-    if not _running(notice, context):
+    if not notice.provisional and not _running(notice, context):
         raise NoticeOver(notice_id=notice.id, ends_on=str(notice.ends_on))
     if command.application_id not in notice.opened.application_ids:
         raise RowNotInNotice(application_id=command.application_id, notice_id=notice.id)
@@ -277,12 +289,11 @@ def decide_file_objection(world: World, command: FileObjection, context: Context
     )
 
 
-def decide_resolve_objection(
-    world: World, command: ResolveObjection, context: Context
-) -> Decision:
+def decide_resolve_objection(world: World, command: ResolveObjection, context: Context) -> Decision:
     """Dismissed: the row stays. Upheld: it leaves this notice and waits for its correction.
 
-    Raises: NotFound for an unknown or settled objection, NoticeClosed.
+    Raises: NotFound, NoticeClosed, NotFound for an unknown or settled objection, OwnApplication
+        if the row is one's own.
     Source: source-document 5.1.
     """
     notice = world.notice(command.notice_id)
@@ -291,6 +302,7 @@ def decide_resolve_objection(
     application_id = notice.open_objections.get(command.objection_id)
     if application_id is None:
         raise NotFound(what="open objection", id=command.objection_id)
+    ensure_not_own(context, world.person(world.candidacy(application_id).person_id))
     fact: e.Fact
     if command.outcome == "dismissed":
         fact = e.ObjectionDismissed(
@@ -315,7 +327,16 @@ def is_withheld(world: World, notice: Notice, application_id: str) -> bool:
     if application_id in notice.withheld:
         return True
     state = world.candidacy(application_id)
-    return state.notice_id != notice.id or state.published != _marks(state) or not state.verified
+    return state.notice_id != notice.id or state.published is None
+
+
+def _was_final_before(world: World, state: Candidacy) -> bool:
+    """Whether an earlier notice of the row closed with it: its claim ended there.
+
+    The person may have applied anew since; that application's claim is not this row's to end.
+    """
+    earlier = (world.notice(notice_id) for notice_id in state.notices[:-1])
+    return any(notice.closed and state.id not in notice.withheld for notice in earlier)
 
 
 def decide_close_notice(world: World, command: CloseNotice, context: Context) -> Decision:
@@ -337,11 +358,13 @@ def decide_close_notice(world: World, command: CloseNotice, context: Context) ->
     rows = notice.opened.application_ids
     withheld = tuple(row for row in rows if is_withheld(world, notice, row))
     final = [world.candidacy(row) for row in rows if row not in withheld]
-    fact = e.PublicNoticeClosed(
-        notice_id=notice.id, final_count=len(final), withheld=withheld
-    )
+    fact = e.PublicNoticeClosed(notice_id=notice.id, final_count=len(final), withheld=withheld)
     return Decision(
         facts=((stream_of("notice", notice.id), fact),),
-        releases=tuple(live_claim(s.person_id, s.occupation, s.level) for s in final),
+        releases=tuple(
+            live_claim(s.person_id, s.occupation, s.level)
+            for s in final
+            if not _was_final_before(world, s)
+        ),
         outcome={"final": len(final), "withheld": list(withheld)},
     )

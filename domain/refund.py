@@ -13,11 +13,14 @@ from typing import Literal
 from domain import events as e
 from domain.candidacy import CLOSED, Candidacy, PaidLine, Refund, Status
 from domain.decision import (
+    Claim,
     Command,
     Context,
     Decision,
     NotFound,
+    TooEarly,
     World,
+    ensure_not_own,
     ensure_own,
     ensure_past,
     stream_of,
@@ -64,6 +67,15 @@ class RefundOutOfOrder(LedgerError):
     """Refund {refund_no} is {state}; it can't become {wanted}."""
 
     code = "refund_out_of_order"
+
+
+class WrongProviderRefund(LedgerError):
+    """Refund {refund_no} was accepted under another number of the provider's.
+
+    Only a bank transfer in its stead carries a number of its own.
+    """
+
+    code = "wrong_provider_refund"
 
 
 class OrderRefund(Command):
@@ -241,15 +253,16 @@ def _ensure_state(refund: Refund, allowed: tuple[str, ...], wanted: str) -> None
 
 
 def decide_approve_refund(world: World, command: ApproveRefund, context: Context) -> Decision:
-    """Four eyes: who ordered a refund never approves it.
+    """Four eyes: who ordered a refund never approves it, nor does who receives it.
 
-    Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded.
+    Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded, OwnApplication.
     Source: source-document 2.4.
     """
     state, refund = _refund(world, command)
     _ensure_state(refund, ("ordered",), "approved")
     if refund.ordered_by == context.actor.subject:
         raise SecondPersonNeeded()
+    ensure_not_own(context, world.person(state.person_id))
     fact = e.RefundApproved(application_id=state.id, refund_no=refund.refund_no)
     return Decision(facts=((stream_of("application", state.id), fact),))
 
@@ -282,32 +295,49 @@ def _needed(command: RecordRefundOutcome, *fields: str) -> None:
             raise OutcomeIncomplete(outcome=command.outcome, field=name)
 
 
-def decide_refund_outcome(
-    world: World, command: RecordRefundOutcome, context: Context
-) -> Decision:
+def _provider_refund_claim(provider: e.Provider, command: RecordRefundOutcome) -> Claim:
+    return "provider_refund", f"{provider.value}|{command.provider_refund_id}"
+
+
+def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: Context) -> Decision:
     """The provider's word moves the refund; acceptance is not yet the money's arrival.
 
-    Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, InTheFuture.
+    One number of the provider's stands for one refund, so that one movement of money never
+    settles two.
+    Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, InTheFuture, TooEarly,
+        WrongProviderRefund.
     Source: source-document 2.4(1).
     """
     state, refund = _refund(world, command)
     base = {"application_id": state.id, "refund_no": refund.refund_no}
+    line = next(
+        p
+        for p in state.paid
+        if (p.payment_id, p.component) == (refund.payment_id, refund.component)
+    )
     fact: e.Fact
-    claims: tuple[tuple[str, str], ...] = ()
+    claims: tuple[Claim, ...] = ()
     if command.outcome == "accepted":
         _ensure_state(refund, ("approved",), "accepted")
         _needed(command, "provider_refund_id")
         fact = e.RefundAccepted(**base, provider_refund_id=command.provider_refund_id)
-        claims = (("provider_refund", command.provider_refund_id or ""),)
+        claims = (_provider_refund_claim(line.provider, command),)
     elif command.outcome == "settled":
         _ensure_state(refund, ("accepted", "abnormal"), "settled")
         _needed(command, "provider_refund_id", "channel", "settled_at")
-        ensure_past(context, settled_at=command.settled_at or context.now)
+        settled_at = command.settled_at or context.now
+        ensure_past(context, settled_at=settled_at)
+        if settled_at < line.paid_at:
+            raise TooEarly(field="settled_at", earliest=line.paid_at.isoformat())
+        if command.provider_refund_id != refund.provider_refund_id:
+            if command.channel != "bank_transfer":
+                raise WrongProviderRefund(refund_no=refund.refund_no)
+            claims = (_provider_refund_claim(e.Provider.BANK, command),)
         fact = e.RefundSettled(
             **base,
             provider_refund_id=command.provider_refund_id,
             channel=command.channel,
-            settled_at=command.settled_at,
+            settled_at=settled_at,
         )
     elif command.outcome == "closed":
         _ensure_state(refund, ("approved", "accepted"), "closed")

@@ -12,7 +12,17 @@ from pydantic import Field
 
 from domain import events as e
 from domain.certificate import CertificateOutOfOrder, find
-from domain.decision import AlreadyExists, Command, Context, Decision, NotFound, World, stream_of
+from domain.decision import (
+    AlreadyExists,
+    Command,
+    Context,
+    Decision,
+    NotFound,
+    World,
+    ensure_day,
+    stream_of,
+)
+from domain.enrolment import PersonErased
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.values import Sha256Hex
@@ -74,7 +84,8 @@ class RecordVisibility(Command):
 def decide_freeze_report(world: World, command: FreezeReport, context: Context) -> Decision:
     """Only issued national certificates that count are reported; the file's hash is frozen.
 
-    Raises: AlreadyExists, NotFound, RowTwice, CertificateOutOfOrder.
+    Order of refusals: known report, then row by row in the order given.
+    Raises: AlreadyExists, RowTwice, NotFound, CertificateOutOfOrder, PersonErased.
     Source: source-document 5.3.
     """
     report_id = command.report_id or context.new_id()
@@ -96,6 +107,8 @@ def decide_freeze_report(world: World, command: FreezeReport, context: Context) 
                 progress=certificate.progress,
                 standing=certificate.standing,
             )
+        if world.person(state.person_id).erased:
+            raise PersonErased()
         rows.append(e.ReportRow(application_id=state.id, number=certificate.number))
         facts.append(
             (
@@ -155,12 +168,10 @@ def decide_answer_row(world: World, command: AnswerReportRow, context: Context) 
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_record_visibility(
-    world: World, command: RecordVisibility, context: Context
-) -> Decision:
+def decide_record_visibility(world: World, command: RecordVisibility, context: Context) -> Decision:
     """First the province shows it, some months later the nation; each is recorded once.
 
-    Raises: NotFound, CertificateOutOfOrder, SeenAlready.
+    Raises: NotFound, CertificateOutOfOrder, SeenAlready, InTheFuture, TooEarly.
     Source: source-document 5.3.
     """
     state = world.candidacy(command.application_id)
@@ -173,11 +184,13 @@ def decide_record_visibility(
         )
     if command.scope in certificate.seen:
         raise SeenAlready(scope=command.scope)
+    seen_on = command.seen_on or context.today
+    ensure_day(context, "seen_on", seen_on, certificate.issued_on or seen_on)
     fact = e.CertificateVisible(
         application_id=state.id,
         kind=certificate.kind,
         number=certificate.number,
         scope=command.scope,
-        seen_on=command.seen_on or context.today,
+        seen_on=seen_on,
     )
     return Decision(facts=((stream_of("application", state.id), fact),))

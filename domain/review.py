@@ -16,12 +16,13 @@ from domain.decision import (
     Command,
     Context,
     Decision,
+    OwnApplication,
     Role,
     World,
     ensure_own,
     stream_of,
 )
-from domain.document_problems import DocumentProblem
+from domain.document_problems import DocumentProblem, EnrolmentProofNotAccepted
 from domain.documents import (
     MaterialFact,
     MaterialKind,
@@ -32,8 +33,12 @@ from domain.documents import (
 )
 from domain.enrolment import live_claim
 from domain.errors import LedgerError
-from domain.events import Component, Stage
+from domain.events import Stage
 from domain.refund import entitlement
+from domain.states import Person
+
+ROUNDS_MAX = 99
+"""Hand-ins of one application; nobody needs as many, and the number has to end somewhere."""
 
 REVIEWER: dict[Stage, Role] = {
     Stage.INITIAL: Role.AGENCY,
@@ -73,6 +78,18 @@ class DocumentFaulty(LedgerError):
     code = "document_faulty"
 
 
+class SameFileTwice(LedgerError):
+    """This file was handed in as {label} already."""
+
+    code = "same_file_twice"
+
+
+class TooManyRounds(LedgerError):
+    """Documents were handed in {rounds} times; this application takes no more."""
+
+    code = "too_many_rounds"
+
+
 class DocumentsIncomplete(LedgerError):
     """The documents are not complete: {text}"""
 
@@ -95,12 +112,6 @@ class ReviewedBefore(LedgerError):
     """The same person or organisation can't give two of the three reviews."""
 
     code = "reviewed_before"
-
-
-class OwnApplication(LedgerError):
-    """Nobody reviews their own application, nor one they handed documents in for."""
-
-    code = "own_application"
 
 
 class ReasonMissing(LedgerError):
@@ -161,7 +172,7 @@ def _told(problems: Sequence[DocumentProblem]) -> dict[str, object]:
 
 
 def _ensure_documents_open(state: Candidacy) -> None:
-    if state.status is Status.ELIGIBLE or not state.paid_component(Component.CERTIFICATION_FEE):
+    if state.status in (Status.OPENED, Status.ELIGIBLE):
         raise PaymentFirst()
     if state.status not in (Status.PAID, Status.SUPPLEMENT):
         raise DocumentsClosed(status=state.status.value)
@@ -170,7 +181,9 @@ def _ensure_documents_open(state: Candidacy) -> None:
 def decide_submit_document(world: World, command: SubmitDocument, context: Context) -> Decision:
     """A file is checked by itself; a newer one of the same kind takes the older one's place.
 
-    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentFaulty with every fault.
+    The same bytes never stand for two kinds of document.
+    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentFaulty with every fault,
+        SameFileTwice.
     Source: source-document 2.1, 3.1(1)-(5).
     """
     state = world.candidacy(command.application_id)
@@ -178,6 +191,12 @@ def decide_submit_document(world: World, command: SubmitDocument, context: Conte
     _ensure_documents_open(state)
     material = command.material
     problems = check_material(material)
+    # Refused here and not with the set: what was handed in once cannot be taken back.
+    if material.kind is MaterialKind.ENROLMENT_PROOF and material.kind not in {
+        *state.required,
+        *state.asked_again,
+    }:
+        problems.append(EnrolmentProofNotAccepted())
     if material.photo is not None:
         identity = world.identity(state.person_id)
         problems += check_photo_name(
@@ -186,6 +205,9 @@ def decide_submit_document(world: World, command: SubmitDocument, context: Conte
         problems += check_photo(material.photo, submitted_on=context.today)
     if problems:
         raise DocumentFaulty(**_told(problems))
+    for kind, sha256 in state.documents.items():
+        if sha256 == material.sha256 and kind is not material.kind:
+            raise SameFileTwice(kind=kind.value, label=kind.chinese_name)
     fact = e.DocumentSubmitted(
         application_id=state.id,
         kind=material.kind,
@@ -200,16 +222,22 @@ def decide_submit_document(world: World, command: SubmitDocument, context: Conte
 def decide_submit_documents(world: World, command: SubmitDocuments, context: Context) -> Decision:
     """The set goes into review once every document that proves the alternative is there.
 
-    After a supplement the three reviews begin anew, since each looks at all documents.
-    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentsIncomplete.
-    Source: source-document 3.1, 3.2(1), 3.2(2).
+    After a supplement the three reviews begin anew, since each looks at all documents; what a
+    review asked for has to be handed in again first.
+    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentsIncomplete with every
+        fault, TooManyRounds.
+    Source: source-document 3.1, 3.1(2), 3.2(1), 3.2(2).
     """
     state = world.candidacy(command.application_id)
     ensure_own(context, world.person(state.person_id), "application")
     _ensure_documents_open(state)
-    missing = check_completeness(tuple(state.documents), state.required)
+    missing = check_completeness(
+        set(state.documents) - state.asked_again, {*state.required, *state.asked_again}
+    )
     if missing:
         raise DocumentsIncomplete(**_told(missing))
+    if state.round >= ROUNDS_MAX:
+        raise TooManyRounds(rounds=state.round)
     fact = e.DocumentsSubmitted(
         application_id=state.id, round=state.round + 1, kinds=tuple(sorted(state.documents))
     )
@@ -218,16 +246,15 @@ def decide_submit_documents(world: World, command: SubmitDocuments, context: Con
     )
 
 
-def _ensure_reviewer(
-    state: Candidacy, subject_of_person: str | None, command: Review, context: Context
-) -> None:
+def _ensure_reviewer(state: Candidacy, person: Person, command: Review, context: Context) -> None:
     """The right role, another person and organisation than before, never one's own. 3.2(2)."""
     actor = context.actor
     if actor.role is not REVIEWER[command.stage]:
         raise WrongReviewer(
             stage=command.stage.value, needed=REVIEWER[command.stage].value, given=actor.role.value
         )
-    if actor.subject == subject_of_person or actor.subject in state.submitters:
+    involved = {person.subject, person.registered_by, state.opened_by, *state.submitters}
+    if actor.subject in involved:
         raise OwnApplication()
     for earlier in state.reviewed:
         if earlier.stage is command.stage:
@@ -241,8 +268,8 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
 
     Order of refusals: unknown application, not in review, not due, stale round, wrong role,
     own application, reviewed before, no reason.
-    Raises: NotFound, DocumentsClosed, ReviewOutOfOrder, RoundChanged, WrongReviewer,
-        OwnApplication, ReviewedBefore, ReasonMissing.
+    Raises: NotFound, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
+        ReviewedBefore, ReasonMissing.
     Source: source-document 3.2(1), 3.2(2), 2.4(1), 2.4(3).
     """
     state = world.candidacy(command.application_id)
@@ -253,8 +280,7 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
         raise ReviewOutOfOrder(stage=command.stage.value, due=due.value)
     if command.round is not None and command.round != state.round:
         raise RoundChanged(actual=state.round, given=command.round)
-    person = world.person(state.person_id)
-    _ensure_reviewer(state, person.subject, command, context)
+    _ensure_reviewer(state, world.person(state.person_id), command, context)
     if command.verdict != "pass" and command.reason is None:
         raise ReasonMissing()
     stream = stream_of("application", state.id)
@@ -271,5 +297,3 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
         facts=facts + entitlement(state),
         releases=(live_claim(state.person_id, state.occupation, state.level),),
     )
-
-

@@ -12,6 +12,7 @@ from typing import Any
 
 from domain import candidacy
 from domain import events as e
+from domain.decision import actor_of
 from domain.identity import DocumentType
 from domain.values import Level
 
@@ -26,13 +27,16 @@ class LedgerBook:
     version: int = 0
 
     def fees_on(self, occupation: str, level: Level, day: date) -> e.FeeScheduleSet | None:
-        """The schedule in force on a day: the latest that began by then."""
+        """The schedule in force on a day: the latest that began by then.
+
+        Of two that begin on the same day, the one that was set later puts the other right.
+        """
         begun = [
             f
             for f in self.fees
             if f.occupation == occupation and f.level == level and f.valid_from <= day
         ]
-        return max(begun, key=lambda f: f.valid_from, default=None)
+        return max(reversed(begun), key=lambda f: f.valid_from, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Person:
     document_type: DocumentType
     document_index: str
     name_index: str
+    registered_by: str = ""
     erased: bool = False
     version: int = 0
 
@@ -67,9 +72,11 @@ class ExamSession:
     ended_at: datetime | None = None
     version: int = 0
 
-    def free_seat(self) -> tuple[str, int] | None:
-        """The first free seat, room by room."""
+    def free_seat(self, in_room: str | None = None) -> tuple[str, int] | None:
+        """The first free seat, room by room, or of one room only."""
         for room in self.scheduled.rooms:
+            if in_room not in (None, room.room):
+                continue
             for seat in range(1, room.seats + 1):
                 if seat_key(room.room, seat) not in self.seats:
                     return room.room, seat
@@ -80,7 +87,9 @@ class ExamSession:
 class Notice:
     """A public notice, its period and its objections.
 
-    open_objections: objection id -> application id. withheld: rows taken out by an upheld one.
+    objections, open_objections: objection id -> application id.
+    upheld: objections that were found right. withheld: rows that left the notice unsettled, by
+    an upheld objection or, once it is closed, because their scores had changed.
     """
 
     id: str
@@ -89,6 +98,7 @@ class Notice:
     provisional: bool
     objections: dict[str, str] = field(default_factory=dict)
     open_objections: dict[str, str] = field(default_factory=dict)
+    upheld: frozenset[str] = frozenset()
     withheld: frozenset[str] = frozenset()
     closed: bool = False
     version: int = 0
@@ -123,7 +133,14 @@ def _fees(s: LedgerBook, f: e.FeeScheduleSet, entry: Any) -> LedgerBook:
 
 
 def _registered(s: Person | None, f: e.PersonRegistered, entry: Any) -> Person:
-    return Person(f.person_id, f.subject, f.document_type, f.document_index, f.name_index)
+    return Person(
+        f.person_id,
+        f.subject,
+        f.document_type,
+        f.document_index,
+        f.name_index,
+        registered_by=actor_of(entry).subject,
+    )
 
 
 def _corrected(s: Person, f: e.PersonCorrected, entry: Any) -> Person:
@@ -173,14 +190,13 @@ def _objection(s: Notice, f: e.ObjectionFiled, entry: Any) -> Notice:
 
 def _settled(s: Notice, f: Any, entry: Any) -> Notice:
     remaining = {k: v for k, v in s.open_objections.items() if k != f.objection_id}
-    withheld = s.withheld
     if isinstance(f, e.ObjectionUpheld):
-        withheld = withheld | {f.application_id}
-    return replace(s, open_objections=remaining, withheld=withheld)
+        s = replace(s, upheld=s.upheld | {f.objection_id}, withheld=s.withheld | {f.application_id})
+    return replace(s, open_objections=remaining)
 
 
 def _closed(s: Notice, f: e.PublicNoticeClosed, entry: Any) -> Notice:
-    return replace(s, closed=True)
+    return replace(s, closed=True, withheld=s.withheld | frozenset(f.withheld))
 
 
 def _serial(s: Series | None, f: e.SerialTaken, entry: Any) -> Series:
