@@ -1,0 +1,291 @@
+"""Commands as somebody in the field would give them, with everything filled in.
+
+Candidate n is person `P<n>` with the login `candidate-<n>`, application `A<n>` and payment
+`PAY<n>`; session, notice and report are S1, N1 and R1 unless another name is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from domain import book, enrolment, exam, payment, publication, refund
+from domain import events as e
+from domain import reporting as reports
+from domain import review as reviews
+from domain.documents import Background, MaterialFact, MaterialKind, PhotoFact
+from domain.events import Component, Item, Stage, Subject
+from domain.identity import DocumentType
+from domain.qualifications import Qualifications, WorkPeriod
+from domain.values import Level, Marks
+from tests.support.actors import (
+    AGENCY,
+    CERTIFIER,
+    PROVINCE,
+)
+from tests.support.synthetic_identity import citizen
+from tests.support.world import World
+
+OCCUPATION = "4-01-02-07"
+CERTIFICATION_FEE_FEN = 30_000
+STUDY_MATERIAL_FEE_FEN = 18_000
+THEORY_AT = datetime(2026, 9, 5, 1, 0, tzinfo=UTC)
+PRACTICAL_AT = datetime(2026, 9, 5, 5, 0, tzinfo=UTC)
+ENDED_AT = datetime(2026, 9, 5, 7, 0, tzinfo=UTC)
+PUBLISHED_AT = datetime(2026, 9, 30, 2, 0, tzinfo=UTC)
+NOTICE_ENDS_ON = date(2026, 10, 13)
+CLOSED_AT = datetime(2026, 10, 13, 16, 0, tzinfo=UTC)  # 24:00 of the last day in Shanghai
+ISSUED_AT = datetime(2026, 10, 15, 2, 0, tzinfo=UTC)
+STAGES = ((Stage.INITIAL, AGENCY), (Stage.SECOND, CERTIFIER), (Stage.FINAL, PROVINCE))
+FOUR_YEARS = Qualifications(work_periods=(WorkPeriod(started_on=date(2021, 1, 1), relation="own"),))
+NAMES = "赵钱孙李周吴郑王冯陈"
+
+
+def name_of(n: int) -> str:
+    """The n-th candidate's name."""
+    return f"{NAMES[n % 10]}{'一二三四五六七八九十'[n // 10 % 10]}"
+
+
+def document_of(n: int) -> str:
+    """The n-th candidate's citizen number."""
+    return citizen(order=f"{n:03d}")
+
+
+def when(text: str) -> datetime:
+    """A moment in Shanghai's time, written `2026-10-13 23:59`."""
+    return datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
+
+
+def open_book(**changed: Any) -> book.OpenLedger:
+    """Open the book of a Zhejiang organisation."""
+    given: dict[str, Any] = {
+        "organisation_name": "浙江今日头条科技有限公司",
+        "issuer_name": "浙江今日头条科技有限公司",
+        "unified_social_credit_code": "91330100MA00000000",
+        "site_code": "S000033000123",
+        "log_origin": "example.org/omc",
+    }
+    return book.OpenLedger(**(given | changed))
+
+
+def fees(**changed: Any) -> book.SetFeeSchedule:
+    """The fee schedule of level four from 2026 on."""
+    given: dict[str, Any] = {
+        "occupation": OCCUPATION,
+        "level": Level.INTERMEDIATE,
+        "certification_fee_fen": CERTIFICATION_FEE_FEN,
+        "study_material_fee_fen": STUDY_MATERIAL_FEE_FEN,
+        "valid_from": date(2026, 1, 1),
+    }
+    return book.SetFeeSchedule(**(given | changed))
+
+
+def register(n: int = 1, **changed: Any) -> enrolment.RegisterPerson:
+    """The command by which an assistant registers candidate n."""
+    given: dict[str, Any] = {
+        "person_id": f"P{n}",
+        "document_type": DocumentType.RESIDENT_ID,
+        "document_number": document_of(n),
+        "name": name_of(n),
+        "subject": f"candidate-{n}",
+    }
+    return enrolment.RegisterPerson(**(given | changed))
+
+
+def apply_for(n: int = 1, **changed: Any) -> enrolment.OpenApplication:
+    """The command by which candidate n applies for level four."""
+    given: dict[str, Any] = {
+        "application_id": f"A{n}",
+        "person_id": f"P{n}",
+        "occupation": OCCUPATION,
+        "edition": "2021",
+        "level": Level.INTERMEDIATE,
+        "qualifications": FOUR_YEARS,
+    }
+    return enrolment.OpenApplication(**(given | changed))
+
+
+def pay(n: int = 1, world: World | None = None, **changed: Any) -> payment.RecordPayment:
+    """The whole fee of candidate n, paid by WeChat."""
+    given: dict[str, Any] = {
+        "application_id": f"A{n}",
+        "payment_id": f"PAY{n}",
+        "provider": e.Provider.WECHAT,
+        "provider_transaction_id": f"4200{n:024d}",
+        "merchant_order_no": f"ORDER{n}",
+        "paid_at": world.now if world else when("2026-03-02 09:00"),
+        "lines": both_lines(),
+    }
+    return payment.RecordPayment(**(given | changed))
+
+
+def both_lines(
+    certification_fen: int = CERTIFICATION_FEE_FEN, material_fen: int = STUDY_MATERIAL_FEE_FEN
+) -> tuple[e.FeeLine, ...]:
+    """The two components of a payment."""
+    return (
+        e.FeeLine(component=Component.CERTIFICATION_FEE, amount_fen=certification_fen),
+        e.FeeLine(component=Component.STUDY_MATERIAL, amount_fen=material_fen),
+    )
+
+
+def pay_again(n: int = 1, **changed: Any) -> payment.RecordPayment:
+    """A second payment of candidate n, which nobody owed."""
+    fields = {"payment_id": f"TWICE{n}", "provider_transaction_id": f"4299{n:024d}"}
+    return pay(n, **(fields | changed))
+
+
+def use(item: Item, n: int = 1) -> payment.UseItem:
+    """Candidate n uses an item."""
+    return payment.UseItem(application_id=f"A{n}", item=item)
+
+
+def material(kind: MaterialKind, fill: str = "", **changed: Any) -> MaterialFact:
+    """A good file of a kind; each kind has bytes of its own, unless `fill` says which."""
+    photo = kind is MaterialKind.PHOTO
+    measures = PhotoFact(
+        width_px=413,
+        height_px=579,
+        background=Background.WHITE,
+        in_colour=True,
+        taken_on=date(2026, 2, 1),
+    )
+    fields: dict[str, Any] = {
+        "kind": kind,
+        "sha256": (fill or "0123456"[tuple(MaterialKind).index(kind)]) * 64,
+        "size_bytes": 40_000,
+        "media_type": "image/jpeg" if photo else "application/pdf",
+        "photo": measures if photo else None,
+    }
+    return MaterialFact(**(fields | changed))
+
+
+def hand_in(kind: MaterialKind, n: int = 1, **changed: Any) -> reviews.SubmitDocument:
+    """Candidate n hands one file in."""
+    name = f"{name_of(n)}_{document_of(n)}.jpg" if kind is MaterialKind.PHOTO else "scan.pdf"
+    given: dict[str, Any] = {
+        "application_id": f"A{n}",
+        "material": material(kind),
+        "file_name": name,
+    }
+    return reviews.SubmitDocument(**(given | changed))
+
+
+NEEDED = (MaterialKind.IDENTITY_PROOF, MaterialKind.WORK_HISTORY, MaterialKind.PHOTO)
+"""What proves alternative 1.2(2)."""
+
+
+def submit(n: int = 1) -> reviews.SubmitDocuments:
+    """Candidate n sends the documents into review."""
+    return reviews.SubmitDocuments(application_id=f"A{n}")
+
+
+def give(stage: Stage, verdict: str, n: int = 1, **changed: Any) -> reviews.Review:
+    """A review of candidate n's application; a reason stands in it unless it passes."""
+    given: dict[str, Any] = {"application_id": f"A{n}", "stage": stage, "verdict": verdict}
+    if verdict != "pass":
+        given["reason"] = "单位证明未盖章"
+    return reviews.Review(**(given | changed))
+
+
+def schedule(session: str = "S1", **changed: Any) -> exam.ScheduleSession:
+    """A session of level four with one room of five seats and one of two."""
+    given: dict[str, Any] = {
+        "session_id": session,
+        "name": "2026年第3批",
+        "occupation": OCCUPATION,
+        "level": Level.INTERMEDIATE,
+        "place": "杭州考点",
+        "address": "杭州市余杭区",
+        "theory_starts_at": THEORY_AT,
+        "practical_starts_at": PRACTICAL_AT,
+        "rooms": (e.ExamRoom(room="101", seats=5), e.ExamRoom(room="102", seats=2)),
+    }
+    return exam.ScheduleSession(**(given | changed))
+
+
+def seat(n: int = 1, session: str = "S1", **changed: Any) -> exam.AssignSeat:
+    """Candidate n gets a seat."""
+    return exam.AssignSeat(application_id=f"A{n}", session_id=session, **changed)
+
+
+def marks(text: str | None) -> Marks | None:
+    """Marks as written; None: absent."""
+    return None if text is None else Marks(text)
+
+
+def score(subject: Subject, given: str | None, n: int = 1) -> exam.RecordScore:
+    """The examiner's marks for candidate n in session S1, room 101, seat n."""
+    return exam.RecordScore(
+        session_id="S1", ticket_number=f"S1-01-{n:03d}", subject=subject, marks=marks(given)
+    )
+
+
+def verify(theory: str | None, practical: str | None, n: int = 1) -> exam.VerifyScores:
+    """The second person's marks."""
+    return exam.VerifyScores(
+        application_id=f"A{n}", theory=marks(theory), practical=marks(practical)
+    )
+
+
+def correct(subject: Subject, given: str | None, n: int = 1, **changed: Any) -> exam.CorrectScore:
+    """A correction of candidate n's score."""
+    return exam.CorrectScore(
+        application_id=f"A{n}", subject=subject, marks=marks(given), reason="漏判一题", **changed
+    )
+
+
+Pair = tuple[str | None, str | None]
+PASSED: Pair = ("72", "65.5")
+
+
+def publish(notice: str = "N1", session: str = "S1", **changed: Any) -> publication.OpenNotice:
+    """Publish the results of a session."""
+    return publication.OpenNotice(notice_id=notice, session_id=session, **changed)
+
+
+def close(notice: str = "N1") -> publication.CloseNotice:
+    """End a notice."""
+    return publication.CloseNotice(notice_id=notice)
+
+
+def object_to(n: int = 1, by: int | None = None, **changed: Any) -> publication.FileObjection:
+    """An objection O<n> of a candidate to the row of candidate n."""
+    given: dict[str, Any] = {
+        "notice_id": "N1",
+        "application_id": f"A{n}",
+        "objection_id": f"O{n}",
+        "person_id": f"P{by or n}",
+        "text": "技能考核第二题漏判",
+    }
+    return publication.FileObjection(**(given | changed))
+
+
+def settle(outcome: str, n: int = 1, notice: str = "N1") -> publication.ResolveObjection:
+    """The outcome of objection O<n>."""
+    return publication.ResolveObjection(
+        notice_id=notice, objection_id=f"O{n}", outcome=outcome, reason="已核对答卷"
+    )
+
+
+def report(
+    report_id: str = "R1", batch: str = "new", ns: Sequence[int] = (1,)
+) -> reports.FreezeReport:
+    """Report the national certificates of candidates upward."""
+    return reports.FreezeReport(
+        report_id=report_id,
+        batch_type=batch,
+        file_sha256="f" * 64,
+        application_ids=tuple(f"A{n}" for n in ns),
+    )
+
+
+def order(component: Component, payment_id: str = "PAY1", n: int = 1) -> refund.OrderRefund:
+    """Ask for one component back."""
+    return refund.OrderRefund(application_id=f"A{n}", payment_id=payment_id, component=component)
+
+
+def national_number(world: World, n: int = 1) -> str:
+    """The national number of candidate n."""
+    return world.candidacy(f"A{n}").certificates[e.CertificateKind.NATIONAL].number

@@ -1,0 +1,246 @@
+"""A ledger in memory, and the grammar of the decision tests.
+
+`given(history).when(command, by=actor, at=time).then(*facts)` says what a command leads to,
+`.fails(ErrorClass)` that nothing moved and why. The world folds facts with `domain.states.evolve`
+and holds claims as the journal does: releases come first, a taken claim refuses the whole
+command, and a claim nobody holds cannot be released. Every fact is written as JSON and read again
+before it is folded, so that a test never sees more than the journal would keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from domain import events as e
+from domain import snapshots, states
+from domain.candidacy import Candidacy
+from domain.commands import decide
+from domain.decision import Actor, Claim, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.errors import LedgerError
+from domain.store.errors import ClaimNotHeld, ClaimTaken
+from tests.support.actors import OPERATOR
+
+START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
+"""A Monday morning, 09:00 in Shanghai."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A fact with what the folds look at; the shape that the journal gives back."""
+
+    originator_id: str
+    originator_version: int
+    occurred_at: datetime
+    actor: dict[str, Any]
+    fact: e.Fact
+
+
+def blind_index(kind: str, text: str) -> str:
+    """A stand-in for the keyed index: equal for equal texts, and it does not show them."""
+    return hashlib.sha256(f"{kind}|{text}".encode()).hexdigest()[:32]
+
+
+def as_stored(fact: e.Fact) -> e.Fact:
+    """The fact after a journey through JSON."""
+    return e.CATALOGUE[fact.TOPIC].model_validate_json(fact.model_dump_json())
+
+
+def home_of(fact: e.Fact) -> str:
+    """The stream a fact belongs to, by its kind and the id it carries."""
+    if fact.STREAM == "ledger":
+        return "ledger"
+    return stream_of(fact.STREAM, getattr(fact, f"{fact.STREAM}_id"))
+
+
+@dataclass
+class World:
+    """Every state and claim of one ledger; `now` is the time of the last command."""
+
+    now: datetime = START
+    states: dict[str, Any] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    claims: dict[Claim, int] = field(default_factory=dict)
+    identities: dict[str, Identity] = field(default_factory=dict)
+    ids: int = 0
+
+    def book(self) -> states.LedgerBook:
+        return self._get("ledger", "book", "ledger")
+
+    def person(self, person_id: str) -> states.Person:
+        return self._get(stream_of("person", person_id), "person", person_id)
+
+    def identity(self, person_id: str) -> Identity:
+        if person_id not in self.identities:
+            raise NotFound(what="identity of person", id=person_id)
+        return self.identities[person_id]
+
+    def candidacy(self, application_id: str) -> Candidacy:
+        return self._get(stream_of("application", application_id), "application", application_id)
+
+    def session(self, session_id: str) -> states.ExamSession:
+        return self._get(stream_of("session", session_id), "session", session_id)
+
+    def notice(self, notice_id: str) -> states.Notice:
+        return self._get(stream_of("notice", notice_id), "notice", notice_id)
+
+    def series(self, series_id: str) -> states.Series:
+        return self.states.get(stream_of("series", series_id)) or states.Series(series_id)
+
+    def report(self, report_id: str) -> states.Report:
+        return self._get(stream_of("report", report_id), "report", report_id)
+
+    def exists(self, stream: str) -> bool:
+        return stream in self.states
+
+    def claimed(self, kind: str, key: str) -> bool:
+        return (kind, key) in self.claims
+
+    def _get(self, stream: str, what: str, key: str) -> Any:
+        if stream not in self.states:
+            raise NotFound(what=what, id=key)
+        return self.states[stream]
+
+    def copy(self) -> World:
+        """A world that goes its own way from here."""
+        twin = copy(self)
+        twin.states, twin.entries = dict(self.states), list(self.entries)
+        twin.claims, twin.identities = dict(self.claims), dict(self.identities)
+        return twin
+
+    def context(self, actor: Actor, now: datetime) -> Context:
+        """Who asks and when; ids count up, the same ones each time the same history runs."""
+        return Context(now=now, actor=actor, new_id=self._new_id, blind_index=blind_index)
+
+    def _new_id(self) -> str:
+        self.ids += 1
+        return f"id-{self.ids}"
+
+    def do(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> Decision:
+        """Decide and record; without a time one minute after the last command.
+
+        Raises: the LedgerError of the decision or of its claims; then nothing moved.
+        """
+        now = at or self.now + timedelta(minutes=1)
+        decision = decide(self, command, self.context(by, now))
+        self.record(decision, by, now)
+        self.now = now
+        return decision
+
+    def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
+        """Append a decision as the journal would: claims and facts, all or nothing."""
+        claims = dict(self.claims)
+        for kind, key in decision.releases:
+            if claims.pop((kind, key), None) is None:
+                raise ClaimNotHeld(kind=kind, key=key)
+        for kind, key in decision.claims:
+            if (kind, key) in claims:
+                raise ClaimTaken(kind=kind, key=key, position=claims[kind, key])
+            claims[kind, key] = len(self.entries) + 1
+        self.claims = claims
+        for stream, fact in decision.facts:
+            assert stream == home_of(fact), f"{fact.TOPIC} does not belong to {stream}"
+            self.append(fact, actor, now)
+        for person_id in decision.erases:
+            del self.identities[person_id]
+
+    def append(self, fact: e.Fact, actor: Actor = OPERATOR, now: datetime | None = None) -> None:
+        """Fold one fact, without asking whether it may be."""
+        stream = home_of(fact)
+        state = self.states.get(stream)
+        version = state.version + 1 if state else 1
+        stored = as_stored(fact)
+        entry = Entry(stream, version, now or self.now, actor.model_dump(mode="json"), stored)
+        folded = states.evolve(state, entry)
+        assert snapshots.restore(snapshots.keep(stream, folded)) == folded
+        self.states[stream] = folded
+        self.entries.append(entry)
+        if isinstance(fact, e.PersonRegistered | e.PersonCorrected):
+            assert fact.name is not None
+            assert fact.document_number is not None
+            identity = Identity(fact.name, fact.document_type, fact.document_number)
+            self.identities[fact.person_id] = identity
+
+    def facts(self, kind: type[e.Fact] | None = None) -> list[e.Fact]:
+        """Every recorded fact in order, or those of one kind."""
+        return [x.fact for x in self.entries if kind is None or isinstance(x.fact, kind)]
+
+
+@dataclass
+class Given:
+    """A history; `when` asks for something on top of it."""
+
+    world: World
+
+    def when(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> When:
+        """Carry a command out beside the history, which itself stays as it is."""
+        world = self.world.copy()
+        try:
+            return When(world, world.do(command, by, at), None)
+        except LedgerError as error:
+            before = (self.world.states, self.world.claims, self.world.identities)
+            assert (world.states, world.claims, world.identities) == before, "something moved"
+            return When(world, None, error)
+
+
+@dataclass
+class When:
+    """What a command led to."""
+
+    world: World
+    decision: Decision | None
+    error: LedgerError | None
+
+    @property
+    def decided(self) -> Decision:
+        """The decision; fails the test with the error if there is none."""
+        assert self.decision is not None, f"refused: {type(self.error).__name__}: {self.error}"
+        return self.decision
+
+    def then(self, *facts: e.Fact) -> World:
+        """Exactly these facts were recorded, in this order. Returns: the world after them."""
+        assert [fact for _, fact in self.decided.facts] == list(facts)
+        return self.world
+
+    def then_kinds(self, *kinds: type[e.Fact]) -> World:
+        """Facts of exactly these kinds were recorded, in this order."""
+        assert [type(fact) for _, fact in self.decided.facts] == list(kinds)
+        return self.world
+
+    def tells(self, **outcome: Any) -> When:
+        """The caller is told at least this."""
+        told = self.decided.outcome
+        assert {key: told.get(key) for key in outcome} == outcome
+        return self
+
+    def fails(self, error: type[LedgerError], **fields: Any) -> LedgerError:
+        """Refused with exactly this error, and these of its fields."""
+        assert self.decision is None, f"not refused: {self.decision.facts}"
+        assert type(self.error) is error, f"refused otherwise: {self.error!r}"
+        told = self.error.fields
+        assert {key: told.get(key) for key in fields} == fields
+        return self.error
+
+    def refuses_refund(self, refusal: e.RefundRefusal, clause: str) -> World:
+        """The rules keep the money: a recorded refusal that names its clause, and no order."""
+        facts = [fact for _, fact in self.decided.facts]
+        assert [type(fact) for fact in facts] == [e.RefundRefused]
+        assert (facts[0].refusal, facts[0].clause) == (refusal, clause)
+        return self.world
+
+
+def given(*history: World | e.Fact | Callable[[World], object]) -> Given:
+    """A history: a world first, or none; then facts, or steps that take the world."""
+    world = World()
+    for part in history:
+        if isinstance(part, World):
+            world = part.copy()
+        elif isinstance(part, e.Fact):
+            world.append(part)
+        else:
+            part(world)
+    return Given(world)
