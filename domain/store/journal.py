@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg2
 import psycopg2.errors
 
-from domain.store.connection import Pool, connect, is_lost
+from domain.store.connection import PgCursor, Pool, connect, is_lost
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.records import Head, KnownCommand, Recorded
 from domain.store.statements import EVENT_COLUMNS, Need, recorded_from
@@ -215,6 +215,24 @@ class Journal:
         with self._readers.connection() as connection, connection.cursor() as cursor:
             cursor.execute(sql, arguments)
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[PgCursor]:
+        """A transaction beside the journal, such as a view's; commits when the block ends well.
+
+        Raises: psycopg2.Error.
+        """
+        for last_attempt in (False, True):
+            with self._readers.connection() as connection, connection.cursor() as cursor:
+                try:
+                    cursor.execute("BEGIN")
+                except psycopg2.Error:
+                    if last_attempt or not is_lost(connection):
+                        raise
+                    continue
+                yield cursor
+                cursor.execute("COMMIT")
+                return
 
     def _command(self, condition: str, arguments: tuple[Any, ...]) -> KnownCommand | None:
         rows = self.query(

@@ -56,7 +56,8 @@ class JournalEvent(StoredEvent):
     `state` is empty; coming out, `state` is the whole envelope.
     """
 
-    draft: Callable[[Sealer], Draft] | None = field(default=None, compare=False, repr=False)
+    draft: Callable[[Sealer | None], Draft] | None = field(default=None, compare=False, repr=False)
+    vault: Vault | None = field(default=None, compare=False, repr=False)
 
 
 class OrjsonTranscoder(Transcoder):
@@ -197,6 +198,7 @@ class EntryMapper(Mapper[str]):
             topic=entry.fact.TOPIC,  # type: ignore[attr-defined]
             state=b"",
             draft=lambda sealer: self.draft(entry, sealer),
+            vault=self.vault,
         )
 
     # --- out -------------------------------------------------------------------------------------
