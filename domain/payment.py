@@ -111,9 +111,10 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> No
         Component.STUDY_MATERIAL: fees.study_material_fee_fen,
     }
     given = {line.component: line.amount_fen for line in command.lines}
-    for component, expected in due.items():
+    for component in due:
         if component not in given:
             raise ComponentMissing(component=component.value)
+    for component, expected in due.items():
         if given[component] != expected:
             raise WrongAmount(
                 component=component.value, expected_fen=expected, given_fen=given[component]

@@ -106,6 +106,28 @@ def apply_for(n: int = 1, **changed: Any) -> enrolment.OpenApplication:
     return enrolment.OpenApplication(**(given | changed))
 
 
+def correct_person(n: int = 1, **changed: Any) -> enrolment.CorrectPerson:
+    """Candidate n's name is put right."""
+    fields: dict[str, Any] = {
+        "person_id": f"P{n}",
+        "document_type": DocumentType.RESIDENT_ID,
+        "document_number": document_of(n),
+        "name": "赵壹",
+        "reason": "姓名录入错误",
+    }
+    return enrolment.CorrectPerson(**(fields | changed))
+
+
+def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
+    """Candidate n gives up."""
+    return enrolment.WithdrawApplication(application_id=f"A{n}", reason="个人原因")
+
+
+def erase(n: int = 1) -> enrolment.ErasePersonalData:
+    """Candidate n asks to be forgotten."""
+    return enrolment.ErasePersonalData(person_id=f"P{n}", reason="本人申请删除")
+
+
 def pay(n: int = 1, world: World | None = None, **changed: Any) -> payment.RecordPayment:
     """The whole fee of candidate n, paid by WeChat."""
     given: dict[str, Any] = {
