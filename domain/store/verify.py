@@ -1,0 +1,240 @@
+"""The audit of a journal: nothing is believed that can be computed.
+
+Every stored envelope is hashed again and read again, every column is compared with it, and every
+signed tree head is recomputed from those hashes. An edit that was followed by putting the hash
+right is found by the first checkpoint that covers it; one that also rewrote the stored checkpoints
+is found by a checkpoint somebody else kept. Reading order: verify, Report, then one check a method.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from domain.store import envelope as envelopes
+from domain.store.checkpoints import checkpoints_after
+from domain.store.errors import BadNote, NotCanonical
+from domain.store.journal import Journal
+from domain.store.merkle import Frontier
+from domain.store.note import Checkpoint, Verifier, open_note
+from domain.store.records import Recorded
+from domain.store.statements import EVENT_COLUMNS, recorded_from
+
+_PAGE = 2000  # events a message: some megabytes at most
+_PROBLEMS = 100
+
+ENVELOPE_KEYS = frozenset(
+    (
+        "actor", "causation_id", "command_id", "correlation_id", "data", "event_id", "ledger",
+        "occurred_at", "recorded_at", "stream", "topic", "version",
+    )
+)  # fmt: skip
+
+# With each event the position of its predecessor in the stream, by the index on (stream, version):
+# constant memory however many streams there are.
+_READ = f"""
+SELECT {", ".join("j." + column for column in EVENT_COLUMNS.split(", "))}, before.position
+FROM certledger.journal j LEFT JOIN LATERAL (
+    SELECT p.position FROM certledger.journal p
+    WHERE p.ledger = j.ledger AND p.stream = j.stream AND p.version = j.version - 1 LIMIT 1
+) before ON true
+WHERE j.ledger = %s AND j.position > %s ORDER BY j.position LIMIT %s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it was written. position: None if it concerns no one event."""
+
+    position: int | None
+    what: str
+
+    def __str__(self) -> str:
+        return self.what if self.position is None else f"position {self.position}: {self.what}"
+
+
+@dataclass(slots=True)
+class Report:
+    """What an audit found. size and root: of the journal as it stands now.
+
+    problems: at most 100, in the order in which they were found.
+    """
+
+    ledger: str
+    size: int = 0
+    root: bytes = b""
+    checkpoints: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    @property
+    def first_bad_position(self) -> int | None:
+        """The first altered or missing position, as far as it can be named."""
+        positions = [p.position for p in self.problems if p.position is not None]
+        return min(positions, default=None)
+
+
+def verify(
+    journal: Journal, vkey: str | None = None, external_checkpoints: Iterable[str] = ()
+) -> Report:
+    """Check the whole journal of a ledger. Memory is constant, time is linear.
+
+    vkey: the log's public key, got from elsewhere; None checks no signatures.
+    external_checkpoints: signed notes that others kept; needed to notice that the database was
+        rolled back together with its checkpoints.
+    Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
+    """
+    verifier = None if vkey is None else Verifier.from_vkey(vkey)
+    return _Audit(journal, verifier).run(external_checkpoints)
+
+
+class _Audit:
+    def __init__(self, journal: Journal, verifier: Verifier | None) -> None:
+        self._journal = journal
+        self._verifier = verifier
+        self._report = Report(journal.ledger)
+        self._tree = Frontier()
+        self._last: Recorded | None = None
+        self._waiting: deque[Checkpoint] = deque()
+        self._signed_size = 0  # up to here a signature covers what was read
+        self._has_parted = False
+
+    def run(self, external: Iterable[str]) -> Report:
+        # The head is read first: events that arrive meanwhile are checked, but not demanded.
+        head = self._journal.head()
+        self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
+        self._meet_checkpoints()
+        for event, before in self._events():
+            if len(self._report.problems) >= _PROBLEMS:
+                break
+            self._check_event(event, before)
+            self._tree.add(envelopes.leaf_hash(event.envelope))
+            self._last = event
+            self._meet_checkpoints()
+        else:
+            self._check_end(head.position, head.recorded_at)
+        self._report.size = self._tree.size
+        self._report.root = self._tree.root()
+        return self._report
+
+    def _bad(self, position: int | None, what: str) -> None:
+        self._report.problems.append(Problem(position, what))
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _events(self) -> Iterator[tuple[Recorded, int | None]]:
+        after = 0
+        while rows := self._journal.query(_READ, (self._journal.ledger, after, _PAGE)):
+            for row in rows:
+                yield recorded_from(row[:-1]), row[-1]
+            after = rows[-1][0]
+
+    def _check_event(self, event: Recorded, before: int | None) -> None:
+        position = event.position
+        expected = (self._last.position if self._last else 0) + 1
+        if position != expected:
+            self._bad(expected, f"is missing; the next event is {position}")
+        if envelopes.leaf_hash(event.envelope) != event.leaf_hash:
+            self._bad(position, "the envelope does not have the stored hash")
+        if event.version > 1 and before is None:
+            self._bad(position, f"{event.stream} has no version {event.version - 1}")
+        if before is not None and before >= position:
+            self._bad(position, f"{event.stream} version {event.version - 1} comes later")
+        if self._last is not None and event.recorded_at < self._last.recorded_at:
+            self._bad(position, "recorded_at runs backwards")
+        self._check_envelope(event)
+
+    def _check_envelope(self, event: Recorded) -> None:
+        """Compare what the envelope says with the columns beside it."""
+        try:
+            parsed: dict[str, Any] = orjson.loads(event.envelope)
+        except ValueError:
+            self._bad(event.position, "the envelope is not JSON")
+            return
+        if not isinstance(parsed, dict) or parsed.keys() != ENVELOPE_KEYS:
+            self._bad(event.position, "the envelope does not have the keys of an envelope")
+            return
+        columns = {
+            "ledger": self._journal.ledger,
+            "stream": event.stream,
+            "version": event.version,
+            "topic": event.topic,
+            "event_id": str(event.event_id),
+            "occurred_at": envelopes.rfc3339(event.occurred_at),
+            "recorded_at": envelopes.rfc3339(event.recorded_at),
+        }
+        for name, value in columns.items():
+            if parsed[name] != value:
+                self._bad(event.position, f"column {name} differs from the envelope")
+        try:
+            if envelopes.canonical_json(parsed) != event.envelope:
+                self._bad(event.position, "the envelope is not in canonical form")
+        except NotCanonical as error:
+            self._bad(event.position, f"the envelope is not in canonical form: {error}")
+
+    def _check_end(self, position: int, recorded_at: datetime) -> None:
+        """The head row, and checkpoints beyond the last event."""
+        last = self._last.position if self._last else 0
+        if last < position:
+            self._bad(last + 1, f"is missing; the head of the ledger is at {position}")
+        elif last > position and self._journal.head().position == position:
+            self._bad(position + 1, f"lies beyond the head of the ledger at {position}")
+        if self._last is not None and last == position and self._last.recorded_at != recorded_at:
+            self._bad(last, "the head's recorded_at is not that of the last event")
+        for checkpoint in self._waiting:
+            what = f"is missing; a checkpoint of size {checkpoint.size} was signed"
+            self._bad(self._tree.size + 1, what)
+
+    # --- checkpoints -----------------------------------------------------------------------------
+
+    def _checkpoints(self, external: Iterable[str]) -> Iterator[Checkpoint]:
+        """All that can be trusted so far as their own signature goes."""
+        after = -1
+        while page := checkpoints_after(self._journal, after):
+            for stored in page:
+                checkpoint = self._opened(stored.note, f"stored checkpoint of size {stored.size}")
+                if checkpoint is None:
+                    continue
+                if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
+                    self._bad(None, f"checkpoint of size {stored.size} differs from its note")
+                yield checkpoint
+            after = page[-1].size
+        for number, note in enumerate(external, 1):
+            checkpoint = self._opened(note, f"external checkpoint {number}")
+            if checkpoint is not None:
+                yield checkpoint
+
+    def _opened(self, note: str, what: str) -> Checkpoint | None:
+        try:
+            if self._verifier is None:
+                return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+            checkpoint = Checkpoint.parse(open_note(note, (self._verifier,))[0])
+            if checkpoint.origin != self._verifier.name:
+                raise BadNote(reason=f"it is of the log {checkpoint.origin}")
+            return checkpoint
+        except BadNote as error:
+            self._bad(None, f"{what}: {error}")
+            return None
+
+    def _meet_checkpoints(self) -> None:
+        """Compare the roots signed for exactly this size."""
+        while self._waiting and self._waiting[0].size <= self._tree.size:
+            checkpoint = self._waiting.popleft()
+            self._report.checkpoints += 1
+            if checkpoint.root == self._tree.root():
+                self._signed_size = checkpoint.size
+            elif not self._has_parted:
+                self._has_parted = True
+                self._part(self._signed_size + 1, checkpoint.size)
+
+    def _part(self, first: int, last: int) -> None:
+        """The journal and what was signed part ways; once they have, they never meet again."""
+        what = f"the events from {first} to {last} are not those that were signed"
+        named = any(first <= (p.position or 0) <= last for p in self._report.problems)
+        self._bad(None if named else first, what)
