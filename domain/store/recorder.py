@@ -61,6 +61,11 @@ class Datastore:
         """The thread that hears of new events."""
         return Listener(self.journal.dsn)
 
+    def start_committer(self, **hooks: Any) -> Committer:
+        """Start the writer with hooks of its owner's; see `Committer`."""
+        self.__dict__["committer"] = Committer(self.journal, **hooks)
+        return self.committer
+
     def create(self) -> None:
         """Bring the schema up to date and make the ledger; needs the owner's rights."""
         migrate(self.journal.dsn)

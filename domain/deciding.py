@@ -1,0 +1,188 @@
+"""One command under the head lock: what its decision sees, and what becomes of what it decides.
+
+Reading order: CommandRun (from a wish to drafts), WorldView (what the decision looks at).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from domain import states
+from domain.candidacy import Candidacy
+from domain.commands import decide
+from domain.decision import Actor, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.errors import LedgerError
+from domain.events import PersonCorrected, PersonRegistered
+from domain.receipt import Receipt
+from domain.snapshots import kind_of
+from domain.store.jobs import View
+from domain.store.mapper import Entry
+from domain.store.records import Append, Draft, Recorded
+from domain.store.vault import Sealer
+from domain.values import format_instant
+
+if TYPE_CHECKING:
+    from domain.ledger import Ledger
+
+
+class OccurredTooEarly(LedgerError):
+    """This would have happened before what the {stream} has recorded already."""
+
+    code = "occurred_too_early"
+
+
+class CommandRun:
+    """One command's way from a wish to facts; may run again if the transaction is repeated."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        command: Command,
+        actor: Actor,
+        command_id: UUID,
+        occurred_at: datetime | None,
+        correlation_id: UUID,
+    ) -> None:
+        self.ledger = ledger
+        self.command = command
+        self.actor = actor
+        self.command_id = command_id
+        self.occurred_at = occurred_at
+        self.correlation_id = correlation_id
+
+    def __call__(self, view: View) -> Append:
+        """Decide, and turn the decision into what is appended. Raises: LedgerError."""
+        numbers = count()
+        context = Context(
+            now=self.occurred_at or view.recorded_at,
+            actor=self.actor,
+            new_id=lambda: uuid5(self.command_id, f"id {next(numbers)}").hex,
+            blind_index=self.ledger.vault.blind_index,
+        )
+        decision = decide(WorldView(self.ledger, view), self.command, context)
+        if self.occurred_at is not None:
+            self._ensure_after(decision, view, self.occurred_at)
+        sealer = Sealer(self.ledger.vault, view)
+        drafts = tuple(self._drafts(decision, view, sealer, context.now))
+        return Append(
+            drafts=drafts,
+            claims=decision.claims,
+            releases=decision.releases,
+            receipt=lambda recorded: self._receipt(recorded, decision).to_bytes(),
+            fresh_keys=sealer.fresh_keys,
+            destroy_keys=decision.erases,
+        )
+
+    def _ensure_after(self, decision: Decision, view: View, moment: datetime) -> None:
+        """What is told afterwards still keeps each stream in order. Raises: OccurredTooEarly."""
+        for stream in {stream for stream, _ in decision.facts}:
+            last = view.pending(stream) or self.ledger.journal.stream(stream, desc=True, limit=1)
+            if last and last[-1].occurred_at > moment:
+                raise OccurredTooEarly(stream=kind_of(stream))
+
+    def _drafts(
+        self, decision: Decision, view: View, sealer: Sealer, now: datetime
+    ) -> Iterable[Draft]:
+        versions: dict[str, int] = {}
+        for index, (stream, fact) in enumerate(decision.facts):
+            if stream not in versions:
+                versions[stream] = view.version(stream)
+            versions[stream] += 1
+            entry = Entry(
+                originator_id=stream,
+                originator_version=versions[stream],
+                event_id=uuid5(self.command_id, f"event {index}"),
+                occurred_at=now,
+                recorded_at=None,
+                actor=self.actor.model_dump(mode="json"),
+                command_id=self.command_id,
+                correlation_id=self.correlation_id,
+                causation_id=None,
+                fact=fact,
+            )
+            self.ledger.keep_fresh(entry)
+            yield self.ledger.mapper.draft(entry, sealer)
+
+    def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> Receipt:
+        first, last = recorded[0], recorded[-1]
+        version = max(r.version for r in recorded if r.stream == first.stream)
+        return Receipt(
+            command_id=str(self.command_id),
+            ledger=self.ledger.name,
+            stream=first.stream,
+            version=version,
+            first_position=first.position,
+            last_position=last.position,
+            topics=tuple(r.topic for r in recorded),
+            recorded_at=format_instant(first.recorded_at),
+            outcome=decision.outcome,
+        )
+
+
+class WorldView:
+    """What a decision sees: committed state under the head lock, and earlier commands' facts."""
+
+    def __init__(self, ledger: Ledger, view: View) -> None:
+        self._ledger = ledger
+        self._view = view
+        self._seen: dict[str, Any] = {}
+
+    def _find(self, stream: str) -> Any | None:
+        if stream not in self._seen:
+            self._seen[stream] = self._ledger.fold(stream, self._view)
+        return self._seen[stream]
+
+    def _get(self, what: str, key: str) -> Any:
+        state = self._find(stream_of(what, key))
+        if state is None:
+            raise NotFound(what=what, id=key)
+        return state
+
+    def book(self) -> states.LedgerBook:
+        state = self._find("ledger")
+        if state is None:
+            raise NotFound(what="book", id="ledger")
+        return state
+
+    def person(self, person_id: str) -> states.Person:
+        return self._get("person", person_id)
+
+    def identity(self, person_id: str) -> Identity:
+        return self._ledger.identity_in(person_id, self._view)
+
+    def candidacy(self, application_id: str) -> Candidacy:
+        return self._get("application", application_id)
+
+    def session(self, session_id: str) -> states.ExamSession:
+        return self._get("session", session_id)
+
+    def notice(self, notice_id: str) -> states.Notice:
+        return self._get("notice", notice_id)
+
+    def report(self, report_id: str) -> states.Report:
+        return self._get("report", report_id)
+
+    def series(self, series_id: str) -> states.Series:
+        # A series begins with its first number, so an unknown one is an empty one.
+        return self._find(stream_of("series", series_id)) or states.Series(series_id)
+
+    def exists(self, stream: str) -> bool:
+        return self._view.version(stream) > 0
+
+    def claimed(self, kind: str, key: str) -> bool:
+        return self._view.claimed(kind, key) is not None
+
+
+def identity_of(person_id: str, entries: Iterable[Any]) -> Identity:
+    """A person's present name and document in clear. Raises: NotFound once erased."""
+    known: PersonRegistered | PersonCorrected | None = None
+    for entry in entries:
+        if isinstance(entry.fact, PersonRegistered | PersonCorrected):
+            known = entry.fact
+    if known is None or known.name is None or known.document_number is None:
+        raise NotFound(what="identity of person", id=person_id)
+    return Identity(known.name, known.document_type, known.document_number)
