@@ -6,9 +6,10 @@ is told by a shared file lock: the kernel lets go of it when a process dies, how
 killed service leaves nothing to repair. Its server runs on; the next start attaches to it, or lets
 PostgreSQL recover.
 
-In the data directory: `postgres/` the cluster (0700), `postgres.log`, `postgres.lock` held while
-somebody starts or stops, `postgres.users` held by everybody who is in. The server listens on a Unix
-socket only, in a directory nobody else may enter; that is why local connections need no password.
+In the data directory: `postgres/` the cluster (0700), `socket/` where it listens (0700),
+`postgres.log`, `postgres.lock` held while somebody starts or stops, `postgres.users` held by
+everybody who is in. Nothing listens on TCP, and nobody else may enter the socket's directory; that
+is why connections need no password.
 
 Reading order: `start`, `stop`, `_run_server`; then `embedded_cluster.py` (making one),
 `embedded_process.py` (is it there?) and `embedded_account.py` (what root has to arrange).
@@ -231,9 +232,8 @@ class EmbeddedPostgres:
             found = self.pid() if stop_found else None
             pid = self._server.pid if self._server else found
             process.shut_down(pid, self._reap, self.stop_timeout_s)
-            if self.socket_dir is not None and self.socket_dir != self.cluster_dir:
-                with contextlib.suppress(OSError):
-                    self.socket_dir.rmdir()
+            with contextlib.suppress(OSError):
+                self._wanted_socket_dir().rmdir()
         finally:
             self._let_go()
             self.socket_dir = None
@@ -260,8 +260,7 @@ class EmbeddedPostgres:
 
     def _spawn(self) -> None:
         socket_dir = self._wanted_socket_dir()
-        if socket_dir != self.cluster_dir:
-            account.private_directory(socket_dir, self._run_as)
+        account.private_directory(socket_dir, self._run_as)
         list_item = '"' + str(socket_dir).replace('"', '""') + '"'
         settings = {**_HELD, **self.settings, "unix_socket_directories": list_item}
         command = [str(self.binaries / "postgres"), "-D", str(self.cluster_dir), "-p", str(PORT)]
@@ -342,13 +341,15 @@ class EmbeddedPostgres:
             account.let_in(self._run_as, self.data_dir, self.binaries)
 
     def _wanted_socket_dir(self) -> Path:
-        """The cluster's own directory, unless its path is too long for a socket.
+        """Beside the cluster, unless the path is too long for a socket.
 
-        Or has a comma, at which libpq splits a list of hosts.
+        Or has a comma, at which libpq splits a list of hosts. Never in the cluster: a base backup
+        would carry the socket's lock along.
         """
-        path = os.fsencode(self.cluster_dir / f".s.PGSQL.{PORT}")
+        beside = self.data_dir / "socket"
+        path = os.fsencode(beside / f".s.PGSQL.{PORT}")
         if len(path) <= SOCKET_PATH_BYTES_MAX and b"," not in path:
-            return self.cluster_dir
+            return beside
         digest = hashlib.sha256(os.fsencode(self.cluster_dir)).hexdigest()[:20]
         return Path("/tmp") / f"certledger-{digest}"
 

@@ -5,6 +5,7 @@ and to the programs for it: search permission only, and only on directories of r
 itself stays closed to everybody but that account. An ordinary user needs nothing of this.
 """
 
+import contextlib
 import logging
 import os
 import pwd
@@ -148,13 +149,11 @@ def hand_over(tree: Path, account: Account) -> None:
 def private_directory(path: Path, account: Account | None) -> None:
     """Makes a directory only the account (else: we ourselves) may enter; refuses anybody else's."""
     uid = account.uid if account else os.geteuid()
-    try:
+    with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    else:
-        if account:
-            os.chown(path, account.uid, account.gid, follow_symlinks=False)
     status = path.lstat()
+    if account and stat.S_ISDIR(status.st_mode) and status.st_uid == 0:
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != uid or status.st_mode & 0o077:
         raise NoAccount(f"{path} is not a private directory of {name_of(uid)}; remove it")

@@ -91,11 +91,8 @@ def clear_dead_server(cluster_dir: Path, socket_path: Path, wait_s: float = 10) 
         time.sleep(0.05)
     if _alive(pid):
         log.warning("%s: removing the lock of a server that is gone", cluster_dir)
-        for path in (
-            cluster_dir / "postmaster.pid",
-            socket_path.with_name(f"{socket_path.name}.lock"),
-        ):
-            path.unlink(missing_ok=True)
+        socket_path.with_name(f"{socket_path.name}.lock").unlink(missing_ok=True)
+        (cluster_dir / "postmaster.pid").unlink(missing_ok=True)
 
 
 def shut_down(pid: int | None, reap: Callable[[float], None], timeout_s: float) -> None:

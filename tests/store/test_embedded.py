@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,15 +15,9 @@ import pytest
 
 from domain.store.embedded import OWNER, CannotStart, EmbeddedPostgres
 from tests.support.postgres import query
+from tests.support.waiting import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -209,8 +202,8 @@ def test_a_stale_lock_whose_number_somebody_else_has_is_no_obstacle(server_dir: 
     try:
         changed = re.sub(r"\A\d+", str(stranger.pid), lock)
         (server.cluster_dir / "postmaster.pid").write_text(changed)
-        socket_lock = server.cluster_dir / ".s.PGSQL.5432.lock"
-        socket_lock.write_text(changed)
+        (server_dir / "socket").mkdir(mode=0o700)
+        (server_dir / "socket" / ".s.PGSQL.5432.lock").write_text(changed)
         assert server.pid() is None
         with server:
             assert query(server.dsn(), "SELECT 1") == [(1,)]

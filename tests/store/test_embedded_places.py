@@ -22,6 +22,7 @@ from domain.store.embedded import (
     bin_dir,
 )
 from tests.support.postgres import Database, query
+from tests.support.waiting import wait_until
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 
@@ -237,3 +238,21 @@ def test_the_programs_are_at_hand(program: str) -> None:
 def test_every_version_at_hand_is_the_one_it_says(database_on_each: Database) -> None:
     version = database_on_each.execute("SHOW server_version_num")[0][0]
     assert int(version) // 10_000 == database_on_each.server.major_version
+
+
+def test_a_base_backup_becomes_a_standby(server_dir: Path) -> None:
+    with EmbeddedPostgres(server_dir / "primary") as primary:
+        command = [bin_dir() / "pg_basebackup", "-R", "-D", server_dir / "standby" / "postgres"]
+        (server_dir / "standby").mkdir()
+        copied = subprocess.run(
+            [*command, "-c", "fast", "-d", primary.dsn(SUPERUSER, "postgres")],
+            capture_output=True,
+            text=True,
+        )
+        assert (copied.returncode, copied.stderr) == (0, "")
+        with EmbeddedPostgres(server_dir / "standby") as standby:
+            query(primary.dsn(), "CREATE TABLE seen AS SELECT 1 AS n")
+            written = query(primary.dsn(), "SELECT pg_current_wal_lsn()")[0][0]
+            caught_up = "SELECT pg_last_wal_replay_lsn() >= %s"
+            wait_until(lambda: query(standby.dsn(), caught_up, written) == [(True,)])
+            assert query(standby.dsn(), "SELECT n FROM seen") == [(1,)]
