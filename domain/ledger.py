@@ -24,8 +24,9 @@ from domain.deciding import CommandRun, identity_of
 from domain.decision import Actor, Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
+from domain.keeping import StateSnapshot, project, snapshot_store
 from domain.receipt import Receipt
-from domain.snapshots import INTERVAL, LONG, StateSnapshot, kind_of, project, snapshot_store
+from domain.snapshots import INTERVAL, LONG, kind_of
 from domain.store.errors import UnknownLedger
 from domain.store.jobs import Accepted, Job, Replayed, View
 from domain.store.journal import Journal, ledgers
