@@ -111,8 +111,10 @@ class Ledger(Application[str]):
     def close(self) -> None:
         """Finish what was accepted for writing, then stop. May be repeated."""
         if not self.closing.is_set():
-            super().close()
+            self.closing.set()
+            self._committer.close()
             self._keeper.shutdown()
+            super().close()
 
     # --- asking for something to happen -------------------------------------------------------
 
