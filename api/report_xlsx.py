@@ -30,7 +30,8 @@ from domain.errors import LedgerError
 from domain.numbers import NumberKind, classify_number, normalise_number
 from domain.values import Level
 
-REPORT_ROWS_MAX = 20_000
+REPORT_ROWS_MAX = 10_000
+"""Rows of one report: about 7 MB, below what an upload commonly may have."""
 Cell = str | int
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200,
