@@ -186,7 +186,7 @@ class _Audit:
         elif last > position and self._journal.head().position == position:
             self._bad(position + 1, f"lies beyond the head of the ledger at {position}")
         if self._last is not None and last == position and self._last.recorded_at != recorded_at:
-            self._bad(last, "the head's recorded_at is not that of the last event")
+            self._bad(None, "the head's recorded_at is not that of the last event")
         for checkpoint in self._waiting:
             what = f"is missing; a checkpoint of size {checkpoint.size} was signed"
             self._bad(self._tree.size + 1, what)

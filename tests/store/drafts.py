@@ -1,0 +1,54 @@
+"""Events and commands to write in tests: the same ones every time."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from domain.store.committer import Job, View
+from domain.store.records import Append, CommandKey, Draft
+
+ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
+MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
+
+
+def id_of(name: str) -> UUID:
+    return uuid5(NAMESPACE_URL, f"https://example.com/{name}")
+
+
+def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) -> Draft:
+    """An event that is told from others by its stream and version."""
+    name = f"{stream}/{version}"
+    return Draft(
+        stream=stream,
+        version=version,
+        topic=topic,
+        event_id=id_of(f"event/{name}"),
+        occurred_at=MORNING + timedelta(minutes=version),
+        actor=ACTOR,
+        command_id=id_of(f"command/{name}"),
+        correlation_id=id_of(f"correlation/{stream}"),
+        causation_id=None,
+        data=data or {"amount_fen": 100 * version},
+    )
+
+
+def append(stream: str, *versions: int, **rest: Any) -> Append:
+    return Append(tuple(draft(stream, version) for version in versions), **rest)
+
+
+def command(key: str, request: bytes = b"request") -> CommandKey:
+    return CommandKey("li", key, request, id_of(f"command/{key}/{request.hex()}"))
+
+
+def next_event(stream: str, key: str | None = None, **rest: Any) -> Job:
+    """A job that writes the next event of a stream and answers with its position."""
+
+    def run(view: View) -> Append:
+        return append(
+            stream,
+            view.version(stream) + 1,
+            receipt=lambda recorded: b"at %d" % recorded[-1].position,
+            **rest,
+        )
+
+    return Job(run, streams=(stream,), command=command(key) if key else None)

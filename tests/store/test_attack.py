@@ -1,0 +1,275 @@
+"""The past cannot be changed: not by the program, not by the owner's slip of the hand, and not by
+a superuser without the audit naming where."""
+
+import psycopg2
+import pytest
+
+from domain.store import envelope
+from domain.store.checkpoints import sign_checkpoint
+from domain.store.connection import connect
+from domain.store.embedded import OWNER, SUPERUSER
+from domain.store.journal import Journal
+from domain.store.note import Signer
+from domain.store.records import PersonKey
+from domain.store.verify import Report, verify
+from tests.store.drafts import append, command
+from tests.support.postgres import Database
+
+SIGNER = Signer("certledger.example/omc", b"k" * 32)
+VKEY = SIGNER.verifier.vkey
+
+ATTACKS = [
+    "UPDATE certledger.journal SET topic = 'fee_refunded.v1' WHERE position = 2",
+    "DELETE FROM certledger.journal WHERE position = 2",
+    "TRUNCATE certledger.journal",
+    "UPDATE certledger.commands SET receipt = 'other'",
+    "DELETE FROM certledger.commands",
+    "TRUNCATE certledger.commands",
+    "UPDATE certledger.checkpoints SET note = 'other'",
+    "DELETE FROM certledger.checkpoints",
+    "TRUNCATE certledger.checkpoints",
+    "UPDATE certledger.claims SET key = 'other'",
+    "UPDATE certledger.claims SET released_position = NULL WHERE key = 'old'",
+    "DELETE FROM certledger.claims",
+    "TRUNCATE certledger.claims",
+    "UPDATE certledger.ledgers SET position = 1",
+    "UPDATE certledger.ledgers SET recorded_at = '2000-01-01'",
+    "UPDATE certledger.ledgers SET ledger = 'other'",
+    "UPDATE certledger.ledgers SET site_code = 'S000000000002'",
+    "DELETE FROM certledger.ledgers",
+    "TRUNCATE certledger.ledgers",
+    "UPDATE certledger.person_keys SET wrapped = 'x', destroyed_at = NULL WHERE person = 'gone'",
+    "UPDATE certledger.person_keys SET person = 'other'",
+    "DELETE FROM certledger.person_keys",
+    "TRUNCATE certledger.person_keys",
+]
+
+
+@pytest.fixture
+def written(journal: Journal) -> Journal:
+    """A journal with five events, two checkpoints and something in every table."""
+    journal.create_ledger("S000000000001")
+    keys = (PersonKey("wang", "a", "m", b"key"), PersonKey("gone", "a", "m", b"key"))
+    with journal.transaction() as transaction:
+        transaction.append(
+            [
+                append("a", 1, 2, command=command("k"), claims=(("number", "old"),)),
+                append("b", 1, claims=(("number", "1"),), fresh_keys=keys),
+                append("b", 2, releases=(("number", "old"),)),
+            ]
+        )
+    with journal.transaction() as transaction:
+        transaction.append([append("c", 1, destroy_keys=("gone",))])
+    sign_checkpoint(journal, SIGNER)
+    with journal.transaction() as transaction:
+        transaction.append([append("c", 2, 3)])
+    return journal
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_program_cannot_change_the_past(
+    written: Journal, database: Database, attack: str
+) -> None:
+    connection = connect(database.dsn)
+    with connection.cursor() as cursor, pytest.raises(psycopg2.Error) as refusal:
+        cursor.execute(attack)
+    connection.close()
+    allowed = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.RestrictViolation)
+    assert isinstance(refusal.value, allowed)
+    assert verify(written, VKEY).is_good
+
+
+@pytest.mark.parametrize("user", [OWNER, SUPERUSER])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_owner_is_told_that_the_past_cannot_be_changed(
+    written: Journal, database: Database, attack: str, user: str
+) -> None:
+    with pytest.raises(psycopg2.errors.RestrictViolation):
+        database.execute(attack, user=user)
+    assert verify(written, VKEY).is_good
+
+
+def test_the_refusal_says_what_to_do_instead(written: Journal, database: Database) -> None:
+    with pytest.raises(psycopg2.Error) as refusal:
+        database.execute(ATTACKS[0])
+    assert "certledger.journal is append-only: UPDATE is not allowed" in str(refusal.value)
+    assert refusal.value.diag.message_hint == "Record a new event that puts the old one right."
+
+
+def test_replica_mode_does_not_open_the_door(written: Journal, database: Database) -> None:
+    with (
+        database.connect(SUPERUSER) as connection,
+        connection.cursor() as cursor,
+        pytest.raises(psycopg2.errors.RestrictViolation),
+    ):
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(ATTACKS[0])
+    assert verify(written, VKEY).is_good
+
+
+def test_the_program_keeps_its_small_rights_when_the_owner_logs_in(
+    written: Journal, database: Database
+) -> None:
+    connection = connect(database.dsn)
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("DROP TABLE certledger.journal")
+        cursor.execute("CREATE TABLE views.of_the_program (n int)")
+    connection.close()
+
+
+# --- a superuser, with the triggers disabled -----------------------------------------------------
+
+
+def tamper(database: Database, *statements: tuple[str, tuple]) -> None:
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        tables = ("journal", "ledgers", "checkpoints")
+        for table in tables:
+            cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
+        for sql, arguments in statements:
+            cursor.execute(sql, arguments)
+        for table in tables:
+            cursor.execute(f"ALTER TABLE certledger.{table} ENABLE TRIGGER ALL")
+
+
+def altered(journal: Journal, position: int) -> bytes:
+    stored = journal.read(position - 1, 1)[0].envelope
+    return stored.replace(b'"amount_fen":', b'"amount_fen":9')
+
+
+SET_ENVELOPE = "UPDATE certledger.journal SET envelope = %s WHERE position = %s"
+SET_BOTH = "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE position = %s"
+
+
+def problems(report: Report) -> str:
+    return "; ".join(map(str, report.problems))
+
+
+@pytest.mark.parametrize("position", [1, 4, 7])
+def test_a_flipped_byte_is_found_and_named(
+    written: Journal, database: Database, position: int
+) -> None:
+    tamper(database, (SET_ENVELOPE, (altered(written, position), position)))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == position
+    assert "does not have the stored hash" in problems(report)
+
+
+def test_an_edit_that_also_puts_the_hash_right_contradicts_what_was_signed(
+    written: Journal, database: Database
+) -> None:
+    forged = altered(written, 3)
+    tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 3)))
+    assert verify(written).first_bad_position == 1
+    report = verify(written, VKEY)
+    assert "the events from 1 to 5 are not those that were signed" in problems(report)
+
+
+def test_an_edit_is_narrowed_down_between_two_checkpoints(
+    written: Journal, database: Database
+) -> None:
+    sign_checkpoint(written, SIGNER)
+    forged = altered(written, 7)
+    tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 7)))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 6
+    assert "the events from 6 to 7 are not those that were signed" in problems(report)
+
+
+def test_an_edit_with_forged_checkpoints_is_found_by_one_that_somebody_kept(
+    written: Journal, database: Database
+) -> None:
+    kept = written.query("SELECT note FROM certledger.checkpoints")[0][0]
+    forged = altered(written, 3)
+    tamper(
+        database,
+        (SET_BOTH, (forged, envelope.leaf_hash(forged), 3)),
+        ("DELETE FROM certledger.checkpoints", ()),
+    )
+    assert verify(written, VKEY).is_good
+    report = verify(written, VKEY, [kept])
+    assert "the events from 1 to 5 are not those that were signed" in problems(report)
+
+
+def test_a_checkpoint_signed_with_another_key_is_refused(
+    written: Journal, database: Database
+) -> None:
+    forger = Signer(SIGNER.verifier.name, b"f" * 32)
+    tamper(database, ("DELETE FROM certledger.checkpoints", ()))
+    sign_checkpoint(written, forger)
+    report = verify(written, VKEY)
+    assert "no trusted key has signed it" in problems(report)
+
+
+@pytest.mark.parametrize("keep_head", [True, False])
+def test_a_deleted_tail_is_missed(written: Journal, database: Database, keep_head: bool) -> None:
+    sign_checkpoint(written, SIGNER)
+    cut = ("DELETE FROM certledger.journal WHERE position > 4", ())
+    back = ("UPDATE certledger.ledgers SET position = 4", ())
+    tamper(database, *((cut,) if keep_head else (cut, back)))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 5
+    assert "a checkpoint of size 7 was signed" in problems(report)
+
+
+def test_a_hole_is_named(written: Journal, database: Database) -> None:
+    tamper(database, ("DELETE FROM certledger.journal WHERE position = 4", ()))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 4
+    assert "position 4: is missing; the next event is 5" in problems(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("topic = 'fee_refunded.v1'", "column topic differs"),
+        ("stream = 'z'", "column stream differs"),
+        ("version = 9", "column version differs"),
+        ("event_id = gen_random_uuid()", "column event_id differs"),
+        ("occurred_at = occurred_at + interval '1 day'", "column occurred_at differs"),
+        ("recorded_at = recorded_at + interval '1 day'", "column recorded_at differs"),
+        ("recorded_at = recorded_at - interval '1 day'", "recorded_at runs backwards"),
+        ("version = 9", "b has no version 8"),
+    ],
+)
+def test_a_changed_column_is_found(
+    written: Journal, database: Database, change: str, what: str
+) -> None:
+    tamper(database, (f"UPDATE certledger.journal SET {change} WHERE position = 4", ()))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 4
+    assert what in problems(report)
+
+
+def test_two_events_that_changed_places_are_found(written: Journal, database: Database) -> None:
+    swap = "UPDATE certledger.journal SET position = %s WHERE position = %s"
+    tamper(database, (swap, (100, 1)), (swap, (1, 2)), (swap, (2, 100)))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 1
+    assert "a version 1 comes later" in problems(report)
+
+
+@pytest.mark.parametrize("junk", [b"", b"\xff", b"[]", b'{"data":{}}'])
+def test_an_envelope_that_is_none_is_found(
+    written: Journal, database: Database, junk: bytes
+) -> None:
+    tamper(database, (SET_BOTH, (junk, envelope.leaf_hash(junk), 6)))
+    assert verify(written, VKEY).first_bad_position == 6
+
+
+def test_an_envelope_in_another_spelling_is_found(written: Journal, database: Database) -> None:
+    spelled = written.read(5, 1)[0].envelope.replace(b'":', b'": ', 1)
+    tamper(database, (SET_BOTH, (spelled, envelope.leaf_hash(spelled), 6)))
+    assert "not in canonical form" in problems(verify(written, VKEY))
+
+
+def test_an_event_slipped_in_behind_the_head_is_found(written: Journal, database: Database) -> None:
+    slip = (
+        "INSERT INTO certledger.journal SELECT ledger, 8, stream, 4, gen_random_uuid(), topic, "
+        "envelope, leaf_hash, occurred_at, recorded_at FROM certledger.journal WHERE position = 7"
+    )
+    database.execute(slip, user=SUPERUSER)
+    assert "lies beyond the head of the ledger at 7" in problems(verify(written, VKEY))
