@@ -150,7 +150,7 @@ def _standing(
     state = world.candidacy(command.application_id)
     certificate = find(state, command.kind)
     too_soon = issued and certificate.version == 0
-    if too_soon or certificate.standing not in allowed or certificate.version >= VERSIONS_MAX:
+    if too_soon or certificate.standing not in allowed:
         raise CertificateOutOfOrder(
             kind=certificate.kind.value,
             progress=certificate.progress,
@@ -164,6 +164,17 @@ def _standing(
     return state, certificate, base
 
 
+def _next_version(certificate: Certificate) -> int:
+    """Raises: CertificateOutOfOrder when the versions are used up."""
+    if certificate.version >= VERSIONS_MAX:
+        raise CertificateOutOfOrder(
+            kind=certificate.kind.value,
+            progress=f"at version {certificate.version}",
+            standing=certificate.standing,
+        )
+    return certificate.version + 1
+
+
 def decide_correct(world: World, command: CorrectCertificate, context: Context) -> Decision:
     """The number stays; the new version has to be reported again as a correction.
 
@@ -171,7 +182,7 @@ def decide_correct(world: World, command: CorrectCertificate, context: Context) 
     Source: source-document 3.2(3), 5.3.
     """
     state, certificate, base = _standing(world, command, ("valid", "suspended"))
-    fact = e.CertificateCorrected(**base, version=certificate.version + 1, reason=command.reason)
+    fact = e.CertificateCorrected(**base, version=_next_version(certificate), reason=command.reason)
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
@@ -188,7 +199,7 @@ def decide_reissue(world: World, command: ReissueCertificate, context: Context) 
     ensure_day(context, "reissued_on", reissued_on, certificate.issued_on or reissued_on)
     fact = e.CertificateReissued(
         **base,
-        version=certificate.version + 1,
+        version=_next_version(certificate),
         reissued_on=reissued_on,
         reason=command.reason,
     )
