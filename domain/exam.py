@@ -215,7 +215,7 @@ def decide_schedule_session(world: World, command: ScheduleSession, context: Con
     """Each subject lasts 90 minutes and they do not overlap.
 
     Raises: AlreadyExists, SubjectsOverlap, RoomTwice.
-    Source: source-document 4.2, 4.3(1), 4.3(2).
+    Source: source-document 4.2, 4.3, 4.3(1), 4.3(2).
     """
     session_id = command.session_id or context.new_id()
     stream = stream_of("session", session_id)

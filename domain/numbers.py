@@ -201,7 +201,7 @@ class OmcNumber(BaseModel):
     caught, and about 199 in 200 exchanges of neighbours. It opens with OMC and has 16
     characters without hyphens, so no rule for national numbers can read it.
     year: 2000..2099. level: 1..5. serial: 1..9999999, per year and level.
-    Source: source-document 5.2
+    Source: source-document 0.3, 5.2
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

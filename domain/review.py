@@ -270,7 +270,7 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
     own application, reviewed before, no reason.
     Raises: NotFound, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
         ReviewedBefore, ReasonMissing.
-    Source: source-document 3.2(1), 3.2(2), 2.4(1), 2.4(3).
+    Source: source-document 3.2, 3.2(1), 3.2(2), 2.4(1), 2.4(3).
     """
     state = world.candidacy(command.application_id)
     if state.status is not Status.IN_REVIEW:
