@@ -512,7 +512,7 @@ class SeatAssigned(SessionFact):
     TOPIC: ClassVar[str] = "seat_assigned.v1"
     application_id: Id
     room: ShortText
-    seat: int = Field(ge=1, le=1000)
+    seat: int = Field(ge=1, le=1000, description="number within the room")
     ticket_number: Id
 
 
@@ -523,7 +523,7 @@ class AdmissionTicketIssued(ApplicationFact):
     session_id: Id
     ticket_number: Id
     room: ShortText
-    seat: int = Field(ge=1, le=1000)
+    seat: int = Field(ge=1, le=1000, description="number within the room")
 
 
 class ExamSessionHeld(SessionFact):
@@ -670,7 +670,7 @@ class SerialTaken(SeriesFact):
     TOPIC: ClassVar[str] = "serial_taken.v1"
     kind: CertificateKind
     number: ShortText
-    serial: int = Field(ge=1, le=9_999_999)
+    serial: int = Field(ge=1, le=9_999_999, description="counted within the series")
     application_id: Id
     source: Literal["allocated", "imported"]
 
@@ -695,7 +695,7 @@ class CertificateIssued(_Certificate):
 
     TOPIC: ClassVar[str] = "certificate_issued.v1"
     issued_on: date = Field(description="发证日期, as printed")
-    version: int = Field(ge=1, le=999)
+    version: int = Field(ge=1, le=999, description="1 for the first, +1 each time made anew")
 
 
 class CertificateReported(_Certificate):
@@ -732,7 +732,7 @@ class CertificateCorrected(_Certificate):
     """The certificate's text was put right: same number, next version. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "certificate_corrected.v1"
-    version: int = Field(ge=2, le=999)
+    version: int = Field(ge=2, le=999, description="one more than the version before")
     reason: LongText
 
 
@@ -740,7 +740,7 @@ class CertificateReissued(_Certificate):
     """A lost or damaged certificate was made again: same number, next version. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_reissued.v1"
-    version: int = Field(ge=2, le=999)
+    version: int = Field(ge=2, le=999, description="one more than the version before")
     reissued_on: date
     reason: LongText
 

@@ -1,0 +1,127 @@
+"""The list of facts itself: what each must be so that it can be stored for ever."""
+
+import re
+
+import pytest
+
+from domain import events as e
+from domain.events import CATALOGUE, ITEMS, Component, Item, Stage, Subject
+from domain.personal import personal_fields
+from tests.support.golden import sample
+
+FACTS = [pytest.param(fact, id=topic) for topic, fact in CATALOGUE.items()]
+PERSONAL_WORDS = {"name", "phone", "document_number", "qualifications", "text"}
+NOT_PERSONAL = {("exam_session_scheduled.v1", "name")}  # the session's own name
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_topic_is_the_name_of_the_fact_and_a_version(fact):
+    assert re.fullmatch(rf"{snake(fact.__name__)}\.v[1-9][0-9]*", fact.TOPIC)
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_names_the_stream_it_belongs_to(fact):
+    kinds = {"ledger", "person", "application", "session", "notice", "series", "report"}
+    assert fact.STREAM in kinds
+    assert fact.STREAM == "ledger" or f"{fact.STREAM}_id" in fact.model_fields
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_does_not_change_and_holds_no_unknown_field(fact):
+    data = sample(fact)
+    made = fact.model_validate(data)
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(made, next(iter(fact.model_fields)), "other")
+    with pytest.raises(ValueError, match="extra"):
+        fact.model_validate(data | {"unknown": 1})
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_survives_its_journey_through_json(fact):
+    made = fact.model_validate(sample(fact))
+    assert fact.model_validate_json(made.model_dump_json()) == made
+
+
+def kinds_of(schema: object) -> set[str]:
+    if isinstance(schema, dict):
+        own = {schema["type"]} if isinstance(schema.get("type"), str) else set()
+        return own.union(*(kinds_of(value) for value in schema.values()))
+    if isinstance(schema, list):
+        return set().union(*(kinds_of(value) for value in schema))
+    return set()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_no_fact_holds_a_float(fact):
+    assert "number" not in kinds_of(fact.model_json_schema())
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_what_is_personal_is_sealed_and_the_fact_says_whose_it_is(fact):
+    """Source: source-document 3.1(1)."""
+    sealed = set(personal_fields(fact))
+    words = PERSONAL_WORDS & set(fact.model_fields)
+    assert {w for w in words if (fact.TOPIC, w) not in NOT_PERSONAL} == sealed
+    assert not sealed or "person_id" in fact.model_fields
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_is_told_in_the_past_tense_with_a_docstring(fact):
+    assert fact.__doc__
+    assert re.search(r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal)$", fact.__name__)
+
+
+def test_there_are_three_reviews_in_the_order_of_the_document():
+    """Source: source-document 3.2(2)."""
+    assert [stage.value for stage in Stage] == ["initial", "second", "final"]
+
+
+def test_final_review_passed_is_enrolment_and_there_is_no_second_fact_for_it():
+    """Source: source-document 2.4(3)."""
+    assert not [topic for topic in CATALOGUE if "enrol" in topic]
+
+
+def test_there_are_two_subjects():
+    """Source: source-document 4.3(1)."""
+    assert [subject.value for subject in Subject] == ["theory", "practical"]
+
+
+def test_the_certification_fee_covers_one_exam_of_each_subject():
+    """Source: source-document 2.2."""
+    assert ITEMS[Component.CERTIFICATION_FEE] == (Item.THEORY_EXAM, Item.PRACTICAL_EXAM)
+
+
+def test_the_study_material_has_four_items():
+    """Source: source-document 2.3."""
+    assert ITEMS[Component.STUDY_MATERIAL] == (
+        Item.CAREER_ASSESSMENT,
+        Item.RECORDED_COURSE,
+        Item.MOCK_EXAM,
+        Item.HANDBOOK,
+    )
+
+
+def test_every_item_belongs_to_exactly_one_component():
+    listed = [item for items in ITEMS.values() for item in items]
+    assert sorted(listed) == sorted(Item)
+
+
+def test_two_certificates_come_from_one_exam():
+    """一试双证. Source: source-document 0.2, 5.2."""
+    assert [kind.value for kind in e.CertificateKind] == ["national", "omc"]
+
+
+@pytest.mark.parametrize("fen", [-1, 2**53, 1.0, "1", True])
+def test_money_is_a_whole_number_of_fen(fen):
+    with pytest.raises(ValueError):
+        e.FeeLine(component=Component.STUDY_MATERIAL, amount_fen=fen)
+
+
+@pytest.mark.parametrize("bad", ["", "-a", "a b", "ä", "a" * 65, "a/b"])
+def test_an_id_is_plain_and_short(bad):
+    with pytest.raises(ValueError):
+        e.RefundApproved(application_id=bad, refund_no="R1")

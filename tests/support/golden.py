@@ -1,0 +1,141 @@
+"""One sample of every fact, from which a golden line is written when its topic is new.
+
+    python -m tests.support.golden
+
+writes the lines that are missing and never touches one that stands: what was stored once has to
+be read for ever. Each topic gets a line with every field given and, where fields may be left out,
+a line without them.
+"""
+
+from __future__ import annotations
+
+import types
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import orjson
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from domain.events import CATALOGUE, Fact
+from domain.values import Marks
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+TEXTS = {
+    "organisation_name": "浙江今日头条科技有限公司",
+    "issuer_name": "浙江今日头条科技有限公司",
+    "unified_social_credit_code": "91330100MA00000000",
+    "site_code": "S000033000123",
+    "log_origin": "example.org/omc",
+    "occupation": "4-01-02-07",
+    "occupation_name": "互联网营销师",
+    "edition": "2021",
+    "job_type": "选品员",
+    "name": "欧阳娜娜",
+    "document_number": "330106199503151275",
+    "document_index": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+    "name_index": "f9e8d7c6b5a493827160f5e4d3c2b1a0",
+    "phone": "13800000000",
+    "subject": "candidate-1",
+    "alternative": "1.2(2)",
+    "nearest": "1.2(2)",
+    "text": "累计工作3年9个月,差3个月",
+    "text_en": "3 years 9 months worked, 3 months short",
+    "qualifications": '{"work_periods":[{"started_on":"2021-01-01"}]}',
+    "provider_transaction_id": "4200000000202603020000000001",
+    "provider_refund_id": "50300000002026030200000000001",
+    "merchant_order_no": "ORDER-1",
+    "media_type": "application/pdf",
+    "refund_no": "RPAY1-1",
+    "room": "101",
+    "place": "杭州考点",
+    "address": "杭州市余杭区",
+    "ticket_number": "S1-01-001",
+    "calendar_edition": "cn-2026.1",
+    "number": "S000033000123264000001",
+    "reason": "单位证明未盖章",
+    "late_reason": "系统故障",
+}
+SHA256 = "0123456789abcdef" * 4
+DAY = date(2026, 9, 30)
+MOMENT = "2026-09-05T07:00:00.000000Z"
+
+
+def sample(fact: type[BaseModel], sparse: bool = False) -> dict[str, Any]:
+    """Data of a fact as the journal holds it, personal fields opened.
+
+    sparse: leave out what has a default, save constants.
+    """
+    data = {}
+    for name, info in fact.model_fields.items():
+        left_out = info.default is not PydanticUndefined
+        if sparse and left_out:
+            continue
+        data[name] = _value(name, info.annotation, info)
+    return fact.model_validate(data).model_dump(mode="json")
+
+
+def _value(name: str, kind: Any, info: FieldInfo | None = None) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _value(name, next(a for a in arguments if a is not type(None)), info)
+    if origin is Literal:
+        return arguments[0]
+    if origin is tuple:
+        return [_value(name, arguments[0])]
+    if origin is not None:  # Annotated
+        return _value(name, arguments[0], info)
+    if issubclass(kind, BaseModel):
+        return sample(kind)
+    if issubclass(kind, Enum):
+        return next(iter(kind)).value
+    if kind is Marks:
+        return "59.5"
+    if kind is bool:
+        return True
+    if kind is int:
+        return _number(name, info)
+    if kind is datetime:
+        return MOMENT
+    if kind is date:
+        return str(DAY)
+    return _text(name)
+
+
+def _number(name: str, info: FieldInfo | None) -> int:
+    least = max((m.ge for m in info.metadata if hasattr(m, "ge")), default=0) if info else 0
+    return 30_000 if name.endswith("_fen") else least + 2
+
+
+def _text(name: str) -> str:
+    if name.endswith("sha256"):
+        return SHA256
+    if name in TEXTS:
+        return TEXTS[name]
+    return f"{name.removesuffix('s')}-1"
+
+
+def lines(fact: type[Fact]) -> list[str]:
+    """The golden lines of one fact: full, and sparse if that differs."""
+    every = [sample(fact), sample(fact, sparse=True)]
+    written = [orjson.dumps(each, option=orjson.OPT_SORT_KEYS).decode() for each in every]
+    return list(dict.fromkeys(written))
+
+
+def write_missing() -> list[str]:
+    """Write a golden file for each topic that has none. Returns: those topics."""
+    GOLDEN.mkdir(exist_ok=True)
+    new = [topic for topic in CATALOGUE if not (GOLDEN / f"{topic}.jsonl").exists()]
+    for topic in new:
+        text = "".join(f"{line}\n" for line in lines(CATALOGUE[topic]))
+        (GOLDEN / f"{topic}.jsonl").write_text(text, encoding="utf-8")
+    return new
+
+
+if __name__ == "__main__":
+    for written in write_missing():
+        print(written)
