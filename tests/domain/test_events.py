@@ -72,7 +72,8 @@ def test_what_is_personal_is_sealed_and_the_fact_says_whose_it_is(fact):
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_fact_is_told_in_the_past_tense_with_a_docstring(fact):
     assert fact.__doc__
-    assert re.search(r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal)$", fact.__name__)
+    past = r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal)$"
+    assert re.search(past, fact.__name__)
 
 
 def test_there_are_three_reviews_in_the_order_of_the_document():
