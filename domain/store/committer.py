@@ -20,6 +20,7 @@ import psycopg2
 import psycopg2.errors
 
 from domain.store.batch import Accepted, Batch
+from domain.store.connection import is_connection_failure
 from domain.store.errors import (
     Closed,
     DeadlineExceeded,
@@ -42,7 +43,7 @@ WAITING_JOBS = 10_000
 _PAUSE_SECONDS = (0.02, 1.0)  # first and longest pause before a failed transaction is tried again
 
 # Nothing was recorded and nothing is wrong with the request: the same transaction may succeed.
-_TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
+_TRANSIENT_CLASSES = ("40", "53", "55", "57")
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,8 @@ class Committer:
         known_version: up to which version the owner holds a stream's state, NO_EVENTS if it
             holds none; `View.recorded` then gives the later events only. Streams only grow, so a
             held state never becomes wrong, only old.
-        on_recorded: the events of a batch, after it was committed and before any caller hears.
+        on_recorded: the events of a batch, after it was committed and before any caller hears;
+            an exception in it is logged and changes no answer.
         on_foreign_events: (after, upto) when other processes have appended in between.
         deliver: hands over [(future, result or exception)] of a whole batch; sets each if None.
         """
@@ -312,7 +314,13 @@ class Committer:
         assert attempt.batch is not None
         self._position = attempt.batch.position
         if self._on_recorded is not None and attempt.batch.events:
-            self._on_recorded(attempt.batch.events)
+            try:
+                self._on_recorded(attempt.batch.events)
+            except Exception:
+                # The events are recorded, whatever becomes of the owner's memory of them.
+                log.exception(
+                    "ledger %s: the owner failed to take new events", self._journal.ledger
+                )
         self.stats.batches += 1
         self._answer(attempt.answers)
 
@@ -349,10 +357,7 @@ def _set_each(answers: list[tuple[Any, Any]]) -> None:
 
 
 def _is_transient(error: psycopg2.Error) -> bool:
-    code = error.pgcode
-    if code is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return code.startswith(_TRANSIENT_CLASSES)
+    return is_connection_failure(error) or (error.pgcode or "").startswith(_TRANSIENT_CLASSES)
 
 
 def _is_recorded(transaction: Transaction, batch: Batch) -> bool:

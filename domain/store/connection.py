@@ -2,7 +2,7 @@
 
 Each connection starts as the role `certledger_app`, whoever logged in, so that a program started
 with the owner's password still cannot change the past. Nothing waits for ever: locks, statements,
-idle transactions and dead peers all have a limit. Reading order: connect, translated, Pool.
+idle transactions and dead peers all have a limit. Reading order: connect, Pool.
 """
 
 import logging
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 psycopg2.extras.register_uuid()
 
+_IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
+
 PgConnection = psycopg2.extensions.connection
 PgCursor = psycopg2.extensions.cursor
 
@@ -77,12 +79,17 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-def is_lost(connection: PgConnection) -> bool:
-    """Whether the connection can no longer be used, or is in a state nobody can explain."""
-    return (
-        connection.closed != 0
-        or connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_UNKNOWN
-    )
+def is_connection_failure(error: psycopg2.Error) -> bool:
+    """Whether the connection failed, and not the statement.
+
+    Not to be told by the connection: psycopg2 may still call it open, and the error a plain
+    DatabaseError, when the server has vanished in the middle of an answer.
+    """
+    code = error.pgcode
+    if code is not None:
+        return code.startswith(("08", "57P"))
+    lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
+    return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
 
 
 def close_quietly(connection: PgConnection | None) -> None:
@@ -108,7 +115,7 @@ class Pool:
     def __init__(self, open_one: Callable[[], PgConnection], *, size: int = 8) -> None:
         self._open_one = open_one
         self._size = size
-        self._idle: deque[tuple[PgConnection, float]] = deque()
+        self._idle: deque[PgConnection] = deque()
         self._open = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -135,9 +142,10 @@ class Pool:
                 try:
                     with connection.cursor() as cursor:
                         return work(cursor)
-                except (psycopg2.OperationalError, psycopg2.InterfaceError):
-                    if last_attempt or not is_lost(connection):
+                except psycopg2.Error as error:
+                    if last_attempt or not is_connection_failure(error):
                         raise
+                    close_quietly(connection)
             self._drop_idle()
         raise AssertionError("unreachable")
 
@@ -155,7 +163,7 @@ class Pool:
                 if self._closed:
                     raise psycopg2.InterfaceError("the connection pool is closed")
                 while self._idle:
-                    connection, _ = self._idle.pop()
+                    connection = self._idle.pop()
                     if not connection.closed:
                         return connection
                     self._open -= 1
@@ -172,16 +180,16 @@ class Pool:
 
     def _give_back(self, connection: PgConnection) -> None:
         try:
-            if not is_lost(connection) and connection.info.transaction_status != 0:
+            if not connection.closed and connection.info.transaction_status != _IDLE:
                 connection.cursor().execute("ROLLBACK")
         except psycopg2.Error:
             close_quietly(connection)
-        if self._closed or is_lost(connection):
+        if self._closed or connection.closed:
             close_quietly(connection)
             self._forget_one()
             return
         with self._changed:
-            self._idle.append((connection, time.monotonic()))
+            self._idle.append(connection)
             self._changed.notify()
 
     def _forget_one(self) -> None:
@@ -194,5 +202,5 @@ class Pool:
             idle, self._idle = self._idle, deque()
             self._open -= len(idle)
             self._changed.notify_all()
-        for connection, _ in idle:
+        for connection in idle:
             close_quietly(connection)

@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg2
 import psycopg2.errors
 
-from domain.store.connection import PgCursor, Pool, connect, is_lost
+from domain.store.connection import PgCursor, Pool, close_quietly, connect, is_connection_failure
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.records import Head, KnownCommand, Recorded
 from domain.store.statements import EVENT_COLUMNS, Need, recorded_from
@@ -107,10 +107,11 @@ class Journal:
                 try:
                     now = self._clock() if self._clock else None
                     transaction = Transaction(connection, self.ledger, need, now)
-                except psycopg2.Error:
+                except psycopg2.Error as error:
                     # An idle connection may have died with the server it spoke to.
-                    if last_attempt or not is_lost(connection):
+                    if last_attempt or not is_connection_failure(error):
                         raise
+                    close_quietly(connection)
                     continue
                 yield transaction
                 transaction.commit()
@@ -203,7 +204,9 @@ class Journal:
 
         try:
             return self._readers.run(work)  # type: ignore[no-any-return]
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        except psycopg2.Error as error:
+            if not is_connection_failure(error):
+                raise
             raise Unavailable(ledger=self.ledger) from error
 
     def change(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
@@ -226,9 +229,10 @@ class Journal:
             with self._readers.connection() as connection, connection.cursor() as cursor:
                 try:
                     cursor.execute("BEGIN")
-                except psycopg2.Error:
-                    if last_attempt or not is_lost(connection):
+                except psycopg2.Error as error:
+                    if last_attempt or not is_connection_failure(error):
                         raise
+                    close_quietly(connection)
                     continue
                 yield cursor
                 cursor.execute("COMMIT")

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg2
 
 from domain.store.batch import Accepted, Batch
-from domain.store.connection import PgConnection, is_lost
+from domain.store.connection import PgConnection, is_connection_failure
 from domain.store.errors import OutcomeUnknown, UnknownLedger
 from domain.store.records import (
     NO_EVENTS,
@@ -26,7 +26,6 @@ from domain.store.records import (
 )
 from domain.store.statements import Need, read_message, write_message
 
-_IN_TRANSACTION = psycopg2.extensions.TRANSACTION_STATUS_INTRANS
 _IN_ERROR = psycopg2.extensions.TRANSACTION_STATUS_INERROR
 _Missing = object()
 
@@ -169,10 +168,10 @@ class Transaction:
             try:
                 cursor.execute(message)
             except psycopg2.Error as error:
-                # An error inside the message ends it before the COMMIT and leaves the
-                # transaction failed. Anything else may have happened after it.
-                status = self._connection.info.transaction_status
-                if is_lost(self._connection) or status not in (_IN_TRANSACTION, _IN_ERROR):
+                # The server's word about a statement ends the message before the COMMIT and
+                # leaves the transaction failed. Anything else may have happened after it.
+                failed = self._connection.info.transaction_status == _IN_ERROR
+                if error.pgcode is None or is_connection_failure(error) or not failed:
                     raise OutcomeUnknown(command_id=self._first_command_id()) from error
                 raise
 

@@ -1,0 +1,256 @@
+"""What was acknowledged is there, what was not is not there twice, whatever breaks meanwhile."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from domain.store.committer import Accepted, Committer, Job, Replayed
+from domain.store.embedded import EmbeddedPostgres
+from domain.store.errors import OutcomeUnknown, Unavailable
+from domain.store.journal import Journal
+from domain.store.migrate import migrate
+from domain.store.tailer import Listener, Tailer
+from domain.store.verify import verify
+from tests.store.cutting_proxy import Cut, CuttingProxy
+from tests.store.drafts import append, command, next_event
+from tests.support.postgres import Database
+
+ROOT = Path(__file__).parents[2]
+
+
+# --- the connection is lost while a COMMIT is on its way -----------------------------------------
+
+
+def proxied(
+    dsn: str, directory: Path, cut: Cut, *, refuse_afterwards: bool = False
+) -> CuttingProxy:
+    return CuttingProxy(dsn, directory, cut, refuse_afterwards=refuse_afterwards)
+
+
+@pytest.mark.parametrize("cut", list(Cut), ids=lambda cut: cut.name.lower())
+def test_a_commit_whose_answer_is_lost_counts_exactly_once(
+    journal: Journal, server_dir: Path, cut: Cut
+) -> None:
+    server_dir.chmod(0o755)
+    with proxied(journal.dsn, server_dir, cut) as proxy:
+        through = Journal(proxy.dsn, "omc")
+        with Committer(through) as committer:
+            futures = [committer.submit(next_event("a", f"k{n}")) for n in range(5)]
+            answers = [future.result(15) for future in futures]
+            assert proxy.has_cut.is_set()
+            again = committer.submit(next_event("a", "k0")).result(15)
+        through.close()
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    stored = journal.read(0, 99)
+    assert [event.version for event in stored] == [1, 2, 3, 4, 5]
+    # What the callers were told is what stands there.
+    assert [event for answer in answers for event in answer.recorded] == stored
+    assert again == Replayed(b"at 1", command("k0").command_id, 1, 1)
+    assert verify(journal).is_good
+
+
+@pytest.mark.parametrize("cut", [Cut.AFTER_COMMIT, Cut.BEFORE_COMMIT])
+def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
+    journal: Journal, server_dir: Path, cut: Cut
+) -> None:
+    server_dir.chmod(0o755)
+    with proxied(journal.dsn, server_dir, cut, refuse_afterwards=True) as proxy:
+        through = Journal(proxy.dsn, "omc")
+        with Committer(through) as committer:
+            job = next_event("a", "k")
+            future = committer.submit(Job(job.run, command=job.command, timeout_seconds=1.0))
+            unknown = future.exception(15)
+            assert isinstance(unknown, OutcomeUnknown)
+            assert unknown.command_id == command("k").command_id
+            late = Job(next_event("b").run, timeout_seconds=0.5)
+            assert isinstance(committer.submit(late).exception(15), Unavailable)
+            # The network is back: the same command, sent again, gets its answer.
+            proxy.allow.set()
+            answer = committer.submit(job).result(15)
+        through.close()
+    committed = cut is Cut.AFTER_COMMIT
+    assert isinstance(answer, Replayed if committed else Accepted)
+    assert answer.receipt == b"at 1"
+    assert [event.stream for event in journal.read(0, 9)] == ["a"]
+    assert journal.outcome(command("k").command_id) is not None
+
+
+def test_a_transaction_used_directly_says_that_its_outcome_is_unknown(
+    journal: Journal, server_dir: Path
+) -> None:
+    server_dir.chmod(0o755)
+    with proxied(journal.dsn, server_dir, Cut.AFTER_COMMIT) as proxy:
+        through = Journal(proxy.dsn, "omc")
+        with pytest.raises(OutcomeUnknown), through.transaction() as transaction:
+            transaction.append([append("a", 1)])
+        through.close()
+    assert journal.head().position == 1
+
+
+# --- the writer's connection is ended by the server ----------------------------------------------
+
+
+def end_connections(database: Database, name: str) -> int:
+    rows = database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = %s AND application_name LIKE %s",
+        database.name,
+        name,
+        user="postgres",
+    )
+    return len(rows)
+
+
+def test_a_writer_whose_connection_is_ended_in_the_middle_decides_again(
+    journal: Journal, database: Database
+) -> None:
+    ended: list[int] = []
+
+    def run(view) -> object:
+        version = view.version("a") + 1
+        if not ended:
+            ended.append(end_connections(database, "% writer"))
+        return append("a", version)
+
+    with Committer(journal) as committer:
+        answer = committer.submit(Job(run)).result(15)
+    assert ended == [1]
+    assert answer.recorded == journal.read(0, 9)
+    assert [event.version for event in journal.read(0, 9)] == [1]
+
+
+def test_writers_survive_being_cut_off_all_the_time(journal: Journal, database: Database) -> None:
+    stop = threading.Event()
+
+    def harass() -> None:
+        dice = random.Random(7)
+        while not stop.wait(dice.uniform(0.01, 0.05)):
+            end_connections(database, "certledger omc%")
+
+    trouble = threading.Thread(target=harass)
+    trouble.start()
+    try:
+        with Committer(journal) as committer:
+            futures = []
+            for n in range(300):
+                futures.append(committer.submit(next_event(f"s{n % 7}", f"k{n}")))
+                time.sleep(0.002)
+            answers = [future.result(30) for future in futures]
+    finally:
+        stop.set()
+        trouble.join()
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    told = sorted(event.position for answer in answers for event in answer.recorded)
+    assert told == list(range(1, 301))
+    assert verify(journal).is_good
+
+
+# --- the server dies -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mortal_server(server_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of the test's own, to be killed."""
+    with EmbeddedPostgres(server_dir) as server:
+        yield server
+
+
+def kill(server: EmbeddedPostgres, how: signal.Signals) -> None:
+    pid = server.pid()
+    assert pid is not None
+    os.kill(pid, how)
+    deadline = time.monotonic() + 20
+    while server.pid() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["immediate", "kill-9"])
+def test_everything_acknowledged_survives_a_killed_server(
+    mortal_server: EmbeddedPostgres, how: signal.Signals
+) -> None:
+    migrate(mortal_server.dsn())
+    journal = Journal(mortal_server.dsn(), "omc")
+    journal.create_ledger()
+    listener = Listener(mortal_server.dsn())
+    tailer = Tailer(journal, listener, poll_seconds=0.2)
+    followed: list[int] = []
+
+    def follow() -> None:
+        for page in tailer.pages(0):
+            followed.extend(event.position for event in page.events)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    futures: list[Future] = []
+    with Committer(journal) as committer:
+        for round_ in range(3):
+            for n in range(200):
+                futures.append(committer.submit(next_event(f"s{n % 5}", f"k{round_}/{n}")))
+                time.sleep(0.001)
+                if n == 120:
+                    kill(mortal_server, how)
+                    mortal_server.start()
+        answers = [future.result(60) for future in futures]
+    assert all(isinstance(answer, Accepted) for answer in answers)
+    stored = {event.position: event for event in journal.read(0, 9999)}
+    assert len(stored) == 600
+    for answer in answers:
+        for event in answer.recorded:
+            assert stored[event.position] == event
+    assert verify(journal).is_good
+    deadline = time.monotonic() + 20
+    while len(followed) < 600 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tailer.stop()
+    follower.join(10)
+    assert followed == list(range(1, 601))
+    listener.close()
+    journal.close()
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from domain.store.committer import Committer
+from domain.store.journal import Journal
+from tests.store.drafts import next_event
+
+journal = Journal(sys.argv[1], "omc")
+with Committer(journal) as committer:
+    shared = [committer.submit(next_event("shared", f"{sys.argv[2]}/{n}")) for n in range(300)]
+    own = [committer.submit(next_event(sys.argv[2])) for n in range(300)]
+    for future in shared + own:
+        for event in future.result(60).recorded:
+            print(event.position)
+journal.close()
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_write_to_one_ledger_leave_no_gap_and_no_double(
+    journal: Journal, dsn: str
+) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, dsn, name], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for name in ("one", "two", "three")
+    ]
+    told = [
+        int(line) for process in processes for line in process.communicate(timeout=90)[0].split()
+    ]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(told) == list(range(1, 1801))
+    assert len(journal.stream("shared")) == 900
+    assert verify(journal).is_good
