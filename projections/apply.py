@@ -1,0 +1,109 @@
+"""One batch of entries into the tables of one generation of a view.
+
+Everything here happens inside the caller's transaction, the position included: rows and position
+are there together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from projections.copying import TableWriter
+from projections.rows import Rows
+from projections.schema import physical
+from projections.view import Entry, Row, Table, View
+
+
+class Target:
+    """A view together with the tables of one generation."""
+
+    def __init__(self, view: View, number: int) -> None:
+        self.view = view
+        self.number = number
+        self.writers = {t.name: TableWriter(t, physical(t, number)) for t in view.tables}
+        self.tables = {t.name: t for t in view.tables}
+
+    def rows(
+        self,
+        cursor: Any,
+        ledger: str,
+        blind_index: Callable[[str, str], str],
+        *,
+        complete: bool = False,
+    ) -> Rows:
+        """Rows of a ledger, loaded through a cursor as they are asked for."""
+        return Rows(ledger, blind_index, self._loader(cursor, ledger), complete=complete)
+
+    def apply(
+        self,
+        cursor: Any,
+        ledger: str,
+        entries: Sequence[Entry],
+        blind_index: Callable[[str, str], str],
+    ) -> None:
+        """Fold a batch and write what changed.
+
+        Raises: UnknownTopic, psycopg2.Error, and whatever a fold raises; then the caller rolls
+            back.
+        """
+        rows = self.rows(cursor, ledger, blind_index)
+        for name, groups in self.view.wanted(entries).items():
+            rows.prefetch(self.tables[name], groups)
+        self.view.fold(entries, rows)
+        self.write(cursor, rows)
+
+    def write(self, cursor: Any, rows: Rows) -> None:
+        """Write everything that changed since the last time."""
+        self.write_added(cursor, rows)
+        for name, (new, replaced) in rows.drain_touched().items():
+            self.writers[name].copy(cursor, rows.ledger, new)
+            self.writers[name].upsert(cursor, rows.ledger, replaced)
+
+    def write_added(self, cursor: Any, rows: Rows) -> None:
+        """Write the rows of history and log tables only; a rebuild keeps the others in memory."""
+        for name, added in rows.drain_added().items():
+            self.writers[name].copy(cursor, rows.ledger, added)
+
+    def spill(self, cursor: Any, rows: Rows) -> None:
+        """Write everything and begin anew with an empty memory that asks the database."""
+        self.write(cursor, rows)
+        rows.forget(self._loader(cursor, rows.ledger))
+
+    def _loader(self, cursor: Any, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:
+        def load(table: Table, groups: Iterable[str]) -> list[Row]:
+            return self.writers[table.name].load(cursor, ledger, groups)
+
+        return load
+
+
+def track(cursor: Any, ledger: str, names: Sequence[str]) -> dict[str, int]:
+    """Lock the positions of views and read them; 0 where there was none yet.
+
+    Two runners never fold the same entries: the second one waits here, then sees the positions
+    the first one left.
+    """
+    sql = (
+        "SELECT view, position FROM certledger.tracking "
+        "WHERE ledger = %s AND view = ANY(%s) ORDER BY view FOR UPDATE"
+    )
+    cursor.execute(sql, (ledger, list(names)))
+    found = dict(cursor.fetchall())
+    missing = [name for name in names if name not in found]
+    if missing:
+        cursor.execute(
+            "INSERT INTO certledger.tracking (ledger, view, position) "
+            "SELECT %s, name, 0 FROM unnest(%s) AS name ON CONFLICT DO NOTHING",
+            (ledger, missing),
+        )
+        cursor.execute(sql, (ledger, list(names)))
+        found = dict(cursor.fetchall())
+    return found
+
+
+def move(cursor: Any, ledger: str, name: str, position: int) -> None:
+    """Set the position of a view whose row is locked."""
+    cursor.execute(
+        "UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = %s",
+        (position, ledger, name),
+    )

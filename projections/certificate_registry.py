@@ -1,0 +1,311 @@
+"""The certificate registry: is this certificate real, and does it count?
+
+One current row per certificate, the two kinds in number spaces of their own, and every state it
+ever was in. What identifies a person stands once, in `certificate_people`: masked, and as blind
+indexes that find who already knows the name or number. After an erasure both masks read 已删除 and
+the indexes are gone: the certificate is then found by its link only.
+
+A certificate that is numbered but not issued is nobody's business yet: no public query shows it.
+The link printed as a QR code is a keyed hash, so it is not in the journal and cannot be guessed;
+each version has its own, and an old one still finds the certificate and says it was replaced.
+Queries stand in registry_queries.py. Source: source-document 5.2, 5.3, 5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from domain import events as e
+from domain.identity import DocumentType, mask_number
+from domain.names import mask_name
+from projections.registry_tables import APPLICATIONS, BOOK, CERTIFICATES, PEOPLE, STATES, TOKENS
+from projections.rows import Rows
+from projections.view import ERASED, Entry, Handles, Row, View, topics
+
+TOKEN_HEX_DIGITS = 32  # 128 bits: guessing one is hopeless, and the QR code stays small
+
+
+def verify_token(
+    blind_index: Callable[[str, str], str], ledger: str, kind: str, number: str, version: int
+) -> str:
+    """The secret part of a certificate's link, 32 lower-case hexadecimal digits.
+
+    The ledger is part of it, because two ledgers may give the same number of their own kind.
+    """
+    keyed = blind_index("verify", f"{ledger}|{kind}|{number}|{version}")
+    return keyed.rpartition(":")[2][:TOKEN_HEX_DIGITS].lower()
+
+
+# --- who and what -------------------------------------------------------------------------------
+
+
+def _book_opened(rows: Rows, entry: Entry) -> None:
+    named = ("organisation_name", "issuer_name", "site_code")
+    row = {name: entry.data[name] for name in named}
+    rows.put(BOOK, {**row, "name": "ledger", "position": entry.position})
+
+
+def _person(rows: Rows, entry: Entry) -> None:
+    """PersonRegistered and PersonCorrected."""
+    data, opened = entry.data, entry.opened
+    name, number = opened.get("name"), opened.get("document_number")
+    # A key destroyed before this was folded: do not bring the indexes back even for a moment.
+    gone = name is None and number is None
+    document_type = DocumentType(data["document_type"])
+    rows.put(
+        PEOPLE,
+        {
+            "person_id": data["person_id"],
+            "masked_name": ERASED if name is None else mask_name(name),
+            "masked_number": ERASED if number is None else mask_number(document_type, number),
+            "document_type": data["document_type"],
+            "name_index": None if gone else data["name_index"],
+            "document_index": None if gone else data["document_index"],
+            "position": entry.position,
+        },
+    )
+
+
+def _erased(rows: Rows, entry: Entry) -> None:
+    person = rows.need(PEOPLE, entry.data["person_id"])
+    gone = {"masked_name": ERASED, "masked_number": ERASED,
+            "name_index": None, "document_index": None}  # fmt: skip
+    rows.put(PEOPLE, {**person, **gone, "position": entry.position})
+
+
+def _application(rows: Rows, entry: Entry) -> None:
+    row = {name: entry.data[name] for name in _DESCRIBED}
+    unmarked = {"theory": None, "practical": None}
+    rows.put(APPLICATIONS, {**row, **unmarked, "application_id": entry.data["application_id"]})
+
+
+_DESCRIBED = ("occupation", "occupation_name", "edition", "level", "job_type")
+
+
+def _result(rows: Rows, entry: Entry) -> None:
+    """The marks as published are those a certificate rests on. Source: source-document 5.1."""
+    application = rows.need(APPLICATIONS, entry.data["application_id"])
+    marks = {name: entry.data[name] for name in ("theory", "practical")}
+    rows.put(APPLICATIONS, {**application, **marks})
+
+
+# --- certificates -------------------------------------------------------------------------------
+
+
+def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
+    """The certificate's next state, and the state it is in from now on."""
+    changed = {**row, **changes, "position": entry.position, "changed_at": entry.recorded_at}
+    if any(row.get(name) != changed[name] for name in ("standing", "version", "issued")):
+        changed["current_since"] = entry.occurred_at
+    rows.put(CERTIFICATES, changed)
+    rows.add(
+        STATES,
+        {name: changed[name] for name in _STATE}
+        | {
+            "position": entry.position,
+            "event": entry.topic.partition(".")[0].removeprefix("certificate_"),
+            "occurred_at": entry.occurred_at,
+            "recorded_at": entry.recorded_at,
+        },
+    )
+
+
+_STATE = ("application_id", "kind", "number", "progress", "standing", "reason_class", "version",
+          "issued_on")  # fmt: skip
+
+
+def _certificate(rows: Rows, entry: Entry) -> Row:
+    return rows.need(CERTIFICATES, entry.data["application_id"], entry.data["kind"])
+
+
+def _numbered(rows: Rows, entry: Entry) -> None:
+    data = entry.data
+    application = rows.need(APPLICATIONS, data["application_id"])
+    described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
+    row = {
+        **described,
+        "application_id": data["application_id"],
+        "kind": data["kind"],
+        "number": data["number"],
+        "person_id": data["person_id"],
+        "source": data["source"],
+        "issued": False,
+        "issued_on": None,
+        "progress": "numbered",
+        "seen_province_on": None,
+        "seen_nation_on": None,
+        "report_id": None,
+        "standing": "valid",
+        "reason_class": None,
+        "version": 0,
+        "reissued_on": None,
+        "current_since": entry.occurred_at,
+        "verify_token": None,
+    }
+    _change(rows, entry, row)
+
+
+def _token(rows: Rows, entry: Entry, version: int) -> str:
+    data = entry.data
+    token = verify_token(rows.blind_index, rows.ledger, data["kind"], data["number"], version)
+    rows.add(
+        TOKENS,
+        {
+            "application_id": data["application_id"],
+            "kind": data["kind"],
+            "version": version,
+            "token": token,
+            "position": entry.position,
+        },
+    )
+    return token
+
+
+def _issued(rows: Rows, entry: Entry) -> None:
+    """From now on the public sees it. Source: source-document 5.2, 5.3."""
+    version = entry.data["version"]
+    _change(
+        rows,
+        entry,
+        _certificate(rows, entry),
+        issued=True,
+        issued_on=entry.data["issued_on"],
+        progress="issued",
+        version=version,
+        verify_token=_token(rows, entry, version),
+    )
+
+
+def _reported(rows: Rows, entry: Entry) -> None:
+    report_id = entry.data["report_id"]
+    _change(rows, entry, _certificate(rows, entry), progress="reported", report_id=report_id)
+
+
+def _accepted(rows: Rows, entry: Entry) -> None:
+    _change(rows, entry, _certificate(rows, entry), progress="accepted")
+
+
+def _rejected(rows: Rows, entry: Entry) -> None:
+    _change(rows, entry, _certificate(rows, entry), progress="rejected")
+
+
+def _visible(rows: Rows, entry: Entry) -> None:
+    """First in the province, months later in the nation. Source: source-document 5.3."""
+    seen = {f"seen_{entry.data['scope']}_on": entry.data["seen_on"]}
+    _change(rows, entry, _certificate(rows, entry), progress="visible", **seen)
+
+
+def _corrected(rows: Rows, entry: Entry) -> None:
+    """The next version; it has to go upward again, so what was seen there is out of date."""
+    version = entry.data["version"]
+    _change(
+        rows,
+        entry,
+        _certificate(rows, entry),
+        version=version,
+        progress="issued",
+        seen_province_on=None,
+        seen_nation_on=None,
+        verify_token=_token(rows, entry, version),
+    )
+
+
+def _reissued(rows: Rows, entry: Entry) -> None:
+    """The next version says the same as before; the lost one's link says it was replaced."""
+    version = entry.data["version"]
+    _change(
+        rows,
+        entry,
+        _certificate(rows, entry),
+        version=version,
+        reissued_on=entry.data["reissued_on"],
+        verify_token=_token(rows, entry, version),
+    )
+
+
+def _suspended(rows: Rows, entry: Entry) -> None:
+    _change(rows, entry, _certificate(rows, entry), standing="suspended")
+
+
+def _reinstated(rows: Rows, entry: Entry) -> None:
+    _change(rows, entry, _certificate(rows, entry), standing="valid")
+
+
+def _revoked(rows: Rows, entry: Entry) -> None:
+    """For good; the public sees the class of the reason, not its words."""
+    reason = entry.data["reason_class"]
+    _change(rows, entry, _certificate(rows, entry), standing="revoked", reason_class=reason)
+
+
+_ONE = (CERTIFICATES,)
+
+VIEW = View(
+    name="certificate_registry",
+    version=1,
+    tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, TOKENS),
+    handles={
+        e.LedgerOpened.TOPIC: Handles(_book_opened),
+        e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
+        e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
+        e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
+        e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
+        e.ResultPublished.TOPIC: Handles(_result, (APPLICATIONS,)),
+        e.CertificateNumbered.TOPIC: Handles(_numbered, (APPLICATIONS, CERTIFICATES)),
+        e.CertificateIssued.TOPIC: Handles(_issued, _ONE),
+        e.CertificateReported.TOPIC: Handles(_reported, _ONE),
+        e.CertificateAccepted.TOPIC: Handles(_accepted, _ONE),
+        e.CertificateRejected.TOPIC: Handles(_rejected, _ONE),
+        e.CertificateVisible.TOPIC: Handles(_visible, _ONE),
+        e.CertificateCorrected.TOPIC: Handles(_corrected, _ONE),
+        e.CertificateReissued.TOPIC: Handles(_reissued, _ONE),
+        e.CertificateSuspended.TOPIC: Handles(_suspended, _ONE),
+        e.CertificateReinstated.TOPIC: Handles(_reinstated, _ONE),
+        e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
+    },
+    ignores=topics(
+        e.FeeScheduleSet,
+        e.EligibilityConfirmed,
+        e.EligibilityRefused,
+        e.ApplicationWithdrawn,
+        e.FeePaid,
+        e.ExcessPaymentReceived,
+        e.FeeItemUsed,
+        e.DocumentSubmitted,
+        e.DocumentsSubmitted,
+        e.InitialReviewPassed,
+        e.InitialReviewReturned,
+        e.InitialReviewRejected,
+        e.SecondReviewPassed,
+        e.SecondReviewReturned,
+        e.SecondReviewRejected,
+        e.FinalReviewPassed,
+        e.FinalReviewReturned,
+        e.FinalReviewRejected,
+        e.RefundEntitled,
+        e.RefundRefused,
+        e.RefundOrdered,
+        e.RefundApproved,
+        e.RefundDeclined,
+        e.RefundAccepted,
+        e.RefundSettled,
+        e.RefundClosed,
+        e.RefundAbnormal,
+        e.ExamSessionScheduled,
+        e.SeatAssigned,
+        e.AdmissionTicketIssued,
+        e.ExamSessionHeld,
+        e.TheoryScoreRecorded,
+        e.PracticalScoreRecorded,
+        e.ScoreCorrected,
+        e.ScoresVerified,
+        e.PublicNoticeOpened,
+        e.PublicNoticeExtended,
+        e.ObjectionFiled,
+        e.ObjectionDismissed,
+        e.ObjectionUpheld,
+        e.PublicNoticeClosed,
+        e.SerialTaken,
+        e.ReportFrozen,
+    ),
+)

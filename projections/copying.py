@@ -1,0 +1,119 @@
+"""Rows out of Python and into PostgreSQL: COPY for new rows, one upsert for replaced ones."""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from projections.view import Row, Table
+
+# JSON text may hold a zero character, a column cannot: it must not stop a view.
+_NO_ZERO = "\N{REPLACEMENT CHARACTER}"
+_SPECIAL = re.compile(r"[\\\t\n\r\0]")
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": _NO_ZERO}
+_UPSERT_PAGE = 500  # rows a statement
+
+_UTC_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+
+
+def kind_of(declared: str) -> str:
+    """The type of a declared column without its `?`."""
+    return declared.rstrip("?")
+
+
+def copy_line(ledger: str, values: Iterable[Any]) -> str:
+    """One line of COPY text, the ledger first."""
+    return "\t".join([ledger, *map(_field, values)])
+
+
+def _field(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    kind = type(value)
+    if kind is str:
+        return _escaped(value) if _SPECIAL.search(value) else value
+    if kind is bool:
+        return "t" if value else "f"
+    if kind is int:
+        return str(value)
+    if kind is list:
+        return _escaped(_array(value))
+    raise TypeError(f"a view's rows hold no {kind.__name__}")
+
+
+def _storable(value: Any) -> Any:
+    return value.replace("\0", _NO_ZERO) if type(value) is str else value
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(lambda match: _ESCAPES[match[0]], text)
+
+
+def _array(values: Sequence[str]) -> str:
+    quoted = ('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
+    return "{" + ",".join(quoted) + "}"
+
+
+class TableWriter:
+    """Writes rows of one table; `physical` is the table's name in its generation."""
+
+    def __init__(self, table: Table, physical: str) -> None:
+        self.table = table
+        self.physical = physical
+        names = list(table.columns)
+        self._values = itemgetter(*names)
+        listed = ", ".join(("ledger", *names))
+        self._copy = f"COPY {physical} ({listed}) FROM STDIN"
+        key = ", ".join(("ledger", *table.key))
+        replaced = ", ".join(f"{n} = excluded.{n}" for n in names if n not in table.key)
+        self._upsert = (
+            f"INSERT INTO {physical} AS t ({listed}) VALUES %s "
+            f"ON CONFLICT ({key}) DO UPDATE SET {replaced}"
+        )
+        self._load = load_statement(table, physical)
+        self._names = names
+
+    def copy(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
+        """Add rows that are not there yet. Raises: psycopg2.Error, KeyError for a lacking column.
+
+        One statement, so that a check over all rows of the statement sees whole entries.
+        """
+        if not rows:
+            return
+        values = self._values
+        text = "\n".join([copy_line(ledger, values(row)) for row in rows])
+        cursor.copy_expert(self._copy, io.StringIO(text + "\n"))
+
+    def upsert(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
+        """Replace rows that are there. Raises: psycopg2.Error."""
+        if rows:
+            values = [(ledger, *map(_storable, self._values(row))) for row in rows]
+            execute_values(cursor, self._upsert, values, page_size=_UPSERT_PAGE)
+
+    def load(self, cursor: Any, ledger: str, groups: Iterable[str]) -> list[Row]:
+        """The newest rows of the given groups, as the fold wrote them."""
+        cursor.execute(self._load, (ledger, list(groups)))
+        return [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def load_statement(table: Table, physical: str) -> str:
+    """SQL that reads rows back in the very form in which a fold writes them."""
+    listed = ", ".join(_as_written(name, kind_of(kind)) for name, kind in table.columns.items())
+    key = ", ".join(table.key)
+    newest = f"DISTINCT ON ({key}) " if table.kind == "history" else ""
+    order = f" ORDER BY {key}, position DESC" if table.kind == "history" else ""
+    return (
+        f"SELECT {newest}{listed} FROM {physical} "
+        f"WHERE ledger = %s AND {table.group} = ANY(%s){order}"
+    )
+
+
+def _as_written(name: str, kind: str) -> str:
+    if kind == "time":
+        return f"{_UTC_TEXT.format(name)} AS {name}"
+    if kind == "day":
+        return f"{name}::text AS {name}"
+    return name

@@ -1,0 +1,255 @@
+"""Keeps the views of one ledger up to date, batch by batch, on a connection it is given.
+
+A batch goes into every view that stands at the same position, in one transaction, each under a
+savepoint of its own: a view that fails is undone alone and paused at the very event that it fails
+on, found by halving the batch; the others go on. A pause is kept in the database, shown in health,
+and tried again from time to time; an event is never passed over.
+Reading order: Follower.advance, _apply, _isolate.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+
+from projections import schema
+from projections.apply import Target, move, track
+from projections.feed import Vault, read
+from projections.view import Entry, UnknownTopic, View
+from projections.waiting import CHANNEL, Progress, to_payload
+
+log = logging.getLogger(__name__)
+
+_PASSING = ("08", "25", "40", "53", "57", "58")
+"""Classes of SQLSTATE that speak of the server or of the moment: no connection, deadlock, no space,
+cancelled, shut down. Everything else says that the view and the event do not fit."""
+
+_REASON_CHARACTERS = 300
+
+
+class Displaced(Exception):
+    """Somebody else moved the views, or swapped their tables: look again."""
+
+
+@dataclass(slots=True)
+class Paused:
+    """A view that cannot fold an event. retry_at: on the monotonic clock."""
+
+    position: int
+    retry_at: float
+    retry_seconds: float
+
+
+class Follower:
+    """The views of one ledger. Used by one thread."""
+
+    def __init__(
+        self,
+        ledger: str,
+        vault: Vault,
+        *,
+        batch: int,
+        retry_seconds: float,
+        on_progress: Callable[[list[Progress]], None],
+    ) -> None:
+        """batch: most events a transaction. retry_seconds: until a paused view is tried again;
+        doubled with every failure up to twenty times as long.
+        """
+        self.ledger = ledger
+        self._vault = vault
+        self._batch = batch
+        self._retry_seconds = retry_seconds
+        self._on_progress = on_progress
+        self._positions: dict[str, int] = {}
+        self._paused: dict[str, Paused] = {}
+
+    def look(self, connection: Any, views: Sequence[View]) -> None:
+        """Read where the views stand; what was paused is tried again at once."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT view, position FROM certledger.tracking WHERE ledger = %s", (self.ledger,)
+            )
+            tracked = dict(cursor.fetchall())
+            cursor.execute(
+                f"SELECT view, position FROM {schema.SCHEMA}.pauses WHERE ledger = %s",
+                (self.ledger,),
+            )
+            self._positions = {view.name: tracked.get(view.name, 0) for view in views}
+            self._paused = {
+                name: Paused(position, 0.0, self._retry_seconds)
+                for name, position in cursor.fetchall()
+            }
+        self._tell()
+
+    def is_behind(self, head: int, targets: Sequence[Target]) -> bool:
+        """Whether a view that is not paused, or due to be tried again, is short of a position."""
+        return any(self._positions.get(t.view.name, 0) < head for t in self._active(targets))
+
+    def retry_now(self) -> None:
+        """Try what is paused again at the next round."""
+        for paused in list(self._paused.values()):
+            paused.retry_at = 0.0
+
+    def advance(
+        self,
+        connection: Any,
+        targets: Sequence[Target],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Fold what there is, into every view that can. Returns when there is nothing more.
+
+        Raises: Displaced; errors of the moment (see `is_transient`), after which nothing of the
+            last batch was written.
+        """
+        while not stopped():
+            active = self._active(targets)
+            if not active:
+                return
+            after = min(self._positions[t.view.name] for t in active)
+            together = [t for t in active if self._positions[t.view.name] == after]
+            ahead = [p for t in active if (p := self._positions[t.view.name]) > after]
+            entries = self._read(connection, after, ahead)
+            if not entries:
+                return
+            for target, error in self._apply(connection, together, entries):
+                self._isolate(connection, target, entries, error)
+
+    def _active(self, targets: Sequence[Target]) -> list[Target]:
+        now = time.monotonic()
+        return [
+            t
+            for t in targets
+            if t.view.name not in self._paused or self._paused[t.view.name].retry_at <= now
+        ]
+
+    def _read(self, connection: Any, after: int, ahead: list[int]) -> list[Entry]:
+        # Stop where the next view stands, so that from there on they go together.
+        bound = {"upto": min(ahead)} if ahead else {}
+        with connection.cursor() as cursor:
+            return read(cursor, self.ledger, self._vault, after, self._batch, **bound)
+
+    def _apply(
+        self, connection: Any, targets: Sequence[Target], entries: Sequence[Entry]
+    ) -> list[tuple[Target, Exception]]:
+        """One transaction. Returns: the views that failed, of which nothing was written."""
+        last = entries[-1].position
+        failed: list[tuple[Target, Exception]] = []
+        with connection.cursor() as cursor:
+            # A view can be made again: its commit need not wait for the disk.
+            cursor.execute("BEGIN; SET LOCAL synchronous_commit = off")
+            try:
+                self._lock(cursor, targets)
+                for target in targets:
+                    error = self._fold(cursor, target, entries)
+                    if error is not None:
+                        failed.append((target, error))
+                names = [t.view.name for t in targets]
+                moved = [n for n in names if n not in {t.view.name for t, _ in failed}]
+                if moved:
+                    payload = to_payload(self.ledger, [(name, last) for name in moved])
+                    cursor.execute(f"NOTIFY {CHANNEL}, %s", (payload,))
+                cursor.execute("COMMIT")
+            except BaseException:
+                if not connection.closed:
+                    cursor.execute("ROLLBACK")
+                raise
+        for name in moved:
+            self._positions[name] = last
+            self._paused.pop(name, None)
+        self._tell(moved)
+        return failed
+
+    def _lock(self, cursor: Any, targets: Sequence[Target]) -> None:
+        """Keep swaps and other runners out. Raises: Displaced if one was here before."""
+        names = [t.view.name for t in targets]
+        schema.lock_shared(cursor, names)
+        made = schema.in_force(cursor, names)
+        for target in targets:
+            found = made.get(target.view.name)
+            if found is None or found.number != target.number:
+                raise Displaced
+        if track(cursor, self.ledger, names) != {n: self._positions[n] for n in names}:
+            raise Displaced
+
+    def _fold(self, cursor: Any, target: Target, entries: Sequence[Entry]) -> Exception | None:
+        cursor.execute("SAVEPOINT one")
+        name = target.view.name
+        try:
+            target.apply(cursor, self.ledger, entries, self._vault.blind_index)
+            move(cursor, self.ledger, name, entries[-1].position)
+            if name in self._paused:
+                cursor.execute(
+                    f"DELETE FROM {schema.SCHEMA}.pauses WHERE ledger = %s AND view = %s",
+                    (self.ledger, name),
+                )
+        except Exception as error:
+            if is_transient(error):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT one")
+            return error
+        cursor.execute("RELEASE SAVEPOINT one")
+        return None
+
+    def _isolate(
+        self, connection: Any, target: Target, entries: Sequence[Entry], error: Exception
+    ) -> None:
+        """Fold what comes before the event a view fails on, and pause the view there."""
+        if len(entries) == 1:
+            self._pause(connection, target.view, entries[0], error)
+            return
+        middle = len(entries) // 2
+        for half in (entries[:middle], entries[middle:]):
+            failed = self._apply(connection, [target], half)
+            if failed:
+                self._isolate(connection, target, half, failed[0][1])
+                return
+
+    def _pause(self, connection: Any, view: View, entry: Entry, error: Exception) -> None:
+        before = self._paused.get(view.name)
+        seconds = self._retry_seconds
+        if before is not None and before.position == entry.position:
+            seconds = min(before.retry_seconds * 2, self._retry_seconds * 20)
+        self._paused[view.name] = Paused(entry.position, time.monotonic() + seconds, seconds)
+        reason = told(error)
+        log.error(
+            "view %s of ledger %s is paused at position %d (%s): %s",
+            view.name, self.ledger, entry.position, entry.topic, reason,
+        )  # fmt: skip
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {schema.SCHEMA}.pauses (ledger, view, position, topic, reason) "
+                "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (ledger, view) DO UPDATE SET "
+                "position = excluded.position, topic = excluded.topic, reason = excluded.reason, "
+                "since = CASE WHEN pauses.position = excluded.position THEN pauses.since "
+                "ELSE excluded.since END",
+                (self.ledger, view.name, entry.position, entry.topic, reason),
+            )
+
+    def _tell(self, names: Sequence[str] | None = None) -> None:
+        told_of = self._positions if names is None else names
+        self._on_progress([(self.ledger, name, self._positions[name]) for name in told_of])
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether trying the same again can help, because the server or the moment is to blame."""
+    if not isinstance(error, psycopg2.Error):
+        return False
+    if error.pgcode is None:
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+    return error.pgcode[:2] in _PASSING or error.pgcode == "55P03"  # a lock not granted in time
+
+
+def told(error: Exception) -> str:
+    """An error as health shows it: without rows or values, which may be personal."""
+    if isinstance(error, psycopg2.Error):
+        text = f"{type(error).__name__}: {error.diag.message_primary or 'the database refused it'}"
+    elif isinstance(error, (UnknownTopic, KeyError)):
+        text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return text[:_REASON_CHARACTERS]

@@ -1,0 +1,91 @@
+"""The one connection of a process that hears what happens in the journal and in the views.
+
+A notification is only a hint: whoever acts on it reads. So what is lost with a broken connection is
+made good by one call of `on_connected`, which says that anything may have happened.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg2
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+_LOOK_SECONDS = 10.0  # how long a connection that died without a word may go unnoticed
+
+log = logging.getLogger(__name__)
+
+
+class Ear:
+    """Listens on channels in a thread of its own and reconnects for ever."""
+
+    def __init__(
+        self,
+        open_connection: Callable[[], Any],
+        channels: Sequence[str],
+        on_heard: Callable[[list[tuple[str, str]]], None],
+        on_connected: Callable[[], None],
+    ) -> None:
+        """on_heard: called with (channel, payload) pairs; must be quick and never raise."""
+        self._open_connection = open_connection
+        self._channels = channels
+        self._on_heard = on_heard
+        self._on_connected = on_connected
+        self._stopped = False
+        self.is_connected = False
+        self._reading, self._writing = os.pipe()
+        self._thread = threading.Thread(target=self._work, name="view listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; returns when the connection is closed."""
+        if not self._stopped:
+            self._stopped = True
+            os.write(self._writing, b"x")
+            self._thread.join()
+            os.close(self._reading)
+            os.close(self._writing)
+
+    def _work(self) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._stopped:
+            connection = None
+            try:
+                connection = self._open_connection()
+                with connection.cursor() as cursor:
+                    for channel in self._channels:
+                        cursor.execute(f"LISTEN {channel}")
+                self.is_connected = True
+                pause = _FIRST_PAUSE_SECONDS
+                self._on_connected()
+                self._hear(connection)
+            except (psycopg2.Error, OSError) as error:
+                log.warning("listening was interrupted: %s", str(error).strip())
+            finally:
+                self.is_connected = False
+                if connection is not None:
+                    connection.close()
+            if not self._stopped:
+                select.select([self._reading], [], [], pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _hear(self, connection: Any) -> None:
+        while not self._stopped:
+            ready, _, _ = select.select([connection, self._reading], [], [], _LOOK_SECONDS)
+            if not ready:
+                # A peer that vanished says nothing: ask, so that keepalives have a reason to fail.
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            connection.poll()
+            if connection.notifies:
+                heard = [(notify.channel, notify.payload) for notify in connection.notifies]
+                connection.notifies.clear()
+                self._on_heard(heard)

@@ -1,0 +1,115 @@
+"""The tables of the certificate registry; what fills them stands in certificate_registry.py."""
+
+from projections.view import Table
+
+BOOK = Table(
+    "certificate_book",
+    {
+        "name": "id",  # always "ledger": one book a ledger
+        "organisation_name": "text",
+        "issuer_name": "text",
+        "site_code": "text",
+        "position": "bigint",
+    },
+    key=("name",),
+)
+PEOPLE = Table(
+    "certificate_people",
+    {
+        "person_id": "id",
+        "masked_name": "text",
+        "masked_number": "text",
+        "document_type": "id",
+        "name_index": "id?",
+        "document_index": "id?",
+        "position": "bigint",
+    },
+    key=("person_id",),
+    indexes=("(document_index)", "(name_index)"),
+)
+APPLICATIONS = Table(
+    "certificate_applications",
+    {
+        "application_id": "id",
+        "occupation": "id",
+        "occupation_name": "text",
+        "edition": "text",
+        "level": "int",
+        "job_type": "text?",
+        "theory": "text?",
+        "practical": "text?",
+    },
+    key=("application_id",),
+)
+CERTIFICATES = Table(
+    "certificates",
+    {
+        "application_id": "id",
+        "kind": "id",  # national, omc
+        "number": "id",
+        "person_id": "id",
+        "source": "id",  # allocated, imported
+        "occupation": "id",
+        "occupation_name": "text",
+        "edition": "text",
+        "level": "int",
+        "job_type": "text?",
+        "theory": "text?",
+        "practical": "text?",
+        "issued": "bool",
+        "issued_on": "day?",
+        "progress": "id",  # numbered, issued, reported, accepted, rejected, visible
+        "seen_province_on": "day?",
+        "seen_nation_on": "day?",
+        "report_id": "id?",
+        "standing": "id",  # valid, suspended, revoked
+        "reason_class": "id?",  # of a revocation
+        "version": "int",
+        "reissued_on": "day?",
+        "current_since": "time",  # since when it stands as it does
+        "verify_token": "id?",
+        "position": "bigint",
+        "changed_at": "time",
+    },
+    key=("application_id", "kind"),
+    # Looked up across ledgers: these begin with what is asked for.
+    indexes=(
+        "(number)",
+        "(ledger, person_id)",
+        "(ledger, kind, number)",
+        "(ledger, issued_on, level, occupation)",
+    ),
+)
+STATES = Table(
+    "certificate_states",
+    {
+        "application_id": "id",
+        "kind": "id",
+        "number": "id",
+        "position": "bigint",
+        "event": "id",  # what happened: the stem of the topic
+        "progress": "id",
+        "standing": "id",
+        "reason_class": "id?",
+        "version": "int",
+        "issued_on": "day?",
+        "occurred_at": "time",
+        "recorded_at": "time",
+    },
+    key=("application_id", "kind", "position"),
+    kind="log",
+    indexes=("(ledger, number, position)",),
+)
+TOKENS = Table(
+    "certificate_tokens",
+    {
+        "application_id": "id",
+        "kind": "id",
+        "version": "int",
+        "token": "id",
+        "position": "bigint",
+    },
+    key=("application_id", "kind", "version"),
+    kind="log",
+    indexes=("(token)",),
+)

@@ -1,0 +1,64 @@
+"""Entries of the refund ledger: legs get the next voucher number and become postings."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from projections.posting_rules import Leg, Part, Rule
+from projections.refund_tables import COUNTERS, POSTINGS
+from projections.rows import Rows
+from projections.view import Entry, Row
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def post(
+    rows: Rows, entry: Entry, rule: Rule, legs: list[Leg], effective_at: str | None = None
+) -> None:
+    """One entry with the next voucher number; nothing if there is nothing to move.
+
+    The number is given out with the rows, so a batch that is rolled back leaves no gap.
+    """
+    if not legs:
+        return
+    if sum(leg.fen for leg in legs) != 0:
+        raise ValueError(f"rule {rule.id} does not sum to zero at position {entry.position}")
+    counter = rows.get(COUNTERS, "entry")
+    number = (counter["value"] if counter else 0) + 1
+    rows.put(COUNTERS, {"name": "entry", "value": number})
+    for line, leg in enumerate(legs, 1):
+        rows.add(
+            POSTINGS,
+            {
+                "entry_no": number,
+                "line": line,
+                "position": entry.position,
+                "rule_id": rule.id,
+                "rule_version": rule.version,
+                "account": leg.account,
+                "debit_fen": max(leg.fen, 0),
+                "credit_fen": max(-leg.fen, 0),
+                "application_id": entry.data["application_id"],
+                "payment_id": leg.payment_id,
+                "component": leg.component,
+                "refund_no": leg.refund_no,
+                "effective_at": effective_at or entry.occurred_at,
+                "recorded_at": entry.recorded_at,
+            },
+        )
+
+
+def part(line: Row, fen: int | None = None) -> Part:
+    """A line's component as posting rules want it; its whole amount if no other is named."""
+    return Part(
+        line["payment_id"],
+        line["component"],
+        line["provider"],
+        line["paid_fen"] if fen is None else fen,
+    )
+
+
+def day(moment: str) -> date:
+    """The calendar day in Shanghai of a UTC text."""
+    return datetime.fromisoformat(moment).astimezone(SHANGHAI).date()

@@ -1,0 +1,171 @@
+"""The grammar of the view tests: a history is told to a real journal, views fold it, rows come out.
+
+`told(world)` writes what a `World` recorded since the last time; `fold()` lets a view follow, as
+the runner would, and `rows(table)` gives what it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+
+from domain.events import CATALOGUE, PersonalDataErased
+from domain.store.connection import connect
+from domain.store.journal import Journal
+from domain.store.mapper import Catalogue, Entry, EntryMapper
+from domain.store.records import Append, Draft
+from domain.store.vault import Vault, stored_keys
+from projections import schema
+from projections.apply import Target
+from projections.follower import Follower
+from projections.runner import vault_of
+from projections.view import View
+from projections.views import VIEWS
+from tests.support.ledgers import SECRETS
+from tests.support.world import World
+
+
+class Book:
+    """One ledger's journal, and views on it that are folded when a test says so."""
+
+    def __init__(self, dsn: str, ledger: str = "omc", views: Sequence[View] = VIEWS) -> None:
+        self.dsn = dsn
+        self.ledger = ledger
+        self.views = tuple(views)
+        self.journal = Journal(dsn, ledger)
+        self.journal.create_ledger()
+        self.connection: Any = connect(dsn, name="test")
+        schema.ensure(self.connection, self.views)
+        self._told = 0
+        vault = Vault(ledger, SECRETS.master_keys, SECRETS.index_key, stored_keys(self.journal))
+        self._mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
+        self._vault = vault
+
+    def close(self) -> None:
+        self.journal.close()
+        self.connection.close()
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def told(self, world: World) -> Book:
+        """Write every entry of a world that was not written before."""
+        entries = world.entries[self._told :]
+        with self.journal.transaction() as transaction:
+            for entry in entries:
+                sealer = self._vault.sealer(transaction.batch)
+                drafted = self._mapper.draft(_full(self.ledger, entry), sealer)
+                erased = isinstance(entry.fact, PersonalDataErased)
+                transaction.append(
+                    [
+                        Append(
+                            (drafted,),
+                            fresh_keys=sealer.fresh_keys,
+                            destroy_keys=(entry.fact.person_id,) if erased else (),
+                        )
+                    ]
+                )
+        self._told = len(world.entries)
+        self._vault.forget()
+        return self
+
+    def write(self, *drafts: Draft) -> int:
+        """Write drafts as they are. Returns: the last position."""
+        with self.journal.transaction() as transaction:
+            recorded = transaction.append([Append(drafts)])
+        return recorded[0][-1].position
+
+    # --- folding ---------------------------------------------------------------------------------
+
+    def targets(self, *views: View) -> list[Target]:
+        """The views with the tables that are in force."""
+        wanted = views or self.views
+        with self.connection.cursor() as cursor:
+            made = schema.in_force(cursor, [view.name for view in wanted])
+        return [Target(view, made[view.name].number) for view in wanted]
+
+    def follower(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> Follower:
+        """What the runner has for a ledger."""
+        vault = vault_of(SECRETS, self.ledger, self.connection)
+        follower = Follower(
+            self.ledger,
+            vault,
+            batch=batch,
+            retry_seconds=retry_seconds,
+            on_progress=lambda progress: None,
+        )
+        follower.look(self.connection, self.views)
+        return follower
+
+    def fold(self, *, batch: int = 1000) -> Book:
+        """Let every view follow to the head."""
+        self.follower(batch=batch).advance(self.connection, self.targets())
+        return self
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def cursor(self) -> Any:
+        return self.connection.cursor()
+
+    def execute(self, sql: str, arguments: Any = None) -> list[tuple]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self, table: str, order: str = "1", **where: Any) -> list[dict[str, Any]]:
+        """Rows of a view's table of this ledger, with the columns that equal the given ones."""
+        condition = "".join(f" AND {name} = %({name})s" for name in where)
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT * FROM views.{table} WHERE ledger = %(ledger)s{condition} "
+                f"ORDER BY {order}",
+                {"ledger": self.ledger, **where},
+            )
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def row(self, table: str, **where: Any) -> dict[str, Any]:
+        """The one row there is."""
+        found = self.rows(table, **where)
+        assert len(found) == 1, f"{len(found)} rows of {table} with {where}"
+        return found[0]
+
+    def position(self, view: str) -> int:
+        """How far a view has come."""
+        found = self.execute(
+            "SELECT position FROM certledger.tracking WHERE ledger = %s AND view = %s",
+            (self.ledger, view),
+        )
+        return found[0][0] if found else 0
+
+    def contents(self, *views: View) -> dict[str, list[tuple]]:
+        """Everything the views hold, table by table, in one order."""
+        held = {}
+        for view in views or self.views:
+            for table in view.tables:
+                names = ", ".join(("ledger", *table.columns))
+                key = ", ".join(table.primary_key)
+                sql = f"SELECT {names} FROM views.{table.name} ORDER BY {key}"
+                held[table.name] = self.execute(sql)
+        return held
+
+
+def _full(ledger: str, entry: Any) -> Entry:
+    """A world's entry with everything the journal asks for."""
+    name = f"{ledger}/{entry.originator_id}/{entry.originator_version}"
+    number = uuid5(NAMESPACE_URL, f"https://example.com/{name}")
+    return Entry(
+        originator_id=entry.originator_id,
+        originator_version=entry.originator_version,
+        event_id=number,
+        occurred_at=entry.occurred_at,
+        recorded_at=None,
+        actor=entry.actor,
+        command_id=number,
+        correlation_id=number,
+        causation_id=None,
+        fact=entry.fact,
+    )
+
+
