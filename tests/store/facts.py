@@ -1,0 +1,74 @@
+"""A few facts to map in tests, and a vault to seal them with."""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.personal import Personal
+from domain.store.journal import Journal
+from domain.store.mapper import Catalogue, Entry
+from domain.store.vault import MasterKeys, Vault, stored_keys
+from tests.store.drafts import ACTOR, id_of
+
+
+class Fact(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FeePaid(Fact):
+    """The second shape; the first had `amount_yuan`."""
+
+    TOPIC: ClassVar[str] = "fee_paid.v2"
+    amount_fen: int
+
+
+class PersonRegistered(Fact):
+    TOPIC: ClassVar[str] = "person_registered.v1"
+    person_id: str
+    name: Personal
+    phone: Personal = None
+    remark: str = ""
+
+
+def catalogue() -> Catalogue:
+    made = Catalogue([FeePaid, PersonRegistered])
+
+    @made.upcaster("fee_paid.v0", "fee_paid.v1")
+    def _(data: dict) -> dict:
+        return {"amount_yuan": int(data["amount"])}
+
+    @made.upcaster("fee_paid.v1", "fee_paid.v2")
+    def _(data: dict) -> dict:
+        return {"amount_fen": data["amount_yuan"] * 100}
+
+    return made
+
+
+MASTER_KEYS = MasterKeys("2026", {"2026": b"m" * 32})
+INDEX_KEY = b"i" * 32
+
+
+def vault_of(journal: Journal, **changes) -> Vault:
+    given = {"master_keys": MASTER_KEYS, "index_key": INDEX_KEY} | changes
+    master_keys, index_key = given.pop("master_keys"), given.pop("index_key")
+    return Vault("omc", master_keys, index_key, stored_keys(journal), **given)
+
+
+def entry(stream: str, version: int, fact: BaseModel) -> Entry:
+    name = f"{stream}/{version}"
+    return Entry(
+        originator_id=stream,
+        originator_version=version,
+        event_id=id_of(f"event/{name}"),
+        occurred_at=datetime(2026, 3, 2, 9, version, tzinfo=UTC),
+        recorded_at=None,
+        actor=ACTOR,
+        command_id=id_of(f"command/{name}"),
+        correlation_id=id_of("correlation"),
+        causation_id=id_of("cause"),
+        fact=fact,
+    )
+
+
+WANG = PersonRegistered(person_id="p1", name="王小明", phone="13800000000", remark="in clear")

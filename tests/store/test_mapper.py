@@ -1,0 +1,189 @@
+"""Facts go into the journal and come out as they were, in today's shape, personal data sealed."""
+
+from dataclasses import replace
+
+import pytest
+
+from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
+from domain.store.journal import Journal
+from domain.store.mapper import Catalogue, EntryMapper, OrjsonTranscoder
+from domain.store.records import Append, Draft, Recorded
+from tests.store.drafts import draft
+from tests.store.facts import WANG, FeePaid, PersonRegistered, catalogue, entry, vault_of
+
+
+@pytest.fixture
+def mapper(journal: Journal) -> EntryMapper:
+    return EntryMapper(catalogue=catalogue(), vault=vault_of(journal))
+
+
+def record(journal: Journal, mapper: EntryMapper, *entries) -> list[Recorded]:
+    with journal.transaction() as transaction:
+        sealer = mapper.vault.sealer(transaction.batch)
+        drafts = tuple(mapper.draft(one, sealer) for one in entries)
+        return transaction.append([Append(drafts, fresh_keys=sealer.fresh_keys)])[0]
+
+
+def write(journal: Journal, *drafts: Draft) -> list[Recorded]:
+    with journal.transaction() as transaction:
+        return transaction.append([Append(drafts)])[0]
+
+
+def test_an_entry_comes_back_as_it_went_in(journal: Journal, mapper: EntryMapper) -> None:
+    sent = [entry("a", 1, FeePaid(amount_fen=100)), entry("person-p1", 1, WANG)]
+    recorded = record(journal, mapper, *sent)
+    for one, event in zip(sent, recorded, strict=True):
+        assert mapper.entry(event) == replace(one, recorded_at=event.recorded_at)
+    assert mapper.entries(journal.read(0, 9)) == [mapper.entry(event) for event in recorded]
+
+
+def test_personal_fields_are_sealed_and_the_others_are_not(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
+    for secret in ("王小明", "13800000000"):
+        assert secret.encode() not in event.envelope
+    assert event.data["remark"] == "in clear"
+    assert event.data["name"].keys() == {"sealed"}
+    assert event.data["name"]["sealed"].startswith("aes-256-gcm:")
+
+
+def test_a_personal_field_that_was_never_given_is_none(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    fact = PersonRegistered(person_id="p1", name=None)
+    (event,) = record(journal, mapper, entry("person-p1", 1, fact))
+    assert event.data["name"] is None
+    assert mapper.entry(event).fact == fact
+    assert journal.query("SELECT 1 FROM certledger.person_keys") == []
+
+
+def test_an_erased_person_reads_as_none(journal: Journal, mapper: EntryMapper) -> None:
+    (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
+    with journal.transaction() as transaction:
+        transaction.append([Append(destroy_keys=("p1",))])
+    mapper.vault.forget("p1")
+    assert mapper.entry(event).fact == PersonRegistered(
+        person_id="p1", name=None, phone=None, remark="in clear"
+    )
+
+
+def test_keys_of_many_persons_are_read_in_one_query(journal: Journal, mapper: EntryMapper) -> None:
+    persons = [
+        PersonRegistered(person_id=f"p{n}", name=f"name {n}", phone=f"phone {n}") for n in range(20)
+    ]
+    recorded = record(
+        journal, mapper, *[entry(f"person-p{n}", 1, fact) for n, fact in enumerate(persons)]
+    )
+    asked: list[set[str]] = []
+    vault = vault_of(journal)
+    read = vault._read_keys
+    vault._read_keys = lambda wanted: asked.append(set(wanted)) or read(wanted)
+    fresh = EntryMapper(catalogue=catalogue(), vault=vault)
+    assert [one.fact for one in fresh.entries(recorded)] == persons
+    assert asked == [{f"p{n}" for n in range(20)}]
+
+
+# --- older shapes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("topic", "data"),
+    [
+        ("fee_paid.v0", {"amount": "3"}),
+        ("fee_paid.v1", {"amount_yuan": 3}),
+        ("fee_paid.v2", {"amount_fen": 300}),
+    ],
+)
+def test_an_older_event_reads_in_todays_shape(
+    journal: Journal, mapper: EntryMapper, topic: str, data: dict
+) -> None:
+    (event,) = write(journal, draft("a", 1, topic=topic, **data))
+    assert mapper.entry(event).fact == FeePaid(amount_fen=300)
+    assert event.data == data
+
+
+def test_an_older_event_with_personal_fields_is_opened_before_it_is_brought_up_to_date(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
+
+    class PersonRegistered2(PersonRegistered):
+        TOPIC = "person_registered.v2"
+        initial: str | None
+
+    newer = Catalogue([PersonRegistered2])
+
+    @newer.upcaster("person_registered.v1", "person_registered.v2")
+    def _(data: dict) -> dict:
+        return data | {"initial": data["name"] and data["name"][0]}
+
+    fact = EntryMapper(catalogue=newer, vault=vault_of(journal)).entry(event).fact
+    assert (fact.name, fact.initial) == ("王小明", "王")
+
+
+def test_a_topic_nobody_knows_is_named(journal: Journal, mapper: EntryMapper) -> None:
+    (event,) = write(journal, draft("a", 1, topic="seen_nowhere.v1"))
+    with pytest.raises(UnknownTopic, match=r"seen_nowhere\.v1"):
+        mapper.entry(event)
+
+
+def test_only_todays_shape_is_written(mapper: EntryMapper) -> None:
+    class OldFeePaid(FeePaid):
+        TOPIC = "fee_paid.v1"
+
+    with pytest.raises(UnknownTopic):
+        mapper.draft(entry("a", 1, OldFeePaid(amount_fen=1)))
+
+
+def test_data_that_does_not_fit_is_named_without_showing_it(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    (event,) = write(journal, draft("a", 1, topic="fee_paid.v2", amount_fen="secret text"))
+    with pytest.raises(UnreadableEvent) as refusal:
+        mapper.entry(event)
+    assert "amount_fen" in str(refusal.value)
+    assert "a version 1" in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_catalogue_has_one_reader_for_each_topic() -> None:
+    class Twin(FeePaid):
+        pass
+
+    with pytest.raises(ValueError, match="two facts"):
+        Catalogue([FeePaid, Twin])
+    made = catalogue()
+    assert made.topics == {"fee_paid.v0", "fee_paid.v1", "fee_paid.v2", "person_registered.v1"}
+    assert Catalogue({"fee_paid.v2": FeePaid}).topics == {"fee_paid.v2"}
+    for taken in ("fee_paid.v1", "fee_paid.v2"):
+        with pytest.raises(ValueError, match="can already be read"):
+            made.upcaster(taken, "fee_paid.v2")
+
+
+# --- misuse --------------------------------------------------------------------------------------
+
+
+def test_personal_data_without_a_vault_is_neither_written_nor_read(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    bare = EntryMapper(catalogue=catalogue())
+    with pytest.raises(ValueError, match=r"person_registered\.v1\.name is personal"):
+        bare.draft(entry("person-p1", 1, WANG))
+    (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
+    with pytest.raises(WrongKey):
+        bare.entry(event)
+
+
+def test_the_libraries_own_cipher_and_compressor_have_no_place_here() -> None:
+    from eventsourcing.compressor import ZlibCompressor
+
+    with pytest.raises(ValueError):
+        EntryMapper(catalogue=catalogue(), compressor=ZlibCompressor())
+
+
+def test_the_transcoder_writes_canonical_json() -> None:
+    transcoder = OrjsonTranscoder()
+    written = transcoder.encode({"b": [1, "二"], "a": None})
+    assert written == '{"a":null,"b":[1,"二"]}'.encode()
+    assert transcoder.decode(written) == {"a": None, "b": [1, "二"]}
