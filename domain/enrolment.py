@@ -6,6 +6,7 @@ Source: source-document 1.1, 1.2, 3.1(1).
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from pydantic import Field
 
@@ -24,7 +25,7 @@ from domain.decision import (
     stream_of,
 )
 from domain.documents import required_materials
-from domain.eligibility import Eligible, assess
+from domain.eligibility import Eligible, NotEligible, assess
 from domain.errors import LedgerError
 from domain.identity import DocumentType, validate_document
 from domain.names import normalise_name
@@ -226,6 +227,47 @@ def live_claim(person_id: str, occupation: str, level: int) -> Claim:
     return "live_application", f"{person_id}|{occupation}|{int(level)}"
 
 
+def _eligible(opened: e.ApplicationOpened, common: dict[str, Any], result: Eligible) -> Decision:
+    """Confirmed; the person now has this one application open for the occupation and level."""
+    stream = stream_of("application", opened.application_id)
+    fact = e.EligibilityConfirmed(
+        **common,
+        alternative=result.alternative,
+        also_met=result.also_met,
+        required_materials=required_materials(result.required_materials),
+    )
+    return Decision(
+        facts=((stream, opened), (stream, fact)),
+        claims=(live_claim(opened.person_id, opened.occupation, opened.level),),
+        outcome={
+            "application_id": opened.application_id,
+            "eligible": True,
+            "alternative": result.alternative,
+        },
+    )
+
+
+def _not_eligible(
+    opened: e.ApplicationOpened, common: dict[str, Any], result: NotEligible
+) -> Decision:
+    """Refused as a fact, with what is missing, so that it can be appealed."""
+    stream = stream_of("application", opened.application_id)
+    missing = tuple(
+        e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
+        for m in result.missing
+    )
+    fact = e.EligibilityRefused(**common, nearest=result.nearest, missing=missing)
+    return Decision(
+        facts=((stream, opened), (stream, fact)),
+        outcome={
+            "application_id": opened.application_id,
+            "eligible": False,
+            "nearest": result.nearest,
+            "missing": [m.model_dump() for m in missing],
+        },
+    )
+
+
 def decide_open_application(world: World, command: OpenApplication, context: Context) -> Decision:
     """Opened and assessed in one go; a refusal says what is missing and can be appealed.
 
@@ -269,33 +311,9 @@ def decide_open_application(world: World, command: OpenApplication, context: Con
         "as_of": as_of,
         "qualifications": command.qualifications.model_dump_json(),
     }
-    outcome = {"application_id": application_id, "eligible": isinstance(result, Eligible)}
     if isinstance(result, Eligible):
-        fact: e.Fact = e.EligibilityConfirmed(
-            **common,
-            alternative=result.alternative,
-            also_met=result.also_met,
-            required_materials=required_materials(result.required_materials),
-        )
-        claims = (live_claim(person.id, rules.occupation, command.level),)
-        return Decision(
-            facts=((stream, opened), (stream, fact)),
-            claims=claims,
-            outcome={**outcome, "alternative": result.alternative},
-        )
-    missing = tuple(
-        e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
-        for m in result.missing
-    )
-    fact = e.EligibilityRefused(**common, nearest=result.nearest, missing=missing)
-    return Decision(
-        facts=((stream, opened), (stream, fact)),
-        outcome={
-            **outcome,
-            "nearest": result.nearest,
-            "missing": [m.model_dump() for m in missing],
-        },
-    )
+        return _eligible(opened, common, result)
+    return _not_eligible(opened, common, result)
 
 
 def decide_withdraw(world: World, command: WithdrawApplication, context: Context) -> Decision:

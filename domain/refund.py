@@ -176,6 +176,26 @@ def _live_refund(state: Candidacy, command: OrderRefund) -> Refund | None:
     )
 
 
+def _paid_line(state: Candidacy, command: OrderRefund) -> PaidLine | None:
+    """The line asked for; a payment names each component once."""
+    wanted = (command.payment_id, command.component)
+    return next((p for p in state.paid if (p.payment_id, p.component) == wanted), None)
+
+
+def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -> Decision:
+    fact = e.RefundRefused(
+        application_id=state.id,
+        payment_id=line.payment_id,
+        component=line.component,
+        refusal=why[0],
+        clause=why[1],
+    )
+    return Decision(
+        facts=((stream_of("application", state.id), fact),),
+        outcome={"refused": why[0].value, "clause": why[1]},
+    )
+
+
 def decide_order_refund(world: World, command: OrderRefund, context: Context) -> Decision:
     """A refund is ordered for the whole component, or refused by a rule as a recorded fact.
 
@@ -188,14 +208,7 @@ def decide_order_refund(world: World, command: OrderRefund, context: Context) ->
     state = world.candidacy(command.application_id)
     ensure_own(context, world.person(state.person_id), "application")
     named = {"component": command.component.value, "payment_id": command.payment_id}
-    line = next(
-        (
-            p
-            for p in state.paid
-            if (p.payment_id, p.component) == (command.payment_id, command.component)
-        ),
-        None,
-    )
+    line = _paid_line(state, command)
     if line is None:
         raise UnknownFeeLine(**named)
     live = _live_refund(state, command)
@@ -203,20 +216,9 @@ def decide_order_refund(world: World, command: OrderRefund, context: Context) ->
         raise AlreadyRefunded(**named, refund_no=live.refund_no)
     if line.amount_fen == 0:
         raise NothingToRefund(**named)
-    stream = stream_of("application", state.id)
     refused = refusal(state, line)
     if refused:
-        fact: e.Fact = e.RefundRefused(
-            application_id=state.id,
-            payment_id=line.payment_id,
-            component=line.component,
-            refusal=refused[0],
-            clause=refused[1],
-        )
-        return Decision(
-            facts=((stream, fact),),
-            outcome={"refused": refused[0].value, "clause": refused[1]},
-        )
+        return _refused(state, line, refused)
     if not line.excess and not has_failed(state):
         raise ApplicationStillOpen(status=state.status.value)
     # Numbered per payment, so that a retry at the provider always carries the same number.
@@ -233,7 +235,7 @@ def decide_order_refund(world: World, command: OrderRefund, context: Context) ->
         clause="excess" if line.excess else "2.4(1)",
     )
     return Decision(
-        facts=((stream, fact),),
+        facts=((stream_of("application", state.id), fact),),
         claims=(("refund", refund_no),),
         outcome={"refund_no": refund_no, "amount_fen": line.amount_fen},
     )
