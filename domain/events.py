@@ -87,7 +87,7 @@ class ReportFact(Fact):
 
 
 class LedgerOpened(LedgerFact):
-    """An evaluation organisation's book was opened (评价机构备案). Source: 0.2, 5.3."""
+    """An evaluation organisation's book was opened (评价机构备案). Source: 0.1, 0.2, 5.3."""
 
     TOPIC: ClassVar[str] = "ledger_opened.v1"
     organisation_name: ShortText = Field(description="评价机构, as filed; also on the seal")
@@ -168,7 +168,7 @@ class AssessedRule(BaseModel):
 
 
 class EligibilityConfirmed(ApplicationFact):
-    """The candidate meets at least one alternative of the rule set. Source: 1.2."""
+    """The candidate meets at least one alternative of the rule set. Source: 1.2, 1.2(1)-(4)."""
 
     TOPIC: ClassVar[str] = "eligibility_confirmed.v1"
     person_id: Id
@@ -182,7 +182,10 @@ class EligibilityConfirmed(ApplicationFact):
 
 
 class EligibilityRefused(ApplicationFact):
-    """No alternative is met; says which came nearest and what is missing. Source: 1.2."""
+    """No alternative is met; says which came nearest and what is missing.
+
+    Source: 1.2, 1.2(1)-(4).
+    """
 
     TOPIC: ClassVar[str] = "eligibility_refused.v1"
     person_id: Id
@@ -286,7 +289,7 @@ class FeeItemUsed(ApplicationFact):
 
 
 class DocumentSubmitted(ApplicationFact):
-    """One file was handed in; its bytes stand in the blob store. Source: 3.1."""
+    """One file was handed in; its bytes stand in the blob store. Source: 3.1, 3.1(1)-(5)."""
 
     TOPIC: ClassVar[str] = "document_submitted.v1"
     kind: MaterialKind
@@ -297,7 +300,7 @@ class DocumentSubmitted(ApplicationFact):
 
 
 class DocumentsSubmitted(ApplicationFact):
-    """The set of documents is complete and went into review. Source: 3.1, 3.2(2)."""
+    """The set of documents is complete and went into review. Source: 3.1, 3.2, 3.2(2)."""
 
     TOPIC: ClassVar[str] = "documents_submitted.v1"
     round: int = Field(ge=1, le=99, description="1 for the first hand-in, +1 per supplement")
@@ -364,7 +367,10 @@ class SecondReviewRejected(_ReviewRejected):
 
 
 class FinalReviewPassed(_Review):
-    """终审 passed; this *is* 报考成功, there is no second fact for it. Source: 2.4(3)."""
+    """终审 passed; this *is* 报考成功, there is no second fact for it.
+
+    Source: 2.4(2), 2.4(3), 3.2(1), 3.2(2).
+    """
 
     TOPIC: ClassVar[str] = "final_review_passed.v1"
 
@@ -409,7 +415,10 @@ class RefundRefusal(StrEnum):
 
 
 class RefundRefused(ApplicationFact):
-    """A refund was asked for and the rules forbid it; the candidate may appeal. Source: 2.4."""
+    """A refund was asked for and the rules forbid it; the candidate may appeal.
+
+    Source: 2.4, 2.4(1), 2.4(2).
+    """
 
     TOPIC: ClassVar[str] = "refund_refused.v1"
     payment_id: Id
@@ -548,13 +557,13 @@ class _Score(ApplicationFact):
 
 
 class TheoryScoreRecorded(_Score):
-    """理论知识考试, as marked by the examiner. Source: 4.3(2)."""
+    """理论知识考试, as marked by the examiner. Source: 4.3(1), 4.3(2)."""
 
     TOPIC: ClassVar[str] = "theory_score_recorded.v1"
 
 
 class PracticalScoreRecorded(_Score):
-    """技能考核, as marked by the examiner. Source: 4.3(2)."""
+    """技能考核, as marked by the examiner. Source: 4.3(1), 4.3(2)."""
 
     TOPIC: ClassVar[str] = "practical_score_recorded.v1"
 
@@ -683,7 +692,7 @@ class _Certificate(ApplicationFact):
 
 
 class CertificateNumbered(_Certificate):
-    """A certificate got its number. Source: 5.3."""
+    """A certificate got its number. Source: 0.3, 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_numbered.v1"
     person_id: Id
@@ -691,7 +700,7 @@ class CertificateNumbered(_Certificate):
 
 
 class CertificateIssued(_Certificate):
-    """A certificate was made and handed out. Source: 5.2, 5.3."""
+    """A certificate was made and handed out. Source: 5.2, 5.3, 5.4."""
 
     TOPIC: ClassVar[str] = "certificate_issued.v1"
     issued_on: date = Field(description="发证日期, as printed")

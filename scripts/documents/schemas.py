@@ -1,0 +1,86 @@
+"""The JSON Schema of a fact's `data`, and how a field of it is told in a table."""
+
+import re
+from typing import Any
+
+from domain.events import Fact
+from domain.personal import personal_fields
+
+SEALED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"sealed": {"type": "string", "pattern": "^[0-9a-z-]+:[0-9A-Za-z+/=]+$"}},
+    "required": ["sealed"],
+    "additionalProperties": False,
+}
+"""What stands in the journal for a personal field that was given."""
+
+_ID = "^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+_SHAPES = {_ID: "id", "^[0-9a-f]{64}$": "SHA-256, hexadecimal"}
+
+
+def schema_of(fact: type[Fact]) -> dict[str, Any]:
+    """The schema of one fact; a personal field may be sealed, opened or erased."""
+    schema = fact.model_json_schema(mode="serialization")
+    for name in personal_fields(fact):
+        field = schema["properties"][name]
+        field["anyOf"] = [{"type": "string"}, SEALED, {"type": "null"}]
+        field["x-personal"] = True
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:certledger:{fact.TOPIC}",
+        **schema,
+    }
+
+
+def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
+    """A field's type and range in a few words; other objects as a link to their own table."""
+    if field.get("x-personal"):
+        return "text or null, **personal**"
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
+        part = parts[name]
+        return shape(part, parts) if "enum" in part else f"[{name}](#{name.lower()})"
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if "anyOf" in field:
+        return " or ".join(shape(each, parts) for each in field["anyOf"])
+    kind = field.get("type")
+    if kind == "array":
+        least, most = field.get("minItems", 0), field.get("maxItems")
+        count = f"{least} to {most}" if most else f"{least} or more" if least else "any number"
+        return f"list of {shape(field['items'], parts)} ({count})"
+    if kind == "integer":
+        least, most = field.get("minimum"), field.get("maximum")
+        return f"integer, {least} to {most}" if most else f"integer, {least} or more"
+    if kind == "string":
+        return _text(field)
+    return {"boolean": "yes or no"}.get(str(kind), str(kind))
+
+
+def _text(field: dict[str, Any]) -> str:
+    form = field.get("format")
+    if form:
+        return {"date": "day", "date-time": "instant"}[form]
+    pattern = field.get("pattern", "")
+    if pattern in _SHAPES:
+        return _SHAPES[pattern]
+    if "half points" in field.get("description", ""):
+        return "marks"
+    if pattern:
+        return f"text `{pattern}`"
+    return f"text, up to {field['maxLength']}" if "maxLength" in field else "text"
+
+
+def told(text: str) -> str:
+    """The first paragraph of a docstring, without its citation."""
+    return re.sub(r"\s*Source: [^\n]*", "", text.partition("\n\n")[0]).replace("\n", " ").strip()
+
+
+def clause_links(text: str) -> str:
+    """The clauses a docstring cites, each linked to its tests; empty if there are none."""
+    cited = re.search(r"Source: ([^\n]+?)\.?$", text, re.MULTILINE)
+    clauses = re.findall(r"\d\.\d(?:\(\d\))?|[(]\d[)]|-", cited[1]) if cited else []
+    shown = [c if c == "-" else f"[{c}](clauses.md#{re.sub(r'[^0-9]', '', c)})" for c in clauses]
+    return (" · clause " + ", ".join(shown).replace(", -, ", "–")) if shown else ""
