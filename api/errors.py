@@ -67,10 +67,10 @@ _BY_STATUS: dict[int, str] = {
         picture_animated picture_not_rgb picture_too_many_pixels picture_transparent
         picture_unreadable qualification_in_future reason_missing rejection_needs_reason
         report_code_unknown room_twice row_not_in_notice row_twice same_file_twice
-        score_differs score_unchanged subjects_overlap table_empty too_early too_many_files
-        too_many_photos too_many_rows unknown_fee_line unknown_rule_set upload_empty
-        upload_has_foreign_content used_by_sitting wrong_amount wrong_session year_differs
-        year_impossible
+        score_differs score_unchanged subjects_overlap too_early too_many_files
+        too_many_photos unknown_fee_line unknown_rule_set upload_empty upload_missing
+        field_invalid upload_has_foreign_content used_by_sitting wrong_amount wrong_session
+        year_differs year_impossible
     """,
     500: """
         bad_note blob_damaged claim_not_held database_too_new inconsistent_log internal_error
@@ -233,12 +233,17 @@ def _plain(value: Any) -> Any:
 
 
 def _fault(fault: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """One of several faults. Their Chinese texts are complete; in English the title stands."""
-    entry = texts()["problems"].get(fault["code"])
-    detail = fault["detail"]
-    if language == "en" and entry is not None and fault.get("pointer") is None:
+    """One of several faults, in the caller's language as far as it is written in it."""
+    code, detail = fault["code"], fault["detail"]
+    written = texts()["faults"].get(code)
+    entry = texts()["problems"].get(code)
+    if written is not None:
+        template = written[0 if language == "zh" else 1]
+        detail = _Filled({}).format(template, **fault.get("limits", {}))
+    elif entry is not None and language == "en":
+        # A decision hands these on in Chinese, complete; in English the title has to do.
         detail = entry["en"][0]
-    told = {"code": fault["code"], "detail": detail}
+    told = {"code": code, "detail": detail}
     return told | ({"pointer": fault["pointer"]} if fault.get("pointer") else {})
 
 

@@ -54,6 +54,18 @@ class MalformedMultipart(LedgerError):
     code = "malformed_multipart"
 
 
+class UploadMissing(LedgerError):
+    """The form has no file in its field {field}."""
+
+    code = "upload_missing"
+
+
+class FieldInvalid(LedgerError):
+    """The form's field {field} is not what it must be."""
+
+    code = "field_invalid"
+
+
 class BodyTooLarge(LedgerError):
     """A body here may have {bytes_max} bytes."""
 
@@ -126,6 +138,18 @@ class AsOfInvalid(LedgerError):
     code = "as_of_invalid"
 
 
+class LookupNeedsTwo(LedgerError):
+    """A lookup needs two of certificate number, name and document number."""
+
+    code = "lookup_needs_two"
+
+
+class TooManyRows(LedgerError):
+    """More than {rows_max} rows; ask for a shorter time."""
+
+    code = "too_many_rows"
+
+
 class ViewBehind(LedgerError):
     """The view has not come to position {position} yet."""
 
@@ -136,21 +160,6 @@ class ReadTimeout(LedgerError):
     """The answer was not found in time."""
 
     code = "read_timeout"
-
-
-# --- tables that were uploaded -------------------------------------------------------------------
-
-
-class TableEmpty(LedgerError):
-    """The table has no row."""
-
-    code = "table_empty"
-
-
-class TooManyRows(LedgerError):
-    """A table here may have {rows_max} rows, this one has {rows}."""
-
-    code = "too_many_rows"
 
 
 # --- the service itself --------------------------------------------------------------------------

@@ -132,11 +132,6 @@ class Settings(BaseSettings):
     page_rows_max: int = Field(
         default=200, ge=1, le=1000, description="rows a page of a list holds at most"
     )
-    run_views: bool = Field(
-        default=True,
-        description="whether this process also folds the journal into its views; exactly one "
-        "process per database has to",
-    )
 
     @field_validator("master_key", "index_key")
     @classmethod

@@ -1,0 +1,172 @@
+"""How the service is put together: the only place that knows a database address.
+
+`create_app` makes the application, `open_service` what it works with. Nothing is opened before
+the application starts, so that its OpenAPI document can be had without a database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api import handlers, openapi
+from api.access import ACCESS, UnguardedRoute
+from api.cursors import Cursors
+from api.gate import Gate
+from api.health import Seen, watch_database
+from api.readers import Readers
+from api.routers import ROUTERS
+from api.routing import GuardedRoute
+from api.secret_keys import Secrets, load_secrets
+from api.service import Service
+from api.settings import Settings
+from api.tokens import OwnKey, PublishedKeys, TokenChecker
+from api.views import Views
+from domain.ledger import Ledgers
+from domain.ledger import Secrets as LedgerSecrets
+from domain.store.blobs import Blobs
+from domain.store.embedded import EmbeddedPostgres
+from domain.store.migrate import migrate
+from domain.store.suites import AES, SM4
+from domain.store.vault import MasterKeys
+
+STOP_WAIT_S = 30.0
+"""How long a stop waits for writes that were begun, seconds."""
+
+MASTER_KEY_ID = "1"
+"""Id of the one master key that settings give; stored beside each key it wraps."""
+
+log = logging.getLogger("certledger")
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole HTTP service. Raises: UnguardedRoute when a route has no row in the table."""
+    app = FastAPI(
+        title="certledger",
+        version=openapi.VERSION,
+        summary=openapi.SUMMARY,
+        description=openapi.DESCRIPTION,
+        openapi_tags=openapi.TAGS,
+        servers=[{"url": settings.public_base_url}],
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(settings),
+    )
+    app.state.settings = settings
+    app.add_middleware(Gate, settings=settings)
+    handlers.install(app)
+    for routes in ROUTERS:
+        app.router.routes.extend(routes.routes)
+    check_guarded(app)
+    openapi.install(app)
+    return app
+
+
+def check_guarded(app: FastAPI) -> None:
+    """Every route asks who calls, and the table names no route that is gone.
+
+    Raises: UnguardedRoute.
+    """
+    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    for route in routes:
+        if not isinstance(route, GuardedRoute):
+            raise UnguardedRoute(f"route {route.path} is not guarded")
+    operations = [route.operation for route in routes if isinstance(route, GuardedRoute)]
+    gone = set(ACCESS) - set(operations)
+    twice = {name for name in operations if operations.count(name) > 1}
+    if gone or twice:
+        raise UnguardedRoute(f"in api.access.ACCESS: no route {sorted(gone)}, two {sorted(twice)}")
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        closing = ExitStack()
+        # Starting a database takes a second or more; the loop answers signals meanwhile.
+        service = await asyncio.to_thread(open_service, settings, closing)
+        app.state.service = service
+        watching = asyncio.create_task(watch_database(service))
+        try:
+            yield
+        finally:
+            watching.cancel()
+            try:
+                await service.idle(STOP_WAIT_S)
+            except TimeoutError:
+                log.warning("stopping while %d writes are not finished", len(service.running))
+            await service.tokens.close()
+            await asyncio.to_thread(closing.close)
+
+    return lifespan
+
+
+def open_service(settings: Settings, closing: ExitStack) -> Service:
+    """Open everything the service works with; blocking, a second or two.
+
+    closing: what has to be closed is pushed onto it, to be closed in the opposite order.
+    Raises: SettingsInvalid, CannotStart, and psycopg2.Error when the database can't be reached.
+    """
+    secrets = load_secrets(settings)
+    with ExitStack() as undo:
+        dsn = _database(settings, undo)
+        migrate(dsn)
+        ledger_secrets = secrets_of_ledgers(settings, secrets)
+        ledgers = Ledgers(dsn, ledger_secrets)
+        undo.callback(ledgers.close)
+        views = Views(dsn, ledger_secrets, connections=settings.reader_threads)
+        undo.callback(views.close)
+        readers = Readers(
+            threads=settings.reader_threads,
+            queue_max=settings.reader_queue_max,
+            deadline_s=settings.deadline_s,
+        )
+        undo.callback(readers.close)
+        service = Service(
+            settings=settings,
+            tokens=token_checker(settings, secrets),
+            ledgers=ledgers,
+            readers=readers,
+            cursors=Cursors(secrets.cursor_key),
+            blobs=Blobs(settings.blobs),
+            views=views,
+            seen=Seen(),
+        )
+        closing.push(undo.pop_all())
+    return service
+
+
+def secrets_of_ledgers(settings: Settings, secrets: Secrets) -> LedgerSecrets:
+    """What ledgers and views are opened with."""
+    keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
+    suite = AES if settings.crypto == "aes" else SM4
+    return LedgerSecrets(keys, secrets.index_key, suite.name)
+
+
+def _database(settings: Settings, undo: ExitStack) -> str:
+    """The address of the database, ours started if none was given."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    embedded = EmbeddedPostgres(settings.data_dir)
+    undo.callback(embedded.stop)
+    return embedded.start()
+
+
+def token_checker(settings: Settings, secrets: Secrets) -> TokenChecker:
+    """What checks bearer tokens: our own key, or the keys of an issuer elsewhere."""
+    if settings.token_jwks_url is not None:
+        source: Any = PublishedKeys(settings.token_jwks_url, settings.token_algorithms)
+    else:
+        assert secrets.token_checker is not None
+        source = OwnKey(secrets.token_checker)
+    return TokenChecker(
+        source,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        role_claim=settings.token_role_claim,
+    )

@@ -1,0 +1,229 @@
+"""What every request passes first: a trace id, limits, one log line, headers that protect.
+
+A plain ASGI layer around the whole service. The body is read here, up to its limit and within a
+time, so that nothing behind ever waits for a slow sender; then it is handed on whole. The log line
+names the route by its pattern, never by its address: addresses hold ids, tokens and queries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from api.errors import preferred_language, problem_response
+from api.refusals import BodyTooLarge, InternalError, JsonTooDeep, MalformedJson, ServerBusy
+from api.settings import Settings
+from domain.errors import LedgerError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_WAIT_S = 30
+"""How long a sender may take for a whole body, seconds."""
+
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TRACE = "0" * 32
+_UPLOADS = ("multipart/", "text/csv", "application/vnd.openxmlformats", "application/octet")
+# The escape of U+0000, which PostgreSQL can't store in text; an even number of backslashes before
+# it means that the backslash itself was escaped.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# A string without an end matches up to the end, so that no byte is ever looked at twice.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+
+log = logging.getLogger("certledger.requests")
+faults = logging.getLogger("certledger.faults")
+
+
+class ClientGone(Exception):
+    """The sender closed the connection before the body was complete."""
+
+
+class Gate:
+    """The outermost layer."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._serving = 0
+        self._headers = _protection(settings)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request, or pass anything but HTTP through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        exchange = _Exchange(scope, send, self._headers, _trace_id(headers.get(b"traceparent")))
+        scope.setdefault("state", {})["trace_id"] = exchange.trace_id
+        self._serving += 1
+        try:
+            if self._serving > self._settings.requests_max:
+                raise ServerBusy()
+            body = await self._body(scope, headers, receive)
+            await self._app(scope, _whole(body, receive), exchange.send)
+        except ClientGone:
+            exchange.status = 499
+        except LedgerError as refusal:
+            await exchange.refuse(refusal, headers, receive)
+        except Exception as fault:
+            _log_fault(fault, exchange.trace_id)
+            await exchange.refuse(InternalError(), headers, receive)
+        finally:
+            self._serving -= 1
+            exchange.log()
+
+    async def _body(self, scope: Message, headers: dict[bytes, str], receive: Receive) -> bytes:
+        """The whole body. Raises: BodyTooLarge, MalformedJson, JsonTooDeep, ClientGone."""
+        kind = headers.get(b"content-type", "").lower()
+        upload = kind.startswith(_UPLOADS)
+        settings = self._settings
+        limit = settings.upload_bytes_max if upload else settings.body_bytes_max
+        announced = headers.get(b"content-length", "0")
+        if announced.isdigit() and int(announced) > limit:
+            raise BodyTooLarge(bytes_max=limit)
+        body = await _read(receive, limit)
+        if body and "json" in kind:
+            check_json(body, settings.json_depth_max)
+        return body
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_WAIT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise BodyTooLarge(bytes_max=limit)
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+    except TimeoutError:
+        raise ClientGone from None
+
+
+def check_json(body: bytes, levels_max: int) -> None:
+    """Refuse what would be dear to parse or impossible to store, before anybody parses it.
+
+    Raises: JsonTooDeep, MalformedJson for a NUL.
+    """
+    if b"\x00" in body or _NUL.search(body):
+        raise MalformedJson()
+    if body.count(b"[") + body.count(b"{") <= levels_max:
+        return
+    depth = 0
+    for found in _BRACKETS.finditer(body):
+        first = found[0][:1]
+        if first in b"[{":
+            depth += 1
+            if depth > levels_max:
+                raise JsonTooDeep(levels_max=levels_max)
+        elif first in b"]}":
+            depth -= 1
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body in one piece, then what comes after it."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+class _Exchange:
+    """One request and its response, as far as this layer looks at them."""
+
+    def __init__(
+        self, scope: Message, send: Send, headers: dict[bytes, bytes], trace_id: str
+    ) -> None:
+        self.scope = scope
+        self.trace_id = trace_id
+        self.status = 0
+        self._send = send
+        self._headers = headers | {b"trace-id": trace_id.encode()}
+        self._begun = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        """Hand a message on, the first one with our headers where the route set none."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            given += [pair for pair in self._headers.items() if pair[0] not in names]
+            message = {**message, "headers": given}
+        await self._send(message)
+
+    async def refuse(
+        self, refusal: LedgerError, headers: dict[bytes, str], receive: Receive
+    ) -> None:
+        """Answer with a problem, unless an answer was begun already."""
+        if self.status:
+            return
+        language = preferred_language(headers.get(b"accept-language"))
+        response = problem_response(refusal, language, self.trace_id)
+        await response(self.scope, receive, self.send)
+
+    def log(self) -> None:
+        """One line: what kind of request, by which role, how it ended, how long it took."""
+        route = self.scope.get("route")
+        principal = self.scope.get("state", {}).get("principal")
+        log.info(
+            orjson.dumps(
+                {
+                    "trace_id": self.trace_id,
+                    "method": self.scope["method"],
+                    "route": getattr(route, "path", None) or "unknown",
+                    "status": self.status,
+                    "ms": round((time.perf_counter() - self._begun) * 1000, 1),
+                    "role": principal.role.value if principal is not None else None,
+                }
+            ).decode()
+        )
+
+
+def _log_fault(fault: Exception, trace_id: str) -> None:
+    """Where an unexpected error came from; never its message, which may hold personal data."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
+    faults.error("trace %s: %s at %s", trace_id, type(fault).__name__, where)
+
+
+def _trace_id(traceparent: str | None) -> str:
+    """The caller's trace id if it sent a valid one (W3C Trace Context), else a new one."""
+    match = _TRACEPARENT.fullmatch(traceparent or "")
+    return match[1] if match and match[1] != _NO_TRACE else uuid4().hex
+
+
+def _protection(settings: Settings) -> dict[bytes, bytes]:
+    """Headers of every response that does not set them itself."""
+    headers = {
+        b"x-content-type-options": b"nosniff",
+        b"x-frame-options": b"DENY",
+        b"referrer-policy": b"no-referrer",
+        b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+        b"cross-origin-resource-policy": b"same-origin",
+        b"cache-control": b"no-store",
+    }
+    if settings.public_base_url.startswith("https://"):
+        headers[b"strict-transport-security"] = b"max-age=31536000"
+    return headers

@@ -1,0 +1,43 @@
+"""Every way a request can end badly, turned into one shape: a problem (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import preferred_language, problem_response
+from api.refusals import BadRequest, MethodNotAllowed, RouteNotFound
+from api.validation import invalid_request
+from domain.errors import LedgerError
+
+
+def install(app: FastAPI) -> None:
+    """Make every error a problem. What is not named here is caught by the gate as a 500."""
+    app.add_exception_handler(LedgerError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    return _answer(request, error)
+
+
+async def _invalid(request: Request, error: Any) -> Response:
+    return _answer(request, invalid_request(error.errors()))
+
+
+async def _http(request: Request, error: Any) -> Response:
+    """What the framework itself refuses: no such route, not that method, an odd body."""
+    refusals = {404: RouteNotFound, 405: MethodNotAllowed}
+    refusal = refusals.get(error.status_code, BadRequest)()
+    return _answer(request, refusal, error.headers)
+
+
+def _answer(request: Request, error: LedgerError, headers: Any = None) -> Response:
+    language = preferred_language(request.headers.get("accept-language"))
+    return problem_response(error, language, request.state.trace_id, headers)

@@ -1,0 +1,63 @@
+"""What makes a repeated request the same request: its key, and a digest of what it asks.
+
+The key comes with every write (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header); it
+is the caller's own and counts per caller. The digest is over method, address and the canonical
+body, so that the order of JSON members or the boundary of a form makes no difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from api.refusals import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
+
+KEY_LENGTH_MAX = 200
+
+
+def idempotency_key(header: str | None) -> str:
+    """The key of a request, with or without the quotes of a structured header.
+
+    Raises: IdempotencyKeyMissing, IdempotencyKeyMalformed.
+    """
+    if header is None:
+        raise IdempotencyKeyMissing()
+    key = header.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not 1 <= len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise IdempotencyKeyMalformed(length_max=KEY_LENGTH_MAX)
+    return key
+
+
+def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
+    """Digest of a request: 32 bytes. body: canonical."""
+    digest = hashlib.sha256()
+    for part in (method.encode(), path.encode(), query.encode(), body):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.digest()
+
+
+def canonical_body(body: bytes) -> bytes:
+    """A JSON body in one spelling. Raises: MalformedJson."""
+    if not body:
+        return b""
+    try:
+        value = json.loads(body)
+        text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return text.encode()
+    except (ValueError, RecursionError):  # UnicodeEncodeError, of a lone surrogate, is one too
+        raise MalformedJson() from None
+
+
+def canonical_form(fields: dict[str, str], files: Iterable[tuple[str, str, bytes]]) -> bytes:
+    """A multipart body in one spelling: its fields, and for each file name and digest.
+
+    files: (field, file name, bytes).
+    """
+    named: list[Any] = [
+        [field, name, hashlib.sha256(data).hexdigest()] for field, name, data in files
+    ]
+    return json.dumps([sorted(fields.items()), sorted(named)], ensure_ascii=False).encode()

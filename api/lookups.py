@@ -1,0 +1,204 @@
+"""What everybody may look up, nationwide: is this certificate real, and does it count?
+
+Personal data travel in the body only. A lookup needs two of number, name and document that agree;
+"no match" and "a wrong pair" get the same answer from the same query. Requests that arrive
+together share one query (`Together`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from api.refusals import LookupNeedsTwo
+from api.requests import IfNoneMatch, answer
+from api.routing import problems, router
+from api.service import Service
+from domain.decision import NotFound
+from domain.identity import DocumentType, validate_document
+from domain.names import normalise_name
+from domain.numbers import (
+    InvalidCertificateNumber,
+    NumberKind,
+    OmcNumber,
+    classify_number,
+    normalise_number,
+)
+from domain.values import Level
+from domain.working_days import SHANGHAI
+from projections import registry_queries as registry
+
+routes = router("查询 · Lookup", prefix="")
+
+
+class LookupBody(BaseModel):
+    """Any two of the three; all that are given must agree."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "example": {"certificate_number": "S000033000123264000001", "name": "张三"}
+        },
+    )
+    certificate_number: str | None = Field(
+        default=None, min_length=1, max_length=40, description="证书编号"
+    )
+    name: str | None = Field(default=None, min_length=1, max_length=80, description="姓名")
+    document_number: str | None = Field(
+        default=None, min_length=1, max_length=40, description="证件号码"
+    )
+    document_type: DocumentType = Field(
+        default=DocumentType.RESIDENT_ID, description="证件类型 of document_number"
+    )
+
+
+class CertificateFound(BaseModel):
+    """One certificate as everybody may see it."""
+
+    ledger: str
+    kind: str = Field(description="national 职业技能等级证书, omc 巨量认证证书")
+    number: str
+    masked_name: str | None
+    masked_number: str | None
+    document_type: str | None
+    occupation: str
+    occupation_name: str
+    edition: str
+    level: int
+    level_name: str
+    job_type: str | None
+    theory: str | None
+    practical: str | None
+    issued_on: date | None
+    organisation_name: str | None = Field(description="评价机构")
+    issuer_name: str | None = Field(description="发证机构")
+    progress: str
+    seen_province_on: date | None
+    seen_nation_on: date | None
+    standing: str = Field(description="valid, suspended, revoked")
+    reason_class: str | None = Field(description="why it was revoked")
+    version: int
+    reissued_on: date | None
+    current_since: datetime
+    replaced: bool | None = Field(default=None, description="the link is of an older version")
+
+
+class LookupResult(BaseModel):
+    """What was found. hint depends on the form of the number alone, never on the registry."""
+
+    certificates: list[CertificateFound]
+    hint: str | None = Field(
+        default=None,
+        description="obsolete_draft, qualification, qualification_shanghai, unknown",
+    )
+
+
+@routes.post(
+    "/lookup",
+    operation_id="lookup_certificate",
+    summary="证书查询 · Look a certificate up",
+    responses={200: {"model": LookupResult}, **problems(400, 413, 415, 422, 500, 503)},
+)
+async def lookup_certificate(request: Request, body: LookupBody) -> Response:
+    """证书编号、姓名、证件号码任填两项;查无与不符答复相同。· Any two of number, name and document.
+    Names and numbers come back masked; "no match" and "a wrong pair" read the same."""
+    service: Service = request.app.state.service
+    given = (body.certificate_number, body.name, body.document_number)
+    if sum(value is not None for value in given) < 2:
+        raise LookupNeedsTwo()
+    number = None if body.certificate_number is None else number_key(body.certificate_number)
+    asked = {
+        "number": number,
+        "name_index": None if body.name is None else name_key(service, body.name),
+        "document_index": _document_index(service, body),
+    }
+    if number is not None:
+        found = await service.by_number.ask(number)
+    else:
+        found = await service.by_document.ask(asked["document_index"])
+    shown = [show_certificate(row) for row in found if registry.matches(row, **asked)]
+    return answer({"certificates": shown, "hint": _hint(body.certificate_number)})
+
+
+def number_key(text: str) -> str:
+    """A certificate number as typed, in the form the registry keeps."""
+    if classify_number(text) is NumberKind.OMC:
+        try:
+            return str(OmcNumber.parse(text))
+        except InvalidCertificateNumber:
+            return normalise_number(text)
+    return normalise_number(text)
+
+
+def name_key(service: Service, name: str) -> str:
+    """The index of a name as typed. Raises: InvalidName."""
+    return str(service.views.blind_index("name", normalise_name(name)))
+
+
+def _document_index(service: Service, body: LookupBody) -> str | None:
+    if body.document_number is None:
+        return None
+    return document_key(service, body.document_type, body.document_number)
+
+
+def document_key(service: Service, kind: DocumentType, number: str) -> str:
+    """The index of a document as typed. Raises: InvalidIdentityDocument."""
+    today = datetime.now(UTC).astimezone(SHANGHAI).date()
+    document = validate_document(kind, number, today)
+    return str(service.views.blind_index("document", f"{kind.value}|{document.same_person_key}"))
+
+
+_WELL_FORMED = (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR, NumberKind.OMC)
+
+
+def _hint(number: str | None) -> str | None:
+    """What a number looks like that can't be one of ours."""
+    kind = NumberKind.NATIONAL if number is None else classify_number(number)
+    return None if kind in _WELL_FORMED else kind.value
+
+
+def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
+    """A certificate as everybody may see it."""
+    return registry.public(row) | {"level_name": Level(row["level"]).chinese_name}
+
+
+@routes.get(
+    "/v/{token}",
+    operation_id="verify_certificate",
+    summary="扫码核验 · Verify a certificate by its link",
+    responses={200: {"model": CertificateFound}, **problems(404, 422, 500, 503)},
+)
+async def verify_certificate(
+    request: Request,
+    token: Annotated[
+        str,
+        Path(
+            pattern="^[0-9a-f]{32}$",
+            description="二维码中的令牌 · from the QR code",
+            examples=["0f1e2d3c4b5a69788796a5b4c3d2e1f0"],
+        ),
+    ],
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """二维码指向此处;旧版证书的链接会说明已被替换。· Where the QR code leads. The link of an older
+    version says that it was replaced."""
+    service: Service = request.app.state.service
+    found = await service.by_token.ask(token)
+    if not found:
+        # The token is a secret of its holder, so it is not repeated.
+        raise NotFound(what="certificate", id="with this link")
+    body = orjson.dumps(show_certificate(found[0]), default=str)
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    # Kept by nobody: a revocation has to be seen at once.
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if tag in [part.strip() for part in (if_none_match or "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")

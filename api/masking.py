@@ -1,0 +1,80 @@
+"""Names and document numbers, in full for those whose work needs them and masked for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.access import SEES_IDENTITY
+from api.requests import Reading
+from domain.decision import Identity, NotFound, Role
+from domain.identity import mask_number
+from domain.names import mask_name
+
+ERASED = "已删除"
+"""Stands where a name or number stood before it was erased."""
+
+
+class PersonShown(BaseModel):
+    """A person as this caller may see them."""
+
+    person_id: str
+    document_type: str
+    name: str = Field(description="in full, or masked: 张*")
+    document_number: str = Field(description="in full, or masked: 330*************17")
+    masked: bool = Field(description="whether name and number are masked")
+    erased: bool = Field(description="whether the personal data were erased")
+
+
+def sees_identity(reading: Reading, person: Any) -> bool:
+    """Whether the caller sees this person's name and number: by role, or as the person."""
+    principal = reading.principal
+    if principal is None:
+        return False
+    if principal.role is Role.CANDIDATE:
+        return bool(person.subject == principal.subject)
+    return principal.role in SEES_IDENTITY
+
+
+def show_person(reading: Reading, person_id: str) -> dict[str, Any]:
+    """A person for this caller; blocking. Raises: NotFound."""
+    person = reading.ledger.state("person", person_id)
+    full = sees_identity(reading, person)
+    try:
+        identity: Identity | None = reading.ledger.identity(person_id)
+    except NotFound:  # erased: the state is there, the key is not
+        identity = None
+    return {
+        "person_id": person.id,
+        "document_type": person.document_type.value,
+        "name": _name(identity, full),
+        "document_number": _number(identity, full),
+        "masked": not full,
+        "erased": identity is None,
+    }
+
+
+def _name(identity: Identity | None, full: bool) -> str:
+    if identity is None:
+        return ERASED
+    return identity.name if full else mask_name(identity.name)
+
+
+def _number(identity: Identity | None, full: bool) -> str:
+    if identity is None:
+        return ERASED
+    if full:
+        return identity.document_number
+    return mask_number(identity.document_type, identity.document_number)
+
+
+def mask_entry(topic: str, personal: dict[str, Any]) -> dict[str, Any]:
+    """Personal fields of one entry for somebody who does not need them.
+
+    Names and numbers keep their mask, so that entries can be told apart; the rest goes.
+    """
+    masked: dict[str, Any] = dict.fromkeys(personal)
+    if personal.get("name") is not None:
+        masked["name"] = mask_name(personal["name"])
+    return masked

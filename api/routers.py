@@ -1,0 +1,42 @@
+"""The routers there are, in the order in which they stand in the OpenAPI document."""
+
+from api import (
+    applications,
+    boards,
+    certificates,
+    events,
+    exams,
+    finance,
+    health,
+    ledgers,
+    lookups,
+    notices,
+    payments,
+    people,
+    refunds,
+    reports,
+    reviews,
+    scores,
+    statistics,
+)
+
+ROUTERS = (
+    ledgers.everywhere,
+    ledgers.routes,
+    people.routes,
+    applications.routes,
+    payments.routes,
+    reviews.routes,
+    refunds.routes,
+    exams.routes,
+    scores.routes,
+    notices.routes,
+    boards.routes,
+    certificates.routes,
+    reports.routes,
+    finance.routes,
+    lookups.routes,
+    statistics.routes,
+    events.routes,
+    health.routes,
+)

@@ -1,0 +1,89 @@
+"""Starting the service for real: uvicorn with uvloop and httptools, and a stop that loses nothing.
+
+SIGTERM and SIGINT stop new connections, finish the requests that were begun, write what was
+accepted, and stop the database if we started it. A SIGKILL loses nothing that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Callable
+
+import uvicorn
+
+from api.app import create_app
+from api.settings import Settings
+
+BACKLOG = 2048
+GRACE_S = 30
+"""How long requests that were begun may take once the service is to stop, seconds."""
+
+
+def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> None:
+    """Serve until a signal says stop.
+
+    ready: called once with `http://host:port` when requests are answered.
+    Raises: SettingsInvalid, and OSError when the port is taken.
+    """
+    configure_logging()
+    listening = _listen(settings.host, settings.port)
+    server = _Server(_config(settings), ready or (lambda _: None))
+    server.run(sockets=[listening])
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,  # our own line knows the route and keeps addresses out
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=65_536,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket, so that a taken port is an error before anything is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    listening.set_inheritable(True)
+    return listening
+
+
+def configure_logging() -> None:
+    """One line a record to stderr, unless the program that starts us logs its own way."""
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -1,0 +1,102 @@
+"""Everything a running service holds, in one place; made by `app.open_service`.
+
+Handlers find it as `request.app.state.service`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from api.cursors import Cursors
+from api.readers import Readers
+from api.settings import Settings
+from api.together import Together
+from api.tokens import TokenChecker
+from domain.ledger import Ledger, Ledgers
+from domain.store.errors import UnknownLedger
+from projections import registry_queries as registry
+
+T = TypeVar("T")
+
+UNKNOWN_FOR_S = 2.0
+"""How long a name that is no ledger is believed to be none, so that guessing costs us nothing."""
+_UNKNOWN_MAX = 1000
+
+LOOKUPS_AT_ONCE = 2
+"""Queries of one kind of lookup under way at the same time; the rest of the crew stays free."""
+
+
+@dataclass
+class Service:
+    """What handlers work with. The event loop owns it; threads get work through `readers`.
+
+    running: (ledger, subject, key) of the writes that are being carried out. seen: what was last
+    seen of the database and the views (`health.Seen`).
+    """
+
+    settings: Settings
+    tokens: TokenChecker
+    ledgers: Ledgers
+    readers: Readers
+    cursors: Cursors
+    blobs: Any
+    views: Any
+    running: set[tuple[str, str, str]] = field(default_factory=set)
+    seen: Any = None
+    by_number: Together = field(init=False)
+    by_document: Together = field(init=False)
+    by_token: Together = field(init=False)
+    _known: dict[str, Ledger] = field(default_factory=dict)
+    _unknown: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def together(query: Callable[..., Any], column: str) -> Together:
+            return Together(
+                lambda keys: list(self.views.ask(query, keys)),
+                lambda row: str(row[column]),
+                self.readers.run,
+                at_once=LOOKUPS_AT_ONCE,
+            )
+
+        self.by_number = together(registry.by_numbers, "number")
+        self.by_document = together(registry.by_documents, "document_index")
+        self.by_token = together(registry.by_tokens, "token")
+
+    async def ledger(self, name: str) -> Ledger:
+        """A ledger by name. Raises: UnknownLedger, ServerBusy, ReadTimeout."""
+        found = self._known.get(name)
+        if found is not None:
+            return found
+        now = time.monotonic()
+        if now - self._unknown.get(name, float("-inf")) < UNKNOWN_FOR_S:
+            raise UnknownLedger(ledger=name)
+        try:
+            found = await self.readers.run(self.ledgers.get, name)
+        except UnknownLedger:
+            if len(self._unknown) >= _UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[name] = now
+            raise
+        self._known[name] = found
+        return found
+
+    async def create_ledger(self, name: str, site_code: str) -> Ledger:
+        """A ledger by name, made if there is none. Raises: SiteCodeTaken."""
+        found = await self.readers.run(self.ledgers.create, name, site_code)
+        self._unknown.pop(name, None)
+        self._known[name] = found
+        return found
+
+    async def read(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Blocking work on a reader thread; see Readers.run."""
+        return await self.readers.run(work, *args, **kwargs)
+
+    async def idle(self, timeout_s: float) -> None:
+        """Wait until no write is being carried out."""
+        async with asyncio.timeout(timeout_s):
+            while self.running:
+                await asyncio.sleep(0.02)
