@@ -1,0 +1,82 @@
+"""What a clause says across several steps, where no single decision's tests say it whole."""
+
+import pytest
+
+from domain import events as e
+from domain.certificate import CertificateOutOfOrder, RevokeCertificate
+from domain.events import ITEMS, CertificateKind, Component, Item, RefundRefusal
+from domain.numbers import InvalidCertificateNumber, NationalNumber, NumberKind, classify_number
+from domain.reporting import AnswerReportRow
+from tests.support.actors import REGISTRAR, candidate
+from tests.support.commands import apply_for, order, report
+from tests.support.journeys import (
+    a_registered_person,
+    issued_certificates,
+    numbered_certificates,
+    reported_certificates,
+)
+from tests.support.world import given
+
+
+def test_the_omc_number_lives_in_a_space_of_its_own():
+    """No national rule reads it. Source: source-document 0.3, 5.2."""
+    number = numbered_certificates().candidacy("A1").certificates[CertificateKind.OMC].number
+    assert classify_number(number) is NumberKind.OMC
+    with pytest.raises(InvalidCertificateNumber):
+        NationalNumber.parse(number)
+
+
+def test_the_omc_certificate_never_goes_upward():
+    """Source: source-document 0.3, 5.3."""
+    world = reported_certificates()
+    world.do(AnswerReportRow(report_id="R1", number=_national(world), accepted=True), by=REGISTRAR)
+    upward = (e.CertificateReported, e.CertificateAccepted, e.CertificateVisible)
+    told = [fact for kind in upward for fact in world.facts(kind)]
+    assert told
+    assert {fact.kind for fact in told} == {CertificateKind.NATIONAL}
+    assert world.candidacy("A1").certificates[CertificateKind.OMC].progress == "issued"
+
+
+def _national(world):
+    return world.candidacy("A1").certificates[CertificateKind.NATIONAL].number
+
+
+def test_the_fee_pays_for_two_exams_and_four_materials_and_for_no_training():
+    """Source: source-document 2.2, 2.3."""
+    assert ITEMS[Component.CERTIFICATION_FEE] == (Item.THEORY_EXAM, Item.PRACTICAL_EXAM)
+    assert ITEMS[Component.STUDY_MATERIAL] == (
+        Item.CAREER_ASSESSMENT,
+        Item.RECORDED_COURSE,
+        Item.MOCK_EXAM,
+        Item.HANDBOOK,
+    )
+    assert set(Item) == {item for items in ITEMS.values() for item in items}
+
+
+@pytest.mark.parametrize("component", list(Component))
+def test_false_documents_cost_the_certificate_and_give_no_money_back(component):
+    """The candidate answers for them. Source: source-document 3.2(3), 2.4(2)."""
+    world = issued_certificates()
+    for kind in CertificateKind:
+        world.do(
+            RevokeCertificate(
+                application_id="A1",
+                kind=kind,
+                reason_class=e.RevocationReason.FALSE_DOCUMENTS,
+                reason="工作证明系伪造",
+            ),
+            by=REGISTRAR,
+        )
+    standings = {c.standing for c in world.candidacy("A1").certificates.values()}
+    assert standings == {"revoked"}
+    given(world).when(order(component), by=candidate(1)).refuses_refund(
+        RefundRefusal.FINAL_REVIEW_PASSED, "2.4(2)"
+    )
+    given(world).when(report("R2"), by=REGISTRAR).fails(CertificateOutOfOrder)
+
+
+def test_an_assessment_answers_at_once_and_says_by_which_condition():
+    """Source: source-document 1.1, 1.2, 1.2(2)."""
+    given(a_registered_person()).when(apply_for(), by=candidate(1)).tells(
+        eligible=True, alternative="1.2(2)"
+    ).then_kinds(e.ApplicationOpened, e.EligibilityConfirmed)
