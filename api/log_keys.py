@@ -1,0 +1,91 @@
+"""The keys that sign the logs: one Ed25519 key a ledger, its name the log's origin.
+
+They stand in `<data>/keys/log_<ledger>`, 32 bytes in base64, readable by their owner only. With
+the embedded database a key is made when it is first needed; beside a database of yours it is made
+when it is asked for, and then belongs on the machine that signs. A key is never overwritten: a log
+whose key changes is another log to everybody who kept its checkpoints.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from api.settings import Settings
+from domain.errors import LedgerError
+from domain.ledger import Ledger
+from domain.store.note import Signer
+
+
+class NoLogKey(LedgerError):
+    """Ledger {ledger} has no log key yet: `certledger keys --make` makes one."""
+
+    code = "no_log_key"
+
+
+class LogKeyExists(LedgerError):
+    """There is a log key already, and it is never overwritten: {path}"""
+
+    code = "log_key_exists"
+
+
+class LogKeyUnusable(LedgerError):
+    """The log key {path} can't be used: {reason}"""
+
+    code = "log_key_unusable"
+
+
+def log_key_path(settings: Settings, ledger: str) -> Path:
+    """Where a ledger's log key stands."""
+    return settings.data_dir.expanduser().absolute() / "keys" / f"log_{ledger}"
+
+
+def make_log_key(settings: Settings, ledger: str) -> Path:
+    """A new key. Raises: LogKeyExists, OSError."""
+    path = log_key_path(settings, ledger)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.parent / f".{path.name}.{os.getpid()}"
+    with open(draft, "w", opener=lambda p, flags: os.open(p, flags | os.O_CLOEXEC, 0o600)) as file:
+        file.write(base64.b64encode(os.urandom(32)).decode() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        # Linked, not renamed: of two that make it at once, one is told that there is one.
+        os.link(draft, path)
+    except FileExistsError:
+        raise LogKeyExists(path=path) from None
+    finally:
+        draft.unlink()
+    return path
+
+
+def log_signer(settings: Settings, ledger: Ledger) -> Signer:
+    """What signs a ledger's log; the embedded database makes its key on the way.
+
+    Raises: NoLogKey, LogKeyUnusable, NotFound if the book is not open.
+    """
+    origin = ledger.state("ledger").opened.log_origin
+    path = log_key_path(settings, ledger.name)
+    if not path.exists():
+        if not settings.embedded:
+            raise NoLogKey(ledger=ledger.name)
+        with contextlib.suppress(LogKeyExists):  # another process was quicker
+            make_log_key(settings, ledger.name)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise LogKeyUnusable(path=path, reason=f"it is open to others ({mode:04o}); chmod it 0600")
+    try:
+        return Signer(origin, base64.b64decode(path.read_text().strip(), validate=True))
+    except (binascii.Error, ValueError):
+        raise LogKeyUnusable(path=path, reason="it is no base64 of 32 bytes") from None
+
+
+def known_vkey(settings: Settings, ledger: Ledger) -> str | None:
+    """The public key of a ledger's log if its key is here, None if not; makes none."""
+    if not log_key_path(settings, ledger.name).exists():
+        return None
+    return log_signer(settings, ledger).verifier.vkey
