@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.store.connection import connect
 from domain.store.journal import Journal
@@ -167,5 +166,3 @@ def _full(ledger: str, entry: Any) -> Entry:
         causation_id=None,
         fact=entry.fact,
     )
-
-
