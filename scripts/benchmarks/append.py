@@ -1,0 +1,145 @@
+"""append: durable appends a second, one event each, hashes, claims and idempotency keys included.
+
+Peers write the same event through their own append, with the version check they offer; the limit
+is a bare row of the same size, inserted by a prepared statement and nothing else.
+"""
+
+import re
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from domain.store import envelope as envelopes
+from scripts.benchmarks import peers
+from scripts.benchmarks.measure import (
+    Comparison,
+    Contender,
+    Plan,
+    Sample,
+    child,
+    compare,
+    ours,
+    take_turns,
+)
+from scripts.benchmarks.sample import append_of
+from scripts.benchmarks.server import LEDGER, Server, program
+
+WRITERS = (1, 8, 32)
+SECONDS = 5.0
+
+STOCK, EMMETT, BARE = "eventsourcing recorder", "emmett-postgresql", "bare INSERT by pgbench"
+THREADS = "ours, a thread a writer"
+
+_TPS = re.compile(r"tps = ([0-9.]+)")
+_LATENCY = re.compile(r"latency average = ([0-9.]+) ms")
+
+_BARE_TABLE = """CREATE TABLE bare (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, envelope bytea NOT NULL)"""
+
+
+def run(server: Server, plan: Plan) -> list[Comparison]:
+    """Measure everybody at every number of writers."""
+    found: list[Comparison] = []
+    for writers in WRITERS:
+        found += _with_writers(server, plan, writers)
+    return found
+
+
+def _with_writers(server: Server, plan: Plan, writers: int) -> list[Comparison]:
+    seconds = plan.seconds(SECONDS)
+    contenders = [
+        _ours("ours", server, writers, seconds, "tasks"),
+        _stock(server, writers, seconds),
+        _emmett(server, writers, seconds),
+    ]
+    if writers == max(WRITERS):
+        contenders.append(_ours(THREADS, server, writers, seconds, "threads"))
+        contenders.append(_bare(server, writers, seconds))
+    samples = take_turns(contenders, plan.rounds, server.settle)
+    most = writers == max(WRITERS)
+    bars = {STOCK: ">= 25" if most else "", EMMETT: ">= 4" if most else "", BARE: ">= 0.9"}
+    case = f"{writers} writer" + "s" * (writers > 1)
+    also = {"writers": writers, "envelope_bytes": len(_envelope())}
+    return [
+        *compare("append", case, "appends/s", samples, "ours", bars, **also),
+        *compare("append", case, "appends/s", samples, "ours", {THREADS: ""}, **also),
+    ]
+
+
+def _ours(name: str, server: Server, writers: int, seconds: float, clients: str) -> Contender:
+    dsn = server.ledger_database(f"ours_{clients}_{writers}")
+    turns = iter(range(1000))
+
+    def turn() -> Sample:
+        order = {"dsn": dsn, "ledger": LEDGER, "writers": writers, "seconds": seconds}
+        return child(ours("ours_append"), {**order, "clients": clients, "run": next(turns)})
+
+    return Contender(name, turn)
+
+
+def _stock(server: Server, writers: int, seconds: float) -> Contender:
+    database = f"stock_{writers}"
+    server.database(database)
+    state = _envelope().hex()
+
+    def turn() -> Sample:
+        command = [peers.python(), str(peers.HERE / "stock_append.py")]
+        order = {"host": server.socket_dir, "database": database, "user": "certledger"}
+        return child(command, {**order, "writers": writers, "seconds": seconds, "state": state})
+
+    return Contender(STOCK, turn)
+
+
+def _emmett(server: Server, writers: int, seconds: float) -> Contender:
+    dsn = server.database(f"emmett_{writers}")
+
+    def turn() -> Sample:
+        node, place = peers.node()
+        order = {"dsn": dsn, "writers": writers, "seconds": seconds}
+        command = [node, str(place / "emmett_append.mjs")]
+        return child(command, {**order, "envelope": _envelope().decode()})
+
+    return Contender(EMMETT, turn)
+
+
+def _bare(server: Server, writers: int, seconds: float) -> Contender:
+    database = f"bare_{writers}"
+    server.database(database)
+    server.execute(database, _BARE_TABLE)
+
+    def turn() -> Sample:
+        with tempfile.TemporaryDirectory() as folder:
+            script = Path(folder) / "insert.sql"
+            script.write_text("INSERT INTO bare (envelope) VALUES (:envelope);\n")
+            command = [
+                *(program("pgbench"), "--no-vacuum", "--protocol=prepared", f"--file={script}"),
+                *(f"--client={writers}", "--jobs=2", f"--time={max(1, round(seconds))}"),
+                *(f"--define=envelope={_envelope().decode()}", "--username=postgres"),
+                *(f"--host={server.socket_dir}", database),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        tps, latency = _TPS.search(done.stdout), _LATENCY.search(done.stdout)
+        assert tps is not None and latency is not None
+        return {"rate": float(tps[1]), "mean_ms": float(latency[1])}
+
+    return Contender(BARE, turn)
+
+
+def _envelope() -> bytes:
+    """An envelope as ours stores it: what the others store has its size."""
+    [draft] = append_of(7, 1234, 1).drafts
+    return envelopes.build(
+        event_id=draft.event_id,
+        ledger=LEDGER,
+        stream=draft.stream,
+        version=draft.version,
+        topic=draft.topic,
+        occurred_at=draft.occurred_at,
+        recorded_at=datetime(2026, 3, 2, 1, 30, 1, 123456, tzinfo=UTC),
+        actor=draft.actor,
+        command_id=draft.command_id,
+        correlation_id=draft.correlation_id,
+        causation_id=None,
+        data=draft.data,
+    )

@@ -1,0 +1,85 @@
+"""Environments for the libraries we are measured against.
+
+They are no dependency of ours: each lives in an environment of its own under `.peers/`
+(CERTLEDGER_PEERS moves it), made when it is first needed from pins with hashes. Whoever has no
+network, or no Node, is told that the peer is skipped.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from scripts.benchmarks.measure import ROOT, Unavailable
+
+HERE = Path(__file__).resolve().parent / "peers"
+LOCK = ROOT / "requirements-bench.lock"
+
+_SECONDS = 300  # longest that an installation may take
+
+
+def home() -> Path:
+    """Where the environments are."""
+    return Path(os.environ.get("CERTLEDGER_PEERS") or ROOT / ".peers").absolute()
+
+
+@cache
+def python() -> str:
+    """The interpreter that has the Python peers. Raises: Unavailable."""
+    place = home() / "python"
+    program = place / "bin" / "python"
+    stamp = _stamp(LOCK, sys.version.encode())
+    if _is_made(place, stamp) and program.exists():
+        return str(program)
+    print(f"bench: making the peers' Python environment in {place}", file=sys.stderr)
+    venv.create(place, clear=True, with_pip=True)
+    pip = (str(program), "-m", "pip", "install", "--quiet", "--no-input")
+    _run((*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)), place)
+    (place / ".stamp").write_text(stamp)
+    return str(program)
+
+
+@cache
+def node() -> tuple[str, Path]:
+    """Node, and a directory whose node_modules has the Node peers. Raises: Unavailable."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program is None or npm is None:
+        raise Unavailable("there is no node or no npm")
+    place = home() / "node"
+    stamp = _stamp(HERE / "package-lock.json")
+    if not _is_made(place, stamp):
+        print(f"bench: making the peers' Node environment in {place}", file=sys.stderr)
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, place)
+        _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"), place)
+        (place / ".stamp").write_text(stamp)
+    # Node looks for packages beside the program, not beside the caller.
+    for script in HERE.glob("*.mjs"):
+        shutil.copy(script, place)
+    return program, place
+
+
+def _is_made(place: Path, stamp: str) -> bool:
+    made = place / ".stamp"
+    return made.exists() and made.read_text() == stamp
+
+
+def _stamp(lock: Path, *more: bytes) -> str:
+    return hashlib.sha256(b"\0".join((lock.read_bytes(), str(home()).encode(), *more))).hexdigest()
+
+
+def _run(command: Sequence[str], place: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{command[0]}: {error}") from error
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(f"cannot be installed: {said[-1] if said else 'no reason given'}")

@@ -1,0 +1,91 @@
+"""The server of a run: one embedded PostgreSQL with its fsync on, thrown away afterwards."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from domain.store.embedded import OWNER, SUPERUSER, EmbeddedPostgres, bin_dir
+from domain.store.journal import Journal
+from domain.store.migrate import migrate
+
+LEDGER = "bench"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and databases on it."""
+
+    postgres: EmbeddedPostgres
+
+    @property
+    def socket_dir(self) -> str:
+        assert self.postgres.socket_dir is not None
+        return str(self.postgres.socket_dir)
+
+    def dsn(self, database: str, user: str = OWNER) -> str:
+        return self.postgres.dsn(user, database)
+
+    def database(self, name: str) -> str:
+        """A fresh empty database; its DSN."""
+        self.execute("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute("postgres", f"CREATE DATABASE {name} OWNER {OWNER}")
+        return self.dsn(name)
+
+    def ledger_database(self, name: str, ledger: str = LEDGER) -> str:
+        """A fresh database with our schema and one empty ledger; its DSN."""
+        dsn = self.database(name)
+        migrate(dsn)
+        journal = Journal(dsn, ledger)
+        journal.create_ledger()
+        journal.close()
+        return dsn
+
+    def execute(self, database: str, sql: str) -> list[tuple[Any, ...]]:
+        """One statement by itself with the superuser's rights; its rows if there are any."""
+        connection = psycopg2.connect(self.dsn(database, SUPERUSER))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def settle(self) -> None:
+        """Write out what is dirty, so that nobody pays for what the one before left behind."""
+        self.execute("postgres", "CHECKPOINT")
+
+    def conditions(self) -> dict[str, Any]:
+        """Version and the settings durability rests on."""
+        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes",
+                 "shared_buffers", "wal_sync_method")  # fmt: skip
+        rows = self.execute(
+            "postgres",
+            "SELECT name, current_setting(name) FROM unnest(ARRAY["
+            + ", ".join(f"'{name}'" for name in names)
+            + "]) AS name",
+        )
+        found = dict(rows)
+        return {"postgresql": found.pop("server_version"), **found}
+
+
+@contextmanager
+def server(keep_in: Path | None = None) -> Iterator[Server]:
+    """A server in a directory of its own, which is removed afterwards, whatever happened."""
+    data_dir = Path(tempfile.mkdtemp(prefix="certledger-bench-", dir=keep_in))
+    try:
+        with EmbeddedPostgres(data_dir) as postgres:
+            yield Server(postgres)
+    finally:
+        shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def program(name: str) -> str:
+    """Path of one of PostgreSQL's own programs."""
+    return str(bin_dir() / name)
