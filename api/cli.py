@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 
 import click
-import psycopg2
 
 from api.cli_export import export
 from api.cli_import import import_
@@ -52,12 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave(1, f"certledger: {refusal}")
     except (EmbeddedPostgresError, ViewError) as error:
         _leave(1, f"certledger: {error}")
-    except psycopg2.Error as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        _leave(1, f"certledger: the database can't be used: {lines[0]}")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _leave(1, f"certledger: {place}{error.strerror or error}")
+    except Exception as error:
+        # A driver's error has a pgcode; which driver it is, only the store knows.
+        if not hasattr(error, "pgcode"):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _leave(1, f"certledger: the database can't be used: {lines[0]}")
     sys.exit(code if isinstance(code, int) else 0)
 
 

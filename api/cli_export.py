@@ -17,7 +17,6 @@ from openpyxl.cell import WriteOnlyCell
 
 from api.cli_store import Store, data_option, open_store, settings_of
 from domain.ledger import Ledger
-from domain.store.connection import connect
 from projections.runner import Runner
 from projections.view import Table
 from projections.views import VIEWS
@@ -115,19 +114,6 @@ def _columns(table: Table) -> list[str]:
     return [name for name in table.columns if name not in HIDDEN_COLUMNS]
 
 
-@contextmanager
-def _snapshot(store: Store) -> Iterator[Any]:
-    """A connection that sees one moment, whatever is folded meanwhile."""
-    limits = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    connection = connect(store.dsn, name="certledger export", settings=limits)
-    try:
-        connection.autocommit = False
-        connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-        yield connection
-    finally:
-        connection.close()
-
-
 def _catch_up(store: Store, ledger: Ledger, tables: Sequence[Table]) -> None:
     """Wait until the views hold the whole journal; fold it ourselves if no service does.
 
@@ -154,7 +140,7 @@ def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]
 
 def _csv(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
     (table,), count = tables, 0
-    with _snapshot(store) as connection, _written(
+    with store.snapshot() as connection, _written(
         out, "w", newline="", encoding="utf-8-sig"
     ) as file:
         writer = csv.writer(file)
@@ -181,7 +167,7 @@ def _plain(value: Any) -> Any:
 def _xlsx(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
     """A workbook whose texts are texts: long numbers keep their digits, formulas stay text."""
     book, count = Workbook(write_only=True), 0
-    with _snapshot(store) as connection:
+    with store.snapshot() as connection:
         for table in tables:
             sheet = book.create_sheet(table.name[:31])
             sheet.append(_columns(table))

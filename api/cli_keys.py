@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from api.cli_store import data_option, open_store, settings_of
-from api.log_keys import log_signer, make_log_key
+from api.log_keys import make_log_key
 from api.secret_keys import load_secrets, new_token_key
 from api.settings import KEY_BYTES, PREFIX
 from api.tokens import EVERY_LEDGER, mint_token
@@ -87,7 +87,7 @@ def keys(
             click.echo(f"made {make_log_key(settings, chosen.name)}")
         if public:
             click.echo(f"the log of ledger {chosen.name} is signed by")
-            click.echo(log_signer(settings, chosen).verifier.vkey)
+            click.echo(store.log_signer(chosen).verifier.vkey)
 
 
 def _write_secrets(path: Path) -> None:

@@ -6,7 +6,7 @@ as long as it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,19 @@ from typing import Any, TypeVar
 
 import click
 
+from api.log_keys import log_key_path, log_seed
 from api.secret_keys import load_secrets
 from api.settings import Settings, load_settings
 from domain.ledger import Ledger, Ledgers, Secrets
 from domain.store.blobs import Blobs
+from domain.store.connection import connect
 from domain.store.embedded import EmbeddedPostgres
 from domain.store.errors import UnknownLedger
 from domain.store.migrate import migrate
+from domain.store.note import Signer
+from domain.store.verify import Report, verify
+from projections import schema
+from projections.views import VIEWS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +56,44 @@ class Store:
                 raise click.UsageError(f"say which --ledger; there are: {known}.")
             name = names[0]
         return self.ledgers.get(name)
+
+    def audit(self, ledger: Ledger, vkey: str | None, notes: Sequence[str]) -> Report:
+        """Hash every event of a ledger again; see `domain.store.verify`."""
+        return verify(ledger.journal, vkey, notes)
+
+    def log_signer(self, ledger: Ledger) -> Signer:
+        """What signs a ledger's log; the embedded database makes its key on the way.
+
+        Raises: NoLogKey, LogKeyUnusable, NotFound if the book is not open.
+        """
+        origin = ledger.state("ledger").opened.log_origin
+        return Signer(origin, log_seed(self.settings, ledger.name))
+
+    def known_vkey(self, ledger: Ledger) -> str | None:
+        """The public key of a ledger's log if its key is here, None if not; makes none."""
+        if not log_key_path(self.settings, ledger.name).exists():
+            return None
+        return self.log_signer(ledger).verifier.vkey
+
+    def ensure_views(self) -> None:
+        """Make the tables of views that were never followed."""
+        connection = connect(self.dsn, name="certledger tables")
+        try:
+            schema.ensure(connection, VIEWS)
+        finally:
+            connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Any]:
+        """A connection that sees one moment, whatever is recorded or folded meanwhile."""
+        limits = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+        connection = connect(self.dsn, name="certledger export", settings=limits)
+        try:
+            connection.autocommit = False
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            yield connection
+        finally:
+            connection.close()
 
     def chosen(self, name: str | None) -> list[Ledger]:
         """One ledger, or all of them. Raises: UnknownLedger."""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import click
 
-from api.cli_store import data_option, open_database, open_store, settings_of
-from api.log_keys import known_vkey
+from api.cli_store import Report, data_option, open_database, open_store, settings_of
 from domain.ledger import Ledger
-from domain.store.connection import connect
-from domain.store.verify import Report
-from domain.store.verify import verify as audit
 
 
 @click.command()
@@ -38,15 +33,14 @@ def verify(
     if (key or checkpoints) and ledger is None:
         raise click.UsageError("--key and --checkpoint are about one log: give --ledger too.")
     notes = [path.read_text(encoding="utf-8") for path in checkpoints]
-    settings = settings_of(data)
-    with open_store(settings) as store:
+    with open_store(settings_of(data)) as store:
         chosen = store.chosen(ledger)
         if not chosen:
             click.echo("there is no ledger yet, so there is nothing to check")
         good = True
         for each in chosen:
-            vkey = key or known_vkey(settings, each)
-            good &= _say(each, audit(each.journal, vkey, notes), vkey)
+            vkey = key or store.known_vkey(each)
+            good &= _say(each, store.audit(each, vkey, notes), vkey)
     if not good:
         sys.exit(1)
 
@@ -80,7 +74,6 @@ def rebuild(names: tuple[str, ...], check: bool, data: Path | None) -> None:
     differs.
     """
     from projections import rebuild as work
-    from projections import schema
     from projections.views import VIEWS
 
     known = {view.name: view for view in VIEWS}
@@ -90,8 +83,7 @@ def rebuild(names: tuple[str, ...], check: bool, data: Path | None) -> None:
     views = [known[name] for name in dict.fromkeys(names)] or list(VIEWS)
     shown = ", ".join(view.name for view in views)
     with open_store(settings_of(data)) as store:
-        with closing(connect(store.dsn, name="certledger rebuild")) as connection:
-            schema.ensure(connection, views)
+        store.ensure_views()
         if not check:
             for done in work.replace(store.dsn, store.secrets, views):
                 told = f"{done.events} events in {done.seconds:.1f} s"

@@ -173,4 +173,4 @@ def _understood(field: str, word: str, meant: Claim) -> bool:
 def _period(word: str) -> Claim:
     first, _, last = word.partition("~")
     started: date = v.day(first)
-    return {"started_on": started, "ended_on": None if last in _ONGOING else v.day(last)}
+    return {"started_on": started} | ({} if last in _ONGOING else {"ended_on": v.day(last)})

@@ -11,7 +11,6 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from domain import events as e
@@ -43,7 +42,7 @@ def text(value: Any) -> str:
 # --- days and moments -----------------------------------------------------------------------------
 
 _DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?|(\d{4})(\d{2})(\d{2})")
-_CLOCK = re.compile(r"(\d{1,2})[::时](\d{2})(?:[::分](\d{2}))?秒?")
+_CLOCK = re.compile(r"(\d{1,2})[:时](\d{2})(?:[:分](\d{2})?)?秒?")
 
 
 def day(value: Any) -> date:
@@ -101,13 +100,13 @@ def whole(value: Any) -> int:
 def yuan(value: Any) -> int:
     """An amount in yuan with at most two decimals, as fen."""
     words = plain(value).removeprefix("¥").removesuffix("元").replace(",", "")
-    try:
-        fen = Decimal(words) * 100
-    except InvalidOperation:
-        raise CellFault("is not an amount in yuan") from None
-    if not fen.is_finite() or fen != fen.to_integral_value():
+    match = re.fullmatch(r"(\d{1,13})(?:\.(\d+))?", words)
+    if match is None:
+        raise CellFault("is not an amount in yuan")
+    fraction = (match[2] or "").rstrip("0")
+    if len(fraction) > 2:
         raise CellFault("has more than two decimals; amounts end at the fen")
-    return int(fen)
+    return 100 * int(match[1]) + int(fraction.ljust(2, "0"))
 
 
 def marks(value: Any) -> Marks | None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from api.settings import Settings
 from domain.errors import LedgerError
-from domain.ledger import Ledger
-from domain.store.note import Signer
+
+SEED_BYTES = 32
 
 
 class NoLogKey(LedgerError):
@@ -50,7 +50,7 @@ def make_log_key(settings: Settings, ledger: str) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.parent / f".{path.name}.{os.getpid()}"
     with open(draft, "w", opener=lambda p, flags: os.open(p, flags | os.O_CLOEXEC, 0o600)) as file:
-        file.write(base64.b64encode(os.urandom(32)).decode() + "\n")
+        file.write(base64.b64encode(os.urandom(SEED_BYTES)).decode() + "\n")
         file.flush()
         os.fsync(file.fileno())
     try:
@@ -63,29 +63,24 @@ def make_log_key(settings: Settings, ledger: str) -> Path:
     return path
 
 
-def log_signer(settings: Settings, ledger: Ledger) -> Signer:
-    """What signs a ledger's log; the embedded database makes its key on the way.
+def log_seed(settings: Settings, ledger: str) -> bytes:
+    """The 32 private bytes of a ledger's log key; the embedded database makes them on the way.
 
-    Raises: NoLogKey, LogKeyUnusable, NotFound if the book is not open.
+    Raises: NoLogKey, LogKeyUnusable.
     """
-    origin = ledger.state("ledger").opened.log_origin
-    path = log_key_path(settings, ledger.name)
+    path = log_key_path(settings, ledger)
     if not path.exists():
         if not settings.embedded:
-            raise NoLogKey(ledger=ledger.name)
+            raise NoLogKey(ledger=ledger)
         with contextlib.suppress(LogKeyExists):  # another process was quicker
-            make_log_key(settings, ledger.name)
+            make_log_key(settings, ledger)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise LogKeyUnusable(path=path, reason=f"it is open to others ({mode:04o}); chmod it 0600")
     try:
-        return Signer(origin, base64.b64decode(path.read_text().strip(), validate=True))
+        seed = base64.b64decode(path.read_text().strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise LogKeyUnusable(path=path, reason="it is no base64 of 32 bytes") from None
-
-
-def known_vkey(settings: Settings, ledger: Ledger) -> str | None:
-    """The public key of a ledger's log if its key is here, None if not; makes none."""
-    if not log_key_path(settings, ledger.name).exists():
-        return None
-    return log_signer(settings, ledger).verifier.vkey
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise LogKeyUnusable(path=path, reason=f"it is no base64 of {SEED_BYTES} bytes")
+    return seed
