@@ -20,7 +20,16 @@ from domain.store.errors import (
     StaleStream,
     TrackingBehind,
 )
-from domain.store.records import Append, Claim, Draft, Head, KnownCommand, PersonKey, Recorded
+from domain.store.records import (
+    Append,
+    Claim,
+    CommandKey,
+    Draft,
+    Head,
+    KnownCommand,
+    PersonKey,
+    Recorded,
+)
 
 
 class Lookup(Protocol):
@@ -120,13 +129,15 @@ class Batch:
 
     # --- accepting -------------------------------------------------------------------------------
 
-    def accept(self, append: Append) -> Accepted:
+    def accept(self, append: Append, command: CommandKey | None = None) -> Accepted:
         """Give the append its place, or refuse it and leave the batch as it was.
 
+        command: whose append it is, unless the append says so itself.
         Raises: StaleStream, ClaimTaken, ClaimNotHeld, IdempotencyKeyReused, TrackingBehind,
             PersonErased, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises.
         """
-        if append.command is not None and self.command(append.command.name) is not None:
+        command = append.command or command
+        if command is not None and self.command(command.name) is not None:
             raise IdempotencyKeyReused()
         self._check_versions(append.drafts)
         self._check_claims(append)
@@ -137,7 +148,13 @@ class Batch:
                 raise TrackingBehind(view=view, expected=position, actual=reached)
         recorded = self._build(append.drafts)
         receipt = append.receipt(recorded) if append.receipt is not None else b""
-        self._take(append, recorded, receipt)
+        self._take(append, recorded)
+        if command is not None:
+            first = recorded[0].position if recorded else None
+            last = recorded[-1].position if recorded else None
+            self.commands[command.name] = KnownCommand(
+                command.request_hash, command.command_id, first, last, receipt
+            )
         return Accepted(recorded, receipt)
 
     def _check_versions(self, drafts: tuple[Draft, ...]) -> None:
@@ -208,24 +225,20 @@ class Batch:
             )
         return recorded
 
-    def _take(self, append: Append, recorded: list[Recorded], receipt: bytes) -> None:
+    def _take(self, append: Append, recorded: list[Recorded]) -> None:
         """Nothing below this line may fail: the append is in."""
-        first = recorded[0].position if recorded else None
-        last = recorded[-1].position if recorded else None
         for event in recorded:
             self.streams.setdefault(event.stream, []).append(event)
         self.events.extend(recorded)
-        self.position = last or self.position
         # A claim belongs to the first event of its append; without one, to the state it saw.
-        self._take_claims(append, first or self.position)
+        position = recorded[0].position if recorded else self.position
+        if recorded:
+            self.position = recorded[-1].position
+        self._take_claims(append, position)
         for key in append.fresh_keys:
             self.fresh_keys[key.person] = key
         self.destroyed.extend(append.destroy_keys)
         self.tracks.update(append.tracks)
-        if append.command is not None:
-            self.commands[append.command.name] = KnownCommand(
-                append.command.request_hash, append.command.command_id, first, last, receipt
-            )
 
     def _take_claims(self, append: Append, position: int) -> None:
         for claim in append.releases:

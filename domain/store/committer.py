@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -251,10 +251,7 @@ class Committer:
                     return Replayed(
                         known.receipt, known.command_id, known.first_position, known.last_position
                     )
-            append = job.run(view)
-            if append.command is None and job.command is not None:
-                append = replace(append, command=job.command)
-            return transaction.accept(append)
+            return transaction.accept(job.run(view), job.command)
         except psycopg2.Error:
             raise
         except Exception as refusal:

@@ -27,6 +27,7 @@ _SETTINGS = {
     "statement_timeout": "60s",
     # A writer that stops between lock and commit would stop its whole ledger.
     "idle_in_transaction_session_timeout": "10s",
+    "plan_cache_mode": "force_generic_plan",  # what is prepared here has one good plan
     "jit": "off",  # every statement here is short: compiling one takes longer than running it
 }
 
@@ -45,8 +46,15 @@ psycopg2.extras.register_uuid()
 
 _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
-PgConnection = psycopg2.extensions.connection
 PgCursor = psycopg2.extensions.cursor
+
+
+class PgConnection(psycopg2.extensions.connection):
+    """A connection that knows which statements were prepared on it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.prepared: set[str] = set()
 
 
 def connect(
@@ -69,7 +77,7 @@ def connect(
     ours = " ".join(f"-c {key}={_escaped(value)}" for key, value in wanted.items())
     options = f"{given.pop('options', '')} {ours}".strip()
     arguments = {"application_name": name} | _KEEPALIVES | given | {"options": options}
-    connection: PgConnection = psycopg2.connect(**arguments)
+    connection: PgConnection = psycopg2.connect(connection_factory=PgConnection, **arguments)
     connection.autocommit = True
     return connection
 

@@ -33,11 +33,16 @@ def canonical_json(value: Any) -> bytes:
     Raises: NotCanonical naming the JSON path of the first value that has no such form.
     """
     _check(value, (), 0)
+    return _dumps(value)
+
+
+def _dumps(value: Any) -> bytes:
+    """Bytes of a value that was checked for everything but lone surrogates."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
-        # The walk above lets only lone surrogates through: looking for them in every string
-        # costs more than asking the encoder first and searching when it complains.
+        # Looking for them in every string costs more than asking the encoder first and
+        # searching when it complains.
         _find_surrogate(value, ())
         raise NotCanonical(path="$", reason=str(error)) from None
 
@@ -63,7 +68,11 @@ def build(
     """
     if actor.keys() != ACTOR_KEYS:
         raise NotCanonical(path="$.actor", reason=f"must have exactly {sorted(ACTOR_KEYS)}")
-    envelope = canonical_json(
+    # What else stands in it is made here and known to be canonical.
+    _check(actor, ("actor",), 1)
+    _check(data, ("data",), 1)
+    _check(version, ("version",), 1)
+    envelope = _dumps(
         {
             "actor": actor,
             "causation_id": None if causation_id is None else str(causation_id),
@@ -104,7 +113,7 @@ def rfc3339(moment: datetime) -> str:
         raise NotCanonical(path="$", reason=f"time {moment} has no zone")
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def from_rfc3339(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""The two messages an append costs: one that locks and reads, one that writes and commits.
+"""The messages an append costs: one that locks and reads, one that writes and commits.
 
 Several statements travel in one message, because on a fast disk the round trips are what an append
 waits for. In PostgreSQL each statement of such a message sees what was committed before it began,
@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.store.batch import Batch
-from domain.store.connection import PgCursor
+from domain.store.connection import PgConnection, PgCursor
+from domain.store.copying import copy_commands, copy_events
 from domain.store.envelope import rfc3339
 from domain.store.records import Claim, Recorded
 
 CHANNEL = "certledger"
 """NOTIFY channel; the payload is the ledger."""
+
+COPY_ROWS = 12
+"""From so many rows on, copying them pays for its round trip."""
 
 EVENT_COLUMNS = (
     "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
@@ -25,45 +29,45 @@ _LOCK = "BEGIN; SELECT 1 FROM certledger.ledgers WHERE ledger = %s FOR UPDATE; "
 
 # One row shape for every kind of answer, so that they can travel as one result:
 # kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once per wanted key:
-# LATERAL keeps the planner from reading the table when its statistics are old.
+# LATERAL keeps the planner from reading the table when its statistics are old. $1 is the ledger.
 _HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, NULL::bytea,
     recorded_at, clock_timestamp(), NULL::uuid
-FROM certledger.ledgers WHERE ledger = %s"""
+FROM certledger.ledgers WHERE ledger = $1::text"""
 
 _EVENTS = """SELECT 'event', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
     e.occurred_at, e.recorded_at, e.event_id
-FROM unnest(%s::text[], %s::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
+FROM unnest({}::text[], {}::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
     SELECT * FROM certledger.journal j
-    WHERE j.ledger = %s AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
+    WHERE j.ledger = $1 AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
 
 _VERSIONS = """SELECT 'version', w.stream, NULL, NULL, e.version, NULL::bytea, NULL::bytea,
     NULL::timestamptz, NULL::timestamptz, NULL::uuid
-FROM unnest(%s::text[]) AS w (stream) CROSS JOIN LATERAL (
+FROM unnest({}::text[]) AS w (stream) CROSS JOIN LATERAL (
     SELECT version FROM certledger.journal j
-    WHERE j.ledger = %s AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""
+    WHERE j.ledger = $1 AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""
 
 _COMMANDS = """SELECT 'command', c.principal, c.key, c.first_position, c.last_position,
     c.request_hash, c.receipt, NULL::timestamptz, NULL::timestamptz, c.command_id
-FROM unnest(%s::text[], %s::text[]) AS w (principal, key) CROSS JOIN LATERAL (
+FROM unnest({}::text[], {}::text[]) AS w (principal, key) CROSS JOIN LATERAL (
     SELECT * FROM certledger.commands k
-    WHERE k.ledger = %s AND k.principal = w.principal AND k.key = w.key LIMIT 1) c"""
+    WHERE k.ledger = $1 AND k.principal = w.principal AND k.key = w.key LIMIT 1) c"""
 
 _CLAIMS = """SELECT 'claim', c.kind, c.key, c.position, NULL::bigint, NULL::bytea, NULL::bytea,
     NULL::timestamptz, NULL::timestamptz, NULL::uuid
-FROM unnest(%s::text[], %s::text[]) AS w (kind, key) CROSS JOIN LATERAL (
-    SELECT * FROM certledger.claims k WHERE k.ledger = %s AND k.kind = w.kind AND k.key = w.key
+FROM unnest({}::text[], {}::text[]) AS w (kind, key) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.claims k WHERE k.ledger = $1 AND k.kind = w.kind AND k.key = w.key
     AND k.released_position IS NULL LIMIT 1) c"""
 
 _PERSONS = """SELECT 'person', p.person, p.algorithm, NULL::bigint, NULL::bigint, p.wrapped,
     convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid
-FROM unnest(%s::text[]) AS w (person) CROSS JOIN LATERAL (
+FROM unnest({}::text[]) AS w (person) CROSS JOIN LATERAL (
     SELECT * FROM certledger.person_keys k
-    WHERE k.ledger = %s AND k.person = w.person LIMIT 1) p"""
+    WHERE k.ledger = $1 AND k.person = w.person LIMIT 1) p"""
 
 _TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NULL::bytea,
     NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid
-FROM unnest(%s::text[]) AS w (view) CROSS JOIN LATERAL (
-    SELECT * FROM certledger.tracking k WHERE k.ledger = %s AND k.view = w.view LIMIT 1) t"""
+FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.tracking k WHERE k.ledger = $1 AND k.view = w.view LIMIT 1) t"""
 
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
     topic, envelope, leaf_hash, occurred_at, recorded_at)
@@ -122,27 +126,46 @@ class Need:
     views: Iterable[str] = ()
 
 
-def read_message(ledger: str, need: Need, *, lock: bool) -> tuple[str, list[Any]]:
-    """SQL and arguments that read everything needed as one result, the head row among it."""
-    parts, arguments = [_HEAD], [ledger]
-    for sql, columns in (
-        (_EVENTS, list(zip(*need.streams.items(), strict=True))),
-        (_VERSIONS, [tuple(need.versions)]),
-        (_COMMANDS, list(zip(*need.commands, strict=True))),
-        (_CLAIMS, list(zip(*need.claims, strict=True))),
-        (_PERSONS, [tuple(need.persons)]),
-        (_TRACKED, [tuple(need.views)]),
+def read(
+    connection: PgConnection, cursor: PgCursor, ledger: str, need: Need, *, lock: bool
+) -> list[tuple[Any, ...]]:
+    """Read everything needed as one result, the head row among it; take the head lock first.
+
+    The statement is prepared once a connection and kind of need: planning it takes longer than
+    running it.
+    """
+    name, parts, arguments = "certledger_read", [_HEAD], [ledger]
+    for letter, sql, columns in (
+        ("e", _EVENTS, list(zip(*need.streams.items(), strict=True))),
+        ("v", _VERSIONS, [tuple(need.versions)]),
+        ("c", _COMMANDS, list(zip(*need.commands, strict=True))),
+        ("k", _CLAIMS, list(zip(*need.claims, strict=True))),
+        ("p", _PERSONS, [tuple(need.persons)]),
+        ("t", _TRACKED, [tuple(need.views)]),
     ):
         if columns and columns[0]:
-            parts.append(sql)
+            numbers = [f"${len(arguments) + n}" for n in range(1, len(columns) + 1)]
+            parts.append(sql.format(*numbers))
             arguments.extend(array(column) for column in columns)
-            arguments.append(ledger)
-    body = "\nUNION ALL ".join(parts)
-    return (_LOCK + body, [ledger, *arguments]) if lock else (body, arguments)
+            name += "_" + letter
+    if name not in connection.prepared:
+        cursor.execute(f"PREPARE {name} AS " + "\nUNION ALL ".join(parts))
+        connection.prepared.add(name)
+    places = ", ".join(["%s"] * len(arguments))
+    if lock:
+        cursor.execute(f"{_LOCK}EXECUTE {name} ({places})", (ledger, *arguments))
+    else:
+        cursor.execute(f"EXECUTE {name} ({places})", arguments)
+    return cursor.fetchall()
 
 
 def write_message(cursor: PgCursor, batch: Batch) -> bytes:
-    """Everything a batch writes, and the COMMIT, as one message."""
+    """Everything a batch writes, and the COMMIT, as one message.
+
+    A large batch has its events and commands copied ahead of the message: as text within a
+    statement they would take twice the bytes and most of the server's time.
+    Raises: psycopg2.Error if the copying failed; nothing was committed then.
+    """
     parts: list[bytes] = []
 
     def add(sql: str, *arguments: Any) -> None:
@@ -156,36 +179,43 @@ def write_message(cursor: PgCursor, batch: Batch) -> bytes:
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
         add(_DESTROY_KEYS, now, ledger, array(stored))
+    if len(batch.events) >= COPY_ROWS:
+        copy_events(cursor, batch)
+    elif batch.events:
+        add(_INSERT_EVENTS, ledger, batch.head.position, now, *_columns(_event_rows(batch)))
     if batch.events:
-        _add_events(add, batch, now)
+        add(_MOVE_HEAD, batch.position, now, ledger)
+        add(f"NOTIFY {CHANNEL}, %s", ledger)
     if batch.released:
         rows = [(*claim, position) for claim, position in batch.released]
         add(_RELEASE_CLAIMS, *_columns(rows), ledger)
     if batch.new_claims:
         rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
         add(_INSERT_CLAIMS, ledger, *_columns(rows))
-    if batch.commands:
-        rows = [
-            (*name, c.request_hash.hex(), c.command_id, c.first_position, c.last_position,
-             c.receipt.hex())
-            for name, c in batch.commands.items()
-        ]  # fmt: skip
-        add(_INSERT_COMMANDS, ledger, *_columns(rows))
+    if len(batch.commands) >= COPY_ROWS:
+        copy_commands(cursor, batch)
+    elif batch.commands:
+        add(_INSERT_COMMANDS, ledger, *_columns(_command_rows(batch)))
     if batch.tracks:
         add(_TRACK, ledger, *_columns(list(batch.tracks.items())))
     parts.append(b"COMMIT")
     return b"; ".join(parts)
 
 
-def _add_events(add: Any, batch: Batch, now: str) -> None:
-    rows = [
+def _event_rows(batch: Batch) -> list[tuple[Any, ...]]:
+    return [
         (e.stream, e.version, e.event_id, e.topic, e.envelope.hex(), e.leaf_hash.hex(),
          rfc3339(e.occurred_at))
         for e in batch.events
     ]  # fmt: skip
-    add(_INSERT_EVENTS, batch.ledger, batch.head.position, now, *_columns(rows))
-    add(_MOVE_HEAD, batch.position, now, batch.ledger)
-    add(f"NOTIFY {CHANNEL}, %s", batch.ledger)
+
+
+def _command_rows(batch: Batch) -> list[tuple[Any, ...]]:
+    return [
+        (*name, c.request_hash.hex(), c.command_id, c.first_position, c.last_position,
+         c.receipt.hex())
+        for name, c in batch.commands.items()
+    ]  # fmt: skip
 
 
 def recorded_from(row: Sequence[Any]) -> Recorded:

@@ -19,15 +19,15 @@ from domain.store.records import (
     NO_EVENTS,
     Append,
     Claim,
+    CommandKey,
     Head,
     KnownCommand,
     PersonKey,
     Recorded,
 )
-from domain.store.statements import Need, read_message, write_message
+from domain.store.statements import Need, read, write_message
 
 _IN_ERROR = psycopg2.extensions.TRANSACTION_STATUS_INERROR
-_Missing = object()
 
 
 class Transaction:
@@ -106,20 +106,27 @@ class Transaction:
 
     def last_version(self, stream: str) -> int | None:
         """Last committed version of a stream, None if it has no event."""
-        found = self._versions.get(stream, _Missing)
-        return self.versions((stream,))[stream] if found is _Missing else found  # type: ignore
+        if stream not in self._versions:
+            self._read(Need(versions=(stream,)))
+        return self._versions[stream]
 
     def claim(self, claim: Claim) -> int | None:
         """Position that holds the claim, None if it is free."""
-        return self.claimed((claim,)).get(claim)
+        if claim not in self._claims:
+            self._read(Need(claims=(claim,)))
+        return self._claims[claim]
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
         """The command carried out under (principal, key)."""
-        return self.commands((name,)).get(name)
+        if name not in self._commands:
+            self._read(Need(commands=(name,)))
+        return self._commands[name]
 
     def person_key(self, person: str) -> PersonKey | None:
         """The person's key row, None if none was made."""
-        return self.person_keys((person,))[person]
+        if person not in self._persons:
+            self._read(Need(persons=(person,)))
+        return self._persons[person]
 
     def tracked(self, view: str) -> int | None:
         """Position a view has reached, None if it has none."""
@@ -149,9 +156,9 @@ class Transaction:
         self._read_for(together)
         return [self.accept(append).recorded for append in together]
 
-    def accept(self, append: Append) -> Accepted:
+    def accept(self, append: Append, command: CommandKey | None = None) -> Accepted:
         """Accept one append, or refuse it and keep the others. Raises: as Batch.accept."""
-        return self.batch.accept(append)
+        return self.batch.accept(append, command)
 
     def commit(self) -> None:
         """Write everything accepted and commit, in one message.
@@ -203,10 +210,8 @@ class Transaction:
         wanted = (need.streams, need.versions, need.commands, need.claims, need.persons, need.views)
         if not lock and not any(wanted):
             return
-        message, arguments = read_message(self._ledger, need, lock=lock)
         with self._connection.cursor() as cursor:
-            cursor.execute(message, arguments)
-            rows = cursor.fetchall()
+            rows = read(self._connection, cursor, self._ledger, need, lock=lock)
         loaded: dict[str, list[Recorded]] = {stream: [] for stream in need.streams}
         self._versions.update(dict.fromkeys(need.versions))
         self._commands.update(dict.fromkeys(need.commands))

@@ -1,6 +1,8 @@
 """The past cannot be changed: not by the program, not by the owner's slip of the hand, and not by
 a superuser without the audit naming where."""
 
+from collections.abc import Iterator
+
 import psycopg2
 import pytest
 
@@ -9,6 +11,7 @@ from domain.store.checkpoints import sign_checkpoint
 from domain.store.connection import connect
 from domain.store.embedded import OWNER, SUPERUSER
 from domain.store.journal import Journal
+from domain.store.migrate import migrate
 from domain.store.note import Signer
 from domain.store.records import PersonKey
 from domain.store.verify import Report, verify
@@ -45,9 +48,8 @@ ATTACKS = [
 ]
 
 
-@pytest.fixture
-def written(journal: Journal) -> Journal:
-    """A journal with five events, two checkpoints and something in every table."""
+def fill(journal: Journal) -> None:
+    """Seven events, a checkpoint over the first five, and something in every table."""
     journal.create_ledger("S000000000001")
     keys = (PersonKey("wang", "a", "m", b"key"), PersonKey("gone", "a", "m", b"key"))
     with journal.transaction() as transaction:
@@ -63,30 +65,44 @@ def written(journal: Journal) -> Journal:
     sign_checkpoint(journal, SIGNER)
     with journal.transaction() as transaction:
         transaction.append([append("c", 2, 3)])
+
+
+@pytest.fixture
+def written(journal: Journal) -> Journal:
+    """A journal to be tampered with."""
+    fill(journal)
     return journal
 
 
+@pytest.fixture(scope="module")
+def untouchable(module_database: Database) -> Iterator[Journal]:
+    """One journal for all attacks that fail."""
+    migrate(module_database.dsn)
+    journal = Journal(module_database.dsn, "omc")
+    fill(journal)
+    yield journal
+    journal.close()
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_program_cannot_change_the_past(
-    written: Journal, database: Database, attack: str
-) -> None:
-    connection = connect(database.dsn)
+def test_the_program_cannot_change_the_past(untouchable: Journal, attack: str) -> None:
+    connection = connect(untouchable.dsn)
     with connection.cursor() as cursor, pytest.raises(psycopg2.Error) as refusal:
         cursor.execute(attack)
     connection.close()
     allowed = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.RestrictViolation)
     assert isinstance(refusal.value, allowed)
-    assert verify(written, VKEY).is_good
+    assert verify(untouchable, VKEY).is_good
 
 
 @pytest.mark.parametrize("user", [OWNER, SUPERUSER])
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_the_owner_is_told_that_the_past_cannot_be_changed(
-    written: Journal, database: Database, attack: str, user: str
+    untouchable: Journal, module_database: Database, attack: str, user: str
 ) -> None:
     with pytest.raises(psycopg2.errors.RestrictViolation):
-        database.execute(attack, user=user)
-    assert verify(written, VKEY).is_good
+        module_database.execute(attack, user=user)
+    assert verify(untouchable, VKEY).is_good
 
 
 def test_the_refusal_says_what_to_do_instead(written: Journal, database: Database) -> None:

@@ -19,8 +19,8 @@ from domain.store.errors import (
     UnknownLedger,
 )
 from domain.store.journal import Journal, ledgers
-from domain.store.records import NO_EVENTS, Append, KnownCommand, PersonKey
-from domain.store.statements import Need
+from domain.store.records import NO_EVENTS, Append, CommandKey, KnownCommand, PersonKey
+from domain.store.statements import COPY_ROWS, Need
 from domain.store.verify import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
 from tests.support.postgres import Database
@@ -40,17 +40,37 @@ def test_events_get_the_next_positions_in_order(journal: Journal) -> None:
     assert verify(journal).is_good
 
 
-def test_an_event_reads_back_as_it_was_written(journal: Journal) -> None:
-    data = {"text": "专业技能 \\ \" ' , { } \u2028 \x00 \x7f NULL", "empty": "", "list": [1, None, True]}
-    written = draft('it\'s "a" {stream}, \\N', 1, topic="topic,1", **data)
-    ((event,),) = write(journal, Append((written,)))
-    (found,) = journal.read(0, 1)
-    assert found == event
+@pytest.mark.parametrize("others", [0, COPY_ROWS])
+def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
+    data = {
+        "text": "专业技能 \\ \" ' , { } \u2028 \x00 \x7f NULL",
+        "empty": "",
+        "list": [1, None, True],
+    }
+    written = draft('it\'s "a" {stream}, \\N 考', 1, topic="topic,1", **data)
+    more = tuple(draft("b", version) for version in range(1, others + 1))
+    ((event, *rest),) = write(journal, Append((written, *more)))
+    assert journal.read(0, 99) == [event, *rest]
+    found = journal.read(0, 1)[0]
     assert found.data == data
     assert found.parsed["actor"] == ACTOR
     assert (found.stream, found.topic) == (written.stream, "topic,1")
     assert (found.event_id, found.occurred_at) == (written.event_id, written.occurred_at)
     assert journal.stream(written.stream) == [event]
+    assert verify(journal).is_good
+
+
+@pytest.mark.parametrize("others", [0, COPY_ROWS])
+def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
+    receipt = bytes(range(256))
+    odd = CommandKey('it\'s "li"', "{key}, \\N 考", b"\x00\xff", id_of("odd"))
+    empty = Append(command=command("nothing"))
+    more = [Append(command=command(f"k{n}")) for n in range(others)]
+    write(journal, append("a", 1, 2, command=odd, receipt=lambda _: receipt), empty, *more)
+    assert journal.command(*odd.name) == KnownCommand(b"\x00\xff", id_of("odd"), 1, 2, receipt)
+    known = journal.command("li", "nothing")
+    assert known == KnownCommand(b"request", command("nothing").command_id, None, None, b"")
+    assert len(journal.query("SELECT 1 FROM certledger.commands")) == 2 + others
 
 
 def test_a_ledger_is_made_once_and_keeps_its_site_code(journal: Journal, dsn: str) -> None:
@@ -252,7 +272,9 @@ def test_a_time_names_a_position(dsn: str) -> None:
         write(journal, append("a", 2 * version - 1, 2 * version))
     for minute in range(7):
         assert journal.position_at(MORNING + timedelta(minutes=minute)) == 2 * minute + 2
-        assert journal.position_at(MORNING + timedelta(minutes=minute, seconds=59)) == 2 * minute + 2
+        assert (
+            journal.position_at(MORNING + timedelta(minutes=minute, seconds=59)) == 2 * minute + 2
+        )
     assert journal.position_at(MORNING - timedelta(microseconds=1)) == 0
     assert journal.position_at(datetime.now(UTC) + timedelta(days=9999)) == 14
     journal.close()
