@@ -31,10 +31,12 @@ from api.views import Views
 from domain.ledger import Ledgers
 from domain.ledger import Secrets as LedgerSecrets
 from domain.store.blobs import Blobs
+from domain.store.connection import Pool, connect
 from domain.store.embedded import EmbeddedPostgres
 from domain.store.migrate import migrate
 from domain.store.suites import AES, SM4
-from domain.store.vault import MasterKeys
+from domain.store.vault import MasterKeys, Vault
+from projections.runner import Runner
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
@@ -119,8 +121,7 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
         ledger_secrets = secrets_of_ledgers(settings, secrets)
         ledgers = Ledgers(dsn, ledger_secrets)
         undo.callback(ledgers.close)
-        views = Views(dsn, ledger_secrets, connections=settings.reader_threads)
-        undo.callback(views.close)
+        views = _views(dsn, ledger_secrets, settings, undo)
         readers = Readers(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -146,6 +147,22 @@ def secrets_of_ledgers(settings: Settings, secrets: Secrets) -> LedgerSecrets:
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
     return LedgerSecrets(keys, secrets.index_key, suite.name)
+
+
+def _views(
+    dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
+) -> Views:
+    """The views, followed from now on, and connections to ask them through."""
+    runner = Runner(dsn, secrets)
+    runner.start()
+    undo.callback(runner.stop)
+    connections = Pool(lambda: connect(dsn, name="certledger api"), size=settings.reader_threads)
+    undo.callback(connections.close)
+    # Blind indexes depend on the key alone, so one vault without persons serves all ledgers.
+    vault = Vault(
+        "", secrets.master_keys, secrets.index_key, lambda _: {}, algorithm=secrets.algorithm
+    )
+    return Views(runner, connections, vault.blind_index)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

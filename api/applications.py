@@ -40,7 +40,7 @@ ApplicationBody = body_of(
         "level": 4,
         "job_type": "直播销售员",
         "qualifications": {
-            "work": [
+            "work_periods": [
                 {"started_on": "2020-03-01", "ended_on": None, "relation": "own", "employer": ""}
             ]
         },

@@ -19,6 +19,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.refusals import InternalError
 from domain.errors import LedgerError
 
 PROBLEM = "application/problem+json"
@@ -41,42 +42,45 @@ _BY_STATUS: dict[int, str] = {
     409: """
         already_exists already_refunded already_seated already_verified application_not_open
         application_still_open certificate_already_numbered certificate_out_of_order claim_taken
-        documents_closed item_used_up not_enrolled not_paid not_yet_payable notice_closed
-        notice_end_provisional notice_over notice_running nothing_to_publish numbered_already
+        documents_closed item_used_up not_enrolled not_paid not_yet_payable nothing_to_publish
+        notice_closed notice_end_provisional notice_over notice_running numbered_already
         objections_open payment_first person_erased person_still_needed refund_out_of_order
         request_in_progress result_not_final review_out_of_order round_changed
         score_already_recorded score_missing scores_not_verified seat_taken seen_already
         serial_exhausted series_is_handed_out session_full session_not_held session_over
         site_code_taken stale_stream too_many_rounds wrong_provider_refund wrong_report
     """,
-    413: "body_too_large envelope_too_large upload_too_large",
-    415: "media_type_unsupported upload_type_differs upload_type_unknown",
+    413: "body_too_large envelope_too_large table_too_large upload_too_large",
+    415: "media_type_unsupported table_type_unknown upload_type_differs upload_type_unknown",
     422: """
         assessment_day_invalid calendar_does_not_reach component_missing document_faulty
-        document_problem documents_incomplete enrolment_proof_not_accepted file_empty
-        file_problem file_too_large foreign_number idempotency_key_reused in_the_future
-        invalid_certificate_number invalid_identity_document invalid_ledger_name invalid_name
-        invalid_request job_type_not_offered ledger_error level_not_in_rule_set
+        document_problem documents_incomplete enrolment_proof_not_accepted field_invalid
+        file_empty file_problem file_too_large foreign_number idempotency_key_reused
+        import_file_fault import_stopped in_the_future invalid_certificate_number
+        invalid_identity_document invalid_ledger_name invalid_name invalid_request
+        job_type_not_offered ledger_error level_not_in_rule_set lookup_needs_two
         media_type_not_allowed missing_material no_fee_schedule not_passed nothing_to_refund
         notice_too_late obsolete_draft_number occurred_in_future occurred_too_early
         old_qualification_number outcome_incomplete pdf_active pdf_encrypted pdf_malformed
-        photo_background_not_white photo_background_uneven photo_date_unknown
-        photo_extension_not_allowed photo_name_malformed photo_name_number_differs
-        photo_name_person_differs photo_not_in_colour photo_not_two_inch photo_taken_later
-        photo_too_few_pixels photo_too_large photo_too_many_pixels photo_too_old
-        picture_animated picture_not_rgb picture_too_many_pixels picture_transparent
-        picture_unreadable qualification_in_future reason_missing rejection_needs_reason
-        report_code_unknown room_twice row_not_in_notice row_twice same_file_twice
-        score_differs score_unchanged subjects_overlap too_early too_many_files
-        too_many_photos unknown_fee_line unknown_rule_set upload_empty upload_missing
-        field_invalid upload_has_foreign_content used_by_sitting wrong_amount wrong_session
+        pdf_text_too_long pdf_text_unprintable photo_background_not_white
+        photo_background_uneven photo_date_unknown photo_extension_not_allowed
+        photo_name_malformed photo_name_number_differs photo_name_person_differs
+        photo_not_in_colour photo_not_two_inch photo_taken_later photo_too_few_pixels
+        photo_too_large photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
+        picture_too_many_pixels picture_transparent picture_unreadable qualification_in_future
+        reason_missing rejection_needs_reason report_code_unknown report_row_repeated
+        report_size_wrong room_twice row_not_in_notice row_twice same_file_twice score_differs
+        score_unchanged subjects_overlap table_has_bad_cells table_header_wrong
+        table_too_many_columns table_too_many_rows table_unreadable too_early too_many_files
+        too_many_photos too_many_rows unknown_fee_line unknown_rule_set upload_empty
+        upload_has_foreign_content upload_missing used_by_sitting wrong_amount wrong_session
         year_differs year_impossible
     """,
     500: """
         bad_note blob_damaged claim_not_held database_too_new inconsistent_log internal_error
-        malformed_rule_set migration_changed not_canonical rejected_by_database
-        settings_invalid store_error tracking_behind unknown_material_key unknown_topic
-        unreadable_event wrong_key
+        log_key_exists log_key_unusable malformed_rule_set migration_changed no_log_key
+        not_canonical pdf_font_unusable rejected_by_database settings_invalid store_error
+        tracking_behind unknown_material_key unknown_topic unreadable_event wrong_key
     """,
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed
@@ -93,7 +97,7 @@ RETRYABLE = frozenset({"request_in_progress", "stale_stream"})
 """What may succeed if the same request is sent again, besides every 503."""
 
 PRIVATE_STATUS = 500
-"""From here on, save for 503, fields and texts of an error stay inside."""
+"""What went wrong inside stays inside: such a body has the code, a general text, no fields."""
 
 
 class FieldProblem(BaseModel):
@@ -205,7 +209,8 @@ class _Filled(string.Formatter):
 def problem_of(error: LedgerError, language: str, trace_id: str) -> dict[str, Any]:
     """The body of a refusal."""
     status = status_of(error)
-    title, detail = title_and_detail(error, language)
+    told = InternalError() if status == PRIVATE_STATUS else error
+    title, detail = title_and_detail(told, language)
     body: dict[str, Any] = {
         "type": f"urn:certledger:problem:{error.code}",
         "title": title,

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from api.requests import Limit, Read, answer
 from api.routing import READING, router
-from domain.store.records import Recorded
 
 routes = router("监管 · Oversight")
 
@@ -60,7 +59,7 @@ async def list_events(
     )
 
 
-def _shown(event: Recorded) -> dict[str, Any]:
+def _shown(event: Any) -> dict[str, Any]:
     return {
         "position": event.position,
         "leaf_hash": bytes(event.leaf_hash).hex(),

@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -28,14 +29,13 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> Non
     Raises: SettingsInvalid, and OSError when the port is taken.
     """
     configure_logging()
-    listening = _listen(settings.host, settings.port)
-    server = _Server(_config(settings), ready or (lambda _: None))
-    server.run(sockets=[listening])
+    listening = listen(settings.host, settings.port)
+    Server(create_app(settings), ready).run(sockets=[listening])
 
 
-def _config(settings: Settings) -> uvicorn.Config:
+def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings),
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -50,12 +50,12 @@ def _config(settings: Settings) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Says when it answers."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[str], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
+    def __init__(self, app: Any, ready: Callable[[str], None] | None = None) -> None:
+        super().__init__(_config(app))
+        self._ready = ready or (lambda _: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -64,7 +64,7 @@ class _Server(uvicorn.Server):
             self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket, so that a taken port is an error before anything is started."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.idempotency import canonical_form
@@ -67,6 +67,14 @@ async def read_form(request: Request) -> Form:
         parsed = await parser.parse()
     except (MultiPartException, KeyError, ValueError, UnicodeError):
         raise MalformedMultipart() from None
+    try:
+        return _kept(parsed)
+    finally:
+        await parsed.close()
+
+
+def _kept(parsed: FormData) -> Form:
+    """Texts and files of a parsed form. Raises: MalformedMultipart for a field that comes twice."""
     form = Form({}, {})
     for name, value in parsed.multi_items():
         if name in form.texts or name in form.files:

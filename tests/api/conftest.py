@@ -1,0 +1,42 @@
+"""A running service for the tests of its HTTP interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from domain.store.embedded import EmbeddedPostgres
+from tests.support.postgres import fresh_database
+from tests.support.service import Book, new_book, running, settings_for
+
+
+@pytest.fixture(scope="session")
+def service_url(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The service on a database of its own, one for the whole session."""
+    folder: Path = tmp_path_factory.mktemp("service")
+    with fresh_database(postgres) as database, running(settings_for(database.dsn, folder)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(service_url: str) -> Iterator[httpx.Client]:
+    """A client of that service, without a token."""
+    with httpx.Client(base_url=service_url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def book(client: httpx.Client) -> Book:
+    """A ledger of the test's own, opened on 2026-03-01."""
+    return new_book(client, "2026-03-01T08:00:00+08:00")
+
+
+@pytest.fixture(scope="module")
+def module_book(client: httpx.Client) -> Book:
+    """A ledger for all tests of a module."""
+    return new_book(client, "2026-03-01T08:00:00+08:00")
