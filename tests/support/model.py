@@ -1,0 +1,294 @@
+"""The whole journey in plain dicts: a second opinion on every decision.
+
+Written from the source document and the docstrings, never from the decisions, which it does not
+import. `Model.ask(kind, by, now, **fields)` says whether a wish is carried out: it returns None,
+or the code of the refusal and then nothing moved. What can be seen afterwards is told by
+`refund_lines`, `score_board` and `registry`. Ids, marks and names are text, money is fen, days
+are dates; `by` is (login, role, organisation).
+"""
+
+from __future__ import annotations
+
+import copy
+from datetime import date, datetime, timedelta
+from typing import Any
+
+PRICE = {"certification_fee": 30_000, "study_material": 18_000}  # 2.1
+MATERIAL = ("career_assessment", "recorded_course", "mock_exam", "handbook")  # 2.3
+EXAMS = {"theory": "theory_exam", "practical": "practical_exam"}  # 2.2
+STAGES = ("initial", "second", "final")  # 3.2(2)
+REVIEWER = {"initial": "agency", "second": "certifier", "final": "province"}
+REQUIRED = {"identity_proof", "work_history", "photo"}  # 3.1, by 1.2(2)
+CLOSED = {"not_eligible", "rejected", "withdrawn"}  # 报考未成功, 2.4(1)
+HOLDING = {"ordered", "approved", "accepted", "abnormal", "settled"}
+SITE = "S000033000123"
+
+OFF = {date(2026, 9, 25) + timedelta(n) for n in range(3)}  # 中秋
+OFF |= {date(2026, 10, 1) + timedelta(n) for n in range(7)}  # 国庆
+WORKED = {date(2026, 9, 20), date(2026, 10, 10)}
+KNOWN_THROUGH = date(2026, 12, 31)
+FIXED = {(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)}
+
+
+class Refused(Exception):
+    """A wish that is not carried out."""
+
+
+def refuse(code: str, unless: object = False) -> None:
+    """Refuse with a code, unless this holds."""
+    if not unless:
+        raise Refused(code)
+
+
+def day_of(now: datetime) -> date:
+    """The calendar day in Shanghai."""
+    return (now + timedelta(hours=8)).date()
+
+
+def works(day: date) -> bool:
+    """Whether a day is worked; past the known calendar by rule of thumb."""
+    if day > KNOWN_THROUGH:
+        return day.weekday() < 5 and (day.month, day.day) not in FIXED
+    return day in WORKED or (day.weekday() < 5 and day not in OFF)
+
+
+def after_working_days(day: date, count: int) -> date:
+    """The last day of a term; the first day is not counted. 5.1."""
+    while count:
+        day += timedelta(1)
+        count -= works(day)
+    return day
+
+
+def month_after(day: date) -> date:
+    """The corresponding day of the next month, moved to a day that is worked. 5.1."""
+    later = (day.replace(day=1) + timedelta(32)).replace(day=1)
+    last = (later + timedelta(32)).replace(day=1) - timedelta(1)
+    term = later.replace(day=min(day.day, last.day))
+    return term if works(term) else after_working_days(term, 1)
+
+
+def passes(marks: str | None) -> bool:
+    """60 or more; an absence is no mark. 4.3(3)."""
+    return marks is not None and float(marks) >= 60
+
+
+class Model:
+    """Everything that is known of one ledger."""
+
+    def __init__(self) -> None:
+        self.persons: dict[str, Any] = {}
+        self.apps: dict[str, Any] = {}
+        self.sessions: dict[str, Any] = {}
+        self.notices: dict[str, Any] = {}
+        self.series: dict[str, Any] = {}
+        self.reports: dict[str, Any] = {}
+        self.numbers: dict[str, Any] = {}
+        self.claims: set[tuple[str, ...]] = set()
+
+    def ask(
+        self, kind: str, by: tuple[str, str, str], now: datetime, /, **fields: Any
+    ) -> str | None:
+        """Carry a wish out, or say by its code why not."""
+        before = copy.deepcopy(self.__dict__)
+        self.by, self.now, self.today = by, now, day_of(now)
+        try:
+            getattr(self, kind)(**fields)
+        except Refused as refused:
+            self.__dict__ = before
+            return str(refused)
+        return None
+
+    # --- what many wishes need -------------------------------------------------------------------
+
+    def claim(self, *key: str) -> None:
+        refuse("claim_taken", key not in self.claims)
+        self.claims.add(key)
+
+    def release(self, *key: str) -> None:
+        refuse("claim_not_held", key in self.claims)
+        self.claims.remove(key)
+
+    def find(self, things: dict[str, Any], key: str) -> Any:
+        refuse("not_found", key in things)
+        return things[key]
+
+    def own_app(self, app: str) -> dict[str, Any]:
+        a = self.find(self.apps, app)
+        self.own(a["person"])
+        return a
+
+    def own(self, person: str) -> None:
+        mine = self.persons[person]["subject"] == self.by[0]
+        refuse("not_your_own", self.by[1] != "candidate" or mine)
+
+    def not_own(self, a: dict[str, Any]) -> None:
+        refuse("own_application", self.persons[a["person"]]["subject"] != self.by[0])
+
+    def live(self, a: dict[str, Any]) -> tuple[str, ...]:
+        return "live", a["person"], str(a["level"])
+
+    # --- persons and applications ----------------------------------------------------------------
+
+    def register(self, person: str, document: str) -> None:
+        refuse("already_exists", person not in self.persons)
+        subject = self.by[0] if self.by[1] == "candidate" else f"candidate-{person[1:]}"
+        self.claim("document", document)
+        self.claim("login", subject)
+        self.persons[person] = {
+            "subject": subject,
+            "by": self.by[0],
+            "document": document,
+            "erased": False,
+        }
+
+    def erase(self, person: str) -> None:
+        p = self.find(self.persons, person)
+        self.own(person)
+        refuse("person_erased", not p["erased"])
+        refuse("person_still_needed", not [c for c in self.claims if c[:2] == ("live", person)])
+        self.release("document", p["document"])
+        self.release("login", p["subject"])
+        p["erased"] = True
+
+    def open(self, app: str, person: str, level: int, eligible: bool) -> None:
+        p = self.find(self.persons, person)
+        refuse("person_erased", not p["erased"])
+        self.own(person)
+        refuse("already_exists", app not in self.apps)
+        a = self.apps[app] = {
+            "id": app, "person": person, "level": level, "opener": self.by[0],
+            "status": "eligible" if eligible else "not_eligible", "paid": {}, "refunds": {},
+            "used": set(), "files": {}, "helpers": set(), "asked": set(), "round": 0,
+            "passed": 0, "reviews": [], "session": None, "ticket": None, "marks": {},
+            "markers": {}, "verified": False, "notices": [], "public": None, "certs": {},
+        }  # fmt: skip
+        if eligible:
+            self.claim(*self.live(a))
+
+    def withdraw(self, app: str) -> None:
+        a = self.own_app(app)
+        refuse("application_not_open", a["status"] not in CLOSED | {"enrolled"})
+        self.release(*self.live(a))
+        a["status"] = "withdrawn"
+
+    # --- fees ------------------------------------------------------------------------------------
+
+    def pay(self, app: str, payment: str, txn: str, lines: list[tuple[str, int]]) -> None:
+        a = self.find(self.apps, app)
+        refuse("already_exists", payment not in {p for p, _ in a["paid"]})
+        given = dict(lines)
+        refuse("component_missing", len(given) == len(lines))
+        owed = a["status"] == "eligible"
+        if owed:
+            refuse("component_missing", given.keys() == PRICE.keys())
+            refuse("wrong_amount", given == PRICE)
+            a["status"] = "paid"
+        self.claim("txn", txn)
+        self.claim("payment", payment)
+        for component, fen in lines:
+            a["paid"][payment, component] = {"fen": fen, "excess": not owed}
+
+    def use(self, app: str, item: str) -> None:
+        a = self.own_app(app)
+        refuse("used_by_sitting", item in MATERIAL)
+        owed = [p for p in a["paid"].values() if not p["excess"]]
+        refuse("not_paid", owed and a["status"] not in CLOSED)
+        refuse("item_used_up", item not in a["used"])
+        a["used"].add(item)
+
+    # --- documents and reviews -------------------------------------------------------------------
+
+    def documents_open(self, app: str) -> dict[str, Any]:
+        a = self.own_app(app)
+        refuse("payment_first", a["status"] != "eligible")
+        refuse("documents_closed", a["status"] in {"paid", "supplement"})
+        return a
+
+    def hand_in(self, app: str, kind: str, file: str) -> None:
+        a = self.documents_open(app)
+        others = {f for k, f in a["files"].items() if k != kind}
+        refuse("same_file_twice", file not in others)
+        a["files"][kind] = file
+        a["helpers"].add(self.by[0])
+        a["asked"].discard(kind)
+
+    def submit(self, app: str) -> None:
+        a = self.documents_open(app)
+        refuse("documents_incomplete", not (REQUIRED - a["files"].keys()) | a["asked"])
+        a |= {"status": "in_review", "round": a["round"] + 1, "passed": 0}
+        a["helpers"].add(self.by[0])
+
+    def review(self, app: str, stage: str, verdict: str, round: int, missing: list[str]) -> None:
+        a = self.find(self.apps, app)
+        refuse("review_out_of_order", a["status"] == "in_review")
+        refuse("review_out_of_order", STAGES[a["passed"]] == stage)
+        refuse("round_changed", a["round"] == round)
+        login, role, organisation = self.by
+        refuse("wrong_reviewer", role == REVIEWER[stage])
+        p = self.persons[a["person"]]
+        refuse("own_application", login not in {p["subject"], p["by"], a["opener"], *a["helpers"]})
+        for other, who, house in a["reviews"]:
+            same = login == who or organisation == house
+            refuse("reviewed_before", other == stage or not same)
+        a["reviews"].append((stage, login, organisation))
+        if verdict == "pass":
+            a["passed"] += 1
+            a["status"] = "enrolled" if a["passed"] == 3 else "in_review"  # 2.4(3)
+        elif verdict == "return":
+            a |= {"status": "supplement", "asked": set(missing)}
+        else:
+            a["status"] = "rejected"
+            self.release(*self.live(a))
+
+    # --- money that goes back --------------------------------------------------------------------
+
+    def order_refund(self, app: str, payment: str, component: str) -> None:
+        a = self.own_app(app)
+        line = a["paid"].get((payment, component))
+        refuse("unknown_fee_line", line)
+        of_payment = [r for r in a["refunds"].values() if r["payment"] == payment]
+        for r in of_payment:
+            refuse("already_refunded", r["component"] != component or r["state"] not in HOLDING)
+        refuse("nothing_to_refund", line["fen"] > 0)
+        if not line["excess"]:
+            used = component == "study_material" and a["used"] & set(MATERIAL)
+            if a["status"] == "enrolled" or used:  # 2.4(2), 2.4(1): refused, and recorded so
+                return
+            refuse("application_still_open", a["status"] in CLOSED)
+        number = f"R{payment}-{len(of_payment) + 1}"
+        a["refunds"][number] = {
+            "payment": payment, "component": component, "fen": line["fen"],
+            "state": "ordered", "by": self.by[0], "provider_no": None,
+        }  # fmt: skip
+
+    def step(self, app: str, refund: str, allowed: set[str]) -> tuple[dict[str, Any], Any]:
+        a = self.find(self.apps, app)
+        r = self.find(a["refunds"], refund)
+        refuse("refund_out_of_order", r["state"] in allowed)
+        return a, r
+
+    def approve_refund(self, app: str, refund: str) -> None:
+        a, r = self.step(app, refund, {"ordered"})
+        refuse("second_person_needed", r["by"] != self.by[0])
+        self.not_own(a)
+        r["state"] = "approved"
+
+    def decline_refund(self, app: str, refund: str) -> None:
+        _, r = self.step(app, refund, {"ordered"})
+        refuse("second_person_needed", r["by"] != self.by[0])
+        r["state"] = "declined"
+
+    def refund_outcome(self, app: str, refund: str, outcome: str, no: str, channel: str) -> None:
+        before = {
+            "accepted": {"approved"}, "settled": {"accepted", "abnormal"},
+            "closed": {"approved", "accepted"}, "abnormal": {"accepted"},
+        }[outcome]  # fmt: skip
+        _, r = self.step(app, refund, before)
+        if outcome == "accepted":
+            self.claim("provider_refund", "wechat", no)
+            r["provider_no"] = no
+        elif outcome == "settled" and no != r["provider_no"]:
+            refuse("wrong_provider_refund", channel == "bank_transfer")
+            self.claim("provider_refund", "bank", no)
+        r["state"] = outcome
