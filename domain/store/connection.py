@@ -2,7 +2,7 @@
 
 Each connection starts as the role `certledger_app`, whoever logged in, so that a program started
 with the owner's password still cannot change the past. Nothing waits for ever: locks, statements,
-idle transactions and dead peers all have a limit. Reading order: connect, Pool.
+idle transactions and dead peers all have a limit. Reading order: connect, Pool, shared_pool.
 """
 
 import logging
@@ -39,6 +39,8 @@ _KEEPALIVES = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,  # milliseconds
 }
+
+_IDLE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -116,14 +118,15 @@ class PoolTimeout(psycopg2.OperationalError):
 class Pool:
     """A few connections shared by many threads; waits for one instead of refusing.
 
-    size: most connections open at once. A connection found dead when it is taken is replaced, so
-    a restarted server is noticed by nobody but the statement that was running.
+    size: most connections open at once. The one used last is lent first, and one that nobody
+    needed for a minute is closed. A connection found dead when it is taken is replaced, so a
+    restarted server is noticed by nobody but the statement that was running.
     """
 
-    def __init__(self, open_one: Callable[[], PgConnection], *, size: int = 8) -> None:
+    def __init__(self, open_one: Callable[[], PgConnection], *, size: int) -> None:
         self._open_one = open_one
         self._size = size
-        self._idle: deque[PgConnection] = deque()
+        self._idle: deque[tuple[PgConnection, float]] = deque()  # with the time of its last use
         self._open = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -171,7 +174,7 @@ class Pool:
                 if self._closed:
                     raise psycopg2.InterfaceError("the connection pool is closed")
                 while self._idle:
-                    connection = self._idle.pop()
+                    connection, _ = self._idle.pop()
                     if not connection.closed:
                         return connection
                     self._open -= 1
@@ -196,9 +199,16 @@ class Pool:
             close_quietly(connection)
             self._forget_one()
             return
+        now = time.monotonic()
+        unused: list[PgConnection] = []
         with self._changed:
-            self._idle.append(connection)
+            self._idle.append((connection, now))
+            while self._idle[0][1] < now - _IDLE_SECONDS:
+                unused.append(self._idle.popleft()[0])
+            self._open -= len(unused)
             self._changed.notify()
+        for one in unused:
+            close_quietly(one)
 
     def _forget_one(self) -> None:
         with self._changed:
@@ -210,5 +220,33 @@ class Pool:
             idle, self._idle = self._idle, deque()
             self._open -= len(idle)
             self._changed.notify_all()
-        for connection in idle:
+        for connection, _ in idle:
             close_quietly(connection)
+
+
+_shared: dict[tuple[str, str], tuple[Pool, int]] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_pool(dsn: str, name: str, size: int) -> Pool:
+    """The process's one pool for a database and a purpose; give it back with `leave_pool`.
+
+    A process that keeps a hundred ledgers open needs as many connections as are at work, not a
+    few for each. size: counts when the pool is made.
+    """
+    with _shared_lock:
+        pool, users = _shared.get((dsn, name), (None, 0))
+        if pool is None:
+            pool = Pool(lambda: connect(dsn, name=name), size=size)
+        _shared[dsn, name] = pool, users + 1
+        return pool
+
+
+def leave_pool(dsn: str, name: str) -> None:
+    """Give a shared pool back; the last one out closes it."""
+    with _shared_lock:
+        pool, users = _shared.pop((dsn, name))
+        if users > 1:
+            _shared[dsn, name] = pool, users - 1
+            return
+    pool.close()

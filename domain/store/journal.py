@@ -15,7 +15,14 @@ from uuid import UUID
 import psycopg2
 import psycopg2.errors
 
-from domain.store.connection import PgCursor, Pool, close_quietly, connect, is_connection_failure
+from domain.store.connection import (
+    PgCursor,
+    close_quietly,
+    connect,
+    is_connection_failure,
+    leave_pool,
+    shared_pool,
+)
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.records import Head, KnownCommand, Recorded
 from domain.store.statements import EVENT_COLUMNS, Need, recorded_from
@@ -24,6 +31,10 @@ from domain.store.transaction import Transaction
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PAGE = 1000  # events per message: a megabyte or so
 _NOTHING = Need()
+
+# Shared by the ledgers of a process: one writes at a time in each, and reads are short.
+_WRITER, _WRITERS = "certledger writer", 32
+_READER, _READERS = "certledger reader", 16
 
 # recorded_at never falls along position, so a time is found by halving: no index to keep.
 _POSITION_AT = """
@@ -48,14 +59,12 @@ class Journal:
         ledger: str,
         *,
         clock: Callable[[], datetime] | None = None,
-        readers: int = 8,
     ) -> None:
         """Name the ledger; nothing is opened yet.
 
         dsn: any login that is a member of certledger_app, the owner included.
         clock: aware time for recorded_at; the database server's own if None, so that several
             processes on several machines agree.
-        readers: most connections open for reading at once.
         Raises: InvalidLedgerName.
         """
         if not _LEDGER_NAME.fullmatch(ledger):
@@ -63,13 +72,16 @@ class Journal:
         self.dsn = dsn
         self.ledger = ledger
         self._clock = clock
-        self._writers = Pool(lambda: connect(dsn, name=f"certledger {ledger} writer"), size=4)
-        self._readers = Pool(lambda: connect(dsn, name=f"certledger {ledger}"), size=readers)
+        self._writers = shared_pool(dsn, _WRITER, _WRITERS)
+        self._readers = shared_pool(dsn, _READER, _READERS)
+        self._closed = False
 
     def close(self) -> None:
-        """Close all connections; using the journal afterwards is an error."""
-        self._writers.close()
-        self._readers.close()
+        """Give the connections back; using the journal afterwards is an error. May be repeated."""
+        if not self._closed:
+            self._closed = True
+            leave_pool(self.dsn, _WRITER)
+            leave_pool(self.dsn, _READER)
 
     def create_ledger(self, site_code: str | None = None) -> None:
         """Make the ledger's head row if there is none. May be repeated.
@@ -212,10 +224,9 @@ class Journal:
     def change(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
         """Run one statement that writes, by itself; its RETURNING rows if it has any.
 
-        Never repeated: if the connection is lost the outcome is unknown.
-        Raises: psycopg2.Error.
+        Raises: psycopg2.Error; if the connection was lost, the outcome is unknown.
         """
-        with self._readers.connection() as connection, connection.cursor() as cursor:
+        with self.unit_of_work() as cursor:
             cursor.execute(sql, arguments)
             return cursor.fetchall() if cursor.description else []
 

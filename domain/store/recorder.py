@@ -49,7 +49,7 @@ class Datastore:
     """One ledger's journal with its writer and its listener, each made when first needed."""
 
     def __init__(self, dsn: str, ledger: str) -> None:
-        self.journal = Journal(dsn, ledger, readers=16)
+        self.journal = Journal(dsn, ledger)
 
     @cached_property
     def committer(self) -> Committer:

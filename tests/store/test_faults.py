@@ -134,7 +134,7 @@ def test_writers_survive_being_cut_off_all_the_time(journal: Journal, database: 
     def harass() -> None:
         dice = random.Random(7)
         while not stop.wait(dice.uniform(0.01, 0.05)):
-            end_connections(database, "certledger omc%")
+            end_connections(database, "certledger %er")
 
     trouble = threading.Thread(target=harass)
     trouble.start()
