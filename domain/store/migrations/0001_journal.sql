@@ -15,7 +15,8 @@ CREATE TABLE certledger.ledgers (
 
 CREATE TABLE certledger.journal (
     ledger       text        COLLATE "C" NOT NULL,
-    position     bigint      NOT NULL CHECK (position > 0), -- dense; the Merkle leaf is position - 1
+    -- Dense: 1, 2, 3 … The Merkle leaf of an event is its position - 1.
+    position     bigint      NOT NULL CHECK (position > 0),
     stream       text        COLLATE "C" NOT NULL,
     version      bigint      NOT NULL CHECK (version >= 0),
     event_id     uuid        NOT NULL,
