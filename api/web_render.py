@@ -103,6 +103,7 @@ def render(
         language,
         switch=switch_of(request, language, form),
         here=request.url.path,
+        status=status,
         **context,
     ).encode()
     given = {**HEADERS, "Content-Language": TAGS[language], "Cache-Control": _CACHE_CONTROL[keep]}
@@ -171,10 +172,12 @@ def _t(context: Context, key: str, /, **given: Any) -> str:
 
 
 @pass_context
-def _word(context: Context, kind: str, value: Any) -> str:
-    """The word for a value from the data, or the value itself where the table has none."""
+def _word(context: Context, kind: str, value: Any, otherwise: str | None = None) -> str:
+    """The word for a value from the data; where the table has none, another or the value itself."""
     key = f"{kind}.{value}"
-    return text(context["lang"], key) if has_text(key) else str(value)
+    if has_text(key):
+        return text(context["lang"], key)
+    return str(value) if otherwise is None else otherwise
 
 
 def _in_language(shows: Any) -> Any:

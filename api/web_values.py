@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
 
 from api.web_texts import Language, text
+from domain.working_days import SHANGHAI
 
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOTHING = "—"
 
 _MONTHS = (
@@ -33,8 +32,10 @@ def grouped(number: int) -> str:
     return f"{number:,}"
 
 
-def as_day(value: date | str) -> date:
-    """A day from a row: a date, or its text."""
+def as_day(value: date | datetime | str) -> date:
+    """A day from a row: a date, its text, or the day in Shanghai of a moment."""
+    if isinstance(value, datetime):
+        return as_moment(value).date()
     return value if isinstance(value, date) else date.fromisoformat(value)
 
 

@@ -1,0 +1,42 @@
+"""A running service with a small history, for everything that looks at its pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from domain.store.embedded import EmbeddedPostgres
+from tests.support.postgres import fresh_database
+from tests.support.service import running, settings_for
+from tests.web.history import History, tell
+
+ROWS_A_PAGE = 2
+HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.fixture(scope="session")
+def history(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[History]:
+    """The service and what happened in it; pages of lists hold two rows."""
+    folder: Path = tmp_path_factory.mktemp("pages")
+    with fresh_database(postgres) as database:
+        settings = settings_for(database.dsn, folder, page_rows_max=ROWS_A_PAGE)
+        with (
+            running(settings) as url,
+            httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+        ):
+            yield tell(url, database, client)
+
+
+@pytest.fixture
+def http(history: History) -> Iterator[httpx.Client]:
+    """A client that asks for pages as a browser does, without keeping cookies between tests."""
+    headers = {"Accept": HTML, "Origin": history.url}
+    with httpx.Client(
+        base_url=history.url, headers=headers, timeout=30, trust_env=False
+    ) as client:
+        yield client

@@ -1,0 +1,155 @@
+"""A small history to look at: certificates in every state, a notice that runs, refunds.
+
+Everything is recorded over HTTP as its people would. Candidate 1 has two valid certificates, 2 a
+revoked one, 3 a suspended one, 4 a reissued one, all published in notice N1, which is closed.
+Candidates 5, 6 and 7 stand in notice N2, which runs now: passed, absent, under objection.
+Candidate 8 was rejected and got the certification fee back; 9 was rejected, nothing is ordered yet.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.support.commands import document_of, name_of
+from tests.support.http_journey import (
+    CLOSED_AT,
+    PUBLISHED_AT,
+    REVIEWED_AT,
+    Journey,
+    certify,
+    hold,
+    schedule,
+    score,
+    seat,
+)
+from tests.support.postgres import Database
+from tests.support.service import Book, new_book, token
+
+REFUNDED_AT = "2026-03-05T09:00:00+08:00"
+CHANGED_AT = "2026-10-20T09:00:00+08:00"
+EVIL_ORDER = "=HYPERLINK(1)"
+
+
+@dataclass
+class History:
+    """The service with its history; numbers: candidate -> kind -> number."""
+
+    url: str
+    database: Database
+    book: Book
+    other: Book
+    numbers: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> str:
+        return self.book.ledger
+
+    def name(self, n: int) -> str:
+        """What candidate n is called."""
+        return name_of(n)
+
+    def document(self, n: int) -> str:
+        """Candidate n's citizen number."""
+        return document_of(n)
+
+    def links(self, n: int, kind: str = "national") -> list[str]:
+        """The secret parts of the links of candidate n's certificate, version by version."""
+        sql = (
+            "SELECT token FROM views.certificate_tokens "
+            "WHERE application_id = %s AND kind = %s ORDER BY version"
+        )
+        return [row[0] for row in self.database.execute(sql, f"A{n}", kind)]
+
+    def token(self, role: str = "finance", **given: Any) -> str:
+        """A bearer token good for the first ledger."""
+        return token(role, ledgers=[self.ledger], **given)
+
+
+def tell(url: str, database: Database, client: httpx.Client) -> History:
+    """Record the history and wait until every view knows it."""
+    book = new_book(client, "2026-03-01T08:00:00+08:00")
+    other = new_book(client, "2026-03-01T08:00:00+08:00")
+    history = History(url, database, book, other)
+    _certificates(history)
+    _running_notice(history)
+    _refunds(history)
+    _wait_for_views(client)
+    return history
+
+
+def _sitting(book: Book, session: str, marks: dict[int, tuple[str | None, str | None]]) -> None:
+    """Enrolled candidates sit an exam and get these marks."""
+    schedule(book, session)
+    tickets = {}
+    for n, both in marks.items():
+        tickets[seat(Journey(book, n).enrol(), session)] = both
+    hold(book, session)
+    score(book, tickets, session)
+
+
+def _certificates(history: History) -> None:
+    book = history.book
+    _sitting(book, "S1", dict.fromkeys((1, 2, 3, 4), ("78", "81.5")))
+    certifier = book.backdated("certifier")
+    certifier.at(PUBLISHED_AT).done("notices", {"notice_id": "N1", "session_id": "S1"})
+    certifier.at(CLOSED_AT).done("notices/N1/close")
+    for n in (1, 2, 3, 4):
+        history.numbers[n] = certify(Journey(book, n))
+    registrar = book.backdated("registrar").at(CHANGED_AT)
+    changes = {
+        2: ("revocation", {"reason_class": "exam_fraud", "reason": "替考,2号考场"}),
+        3: ("suspension", {"reason": "举报核查中"}),
+        4: ("reissue", {"reason": "遗失补发"}),
+    }
+    for n, (change, body) in changes.items():
+        registrar.done(f"applications/A{n}/certificates/national/{change}", body)
+    registrar.done("reports", {"report_id": "R1", "batch_type": "new", "application_ids": ["A1"]})
+
+
+def _running_notice(history: History) -> None:
+    book = history.book
+    _sitting(book, "S2", {5: ("90", "60"), 6: ("72", None), 7: ("59.5", "88")})
+    body = {"notice_id": "N2", "session_id": "S2", "late_reason": "考场停电,阅卷延期"}
+    book.door("certifier").done("notices", body)
+    objection = {"application_id": "A7", "person_id": "P7", "text": "理论第三题漏判"}
+    book.door("candidate", "candidate-7").done("notices/N2/objections", objection)
+
+
+def _refunds(history: History) -> None:
+    book = history.book
+    for n, order in ((8, "ORDER8"), (9, EVIL_ORDER)):
+        journey = Journey(book, n)
+        journey.register()
+        journey.apply()
+        finance = journey.staff("finance", "2026-03-02T09:00:00+08:00")
+        finance.done(
+            f"{journey.application}/payments", journey.payment() | {"merchant_order_no": order}
+        )
+        journey.hand_in()
+        journey.review("r")
+    finance = book.backdated("finance").at(REFUNDED_AT)
+    asked = {"payment_id": "PAY8", "component": "certification_fee"}
+    made = finance.done("applications/A8/refunds", asked)
+    refund = f"applications/A8/refunds/{made['outcome']['refund_no']}"
+    book.backdated("finance", "finance-2").at(REFUNDED_AT).done(f"{refund}/approval")
+    told = {"provider_refund_id": "50300000000000000000000001"}
+    finance.done(f"{refund}/outcome", {"outcome": "accepted"} | told)
+    arrived = {"channel": "original", "settled_at": REFUNDED_AT}
+    finance.done(f"{refund}/outcome", {"outcome": "settled"} | told | arrived)
+    assert REVIEWED_AT < REFUNDED_AT
+
+
+def _wait_for_views(client: httpx.Client) -> None:
+    """Until no view is behind. Fails after 20 seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        views = client.get("/health").json()["views"]
+        known = {view["ledger"] for view in views}
+        if len(known) >= 2 and all(view["lag"] == 0 for view in views):
+            return
+        time.sleep(0.2)
+    raise AssertionError("the views did not catch up")
