@@ -17,8 +17,9 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+from starlette.requests import Request
 
-from api.errors import preferred_language, problem_response
+from api import web_errors
 from api.refusals import BodyTooLarge, InternalError, JsonTooDeep, MalformedJson, ServerBusy
 from api.settings import Settings
 from domain.errors import LedgerError
@@ -73,10 +74,10 @@ class Gate:
         except ClientGone:
             exchange.status = 499
         except LedgerError as refusal:
-            await exchange.refuse(refusal, headers, receive)
+            await exchange.refuse(refusal, receive)
         except Exception as fault:
             _log_fault(fault, exchange.trace_id)
-            await exchange.refuse(InternalError(), headers, receive)
+            await exchange.refuse(InternalError(), receive)
         finally:
             self._serving -= 1
             exchange.log()
@@ -173,14 +174,11 @@ class _Exchange:
             message = {**message, "headers": given}
         await self._send(message)
 
-    async def refuse(
-        self, refusal: LedgerError, headers: dict[bytes, str], receive: Receive
-    ) -> None:
-        """Answer with a problem, unless an answer was begun already."""
+    async def refuse(self, refusal: LedgerError, receive: Receive) -> None:
+        """Answer with a problem or its page, unless an answer was begun already."""
         if self.status:
             return
-        language = preferred_language(headers.get(b"accept-language"))
-        response = problem_response(refusal, language, self.trace_id)
+        response = web_errors.refusal(Request(self.scope), refusal, self.trace_id)
         await response(self.scope, receive, self.send)
 
     def log(self) -> None:

@@ -1,4 +1,4 @@
-"""Every way a request can end badly, turned into one shape: a problem (RFC 9457)."""
+"""Every way a request can end badly, turned into one shape: a problem (RFC 9457), or its page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import preferred_language, problem_response
 from api.refusals import BadRequest, MethodNotAllowed, RouteNotFound
 from api.validation import invalid_request
+from api.web_errors import refusal
 from domain.errors import LedgerError
 
 
@@ -34,10 +34,9 @@ async def _invalid(request: Request, error: Any) -> Response:
 async def _http(request: Request, error: Any) -> Response:
     """What the framework itself refuses: no such route, not that method, an odd body."""
     refusals = {404: RouteNotFound, 405: MethodNotAllowed}
-    refusal = refusals.get(error.status_code, BadRequest)()
-    return _answer(request, refusal, error.headers)
+    refused = refusals.get(error.status_code, BadRequest)()
+    return _answer(request, refused, error.headers)
 
 
 def _answer(request: Request, error: LedgerError, headers: Any = None) -> Response:
-    language = preferred_language(request.headers.get("accept-language"))
-    return problem_response(error, language, request.state.trace_id, headers)
+    return refusal(request, error, request.state.trace_id, headers)
