@@ -126,6 +126,8 @@ def test_money_arrives_between_the_payment_and_now():
     given(world).when(late).fails(InTheFuture, field="settled_at")
     early = settled(world, settled_at=paid_at - timedelta(seconds=1))
     given(world).when(early).fails(TooEarly, field="settled_at")
+    at_once = settled(world, settled_at=paid_at)
+    given(world).when(at_once).then_kinds(e.RefundSettled)
 
 
 def test_one_number_of_the_providers_stands_for_one_refund():
