@@ -223,13 +223,18 @@ def problem_of(error: LedgerError, language: str, trace_id: str) -> dict[str, An
     }
     if status == PRIVATE_STATUS:
         return body
-    fields = {k: _plain(v) for k, v in error.fields.items() if k not in ("problems", "text")}
+    hidden = {"problems", "text"} | ({"key"} if error.fields.get("kind") in _KEYED else set())
+    fields = {k: _plain(v) for k, v in error.fields.items() if k not in hidden}
     if fields:
         body["fields"] = fields
     faults = error.fields.get("problems")
     if faults:
         body["errors"] = [_fault(fault, language) for fault in faults]
     return body
+
+
+_KEYED = frozenset({"person_document"})
+"""Claims whose key is an index of personal data: it names a person to who has seen it before."""
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,164 @@
+"""Settings are read once, name what is missing, and have no secret by default."""
+
+from __future__ import annotations
+
+import base64
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from api.secret_keys import load_secrets, new_token_key, read_token_key
+from api.settings import PREFIX, Settings, SettingsInvalid, load_settings, settings_table
+
+KEY = base64.b64encode(bytes(32)).decode()
+SECRETS = ("master_key", "index_key", "token_key", "database_url")
+
+
+def pem(key: object) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def test_without_any_setting_the_service_is_embedded(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    assert settings.embedded
+    assert settings.blobs == f"file://{tmp_path / 'blobs'}"
+
+
+def test_no_secret_has_a_default():
+    for name in SECRETS:
+        assert Settings.model_fields[name].default is None
+
+
+def test_a_database_of_yours_asks_for_every_secret_by_name():
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings(database_url="postgresql:///certledger")
+    for name in ("MASTER_KEY", "INDEX_KEY", "TOKEN_KEY"):
+        assert PREFIX + name in str(refused.value)
+
+
+def test_keys_of_an_issuer_elsewhere_replace_our_own():
+    url = "https://issuer.example/jwks"
+    settings = load_settings(
+        database_url="postgresql:///x", master_key=KEY, index_key=KEY, token_jwks_url=url
+    )
+    assert load_secrets(settings).token_checker is None
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CERTLEDGER_PORT", "8123")
+    monkeypatch.setenv("CERTLEDGER_TOKEN_ALGORITHMS", '["ES256"]')
+    settings = load_settings()
+    assert (settings.port, settings.token_algorithms) == (8123, ("ES256",))
+    assert load_settings(port=9000).port == 9000
+
+
+def test_settings_do_not_change_once_read(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    with pytest.raises(ValueError):
+        settings.port = 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("master_key", "not base64!"),
+        ("index_key", base64.b64encode(bytes(31)).decode()),
+        ("port", "70000"),
+        ("crypto", "des"),
+        ("public_base_url", "ftp://example.org"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.setenv(PREFIX + name.upper(), value)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert PREFIX + name.upper() in str(refused.value)
+    assert value not in str(refused.value)
+
+
+def test_secrets_are_shown_nowhere(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path, master_key=KEY, token_key=new_token_key())
+    secrets = load_secrets(settings)
+    shown = repr(settings) + repr(secrets) + str(settings)
+    assert KEY not in shown
+    assert "PRIVATE" not in shown
+
+
+def test_every_setting_says_what_it_is_for():
+    table = settings_table()
+    for name, field in Settings.model_fields.items():
+        assert field.description
+        assert f"`{PREFIX}{name.upper()}`" in table
+
+
+# --- the demo's keys ------------------------------------------------------------------------------
+
+
+def test_the_demo_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    first, second = load_secrets(settings), load_secrets(settings)
+    assert first.master_key == second.master_key
+    assert first.index_key == second.index_key != first.master_key
+    files = list((tmp_path / "keys").iterdir())
+    assert {file.name for file in files} == {"master_key", "index_key", "token_key"}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
+
+
+def test_a_key_file_that_others_can_read_stops_the_start(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    load_secrets(settings)
+    (tmp_path / "keys" / "index_key").chmod(0o644)
+    with pytest.raises(SettingsInvalid, match="open to others"):
+        load_secrets(settings)
+
+
+def test_a_damaged_key_file_stops_the_start(tmp_path: Path):
+    settings = load_settings(data_dir=tmp_path)
+    load_secrets(settings)
+    (tmp_path / "keys" / "master_key").write_text("short")
+    with pytest.raises(SettingsInvalid, match="master_key"):
+        load_secrets(settings)
+
+
+def test_the_cursor_key_is_neither_of_the_keys_it_comes_from(tmp_path: Path):
+    secrets = load_secrets(load_settings(data_dir=tmp_path))
+    assert secrets.cursor_key not in (secrets.index_key, secrets.master_key)
+
+
+def test_a_public_key_alone_checks_tokens_and_signs_none():
+    key = ed25519.Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    signer, checker = read_token_key(public.decode())
+    assert signer is None
+    assert checker.public_bytes_raw() == key.public_key().public_bytes_raw()
+
+
+def test_a_p256_key_signs_too_and_its_line_breaks_may_be_escaped():
+    text = pem(ec.generate_private_key(ec.SECP256R1()))
+    signer, _ = read_token_key(text.replace("\n", "\\n"))
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no key at all",
+        pem(rsa.generate_private_key(65537, 2048)),
+        pem(ec.generate_private_key(ec.SECP384R1())),
+    ],
+    ids=["text", "rsa", "p384"],
+)
+def test_other_kinds_of_token_key_are_refused(text: str):
+    with pytest.raises(SettingsInvalid, match="CERTLEDGER_TOKEN_KEY"):
+        read_token_key(text)
