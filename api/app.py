@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import handlers, openapi
+from api import handlers, openapi, web
 from api.access import ACCESS, UnguardedRoute
 from api.cursors import Cursors
 from api.gate import Gate
@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(Gate, settings=settings)
     handlers.install(app)
+    app.router.routes.extend(web.router.routes)  # first: at a shared address the page asks first
     for routes in ROUTERS:
         app.router.routes.extend(routes.routes)
     check_guarded(app)

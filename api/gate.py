@@ -120,8 +120,12 @@ async def _read(receive: Receive, limit: int) -> bytes:
 def check_json(body: bytes, levels_max: int) -> None:
     """Refuse what would be dear to parse or impossible to store, before anybody parses it.
 
-    Raises: JsonTooDeep, MalformedJson for a NUL.
+    Raises: JsonTooDeep; MalformedJson for a NUL, and for anything but UTF-8.
     """
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise MalformedJson() from None
     if b"\x00" in body or _NUL.search(body):
         raise MalformedJson()
     if body.count(b"[") + body.count(b"{") <= levels_max:
