@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("domain", "projections", "api", "tests")
 
 _CLAUSE_LINE = re.compile(r"^- \*\*(\d\.\d(?:\(\d\))?)\*\* (.+)$", re.MULTILINE)
-_CITED = re.compile(r"Source:\s+(?:source-document\s+)?(\d\.\d(?:[\d.,()\s-]*[\d)])?)")
+CITED = re.compile(r"Source:\s+(?:source-document\s+)?(\d\.\d(?:[\d.,()\s-]*[\d)])?)")
 _RULE_DATA = re.compile(r'"source": "source-document ([^"]+)"')
 _TOKEN = re.compile(r"\d\.\d(?:\(\d\))?|\(\d\)|-")
 
@@ -84,7 +84,7 @@ def citations() -> list[Citation]:
         for path in sorted((ROOT / room).rglob("*.py")):
             where = str(path.relative_to(ROOT))
             for name, text, topic in _docstrings(ast.parse(path.read_text("utf-8"))):
-                for cited in _CITED.findall(text):
+                for cited in CITED.findall(text):
                     found |= {Citation(c, where, name, topic) for c in expand(cited, known)}
     for path in sorted((ROOT / "domain/data").rglob("*.json")):
         where = str(path.relative_to(ROOT))

@@ -5,6 +5,7 @@ from typing import Any
 
 from domain.events import Fact
 from domain.personal import personal_fields
+from scripts.documents.citations import CITED, clauses, expand
 
 SEALED: dict[str, Any] = {
     "type": "object",
@@ -80,7 +81,7 @@ def told(text: str) -> str:
 
 def clause_links(text: str) -> str:
     """The clauses a docstring cites, each linked to its tests; empty if there are none."""
-    cited = re.search(r"Source: ([^\n]+?)\.?$", text, re.MULTILINE)
-    clauses = re.findall(r"\d\.\d(?:\(\d\))?|[(]\d[)]|-", cited[1]) if cited else []
-    shown = [c if c == "-" else f"[{c}](clauses.md#{re.sub(r'[^0-9]', '', c)})" for c in clauses]
-    return (" · clause " + ", ".join(shown).replace(", -, ", "–")) if shown else ""
+    known = list(clauses())
+    cited = [clause for found in CITED.findall(text) for clause in expand(found, known)]
+    shown = [f"[{clause}](clauses.md#{re.sub(r'[^0-9]', '', clause)})" for clause in cited]
+    return f" · clause {', '.join(shown)}" if shown else ""
