@@ -33,7 +33,8 @@ class Target:
         complete: bool = False,
     ) -> Rows:
         """Rows of a ledger, loaded through a cursor as they are asked for."""
-        return Rows(ledger, blind_index, self._loader(cursor, ledger), complete=complete)
+        loader = self._loader(cursor, ledger)
+        return Rows(ledger, self.view.tables, blind_index, loader, complete=complete)
 
     def apply(
         self,
@@ -56,19 +57,19 @@ class Target:
     def write(self, cursor: Any, rows: Rows) -> None:
         """Write everything that changed since the last time."""
         self.write_added(cursor, rows)
-        for name, (new, replaced) in rows.drain_touched().items():
+        for name, new, replaced in rows.drain_current():
             self.writers[name].copy(cursor, rows.ledger, new)
             self.writers[name].upsert(cursor, rows.ledger, replaced)
 
     def write_added(self, cursor: Any, rows: Rows) -> None:
         """Write the rows of history and log tables only; a rebuild keeps the others in memory."""
-        for name, added in rows.drain_added().items():
+        for name, added in rows.drain_added():
             self.writers[name].copy(cursor, rows.ledger, added)
 
     def spill(self, cursor: Any, rows: Rows) -> None:
         """Write everything and begin anew with an empty memory that asks the database."""
         self.write(cursor, rows)
-        rows.forget(self._loader(cursor, rows.ledger))
+        rows.forget()
 
     def _loader(self, cursor: Any, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:
         def load(table: Table, groups: Iterable[str]) -> list[Row]:

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from domain import events as e
-from domain.identity import DocumentType, mask_number
-from domain.names import mask_name
+from projections.masks import masks
 from projections.registry_tables import APPLICATIONS, BOOK, CERTIFICATES, PEOPLE, STATES, TOKENS
 from projections.rows import Rows
 from projections.view import ERASED, Entry, Handles, Row, View, topics
@@ -48,20 +47,17 @@ def _book_opened(rows: Rows, entry: Entry) -> None:
 
 def _person(rows: Rows, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected."""
-    data, opened = entry.data, entry.opened
-    name, number = opened.get("name"), opened.get("document_number")
+    data, masked = entry.data, masks(entry)
     # A key destroyed before this was folded: do not bring the indexes back even for a moment.
-    gone = name is None and number is None
-    document_type = DocumentType(data["document_type"])
     rows.put(
         PEOPLE,
         {
             "person_id": data["person_id"],
-            "masked_name": ERASED if name is None else mask_name(name),
-            "masked_number": ERASED if number is None else mask_number(document_type, number),
+            "masked_name": masked.name,
+            "masked_number": masked.number,
             "document_type": data["document_type"],
-            "name_index": None if gone else data["name_index"],
-            "document_index": None if gone else data["document_index"],
+            "name_index": None if masked.erased else data["name_index"],
+            "document_index": None if masked.erased else data["document_index"],
             "position": entry.position,
         },
     )
@@ -96,23 +92,30 @@ def _result(rows: Rows, entry: Entry) -> None:
 def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
     """The certificate's next state, and the state it is in from now on."""
     changed = {**row, **changes, "position": entry.position, "changed_at": entry.recorded_at}
-    if any(row.get(name) != changed[name] for name in ("standing", "version", "issued")):
+    if not changes.keys().isdisjoint(_STANDING):
         changed["current_since"] = entry.occurred_at
     rows.put(CERTIFICATES, changed)
     rows.add(
         STATES,
-        {name: changed[name] for name in _STATE}
-        | {
+        {
+            "application_id": changed["application_id"],
+            "kind": changed["kind"],
+            "number": changed["number"],
             "position": entry.position,
             "event": entry.topic.partition(".")[0].removeprefix("certificate_"),
+            "progress": changed["progress"],
+            "standing": changed["standing"],
+            "reason_class": changed["reason_class"],
+            "version": changed["version"],
+            "issued_on": changed["issued_on"],
             "occurred_at": entry.occurred_at,
             "recorded_at": entry.recorded_at,
         },
     )
 
 
-_STATE = ("application_id", "kind", "number", "progress", "standing", "reason_class", "version",
-          "issued_on")  # fmt: skip
+_STANDING = {"standing", "version"}
+"""What everybody asks about: a change of it begins a new time."""
 
 
 def _certificate(rows: Rows, entry: Entry) -> Row:

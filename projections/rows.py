@@ -7,7 +7,8 @@ puts a new dict, so what was loaded stays what the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from projections.view import Row, Table
@@ -23,16 +24,38 @@ def no_rows(table: Table, groups: Iterable[str]) -> list[Row]:
     return []
 
 
+class _Held:
+    """The rows of one table. stored: keys that the database has. added: of history and log."""
+
+    __slots__ = ("added", "groups", "key", "stored", "touched")
+
+    def __init__(self, table: Table) -> None:
+        self.key = _key_of(table)
+        self.groups: dict[str, dict[Key, Row]] = {}
+        self.stored: set[Key] = set()
+        self.touched: dict[Key, Row] = {}
+        self.added: list[Row] = []
+
+
+def _key_of(table: Table) -> Callable[[Row], Key]:
+    if len(table.key) > 1:
+        return itemgetter(*table.key)
+    name = table.key[0]
+    return lambda row: (row[name],)
+
+
 class Rows:
     """The rows of one view of one ledger, in memory.
 
     blind_index: keyed index of a text, `blind_index(kind, text) -> str`.
-    complete: nothing is in the database that is not here; then the loader is never asked.
+    complete: nothing is in the database that is not here; then the loader is never asked, and
+    every row held is yet to be written.
     """
 
     def __init__(
         self,
         ledger: str,
+        tables: Iterable[Table],
         blind_index: Callable[[str, str], str],
         loader: Loader = no_rows,
         *,
@@ -40,91 +63,101 @@ class Rows:
     ) -> None:
         self.ledger = ledger
         self.blind_index = blind_index
-        self._loader = loader
         self.complete = complete
-        self._groups: dict[str, dict[str, dict[Key, Row]]] = {}
-        self._stored: set[tuple[str, Key]] = set()
-        self.added: dict[str, list[Row]] = {}
-        """Rows of history and log tables written since the last `drain`."""
-        self._touched: dict[str, dict[Key, Row]] = {}
+        self._loader = loader
+        self._tables = tuple(tables)
+        self._held = {table.name: _Held(table) for table in self._tables}
 
-    def prefetch(self, table: Table, groups: Iterable[str]) -> None:
-        """Load groups that are not here yet, in one query."""
-        if self.complete:
-            return
-        held = self._groups.setdefault(table.name, {})
-        missing = [group for group in groups if group not in held]
-        if not missing:
-            return
-        for group in missing:
-            held[group] = {}
-        for row in self._loader(table, missing):
-            key = tuple(row[column] for column in table.key)
-            held[key[0]][key] = row
-            self._stored.add((table.name, key))
+    # --- what a fold does ------------------------------------------------------------------------
 
     def group(self, table: Table, group: str) -> Mapping[Key, Row]:
         """Rows of a group by their whole key, in the order in which they came."""
-        held = self._groups.setdefault(table.name, {})
-        found = held.get(group)
-        if found is None:
-            if self.complete:
-                found = held[group] = {}
-            else:
-                self.prefetch(table, (group,))
-                found = held[group]
-        return found
+        return self._group(self._held[table.name], table, group)
 
     def get(self, table: Table, *key: str) -> Row | None:
         """The row of a key; None if there is none."""
-        return self.group(table, key[0]).get(key)
+        return self._group(self._held[table.name], table, key[0]).get(key)
 
     def need(self, table: Table, *key: str) -> Row:
         """The row of a key. Raises: KeyError if there is none: the journal promised one."""
-        row = self.group(table, key[0]).get(key)
+        row = self._group(self._held[table.name], table, key[0]).get(key)
         if row is None:
             raise KeyError(f"{table.name} has no row {'/'.join(map(str, key))}")
         return row
 
     def put(self, table: Table, row: Row) -> None:
         """Write a row of a current or history table: the newest state of its key."""
-        key = tuple(row[column] for column in table.key)
-        self.group(table, key[0])
-        self._groups[table.name][key[0]][key] = row
+        held = self._held[table.name]
+        key = held.key(row)
+        self._group(held, table, key[0])[key] = row
         if table.kind == "history":
-            self.added.setdefault(table.name, []).append(row)
-        else:
-            self._touched.setdefault(table.name, {})[key] = row
+            held.added.append(row)
+        elif not self.complete:
+            held.touched[key] = row
 
     def add(self, table: Table, row: Row) -> None:
         """Write a row of a log table."""
-        self.added.setdefault(table.name, []).append(row)
+        self._held[table.name].added.append(row)
 
-    def drain_added(self) -> dict[str, list[Row]]:
-        """Take the rows of history and log tables that were written since the last time."""
-        added, self.added = self.added, {}
-        return added
+    # --- in and out ------------------------------------------------------------------------------
 
-    def drain_touched(self) -> dict[str, tuple[list[Row], list[Row]]]:
-        """Take what current tables need: table name -> (new rows, replaced rows)."""
-        drained = {}
-        for name, touched in self._touched.items():
-            new: list[Row] = []
-            replaced: list[Row] = []
-            for key, row in touched.items():
-                (replaced if (name, key) in self._stored else new).append(row)
-            self._stored.update((name, key) for key in touched)
-            drained[name] = new, replaced
-        self._touched = {}
-        return drained
+    def prefetch(self, table: Table, groups: Iterable[str]) -> None:
+        """Load groups that are not here yet, in one query."""
+        if self.complete:
+            return
+        held = self._held[table.name]
+        missing = [group for group in groups if group not in held.groups]
+        if not missing:
+            return
+        for group in missing:
+            held.groups[group] = {}
+        for row in self._loader(table, missing):
+            key = held.key(row)
+            held.groups[key[0]][key] = row
+            held.stored.add(key)
+
+    def _group(self, held: _Held, table: Table, group: str) -> dict[Key, Row]:
+        found = held.groups.get(group)
+        if found is None:
+            if self.complete:
+                found = held.groups[group] = {}
+            else:
+                self.prefetch(table, (group,))
+                found = held.groups[group]
+        return found
+
+    def drain_added(self) -> Iterator[tuple[str, list[Row]]]:
+        """Take the rows of history and log tables written since the last time, by table name."""
+        for name, held in self._held.items():
+            if held.added:
+                added, held.added = held.added, []
+                yield name, added
+
+    def drain_current(self) -> Iterator[tuple[str, list[Row], list[Row]]]:
+        """Take what current tables need: (table name, new rows, replaced rows).
+
+        Where everything is in memory, that is all there is; it may be taken once.
+        """
+        for table in self._tables:
+            held = self._held[table.name]
+            if table.kind != "current":
+                continue
+            if self.complete:
+                yield table.name, [r for g in held.groups.values() for r in g.values()], []
+            elif held.touched:
+                new: list[Row] = []
+                replaced: list[Row] = []
+                for key, row in held.touched.items():
+                    (replaced if key in held.stored else new).append(row)
+                held.stored.update(held.touched)
+                held.touched = {}
+                yield table.name, new, replaced
 
     def held(self) -> int:
-        """How many rows are in memory."""
-        return sum(len(rows) for held in self._groups.values() for rows in held.values())
+        """How many groups of rows are in memory."""
+        return sum(len(held.groups) for held in self._held.values())
 
-    def forget(self, loader: Loader) -> None:
+    def forget(self) -> None:
         """Drop what is in memory, after it was written; from now on the loader is asked."""
-        self._groups.clear()
-        self._stored.clear()
-        self._loader = loader
+        self._held = {table.name: _Held(table) for table in self._tables}
         self.complete = False

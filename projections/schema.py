@@ -172,15 +172,20 @@ def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
 def finish(cursor: Any, view: View, number: int, *, keys: bool = True) -> None:
     """Indexes, and the triggers that keep history as it is; after the rows are in."""
     for table in view.tables:
-        name = physical(table, number)
-        if keys:
-            _add_key(cursor, table, number)
-        for index in table.indexes:
-            unique = "UNIQUE " if index.startswith("UNIQUE ") else ""
-            cursor.execute(f"CREATE {unique}INDEX ON {name} {index.removeprefix(unique)}")
-        if table.kind != "current":
-            cursor.execute(_APPEND_ONLY.format(table=name))
-        cursor.execute(f"ANALYZE {name}")
+        finish_table(cursor, table, number, keys=keys)
+
+
+def finish_table(cursor: Any, table: Table, number: int, *, keys: bool) -> None:
+    """The same for one table. keys: whether its primary key is still to be made."""
+    name = physical(table, number)
+    if keys:
+        _add_key(cursor, table, number)
+    for index in table.indexes:
+        unique = "UNIQUE " if index.startswith("UNIQUE ") else ""
+        cursor.execute(f"CREATE {unique}INDEX ON {name} {index.removeprefix(unique)}")
+    if table.kind != "current":
+        cursor.execute(_APPEND_ONLY.format(table=name))
+    cursor.execute(f"ANALYZE {name}")
 
 
 def _add_key(cursor: Any, table: Table, number: int) -> None:

@@ -15,8 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain import events as e
-from domain.identity import DocumentType, mask_number
-from domain.names import mask_name
+from projections.masks import masks
 from projections.rows import Rows
 from projections.view import ERASED, Entry, Handles, Row, Table, View, topics
 
@@ -127,17 +126,15 @@ OBJECTIONS = Table(
 
 def _book_person(rows: Rows, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected: only the masks are kept."""
-    data, opened = entry.data, entry.opened
-    name, number = opened.get("name"), opened.get("document_number")
-    document_type = DocumentType(data["document_type"])
+    masked = masks(entry)
     rows.put(
         PEOPLE,
         {
-            "person_id": data["person_id"],
-            "masked_name": ERASED if name is None else mask_name(name),
-            "masked_number": ERASED if number is None else mask_number(document_type, number),
-            "document_type": data["document_type"],
-            "erased": name is None,
+            "person_id": entry.data["person_id"],
+            "masked_name": masked.name,
+            "masked_number": masked.number,
+            "document_type": entry.data["document_type"],
+            "erased": masked.erased,
             "position": entry.position,
         },
     )
@@ -145,8 +142,8 @@ def _book_person(rows: Rows, entry: Entry) -> None:
 
 def _erased(rows: Rows, entry: Entry) -> None:
     person = rows.need(PEOPLE, entry.data["person_id"])
-    masks = {"masked_name": ERASED, "masked_number": ERASED}
-    rows.put(PEOPLE, {**person, **masks, "erased": True, "position": entry.position})
+    gone = {"masked_name": ERASED, "masked_number": ERASED}
+    rows.put(PEOPLE, {**person, **gone, "erased": True, "position": entry.position})
 
 
 def _session(rows: Rows, entry: Entry) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from domain.events import Fact
 
@@ -51,15 +51,23 @@ class UnknownTopic(ViewError):
         self.position = position
 
 
+class Masks(NamedTuple):
+    """What may be published of a person. erased: their data are gone."""
+
+    name: str
+    number: str
+    erased: bool
+
+
 class Entry:
     """One journal entry as a view sees it: decoded once for all views, never validated again.
 
     position: 1, 2, 3 … within the ledger. data: the fact, sealed fields still sealed.
-    occurred_at, recorded_at: UTC text of fixed width.
+    occurred_at, recorded_at: UTC text of fixed width. masks: see `masks.masks`.
     """
 
-    __slots__ = ("_open", "_opened", "actor", "data", "occurred_at", "position", "recorded_at",
-                 "stream", "topic", "version")  # fmt: skip
+    __slots__ = ("_open", "_opened", "actor", "data", "masks", "occurred_at", "position",
+                 "recorded_at", "stream", "topic", "version")  # fmt: skip
 
     def __init__(self, position: int, envelope: dict[str, Any], opener: Opener) -> None:
         self.position = position
@@ -70,6 +78,7 @@ class Entry:
         self.version: int = envelope["version"]
         self.occurred_at: str = envelope["occurred_at"]
         self.recorded_at: str = envelope["recorded_at"]
+        self.masks: Masks | None = None
         self._open = opener
         self._opened: Mapping[str, str | None] | None = None
 

@@ -75,7 +75,7 @@ def test_processes_side_by_side_make_the_same_rows(
 def test_memory_that_runs_over_is_written_out_and_read_back(
     book: Book, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild, "SPILL_ROWS", 10)
+    monkeypatch.setattr(rebuild, "SPILL_GROUPS", 10)
     monkeypatch.setattr(rebuild, "READ_EVENTS", 7)
     monkeypatch.setattr(rebuild, "_KEYS_BEFORE_EVENTS", 0)
     book.told(a_random_history(7)).fold()
