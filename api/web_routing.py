@@ -38,7 +38,8 @@ class PageRoute(Route):
         match, child = super().matches(scope)
         if match is not Match.NONE and self._shared and not scope_wants_page(scope):
             return Match.NONE, {}
-        return match, child
+        # The log line names the route by its pattern; an address may hold a link's secret.
+        return match, {**child, "route": self}
 
 
 def scope_wants_page(scope: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.web.history import History, tell
 
 ROWS_A_PAGE = 2
 HTML = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+_addresses = (f"198.51.100.{n}" for n in itertools.cycle(range(1, 255)))
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +35,15 @@ def history(
 
 
 @pytest.fixture
-def http(history: History) -> Iterator[httpx.Client]:
-    """A client that asks for pages as a browser does, without keeping cookies between tests."""
-    headers = {"Accept": HTML, "Origin": history.url}
+def address() -> str:
+    """An address of the test's own, as a proxy tells it: lookups are counted by address."""
+    return next(_addresses)
+
+
+@pytest.fixture
+def http(history: History, address: str) -> Iterator[httpx.Client]:
+    """A client that asks for pages as a browser does; its cookies are the test's own."""
+    headers = {"Accept": HTML, "Origin": history.url, "X-Forwarded-For": address}
     with httpx.Client(
         base_url=history.url, headers=headers, timeout=30, trust_env=False
     ) as client:
