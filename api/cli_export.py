@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -121,10 +122,16 @@ def _catch_up(store: Store, ledger: Ledger, tables: Sequence[Table]) -> None:
     """
     head = ledger.journal.head().position
     wanted = {view.name for view in VIEWS for table in view.tables if table in tables}
+    deadline = time.monotonic() + CATCH_UP_S
     with Runner(store.dsn, store.secrets) as runner:
         for name in sorted(wanted):
-            if not runner.wait_for(ledger.name, name, head, timeout_seconds=CATCH_UP_S):
-                raise click.ClickException(f"view {name} did not come to position {head}")
+            while not runner.wait_for(ledger.name, name, head, timeout_seconds=1.0):
+                for state in runner.view_states():
+                    if (state.ledger, state.view) == (ledger.name, name) and state.reason:
+                        at = f"position {state.failing_position}: {state.reason}"
+                        raise click.ClickException(f"view {name} is {state.state} at {at}")
+                if time.monotonic() > deadline:
+                    raise click.ClickException(f"view {name} did not come to position {head}")
 
 
 def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]:

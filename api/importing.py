@@ -51,6 +51,19 @@ FAILURES = (
 """What says nothing about a row: the import stops and can be run again."""
 
 
+TAKEN = {
+    "person_document": "This identity document is registered already, under another id",
+    "person_login": "This login belongs to another person already",
+    "live_application": "This person has an open application for this occupation and level already",
+    "payment": "There is a payment of this id already",
+    "provider_transaction": "This transaction of the provider is recorded already",
+    "provider_refund": "This refund number of the provider is recorded already",
+    "session_person": "This person has a seat in this session already",
+    "certificate_number": "This certificate number is given already",
+}
+"""What it means that something only one may hold is held, in words and without its key."""
+
+
 class ImportStopped(LedgerError):
     """The import stopped before {file}, line {line}: {reason} Run it again to go on."""
 
@@ -217,6 +230,9 @@ class Import:
         except store.IdempotencyKeyReused:
             reason = "was imported before with other content; a correction needs a new id"
             self._refuse(row.cells, _Fault(_title(row.cells, ID), reason))
+        except store.ClaimTaken as taken:
+            held = TAKEN.get(taken.kind, f"{taken.kind} is taken")
+            self._refuse(row.cells, _Fault("", f"{held}, since position {taken.position}."))
         except LedgerError as refusal:
             self._refuse(row.cells, _Fault("", f"{refusal} ({refusal.code})"))
         else:

@@ -1,0 +1,136 @@
+"""The service started for real: the cohort in it, other commands beside it, a clean stop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+
+import httpx
+import pytest
+
+from tests.support.cohort import COHORT
+
+ROOT = COHORT.parents[1]
+START_S = 90
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    # A short path: the database's socket stands in it.
+    path = Path(tempfile.mkdtemp(prefix="certledger-serve-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def certledger(data: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "api.cli", *arguments, "--data", str(data)]
+
+
+@contextmanager
+def served(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The service and its address, once it says that it is ready."""
+    command = certledger(data, "serve", "--port", "0", *arguments)
+    how = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "env": _environment()}
+    with (data / "stderr.log").open("w") as log, subprocess.Popen(command, stderr=log, **how) as it:
+        watch = Timer(START_S, it.kill)
+        watch.start()
+        try:
+            assert it.stdout is not None
+            line = it.stdout.readline()
+            assert line.startswith("ready http://127.0.0.1:"), (data / "stderr.log").read_text()
+            yield it, line.split()[1]
+        finally:
+            watch.cancel()
+            it.kill()
+
+
+def _environment() -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CERTLEDGER_")}
+    return kept | {"PYTHONPATH": str(ROOT)}
+
+
+def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = certledger(data, *arguments)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=_environment(), timeout=START_S
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_fresh_service_has_the_cohort_and_other_commands_work_beside_it(data: Path) -> None:
+    begun = time.monotonic()
+    with served(data) as (process, url):
+        assert time.monotonic() - begun < 60
+        health = httpx.get(f"{url}/health", trust_env=False).json()
+        assert {view["ledger"] for view in health["views"]} == {"omc"}
+        assert all(view["lag"] == 0 and view["position"] > 6000 for view in health["views"])
+        again = run(data, "import", str(COHORT), "--ledger", "omc")
+        assert again.stdout.startswith("0 accepted, ")
+        assert again.returncode == 0
+        assert run(data, "verify").stdout.endswith("omc: good\n")
+        vkey = run(data, "keys", "--public").stdout.splitlines()[-1]
+        assert vkey.startswith("certledger.example/omc+")
+        checked = run(data, "rebuild", "--check")
+        assert (checked.returncode, checked.stderr) == (0, "")
+        port = url.rpartition(":")[2]
+        taken = run(data, "serve", "--port", port)
+        assert taken.returncode == 1
+        assert taken.stderr.endswith("is taken; choose another with --port\n")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) in (0, 128 + signal.SIGTERM)
+        assert not (data / "example.loading").exists()
+    assert "Traceback" not in (data / "stderr.log").read_text()
+    with served(data) as (process, url):
+        assert httpx.get(f"{url}/ready", trust_env=False).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_an_empty_service_has_no_ledger(data: Path) -> None:
+    with served(data, "--empty") as (process, url):
+        assert httpx.get(f"{url}/ledgers", trust_env=False).json()["data"] == []
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert "Traceback" not in (data / "stderr.log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_cohort_that_was_cut_short_is_finished_at_the_next_start(data: Path) -> None:
+    command = certledger(data, "serve", "--port", "0")
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_environment()
+    ) as cut_short:
+        assert cut_short.stderr is not None
+        assert cut_short.stderr.readline().startswith("importing into omc: ")
+        cut_short.send_signal(signal.SIGTERM)
+        cut_short.communicate(timeout=60)
+    assert (data / "example.loading").exists()
+    with served(data) as (process, url):
+        health = httpx.get(f"{url}/health", trust_env=False).json()
+        assert all(view["position"] > 6000 for view in health["views"])
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert not (data / "example.loading").exists()
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_started(data: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        told = run(data, "serve", "--port", str(other.getsockname()[1]))
+    assert told.returncode == 1
+    assert "is taken; choose another with --port" in told.stderr
+    assert not (data / "postgres").exists()
