@@ -3,13 +3,17 @@
 Every stored envelope is hashed again and read again, every column is compared with it, and every
 signed tree head is recomputed from those hashes. An edit that was followed by putting the hash
 right is found by the first checkpoint that covers it; one that also rewrote the stored checkpoints
-is found by a checkpoint somebody else kept. Reading order: verify, Report, then one check a method.
+is found by a checkpoint somebody else kept. Most is read by `rereading.py`, which says only whether
+a stretch is flawless; where it is not, every event is looked at here. Reading order: verify,
+Report, `_read`, then one check a method.
 """
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -21,17 +25,22 @@ from domain.store.journal import Journal
 from domain.store.merkle import Frontier
 from domain.store.note import Checkpoint, Verifier, open_note
 from domain.store.records import Recorded
+from domain.store.rereading import (
+    ENVELOPE_KEYS,
+    STRETCH,
+    Start,
+    Stretch,
+    microseconds_of,
+    misplaced,
+    readers,
+    reread,
+)
 from domain.store.statements import EVENT_COLUMNS, recorded_from
 
 _PAGE = 2000  # events a message: some megabytes at most
 _PROBLEMS = 100
-
-ENVELOPE_KEYS = frozenset(
-    (
-        "actor", "causation_id", "command_id", "correlation_id", "data", "event_id", "ledger",
-        "occurred_at", "recorded_at", "stream", "topic", "version",
-    )
-)  # fmt: skip
+_END = 2**63 - 1
+_MANY = 200_000  # events that are worth starting processes for
 
 # With each event the position of its predecessor in the stream, by the index on (stream, version):
 # constant memory however many streams there are.
@@ -41,7 +50,7 @@ FROM certledger.journal j LEFT JOIN LATERAL (
     SELECT p.position FROM certledger.journal p
     WHERE p.ledger = j.ledger AND p.stream = j.stream AND p.version = j.version - 1 LIMIT 1
 ) before ON true
-WHERE j.ledger = %s AND j.position > %s ORDER BY j.position LIMIT %s"""
+WHERE j.ledger = %s AND j.position > %s AND j.position <= %s ORDER BY j.position LIMIT %s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,63 +90,127 @@ class Report:
 
 
 def verify(
-    journal: Journal, vkey: str | None = None, external_checkpoints: Iterable[str] = ()
+    journal: Journal,
+    vkey: str | None = None,
+    external_checkpoints: Iterable[str] = (),
+    *,
+    hashes_only: bool = False,
+    processes: int | None = None,
 ) -> Report:
     """Check the whole journal of a ledger. Memory is constant, time is linear.
 
     vkey: the log's public key, got from elsewhere; None checks no signatures.
     external_checkpoints: signed notes that others kept; needed to notice that the database was
         rolled back together with its checkpoints.
+    hashes_only: hash everything again and recompute every root, but do not read what the
+        envelopes say: enough where signatures cover them, and several times as fast.
+    processes: how many read at once; None decides by the size of the journal.
     Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
     """
     verifier = None if vkey is None else Verifier.from_vkey(vkey)
-    return _Audit(journal, verifier).run(external_checkpoints)
+    return _Audit(journal, verifier, hashes_only).run(external_checkpoints, processes)
 
 
 class _Audit:
-    def __init__(self, journal: Journal, verifier: Verifier | None) -> None:
+    def __init__(self, journal: Journal, verifier: Verifier | None, hashes_only: bool) -> None:
         self._journal = journal
         self._verifier = verifier
+        self._hashes_only = hashes_only
         self._report = Report(journal.ledger)
         self._tree = Frontier()
-        self._last: Recorded | None = None
+        self._position = 0  # of the last event seen
+        self._recorded = 0  # its recorded_at, as stretches have it
         self._waiting: deque[Checkpoint] = deque()
         self._signed_size = 0  # up to here a signature covers what was read
         self._has_parted = False
 
-    def run(self, external: Iterable[str]) -> Report:
+    def run(self, external: Iterable[str], processes: int | None) -> Report:
         # The head is read first: events that arrive meanwhile are checked, but not demanded.
         head = self._journal.head()
         self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
         self._meet_checkpoints()
-        for event, before in self._events():
-            if len(self._report.problems) >= _PROBLEMS:
-                break
-            self._check_event(event, before)
-            self._tree.add(envelopes.leaf_hash(event.envelope))
-            self._last = event
-            self._meet_checkpoints()
+        if processes is None:
+            processes = min(os.cpu_count() or 1, 4) if head.position >= _MANY else 1
+        if processes > 1:
+            with readers(self._journal, processes) as start:
+                self._read(head.position, start, 2 * processes)
         else:
-            self._check_end(head.position, head.recorded_at)
+            self._read(head.position, partial(partial, reread, self._journal), 1)
+        self._look_closer(head.position, _END)
+        if not self._has_enough:
+            self._check_end(head.position, microseconds_of(head.recorded_at))
         self._report.size = self._tree.size
         self._report.root = self._tree.root()
         return self._report
+
+    # --- stretches -------------------------------------------------------------------------------
+
+    def _read(self, upto: int, start: Start, ahead: int) -> None:
+        """Read everything, stretch by stretch, and look closer where something is wrong.
+
+        ahead: how many stretches are begun at the same time.
+        """
+        suspects = [] if self._hashes_only else misplaced(self._journal, _PROBLEMS)
+        begun: deque[tuple[int, int, Callable[[], Stretch | None]]] = deque()
+        todo = iter(range(0, upto, STRETCH))
+        while not self._has_enough:
+            for after in islice(todo, ahead - len(begun)):
+                last = min(after + STRETCH, upto)
+                sizes = [c.size for c in self._waiting if after < c.size < last]
+                begun.append((after, last, start(after, last, sizes, self._hashes_only)))
+            if not begun:
+                return
+            after, last, finish = begun.popleft()
+            stretch = finish()
+            if any(after < position <= last for position in suspects):
+                stretch = None
+            if stretch is not None and self._continues(stretch):
+                self._take(stretch)
+            else:
+                self._look_closer(after, last)
+
+    def _continues(self, stretch: Stretch) -> bool:
+        """Whether it fits what was read before: nothing missing, time not running backwards."""
+        return self._tree.size == stretch.after and stretch.first >= self._recorded
+
+    def _take(self, stretch: Stretch) -> None:
+        """Nothing is wrong in it: carry the tree on, past every signed size."""
+        before = self._tree
+        for _, part in sorted(stretch.trees.items()):
+            self._tree = before.copy()
+            self._tree.grow(part)
+            self._meet_checkpoints()
+        self._position, self._recorded = stretch.upto, stretch.last
+
+    def _look_closer(self, after: int, upto: int) -> None:
+        """Read events one by one and say what is wrong with each."""
+        for event, before in self._events(after, upto):
+            if self._has_enough:
+                return
+            self._check_event(event, before)
+            self._tree.add(envelopes.leaf_hash(event.envelope))
+            self._position, self._recorded = event.position, microseconds_of(event.recorded_at)
+            self._meet_checkpoints()
+
+    @property
+    def _has_enough(self) -> bool:
+        return len(self._report.problems) >= _PROBLEMS
 
     def _bad(self, position: int | None, what: str) -> None:
         self._report.problems.append(Problem(position, what))
 
     # --- events ----------------------------------------------------------------------------------
 
-    def _events(self) -> Iterator[tuple[Recorded, int | None]]:
-        after = 0
-        while rows := self._journal.query(_READ, (self._journal.ledger, after, _PAGE)):
+    def _events(self, after: int, upto: int) -> Iterator[tuple[Recorded, int | None]]:
+        ledger = self._journal.ledger
+        while rows := self._journal.query(_READ, (ledger, after, upto, _PAGE)):
             for row in rows:
                 yield recorded_from(row[:-1]), row[-1]
             after = rows[-1][0]
 
     def _check_event(self, event: Recorded, before: int | None) -> None:
         position = event.position
-        expected = (self._last.position if self._last else 0) + 1
+        expected = self._position + 1
         if position != expected:
             self._bad(expected, f"is missing; the next event is {position}")
         if envelopes.leaf_hash(event.envelope) != event.leaf_hash:
@@ -146,7 +219,7 @@ class _Audit:
             self._bad(position, f"{event.stream} has no version {event.version - 1}")
         if before is not None and before >= position:
             self._bad(position, f"{event.stream} version {event.version - 1} comes later")
-        if self._last is not None and event.recorded_at < self._last.recorded_at:
+        if self._position and microseconds_of(event.recorded_at) < self._recorded:
             self._bad(position, "recorded_at runs backwards")
         self._check_envelope(event)
 
@@ -157,7 +230,7 @@ class _Audit:
         except ValueError:
             self._bad(event.position, "the envelope is not JSON")
             return
-        if not isinstance(parsed, dict) or parsed.keys() != ENVELOPE_KEYS:
+        if not isinstance(parsed, dict) or parsed.keys() != set(ENVELOPE_KEYS):
             self._bad(event.position, "the envelope does not have the keys of an envelope")
             return
         columns = {
@@ -178,14 +251,14 @@ class _Audit:
         except NotCanonical as error:
             self._bad(event.position, f"the envelope is not in canonical form: {error}")
 
-    def _check_end(self, position: int, recorded_at: datetime) -> None:
+    def _check_end(self, position: int, recorded: int) -> None:
         """The head row, and checkpoints beyond the last event."""
-        last = self._last.position if self._last else 0
+        last = self._position
         if last < position:
             self._bad(last + 1, f"is missing; the head of the ledger is at {position}")
         elif last > position and self._journal.head().position == position:
             self._bad(position + 1, f"lies beyond the head of the ledger at {position}")
-        if self._last is not None and last == position and self._last.recorded_at != recorded_at:
+        if 0 < last == position and self._recorded != recorded:
             self._bad(None, "the head's recorded_at is not that of the last event")
         for checkpoint in self._waiting:
             what = f"is missing; a checkpoint of size {checkpoint.size} was signed"

@@ -123,3 +123,31 @@ def test_there_is_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -
 def test_there_is_no_proof_that_a_tree_shrank_or_grew_from_nothing(old: int, size: int) -> None:
     with pytest.raises(ValueError):
         consistency_proof(old, size, subtree_of(LEAVES))
+
+
+@given(st.lists(st.integers(0, 40), max_size=6))
+def test_leaves_may_come_in_portions_of_any_size(portions: list[int]) -> None:
+    tree, seen = Frontier(), []
+    for count in portions:
+        leaves = [leaf_hash(b"%d" % (len(seen) + number)) for number in range(count)]
+        tree.extend(leaves)
+        seen += leaves
+        assert (tree.size, tree.root()) == (len(seen), recursive_root(seen))
+
+
+@given(st.integers(0, 4), st.integers(0, 16))
+def test_a_tree_grows_by_another_one_whose_place_fits(whole: int, rest: int) -> None:
+    first, second = LEAVES[: 16 * whole], LEAVES[16 * whole : 16 * whole + rest]
+    tree, other = Frontier(), Frontier()
+    tree.extend(first)
+    other.extend(second)
+    tree.grow(other)
+    assert (tree.size, tree.root()) == (len(first + second), recursive_root(first + second))
+
+
+def test_a_tree_does_not_grow_by_one_whose_place_does_not_fit() -> None:
+    tree, other = Frontier(), Frontier()
+    tree.extend(LEAVES[:3])
+    other.extend(LEAVES[3:5])
+    with pytest.raises(ValueError, match="2 leaves after 3"):
+        tree.grow(other)
