@@ -10,7 +10,7 @@ from typing import TextIO
 from scripts.benchmarks.measure import Plan, Unavailable, conditions
 from scripts.benchmarks.server import server
 
-NAMES = ("append",)
+NAMES = ("append", "verify")
 QUICK_SCALE = 50
 
 

@@ -1,0 +1,24 @@
+"""Journals with many events, written through the journal's own append."""
+
+from domain.store.journal import Journal
+from scripts.benchmarks.sample import STREAM_LENGTH, append_of
+from scripts.benchmarks.server import LEDGER, Server
+
+_APPENDS = 1000  # a transaction
+_WRITERS = 50  # streams that grow at the same time, so that neighbours differ
+
+
+def seed(server: Server, database: str, events: int, run: int = 0) -> int:
+    """Payments as the `append` benchmark writes them; at least so many.
+
+    run: another one for every call on the same ledger. Returns: how many were written.
+    """
+    journal = Journal(server.dsn(database), LEDGER)
+    each = -(-events // (_WRITERS * STREAM_LENGTH)) * STREAM_LENGTH
+    order = [(w, n) for n in range(each) for w in range(_WRITERS)]
+    for begin in range(0, len(order), _APPENDS):
+        with journal.transaction() as transaction:
+            transaction.append(append_of(w, n, run) for w, n in order[begin : begin + _APPENDS])
+    journal.close()
+    server.execute(database, "VACUUM ANALYZE")
+    return len(order)
