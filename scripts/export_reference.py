@@ -3,7 +3,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -22,7 +21,7 @@ def helped(name: str, command: click.Command) -> str:
     return f"### certledger {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
-def row(route: str, operation: dict[str, Any]) -> str:
+def row(route: str, operation: dict) -> str:
     """One route: what it does, and who may call it."""
     roles = ", ".join(operation.get("x-roles", ("everybody",)))
     return f"| `{route}` | `{operation['operationId']}` | {operation['summary']} | {roles} |"
