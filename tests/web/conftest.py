@@ -31,7 +31,7 @@ def history(
             running(settings) as url,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
         ):
-            yield tell(url, database, client)
+            yield tell(url, client)
 
 
 @pytest.fixture
