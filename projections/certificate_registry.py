@@ -119,7 +119,7 @@ _STANDING = {"standing", "version"}
 
 
 def _certificate(rows: Rows, entry: Entry) -> Row:
-    return rows.need(CERTIFICATES, entry.data["application_id"], entry.data["kind"])
+    return rows.need(CERTIFICATES, entry.data["number"], entry.data["kind"])
 
 
 def _numbered(rows: Rows, entry: Entry) -> None:
@@ -155,7 +155,7 @@ def _token(rows: Rows, entry: Entry, version: int) -> str:
     rows.add(
         TOKENS,
         {
-            "application_id": data["application_id"],
+            "number": data["number"],
             "kind": data["kind"],
             "version": version,
             "token": token,

@@ -71,11 +71,13 @@ CERTIFICATES = Table(
         "position": "bigint",
         "changed_at": "time",
     },
-    key=("application_id", "kind"),
+    # Not by application: one whose certificate was issued in error gets another number.
+    key=("number", "kind"),
     # Looked up across ledgers: these begin with what is asked for.
     indexes=(
         "(number)",
         "(ledger, person_id)",
+        "(ledger, application_id)",
         "(ledger, kind, number)",
         "(ledger, issued_on, level, occupation)",
     ),
@@ -103,13 +105,13 @@ STATES = Table(
 TOKENS = Table(
     "certificate_tokens",
     {
-        "application_id": "id",
+        "number": "id",
         "kind": "id",
         "version": "int",
         "token": "id",
         "position": "bigint",
     },
-    key=("application_id", "kind", "version"),
+    key=("number", "kind", "version"),
     kind="log",
     indexes=("(token)",),
 )

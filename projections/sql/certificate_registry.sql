@@ -23,7 +23,7 @@ ORDER BY c.ledger, c.issued_on, c.kind, c.number
 SELECT t.token, t.version AS token_version, c.*, p.masked_name, p.masked_number, p.document_type,
     p.name_index, p.document_index, b.organisation_name, b.issuer_name
 FROM views.certificate_tokens t
-JOIN views.certificates c USING (ledger, application_id, kind)
+JOIN views.certificates c USING (ledger, number, kind)
 LEFT JOIN views.certificate_people p USING (ledger, person_id)
 LEFT JOIN views.certificate_book b USING (ledger)
 WHERE t.token = ANY(%(tokens)s) AND c.issued
@@ -36,7 +36,7 @@ FROM views.certificates c
 LEFT JOIN views.certificate_people p USING (ledger, person_id)
 LEFT JOIN views.certificate_book b USING (ledger)
 WHERE c.ledger = %(ledger)s AND c.application_id = %(application_id)s
-ORDER BY c.kind
+ORDER BY c.kind, c.number
 
 -- listed --
 -- For those who work with it, in order of number.
