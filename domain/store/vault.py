@@ -19,7 +19,7 @@ from typing import Protocol
 from domain.store.errors import PersonErased, WrongKey
 from domain.store.journal import Journal
 from domain.store.records import PersonKey
-from domain.store.suites import AES, KEY_BYTES, forget_derived, suite_named
+from domain.store.suites import AES, KEY_BYTES, SUITES, Suite, forget_derived, suite_named
 
 CACHE_SECONDS = 15.0
 """Another process may have destroyed a key: nobody goes on reading with it for longer."""
@@ -94,14 +94,24 @@ class Vault:
     # --- looking up without showing --------------------------------------------------------------
 
     def blind_index(self, kind: str, value: str) -> str:
-        """A keyed hash by which a value can be found and not guessed.
+        """A keyed hash by which a value can be found and not guessed; the one to store.
 
         The value is normalised first (width, case, white space), so that the same number typed
         differently gives the same index. Returns: "<algorithm>:<64 hex digits>".
         """
+        return self._index(self._suite, kind, value)
+
+    def blind_indexes(self, kind: str, value: str) -> tuple[str, ...]:
+        """What the value may be stored as, under whichever suite: the ones to look for.
+
+        Today's comes first.
+        """
+        suites = sorted(SUITES.values(), key=lambda suite: suite is not self._suite)
+        return tuple(self._index(suite, kind, value) for suite in suites)
+
+    def _index(self, suite: Suite, kind: str, value: str) -> str:
         folded = "".join(unicodedata.normalize("NFKC", value).split()).upper()
-        message = f"{kind}|{folded}".encode()
-        return f"{self._suite.index_name}:{self._suite.mac(self._index_key, message)}"
+        return f"{suite.index_name}:{suite.mac(self._index_key, f'{kind}|{folded}'.encode())}"
 
     # --- opening ---------------------------------------------------------------------------------
 

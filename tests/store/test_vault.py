@@ -261,6 +261,15 @@ def test_a_blind_index_differs_by_kind_by_value_and_by_key(journal: Journal) -> 
     assert len(indexes) == 4
 
 
+def test_what_was_indexed_under_one_suite_is_found_when_the_other_is_the_default(
+    journal: Journal,
+) -> None:
+    aes, sm4 = (vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS)
+    stored = [vault.blind_index("resident_id", "1") for vault in (aes, sm4)]
+    assert list(aes.blind_indexes("resident_id", "1")) == stored
+    assert list(sm4.blind_indexes("resident_id", "1")) == stored[::-1]
+
+
 def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
     # openssl dgst -sha256|-sm3 -mac HMAC over "k|V" under 32 times "i".
     assert vault_of(journal).blind_index("k", "v") == (
