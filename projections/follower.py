@@ -99,25 +99,28 @@ class Follower:
         self,
         connection: Any,
         targets: Sequence[Target],
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Fold what there is, into every view that can. Returns when there is nothing more.
+        batches: int = 2**31,
+    ) -> bool:
+        """Fold what there is, into every view that can; at most so many batches.
+
+        Returns: whether there may be more.
 
         Raises: Displaced; errors of the moment (see `is_transient`), after which nothing of the
             last batch was written.
         """
-        while not stopped():
+        for _ in range(batches):
             active = self._active(targets)
             if not active:
-                return
+                return False
             after = min(self._positions[t.view.name] for t in active)
             together = [t for t in active if self._positions[t.view.name] == after]
             ahead = [p for t in active if (p := self._positions[t.view.name]) > after]
             entries = self._read(connection, after, ahead)
             if not entries:
-                return
+                return False
             for target, error in self._apply(connection, together, entries):
                 self._isolate(connection, target, entries, error)
+        return True
 
     def _active(self, targets: Sequence[Target]) -> list[Target]:
         now = time.monotonic()
@@ -240,7 +243,9 @@ def is_transient(error: Exception) -> bool:
     if not isinstance(error, psycopg2.Error):
         return False
     if error.pgcode is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        # A server that vanishes in the middle of an answer gives a plain DatabaseError.
+        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        return lost or type(error) is psycopg2.DatabaseError
     return error.pgcode[:2] in _PASSING or error.pgcode == "55P03"  # a lock not granted in time
 
 

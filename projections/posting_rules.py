@@ -14,7 +14,9 @@ from datetime import date
 from domain.events import Component
 from projections import chart
 
-VAT_RATES: tuple[tuple[date, int], ...] = ((date(2000, 1, 1), 0),)
+Rates = tuple[tuple[date, int], ...]
+
+VAT_RATES: Rates = ((date(2000, 1, 1), 0),)
 """(valid from, basis points) of value-added tax contained in a price, in order. Finance says."""
 
 
@@ -104,14 +106,14 @@ def enrolled(parts: Iterable[Part]) -> list[Leg]:
     )
 
 
-def earned(part: Part, day: date, *, from_contract: bool) -> list[Leg]:
+def earned(part: Part, day: date, *, from_contract: bool, rates: Rates = VAT_RATES) -> list[Leg]:
     """预收 or 合同负债 to income and the tax that the price contains. Source: 2.4(1).
 
     day: decides the rate. from_contract: whether 报考成功 has come already.
     """
     component = Component(part.component)
     owed = (chart.CONTRACT if from_contract else chart.ADVANCE)[component]
-    tax = vat_fen(part.fen, day)
+    tax = vat_fen(part.fen, day, rates)
     named = (part.payment_id, part.component)
     legs = [
         Leg(owed, part.fen, *named),
@@ -149,11 +151,11 @@ def refund_closed(part: Part, refund_no: str) -> list[Leg]:
     return _pair(chart.clearing(part.provider), chart.transit(part.provider), part, refund_no)
 
 
-def vat_fen(gross_fen: int, day: date) -> int:
-    """Tax contained in a price, fen, rounded half up; 0 <= x < gross.
+def vat_fen(gross_fen: int, day: date, rates: Rates = VAT_RATES) -> int:
+    """Tax contained in a price, fen, rounded half up; 0 <= x <= gross.
 
     day: in Asia/Shanghai or UTC; a rate begins on its first day.
     """
-    rate = next((bp for begins, bp in reversed(VAT_RATES) if begins <= day), 0)
+    rate = next((bp for begins, bp in reversed(rates) if begins <= day), 0)
     # gross * rate / (100 % + rate), in integers.
     return (2 * gross_fen * rate + 10_000 + rate) // (2 * (10_000 + rate))

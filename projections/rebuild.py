@@ -39,13 +39,26 @@ from projections.swapping import (
 from projections.view import Table, UnknownTopic, View, ViewError
 from projections.views import VIEWS
 
-READ_EVENTS = 5000  # a page while filling
-SPILL_GROUPS = 1_000_000  # groups of rows in memory per process: about two gigabytes
-_KEYS_BEFORE_EVENTS = 4_000_000  # ledgers of that size may spill, which needs primary keys
-
 _LONG = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much at once.
+
+    page: events read and folded together. groups: of rows in one process's memory before it is
+    written out, about 2 kB each. keys_from: head from which a ledger may come to that, so that
+    primary keys are made before its rows and not after.
+    """
+
+    page: int = 5_000
+    groups: int = 1_000_000
+    keys_from: int = 4_000_000
+
+
+DEFAULT = Sizes()
 
 
 class OtherVersion(ViewError):
@@ -61,6 +74,7 @@ class Task:
     ledger: str
     targets: tuple[tuple[View, int], ...]
     upto: int
+    sizes: Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,7 @@ def check(
     views: Sequence[View] = VIEWS,
     *,
     processes: int | None = None,
+    sizes: Sizes = DEFAULT,
     on_difference: Callable[[Difference], None] = lambda difference: None,
 ) -> int:
     """Make views anew beside the live ones and compare; nothing is put in place.
@@ -89,7 +104,7 @@ def check(
     count = 0
     with _connection(dsn) as connection, sole(connection, views):
         made = _of_this_version(connection, views)
-        numbers = _fill(connection, dsn, secrets, views, processes, to_live=True)
+        numbers = _fill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
         for view in views:
             target = Target(view, numbers[view.name])
@@ -109,6 +124,7 @@ def replace(
     views: Sequence[View] = VIEWS,
     *,
     processes: int | None = None,
+    sizes: Sizes = DEFAULT,
 ) -> list[Filled]:
     """Make views anew and put them in place of the live ones, without a pause for readers.
 
@@ -117,7 +133,7 @@ def replace(
     """
     filled: list[Filled] = []
     with _connection(dsn) as connection, sole(connection, views):
-        numbers = _fill(connection, dsn, secrets, views, processes, filled=filled)
+        numbers = _fill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
             target = Target(view, numbers[view.name])
@@ -136,6 +152,7 @@ def _fill(
     secrets: Secrets,
     views: Sequence[View],
     processes: int | None,
+    sizes: Sizes,
     *,
     to_live: bool = False,
     filled: list[Filled] | None = None,
@@ -145,16 +162,18 @@ def _fill(
     to_live: only as far as the live views are, so that both can be compared.
     """
     heads = live_positions(connection, views) if to_live else _heads(connection)
-    keys_first = max((h for of in heads.values() for h in of.values()), default=0) > (
-        _KEYS_BEFORE_EVENTS
-    )
+    largest = max((head for of in heads.values() for head in of.values()), default=0)
+    keys_first = largest >= sizes.keys_from
     numbers: dict[str, int] = {}
     with connection.cursor() as cursor:
         for view in views:
             numbers[view.name] = schema.next_number(cursor, view)
             schema.create(cursor, view, numbers[view.name], keys=keys_first)
     width = processes or _cores()
-    tasks = _tasks(dsn, secrets, views, numbers, heads, width)
+    tasks = [
+        Task(dsn, secrets, ledger, tuple((v, numbers[v.name]) for v in together), upto, sizes)
+        for ledger, together, upto in _shares(views, heads, width)
+    ]
     tables = [
         _Finish(dsn, table, numbers[view.name], not keys_first)
         for view in views
@@ -177,18 +196,15 @@ def _heads(connection: Any) -> dict[str, dict[str, int]]:
         return {ledger: {"*": position} for ledger, position in cursor.fetchall()}
 
 
-def _tasks(
-    dsn: str,
-    secrets: Secrets,
-    views: Sequence[View],
-    numbers: dict[str, int],
-    heads: dict[str, dict[str, int]],
-    processes: int,
-) -> list[Task]:
-    """The largest first. One process reads a ledger once for all its views, unless there would be
-    fewer tasks than processes.
+def _shares(
+    views: Sequence[View], heads: dict[str, dict[str, int]], processes: int
+) -> list[tuple[str, Sequence[View], int]]:
+    """(ledger, views, how far) for each task, the largest first.
+
+    One process reads a ledger once for all its views, unless there would be fewer tasks than
+    processes.
     """
-    tasks = []
+    shares: list[tuple[str, Sequence[View], int]] = []
     for ledger, of in heads.items():
         by_head: dict[int, list[View]] = {}
         for view in views:
@@ -197,10 +213,8 @@ def _tasks(
                 by_head.setdefault(upto, []).append(view)
         for upto, together in by_head.items():
             groups = [together] if len(heads) >= processes else [[view] for view in together]
-            for group in groups:
-                targets = tuple((view, numbers[view.name]) for view in group)
-                tasks.append(Task(dsn, secrets, ledger, targets, upto))
-    return sorted(tasks, key=lambda task: (-task.upto * len(task.targets), task.ledger))
+            shares += [(ledger, group, upto) for group in groups]
+    return sorted(shares, key=lambda share: (-share[2] * len(share[1]), share[0]))
 
 
 @dataclass(frozen=True)
@@ -264,12 +278,12 @@ def _build(cursor: Any, task: Task, vault: Vault) -> int:
     topics = sorted({topic for t in targets for topic in t.view.handles})
     after = events = 0
     while entries := read(
-        cursor, task.ledger, vault, after, READ_EVENTS, upto=task.upto, topics=topics
+        cursor, task.ledger, vault, after, task.sizes.page, upto=task.upto, topics=topics
     ):
         for target, rows in held:
             target.view.fold(entries, rows)
             target.write_added(cursor, rows)
-        if sum(rows.held() for _, rows in held) > SPILL_GROUPS:
+        if sum(rows.held() for _, rows in held) > task.sizes.groups:
             for target, rows in held:
                 target.spill(cursor, rows)
         after = entries[-1].position

@@ -32,6 +32,7 @@ from projections.waiting import CHANNEL as VIEW_CHANNEL
 from projections.waiting import Positions, from_payload
 
 BATCH = 1000  # events a transaction: a few tens of milliseconds
+BATCHES = 20  # a ledger at a time, so that one with a long way to go does not hold up the others
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -257,11 +258,14 @@ class Runner:
 
     def _advance(self, connection: Any, follower: Follower) -> None:
         try:
-            follower.advance(connection, list(self._targets.values()), self._stopped.is_set)
+            more = follower.advance(connection, list(self._targets.values()), BATCHES)
         except Displaced:
             self._refresh(connection, always=True)
             follower.look(connection, self._views)
-            self._anything()
+            more = True
+        if more:
+            with self._signal:
+                self._due.add(follower.ledger)
 
     def _take(self, connection: Any, ledger: str) -> Follower | None:
         """Become the one who folds a ledger, unless another process is. The lock is the

@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from domain import events as e
+from domain.store.embedded import SUPERUSER
 from domain.store.records import Draft
 from projections import certificate_registry, follower, refund_ledger, score_board
 from projections.rows import Rows
@@ -17,6 +18,7 @@ from projections.views import VIEWS
 from tests.projections.grammar import Book
 from tests.projections.test_runner import running
 from tests.support.journeys import a_paid_application, an_open_book
+from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 from tests.support.world import START
 
@@ -139,32 +141,33 @@ def test_a_reason_never_shows_what_stood_in_the_event(book: Book) -> None:
         assert "null value" in follower.told(error)
 
 
-def test_nothing_remains_of_a_batch_that_is_broken_between_rows_and_position(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+def test_nothing_remains_of_a_batch_that_is_broken_before_its_commit(
+    open_book: Any, database: Database
 ) -> None:
+    """Rows and positions of two views are written; then the server drops the connection."""
+    broken: list[int] = []
+
+    def pulls_the_plug(rows: Rows, entry: Entry) -> None:
+        if not broken:
+            broken.append(book.connection.info.backend_pid)
+            sql = "SELECT pg_terminate_backend(%s, 5000)"
+            database.execute(sql, broken[0], user=SUPERUSER)
+
+    last = certificate_registry.VIEW
+    folds = dict(last.handles) | {e.ApplicationOpened.TOPIC: Handles(pulls_the_plug)}
+    views = (score_board.VIEW, refund_ledger.VIEW, replace(last, handles=folds))
+    book = open_book(views=views)
     book.told(a_paid_application())
     before = book.contents()
-    original = follower.move
-
-    def dies(cursor: Any, ledger: str, name: str, position: int) -> None:
-        if name == "certificate_registry":
-            # As the server would when the machine goes down.
-            cursor.connection.close()
-        original(cursor, ledger, name, position)
-
-    monkeypatch.setattr(follower, "move", dies)
-    with pytest.raises(psycopg2.InterfaceError):
+    with pytest.raises(psycopg2.OperationalError):
         book.fold()
-    monkeypatch.undo()
-    again = Book(book.dsn)
-    try:
-        assert again.contents() == before
-        assert [again.position(view.name) for view in VIEWS] == [0, 0, 0]
-        again.fold()
-        assert len(again.rows("refund_lines")) == 2
-        assert [r["entry_no"] for r in again.rows("postings", line=1)] == [1]
-    finally:
-        again.close()
+    assert broken
+    again = open_book(views=views)
+    assert again.contents() == before
+    assert [again.position(view.name) for view in views] == [0, 0, 0]
+    again.fold()
+    assert len(again.rows("refund_lines")) == 2
+    assert [r["entry_no"] for r in again.rows("postings", line=1)] == [1]
 
 
 def test_a_view_that_fails_while_writing_leaves_no_rows_of_the_failed_event(

@@ -9,7 +9,7 @@ import pytest
 
 from projections import rebuild, schema, score_board
 from projections.compare import Difference
-from projections.rebuild import OtherVersion
+from projections.rebuild import OtherVersion, Sizes
 from projections.swapping import RebuildRunning
 from projections.view import Handles, Table, UnknownTopic, View
 from projections.views import VIEWS
@@ -72,15 +72,11 @@ def test_processes_side_by_side_make_the_same_rows(
     ]  # fmt: skip
 
 
-def test_memory_that_runs_over_is_written_out_and_read_back(
-    book: Book, dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rebuild, "SPILL_GROUPS", 10)
-    monkeypatch.setattr(rebuild, "READ_EVENTS", 7)
-    monkeypatch.setattr(rebuild, "_KEYS_BEFORE_EVENTS", 0)
+def test_memory_that_runs_over_is_written_out_and_read_back(book: Book, dsn: str) -> None:
     book.told(a_random_history(7)).fold()
     live = book.contents()
-    rebuild.replace(dsn, SECRETS, processes=1)
+    tiny = Sizes(page=7, groups=10, keys_from=0)
+    rebuild.replace(dsn, SECRETS, processes=1, sizes=tiny)
     assert book.contents() == live
 
 
@@ -171,7 +167,7 @@ def test_what_a_killed_rebuild_left_behind_goes_with_the_next(book: Book, dsn: s
     assert leftovers(book) == []
 
 
-# --- another version ------------------------------------------------------------------------------
+# --- another version -----------------------------------------------------------------------------
 
 EXTRA = Table("score_board_extra", {"person_id": "id", "position": "bigint"}, key=("person_id",))
 

@@ -1,0 +1,42 @@
+"""The whole way: commands to a real ledger, views kept by a runner, read as soon as answered."""
+
+from domain.events import Component
+from projections import refund_queries
+from projections.runner import Runner
+from projections.views import VIEWS
+from tests.projections.test_rebuild import check
+from tests.support.actors import FINANCE, FINANCE_2, candidate
+from tests.support.commands import erase, fees, open_book, order, pay, withdraw
+from tests.support.journeys import an_eligible_application
+from tests.support.ledgers import SECRETS, a_real_ledger
+from tests.support.postgres import Database
+from tests.support.refunds import accepted, approve
+
+
+def test_every_answer_can_be_read_back_from_every_view_at_once(database: Database) -> None:
+    with a_real_ledger(database) as world, Runner(database.dsn, SECRETS) as runner:
+        world.do(open_book())
+        world.do(fees())
+        an_eligible_application(1, world)
+        states = []
+        for command, actor in (
+            (pay(1, world), FINANCE),
+            (withdraw(), candidate()),
+            (order(Component.CERTIFICATION_FEE), FINANCE),
+            (approve(), FINANCE_2),
+            (accepted(), FINANCE),
+            (erase(), FINANCE),
+        ):
+            receipt = world.do(command, by=actor)
+            for view in VIEWS:
+                assert runner.wait_for("omc", view.name, receipt.last_position, 10), view.name
+            with database.connect() as reader, reader.cursor() as cursor:
+                lines = refund_queries.lines(cursor, "omc")
+                states.append(lines[0]["state"])
+                broken = [r for r in refund_queries.invariants(cursor, "omc") if not r["holds"]]
+                cursor.execute("SELECT masked_name FROM views.certificate_people")
+                names = cursor.fetchall()
+            assert broken == []
+        assert states == ["paid", "entitled", "ordered", "approved", "accepted", "accepted"]
+        assert names == [("已删除",)]
+        assert check(database.dsn) == []
