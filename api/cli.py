@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import click
 
+from api.cli_backup import backup
 from api.cli_export import export
 from api.cli_import import import_
 from api.cli_keys import keys, token
@@ -32,7 +33,7 @@ def cli() -> None:
     """Event-sourced ledger for vocational-skill certification."""
 
 
-for command in (serve, project, rebuild, verify, export, import_, token, keys, migrate):
+for command in (serve, project, rebuild, verify, export, import_, token, keys, migrate, backup):
     cli.add_command(command)
 
 

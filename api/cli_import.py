@@ -12,7 +12,9 @@ import click
 
 from api.cli_store import Store, data_option, ledger_or_none, open_store, settings_of
 from api.importing import Import, Summary
+from api.importing_columns import COMMON, Column
 from api.importing_files import write_refused
+from api.importing_kinds import KINDS
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "cohort"
 EXAMPLE_LEDGER = "omc"
@@ -36,6 +38,14 @@ class ImportFailed(click.ClickException):
     type=click.Path(exists=True, path_type=Path),
 )
 @click.option("--ledger", required=True, help="Name of the ledger the rows belong to.")
+@click.option(
+    "--kinds",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, asked: _show_kinds(context) if asked else None,
+    help="Show every kind of file with its columns, and leave.",
+)
 @click.option("--dry-run", is_flag=True, help="Judge every row by itself and send nothing.")
 @click.option(
     "--errors",
@@ -65,6 +75,21 @@ def import_(
     _tell(summary, verb, errors)
     if summary.refused:
         sys.exit(1)
+
+
+def _show_kinds(context: click.Context) -> None:
+    """Every kind with its names; each column with its titles, * where it has to be filled."""
+    lines = ["in every file:", *map(_shown, COMMON)]
+    for kind in KINDS:
+        lines += ["", f"{kind.name} ({', '.join(kind.titles)})", *map(_shown, kind.columns)]
+    lines += ["", "staff: subject, role, organisation of the logins that are no candidates"]
+    click.echo("\n".join(lines))
+    context.exit()
+
+
+def _shown(column: Column) -> str:
+    mark = "*" if column.required else ""
+    return f"  {column.name}{mark}  {', '.join(column.titles)}".rstrip()
 
 
 def read(paths: tuple[Path, ...], ledger: str) -> Import:

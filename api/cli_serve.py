@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from api.settings import Settings
 
 ANSWERS_S = 60.0
 """How long the views may take to come up to date before `ready` is said all the same, seconds."""
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.5
 
 
 @click.command()
@@ -46,6 +47,8 @@ def serve(host: str | None, port: int | None, data: Path | None, empty: bool, de
     # Here, because the service's modules take half a second that `--help` should not wait for.
     from api.server import serve as run
 
+    serving = threading.Event()
+    signal.signal(signal.SIGTERM, lambda n, _: sys.exit(0 if serving.is_set() else 128 + n))
     with ExitStack() as closing:
         if settings.embedded:
             # Held until the end, so that the database is not stopped between loading and serving.
@@ -53,6 +56,7 @@ def serve(host: str | None, port: int | None, data: Path | None, empty: bool, de
             if not empty:
                 with open_store(settings) as store:
                     load_example(store)
+        serving.set()  # from here on a SIGTERM is answered by a whole, clean stop
         run(settings, ready=_say_ready)
 
 

@@ -20,7 +20,7 @@ from api.settings import Settings, load_settings
 from domain.ledger import Ledger, Ledgers, Secrets
 from domain.store.blobs import Blobs
 from domain.store.connection import connect
-from domain.store.embedded import EmbeddedPostgres
+from domain.store.embedded import SUPERUSER, EmbeddedPostgres
 from domain.store.errors import UnknownLedger
 from domain.store.migrate import migrate
 from domain.store.note import Signer
@@ -119,6 +119,13 @@ def open_database(settings: Settings) -> Iterator[str]:
     with EmbeddedPostgres(settings.data_dir) as server:
         migrate(server.dsn())
         yield server.dsn()
+
+
+@contextmanager
+def open_cluster(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """The superuser's address of the embedded server, and where PostgreSQL's programs are."""
+    with EmbeddedPostgres(settings.data_dir) as server:
+        yield server.dsn(SUPERUSER, "postgres"), server.binaries
 
 
 @contextmanager

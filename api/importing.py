@@ -46,7 +46,7 @@ PUBLIC = "public"
 
 FAILURES = (
     store.Overloaded, store.DeadlineExceeded, store.Unavailable, store.OutcomeUnknown, store.Closed,
-    store.RejectedByDatabase, store.WrongKey,
+    store.WrongKey,
 )  # fmt: skip
 """What says nothing about a row: the import stops and can be run again."""
 
@@ -96,6 +96,11 @@ class Summary:
     def done(self) -> int:
         """Rows that were dealt with."""
         return self.accepted + self.already_there + len(self.refused)
+
+    def sorted(self) -> Summary:
+        """The same, its refused rows by file and line."""
+        self.refused.sort(key=lambda refused: (str(refused.cells.file), refused.cells.line))
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class Import:
                 self.summary.accepted += 1
             except _Fault as fault:
                 self._refuse(row.cells, fault)
-        return self.summary
+        return self.summary.sorted()
 
     def send(
         self, ledger: Ledger, blobs: Blobs, progress: Callable[[int], None] | None = None
@@ -192,7 +197,7 @@ class Import:
         except _Stop as stop:
             cells = stop.row.cells
             raise ImportStopped(file=cells.file.name, line=cells.line, reason=stop.reason) from None
-        return self.summary
+        return self.summary.sorted()
 
     def _commands(self) -> Iterator[tuple[_Dated, Made, Actor]]:
         for row in self._rows:
@@ -338,22 +343,42 @@ def _values(cells: Cells, columns: Iterable[Column]) -> dict[str, Any]:
 
 
 _DAYS = re.compile(r" ?\d{4}-\d{2}-\d{2}")
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "holds a name that is not known",
+    "string_too_long": "is longer than {max_length} letters",
+    "string_too_short": "is empty",
+    "too_long": "has more than {max_length} entries",
+    "too_short": "has too few entries",
+    "greater_than_equal": "is less than {ge}",
+    "less_than_equal": "is more than {le}",
+    "less_than": "is {lt} or more",
+    "string_pattern_mismatch": "is not written as it must be: {pattern}",
+}
+"""What pydantic's kinds of faults are called here; any other speaks for itself."""
+_ID_PATTERN = "up to 64 letters, digits, dots, underscores and hyphens"
 
 
 def _explained(cells: Cells, wrong: ValidationError) -> _Fault:
     """The first fault that a command's own checks found, by column and without its value."""
-    error = wrong.errors(include_url=False, include_context=False, include_input=False)[0]
+    error = wrong.errors(include_url=False, include_input=False)[0]
     place = [str(part) for part in error["loc"]]
     message = _DAYS.sub("", error["msg"].removeprefix("Value error, "))
-    if place[:1] == ["qualifications"]:
-        place = place[1:]
+    if error["type"] in _WORDS:
+        limits = dict(error.get("ctx", {}))
+        if str(limits.get("pattern", "")).startswith("^[0-9A-Za-z]["):
+            limits["pattern"] = _ID_PATTERN
+        message = _WORDS[error["type"]].format(**limits)
+    if error["type"] == "extra_forbidden":
+        place = place[:-1]  # a name that is not ours may be anybody's
+    inside = place[:1] == ["qualifications"]
+    place = place[inside:]
     for column in (*cells.kind.columns, ID):
         if place[:1] and place[0] in (column.name, *column.fields):
             entry = " ".join(f"entry {int(p) + 1}" if p.isdigit() else p for p in place[1:])
-            if column.personal and not entry:
-                message = f"is not acceptable ({error['type']})"
             return _Fault(_title(cells, column), f"{entry} {message}".strip())
-    return _Fault("", message)
+    named = cells.titles.get("qualifications", "") if inside else ""
+    return _Fault(named, " ".join([*place, message]))
 
 
 def _digest(ledger: Ledger, row: _Dated, made: Made, actor: Actor) -> bytes:

@@ -66,7 +66,7 @@ def amounts(column: Callable[..., Any]) -> tuple[Any, ...]:
     named = (("certification_fee", "认证费用"), ("study_material_fee", "学员资料"))
     columns: list[Any] = []
     for name, title in named:
-        titles = (f"{title}(元)", title, f"{title}费用(元)")
+        titles = (f"{title}(元)", title)
         columns.append(column(f"{name}_yuan", titles, v.yuan, fields=(f"{name}_fen", "lines")))
         columns.append(column(f"{name}_fen", (f"{title}(分)",), v.whole))
     return tuple(columns)

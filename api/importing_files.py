@@ -17,7 +17,13 @@ from typing import Any
 
 from api.importing_columns import COMMON, Kind, fold_title
 from api.importing_kinds import kind_named
-from api.table_files import BadCell, csv_lines, xlsx_lines
+from api.table_files import (
+    SCANNED_ROWS_MAX,
+    BadCell,
+    TableTooManyRows,
+    csv_lines,
+    xlsx_lines,
+)
 from domain.decision import Actor, Role
 from domain.errors import LedgerError
 
@@ -75,6 +81,9 @@ def gather(paths: Iterable[Path]) -> Gathered:
                 found.rows += read_file(path)
         except FileFault as fault:
             found.faults.append(fault)
+        except TableTooManyRows:
+            reason = f"has more than {SCANNED_ROWS_MAX:,} lines: split it"
+            found.faults.append(FileFault(file=path.name, reason=reason))
         except LedgerError as error:
             found.faults.append(FileFault(file=path.name, reason=str(error)))
         except OSError as error:

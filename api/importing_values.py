@@ -146,7 +146,10 @@ def words(meaning: Mapping[str, Any]) -> Parser:
     known = {key.lower(): value for key, value in meaning.items()}
     for value in list(meaning.values()):
         known.setdefault(str(getattr(value, "value", value)).lower(), value)
-    shown = ", ".join(dict.fromkeys(str(getattr(v, "value", v)) for v in meaning.values()))
+    first: dict[str, str] = {}
+    for key, value in meaning.items():
+        first.setdefault(str(getattr(value, "value", value)), key)
+    shown = ", ".join(f"{value} {key}" for value, key in first.items())
 
     def parse(value: Any) -> Any:
         found = known.get(plain(value).lower())

@@ -68,9 +68,9 @@ def test_a_good_row_is_good(tmp_path: Path) -> None:
         ("occurred_at", "2099-01-01 00:00", "lies in the future"),
         ("id", "", "is empty"),
         ("by", "", "is empty"),
-        ("document_type", "身份", "is none of: resident_id"),
+        ("document_type", "身份", "is none of: resident_id 居民身份证, "),
         ("name", "", "is empty"),
-        ("name", "长" * 81, "is not acceptable (string_too_long)"),
+        ("name", "长" * 81, "is longer than 80 letters"),
     ],
 )
 def test_a_bad_cell_is_told_by_line_and_column(

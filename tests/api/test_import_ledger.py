@@ -101,9 +101,9 @@ def test_what_depends_on_a_refused_row_is_refused_by_its_own_rule(
     summary = load(*ledger, folder)
     told = [str(refused) for refused in summary.refused]
     assert len(told) == 2
-    assert told[0].startswith("persons.csv, line 2: The resident_id number was refused: ")
-    assert told[1].startswith("applications.csv, line ")
-    assert told[1].endswith(": There is no person P0031 in this ledger. (not_found)")
+    assert told[0].startswith("applications.csv, line ")
+    assert told[0].endswith(": There is no person P0031 in this ledger. (not_found)")
+    assert told[1].startswith("persons.csv, line 2: The resident_id number was refused: ")
     assert summary.accepted == summary.done - 2
 
 
