@@ -22,7 +22,8 @@ _METHODS = ("get", "put", "post", "delete", "patch")
 async def docs(request: Request) -> Response:
     """GET /docs."""
     language = language_of(request)
-    document = request.app.openapi()
+    # Made once, at the first request; that takes a second, in which the loop must not stand still.
+    document = await request.app.state.service.read(request.app.openapi)
     return render(
         request,
         "docs.html",

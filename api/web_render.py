@@ -38,7 +38,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
-    "Vary": "Accept-Language, Cookie",
+    "Vary": "Accept, Accept-Language, Cookie",
 }
 """Headers of every page. Only the finance pages rely on a cookie; none of them may be framed."""
 
@@ -162,6 +162,7 @@ def environment() -> Environment:
         "short_moment": values.show_short_moment,
         "number": values.spaced_number,
         "level": _in_language(values.level_name),
+        "masked": _in_language(values.show_masked),
     }
     return made
 

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from api.web_texts import Language, text
 from domain.working_days import SHANGHAI
+from projections.view import ERASED
 
 NOTHING = "—"
 
@@ -106,6 +107,13 @@ def spaced_number(number: str) -> Markup:
         return escape(number)
     parts = (number[:5], number[5:7], number[7:13], number[13:16], number[16:])
     return Markup("<wbr>").join(parts)
+
+
+def show_masked(language: Language, value: str | None) -> str:
+    """A masked name or number from a view; its word for erased data in the page's language."""
+    if value is None:
+        return NOTHING
+    return text(language, "value.erased") if value == ERASED else value
 
 
 def level_name(language: Language, level: Any) -> str:

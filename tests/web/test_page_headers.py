@@ -24,7 +24,7 @@ def test_a_page_is_protected(http: httpx.Client, path: str) -> None:
     assert headers["referrer-policy"] in ("same-origin", "no-referrer")
     assert headers["content-type"] == "text/html; charset=utf-8"
     assert re.fullmatch(r"[0-9a-f]{32}", headers["trace-id"])
-    assert {"Accept-Language", "Cookie"} <= set(re.split(r",\s*", headers["vary"]))
+    assert {"Accept", "Accept-Language", "Cookie"} <= set(re.split(r",\s*", headers["vary"]))
 
 
 @pytest.mark.parametrize("path", PAGES)

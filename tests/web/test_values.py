@@ -6,6 +6,7 @@ import pytest
 
 from api import web_values as values
 from api.web_csv import BYTE_ORDER_MARK, amount, cell, csv_lines
+from projections.view import ERASED
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,12 @@ def test_a_national_number_may_break_between_its_parts_only() -> None:
     shown = values.spaced_number("S000033000123264000001")
     assert shown == "S0000<wbr>33<wbr>000123<wbr>264<wbr>000001"
     assert values.spaced_number("<b>") == "&lt;b&gt;"
+
+
+def test_erased_data_are_called_so_in_the_language_of_the_page() -> None:
+    assert values.show_masked("zh", ERASED) == "已删除"
+    assert values.show_masked("en", ERASED) == "erased"
+    assert values.show_masked("en", "张*") == "张*"
 
 
 @pytest.mark.parametrize("evil", ["=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "＝1+1", "  =1"])
