@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.documents.citations import Citation, citations, clauses  # noqa: E402  (needs the path above)
+from scripts.documents.citations import Citation, citations, clauses  # noqa: E402
 
 HEAD = (ROOT / "scripts/documents/clauses_head.md").read_text("utf-8")
 
@@ -31,20 +31,20 @@ def row(clause: str, cited: list[Citation]) -> str:
 
 
 def section(clause: str, text: str, cited: list[Citation]) -> str:
-    """The tests of one clause as the sentences they are."""
+    """The tests of one clause as the sentences they are; files that are about it as a whole."""
     lines = [f"\n### {clause}\n\n{text}\n\n"]
-    for path, names in by_file([c for c in cited if c.is_test]).items():
-        lines.append(f"- [{path}](../{path})\n")
-        lines += [f"  - {name.removeprefix('test_').replace('_', ' ')}\n" for name in names]
+    for path, names in by_file([c for c in cited if c.is_test or c.is_whole_test_file]).items():
+        lines.append(f"- [{path}](../{path}){'' if all(names) else ', the whole file'}\n")
+        sentences = (name.removeprefix("test_").replace("_", " ") for name in names if name)
+        lines += [f"  - {sentence}\n" for sentence in sentences]
     return "".join(lines)
 
 
 def render() -> str:
     """The whole page."""
-    found = [c for c in citations() if c.name]
-    texts = clauses()
+    found, texts = citations(), clauses()
     of = {clause: [c for c in found if c.clause == clause] for clause in texts}
-    table = "".join(row(clause, of[clause]) for clause in texts)
+    table = "".join(row(clause, [c for c in of[clause] if c.name]) for clause in texts)
     tests = "".join(section(clause, text, of[clause]) for clause, text in texts.items())
     return HEAD + table + "\n## Tests by clause\n" + tests
 

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import click  # noqa: E402  (needs the path above)
+import click  # noqa: E402
 
 from api import settings  # noqa: E402
 from api.app import create_app  # noqa: E402

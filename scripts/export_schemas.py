@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from domain import events  # noqa: E402
-from scripts.documents.schemas import clause_links, schema_of, shape, told  # noqa: E402  (needs the path)
+from scripts.documents.schemas import clause_links, schema_of, shape, told  # noqa: E402
 
 HEAD = (ROOT / "scripts/documents/events_head.md").read_text("utf-8")
 

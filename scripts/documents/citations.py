@@ -32,6 +32,11 @@ class Citation:
         """Whether a test cites, not a helper of one."""
         return self.path.startswith("tests/") and self.name.startswith("test_")
 
+    @property
+    def is_whole_test_file(self) -> bool:
+        """Whether a file of tests says at its top that it is about the clause."""
+        return not self.name and self.path.rpartition("/")[2].startswith("test_")
+
 
 def clauses() -> dict[str, str]:
     """Every clause and what it says, in order, from docs/source-document.md."""
