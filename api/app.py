@@ -26,6 +26,7 @@ from api.routing import GuardedRoute
 from api.secret_keys import Secrets, load_secrets
 from api.service import Service
 from api.settings import Settings
+from api.signing import HeadSigner
 from api.tokens import OwnKey, PublishedKeys, TokenChecker
 from api.views import Views
 from domain.ledger import Ledgers
@@ -123,6 +124,7 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
         ledgers = Ledgers(dsn, ledger_secrets)
         undo.callback(ledgers.close)
         views = _views(dsn, ledger_secrets, settings, undo)
+        undo.callback(HeadSigner(settings, ledgers).start().stop)
         readers = Readers(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from api.cli_store import Report, data_option, open_database, open_store, settings_of
+from api.signing import kept_head_path
 from domain.ledger import Ledger
 
 
@@ -40,7 +41,9 @@ def verify(
         good = True
         for each in chosen:
             vkey = key or store.known_vkey(each)
-            good &= _say(each, store.audit(each, vkey, notes), vkey)
+            kept = kept_head_path(store.settings, each.name)
+            told = [*notes, kept.read_text(encoding="utf-8")] if kept.exists() else notes
+            good &= _say(each, store.audit(each, vkey, told), vkey)
     if not good:
         sys.exit(1)
 
