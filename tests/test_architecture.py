@@ -29,8 +29,8 @@ VIEWS_MAY_KNOW = {
     # Values too, of which a view needs how a name and a number are masked.
     *("domain.identity", "domain.names", "domain.numbers"),
 }
-COMPOSITION_ROOTS = {"api.app", "api.cli", "api.cli_store"}
-"""Where a service or a program is put together."""
+COMPOSITION_ROOTS = {"api.app", "api.cli", "api.cli_store", "api.signing"}
+"""Where a service or a program is put together, and the thread that signs beside it."""
 
 STORE_FOR_API = {"domain.store.errors", "domain.store.blobs"}
 """Refusals and files. Everything else of the store is handed over by the composition root."""
