@@ -20,7 +20,14 @@ import orjson
 from starlette.requests import Request
 
 from api import web_errors
-from api.refusals import BodyTooLarge, InternalError, JsonTooDeep, MalformedJson, ServerBusy
+from api.refusals import (
+    BodyTooLarge,
+    ControlCharacter,
+    InternalError,
+    JsonTooDeep,
+    MalformedJson,
+    ServerBusy,
+)
 from api.settings import Settings
 from domain.errors import LedgerError
 
@@ -34,9 +41,12 @@ BODY_WAIT_S = 30
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = "0" * 32
 _UPLOADS = ("multipart/", "text/csv", "application/vnd.openxmlformats", "application/octet")
-# The escape of U+0000, which PostgreSQL can't store in text; an even number of backslashes before
-# it means that the backslash itself was escaped.
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+# Escapes of control characters other than tab and line breaks: PostgreSQL can't store U+0000 in
+# text, and the rest would end up in print. An even number of backslashes before one means that the
+# backslash itself was escaped.
+_CONTROL = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\(?:[bf]|u00(?:0[0-8bcef]|1[0-9a-f]|7f))", re.IGNORECASE
+)
 # A string without an end matches up to the end, so that no byte is ever looked at twice.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
@@ -83,7 +93,10 @@ class Gate:
             exchange.log()
 
     async def _body(self, scope: Message, headers: dict[bytes, str], receive: Receive) -> bytes:
-        """The whole body. Raises: BodyTooLarge, MalformedJson, JsonTooDeep, ClientGone."""
+        """The whole body.
+
+        Raises: BodyTooLarge, MalformedJson, ControlCharacter, JsonTooDeep, ClientGone.
+        """
         kind = headers.get(b"content-type", "").lower()
         upload = kind.startswith(_UPLOADS)
         settings = self._settings
@@ -120,14 +133,14 @@ async def _read(receive: Receive, limit: int) -> bytes:
 def check_json(body: bytes, levels_max: int) -> None:
     """Refuse what would be dear to parse or impossible to store, before anybody parses it.
 
-    Raises: JsonTooDeep; MalformedJson for a NUL, and for anything but UTF-8.
+    Raises: JsonTooDeep, ControlCharacter; MalformedJson for anything but UTF-8.
     """
     try:
         body.decode()
     except UnicodeDecodeError:
         raise MalformedJson() from None
-    if b"\x00" in body or _NUL.search(body):
-        raise MalformedJson()
+    if b"\x00" in body or _CONTROL.search(body):
+        raise ControlCharacter()
     if body.count(b"[") + body.count(b"{") <= levels_max:
         return
     depth = 0

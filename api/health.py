@@ -80,7 +80,7 @@ def _view(state: Any) -> dict[str, Any]:
     "/health",
     operation_id="health",
     summary="健康状况 · Health",
-    responses={200: {"model": HealthBody}, **problems(500, 503)},
+    responses={200: {"model": HealthBody}, **problems(400, 500, 503)},
 )
 async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
@@ -109,7 +109,7 @@ class ReadyBody(BaseModel):
     "/ready",
     operation_id="ready",
     summary="是否就绪 · Readiness",
-    responses={200: {"model": ReadyBody}, **problems(500, 503)},
+    responses={200: {"model": ReadyBody}, **problems(400, 500, 503)},
 )
 async def ready(request: Request) -> Response:
     """可受理请求为200,否则503。· 200 while requests can be served, else 503."""

@@ -49,7 +49,7 @@ class LookupBody(BaseModel):
         },
     )
     certificate_number: str | None = Field(
-        default=None, min_length=1, max_length=40, description="证书编号"
+        default=None, min_length=1, max_length=60, description="证书编号"
     )
     name: str | None = Field(default=None, min_length=1, max_length=80, description="姓名")
     document_number: str | None = Field(
@@ -174,7 +174,7 @@ def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
     "/v/{token}",
     operation_id="verify_certificate",
     summary="扫码核验 · Verify a certificate by its link",
-    responses={200: {"model": CertificateFound}, **problems(404, 422, 500, 503)},
+    responses={200: {"model": CertificateFound}, **problems(400, 404, 422, 500, 503)},
 )
 async def verify_certificate(
     request: Request,

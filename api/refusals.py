@@ -42,6 +42,12 @@ class MalformedJson(LedgerError):
     code = "malformed_json"
 
 
+class ControlCharacter(LedgerError):
+    """The body holds a control character; only tabs and line breaks are taken."""
+
+    code = "control_character"
+
+
 class JsonTooDeep(LedgerError):
     """The body nests more than {levels_max} levels deep."""
 
@@ -82,6 +88,12 @@ class InvalidRequest(LedgerError):
     """{count} values of the request are not what they must be."""
 
     code = "invalid_request"
+
+
+class UnknownParameter(LedgerError):
+    """This address takes no parameter of that name."""
+
+    code = "unknown_parameter"
 
 
 class RouteNotFound(LedgerError):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from api.access import PUBLIC, admit, roles_for
 from api.errors import STATUS, Problem
 from api.idempotency import idempotency_key
-from api.refusals import MediaTypeUnsupported, RequestInProgress
+from api.refusals import MediaTypeUnsupported, RequestInProgress, UnknownParameter
 from api.tokens import Principal, TokenInvalid
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -41,10 +41,18 @@ class GuardedRoute(APIRoute):
         self.operation = self.operation_id or self.name
         self.roles = roles_for(self.operation)
         self.records = is_recording(self)
+        # A filter with a typing error must not silently become no filter.
+        self.parameters = query_names(self.dependant)
 
     def get_route_handler(self) -> Any:
         """The handler behind its guard."""
         return guarded(self, super().get_route_handler())
+
+
+def query_names(dependant: Any) -> set[str]:
+    """Names of the query parameters of a handler and of what it depends on."""
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*(query_names(each) for each in dependant.dependencies))
 
 
 def is_recording(route: APIRoute) -> bool:
@@ -63,6 +71,8 @@ def guarded(route: GuardedRoute, handle: Handler) -> Handler:
             principal = await principal_of(request)
             request.state.principal = principal
         admit(route.operation, principal, request.path_params.get("ledger"))
+        if not route.parameters.issuperset(request.query_params.keys()):
+            raise UnknownParameter()
         _check_media_type(request, route)
         if not route.records or principal is None:
             return await handle(request)

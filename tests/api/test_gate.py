@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.gate import Gate, check_json
-from api.refusals import JsonTooDeep, MalformedJson
+from api.refusals import ControlCharacter, JsonTooDeep
 from api.settings import load_settings
 from tests.support.http_journey import Journey
 from tests.support.service import Book
@@ -53,15 +53,26 @@ def test_looking_for_depth_takes_no_time_even_where_it_is_hard():
     assert time.perf_counter() - began < 2
 
 
-@pytest.mark.parametrize("body", [b'{"name":"\\u0000"}', b'{"name":"\x00"}'])
-def test_a_nul_is_refused_because_no_database_keeps_it(module_book: Book, body: bytes):
+@pytest.mark.parametrize(
+    "body",
+    [b'{"name":"\\u0000"}', b'{"name":"\x00"}', b'{"name":"\\u001B[2J"}', b'{"name":"\\b"}'],
+)
+def test_control_characters_are_refused_because_records_are_printed(
+    module_book: Book, body: bytes
+):
     answer = module_book.door("agency").send("persons", content=body, headers=TYPED)
-    assert answer.json()["code"] == "malformed_json"
+    assert (answer.status_code, answer.json()["code"]) == (400, "control_character")
+    check_json(rb'{"a":"\t\n\r\u000a\u4e00 \\b"}', 5)
+
+
+def test_a_parameter_nobody_knows_is_refused_instead_of_ignored(module_book: Book):
+    answer = module_book.door("agency").get("applications", stauts="paid")
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul():
     check_json(rb'{"a":"\\u0000"}', 5)
-    with pytest.raises(MalformedJson):
+    with pytest.raises(ControlCharacter):
         check_json(rb'{"a":"\\\u0000"}', 5)
 
 
@@ -183,6 +194,7 @@ def test_the_log_holds_no_name_no_number_no_token_and_no_question(
         book.door("agency").ask("POST", "persons/search", json={
             "document_type": "resident_id", "document_number": "330106199503151275"})  # fmt: skip
         book.client.get("/ledgers", params={"name": "钱一"})
+        book.door("agency").get("applications", status="钱一")
         book.door("regulator").get("events")
     requests = [r.getMessage() for r in caplog.records if r.name == "certledger.requests"]
     assert len(requests) > 8

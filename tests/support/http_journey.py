@@ -138,7 +138,8 @@ class Journey:
     def review(self, verdicts: str = "ppp", at: str = REVIEWED_AT) -> None:
         """The three reviews, in order; verdicts: p pass, r reject, one letter each."""
         for (stage, role), verdict in zip(STAGES, verdicts, strict=False):
-            body = {"verdict": "pass"} if verdict == "p" else {"verdict": "reject", "reason": "不实"}
+            rejected = {"verdict": "reject", "reason": "不实"}
+            body = {"verdict": "pass"} if verdict == "p" else rejected
             self.staff(role, at).done(f"{self.application}/reviews/{stage}", body)
 
     def enrol(self) -> Journey:

@@ -1,0 +1,251 @@
+"""The nationwide lookup: two facts that agree, one answer for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from api.refusals import ServerBusy
+from api.together import Together
+from tests.support.commands import document_of
+from tests.support.http_journey import ISSUED_AT, Journey, certified
+from tests.support.service import Book, new_book
+
+NAME, DOCUMENT = "钱一", document_of(1)
+
+
+@pytest.fixture(scope="module")
+def issued(client: httpx.Client) -> tuple[Book, Journey, dict[str, str]]:
+    book = new_book(client, "2026-03-01T08:00:00+08:00")
+    journey, numbers = certified(book)
+    seen(book)
+    return book, journey, numbers
+
+
+def seen(book: Book) -> None:
+    """Wait until the registry has come to the last position."""
+    head = book.door("regulator").seen("events")["head"]
+    book.door("registrar").seen("statistics/talent", min_position=head)
+
+
+def look_up(book: Book, **body: str) -> httpx.Response:
+    return book.client.post("/lookup", json=body)
+
+
+def found(book: Book, **body: str) -> list[dict[str, Any]]:
+    answer = look_up(book, **body)
+    assert answer.status_code == 200, answer.text
+    return [c for c in answer.json()["certificates"] if c["ledger"] == book.ledger]
+
+
+def test_any_two_of_the_three_find_a_certificate(issued):
+    book, _, numbers = issued
+    number = numbers["national"]
+    by_pairs = [
+        found(book, certificate_number=number, name=NAME),
+        found(book, certificate_number=number, document_number=DOCUMENT),
+        found(book, certificate_number=number, name=NAME, document_number=DOCUMENT),
+    ]
+    assert all(pair == by_pairs[0] for pair in by_pairs)
+    [certificate] = by_pairs[0]
+    assert certificate["number"] == number
+    assert certificate["standing"] == "valid"
+    assert (certificate["theory"], certificate["practical"]) == ("78", "81.5")
+    assert certificate["level_name"] == "四级/中级工"
+    assert (certificate["masked_name"], certificate["issued_on"]) == ("钱*", "2026-10-15")
+    both = found(book, name=NAME, document_number=DOCUMENT)
+    assert {c["number"] for c in both} == set(numbers.values())
+
+
+def test_typing_is_forgiven(issued):
+    book, _, numbers = issued
+    spaced = " ".join(numbers["national"]).lower()
+    assert found(book, certificate_number=spaced, name=" 钱 一 ")
+    assert found(book, certificate_number=numbers["omc"].replace("-", ""), name=NAME)
+    full_width = DOCUMENT.translate({ord(d): ord(d) + 0xFEE0 for d in "0123456789"})
+    assert found(book, name=NAME, document_number=full_width)
+
+
+def test_no_match_and_a_wrong_pair_read_the_same(issued):
+    book, _, numbers = issued
+    unknown = numbers["national"][:-3] + "999"
+    answers = [
+        look_up(book, certificate_number=numbers["national"], name="李四"),
+        look_up(book, certificate_number=unknown, name=NAME),
+        look_up(book, certificate_number=unknown, name="李四"),
+        look_up(book, certificate_number=numbers["national"], document_number=document_of(77)),
+        look_up(book, name="李四", document_number=DOCUMENT),
+    ]
+    assert {(a.status_code, a.content) for a in answers} == {
+        (200, b'{"certificates":[],"hint":null}')
+    }
+
+
+def test_one_fact_alone_is_not_enough(issued):
+    book, _, numbers = issued
+    for body in ({"certificate_number": numbers["national"]}, {"name": NAME}, {}):
+        answer = look_up(book, **body)
+        assert (answer.status_code, answer.json()["code"]) == (422, "lookup_needs_two")
+
+
+def test_a_number_of_another_kind_gets_a_hint_from_its_form_alone(issued):
+    book, _, _ = issued
+    hints = {
+        "1010003003400001": "qualification",
+        "0104000123456": "qualification_shanghai",
+        "RGN12345678901234567": "obsolete_draft",
+        "what is this": "unknown",
+        "S000033000123264000001": None,
+    }
+    for number, hint in hints.items():
+        answer = look_up(book, certificate_number=number, name="李四")
+        assert answer.json() == {"certificates": [], "hint": hint}
+
+
+def test_personal_data_in_an_address_are_not_looked_at(issued):
+    book, _, _ = issued
+    answer = book.client.get("/lookup", params={"name": NAME})
+    assert answer.status_code == 405
+
+
+def test_the_link_of_a_certificate_leads_to_it_and_its_version_counts(issued):
+    book, journey, numbers = issued
+    token = tokens(book, numbers["national"])[0]
+    answer = book.client.get(f"/v/{token}")
+    assert answer.json()["number"] == numbers["national"]
+    assert answer.json()["replaced"] is False
+    again = book.client.get(f"/v/{token}", headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    journey.staff("registrar", ISSUED_AT).done(
+        f"{journey.application}/certificates/national/reissue", {"reason": "遗失补发"}
+    )
+    seen(book)
+    replaced = book.client.get(f"/v/{token}", headers={"If-None-Match": answer.headers["etag"]})
+    assert replaced.json()["replaced"] is True
+    assert replaced.json()["version"] == 2
+
+
+def tokens(book: Book, number: str) -> list[str]:
+    """The links of a certificate, made as the registry makes them."""
+    from projections.certificate_registry import verify_token
+
+    made = []
+    for version in (1, 2):
+        kind = "omc" if number.startswith("OMC") else "national"
+        made.append(verify_token(blind_index, book.ledger, kind, number, version))
+    return made
+
+
+def blind_index(kind: str, text: str) -> str:
+    from domain.store.vault import MasterKeys, Vault
+
+    keys = MasterKeys("1", {"1": bytes(range(32))})
+    return Vault("", keys, bytes(range(32)), lambda _: {}).blind_index(kind, text)
+
+
+def test_a_link_that_leads_nowhere_is_404_and_is_not_repeated(client: httpx.Client):
+    token = "0" * 32
+    answer = client.get(f"/v/{token}")
+    assert answer.status_code == 404
+    assert token not in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert client.get("/v/nonsense").status_code == 422
+
+
+def test_a_suspension_and_a_revocation_are_seen_at_once(client: httpx.Client):
+    book = new_book(client, "2026-03-01T08:00:00+08:00")
+    journey, numbers = certified(book)
+    registrar = journey.staff("registrar", ISSUED_AT)
+    steps = [
+        ("suspension", {"reason": "核查"}, "suspended"),
+        ("reinstatement", {"reason": "无误"}, "valid"),
+        ("revocation", {"reason_class": "false_documents", "reason": "不实"}, "revoked"),
+    ]
+    for step, body, standing in steps:
+        registrar.done(f"{journey.application}/certificates/national/{step}", body)
+        seen(book)
+        [certificate] = found(book, certificate_number=numbers["national"], name=NAME)
+        assert certificate["standing"] == standing
+    assert certificate["reason_class"] == "false_documents"
+    assert "不实" not in str(certificate)
+
+
+def test_an_erased_person_is_found_by_link_only(client: httpx.Client):
+    book = new_book(client, "2026-03-01T08:00:00+08:00")
+    journey, numbers = certified(book)
+    journey.staff("registrar", ISSUED_AT).done("persons/P1/erasure", {"reason": "本人申请"})
+    seen(book)
+    assert found(book, certificate_number=numbers["national"], name=NAME) == []
+    token = tokens(book, numbers["national"])[0]
+    shown = book.client.get(f"/v/{token}").json()
+    assert (shown["masked_name"], shown["standing"]) == ("已删除", "valid")
+    person = book.door("registrar").seen("persons/P1")
+    assert (person["name"], person["erased"]) == ("已删除", True)
+
+
+# --- many at once ---------------------------------------------------------------------------------
+
+
+def test_questions_that_come_together_share_queries():
+    asked: list[list[str]] = []
+
+    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+        await asyncio.sleep(0.01)
+        return query(keys)
+
+    def query(keys: Sequence[str]) -> list[dict[str, Any]]:
+        asked.append(list(keys))
+        return [{"key": key} for key in keys if key != "none"]
+
+    async def crowd() -> list[Any]:
+        together = Together(query, lambda row: row["key"], run, at_once=1)
+        keys = ["a", "b", "none", "a", *(f"k{n}" for n in range(50))]
+        return await asyncio.gather(*(together.ask(key) for key in keys))
+
+    answers = asyncio.run(crowd())
+    assert answers[0] == answers[3] == [{"key": "a"}]
+    assert answers[2] == []
+    assert all(len(rows) == 1 for rows in answers[4:])
+    assert len(asked) <= 2
+
+
+def test_a_query_that_fails_fails_for_all_who_asked_and_the_next_is_asked_anew():
+    calls = 0
+
+    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ServerBusy()
+        return [{"key": key} for key in keys]
+
+    async def twice() -> tuple[list[Any], list[Any]]:
+        together = Together(lambda keys: [], lambda row: row["key"], run, at_once=1)
+        first = await asyncio.gather(
+            together.ask("a"), together.ask("b"), return_exceptions=True
+        )
+        return first, await together.ask("a")
+
+    first, second = asyncio.run(twice())
+    assert all(isinstance(error, ServerBusy) for error in first)
+    assert second == [{"key": "a"}]
+
+
+def test_who_gave_up_asking_does_not_disturb_the_others():
+    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+        await asyncio.sleep(0.02)
+        return [{"key": key} for key in keys]
+
+    async def one_leaves() -> list[Any]:
+        together = Together(lambda keys: [], lambda row: row["key"], run, at_once=1)
+        leaving = asyncio.create_task(together.ask("a"))
+        staying = asyncio.create_task(together.ask("a"))
+        await asyncio.sleep(0.005)
+        leaving.cancel()
+        return await staying
+
+    assert asyncio.run(one_leaves()) == [{"key": "a"}]
