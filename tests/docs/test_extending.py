@@ -8,21 +8,21 @@ import orjson
 import pytest
 
 from domain.certificate import RevokeCertificate
-from domain.decision import stream_of
 from domain.eligibility import Eligible, assess
 from domain.events import CATALOGUE, CertificateKind, RevocationReason
 from domain.qualifications import Qualifications, WorkPeriod
 from domain.rule_sets import AnyPredicate, parse_rule_set
 from domain.store.connection import connect
+from domain.store.migrate import migrate
 from domain.values import Level
-from projections.rows import Rows
-from projections.view import Entry
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under, run_python
+from tests.projections.grammar import Book
 from tests.support import journeys
-from tests.support.actors import REGISTRAR
+from tests.support.actors import FINANCE, REGISTRAR
 from tests.support.commands import PASSED
 from tests.support.ledgers import RealWorld, a_real_ledger
+from tests.support.refunds import an_accepted_refund, settled
 
 PAGE = "docs/extending.md"
 
@@ -51,29 +51,16 @@ def test_an_upcaster_reads_the_golden_line_of_the_older_version():
     assert fact.refund_no == json.loads(line)["refund_no"]
 
 
-def test_the_view_of_the_house_counts_and_names_every_fact():
+def test_the_view_of_the_house_counts_and_names_every_fact(database):
     view = run_python(block_under(PAGE, "A view of the house", "python")).VIEW
     assert set(view.handles) | view.ignores == set(CATALOGUE)
-    rows = Rows("omc", lambda kind, text: text, complete=True)
-    view.fold(
-        [_settled(1, "original"), _settled(2, "bank_transfer"), _settled(3, "original")], rows
-    )
-    new, replaced = rows.drain_touched()["refund_channels"]
-    assert {row["channel"]: row["settled"] for row in new} == {"original": 2, "bank_transfer": 1}
-    assert replaced == []
-
-
-def _settled(position, channel):
-    envelope = {
-        "topic": "refund_settled.v1",
-        "data": {"channel": channel},
-        "actor": {},
-        "stream": stream_of("application", "A1"),
-        "version": position,
-        "occurred_at": "2026-03-02T01:00:00.000000Z",
-        "recorded_at": "2026-03-02T01:00:00.000000Z",
-    }
-    return Entry(position, envelope, lambda entry: {})
+    world = an_accepted_refund()
+    world.do(settled(world), by=FINANCE)
+    migrate(database.dsn)
+    with closing(Book(database.dsn, views=(view,))) as book:
+        book.told(world).fold()
+        (row,) = book.rows("refund_channels")
+    assert (row["channel"], row["settled"]) == ("original", 1)
 
 
 def test_the_stock_runner_follows_the_ledger_and_goes_on_after_a_restart(database):
