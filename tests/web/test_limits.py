@@ -39,7 +39,7 @@ def test_who_finds_what_they_ask_may_ask_sixty_times_at_once() -> None:
         limit.enter("203.0.113.7")
 
 
-def test_time_forgives() -> None:
+def test_time_forgives_every_miss() -> None:
     clock = Clock()
     limit = Limit(clock)
     for _ in range(12):
