@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -41,12 +42,15 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
         raise click.ClickException(f"{out} is not empty")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     out.chmod(0o700)
+    # Before the database: a signed head may be older than the copy, but never newer.
+    _copy(settings, out, ["heads"])
     with open_cluster(settings) as (dsn, programs):
         cluster = out / "postgres"
         how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
         _run(programs / "pg_basebackup", f"--dbname={dsn}", f"--pgdata={cluster}", *how)
     files = _verify(cluster)
-    _copy(settings, out, with_keys)
+    named = ["blobs"] if settings.blob_url is None else []
+    _copy(settings, out, named + (["keys"] if with_keys else []))
     click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
     if not with_keys:
         click.echo("its keys are not in it: without them no name in it can ever be read")
@@ -75,10 +79,9 @@ def _verify(cluster: Path) -> int:
     return len(manifest["Files"])
 
 
-def _copy(settings: Settings, out: Path, with_keys: bool) -> None:
-    """Attachments that stand in the data directory, and keys where they are asked for."""
+def _copy(settings: Settings, out: Path, names: Sequence[str]) -> None:
+    """Folders of the data directory, as far as they are there."""
     home = settings.data_dir.expanduser().absolute()
-    names = ["blobs"] if settings.blob_url is None else []
-    for name in names + (["keys"] if with_keys else []):
+    for name in names:
         if (home / name).is_dir():
             shutil.copytree(home / name, out / name, copy_function=shutil.copy2)
