@@ -228,16 +228,16 @@ _shared: dict[tuple[str, str], tuple[Pool, int]] = {}
 _shared_lock = threading.Lock()
 
 
-def shared_pool(dsn: str, name: str, size: int) -> Pool:
+def shared_pool(dsn: str, name: str, size: int, settings: dict[str, str] | None = None) -> Pool:
     """The process's one pool for a database and a purpose; give it back with `leave_pool`.
 
     A process that keeps a hundred ledgers open needs as many connections as are at work, not a
-    few for each. size: counts when the pool is made.
+    few for each. size and settings (as of `connect`) count when the pool is made.
     """
     with _shared_lock:
         pool, users = _shared.get((dsn, name), (None, 0))
         if pool is None:
-            pool = Pool(lambda: connect(dsn, name=name), size=size)
+            pool = Pool(lambda: connect(dsn, name=name, settings=settings), size=size)
         _shared[dsn, name] = pool, users + 1
         return pool
 

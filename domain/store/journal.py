@@ -36,6 +36,10 @@ _NOTHING = Need()
 _WRITER, _WRITERS = "certledger writer", 32
 _READER, _READERS = "certledger reader", 16
 
+# What a writer runs is prepared, perhaps while the tables are empty, and then runs for years: it
+# must probe indexes whatever the tables looked like on that day.
+_WRITER_SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
 # recorded_at never falls along position, so a time is found by halving: no index to keep.
 _POSITION_AT = """
 WITH RECURSIVE search (low, high) AS (
@@ -72,7 +76,7 @@ class Journal:
         self.dsn = dsn
         self.ledger = ledger
         self._clock = clock
-        self._writers = shared_pool(dsn, _WRITER, _WRITERS)
+        self._writers = shared_pool(dsn, _WRITER, _WRITERS, _WRITER_SETTINGS)
         self._readers = shared_pool(dsn, _READER, _READERS)
         self._closed = False
 

@@ -25,7 +25,7 @@ EVENT_COLUMNS = (
     "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
 )
 
-_LOCK = "BEGIN; SELECT 1 FROM certledger.ledgers WHERE ledger = %s FOR UPDATE; "
+_LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
 
 # One row shape for every kind of answer, so that they can travel as one result:
 # kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once per wanted key:
@@ -71,47 +71,60 @@ FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
 
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
     topic, envelope, leaf_hash, occurred_at, recorded_at)
-SELECT %s, %s + r.n, r.stream, r.version, r.event_id, r.topic, decode(r.envelope, 'hex'),
-    decode(r.leaf_hash, 'hex'), r.occurred_at, %s
-FROM unnest(%s::text[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::text[],
-    %s::timestamptz[]) WITH ORDINALITY
+SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, decode(r.envelope, 'hex'),
+    decode(r.leaf_hash, 'hex'), r.occurred_at, $3
+FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::text[],
+    $10::timestamptz[]) WITH ORDINALITY
     AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, n)"""
 
-_MOVE_HEAD = "UPDATE certledger.ledgers SET position = %s, recorded_at = %s WHERE ledger = %s"
+_MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
 
 _INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
     command_id, first_position, last_position, receipt)
-SELECT %s, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
+SELECT $1, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
     r.last_position, decode(r.receipt, 'hex')
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::uuid[], %s::bigint[], %s::bigint[],
-    %s::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
+FROM unnest($2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[],
+    $8::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
     receipt)"""
 
-_RELEASE_CLAIMS = """UPDATE certledger.claims c SET released_position = r.released
-FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS r (kind, key, released)
-WHERE c.ledger = %s AND c.kind = r.kind AND c.key = r.key AND c.released_position IS NULL"""
+# One at a time: nothing but a probe of the index on live claims can come of it.
+_RELEASE_CLAIM = """UPDATE certledger.claims SET released_position = $1
+WHERE ledger = $2 AND kind = $3 AND key = $4 AND released_position IS NULL"""
 
 _INSERT_CLAIMS = """INSERT INTO certledger.claims (ledger, kind, key, position, released_position)
-SELECT %s, r.kind, r.key, r.position, r.released
-FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[])
+SELECT $1, r.kind, r.key, r.position, r.released
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[])
     AS r (kind, key, position, released)"""
 
 _INSERT_KEYS = """INSERT INTO certledger.person_keys (ledger, person, algorithm, master_key_id,
     wrapped, created_at, destroyed_at)
-SELECT %s, r.person, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'), %s,
-    CASE WHEN r.wrapped IS NULL THEN %s::timestamptz END
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[])
+SELECT $1, r.person, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'), $2,
+    CASE WHEN r.wrapped IS NULL THEN $3::timestamptz END
+FROM unnest($4::text[], $5::text[], $6::text[], $7::text[])
     AS r (person, algorithm, master_key_id, wrapped)"""
 
-_DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = %s
-WHERE ledger = %s AND person = ANY(%s::text[]) AND destroyed_at IS NULL"""
+_DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = $1
+WHERE ledger = $2 AND person = ANY($3::text[]) AND destroyed_at IS NULL"""
 
 # A tracking row that would not move forward gives NULL, which the column refuses: the check made
 # under the head lock cannot see a writer that does not take it.
 _TRACK = """INSERT INTO certledger.tracking AS t (ledger, view, position)
-SELECT %s, r.view, r.position FROM unnest(%s::text[], %s::bigint[]) AS r (view, position)
+SELECT $1, r.view, r.position FROM unnest($2::text[], $3::bigint[]) AS r (view, position)
 ON CONFLICT (ledger, view) DO UPDATE SET position =
     CASE WHEN excluded.position > t.position THEN excluded.position END"""
+
+
+_WRITES = {
+    "certledger_events": _INSERT_EVENTS,
+    "certledger_head": _MOVE_HEAD,
+    "certledger_commands": _INSERT_COMMANDS,
+    "certledger_release_claim": _RELEASE_CLAIM,
+    "certledger_claims": _INSERT_CLAIMS,
+    "certledger_keys": _INSERT_KEYS,
+    "certledger_destroy_keys": _DESTROY_KEYS,
+    "certledger_track": _TRACK,
+}
+"""Prepared once a connection, by these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +162,25 @@ def read(
             arguments.extend(array(column) for column in columns)
             name += "_" + letter
     if name not in connection.prepared:
-        cursor.execute(f"PREPARE {name} AS " + "\nUNION ALL ".join(parts))
-        connection.prepared.add(name)
+        _prepare(connection, cursor, name, "\nUNION ALL ".join(parts))
     places = ", ".join(["%s"] * len(arguments))
     if lock:
-        cursor.execute(f"{_LOCK}EXECUTE {name} ({places})", (ledger, *arguments))
+        if "certledger_lock" not in connection.prepared:
+            _prepare(connection, cursor, "certledger_lock", _LOCK)
+        cursor.execute(
+            f"BEGIN; EXECUTE certledger_lock (%s); EXECUTE {name} ({places})", (ledger, *arguments)
+        )
     else:
         cursor.execute(f"EXECUTE {name} ({places})", arguments)
     return cursor.fetchall()
 
 
-def write_message(cursor: PgCursor, batch: Batch) -> bytes:
+def _prepare(connection: PgConnection, cursor: PgCursor, name: str, sql: str) -> None:
+    cursor.execute(f"PREPARE {name} AS {sql}")
+    connection.prepared.add(name)
+
+
+def write_message(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
     """Everything a batch writes, and the COMMIT, as one message.
 
     A large batch has its events and commands copied ahead of the message: as text within a
@@ -168,36 +189,39 @@ def write_message(cursor: PgCursor, batch: Batch) -> bytes:
     """
     parts: list[bytes] = []
 
-    def add(sql: str, *arguments: Any) -> None:
-        parts.append(cursor.mogrify(sql, arguments))
+    def add(name: str, *arguments: Any) -> None:
+        if name not in connection.prepared:
+            _prepare(connection, cursor, name, _WRITES[name])
+        places = ", ".join(["%s"] * len(arguments))
+        parts.append(cursor.mogrify(f"EXECUTE {name} ({places})", arguments))
 
     ledger, now = batch.ledger, rfc3339(batch.recorded_at)
     if batch.fresh_keys:
         keys = [batch.person_key(person) for person in batch.fresh_keys]
         rows = [(k.person, k.algorithm, k.master_key_id, _hex(k.wrapped)) for k in keys if k]
-        add(_INSERT_KEYS, ledger, now, now, *_columns(rows))
+        add("certledger_keys", ledger, now, now, *_columns(rows))
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
-        add(_DESTROY_KEYS, now, ledger, array(stored))
+        add("certledger_destroy_keys", now, ledger, array(stored))
     if len(batch.events) >= COPY_ROWS:
         copy_events(cursor, batch)
     elif batch.events:
-        add(_INSERT_EVENTS, ledger, batch.head.position, now, *_columns(_event_rows(batch)))
+        columns = _columns(_event_rows(batch))
+        add("certledger_events", ledger, batch.head.position, now, *columns)
     if batch.events:
-        add(_MOVE_HEAD, batch.position, now, ledger)
-        add(f"NOTIFY {CHANNEL}, %s", ledger)
-    if batch.released:
-        rows = [(*claim, position) for claim, position in batch.released]
-        add(_RELEASE_CLAIMS, *_columns(rows), ledger)
+        add("certledger_head", batch.position, now, ledger)
+        parts.append(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
+    for claim, position in batch.released:
+        add("certledger_release_claim", position, ledger, *claim)
     if batch.new_claims:
         rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
-        add(_INSERT_CLAIMS, ledger, *_columns(rows))
+        add("certledger_claims", ledger, *_columns(rows))
     if len(batch.commands) >= COPY_ROWS:
         copy_commands(cursor, batch)
     elif batch.commands:
-        add(_INSERT_COMMANDS, ledger, *_columns(_command_rows(batch)))
+        add("certledger_commands", ledger, *_columns(_command_rows(batch)))
     if batch.tracks:
-        add(_TRACK, ledger, *_columns(list(batch.tracks.items())))
+        add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     parts.append(b"COMMIT")
     return b"; ".join(parts)
 

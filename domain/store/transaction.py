@@ -171,7 +171,7 @@ class Transaction:
                 cursor.execute("COMMIT")
             return
         with self._connection.cursor() as cursor:
-            message = write_message(cursor, self.batch)
+            message = write_message(self._connection, cursor, self.batch)
             try:
                 cursor.execute(message)
             except psycopg2.Error as error:

@@ -87,7 +87,7 @@ class CuttingProxy:
         message = b""
         while block := client.recv(_BLOCK):
             message += block
-            if b"INSERT INTO certledger.journal" not in message:
+            if b"EXECUTE certledger_events" not in message:
                 upstream.sendall(message)
                 message = b""
             elif message.endswith(b"; COMMIT\x00"):
