@@ -58,6 +58,7 @@ ACCESS: dict[str, frozenset[Role] | None] = {
     "decline_refund": _of(F),
     "record_refund_outcome": _of(F),
     "list_refunds": _of(F, S),
+    "get_refund_steps": _of(F, S),
     "get_refund_totals": _of(F, S),
     "list_postings": _of(F, S),
     # step 4: the exam
@@ -84,6 +85,7 @@ ACCESS: dict[str, frozenset[Role] | None] = {
     "file_objection": _of(C, A),
     "resolve_objection": _of(Z, V),
     # step 5: certificates
+    "list_certificates": _of(C, A, P, G),
     "number_certificates": _of(G),
     "import_number": _of(G),
     "import_numbers": _of(G),
@@ -119,6 +121,7 @@ OWN_ONLY = frozenset(
         "get_document",
         "get_ticket",
         "get_ticket_pdf",
+        "list_certificates",
     }
 )
 """Reads in which a candidate sees nothing but their own. Writes are held by the decisions."""

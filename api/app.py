@@ -20,6 +20,7 @@ from api.access import ACCESS, UnguardedRoute
 from api.cursors import Cursors
 from api.gate import Gate
 from api.health import Seen, watch_database
+from api.lookups import Unlimited
 from api.readers import Readers
 from api.routers import ROUTERS
 from api.routing import GuardedRoute
@@ -29,6 +30,7 @@ from api.settings import Settings
 from api.signing import HeadSigner
 from api.tokens import OwnKey, PublishedKeys, TokenChecker
 from api.views import Views
+from api.web_limits import Limit
 from domain.ledger import Ledgers
 from domain.ledger import Secrets as LedgerSecrets
 from domain.store.blobs import Blobs
@@ -62,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     app.state.settings = settings
+    app.state.lookup_limit = Limit() if settings.lookup_limit else Unlimited()
     app.add_middleware(Gate, settings=settings)
     handlers.install(app)
     app.router.routes.extend(web.router.routes)  # first: at a shared address the page asks first
@@ -165,7 +168,7 @@ def _views(
     vault = Vault(
         "", secrets.master_keys, secrets.index_key, lambda _: {}, algorithm=secrets.algorithm
     )
-    return Views(runner, connections, vault.blind_index)
+    return Views(runner, connections, vault.blind_indexes)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

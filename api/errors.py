@@ -76,6 +76,7 @@ _BY_STATUS: dict[int, str] = {
         upload_has_foreign_content upload_missing used_by_sitting wrong_amount wrong_session
         year_differs year_impossible
     """,
+    429: "lookups_too_fast",
     500: """
         bad_note blob_damaged claim_not_held database_too_new inconsistent_log internal_error
         log_key_exists log_key_unusable malformed_rule_set migration_changed no_log_key
@@ -164,7 +165,7 @@ def status_of(error: LedgerError) -> int:
 
 def is_retryable(error: LedgerError) -> bool:
     """Whether the same request may succeed later without a change."""
-    return status_of(error) == 503 or error.code in RETRYABLE
+    return status_of(error) in (429, 503) or error.code in RETRYABLE
 
 
 def preferred_language(header: str | None) -> str:
@@ -270,6 +271,8 @@ def problem_response(
     }
     if body["status"] == 503 or error.code in RETRYABLE:
         given["Retry-After"] = str(RETRY_AFTER_S)
+    if body["status"] == 429:
+        given["Retry-After"] = str(error.seconds)
     if body["status"] == 401:
         given["WWW-Authenticate"] = challenge(error)
     elif error.code in ("role_not_allowed", "ledger_not_in_token", "backfill_not_allowed"):

@@ -9,9 +9,19 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.requests import AsOf, Cursor, Limit, MinPosition, Read, answer, as_of_moment
+from api.requests import (
+    AsOf,
+    Cursor,
+    Limit,
+    MinPosition,
+    Read,
+    ThingId,
+    answer,
+    as_of_moment,
+)
 from api.routing import READING, router
 from api.views import REFUND_LEDGER
+from domain.decision import NotFound
 from projections import refund_queries as ledger_of_refunds
 
 routes = router("财务 · Finance")
@@ -51,6 +61,28 @@ class RefundListBody(BaseModel):
 
     data: list[RefundRow]
     next: str | None
+
+
+class StepRow(BaseModel):
+    """One thing that happened to a refund: who, when, what was said."""
+
+    step: str
+    subject: str
+    role: str
+    amount_fen: int
+    provider_refund_id: str | None
+    channel: str | None
+    clause: str | None
+    reason: str | None
+    occurred_at: datetime
+    recorded_at: datetime
+    position: int
+
+
+class RefundDetailBody(RefundRow):
+    """One refund with everything that happened to it, the oldest first."""
+
+    steps: list[StepRow]
 
 
 class StateTotal(BaseModel):
@@ -153,6 +185,26 @@ async def list_refunds(
     if len(found) > rows_max:
         following = read.service.cursors.make(of, [page[-1]["refund_no"]])
     return answer({"data": [_only(row, RefundRow) for row in page], "next": following})
+
+
+@routes.get(
+    "/refunds/{refund_no}/steps",
+    operation_id="get_refund_steps",
+    summary="退费经过 · What happened to a refund",
+    responses={200: {"model": RefundDetailBody}, **READING},
+)
+async def get_refund_steps(
+    read: Read, refund_no: ThingId, min_position: MinPosition = None, as_of: AsOf = None
+) -> Response:
+    """何人何时做了什么;as_of 只影响经过。· Who did what and when; `as_of` moves the steps, the
+    refund itself is of now."""
+    moment = as_of_moment(as_of)
+    await read.caught_up(REFUND_LEDGER, min_position)
+    found = await read.ask(ledger_of_refunds.refund, refund_no)
+    if found is None:
+        raise NotFound(what="refund", id=refund_no)
+    steps = await read.ask(ledger_of_refunds.steps, refund_no=refund_no, as_of=moment)
+    return answer(_only(found, RefundRow) | {"steps": [_only(row, StepRow) for row in steps]})
 
 
 @routes.get(

@@ -6,6 +6,7 @@ states are then folded from their streams, so a list is never older than the jou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,16 +67,16 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
     ]
 
 
-def holder_of_document(ledger: Ledger, index: str) -> str:
-    """The person who holds the claim on a document, by its blind index; blocking.
+def holder_of_document(ledger: Ledger, indexes: Sequence[str]) -> str:
+    """The person who holds the claim on a document, by its blind indexes; blocking.
 
     Raises: NotFound.
     """
     rows = ledger.journal.query(
         "SELECT j.stream FROM certledger.claims c JOIN certledger.journal j "
         "ON j.ledger = c.ledger AND j.position = c.position WHERE c.ledger = %s "
-        "AND c.kind = 'person_document' AND c.key = %s AND c.released_position IS NULL",
-        (ledger.name, index),
+        "AND c.kind = 'person_document' AND c.key = ANY(%s) AND c.released_position IS NULL",
+        (ledger.name, list(indexes)),
     )
     if not rows:
         raise NotFound(what="person", id="with this document")

@@ -16,10 +16,11 @@ from fastapi import Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.refusals import LookupNeedsTwo
+from api.refusals import LookupNeedsTwo, LookupsTooFast
 from api.requests import IfNoneMatch, answer
 from api.routing import problems, router
 from api.service import Service
+from api.web_limits import Limit, TooManyLookups, address_of, limit_of
 from domain.decision import NotFound
 from domain.identity import DocumentType, validate_document
 from domain.names import normalise_name
@@ -105,7 +106,7 @@ class LookupResult(BaseModel):
     "/lookup",
     operation_id="lookup_certificate",
     summary="证书查询 · Look a certificate up",
-    responses={200: {"model": LookupResult}, **problems(400, 413, 415, 422, 500, 503)},
+    responses={200: {"model": LookupResult}, **problems(400, 413, 415, 422, 429, 500, 503)},
 )
 async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     """证书编号、姓名、证件号码任填两项;查无与不符答复相同。· Any two of number, name and document.
@@ -114,18 +115,32 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     given = (body.certificate_number, body.name, body.document_number)
     if sum(value is not None for value in given) < 2:
         raise LookupNeedsTwo()
+    limit, address = limit_of(request), address_of(request)
+    try:
+        limit.enter(address)
+    except TooManyLookups as wait:
+        raise LookupsTooFast(seconds=wait.seconds) from None
     number = None if body.certificate_number is None else number_key(body.certificate_number)
-    asked = {
-        "number": number,
-        "name_index": None if body.name is None else name_key(service, body.name),
-        "document_index": _document_index(service, body),
-    }
+    names = None if body.name is None else name_keys(service, body.name)
+    documents = _document_keys(service, body)
     if number is not None:
         found = await service.by_number.ask(number)
     else:
-        found = await service.by_document.ask(asked["document_index"])
-    shown = [show_certificate(row) for row in found if registry.matches(row, **asked)]
+        found = [row for key in documents or () for row in await service.by_document.ask(key)]
+    shown = [show_certificate(row) for row in found if _agrees(row, number, names, documents)]
+    if not shown:
+        limit.missed(address)
     return answer({"certificates": shown, "hint": _hint(body.certificate_number)})
+
+
+class Unlimited(Limit):
+    """Where a gateway in front counts lookups."""
+
+    def enter(self, address: str) -> None:
+        """Nothing to pay."""
+
+    def missed(self, address: str) -> None:
+        """Nothing to pay."""
 
 
 def number_key(text: str) -> str:
@@ -138,22 +153,35 @@ def number_key(text: str) -> str:
     return normalise_number(text)
 
 
-def name_key(service: Service, name: str) -> str:
-    """The index of a name as typed. Raises: InvalidName."""
-    return str(service.views.blind_index("name", normalise_name(name)))
+Keys = tuple[str, ...] | None
+"""Indexes a text may be stored under, by whichever suite; None where it was not given."""
 
 
-def _document_index(service: Service, body: LookupBody) -> str | None:
+def _agrees(row: dict[str, Any], number: str | None, names: Keys, documents: Keys) -> bool:
+    """Whether a found certificate agrees with everything that was given, two of it at least."""
+    return any(
+        registry.matches(row, number=number, name_index=name, document_index=document)
+        for name in names or (None,)
+        for document in documents or (None,)
+    )
+
+
+def name_keys(service: Service, name: str) -> tuple[str, ...]:
+    """Indexes of a name as typed. Raises: InvalidName."""
+    return tuple(service.views.blind_indexes("name", normalise_name(name)))
+
+
+def _document_keys(service: Service, body: LookupBody) -> Keys:
     if body.document_number is None:
         return None
-    return document_key(service, body.document_type, body.document_number)
+    text = document_text(body.document_type, body.document_number)
+    return tuple(service.views.blind_indexes("document", text))
 
 
-def document_key(service: Service, kind: DocumentType, number: str) -> str:
-    """The index of a document as typed. Raises: InvalidIdentityDocument."""
+def document_text(kind: DocumentType, number: str) -> str:
+    """What of a document is indexed. Raises: InvalidIdentityDocument."""
     today = datetime.now(UTC).astimezone(SHANGHAI).date()
-    document = validate_document(kind, number, today)
-    return str(service.views.blind_index("document", f"{kind.value}|{document.same_person_key}"))
+    return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
 
 
 _WELL_FORMED = (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR, NumberKind.OMC)

@@ -123,5 +123,6 @@ def _complete(operation: dict[str, Any], route: GuardedRoute) -> None:
 
 _REFUSAL_HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    "429": {"Retry-After": {"schema": {"type": "string"}}},
     "503": {"Retry-After": {"schema": {"type": "string"}}},
 }

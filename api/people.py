@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.bodies import RECORDED, body_of, command_of
 from api.finding import holder_of_document
+from api.lookups import document_text
 from api.masking import PersonShown, show_person
 from api.requests import Read, ThingId, Write, answer, etag, recorded
 from api.routing import READING, WRITING, router
 from domain.enrolment import CorrectPerson, ErasePersonalData, RegisterPerson
-from domain.identity import DocumentType, validate_document
-from domain.working_days import SHANGHAI
+from domain.identity import DocumentType
 
 routes = router("人员 · People")
 
@@ -77,11 +75,9 @@ async def register_person(write: Write, body: PersonBody) -> Response:  # type: 
 async def find_person(read: Read, body: PersonSearchBody) -> Response:
     """证件号只出现在请求体中。· The document number stands in the body only. A candidate finds
     nobody but themselves."""
-    today = datetime.now(UTC).astimezone(SHANGHAI).date()
-    document = validate_document(body.document_type, body.document_number, today)
-    key = f"{document.document_type.value}|{document.same_person_key}"
-    index = read.ledger.vault.blind_index("document", key)
-    person_id = await read.run(holder_of_document, read.ledger, index)
+    text = document_text(body.document_type, body.document_number)
+    indexes = read.service.views.blind_indexes("document", text)
+    person_id = await read.run(holder_of_document, read.ledger, indexes)
     await read.ensure_own(person_id, "person")
     return answer(await read.run(show_person, read, person_id))
 

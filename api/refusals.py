@@ -156,6 +156,12 @@ class LookupNeedsTwo(LedgerError):
     code = "lookup_needs_two"
 
 
+class LookupsTooFast(LedgerError):
+    """Too many lookups came from this address; the next one in {seconds} seconds."""
+
+    code = "lookups_too_fast"
+
+
 class TooManyRows(LedgerError):
     """More than {rows_max} rows; ask for a shorter time."""
 

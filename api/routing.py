@@ -149,6 +149,7 @@ _MEANING = {
     409: "与当前状态冲突 · its present state forbids it",
     413: "请求体过大 · the body is too large",
     415: "不支持的内容类型 · not that type of body",
+    429: "过于频繁 · too many in too short a time",
     422: "违反规则或值无效 · against a rule, or a wrong value",
     500: "服务内部错误 · something went wrong on our side",
     503: "暂时无法处理,可重试 · not now; the same request may be sent again",

@@ -129,6 +129,11 @@ class Settings(BaseSettings):
         le=60,
         description="seconds a read with `min_position` waits for its view to come that far",
     )
+    lookup_limit: bool = Field(
+        default=True,
+        description="whether an address that guesses at certificates has to slow down; off where "
+        "a gateway in front sees to it",
+    )
     page_rows_max: int = Field(
         default=200, ge=1, le=1000, description="rows a page of a list holds at most"
     )

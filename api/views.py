@@ -37,11 +37,14 @@ class Views:
         self,
         runner: Runner,
         connections: Connections,
-        blind_index: Callable[[str, str], str],
+        blind_indexes: Callable[[str, str], tuple[str, ...]],
     ) -> None:
-        """Take what is asked. blind_index: keyed index of personal text, equal in all ledgers."""
+        """Take what is asked.
+
+        blind_indexes: keyed indexes of personal text, today's first; equal in all ledgers.
+        """
         self.runner = runner
-        self.blind_index = blind_index
+        self.blind_indexes = blind_indexes
         self._connections = connections
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -69,6 +72,10 @@ class Views:
                 await waiting
         except TimeoutError:
             raise ViewBehind(position=position) from None
+
+    def blind_index(self, kind: str, text: str) -> str:
+        """The index that a text is stored under today."""
+        return self.blind_indexes(kind, text)[0]
 
     def states(self) -> list[ViewState]:
         """Every view of every ledger; blocking. Raises: DatabaseUnreachable."""

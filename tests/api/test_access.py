@@ -54,6 +54,7 @@ POST   {A}/refunds/R0/approval              F
 POST   {A}/refunds/R0/decline               F
 POST   {A}/refunds/R0/outcome               F
 GET    {L}/refunds                          F S
+GET    {L}/refunds/R0/steps                 F S
 GET    {L}/refunds/totals                   F S
 GET    {L}/postings                         F S
 POST   {L}/sessions                         Z
@@ -77,6 +78,7 @@ POST   {L}/notices/N0/extension             Z G
 POST   {L}/notices/N0/close                 Z G
 POST   {L}/notices/N0/objections            C A
 POST   {L}/notices/N0/objections/O0/resolution  Z V
+GET    {A}/certificates                     C A P G
 POST   {A}/certificates/numbers             G
 POST   {A}/certificates/import              G
 POST   {L}/certificates/import              G

@@ -151,6 +151,13 @@ def test_a_rejected_candidate_gets_both_components_back(paid: Journey):
     listed = finance.seen("refunds", state="settled", min_position=settled["last_position"])
     assert [(r["refund_no"], r["amount_fen"]) for r in listed["data"]] == [(number, 30_000)]
     assert finance.seen("refunds", state="ordered")["data"] == []
+    told = finance.seen(f"refunds/{number}/steps")
+    steps = [step["step"] for step in told["steps"]]
+    assert steps == ["ordered", "approved", "accepted", "settled"]
+    assert told["steps"][0]["subject"] == "candidate-1"
+    before = finance.seen(f"refunds/{number}/steps", as_of=str(made["last_position"]))
+    assert [step["step"] for step in before["steps"]] == ["ordered"]
+    assert finance.get("refunds/R404/steps").json()["code"] == "not_found"
 
 
 def test_used_material_does_not_go_back_and_the_refusal_is_recorded(paid: Journey):

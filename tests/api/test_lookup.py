@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +12,11 @@ import pytest
 
 from api.refusals import ServerBusy
 from api.together import Together
+from domain.store.embedded import EmbeddedPostgres
 from tests.support.commands import document_of
 from tests.support.http_journey import ISSUED_AT, Journey, certified
-from tests.support.service import Book, new_book
+from tests.support.postgres import fresh_database
+from tests.support.service import Book, new_book, running, settings_for
 
 NAME, DOCUMENT = "钱一", document_of(1)
 
@@ -114,7 +117,7 @@ def test_personal_data_in_an_address_are_not_looked_at(issued):
 
 def test_the_link_of_a_certificate_leads_to_it_and_its_version_counts(issued):
     book, journey, numbers = issued
-    token = tokens(book, numbers["national"])[0]
+    token = link_of(book, numbers["national"])
     answer = book.client.get(f"/v/{token}")
     assert answer.json()["number"] == numbers["national"]
     assert answer.json()["replaced"] is False
@@ -127,24 +130,14 @@ def test_the_link_of_a_certificate_leads_to_it_and_its_version_counts(issued):
     replaced = book.client.get(f"/v/{token}", headers={"If-None-Match": answer.headers["etag"]})
     assert replaced.json()["replaced"] is True
     assert replaced.json()["version"] == 2
+    assert link_of(book, numbers["national"]) != token
 
 
-def tokens(book: Book, number: str) -> list[str]:
-    """The links of a certificate, made as the registry makes them."""
-    from projections.certificate_registry import verify_token
-
-    made = []
-    for version in (1, 2):
-        kind = "omc" if number.startswith("OMC") else "national"
-        made.append(verify_token(blind_index, book.ledger, kind, number, version))
-    return made
-
-
-def blind_index(kind: str, text: str) -> str:
-    from domain.store.vault import MasterKeys, Vault
-
-    keys = MasterKeys("1", {"1": bytes(range(32))})
-    return Vault("", keys, bytes(range(32)), lambda _: {}).blind_index(kind, text)
+def link_of(book: Book, number: str) -> str:
+    """The secret part of a certificate's link, as it is printed on it."""
+    shown = book.door("registrar").seen("applications/A1/certificates")["data"]
+    [link] = [each["link"] for each in shown if each["number"] == number]
+    return str(link).rpartition("/v/")[2]
 
 
 def test_a_link_that_leads_nowhere_is_404_and_is_not_repeated(client: httpx.Client):
@@ -177,14 +170,33 @@ def test_a_suspension_and_a_revocation_are_seen_at_once(client: httpx.Client):
 def test_an_erased_person_is_found_by_link_only(client: httpx.Client):
     book = new_book(client, "2026-03-01T08:00:00+08:00")
     journey, numbers = certified(book)
+    seen(book)
+    token = link_of(book, numbers["national"])
     journey.staff("registrar", ISSUED_AT).done("persons/P1/erasure", {"reason": "本人申请"})
     seen(book)
     assert found(book, certificate_number=numbers["national"], name=NAME) == []
-    token = tokens(book, numbers["national"])[0]
     shown = book.client.get(f"/v/{token}").json()
     assert (shown["masked_name"], shown["standing"]) == ("已删除", "valid")
     person = book.door("registrar").seen("persons/P1")
     assert (person["name"], person["erased"]) == ("已删除", True)
+
+
+def test_who_guesses_has_to_slow_down_and_who_holds_a_certificate_does_not(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    guess = {"certificate_number": "S000033000123264000001", "name": "李四"}
+    with (
+        fresh_database(postgres) as database,
+        running(settings_for(database.dsn, tmp_path, lookup_limit=True)) as url,
+        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+    ):
+        answers = [client.post("/lookup", json=guess) for _ in range(20)]
+        refused = [a for a in answers if a.status_code == 429]
+        assert 2 < len(refused) < 18
+        assert answers[0].status_code == 200
+        assert refused[0].json()["code"] == "lookups_too_fast"
+        assert int(refused[0].headers["retry-after"]) >= 1
+        assert client.get("/health").status_code == 200
 
 
 # --- many at once ---------------------------------------------------------------------------------

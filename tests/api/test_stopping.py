@@ -1,4 +1,4 @@
-"""A service that is killed, or told to stop, in the middle of its work loses nothing it answered."""
+"""A service that is killed, or told to stop, in the middle of work loses nothing it answered."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         index_key=key,
         token_key=TOKEN_KEY,
         port=0,
-        **given,
+        **({"lookup_limit": False} | given),
     )
 
 
