@@ -51,4 +51,5 @@ def next_event(stream: str, key: str | None = None, **rest: Any) -> Job:
             **rest,
         )
 
-    return Job(run, streams=(stream,), command=command(key) if key else None)
+    # Long enough for a server to be killed and to recover on a busy machine.
+    return Job(run, streams=(stream,), command=command(key) if key else None, timeout_seconds=90)

@@ -42,15 +42,15 @@ class Gate:
 
         def run(_view: View) -> Append:
             entered.set()
-            assert self._opened.wait(10)
+            assert self._opened.wait(60)
             return Append()
 
         self._future = committer.submit(Job(run))
-        assert entered.wait(10)
+        assert entered.wait(60)
 
     def open(self) -> None:
         self._opened.set()
-        self._future.result(10)
+        self._future.result(60)
 
 
 def together(committer: Committer, *jobs: Job) -> list[Future]:
@@ -60,7 +60,7 @@ def together(committer: Committer, *jobs: Job) -> list[Future]:
     futures = [committer.submit(job) for job in jobs]
     gate.open()
     for future in futures:
-        future.exception(10)
+        future.exception(60)
     assert committer.stats.batches - batches == 2
     return futures
 
@@ -73,7 +73,7 @@ def refusing(error: Exception) -> Job:
 
 
 def test_an_accepted_command_gets_its_events_and_its_receipt(committer: Committer) -> None:
-    answer = committer.submit(next_event("a", "k")).result(10)
+    answer = committer.submit(next_event("a", "k")).result(60)
     assert isinstance(answer, Accepted)
     assert answer.receipt == b"at 1"
     assert [(e.position, e.stream, e.version) for e in answer.recorded] == [(1, "a", 1)]
@@ -99,7 +99,7 @@ def test_a_later_command_of_a_batch_sees_the_events_of_the_earlier_one(
 def test_a_refused_command_never_harms_its_neighbours(
     committer: Committer, journal: Journal
 ) -> None:
-    committer.submit(next_event("taken")).result(10)
+    committer.submit(next_event("taken")).result(60)
     refusals = {
         ValueError: refusing(ValueError("not allowed")),
         StaleStream: Job(lambda _: append("a", 9)),
@@ -126,16 +126,16 @@ def test_a_refused_command_never_harms_its_neighbours(
 
 
 def test_one_that_the_database_rejects_pays_alone(committer: Committer, journal: Journal) -> None:
-    committer.submit(next_event("a")).result(10)
+    committer.submit(next_event("a")).result(60)
     twin = draft("b", 1)
     object.__setattr__(twin, "event_id", id_of("event/a/1"))
     gate = Gate(committer)
     jobs = [next_event("c"), Job(lambda _: Append((twin,))), next_event("d", "k")]
     futures = [committer.submit(job) for job in jobs]
     gate.open()
-    assert isinstance(futures[0].result(10), Accepted)
-    assert isinstance(futures[1].exception(10), RejectedByDatabase)
-    assert isinstance(futures[2].result(10), Accepted)
+    assert isinstance(futures[0].result(60), Accepted)
+    assert isinstance(futures[1].exception(60), RejectedByDatabase)
+    assert isinstance(futures[2].result(60), Accepted)
     assert [event.stream for event in journal.read(0, 9)] == ["a", "c", "d"]
 
 
@@ -145,8 +145,8 @@ def test_one_that_the_database_rejects_pays_alone(committer: Committer, journal:
 def test_the_same_command_again_gets_the_first_answer(
     committer: Committer, journal: Journal
 ) -> None:
-    committer.submit(next_event("a", "k")).result(10)
-    again = committer.submit(next_event("a", "k")).result(10)
+    committer.submit(next_event("a", "k")).result(60)
+    again = committer.submit(next_event("a", "k")).result(60)
     assert again == Replayed(b"at 1", command("k").command_id, 1, 1)
     assert journal.head().position == 1
 
@@ -168,9 +168,9 @@ def test_a_key_that_was_used_for_another_request_is_refused(
     if at_once:
         _, future = together(committer, next_event("a", "k"), other)
     else:
-        committer.submit(next_event("a", "k")).result(10)
+        committer.submit(next_event("a", "k")).result(60)
         future = committer.submit(other)
-    assert isinstance(future.exception(10), IdempotencyKeyReused)
+    assert isinstance(future.exception(60), IdempotencyKeyReused)
     assert journal.head().position == 1
 
 
@@ -190,7 +190,7 @@ def test_a_refused_command_may_be_tried_again_under_its_key(
 def test_a_command_may_look_at_what_it_did_not_announce(
     committer: Committer, journal: Journal
 ) -> None:
-    committer.submit(Job(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(10)
+    committer.submit(Job(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(60)
 
     def look(view: View) -> Append:
         assert [event.version for event in view.recorded("a")] == [1, 2]
@@ -201,7 +201,7 @@ def test_a_command_may_look_at_what_it_did_not_announce(
         assert view.ledger == "omc"
         return append("b", 1)
 
-    assert isinstance(committer.submit(Job(look)).result(10), Accepted)
+    assert isinstance(committer.submit(Job(look)).result(60), Accepted)
 
 
 def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Journal) -> None:
@@ -222,10 +222,10 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
     )
     with committer:
         for _ in range(2):
-            committer.submit(Job(run, streams=("a",))).result(10)
+            committer.submit(Job(run, streams=("a",))).result(60)
         with Committer(journal) as other:
-            other.submit(next_event("a")).result(10)
-        committer.submit(Job(run, streams=("a",))).result(10)
+            other.submit(next_event("a")).result(60)
+        committer.submit(Job(run, streams=("a",))).result(60)
     assert seen == [[], [], [3]]
     assert told == [[1], [2], [4]]
 
@@ -236,11 +236,11 @@ def test_the_owner_hears_that_others_have_written(journal: Journal) -> None:
         Committer(journal, on_foreign_events=lambda *span: heard.append(span)) as committer,
         Committer(journal) as other,
     ):
-        committer.submit(next_event("a")).result(10)
-        other.submit(next_event("b")).result(10)
-        other.submit(next_event("b")).result(10)
-        committer.submit(next_event("a")).result(10)
-        committer.submit(next_event("a")).result(10)
+        committer.submit(next_event("a")).result(60)
+        other.submit(next_event("b")).result(60)
+        other.submit(next_event("b")).result(60)
+        committer.submit(next_event("a")).result(60)
+        committer.submit(next_event("a")).result(60)
     assert heard == [(1, 3)]
 
 
@@ -255,7 +255,7 @@ def test_more_than_can_wait_is_refused_at_once(journal: Journal) -> None:
             committer.submit(next_event("a"))
         assert refusal.value.waiting == committer.waiting == 3
         gate.open()
-        assert [future.result(10).recorded[0].version for future in futures] == [1, 2, 3]
+        assert [future.result(60).recorded[0].version for future in futures] == [1, 2, 3]
 
 
 def test_a_command_whose_time_is_up_is_not_begun(committer: Committer, journal: Journal) -> None:
@@ -264,8 +264,8 @@ def test_a_command_whose_time_is_up_is_not_begun(committer: Committer, journal: 
     in_time = committer.submit(next_event("b"))
     time.sleep(0.1)
     gate.open()
-    assert isinstance(late.exception(10), DeadlineExceeded)
-    in_time.result(10)
+    assert isinstance(late.exception(60), DeadlineExceeded)
+    in_time.result(60)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
 
 
@@ -276,7 +276,7 @@ def test_a_command_its_sender_took_back_is_not_begun(
     taken_back = committer.submit(next_event("a"))
     assert taken_back.cancel()
     gate.open()
-    committer.submit(next_event("b")).result(10)
+    committer.submit(next_event("b")).result(60)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
 
 
@@ -288,7 +288,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(journal: Journal) ->
     closing.start()
     gate.open()
     closing.join(10)
-    assert [future.result(10).recorded[0].version for future in futures] == list(range(1, 21))
+    assert [future.result(60).recorded[0].version for future in futures] == list(range(1, 21))
     with pytest.raises(Closed):
         committer.submit(next_event("a"))
 
@@ -296,7 +296,7 @@ def test_closing_finishes_what_waits_and_refuses_what_comes(journal: Journal) ->
 def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
     journal = Journal(dsn, "nobody")
     with Committer(journal) as committer:
-        assert isinstance(committer.submit(next_event("a")).exception(10), UnknownLedger)
+        assert isinstance(committer.submit(next_event("a")).exception(60), UnknownLedger)
     journal.close()
 
 
@@ -306,7 +306,7 @@ def test_an_owner_that_fails_does_not_make_what_was_recorded_unrecorded(journal:
 
     with Committer(journal, on_recorded=fail) as committer:
         for _ in range(2):
-            assert isinstance(committer.submit(next_event("a")).result(10), Accepted)
+            assert isinstance(committer.submit(next_event("a")).result(60), Accepted)
 
 
 def test_a_bug_in_the_writer_is_heard_by_the_callers_and_stops_nothing(
@@ -318,8 +318,8 @@ def test_a_bug_in_the_writer_is_heard_by_the_callers_and_stops_nothing(
     with Committer(journal, known_version=fail) as committer:
         for _ in range(2):
             future = committer.submit(next_event("a"))
-            assert isinstance(future.exception(10), RuntimeError)
-        assert isinstance(committer.submit(Job(lambda _: append("b", 1))).result(10), Accepted)
+            assert isinstance(future.exception(60), RuntimeError)
+        assert isinstance(committer.submit(Job(lambda _: append("b", 1))).result(60), Accepted)
 
 
 def test_answers_can_be_delivered_by_the_batch(journal: Journal) -> None:
@@ -334,7 +334,7 @@ def test_answers_can_be_delivered_by_the_batch(journal: Journal) -> None:
         gate = Gate(committer)
         futures = [committer.submit(next_event("a")) for _ in range(5)]
         gate.open()
-        assert all(isinstance(future.result(10), Accepted) for future in futures)
+        assert all(isinstance(future.result(60), Accepted) for future in futures)
     assert delivered == [1, 5]
 
 
@@ -344,7 +344,7 @@ def test_a_lost_race_for_a_stream_between_processes_is_told_to_the_loser(
     with Committer(journal) as one, Committer(journal) as two:
         jobs = [Job(lambda _: append("a", 1)) for _ in range(2)]
         answers = [one.submit(jobs[0]), two.submit(jobs[1])]
-        outcomes = sorted(type(f.exception(10) or f.result()).__name__ for f in answers)
+        outcomes = sorted(type(f.exception(60) or f.result()).__name__ for f in answers)
     assert outcomes == ["Accepted", "StaleStream"]
 
 
@@ -379,7 +379,7 @@ def test_a_lock_that_is_held_too_long_is_waited_for(
         time.sleep(0.5)
         assert not future.done()
         holder.rollback()
-        assert isinstance(future.result(10), Accepted)
+        assert isinstance(future.result(60), Accepted)
         assert committer.stats.retries > 0
 
 
@@ -389,6 +389,6 @@ def test_a_command_that_meets_a_broken_database_is_told_so(
     database.execute("REVOKE INSERT ON certledger.commands FROM certledger_app")
     with Committer(journal) as committer:
         good, bad = committer.submit(next_event("a")), committer.submit(next_event("b", "k"))
-        assert isinstance(bad.exception(10), RejectedByDatabase)
+        assert isinstance(bad.exception(60), RejectedByDatabase)
         assert isinstance(bad.exception().__cause__, psycopg2.errors.InsufficientPrivilege)
-        assert isinstance(good.result(10), Accepted)
+        assert isinstance(good.result(60), Accepted)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,9 @@ def test_a_commit_whose_answer_is_lost_counts_exactly_once(
         through = Journal(proxy.dsn, "omc")
         with Committer(through) as committer:
             futures = [committer.submit(next_event("a", f"k{n}")) for n in range(5)]
-            answers = [future.result(15) for future in futures]
+            answers = [future.result(60) for future in futures]
             assert proxy.has_cut.is_set()
-            again = committer.submit(next_event("a", "k0")).result(15)
+            again = committer.submit(next_event("a", "k0")).result(60)
         through.close()
     assert all(isinstance(answer, Accepted) for answer in answers)
     stored = journal.read(0, 99)
@@ -68,14 +69,14 @@ def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
         with Committer(through) as committer:
             job = next_event("a", "k")
             future = committer.submit(Job(job.run, command=job.command, timeout_seconds=1.0))
-            unknown = future.exception(15)
+            unknown = future.exception(60)
             assert isinstance(unknown, OutcomeUnknown)
             assert unknown.command_id == command("k").command_id
             late = Job(next_event("b").run, timeout_seconds=0.5)
-            assert isinstance(committer.submit(late).exception(15), Unavailable)
+            assert isinstance(committer.submit(late).exception(60), Unavailable)
             # The network is back: the same command, sent again, gets its answer.
             proxy.allow.set()
-            answer = committer.submit(job).result(15)
+            answer = committer.submit(job).result(60)
         through.close()
     committed = cut is Cut.AFTER_COMMIT
     assert isinstance(answer, Replayed if committed else Accepted)
@@ -122,7 +123,7 @@ def test_a_writer_whose_connection_is_ended_in_the_middle_decides_again(
         return append("a", version)
 
     with Committer(journal) as committer:
-        answer = committer.submit(Job(run)).result(15)
+        answer = committer.submit(Job(run)).result(60)
     assert ended == [1]
     assert answer.recorded == journal.read(0, 9)
     assert [event.version for event in journal.read(0, 9)] == [1]
@@ -173,6 +174,27 @@ def kill(server: EmbeddedPostgres, how: signal.Signals) -> None:
         time.sleep(0.05)
 
 
+@contextmanager
+def following(journal: Journal) -> Iterator[list[int]]:
+    """Positions as a follower sees them, while the block runs."""
+    listener = Listener(journal.dsn)
+    tailer = Tailer(journal, listener, poll_seconds=0.2)
+    seen: list[int] = []
+
+    def follow() -> None:
+        for page in tailer.pages(0):
+            seen.extend(event.position for event in page.events)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield seen
+    finally:
+        tailer.stop()
+        follower.join(20)
+        listener.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["immediate", "kill-9"])
 def test_everything_acknowledged_survives_a_killed_server(
@@ -181,18 +203,8 @@ def test_everything_acknowledged_survives_a_killed_server(
     migrate(mortal_server.dsn())
     journal = Journal(mortal_server.dsn(), "omc")
     journal.create_ledger()
-    listener = Listener(mortal_server.dsn())
-    tailer = Tailer(journal, listener, poll_seconds=0.2)
-    followed: list[int] = []
-
-    def follow() -> None:
-        for page in tailer.pages(0):
-            followed.extend(event.position for event in page.events)
-
-    follower = threading.Thread(target=follow)
-    follower.start()
     futures: list[Future] = []
-    with Committer(journal) as committer:
+    with following(journal) as followed, Committer(journal) as committer:
         for round_ in range(3):
             for n in range(200):
                 futures.append(committer.submit(next_event(f"s{n % 5}", f"k{round_}/{n}")))
@@ -200,21 +212,18 @@ def test_everything_acknowledged_survives_a_killed_server(
                 if n == 120:
                     kill(mortal_server, how)
                     mortal_server.start()
-        answers = [future.result(60) for future in futures]
+        answers = [future.result(100) for future in futures]
+        stored = {event.position: event for event in journal.read(0, 9999)}
+        deadline = time.monotonic() + 30
+        while len(followed) < 600 and time.monotonic() < deadline:
+            time.sleep(0.05)
     assert all(isinstance(answer, Accepted) for answer in answers)
-    stored = {event.position: event for event in journal.read(0, 9999)}
     assert len(stored) == 600
     for answer in answers:
         for event in answer.recorded:
             assert stored[event.position] == event
-    assert verify(journal).is_good
-    deadline = time.monotonic() + 20
-    while len(followed) < 600 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    tailer.stop()
-    follower.join(10)
     assert followed == list(range(1, 601))
-    listener.close()
+    assert verify(journal).is_good
     journal.close()
 
 

@@ -159,7 +159,7 @@ def test_a_subscription_survives_a_server_that_ends_its_connections(
         def follow() -> None:
             seen.extend(notification.id for notification in subscription)
 
-        follower = threading.Thread(target=follow)
+        follower = threading.Thread(target=follow, daemon=True)
         follower.start()
         for n in range(1, 6):
             recorder.insert_events([library.StoredEvent(uuid4(), 1, "topic", b"")])

@@ -28,7 +28,7 @@ class Follower:
         self.tailer = Tailer(journal, listener, limit=10, poll_seconds=poll_seconds)
         self.seen: list[int] = []
         self.position = 0
-        self._thread = threading.Thread(target=self._follow)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
     def _follow(self) -> None:
@@ -36,7 +36,7 @@ class Follower:
             self.seen.extend(event.position for event in page.events)
             self.position = page.position
 
-    def wait_for(self, position: int, timeout_seconds: float = 10.0) -> None:
+    def wait_for(self, position: int, timeout_seconds: float = 30.0) -> None:
         deadline = time.monotonic() + timeout_seconds
         while self.position < position and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -85,14 +85,14 @@ def test_a_slow_transaction_never_makes_a_reader_skip(
         with journal.transaction() as transaction:
             transaction.append([append("slow", 1)])
             begun.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
 
     def quickly() -> None:
         write(journal, append("quick", 1))
 
     slow = threading.Thread(target=slowly)
     slow.start()
-    assert begun.wait(10)
+    assert begun.wait(60)
     quick = threading.Thread(target=quickly)
     quick.start()
     time.sleep(0.3)
@@ -100,8 +100,8 @@ def test_a_slow_transaction_never_makes_a_reader_skip(
     assert journal.head().position == 0
     assert follower.seen == []
     go_on.set()
-    slow.join(10)
-    quick.join(10)
+    slow.join(60)
+    quick.join(60)
     follower.wait_for(2)
     assert [event.stream for event in journal.read(0, 9)] == ["slow", "quick"]
 
@@ -128,7 +128,7 @@ def test_a_wake_up_before_listening_began_is_not_lost(journal: Journal, dsn: str
     # on notifications alone would sleep until the next one.
     class LateListener(Listener):
         def _work(self) -> None:
-            assert may_listen.wait(10)
+            assert may_listen.wait(60)
             super()._work()
 
     may_listen = threading.Event()
