@@ -232,11 +232,19 @@ def check_photo_name(file_name: str, *, name: str, number: str) -> list[Document
     given_name, underscore, given_number = stem.rpartition("_")
     if not (underscore and given_name and given_number):
         return [PhotoNameMalformed(), *problems]
-    if given_name != unicodedata.normalize("NFKC", name):
+    if _spelled(given_name) != _spelled(name):
         problems.append(PhotoNamePersonDiffers())
     if given_number.upper() != unicodedata.normalize("NFKC", number).upper():
         problems.append(PhotoNameNumberDiffers())
     return problems
+
+
+_DOTS = str.maketrans(dict.fromkeys("•・∙⋅‧", "·"))
+
+
+def _spelled(name: str) -> str:
+    """A name with its width, case and middle dots written in one way, and nothing else changed."""
+    return unicodedata.normalize("NFKC", name).translate(_DOTS).upper()
 
 
 def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem]:

@@ -324,3 +324,9 @@ def test_every_document_type_has_a_chinese_name_and_allowed_formats():
     for kind in MaterialKind:
         assert kind.chinese_name
         assert check_material(material(kind)) == []
+
+
+def test_a_photo_name_may_spell_the_dot_of_a_minority_name_in_any_way() -> None:
+    for dot in "·•・":
+        named = f"买买提{dot}艾力_E12345678.jpg"
+        assert check_photo_name(named, name="买买提·艾力", number="E12345678") == []

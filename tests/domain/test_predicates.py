@@ -130,7 +130,9 @@ def test_the_packaged_rules_use_every_predicate() -> None:
         ),
     ],
 )
-def test_template_g2018(level: int, claims: dict[str, Any], alternative: str) -> None:
+def test_the_template_of_2018_has_its_own_alternatives(
+    level: int, claims: dict[str, Any], alternative: str
+) -> None:
     outcome = general("G2018", level, claims)
     assert isinstance(outcome, Eligible)
     assert (outcome.alternative, outcome.also_met) == (alternative, ())
