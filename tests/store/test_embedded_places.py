@@ -170,7 +170,9 @@ def test_a_cluster_root_copied_back_is_handed_over(server_dir: Path) -> None:
         ("server_encoding", "UTF8"),
     ],
 )
-def test_the_server_runs_with_the_setting(postgres: EmbeddedPostgres, name: str, value: str) -> None:
+def test_the_server_runs_with_the_setting(
+    postgres: EmbeddedPostgres, name: str, value: str
+) -> None:
     assert query(postgres.dsn(), f"SHOW {name}") == [(value,)]
 
 
