@@ -28,27 +28,27 @@ class Target:
         self,
         cursor: Any,
         ledger: str,
-        blind_index: Callable[[str, str], str],
+        blind_indexes: Callable[[str, str], Sequence[str]],
         *,
         complete: bool = False,
     ) -> Rows:
         """Rows of a ledger, loaded through a cursor as they are asked for."""
         loader = self._loader(cursor, ledger)
-        return Rows(ledger, self.view.tables, blind_index, loader, complete=complete)
+        return Rows(ledger, self.view.tables, blind_indexes, loader, complete=complete)
 
     def apply(
         self,
         cursor: Any,
         ledger: str,
         entries: Sequence[Entry],
-        blind_index: Callable[[str, str], str],
+        blind_indexes: Callable[[str, str], Sequence[str]],
     ) -> None:
         """Fold a batch and write what changed.
 
         Raises: UnknownTopic, psycopg2.Error, and whatever a fold raises; then the caller rolls
             back.
         """
-        rows = self.rows(cursor, ledger, blind_index)
+        rows = self.rows(cursor, ledger, blind_indexes)
         for name, groups in self.view.wanted(entries).items():
             rows.prefetch(self.tables[name], groups)
         self.view.fold(entries, rows)

@@ -13,7 +13,7 @@ Queries stand in registry_queries.py. Source: source-document 5.2, 5.3, 5.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from domain import events as e
@@ -26,13 +26,21 @@ TOKEN_HEX_DIGITS = 32  # 128 bits: guessing one is hopeless, and the QR code sta
 
 
 def verify_token(
-    blind_index: Callable[[str, str], str], ledger: str, kind: str, number: str, version: int
+    blind_indexes: Callable[[str, str], Sequence[str]],
+    algorithm: str | None,
+    ledger: str,
+    kind: str,
+    number: str,
+    version: int,
 ) -> str:
     """The secret part of a certificate's link, 32 lower-case hexadecimal digits.
 
-    The ledger is part of it, because two ledgers may give the same number of their own kind.
+    algorithm: names one of the indexes (the usual one if none does), so that a link that was
+    printed stays what it is when another becomes the usual one. The ledger is part of what is
+    hashed, because two ledgers may give the same number of their own kind.
     """
-    keyed = blind_index("verify", f"{ledger}|{kind}|{number}|{version}")
+    found = blind_indexes("verify", f"{ledger}|{kind}|{number}|{version}")
+    keyed = next((i for i in found if i.startswith(f"{algorithm}:")), found[0])
     return keyed.rpartition(":")[2][:TOKEN_HEX_DIGITS].lower()
 
 
@@ -58,6 +66,7 @@ def _person(rows: Rows, entry: Entry) -> None:
             "document_type": data["document_type"],
             "name_index": None if masked.erased else data["name_index"],
             "document_index": None if masked.erased else data["document_index"],
+            "index_algorithm": data["document_index"].rpartition(":")[0] or None,
             "position": entry.position,
         },
     )
@@ -125,6 +134,7 @@ def _certificate(rows: Rows, entry: Entry) -> Row:
 def _numbered(rows: Rows, entry: Entry) -> None:
     data = entry.data
     application = rows.need(APPLICATIONS, data["application_id"])
+    person = rows.need(PEOPLE, data["person_id"])
     described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
     row = {
         **described,
@@ -145,13 +155,15 @@ def _numbered(rows: Rows, entry: Entry) -> None:
         "reissued_on": None,
         "current_since": entry.occurred_at,
         "verify_token": None,
+        "token_algorithm": person["index_algorithm"],
     }
     _change(rows, entry, row)
 
 
-def _token(rows: Rows, entry: Entry, version: int) -> str:
-    data = entry.data
-    token = verify_token(rows.blind_index, rows.ledger, data["kind"], data["number"], version)
+def _token(rows: Rows, entry: Entry, certificate: Row, version: int) -> str:
+    data, algorithm = entry.data, certificate["token_algorithm"]
+    named = (rows.ledger, data["kind"], data["number"], version)
+    token = verify_token(rows.blind_indexes, algorithm, *named)
     rows.add(
         TOKENS,
         {
@@ -168,15 +180,16 @@ def _token(rows: Rows, entry: Entry, version: int) -> str:
 def _issued(rows: Rows, entry: Entry) -> None:
     """From now on the public sees it. Source: source-document 5.2, 5.3."""
     version = entry.data["version"]
+    certificate = _certificate(rows, entry)
     _change(
         rows,
         entry,
-        _certificate(rows, entry),
+        certificate,
         issued=True,
         issued_on=entry.data["issued_on"],
         progress="issued",
         version=version,
-        verify_token=_token(rows, entry, version),
+        verify_token=_token(rows, entry, certificate, version),
     )
 
 
@@ -202,28 +215,30 @@ def _visible(rows: Rows, entry: Entry) -> None:
 def _corrected(rows: Rows, entry: Entry) -> None:
     """The next version; it has to go upward again, so what was seen there is out of date."""
     version = entry.data["version"]
+    certificate = _certificate(rows, entry)
     _change(
         rows,
         entry,
-        _certificate(rows, entry),
+        certificate,
         version=version,
         progress="issued",
         seen_province_on=None,
         seen_nation_on=None,
-        verify_token=_token(rows, entry, version),
+        verify_token=_token(rows, entry, certificate, version),
     )
 
 
 def _reissued(rows: Rows, entry: Entry) -> None:
     """The next version says the same as before; the lost one's link says it was replaced."""
     version = entry.data["version"]
+    certificate = _certificate(rows, entry)
     _change(
         rows,
         entry,
-        _certificate(rows, entry),
+        certificate,
         version=version,
         reissued_on=entry.data["reissued_on"],
-        verify_token=_token(rows, entry, version),
+        verify_token=_token(rows, entry, certificate, version),
     )
 
 
@@ -245,7 +260,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name="certificate_registry",
-    version=1,
+    version=2,
     tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_book_opened),
@@ -254,7 +269,7 @@ VIEW = View(
         e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
         e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
         e.ResultPublished.TOPIC: Handles(_result, (APPLICATIONS,)),
-        e.CertificateNumbered.TOPIC: Handles(_numbered, (APPLICATIONS, CERTIFICATES)),
+        e.CertificateNumbered.TOPIC: Handles(_numbered, (APPLICATIONS, PEOPLE, CERTIFICATES)),
         e.CertificateIssued.TOPIC: Handles(_issued, _ONE),
         e.CertificateReported.TOPIC: Handles(_reported, _ONE),
         e.CertificateAccepted.TOPIC: Handles(_accepted, _ONE),

@@ -183,7 +183,7 @@ class Follower:
         cursor.execute("SAVEPOINT one")
         name = target.view.name
         try:
-            target.apply(cursor, self.ledger, entries, self._vault.blind_index)
+            target.apply(cursor, self.ledger, entries, self._vault.blind_indexes)
             move(cursor, self.ledger, name, entries[-1].position)
             if name in self._paused:
                 cursor.execute(

@@ -272,7 +272,7 @@ def _build(cursor: Any, task: Task, vault: Vault) -> int:
     _ensure_known(cursor, task.ledger, task.upto)
     targets = [Target(view, number) for view, number in task.targets]
     held = [
-        (target, target.rows(cursor, task.ledger, vault.blind_index, complete=True))
+        (target, target.rows(cursor, task.ledger, vault.blind_indexes, complete=True))
         for target in targets
     ]
     topics = sorted({topic for t in targets for topic in t.view.handles})

@@ -22,6 +22,7 @@ PEOPLE = Table(
         "document_type": "id",
         "name_index": "id?",
         "document_index": "id?",
+        "index_algorithm": "id?",  # of both indexes; kept when they are gone
         "position": "bigint",
     },
     key=("person_id",),
@@ -68,6 +69,7 @@ CERTIFICATES = Table(
         "reissued_on": "day?",
         "current_since": "time",  # since when it stands as it does
         "verify_token": "id?",
+        "token_algorithm": "id?",
         "position": "bigint",
         "changed_at": "time",
     },

@@ -7,7 +7,7 @@ puts a new dict, so what was loaded stays what the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -47,7 +47,7 @@ def _key_of(table: Table) -> Callable[[Row], Key]:
 class Rows:
     """The rows of one view of one ledger, in memory.
 
-    blind_index: keyed index of a text, `blind_index(kind, text) -> str`.
+    blind_indexes: keyed indexes of a text, `blind_indexes(kind, text)`, each `algorithm:hex`.
     complete: nothing is in the database that is not here; then the loader is never asked, and
     every row held is yet to be written.
     """
@@ -56,13 +56,13 @@ class Rows:
         self,
         ledger: str,
         tables: Iterable[Table],
-        blind_index: Callable[[str, str], str],
+        blind_indexes: Callable[[str, str], Sequence[str]],
         loader: Loader = no_rows,
         *,
         complete: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.blind_index = blind_index
+        self.blind_indexes = blind_indexes
         self.complete = complete
         self._loader = loader
         self._tables = tuple(tables)

@@ -53,7 +53,7 @@ def current(book: Book, kind: CertificateKind = NATIONAL) -> dict[str, Any]:
 
 def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) -> str:
     vault = Vault("omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {})
-    return verify_token(vault.blind_index, "omc", kind.value, number, version)
+    return verify_token(vault.blind_indexes, "", "omc", kind.value, number, version)
 
 
 # --- finding -------------------------------------------------------------------------------------
@@ -178,6 +178,24 @@ def test_an_old_version_s_link_says_that_it_was_replaced(book: Book) -> None:
     assert new is not None
     assert (q.public(old)["replaced"], q.public(new)["replaced"]) == (True, False)
     assert q.public(old)["version"] == 2
+
+
+def test_a_printed_link_stays_what_it_is_when_another_algorithm_becomes_the_usual_one() -> None:
+    """Or a rebuild would make every printed QR code a dead one."""
+    links = {
+        usual: verify_token(
+            Vault(
+                "omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {}, algorithm=usual
+            ).blind_indexes,
+            "hmac-sha256",
+            "omc",
+            "national",
+            NUMBER,
+            1,
+        )
+        for usual in ("aes-256-gcm", "sm4-gcm")
+    }
+    assert links["aes-256-gcm"] == links["sm4-gcm"] == token(1)
 
 
 # --- standing ------------------------------------------------------------------------------------
