@@ -79,10 +79,7 @@ def network_of(address: str) -> str:
 
 def limit_of(request: Request) -> Limit:
     """The budget of the service a request came to; of several processes each has its own."""
-    state = request.app.state
-    if not hasattr(state, "lookup_limit"):
-        state.lookup_limit = Limit()
-    limit: Limit = state.lookup_limit
+    limit: Limit = request.app.state.lookup_limit
     return limit
 
 

@@ -42,7 +42,7 @@ _KEPT_ELSEWHERE = (
     NumberKind.OBSOLETE_DRAFT,
 )
 
-Index = Callable[[str, str], str]
+Indexes = Callable[[str, str], tuple[str, ...]]
 
 
 @dataclass
@@ -60,13 +60,14 @@ class Typed:
         """Whether fewer than two fields are filled in."""
         return sum(1 for value in self.values.values() if value) < 2
 
-    def asked(self, index: Index) -> Asked:
-        """The same as keyed indexes. index: `blind_index(kind, text)`."""
+    def asked(self, indexes: Indexes) -> Asked:
+        """The same as keyed indexes. indexes: `blind_indexes(kind, text)`, one a suite."""
+        names = None if self.name is None else indexes("name", self.name)
         documents = None
         if self.documents is not None:
             keys = (f"{kind.value}|{key}" for kind, key in self.documents)
-            documents = tuple(index("document", key) for key in keys)
-        return Asked(self.number, self.name and index("name", self.name), documents)
+            documents = tuple(index for key in keys for index in indexes("document", key))
+        return Asked(self.number, names, documents)
 
 
 def read_form(form: dict[str, str], now: datetime) -> Typed:
@@ -132,7 +133,7 @@ async def lookup_answer(request: Request) -> Response:
         limit.enter(address)
     except TooManyLookups as refused:
         return _slow_down(request, typed, refused)
-    asked = typed.asked(service.views.blind_index)
+    asked = typed.asked(service.views.blind_indexes)
     found = await service.read(service.views.ask, look_up, asked)
     if not found:
         limit.missed(address)

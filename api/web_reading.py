@@ -58,11 +58,12 @@ def overview(cursor: Any) -> list[Row]:
 class Asked:
     """What a lookup goes by, two or three of them: a number in its stored form, and indexes.
 
-    documents: one index for each kind of document that such a number can be of.
+    names, documents: every index the text may be stored under, by whichever suite and, for a
+    document, as whichever kind such a number can be of.
     """
 
     number: str | None = None
-    name: str | None = None
+    names: tuple[str, ...] | None = None
     documents: tuple[str, ...] | None = None
 
 
@@ -81,11 +82,14 @@ def look_up(cursor: Any, asked: Asked) -> list[Row]:
 
 
 def _agrees(row: Row, asked: Asked) -> bool:
-    given = {"number": asked.number, "name_index": asked.name}
-    if asked.documents is None:
-        return registry_queries.matches(row, **given)
+    names: tuple[str | None, ...] = (None,) if asked.names is None else asked.names
+    documents: tuple[str | None, ...] = (None,) if asked.documents is None else asked.documents
     return any(
-        registry_queries.matches(row, **given, document_index=index) for index in asked.documents
+        registry_queries.matches(
+            row, number=asked.number, name_index=name, document_index=document
+        )
+        for name in names
+        for document in documents
     )
 
 

@@ -26,7 +26,9 @@ def history(
     """The service and what happened in it; pages of lists hold two rows."""
     folder: Path = tmp_path_factory.mktemp("pages")
     with fresh_database(postgres) as database:
-        settings = settings_for(database.dsn, folder, page_rows_max=ROWS_A_PAGE)
+        settings = settings_for(
+            database.dsn, folder, page_rows_max=ROWS_A_PAGE, lookup_limit=True
+        )
         with (
             running(settings) as url,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as client,

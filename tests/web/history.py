@@ -14,9 +14,6 @@ from typing import Any
 
 import httpx
 
-from domain.store.suites import AES
-from domain.store.vault import MasterKeys, Vault
-from projections.certificate_registry import verify_token
 from tests.support.commands import document_of, name_of
 from tests.support.http_journey import (
     CLOSED_AT,
@@ -31,9 +28,6 @@ from tests.support.http_journey import (
 )
 from tests.support.service import Book, new_book, token
 
-_KEY = bytes(range(32))  # as `settings_for` has it
-_VAULT = Vault("", MasterKeys("1", {"1": _KEY}), _KEY, lambda _: {}, algorithm=AES.name)
-
 REFUNDED_AT = "2026-03-05T09:00:00+08:00"
 CHANGED_AT = "2026-10-20T09:00:00+08:00"
 EVIL_ORDER = "=HYPERLINK(1)"
@@ -41,12 +35,17 @@ EVIL_ORDER = "=HYPERLINK(1)"
 
 @dataclass
 class History:
-    """The service with its history; numbers: candidate -> kind -> number."""
+    """The service with its history.
+
+    numbers: candidate -> kind -> number. links: candidate -> the secret parts of the links of the
+    national certificate, version by version.
+    """
 
     url: str
     book: Book
     other: Book
     numbers: dict[int, dict[str, str]] = field(default_factory=dict)
+    links: dict[int, list[str]] = field(default_factory=dict)
 
     @property
     def ledger(self) -> str:
@@ -59,15 +58,6 @@ class History:
     def document(self, n: int) -> str:
         """Candidate n's citizen number."""
         return document_of(n)
-
-    def links(self, n: int, kind: str = "national") -> list[str]:
-        """The secret parts of the links of candidate n's certificate, version by version."""
-        versions = 2 if (n, kind) == (4, "national") else 1
-        number = self.numbers[n][kind]
-        return [
-            verify_token(_VAULT.blind_index, self.ledger, kind, number, version)
-            for version in range(1, versions + 1)
-        ]
 
     def token(self, role: str = "finance", **given: Any) -> str:
         """A bearer token good for the first ledger."""
@@ -83,6 +73,7 @@ def tell(url: str, client: httpx.Client) -> History:
     _running_notice(history)
     _refunds(history)
     _wait_for_views(client)
+    history.links[4].append(_link(history, 4))
     return history
 
 
@@ -104,6 +95,9 @@ def _certificates(history: History) -> None:
     certifier.at(CLOSED_AT).done("notices/N1/close")
     for n in (1, 2, 3, 4):
         history.numbers[n] = certify(Journey(book, n))
+    _wait_for_views(book.client)
+    for n in (1, 2, 3, 4):
+        history.links[n] = [_link(history, n)]
     registrar = book.backdated("registrar").at(CHANGED_AT)
     changes = {
         2: ("revocation", {"reason_class": "exam_fraud", "reason": "替考,2号考场"}),
@@ -113,6 +107,12 @@ def _certificates(history: History) -> None:
     for n, (change, body) in changes.items():
         registrar.done(f"applications/A{n}/certificates/national/{change}", body)
     registrar.done("reports", {"report_id": "R1", "batch_type": "new", "application_ids": ["A1"]})
+
+
+def _link(history: History, n: int) -> str:
+    """The secret part of the present link of candidate n's national certificate."""
+    held = history.book.door("registrar").seen(f"applications/A{n}/certificates")["data"]
+    return next(str(c["link"]).rpartition("/")[2] for c in held if c["kind"] == "national")
 
 
 def _running_notice(history: History) -> None:

@@ -44,8 +44,8 @@ def every_page(visitor: Visit) -> Iterator[str]:
     paths = {
         "front page": "/",
         "lookup": "/lookup",
-        "link": f"/v/{history.links(1)[0]}",
-        "replaced link": f"/v/{history.links(4)[0]}",
+        "link": f"/v/{history.links[1][0]}",
+        "replaced link": f"/v/{history.links[4][0]}",
         "unknown link": f"/v/{'0' * 32}",
         "boards": "/scores",
         "board": board,
@@ -259,7 +259,7 @@ def test_finance_filters_turns_pages_and_takes_the_list_along(
 
 def test_a_certificate_is_printed_with_its_code_and_without_the_frame(visitors: Visitors) -> None:
     visitor = visitors()
-    visitor.go(f"/v/{visitor.history.links(1)[0]}")
+    visitor.go(f"/v/{visitor.history.links[1][0]}")
     page = visitor.page
     code, menu = page.locator(".code svg"), page.locator("header nav")
     assert menu.is_visible()

@@ -67,7 +67,7 @@ def test_names_and_documents_are_shown_masked_only(http: httpx.Client, history: 
 def test_marks_are_on_the_page_of_the_link_only(http: httpx.Client, history: History) -> None:
     found = look_up(http, name=history.name(1), document_number=history.document(1)).text
     assert "81.5" not in found
-    assert "81.5" in http.get(f"/v/{history.links(1)[0]}").text
+    assert "81.5" in http.get(f"/v/{history.links[1][0]}").text
 
 
 def test_a_wrong_pair_reads_as_a_number_that_does_not_exist(
@@ -156,7 +156,7 @@ def test_a_document_with_a_wrong_check_character_is_a_miss_not_a_fault(
 def test_a_link_shows_its_certificate_with_a_code_to_print(
     http: httpx.Client, history: History
 ) -> None:
-    token = history.links(1)[0]
+    token = history.links[1][0]
     answer = http.get(f"/v/{token}")
     assert answer.status_code == 200
     assert history.numbers[1]["national"] in answer.text.replace("<wbr>", "")
@@ -169,7 +169,7 @@ def test_a_link_shows_its_certificate_with_a_code_to_print(
 def test_the_link_of_an_older_version_says_that_it_was_replaced(
     http: httpx.Client, history: History
 ) -> None:
-    old, new = history.links(4)
+    old, new = history.links[4]
     assert "已由第 2 版替换" in http.get(f"/v/{old}").text
     assert "已由第 2 版替换" not in http.get(f"/v/{new}").text
 
@@ -184,7 +184,7 @@ def test_an_unknown_link_has_a_page_of_its_own(http: httpx.Client, token: str) -
 
 def test_api_clients_get_json_at_the_same_addresses(history: History, http: httpx.Client) -> None:
     headers = {"Accept": "application/json"}
-    found = http.get(f"/v/{history.links(1)[0]}", headers=headers)
+    found = http.get(f"/v/{history.links[1][0]}", headers=headers)
     assert found.headers["content-type"] == "application/json"
     asked = {"certificate_number": history.numbers[1]["national"], "name": history.name(1)}
     found = http.post("/lookup", json=asked, headers=headers)
@@ -195,7 +195,7 @@ def test_nothing_personal_reaches_an_address_or_a_log(
     http: httpx.Client, history: History, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    token = history.links(1)[0]
+    token = history.links[1][0]
     name, document = history.name(1), history.document(1)
     found = look_up(http, name=name, document_number=document)
     look_up(http, name="x1", document_number=document)
