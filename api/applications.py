@@ -81,7 +81,10 @@ class ApplicationListBody(BaseModel):
     status_code=201,
     responses=RECORDED,
 )
-async def open_application(write: Write, body: ApplicationBody) -> Response:  # type: ignore[valid-type]
+async def open_application(
+    write: Write,
+    body: ApplicationBody,  # type: ignore[valid-type]
+) -> Response:
     """按职业标准当场评估;不符合也会记录并说明所缺。· Assessed at once by the rules of the
     occupation. Not eligible is recorded too, with what is missing: it can be appealed.
     Source: 1.1, 1.2."""

@@ -165,7 +165,10 @@ def _shown(name: str, book: Any) -> dict[str, Any]:
     status_code=201,
     responses=RECORDED,
 )
-async def set_fee_schedule(write: Write, body: FeeScheduleBody) -> Response:  # type: ignore[valid-type]
+async def set_fee_schedule(
+    write: Write,
+    body: FeeScheduleBody,  # type: ignore[valid-type]
+) -> Response:
     """自某日起的认证费用与学员资料费用(分)。· What an application costs from a day on, in
     its two components, fen. Source: 2.1-2.3."""
     receipt = await write.record(command_of(SetFeeSchedule, body))
