@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from starlette.requests import Request
@@ -226,7 +226,11 @@ def _log_fault(fault: Exception, trace_id: str) -> None:
 def _trace_id(traceparent: str | None) -> str:
     """The caller's trace id if it sent a valid one (W3C Trace Context), else a new one."""
     match = _TRACEPARENT.fullmatch(traceparent or "")
-    return match[1] if match and match[1] != _NO_TRACE else uuid4().hex
+    if match and match[1] != _NO_TRACE:
+        return match[1]
+    # No secret, so the system need not be asked for it: that would give up the interpreter lock,
+    # and under load it takes milliseconds to get it back.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _protection(settings: Settings) -> dict[bytes, bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from api.app import create_app
+from api.log_lines import LaterHandler
 from api.settings import Settings
 
 BACKLOG = 2048
@@ -87,3 +88,7 @@ def configure_logging() -> None:
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    requests = LaterHandler(sys.stderr)
+    requests.setFormatter(handler.formatter)
+    logging.getLogger("certledger.requests").addHandler(requests)
+    logging.getLogger("certledger.requests").propagate = False

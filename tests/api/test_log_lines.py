@@ -1,0 +1,58 @@
+"""Request lines are written by a thread: in order, soon, and not at any price."""
+
+from __future__ import annotations
+
+import io
+import logging
+import time
+
+from api import log_lines
+from api.log_lines import LaterHandler
+
+
+def record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("x", logging.INFO, __file__, 1, text, None, None)
+
+
+def test_lines_are_written_soon_and_in_order():
+    stream = io.StringIO()
+    handler = LaterHandler(stream)
+    for number in range(5):
+        handler.emit(record(f"line {number}"))
+    deadline = time.monotonic() + 5
+    while not stream.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert stream.getvalue().splitlines() == [f"line {number}" for number in range(5)]
+    handler.close()
+
+
+def test_a_stop_writes_what_waits():
+    stream = io.StringIO()
+    handler = LaterHandler(stream)
+    handler.emit(record("last"))
+    handler.close()
+    assert stream.getvalue() == "last\n"
+
+
+def test_too_many_lines_are_counted_and_left_out(monkeypatch):
+    monkeypatch.setattr(log_lines, "LINES_MAX", 2)
+    monkeypatch.setattr(log_lines, "WRITE_EVERY_S", 60)
+    stream = io.StringIO()
+    handler = LaterHandler(stream)
+    for number in range(5):
+        handler.emit(record(f"line {number}"))
+    handler.close()
+    assert stream.getvalue().splitlines() == [
+        "line 0",
+        "line 1",
+        "3 request lines were left out",
+    ]
+
+
+def test_a_reader_that_is_gone_does_no_harm():
+    stream = io.StringIO()
+    handler = LaterHandler(stream)
+    stream.close()
+    handler.emit(record("nobody reads this"))
+    handler.close()
+    assert not handler._lines
