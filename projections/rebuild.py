@@ -39,7 +39,12 @@ from projections.swapping import (
 from projections.view import Table, UnknownTopic, View, ViewError
 from projections.views import VIEWS
 
-_LONG = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+_LONG = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "maintenance_work_mem": "256MB",  # indexes over millions of rows are sorted in memory
+    "work_mem": "64MB",  # and so are two tables that are compared
+}
 
 log = logging.getLogger(__name__)
 

@@ -27,10 +27,11 @@ def no_rows(table: Table, groups: Iterable[str]) -> list[Row]:
 class _Held:
     """The rows of one table. stored: keys that the database has. added: of history and log."""
 
-    __slots__ = ("added", "groups", "key", "stored", "touched")
+    __slots__ = ("added", "groups", "is_history", "key", "stored", "touched")
 
     def __init__(self, table: Table) -> None:
         self.key = _key_of(table)
+        self.is_history = table.kind == "history"
         self.groups: dict[str, dict[Key, Row]] = {}
         self.stored: set[Key] = set()
         self.touched: dict[Key, Row] = {}
@@ -72,15 +73,17 @@ class Rows:
 
     def group(self, table: Table, group: str) -> Mapping[Key, Row]:
         """Rows of a group by their whole key, in the order in which they came."""
-        return self._group(self._held[table.name], table, group)
+        found = self._held[table.name].groups.get(group)
+        return self._begin(table, group) if found is None else found
 
     def get(self, table: Table, *key: str) -> Row | None:
         """The row of a key; None if there is none."""
-        return self._group(self._held[table.name], table, key[0]).get(key)
+        found = self._held[table.name].groups.get(key[0])
+        return (self._begin(table, key[0]) if found is None else found).get(key)
 
     def need(self, table: Table, *key: str) -> Row:
         """The row of a key. Raises: KeyError if there is none: the journal promised one."""
-        row = self._group(self._held[table.name], table, key[0]).get(key)
+        row = self.get(table, *key)
         if row is None:
             raise KeyError(f"{table.name} has no row {'/'.join(map(str, key))}")
         return row
@@ -89,8 +92,11 @@ class Rows:
         """Write a row of a current or history table: the newest state of its key."""
         held = self._held[table.name]
         key = held.key(row)
-        self._group(held, table, key[0])[key] = row
-        if table.kind == "history":
+        found = held.groups.get(key[0])
+        if found is None:
+            found = self._begin(table, key[0])
+        found[key] = row
+        if held.is_history:
             held.added.append(row)
         elif not self.complete:
             held.touched[key] = row
@@ -116,15 +122,14 @@ class Rows:
             held.groups[key[0]][key] = row
             held.stored.add(key)
 
-    def _group(self, held: _Held, table: Table, group: str) -> dict[Key, Row]:
-        found = held.groups.get(group)
-        if found is None:
-            if self.complete:
-                found = held.groups[group] = {}
-            else:
-                self.prefetch(table, (group,))
-                found = held.groups[group]
-        return found
+    def _begin(self, table: Table, group: str) -> dict[Key, Row]:
+        """A group that is not here yet: loaded, or empty where everything is in memory."""
+        held = self._held[table.name]
+        if self.complete:
+            held.groups[group] = {}
+        else:
+            self.prefetch(table, (group,))
+        return held.groups[group]
 
     def drain_added(self) -> Iterator[tuple[str, list[Row]]]:
         """Take the rows of history and log tables written since the last time, by table name."""
