@@ -10,7 +10,7 @@ from typing import TextIO
 from scripts.benchmarks.measure import Plan, Unavailable, conditions
 from scripts.benchmarks.server import server
 
-NAMES = ("append", "verify")
+NAMES = ("append", "command", "lookup", "rebuild", "verify", "lag", "growth", "memory")
 QUICK_SCALE = 50
 
 

@@ -1,0 +1,41 @@
+"""Ledgers full of valid events: the example cohort, recorded again under other names.
+
+Each copy is made from what the facts say: they are read by the mapper and sealed anew with keys of
+the copy's own, so that everything that reads a ledger reads these like any other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.cli_import import load_example
+from api.cli_store import Store, open_store, settings_of
+from domain.ledger import Ledger
+from domain.store.jobs import View
+from domain.store.mapper import Entry
+from domain.store.records import NO_EVENTS, Append
+from domain.store.vault import Sealer
+from scripts.benchmarks.server import Server
+from scripts.benchmarks.service import COHORT_LEDGER
+
+_EVENTS = 500  # a transaction
+
+
+@contextmanager
+def cohort_store(server: Server) -> Iterator[tuple[Store, list[Entry]]]:
+    """The database of a service with the example cohort in it, and the cohort's entries."""
+    with open_store(settings_of(server.postgres.data_dir)) as store:
+        load_example(store)
+        ledger = store.ledgers.get(COHORT_LEDGER)
+        yield store, ledger.mapper.entries(ledger.journal.events())
+
+
+def copy(store: Store, entries: list[Entry], number: int) -> Ledger:
+    """The cohort as ledger number `number`."""
+    target = store.ledgers.create(f"copy{number}", f"S0000{number:08d}")
+    for begin in range(0, len(entries), _EVENTS):
+        page = entries[begin : begin + _EVENTS]
+        with target.journal.transaction() as transaction:
+            sealer = Sealer(target.vault, View(transaction, lambda _stream: NO_EVENTS))
+            drafts = tuple(target.mapper.draft(entry, sealer) for entry in page)
+            transaction.append([Append(drafts=drafts, fresh_keys=sealer.fresh_keys)])
+    return target

@@ -1,0 +1,110 @@
+"""The service as one would write it first: FastAPI, `def` routes, a pool, stock eventsourcing.
+
+Lookups read the same tables as ours; commands save one aggregate with the library's own recorder.
+Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER
+"""
+
+import hashlib
+import json
+import socket
+import sys
+from contextlib import contextmanager
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import psycopg2.extras
+import psycopg2.pool
+import uvicorn
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
+from fastapi import FastAPI, Header, HTTPException
+from pydantic import BaseModel
+
+socket_dir, database, stock_database, user = sys.argv[1:5]
+pool = psycopg2.pool.ThreadedConnectionPool(
+    4, 40, host=socket_dir, dbname=database, user=user,
+    cursor_factory=psycopg2.extras.RealDictCursor,
+)  # fmt: skip
+app = FastAPI()
+
+BY_TOKEN = """SELECT t.token, t.version AS token_version, c.*, p.masked_name, p.masked_number,
+    p.document_type, b.organisation_name, b.issuer_name
+FROM views.certificate_tokens t
+JOIN views.certificates c USING (ledger, number, kind)
+LEFT JOIN views.certificate_people p USING (ledger, person_id)
+LEFT JOIN views.certificate_book b USING (ledger)
+WHERE t.token = %s AND c.issued"""
+
+
+@contextmanager
+def cursor() -> Any:
+    connection = pool.getconn()
+    try:
+        with connection, connection.cursor() as opened:
+            yield opened
+    finally:
+        pool.putconn(connection)
+
+
+@app.get("/v/{token}")
+def verify(token: str) -> dict[str, Any]:
+    with cursor() as opened:
+        opened.execute(BY_TOKEN, (token,))
+        row = opened.fetchone()
+    if row is None:
+        raise HTTPException(404)
+    return {k: v for k, v in row.items() if not isinstance(v, memoryview)}
+
+
+class OpenApplication(BaseModel):
+    application_id: str
+    person_id: str
+    occupation: str
+    edition: str
+    level: int
+    qualifications: dict[str, Any]
+
+
+class JobApplication(Aggregate):
+    @event("Opened")
+    def __init__(self, application_id: str, body: str) -> None:
+        self.application_id = application_id
+        self.body = body
+
+    @staticmethod
+    def create_id(application_id: str) -> Any:
+        return uuid5(NAMESPACE_URL, application_id)
+
+
+book = Application(
+    env={
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": stock_database,
+        "POSTGRES_HOST": socket_dir,
+        "POSTGRES_PORT": "5432",
+        "POSTGRES_USER": user,
+        "POSTGRES_PASSWORD": "",
+        "POSTGRES_POOL_SIZE": "40",
+    }
+)
+
+
+@app.post("/applications", status_code=201)
+def open_application(
+    body: OpenApplication, authorization: str = Header(), idempotency_key: str = Header()
+) -> dict[str, Any]:
+    if not authorization.startswith("Bearer "):
+        raise HTTPException(401)
+    if body.level not in range(1, 6):
+        raise HTTPException(422)
+    saved = JobApplication(body.application_id, body.model_dump_json())
+    book.save(saved)
+    digest = hashlib.sha256(json.dumps(body.model_dump()).encode()).hexdigest()
+    return {"application_id": body.application_id, "version": 1, "digest": digest}
+
+
+if __name__ == "__main__":
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    print("port", listening.getsockname()[1], flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

@@ -1,0 +1,148 @@
+"""The service in a process of its own, on the server of a run, and what its callers need.
+
+Its database is the one that `certledger serve` makes in a data directory; the example cohort is
+loaded into the ledger `omc`, so that there are certificates to look up.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from stdnum.iso7064 import mod_11_2
+
+from scripts.benchmarks.measure import ROOT
+from scripts.benchmarks.server import Server
+
+DATABASE = "certledger"
+COHORT_LEDGER = "omc"
+OCCUPATION = "4-01-02-07"
+_QUIET = {"CERTLEDGER_LOOKUP_LIMIT": "false"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service."""
+
+    url: str
+    pid: int
+    data_dir: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def token(self, role: str, subject: str) -> str:
+        """A bearer token."""
+        return _certledger(
+            "token", "--role", role, "--subject", subject, "--organisation", "bench",
+            "--data", str(self.data_dir),
+        )  # fmt: skip
+
+    def resident_kib(self) -> int:
+        """Memory that the process holds, in KiB (Linux)."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise RuntimeError("no VmRSS")
+
+
+@contextmanager
+def service(server: Server) -> Iterator[Service]:
+    """Starts it, waits until it and its views answer, and stops it."""
+    data_dir = server.postgres.data_dir
+    command = [sys.executable, "-m", "api.cli", "serve", "--data", str(data_dir), "--port", "0"]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | _QUIET,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("ready "):
+                yield Service(line.split()[1], process.pid, data_dir)
+                return
+        raise RuntimeError("the service did not start")
+    finally:
+        process.terminate()
+        process.wait(60)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _certledger(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "api.cli", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip().splitlines()[-1]
+
+
+def link_tokens(server: Server, most: int) -> list[str]:
+    """Tokens of certificates that were issued, as the QR codes have them."""
+    rows = server.execute(
+        DATABASE,
+        "SELECT t.token FROM views.certificate_tokens t JOIN views.certificates c "
+        f"USING (ledger, number, kind) WHERE c.issued ORDER BY t.token LIMIT {int(most)}",
+    )
+    return [token for (token,) in rows]
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+def document_of(number: int) -> str:
+    """A resident id that holds, of nobody: a county's code never ends in 99."""
+    born = date(1970, 1, 1) + timedelta(days=number // 900 % 9000)
+    seventeen = f"330199{born:%Y%m%d}{number % 900 + 100:03d}"
+    return seventeen + str(mod_11_2.calc_check_digit(seventeen))
+
+
+def person(run: str, number: int) -> dict[str, Any]:
+    """A registration."""
+    return {
+        "person_id": f"{run}-P{number}",
+        "document_type": "resident_id",
+        "document_number": document_of(number),
+        "name": "王" + chr(0x4E00 + number % 5000),
+    }
+
+
+def application(run: str, number: int) -> dict[str, Any]:
+    """An application that is eligible: level four, five years of work."""
+    return {
+        "application_id": f"{run}-A{number}",
+        "person_id": f"{run}-P{number}",
+        "occupation": OCCUPATION,
+        "edition": "2021",
+        "level": 4,
+        "qualifications": {
+            "work_periods": [{"started_on": "2020-01-01", "ended_on": None, "relation": "own"}]
+        },
+    }
+
+
+def requests(
+    path: str, bodies: list[dict[str, Any]], token: str | None, prefix: str
+) -> list[tuple[str, str, dict[str, str], str]]:
+    """POSTs as the HTTP client takes them, each with an idempotency key of its own."""
+    known = {"Content-Type": "application/json"}
+    if token is not None:
+        known["Authorization"] = f"Bearer {token}"
+    return [
+        ("POST", path, known | {"Idempotency-Key": f"{prefix}-{n}"}, json.dumps(body))
+        for n, body in enumerate(bodies)
+    ]
