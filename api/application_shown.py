@@ -99,7 +99,7 @@ class CertificateShown(BaseModel):
 
 
 class ApplicationShown(BaseModel):
-    """报考 · one application, its version being the ETag."""
+    """报考 · one application; its version and its person's make the ETag."""
 
     model_config = ConfigDict(extra="forbid")
     application_id: str

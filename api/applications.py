@@ -151,10 +151,13 @@ def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]
 )
 async def get_application(read: Read, application_id: ThingId) -> Response:
     """状态、下一步、缺少的材料、退费选项。· Where it stands, what is due next and by whom, which
-    documents are missing, and what a refund request would lead to. The ETag is its version."""
+    documents are missing, and what a refund request would lead to. The ETag is its version and
+    its person's."""
     state = await read.candidacy(application_id)
     person = await read.run(show_person, read, state.person_id)
-    return read.tagged(etag(state.version), lambda: show_application(state, person))
+    # Their name may be put right, or erased, without a fact of the application.
+    tag = etag(f"{state.version}.{person['version']}")
+    return read.tagged(tag, lambda: show_application(state, person))
 
 
 @routes.get(
@@ -168,7 +171,9 @@ async def get_application_history(read: Read, application_id: ThingId) -> Respon
     Personal fields are shown to those whose work needs them."""
     state = await read.candidacy(application_id)
     entries = await read.run(_history, read, state)
-    return read.tagged(etag(state.version), lambda: {"data": entries})
+    person = await read.state("person", state.person_id)
+    tag = etag(f"{state.version}.{person.version}")
+    return read.tagged(tag, lambda: {"data": entries})
 
 
 def _history(read: Reading, state: Candidacy) -> list[dict[str, Any]]:

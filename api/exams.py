@@ -185,7 +185,8 @@ async def get_ticket(read: Read, application_id: ThingId) -> Response:
     """时间、地点、考场、座位。· When, where, which room and seat. Source: 4.1, 4.2."""
     state = await read.candidacy(application_id)
     ticket = await read.run(ticket_of, read, state)
-    return read.tagged(etag(state.version), lambda: ticket)
+    tag = etag(f"{state.version}.{ticket['person']['version']}")
+    return read.tagged(tag, lambda: ticket)
 
 
 @routes.get(

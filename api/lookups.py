@@ -8,6 +8,7 @@ together share one query (`Together`).
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -120,7 +121,7 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
         limit.enter(address)
     except TooManyLookups as wait:
         raise LookupsTooFast(seconds=wait.seconds) from None
-    number = None if body.certificate_number is None else number_key(body.certificate_number)
+    number, hint = _number(body.certificate_number)
     names = None if body.name is None else name_keys(service, body.name)
     documents = _document_keys(service, body)
     if number is not None:
@@ -130,7 +131,7 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     shown = [show_certificate(row) for row in found if _agrees(row, number, names, documents)]
     if not shown:
         limit.missed(address)
-    return answer({"certificates": shown, "hint": _hint(body.certificate_number)})
+    return answer({"certificates": shown, "hint": hint})
 
 
 class Unlimited(Limit):
@@ -143,14 +144,19 @@ class Unlimited(Limit):
         """Nothing to pay."""
 
 
-def number_key(text: str) -> str:
-    """A certificate number as typed, in the form the registry keeps."""
-    if classify_number(text) is NumberKind.OMC:
-        try:
-            return str(OmcNumber.parse(text))
-        except InvalidCertificateNumber:
-            return normalise_number(text)
-    return normalise_number(text)
+_WELL_FORMED = (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR, NumberKind.OMC)
+
+
+def _number(text: str | None) -> tuple[str | None, str | None]:
+    """A number in the form the registry keeps, and what it looks like if it can't be one."""
+    if text is None:
+        return None, None
+    plain = normalise_number(text)
+    kind = classify_number(plain)
+    if kind is NumberKind.OMC:
+        with suppress(InvalidCertificateNumber):
+            plain = str(OmcNumber.parse(plain))
+    return plain, None if kind in _WELL_FORMED else kind.value
 
 
 Keys = tuple[str, ...] | None
@@ -182,15 +188,6 @@ def document_text(kind: DocumentType, number: str) -> str:
     """What of a document is indexed. Raises: InvalidIdentityDocument."""
     today = datetime.now(UTC).astimezone(SHANGHAI).date()
     return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
-
-
-_WELL_FORMED = (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR, NumberKind.OMC)
-
-
-def _hint(number: str | None) -> str | None:
-    """What a number looks like that can't be one of ours."""
-    kind = NumberKind.NATIONAL if number is None else classify_number(number)
-    return None if kind in _WELL_FORMED else kind.value
 
 
 def show_certificate(row: dict[str, Any]) -> dict[str, Any]:

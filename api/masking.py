@@ -25,6 +25,7 @@ class PersonShown(BaseModel):
     document_number: str = Field(description="in full, or masked: 330*************17")
     masked: bool = Field(description="whether name and number are masked")
     erased: bool = Field(description="whether the personal data were erased")
+    version: int = Field(description="of the person's own stream")
 
 
 def sees_identity(reading: Reading, person: Any) -> bool:
@@ -52,6 +53,7 @@ def show_person(reading: Reading, person_id: str) -> dict[str, Any]:
         "document_number": _number(identity, full),
         "masked": not full,
         "erased": identity is None,
+        "version": person.version,
     }
 
 
@@ -67,14 +69,3 @@ def _number(identity: Identity | None, full: bool) -> str:
     if full:
         return identity.document_number
     return mask_number(identity.document_type, identity.document_number)
-
-
-def mask_entry(topic: str, personal: dict[str, Any]) -> dict[str, Any]:
-    """Personal fields of one entry for somebody who does not need them.
-
-    Names and numbers keep their mask, so that entries can be told apart; the rest goes.
-    """
-    masked: dict[str, Any] = dict.fromkeys(personal)
-    if personal.get("name") is not None:
-        masked["name"] = mask_name(personal["name"])
-    return masked

@@ -25,7 +25,6 @@ from api.refusals import (
 )
 from api.service import Service
 from api.tokens import Principal
-from domain import events as e
 from domain.decision import Command, NotYourOwn, Role
 from domain.ledger import Ledger
 from domain.receipt import Receipt
@@ -293,5 +292,5 @@ def as_of_moment(text: str | None) -> int | datetime | None:
 
 __all__ = [
     "AsOf", "Cursor", "IfNoneMatch", "LedgerName", "Limit", "MinPosition", "Read", "Reading",
-    "ThingId", "Write", "Writing", "answer", "as_of_moment", "e", "etag", "recorded", "write_on",
+    "ThingId", "Write", "Writing", "answer", "as_of_moment", "etag", "recorded", "write_on",
 ]  # fmt: skip

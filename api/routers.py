@@ -1,4 +1,4 @@
-"""The routers there are, in the order in which they stand in the OpenAPI document."""
+"""The routers there are, in the order in which they are tried."""
 
 from api import (
     applications,
@@ -22,6 +22,7 @@ from api import (
 )
 
 ROUTERS = (
+    lookups.routes,  # first: asked most, and routes are tried in this order
     ledgers.everywhere,
     ledgers.routes,
     people.routes,
@@ -37,7 +38,6 @@ ROUTERS = (
     certificates_shown.routes,
     reports.routes,
     finance.routes,
-    lookups.routes,
     statistics.routes,
     events.routes,
     health.routes,

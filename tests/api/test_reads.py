@@ -7,6 +7,7 @@ import pytest
 
 from api.cursors import Cursors
 from api.refusals import CursorInvalid
+from tests.support.commands import document_of
 from tests.support.http_journey import Journey, certified
 from tests.support.service import Book, new_book
 
@@ -71,11 +72,27 @@ def test_a_version_that_is_known_already_is_304(whole):
     door = book.door("registrar")
     first = door.get(journey.application)
     tag = first.headers["etag"]
-    assert tag == f'"{first.json()["version"]}"'
+    shown = first.json()
+    assert tag == f'"{shown["version"]}.{shown["person"]["version"]}"'
     for given in (tag, f'"0", {tag}', f"W/{tag}", "*"):
         again = door.get(journey.application, headers={"If-None-Match": given})
         assert (again.status_code, again.content) == (304, b"")
     assert door.get(journey.application, headers={"If-None-Match": '"0"'}).status_code == 200
+
+
+def test_a_name_put_right_is_a_new_version_of_the_page(book: Book):
+    journey = Journey(book)
+    journey.register()
+    journey.apply()
+    agency = book.backdated("agency").at("2026-04-01T09:00:00+08:00")
+    tag = agency.get(journey.application).headers["etag"]
+    agency.done(
+        "persons/P1/corrections",
+        {"document_type": "resident_id", "document_number": document_of(1), "name": "钱壹",
+         "reason": "录入有误"},
+    )  # fmt: skip
+    again = agency.get(journey.application, headers={"If-None-Match": tag})
+    assert (again.status_code, again.json()["person"]["name"]) == (200, "钱壹")
 
 
 # --- whose it is ----------------------------------------------------------------------------------
