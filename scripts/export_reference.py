@@ -16,8 +16,9 @@ from api.errors import STATUS, texts  # noqa: E402
 
 
 def helped(name: str, command: click.Command) -> str:
-    """A command's own help."""
-    context = click.Context(command, info_name=f"certledger {name}", terminal_width=100)
+    """A command's own help under the program: it keeps the help option it was first asked with."""
+    above = click.Context(cli, info_name="certledger", **cli.context_settings)
+    context = click.Context(command, above, name, terminal_width=100)
     return f"### certledger {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
