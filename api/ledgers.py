@@ -88,7 +88,7 @@ async def list_ledgers(request: Request) -> Response:
     """已开立的全部账本。· Every ledger whose book is open, in order of name."""
     service: Service = request.app.state.service
     found = []
-    for name in await service.read(service.ledgers.names):
+    for name in await service.ledger_names():
         ledger = await service.ledger(name)
         try:
             found.append(_shown(name, await service.read(ledger.state, "ledger")))

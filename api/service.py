@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 from api.cursors import Cursors
 from api.readers import Readers
+from api.refusals import DatabaseUnreachable
 from api.settings import Settings
 from api.together import Together
 from api.tokens import TokenChecker
 from domain.ledger import Ledger, Ledgers
 from domain.store.errors import UnknownLedger
 from projections import registry_queries as registry
+from projections.follower import is_transient
 
 T = TypeVar("T")
 
@@ -66,8 +68,17 @@ class Service:
         self.by_document = together(registry.by_documents, "document_index")
         self.by_token = together(registry.by_tokens, "token")
 
+    async def ledger_names(self) -> tuple[str, ...]:
+        """Every ledger, in order of name. Raises: DatabaseUnreachable, ServerBusy, ReadTimeout."""
+        try:
+            return await self.readers.run(self.ledgers.names)
+        except Exception as error:
+            if is_transient(error):
+                raise DatabaseUnreachable() from error
+            raise
+
     async def ledger(self, name: str) -> Ledger:
-        """A ledger by name. Raises: UnknownLedger, ServerBusy, ReadTimeout."""
+        """A ledger by name. Raises: UnknownLedger, Unavailable, ServerBusy, ReadTimeout."""
         found = self._known.get(name)
         if found is not None:
             return found
@@ -85,7 +96,7 @@ class Service:
         return found
 
     async def create_ledger(self, name: str, site_code: str) -> Ledger:
-        """A ledger by name, made if there is none. Raises: SiteCodeTaken."""
+        """A ledger by name, made if there is none. Raises: SiteCodeTaken, Unavailable."""
         found = await self.readers.run(self.ledgers.create, name, site_code)
         self._unknown.pop(name, None)
         self._known[name] = found

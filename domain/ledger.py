@@ -29,7 +29,8 @@ from domain.receipt import Receipt
 from domain.snapshots import INTERVAL, LONG, kind_of
 from domain.store.errors import UnknownLedger
 from domain.store.jobs import Accepted, Job, Replayed, View
-from domain.store.journal import Journal, ledgers
+from domain.store.journal import Journal, is_ledger, ledgers
+from domain.store.library import our_errors
 from domain.store.mapper import Catalogue, Entry, EntryMapper
 from domain.store.records import NO_EVENTS, CommandKey, Recorded
 from domain.store.vault import MasterKeys, Vault, stored_keys
@@ -162,7 +163,7 @@ class Ledger(Application[str]):
     def state(self, kind: str, key: str | None = None) -> Any:
         """The present state of one thing, such as `state("application", id)`.
 
-        Raises: NotFound.
+        Raises: NotFound, Unavailable.
         """
         stream = stream_of(kind, key)
         held = self._held.get(stream)
@@ -170,7 +171,8 @@ class Ledger(Application[str]):
             later = self.journal.stream(stream, gt=held.version)
             return states.project(held, self.mapper.entries(later))
         try:
-            return self.repository.get(stream, projector_func=project)
+            with our_errors():
+                return self.repository.get(stream, projector_func=project)
         except AggregateNotFoundError:
             raise NotFound(what=kind, id=key or kind) from None
 
@@ -210,7 +212,8 @@ class Ledger(Application[str]):
         held = self._held.get(stream)
         if held is None and kind_of(stream) in LONG and stream not in self._unkept:
             # Read once: a series of a hundred thousand numbers is not folded from its beginning.
-            held = project(None, self.snapshots.get(stream, desc=True, limit=1))
+            with our_errors():
+                held = project(None, self.snapshots.get(stream, desc=True, limit=1))
             if held is None:
                 self._unkept.add(stream)
             else:
@@ -270,23 +273,29 @@ class Ledgers:
         return ledgers(self._dsn)
 
     def get(self, name: str) -> Ledger:
-        """A ledger by its name. Raises: UnknownLedger."""
+        """A ledger by its name. Raises: UnknownLedger, Unavailable."""
+        found = self._open.get(name)
+        if found is not None:
+            return found
+        # Asked outside the lock: who waits for a dead server must not hold up the other ledgers.
+        if not is_ledger(self._dsn, name):
+            raise UnknownLedger(ledger=name)
         with self._lock:
             found = self._open.get(name)
             if found is None:
-                if name not in ledgers(self._dsn):
-                    raise UnknownLedger(ledger=name)
                 found = self._open[name] = Ledger(self._dsn, name, self._secrets)
             return found
 
     def create(self, name: str, site_code: str) -> Ledger:
         """Make a ledger if there is none of that name; its book is opened by a command.
 
-        Raises: SiteCodeTaken, InvalidLedgerName.
+        Raises: SiteCodeTaken, InvalidLedgerName, Unavailable.
         """
         journal = Journal(self._dsn, name)
-        journal.create_ledger(site_code)
-        journal.close()
+        try:
+            journal.create_ledger(site_code)
+        finally:
+            journal.close()
         return self.get(name)
 
     def close(self) -> None:

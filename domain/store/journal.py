@@ -91,7 +91,8 @@ class Journal:
         """Make the ledger's head row if there is none. May be repeated.
 
         site_code: first 13 characters of its certificate numbers; set once, never changed.
-        Raises: SiteCodeTaken if it belongs to another ledger or this one has another.
+        Raises: SiteCodeTaken if it belongs to another ledger or this one has another;
+            Unavailable if the server cannot be reached.
         """
         try:
             rows = self.change(
@@ -103,6 +104,10 @@ class Journal:
             )
         except psycopg2.errors.UniqueViolation:
             raise SiteCodeTaken(site_code=site_code) from None
+        except psycopg2.Error as error:
+            if not is_connection_failure(error):
+                raise
+            raise Unavailable(ledger=self.ledger) from error
         if site_code is not None and rows[0][0] != site_code:
             raise SiteCodeTaken(site_code=site_code)
 
@@ -267,10 +272,31 @@ class Journal:
 
 def ledgers(dsn: str) -> tuple[str, ...]:
     """Names of all ledgers of a database, in order. Raises: psycopg2.Error."""
+    with _connected(dsn) as cursor:
+        cursor.execute("SELECT ledger FROM certledger.ledgers ORDER BY ledger")
+        return tuple(row[0] for row in cursor.fetchall())
+
+
+def is_ledger(dsn: str, name: str) -> bool:
+    """Whether a database has a ledger of that name.
+
+    Raises: Unavailable if the server cannot be reached; psycopg2.Error otherwise.
+    """
+    try:
+        with _connected(dsn) as cursor:
+            cursor.execute("SELECT 1 FROM certledger.ledgers WHERE ledger = %s", (name,))
+            return cursor.fetchone() is not None
+    except psycopg2.Error as error:
+        if not is_connection_failure(error):
+            raise
+        raise Unavailable(ledger=name) from error
+
+
+@contextmanager
+def _connected(dsn: str) -> Iterator[PgCursor]:
     connection = connect(dsn, name="certledger")
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT ledger FROM certledger.ledgers ORDER BY ledger")
-            return tuple(row[0] for row in cursor.fetchall())
+            yield cursor
     finally:
         connection.close()

@@ -66,6 +66,18 @@ def library_errors() -> Iterator[None]:
         raise _translated(error, _OURS)(str(error)) from error
 
 
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise our own error again where the library was told of another in its place."""
+    try:
+        yield
+    except library.PersistenceError as error:
+        cause = error.__cause__
+        if isinstance(cause, errors.StoreError):
+            raise cause from cause.__cause__
+        raise
+
+
 def _translated(error: Exception, table: Sequence[tuple[Any, Any]]) -> type[Exception]:
     for ours, theirs in table:
         if isinstance(error, ours):

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.ledgers import OpenLedgerBody
 from domain.store.embedded import EmbeddedPostgres
-from tests.support.service import Book, new_book, running, settings_for
+from tests.support.service import Book, Door, new_book, running, settings_for
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,21 @@ def _while_it_is_away(book: Book) -> None:
     assert soon(lambda: client.get("/ready").status_code == 503)
     health = client.get("/health")
     assert (health.status_code, health.json()["database"]) == (200, "unreachable")
+    unopened = Door(client, "never-asked-for", book.door("agency").token)
     answers = [
+        # What nobody asked for since the start is in nobody's memory.
+        unopened.get("applications/A1"),
+        unopened.get(""),
+        book.door("agency").get("applications/never-asked-for"),
+        book.door("agency").get("persons/never-asked-for"),
+        book.door("agency").get("applications/never-asked-for/history"),
+        client.get("/ledgers"),
+        book.door("operator").ask(
+            "PUT",
+            "/ledgers/never-made",
+            json=OpenLedgerBody.model_config["json_schema_extra"]["example"],
+            headers={"Idempotency-Key": uuid.uuid4().hex},
+        ),
         book.door("agency").send("persons", PERSON | {"document_number": "E10000009"}),
         book.door("agency").get("applications"),
         book.door("finance").get("refunds"),
