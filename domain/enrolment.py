@@ -53,6 +53,12 @@ class JobTypeNotOffered(LedgerError):
     code = "job_type_not_offered"
 
 
+class PersonReviewed(LedgerError):
+    """All reviews compared this person with their documents; only the registrar corrects them."""
+
+    code = "person_reviewed"
+
+
 class PersonStillNeeded(LedgerError):
     """Personal data can't be erased while {what}."""
 
@@ -169,13 +175,18 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
 def decide_correct_person(world: World, command: CorrectPerson, context: Context) -> Decision:
     """The person stays the same, their history too; only what is read from now on changes.
 
-    Raises: NotFound, NotYourOwn, PersonErased, InvalidIdentityDocument, InvalidName.
-    Source: source-document 3.2(3).
+    Once all three reviews of some application compared them with the documents, only the registrar
+    puts them right: another hand could make the certificate somebody else's.
+    Raises: NotFound, NotYourOwn, PersonErased, PersonReviewed, InvalidIdentityDocument,
+        InvalidName.
+    Source: source-document 3.2(2), 3.2(3).
     """
     person = world.person(command.person_id)
     ensure_own(context, person, "person")
     if person.erased:
         raise PersonErased()
+    if world.claimed(*reviewed_claim(person.id)) and context.actor.role is not Role.REGISTRAR:
+        raise PersonReviewed()
     number, name, document_index, name_index = _identity(
         context, command.document_type, command.document_number, command.name
     )
@@ -220,6 +231,11 @@ def decide_erase(world: World, command: ErasePersonalData, context: Context) -> 
         releases=(("person_document", person.document_index), *_login_claim(person.subject)),
         erases=(person.id,),
     )
+
+
+def reviewed_claim(person_id: str) -> Claim:
+    """Held for good by a person whose documents passed all three reviews."""
+    return "reviewed_person", person_id
 
 
 def live_claim(person_id: str, occupation: str, level: int) -> Claim:

@@ -31,7 +31,7 @@ from domain.documents import (
     check_photo,
     check_photo_name,
 )
-from domain.enrolment import live_claim
+from domain.enrolment import live_claim, reviewed_claim
 from domain.errors import LedgerError
 from domain.events import Stage
 from domain.refund import entitlement
@@ -292,7 +292,9 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
         fields["missing"] = command.missing
     facts: tuple[tuple[str, e.Fact], ...] = ((stream, cls(**fields)),)
     if command.verdict != "reject":
-        return Decision(facts=facts)
+        reviewed = reviewed_claim(state.person_id)
+        settles = cls is e.FinalReviewPassed and not world.claimed(*reviewed)
+        return Decision(facts=facts, claims=(reviewed,) if settles else ())
     return Decision(
         facts=facts + entitlement(state),
         releases=(live_claim(state.person_id, state.occupation, state.level),),

@@ -6,12 +6,13 @@ from domain import events as e
 from domain.decision import AlreadyExists, NotFound, NotYourOwn
 from domain.enrolment import (
     PersonErased,
+    PersonReviewed,
     PersonStillNeeded,
 )
 from domain.identity import DocumentType, InvalidIdentityDocument
 from domain.names import InvalidName
 from domain.store.errors import ClaimTaken
-from tests.support.actors import ASSISTANT, candidate
+from tests.support.actors import ASSISTANT, REGISTRAR, candidate
 from tests.support.commands import (
     apply_for,
     correct_person,
@@ -25,6 +26,7 @@ from tests.support.journeys import (
     a_refused_application,
     a_registered_person,
     a_rejected_application,
+    an_application_in_review,
     an_eligible_application,
     an_enrolled_application,
     an_open_book,
@@ -125,6 +127,19 @@ def test_a_document_put_right_frees_the_wrong_one_for_its_owner():
 
 def test_nobody_corrects_somebody_elses_person():
     given(a_registered_person()).when(correct_person(), by=candidate(2)).fails(NotYourOwn)
+
+
+def test_after_all_reviews_only_the_registrar_corrects_who_somebody_is():
+    """Source: source-document 3.2(2), 3.2(3)."""
+    world = an_enrolled_application()
+    given(world).when(correct_person(), by=ASSISTANT).fails(PersonReviewed)
+    given(world).when(correct_person(), by=candidate(1)).fails(PersonReviewed)
+    given(world).when(correct_person(), by=REGISTRAR).then_kinds(e.PersonCorrected)
+
+
+def test_before_the_last_review_the_agency_still_corrects_who_somebody_is():
+    world = an_application_in_review(passed=2)
+    given(world).when(correct_person(), by=ASSISTANT).then_kinds(e.PersonCorrected)
 
 
 def test_an_unknown_person_cannot_be_corrected_or_erased():

@@ -273,7 +273,7 @@ def test_history_answers_what_was_so_and_what_we_knew(book: Book) -> None:
 def test_a_corrected_name_finds_and_the_old_one_does_not(book: Book) -> None:
     world = issued_certificates()
     old = indexes(world)
-    world.do(correct_person(name="钱壹"))
+    world.do(correct_person(name="钱壹"), by=REGISTRAR)
     book.told(world).fold()
     new = indexes(world)
     assert new["name_index"] == blind_index("name", "钱壹") != old["name_index"]

@@ -219,7 +219,7 @@ def test_the_board_can_be_read_as_it_was_at_a_position_or_a_time(book: Book) -> 
 
 def test_a_corrected_name_shows_at_once_on_every_page(book: Book) -> None:
     world = published_results()
-    world.do(correct_person(name="欧阳娜娜"))
+    world.do(correct_person(name="欧阳娜娜"), by=REGISTRAR)
     assert board(book.told(world).fold())["rows"][0]["masked_name"] == "欧***"
 
 
