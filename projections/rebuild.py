@@ -35,6 +35,7 @@ from projections.swapping import (
     resting,
     sole,
     swap,
+    transaction,
 )
 from projections.view import Table, UnknownTopic, View, ViewError
 from projections.views import VIEWS
@@ -170,7 +171,7 @@ def _fill(
     largest = max((head for of in heads.values() for head in of.values()), default=0)
     keys_first = largest >= sizes.keys_from
     numbers: dict[str, int] = {}
-    with connection.cursor() as cursor:
+    with transaction(connection) as cursor:
         for view in views:
             numbers[view.name] = schema.next_number(cursor, view)
             schema.create(cursor, view, numbers[view.name], keys=keys_first)

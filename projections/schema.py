@@ -145,11 +145,35 @@ def ensure(connection: Any, views: Sequence[View]) -> None:
 def next_number(cursor: Any, view: View) -> int:
     """A generation number that no table, finished or left over, bears."""
     cursor.execute(f"SELECT max(generation) FROM {SCHEMA}.made WHERE view = %s", (view.name,))
-    return (cursor.fetchone()[0] or 0) + 1
+    listed = cursor.fetchone()[0] or 0
+    return max([listed, *(number for _, number, _ in _unlisted(cursor, view))]) + 1
+
+
+def _unlisted(cursor: Any, view: View) -> list[tuple[str, int, bool]]:
+    """Tables of a view that `made` does not know: (name, generation, whether we may drop it).
+
+    Versions that made and listed a table in two steps left them, when they were killed in between.
+    """
+    cursor.execute(
+        "SELECT f.name, f.number, f.ours FROM (SELECT (regexp_match(tablename, %(form)s))[1] AS "
+        "name, (regexp_match(tablename, %(form)s))[2]::integer AS number, "
+        "pg_has_role(tableowner, 'USAGE') AS ours FROM pg_tables WHERE schemaname = %(schema)s) f "
+        f"WHERE (f.name = ANY(%(names)s) OR f.name IN (SELECT name FROM {SCHEMA}.made "
+        f"WHERE view = %(view)s)) AND NOT EXISTS (SELECT FROM {SCHEMA}.made m "
+        "WHERE m.view = %(view)s AND m.name = f.name AND m.generation = f.number)",
+        {
+            "form": "^(.+)_g([1-9][0-9]{0,8})$",
+            "schema": SCHEMA,
+            "names": [table.name for table in view.tables],
+            "view": view.name,
+        },
+    )
+    found: list[tuple[str, int, bool]] = cursor.fetchall()
+    return found
 
 
 def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
-    """Make the tables of a generation, empty.
+    """Make the tables of a generation, empty. Inside a transaction: a table is listed, or is not.
 
     keys: with their primary keys already; without, filling is faster.
     """
@@ -227,14 +251,15 @@ def _point(cursor: Any, view: View, number: int) -> None:
 def drop_others(cursor: Any, view: View, keep: int) -> None:
     """Drop every generation but one, finished or left over from a rebuild that was killed.
 
-    Under the lock of a rebuild, so that nobody is filling them.
+    Under the lock of a rebuild, so that nobody is filling them. Inside a transaction.
     """
+    unlisted = [(n, number) for n, number, ours in _unlisted(cursor, view) if ours]
     cursor.execute(
         f"DELETE FROM {SCHEMA}.made WHERE view = %s AND generation <> %s "
         "RETURNING name, generation",
         (view.name, keep),
     )
-    for name, number in cursor.fetchall():
+    for name, number in [*cursor.fetchall(), *(t for t in unlisted if t[1] != keep)]:
         cursor.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{name}_g{number}")
         cursor.execute(
             "DELETE FROM certledger.tracking WHERE view = %s", (tracking_name(view, number),)

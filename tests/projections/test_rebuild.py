@@ -1,5 +1,6 @@
 """Rebuild: the same rows as live, found differences, a swap that readers do not notice."""
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from dataclasses import replace as changed
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from domain.store.embedded import SUPERUSER
 from projections import rebuild, schema, score_board
 from projections.compare import Difference
 from projections.rebuild import OtherVersion, Sizes
@@ -16,9 +18,10 @@ from projections.views import VIEWS
 from tests.projections.grammar import Book
 from tests.projections.histories import a_random_history
 from tests.projections.test_faults import draft
-from tests.projections.test_runner import running
+from tests.projections.test_runner import backends, running, terminate
 from tests.support.journeys import a_paid_application, an_open_book, reported_certificates
 from tests.support.ledgers import SECRETS
+from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
 NAMES = [view.name for view in VIEWS]
@@ -165,6 +168,67 @@ def test_what_a_killed_rebuild_left_behind_goes_with_the_next(book: Book, dsn: s
     assert leftovers(book)
     rebuild.replace(dsn, SECRETS, processes=1)
     assert leftovers(book) == []
+
+
+def test_a_table_that_is_in_no_list_hinders_no_rebuild_and_goes_with_it(
+    book: Book, dsn: str
+) -> None:
+    book.told(reported_certificates()).fold()
+    live = book.contents()
+    number = generations(book)["certificate_registry"] + 1
+    book.execute(f"CREATE TABLE views.certificate_book_g{number} (ledger text)")
+    book.execute("CREATE TABLE views.certificates_g41 (ledger text)")
+    rebuild.replace(dsn, SECRETS, processes=1)
+    assert (book.contents(), leftovers(book)) == (live, [])
+
+
+def test_a_table_in_no_list_that_is_not_ours_is_left_alone(
+    book: Book, dsn: str, database: Database
+) -> None:
+    number = generations(book)["certificate_registry"] + 1
+    foreign = f"certificate_book_g{number}"
+    database.execute(f"CREATE TABLE views.{foreign} (ledger text)", user=SUPERUSER)
+    book.told(reported_certificates()).fold()
+    rebuild.replace(dsn, SECRETS, processes=1)
+    assert generations(book)["certificate_registry"] == number + 1
+    assert leftovers(book) == [foreign]
+
+
+def test_a_rebuild_killed_before_it_listed_its_table_leaves_none(
+    book: Book, dsn: str, database: Database
+) -> None:
+    book.told(a_paid_application()).fold()
+    live = book.contents()
+    book.execute(
+        "CREATE FUNCTION views.held_up() RETURNS trigger LANGUAGE plpgsql "
+        "AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$"
+    )
+    book.execute(
+        "CREATE TRIGGER held_up BEFORE INSERT ON views.made "
+        "FOR EACH ROW EXECUTE FUNCTION views.held_up()"
+    )
+    process = multiprocessing.get_context("spawn").Process(
+        target=rebuild.replace, args=(dsn, SECRETS), kwargs={"processes": 1}
+    )
+    process.start()
+    try:
+        wait_until(
+            lambda: database.execute(
+                "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' "
+                "AND datname = current_database()",
+                user=SUPERUSER,
+            ),
+            30,
+        )
+    finally:
+        process.kill()
+        process.join()
+    terminate(database, "certledger rebuild")
+    wait_until(lambda: not backends(database, "certledger rebuild"))
+    assert leftovers(book) == []
+    book.execute("DROP TRIGGER held_up ON views.made")
+    rebuild.replace(dsn, SECRETS, processes=1)
+    assert (book.contents(), leftovers(book)) == (live, [])
 
 
 # --- another version -----------------------------------------------------------------------------
