@@ -29,7 +29,7 @@ RETRY_AFTER_S = 1
 _BY_STATUS: dict[int, str] = {
     400: """
         as_of_invalid bad_request control_character cursor_invalid idempotency_key_malformed
-        idempotency_key_missing json_too_deep malformed_json malformed_multipart
+        idempotency_key_missing json_key_twice json_too_deep malformed_json malformed_multipart
         occurred_at_malformed unknown_parameter
     """,
     401: "token_invalid token_missing",

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from api.json_bodies import parse_json
 from api.refusals import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
 
 KEY_LENGTH_MAX = 200
@@ -41,11 +42,11 @@ def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
 
 
 def canonical_body(body: bytes) -> bytes:
-    """A JSON body in one spelling. Raises: MalformedJson."""
+    """A JSON body in one spelling. Raises: MalformedJson, JsonKeyTwice."""
     if not body:
         return b""
+    value = parse_json(body)
     try:
-        value = json.loads(body)
         text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return text.encode()
     except (ValueError, RecursionError):  # UnicodeEncodeError, of a lone surrogate, is one too

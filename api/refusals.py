@@ -42,6 +42,12 @@ class MalformedJson(LedgerError):
     code = "malformed_json"
 
 
+class JsonKeyTwice(LedgerError):
+    """The key {pointer} stands twice in the body."""
+
+    code = "json_key_twice"
+
+
 class ControlCharacter(LedgerError):
     """The body holds a control character; only tabs and line breaks are taken."""
 

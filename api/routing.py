@@ -17,6 +17,7 @@ from starlette.responses import Response
 from api.access import PUBLIC, admit, roles_for
 from api.errors import STATUS, Problem
 from api.idempotency import idempotency_key
+from api.json_bodies import JsonRequest
 from api.refusals import MediaTypeUnsupported, RequestInProgress, UnknownParameter
 from api.tokens import Principal, TokenInvalid
 
@@ -74,6 +75,9 @@ def guarded(route: GuardedRoute, handle: Handler) -> Handler:
         if not route.parameters.issuperset(request.query_params.keys()):
             raise UnknownParameter()
         _check_media_type(request, route)
+        request = JsonRequest(request.scope, request.receive)
+        if JSON in body_types(route) and is_json(request) and await request.body():
+            await request.json()
         if not route.records or principal is None:
             return await handle(request)
         key = idempotency_key(request.headers.get("idempotency-key"))
@@ -105,13 +109,22 @@ async def principal_of(request: Request) -> Principal | None:
     return principal
 
 
+def is_json(request: Request) -> bool:
+    """Whether the body says that it is JSON."""
+    return media_type(request) == JSON
+
+
+def media_type(request: Request) -> str:
+    """The type of the body without its parameters, in small letters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _check_media_type(request: Request, route: GuardedRoute) -> None:
     """A body is of one of the types the route documents. Raises: MediaTypeUnsupported."""
     wanted = body_types(route)
     if not wanted or request.method not in WRITES:
         return
-    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if given not in wanted:
+    if media_type(request) not in wanted:
         raise MediaTypeUnsupported(wanted=" or ".join(wanted))
 
 

@@ -54,7 +54,9 @@ def _problem(error: Mapping[str, Any], place: tuple[Any, ...]) -> dict[str, Any]
 def pointer_of(place: tuple[Any, ...]) -> str:
     """`#/lines/0/amount_fen` for the body, `query/limit` for the rest."""
     head, rest = (place[0], place[1:]) if place else ("body", ())
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in rest]
+    # The name of a member may hold half a surrogate pair, which no answer can.
+    named = [str(part).encode(errors="replace").decode() for part in rest]
+    parts = [part.replace("~", "~0").replace("/", "~1") for part in named]
     if head == "body":
         return "#" + "".join(f"/{part}" for part in parts)
     return "/".join([str(head), *parts])

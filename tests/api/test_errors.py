@@ -23,11 +23,12 @@ from api.errors import (
     texts,
     title_and_detail,
 )
-from api.refusals import InternalError, InvalidRequest
+from api.json_bodies import parse_json
+from api.refusals import InternalError, InvalidRequest, MalformedJson
 from domain.errors import LedgerError
 from domain.payment import WrongAmount
 from domain.store.errors import BlobDamaged, Overloaded
-from tests.support.service import Book
+from tests.support.service import Book, Door
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -197,6 +198,31 @@ def test_a_body_that_is_no_json_is_400(module_book: Book, body: bytes):
         is_problem(answer, 400, "malformed_json")
     else:
         is_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"name":"LI SI","name":"LI WU"}', "#/name"),
+        (b'{"name":"LI SI","n\\u0061me":"LI SI"}', "#/name"),
+        (b'{"a/b":[1,{"c":{"d":1,"d":1}}]}', "#/a~1b/1/c/d"),
+        (b'{"\\ud800":1,"\\ud800":1}', "#/?"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named(module_book: Book, body: bytes, pointer: str):
+    typed = {"Content-Type": "application/json"}
+    doors = module_book.door("agency"), Door(module_book.client, "x", None)
+    for door, path in zip(doors, ("persons", "/lookup"), strict=True):
+        answer = door.send(path, content=body, headers=typed)
+        problem = is_problem(answer, 400, "json_key_twice")
+        assert problem["fields"] == {"pointer": pointer}
+        assert pointer in problem["detail"]
+
+
+def test_a_key_that_stands_twice_in_no_json_is_no_json():
+    assert parse_json(b'[{"a":1},{"a":1}]') == [{"a": 1}, {"a": 1}]
+    with pytest.raises(MalformedJson):
+        parse_json(b'{"b":{"a":1,"a":2}')
 
 
 def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book):
