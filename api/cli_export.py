@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +17,7 @@ from openpyxl.cell import WriteOnlyCell
 
 from api.cli_store import Store, data_option, open_store, settings_of
 from domain.ledger import Ledger
-from projections.runner import Runner
+from projections.foreground import bring_up
 from projections.view import Table
 from projections.views import VIEWS
 
@@ -116,22 +115,12 @@ def _columns(table: Table) -> list[str]:
 
 
 def _catch_up(store: Store, ledger: Ledger, tables: Sequence[Table]) -> None:
-    """Wait until the views hold the whole journal; fold it ourselves if no service does.
+    """Fold the whole journal into the views, here and now; none of them is made anew.
 
-    Raises: ClickException when a view is paused or too slow.
+    Raises: NeedsRebuild, NeedsNewerProgram; StandsStill when a view is paused or too slow.
     """
-    head = ledger.journal.head().position
-    wanted = {view.name for view in VIEWS for table in view.tables if table in tables}
-    deadline = time.monotonic() + CATCH_UP_S
-    with Runner(store.dsn, store.secrets) as runner:
-        for name in sorted(wanted):
-            while not runner.wait_for(ledger.name, name, head, timeout_seconds=1.0):
-                for state in runner.view_states():
-                    if (state.ledger, state.view) == (ledger.name, name) and state.reason:
-                        at = f"position {state.failing_position}: {state.reason}"
-                        raise click.ClickException(f"view {name} is {state.state} at {at}")
-                if time.monotonic() > deadline:
-                    raise click.ClickException(f"view {name} did not come to position {head}")
+    wanted = [view for view in VIEWS if any(table in tables for table in view.tables)]
+    bring_up(store.dsn, store.secrets, ledger.name, wanted, CATCH_UP_S)
 
 
 def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
