@@ -117,10 +117,7 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     if sum(value is not None for value in given) < 2:
         raise LookupNeedsTwo()
     limit, address = limit_of(request), address_of(request)
-    try:
-        limit.enter(address)
-    except TooManyLookups as wait:
-        raise LookupsTooFast(seconds=wait.seconds) from None
+    enter(limit, address)
     number, hint = _number(body.certificate_number)
     names = None if body.name is None else name_keys(service, body.name)
     documents = _document_keys(service, body)
@@ -132,6 +129,14 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     if not shown:
         limit.missed(address)
     return answer({"certificates": shown, "hint": hint})
+
+
+def enter(limit: Limit, address: str) -> None:
+    """Pay for one lookup. Raises: LookupsTooFast."""
+    try:
+        limit.enter(address)
+    except TooManyLookups as wait:
+        raise LookupsTooFast(seconds=wait.seconds) from None
 
 
 class Unlimited(Limit):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.bodies import RECORDED, body_of, command_of
 from api.finding import holder_of_document
-from api.lookups import document_text
+from api.lookups import Unlimited, document_text, enter
 from api.masking import PersonShown, show_person
 from api.requests import Read, ThingId, Write, answer, etag, recorded
-from api.routing import READING, WRITING, router
+from api.routing import READING, WRITING, problems, router
+from api.web_limits import Limit, address_of, limit_of
+from domain.decision import NotFound, NotYourOwn, Role
 from domain.enrolment import CorrectPerson, ErasePersonalData, RegisterPerson
 from domain.identity import DocumentType
 
@@ -70,16 +73,29 @@ async def register_person(write: Write, body: PersonBody) -> Response:  # type: 
     "/persons/search",
     operation_id="find_person",
     summary="按证件查找人员 · Find a person by document",
-    responses={200: {"model": PersonShown}, **WRITING},
+    responses={200: {"model": PersonShown}, **WRITING, **problems(429)},
 )
-async def find_person(read: Read, body: PersonSearchBody) -> Response:
+async def find_person(request: Request, read: Read, body: PersonSearchBody) -> Response:
     """证件号只出现在请求体中。· The document number stands in the body only. A candidate finds
-    nobody but themselves."""
+    nobody but themselves: whether somebody else is known, they are not told, and their searches
+    count as lookups."""
     text = document_text(body.document_type, body.document_number)
     indexes = read.service.views.blind_indexes("document", text)
-    person_id = await read.run(holder_of_document, read.ledger, indexes)
-    await read.ensure_own(person_id, "person")
+    limit, address = limit_for(request, read), address_of(request)
+    enter(limit, address)
+    try:
+        person_id = await read.run(holder_of_document, read.ledger, indexes)
+        await read.ensure_own(person_id, "person")
+    except (NotFound, NotYourOwn):
+        limit.missed(address)
+        raise NotFound(what="person", id="with this document") from None
     return answer(await read.run(show_person, read, person_id))
+
+
+def limit_for(request: Request, read: Read) -> Limit:
+    """The budget of a search: those who work with the papers of others have no limit."""
+    assert read.principal is not None
+    return limit_of(request) if read.principal.role is Role.CANDIDATE else Unlimited()
 
 
 @routes.get(

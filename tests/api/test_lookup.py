@@ -195,6 +195,17 @@ def test_who_guesses_has_to_slow_down_and_who_holds_a_certificate_does_not(
         assert 2 < len(refused) < 18
         assert answers[0].status_code == 200
         assert refused[0].json()["code"] == "lookups_too_fast"
+        book = new_book(client)
+        wanted = {"document_type": "passport", "document_number": "E10000001"}
+        searches = {
+            role: [
+                book.door(role).ask("POST", "persons/search", json=wanted).status_code
+                for _ in range(20)
+            ]
+            for role in ("candidate", "agency")
+        }
+        assert set(searches["agency"]) == {404}
+        assert searches["candidate"][-1] == 429
         assert int(refused[0].headers["retry-after"]) >= 1
         assert client.get("/health").status_code == 200
 
