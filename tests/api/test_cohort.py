@@ -21,9 +21,16 @@ import pytest
 
 from domain.events import CATALOGUE
 from domain.identity import DocumentType
+from domain.ledger import Ledger
 from domain.qualifications import Qualifications
+from domain.store.mapper import Entry
 from domain.store.verify import verify
+from projections import board_queries, refund_queries
+from projections.foreground import bring_up
+from projections.views import VIEWS
+from tests.projections import recount
 from tests.support.cohort import COHORT, applications, empty_ledger, load, rows
+from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 
 ROOT = COHORT.parents[1]
@@ -40,22 +47,39 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def facts(
-    module_database: Database, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """Everything the loaded cohort recorded, by topic: straight from the journal."""
+def loaded(module_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """A ledger with the whole cohort in it."""
     folder = tmp_path_factory.mktemp("blobs")
     with empty_ledger(module_database, folder) as (ledger, blobs):
         summary = load(ledger, blobs, COHORT)
         assert [str(refused) for refused in summary.refused] == []
         assert verify(ledger.journal).is_good
-        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for event in ledger.journal.events():
-            envelope = json.loads(event.envelope)
-            found[envelope["topic"].removesuffix(".v1")].append(
-                envelope["data"] | {"at": envelope["occurred_at"]}
-            )
-        yield found
+        yield ledger
+
+
+@pytest.fixture(scope="module")
+def facts(loaded: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Everything the loaded cohort recorded, by topic: straight from the journal."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in loaded.journal.events():
+        envelope = json.loads(event.envelope)
+        found[envelope["topic"].removesuffix(".v1")].append(
+            envelope["data"] | {"at": envelope["occurred_at"]}
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def entries(loaded: Ledger) -> list[Entry]:
+    """The same as facts of the domain, in order."""
+    return loaded.mapper.entries(loaded.journal.events())
+
+
+@pytest.fixture(scope="module")
+def views(loaded: Ledger, module_database: Database) -> Database:
+    """The live tables of all three views, at the head of the journal."""
+    bring_up(module_database.dsn, SECRETS, loaded.name, VIEWS, seconds=60)
+    return module_database
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -267,6 +291,55 @@ def test_a_notice_really_stands_for_five_working_days(facts: dict[str, Any]) -> 
     assert over_the_holiday["published_on"] == "2026-09-30"
     assert over_the_holiday["ends_on"] == "2026-10-13"
     assert {"main", "supplementary"} == {f["kind"] for f in opened.values()}
+
+
+# --- views ----------------------------------------------------------------------------------------
+
+
+def test_the_refund_ledger_agrees_with_a_recount_of_the_journal(
+    views: Database, entries: list[Entry]
+) -> None:
+    columns = ("paid_fen", "entitled_fen", "ordered_fen", "settled_fen")
+    sql = f"SELECT payment_id, component, {', '.join(columns)} FROM views.refund_lines"
+    lines = {
+        (payment, component): dict(zip(columns, amounts, strict=True))
+        for payment, component, *amounts in views.execute(sql)
+    }
+    assert len(lines) == 2 * len(rows("payments"))
+    assert lines == recount.refund_amounts(entries)
+    with views.connect() as connection, connection.cursor() as cursor:
+        balance = refund_queries.trial_balance(cursor, "omc")
+        broken = [row for row in refund_queries.invariants(cursor, "omc") if not row["holds"]]
+    held = {row["account"]: row["balance_fen"] for row in balance if row["balance_fen"]}
+    assert held == recount.balances(entries)
+    assert broken == []
+
+
+def test_the_score_board_agrees_with_a_recount_of_the_journal(
+    views: Database, entries: list[Entry]
+) -> None:
+    wanted = ("theory", "practical", "passed", "state")
+    with views.connect() as connection, connection.cursor() as cursor:
+        shown = {
+            (row["notice_id"], row["application_id"]): {name: row[name] for name in wanted}
+            for notice in board_queries.notices(cursor, "omc")
+            for row in board_queries.rows(cursor, "omc", notice["notice_id"], limit=100_000)
+        }
+    assert len(shown) >= 100
+    assert shown == recount.board(entries)
+
+
+def test_the_registry_agrees_with_a_recount_of_the_journal(
+    views: Database, entries: list[Entry]
+) -> None:
+    columns = ("standing", "version", "progress", "application_id")
+    sql = f"SELECT kind, number, {', '.join(columns)} FROM views.certificates"
+    shown = {
+        (kind, number): dict(zip(columns, values, strict=True))
+        for kind, number, *values in views.execute(sql)
+    }
+    assert len(shown) == 2 * len(passed())
+    assert shown == recount.certificates(entries)
 
 
 # --- certificates ---------------------------------------------------------------------------------

@@ -6,25 +6,36 @@ Plain and slow on purpose: one pass over the facts for each question, no state c
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from domain import events as e
 from domain.events import Component
-from tests.support.world import World
+
+
+class Told(Protocol):
+    """An entry of a journal, or one that was never written to any."""
+
+    @property
+    def fact(self) -> Any: ...
+
+
+Entries = Sequence[Told]
+"""The whole journal of a ledger, in order."""
 
 Line = tuple[str, str]
 """(payment id, component)"""
 
 
-def of(world: World, *kinds: type[e.Fact]) -> list[Any]:
+def of(entries: Entries, *kinds: type[e.Fact]) -> list[Any]:
     """Facts of some kinds, in order."""
-    return [x.fact for x in world.entries if isinstance(x.fact, kinds)]
+    return [x.fact for x in entries if isinstance(x.fact, kinds)]
 
 
-def refund_amounts(world: World) -> dict[Line, dict[str, int]]:
+def refund_amounts(entries: Entries) -> dict[Line, dict[str, int]]:
     """Per component of a payment: paid, entitled, settled, and what is on its way."""
     amounts: dict[Line, dict[str, int]] = {}
-    for paid in of(world, e.FeePaid, e.ExcessPaymentReceived):
+    for paid in of(entries, e.FeePaid, e.ExcessPaymentReceived):
         excess = isinstance(paid, e.ExcessPaymentReceived)
         for line in paid.lines:
             amounts[paid.payment_id, line.component.value] = {
@@ -33,29 +44,29 @@ def refund_amounts(world: World) -> dict[Line, dict[str, int]]:
                 "ordered_fen": 0,
                 "settled_fen": 0,
             }
-    for owed in of(world, e.RefundEntitled):
+    for owed in of(entries, e.RefundEntitled):
         for line in owed.lines:
             amounts[line.payment_id, line.component.value]["entitled_fen"] += line.amount_fen
-    ended = {f.refund_no for f in of(world, e.RefundDeclined, e.RefundClosed)}
-    settled = {f.refund_no for f in of(world, e.RefundSettled)}
-    for refund in of(world, e.RefundOrdered):
+    ended = {f.refund_no for f in of(entries, e.RefundDeclined, e.RefundClosed)}
+    settled = {f.refund_no for f in of(entries, e.RefundSettled)}
+    for refund in of(entries, e.RefundOrdered):
         line = amounts[refund.payment_id, refund.component.value]
         line["ordered_fen"] += 0 if refund.refund_no in ended else refund.amount_fen
         line["settled_fen"] += refund.amount_fen if refund.refund_no in settled else 0
     return amounts
 
 
-def balances(world: World) -> dict[str, int]:
+def balances(entries: Entries) -> dict[str, int]:
     """Account -> debit minus credit, fen, worked out from what became of each component."""
     found: dict[str, int] = defaultdict(int)
     providers = {"wechat": "1012.01", "alipay": "1012.02", "bank": "1012.03"}
-    enrolled = {f.application_id for f in of(world, e.FinalReviewPassed)}
-    published = {f.application_id for f in of(world, e.ResultPublished)}
-    used = {f.application_id for f in of(world, e.FeeItemUsed)
+    enrolled = {f.application_id for f in of(entries, e.FinalReviewPassed)}
+    published = {f.application_id for f in of(entries, e.ResultPublished)}
+    used = {f.application_id for f in of(entries, e.FeeItemUsed)
             if f.component is Component.STUDY_MATERIAL}  # fmt: skip
-    owed = refund_amounts(world)
+    owed = refund_amounts(entries)
     suffix = {"certification_fee": ".01", "study_material": ".02"}
-    for paid in of(world, e.FeePaid, e.ExcessPaymentReceived):
+    for paid in of(entries, e.FeePaid, e.ExcessPaymentReceived):
         excess = isinstance(paid, e.ExcessPaymentReceived)
         for line in paid.lines:
             component = line.component.value
@@ -72,15 +83,15 @@ def balances(world: World) -> dict[str, int]:
             else:
                 account = "2203" + suffix[component]
             found[account] -= line.amount_fen
-    _refunds(world, found, providers)
+    _refunds(entries, found, providers)
     return {account: fen for account, fen in found.items() if fen}
 
 
-def _refunds(world: World, found: dict[str, int], providers: dict[str, str]) -> None:
-    ordered = {f.refund_no: f for f in of(world, e.RefundOrdered)}
-    closed = {f.refund_no for f in of(world, e.RefundClosed)}
-    settled = {f.refund_no for f in of(world, e.RefundSettled)}
-    for accepted in of(world, e.RefundAccepted):
+def _refunds(entries: Entries, found: dict[str, int], providers: dict[str, str]) -> None:
+    ordered = {f.refund_no: f for f in of(entries, e.RefundOrdered)}
+    closed = {f.refund_no for f in of(entries, e.RefundClosed)}
+    settled = {f.refund_no for f in of(entries, e.RefundSettled)}
+    for accepted in of(entries, e.RefundAccepted):
         refund = ordered[accepted.refund_no]
         fen, provider = refund.amount_fen, providers[refund.provider]
         if accepted.refund_no in closed:
@@ -89,19 +100,19 @@ def _refunds(world: World, found: dict[str, int], providers: dict[str, str]) -> 
         found["2241.01" if accepted.refund_no in settled else f"{provider}.3"] += fen
 
 
-def board(world: World) -> dict[tuple[str, str], dict[str, Any]]:
+def board(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
     """(notice, application) -> how its row stands at the end."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for published in of(world, e.ResultPublished):
+    for published in of(entries, e.ResultPublished):
         marks = {name: None if (m := getattr(published, name)) is None else str(m)
                  for name in ("theory", "practical")}  # fmt: skip
         key = published.notice_id, published.application_id
         rows[key] = {**marks, "passed": published.passed}
-    upheld = {(f.notice_id, f.application_id) for f in of(world, e.ObjectionUpheld)}
-    settled = {f.objection_id for f in of(world, e.ObjectionUpheld, e.ObjectionDismissed)}
-    held = {(f.notice_id, f.application_id) for f in of(world, e.ObjectionFiled)
+    upheld = {(f.notice_id, f.application_id) for f in of(entries, e.ObjectionUpheld)}
+    settled = {f.objection_id for f in of(entries, e.ObjectionUpheld, e.ObjectionDismissed)}
+    held = {(f.notice_id, f.application_id) for f in of(entries, e.ObjectionFiled)
             if f.objection_id not in settled}  # fmt: skip
-    closed = {f.notice_id: set(f.withheld) for f in of(world, e.PublicNoticeClosed)}
+    closed = {f.notice_id: set(f.withheld) for f in of(entries, e.PublicNoticeClosed)}
     for key, row in rows.items():
         notice_id, application_id = key
         if notice_id in closed:
@@ -113,7 +124,7 @@ def board(world: World) -> dict[tuple[str, str], dict[str, Any]]:
     return rows
 
 
-def certificates(world: World) -> dict[tuple[str, str], dict[str, Any]]:
+def certificates(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
     """(kind, number) -> standing, version and how far it is, by its last facts."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     progress = {
@@ -130,7 +141,7 @@ def certificates(world: World) -> dict[tuple[str, str], dict[str, Any]]:
         e.CertificateReinstated: "valid",
         e.CertificateRevoked: "revoked",
     }
-    for fact in of(world, *progress, *standing, e.CertificateReissued):
+    for fact in of(entries, *progress, *standing, e.CertificateReissued):
         row = found.setdefault(
             (fact.kind.value, fact.number),
             {"standing": "valid", "version": 0, "progress": "", "application_id": ""},
@@ -142,6 +153,6 @@ def certificates(world: World) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def erased(world: World) -> set[str]:
+def erased(entries: Entries) -> set[str]:
     """Persons whose data are gone."""
-    return {f.person_id for f in of(world, e.PersonalDataErased)}
+    return {f.person_id for f in of(entries, e.PersonalDataErased)}

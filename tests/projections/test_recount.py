@@ -25,7 +25,7 @@ def folded(book: Book, world: World, request: pytest.FixtureRequest) -> Book:
 
 
 def test_the_refund_ledger_agrees_with_a_plain_recount(folded: Book, world: World) -> None:
-    counted = recount.refund_amounts(world)
+    counted = recount.refund_amounts(world.entries)
     lines = folded.rows("refund_lines")
     assert {(r["payment_id"], r["component"]) for r in lines} == set(counted)
     for line in lines:
@@ -35,7 +35,7 @@ def test_the_refund_ledger_agrees_with_a_plain_recount(folded: Book, world: Worl
         sums = refund_queries.trial_balance(cursor, "omc")
         held = {r["account"]: r["balance_fen"] for r in sums if r["balance_fen"]}
         broken = [r for r in refund_queries.invariants(cursor, "omc") if not r["holds"]]
-    assert held == recount.balances(world)
+    assert held == recount.balances(world.entries)
     assert broken == []
 
 
@@ -56,7 +56,7 @@ def test_the_score_board_agrees_with_a_plain_recount(folded: Book, world: World)
                 shown[row["notice_id"], row["application_id"]] = {
                     name: row[name] for name in ("theory", "practical", "passed", "state")
                 }
-    assert shown == recount.board(world)
+    assert shown == recount.board(world.entries)
 
 
 def test_the_registry_agrees_with_a_plain_recount(folded: Book, world: World) -> None:
@@ -66,11 +66,11 @@ def test_the_registry_agrees_with_a_plain_recount(folded: Book, world: World) ->
         }
         for r in folded.rows("certificates")
     }
-    assert shown == recount.certificates(world)
+    assert shown == recount.certificates(world.entries)
 
 
 def test_names_are_masked_and_those_of_the_erased_are_gone(folded: Book, world: World) -> None:
-    gone = recount.erased(world)
+    gone = recount.erased(world.entries)
     for table in ("certificate_people", "score_board_people"):
         for person in folded.rows(table):
             if person["person_id"] in gone:
