@@ -267,13 +267,19 @@ def test_a_view_of_a_new_version_is_made_beside_the_old_which_answers_meanwhile(
         assert begun.wait(10)
         assert [s.state for s in runner.view_states()] == ["rebuilding"]
         assert len(book.rows("score_board_people")) == 1, "the old tables answer"
+        assert [s.lag for s in runner.view_states()] == [0]
+        folded = book.journal.head().position
+        a_paid_application(2, world)
+        head = book.told(world).journal.head().position
+        (state,) = runner.view_states()
+        assert (state.position, state.head, state.lag) == (folded, head, head - folded)
         proceed.set()
         wait_until(lambda: [s.state for s in runner.view_states()] == ["following"])
-        a_paid_application(2, world)
+        a_paid_application(3, world)
         book.told(world)
         head = book.journal.head().position
         assert runner.wait_for("omc", "score_board", head, timeout_seconds=10)
-        assert [r["person_id"] for r in book.rows("score_board_extra")] == ["P1", "P2"]
+        assert [r["person_id"] for r in book.rows("score_board_extra")] == ["P1", "P2", "P3"]
 
 
 def test_an_older_program_leaves_newer_tables_alone(book: Book, dsn: str) -> None:
@@ -285,6 +291,8 @@ def test_an_older_program_leaves_newer_tables_alone(book: Book, dsn: str) -> Non
         book.told(world)
         wait_until(lambda: [s.state for s in old.view_states()] == ["outdated"])
         assert not old.wait_for("omc", "score_board", book.journal.head().position, 0.5)
+        (state,) = old.view_states()
+        assert state.lag == state.head - book.position("score_board") > 0
         assert len(book.rows("score_board_people")) == 1
         with running(dsn, views=(next_version(),)) as new:
             old.stop()
