@@ -19,11 +19,18 @@ from api.routing import READING, XLSX, file_response, router
 from api.uploads import form_schema, read_form
 from domain import events as e
 from domain.certificate import CertificateOutOfOrder, find
-from domain.decision import NotFound
+from domain.decision import AlreadyExists, NotFound
+from domain.enrolment import PersonErased
 from domain.events import CertificateKind
 from domain.identity import DocumentType, report_code
 from domain.ledger import NAMESPACE
-from domain.reporting import AnswerReportRow, FreezeReport, RecordVisibility
+from domain.reporting import (
+    REPORTABLE,
+    AnswerReportRow,
+    FreezeReport,
+    RecordVisibility,
+    RowTwice,
+)
 
 routes = router("上报 · Reports")
 
@@ -86,28 +93,48 @@ async def freeze_report(write: Write, body: ReportBody) -> Response:  # type: ig
 def _build(write: Writing, body: Any, report_id: str) -> Any:
     """The workbook, kept in the attachment store; blocking.
 
-    Raises: NotFound, CertificateOutOfOrder, ReportCodeUnknown, ReportRowRepeated.
+    It is built before the decision, so what the decision would refuse is refused here in the same
+    order: else the caller would be told of a later fault first.
+    Raises: AlreadyExists, RowTwice, NotFound, CertificateOutOfOrder, PersonErased,
+        ReportCodeUnknown, ReportRowRepeated.
     """
+    if _is_known(write, report_id):
+        raise AlreadyExists(what="report", id=report_id)
     opened = write.ledger.state("ledger").opened
     batch = ReportBatch(
         number=report_id, kind=BATCH_KINDS[body.batch_type], prepared_on=today_in_china()
     )
-    rows = (_report_row(write, opened, each) for each in dict.fromkeys(body.application_ids))
-    file = build_report(batch, rows)
+    rows: dict[str, ReportRow] = {}
+    for application_id in body.application_ids:
+        if application_id in rows:
+            raise RowTwice(application_id=application_id)
+        rows[application_id] = _report_row(write, opened, application_id)
+    file = build_report(batch, rows.values())
     write.service.blobs.put(file.content)
     return file
+
+
+def _is_known(write: Writing, report_id: str) -> bool:
+    try:
+        write.ledger.state("report", report_id)
+    except NotFound:
+        return False
+    return True
 
 
 def _report_row(write: Writing, opened: e.LedgerOpened, application_id: str) -> ReportRow:
     """One certificate as it is reported; blocking."""
     state = write.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
-    if certificate.issued_on is None:
+    reportable = certificate.progress in REPORTABLE and certificate.standing == "valid"
+    if not reportable or certificate.issued_on is None:
         raise CertificateOutOfOrder(
             kind=certificate.kind.value,
             progress=certificate.progress,
             standing=certificate.standing,
         )
+    if write.ledger.state("person", state.person_id).erased:
+        raise PersonErased()
     identity = write.ledger.identity(state.person_id)
     return ReportRow(
         name=identity.name,

@@ -30,11 +30,11 @@ ISSUED_AT = "2026-10-15T10:00:00+08:00"
 STAGES = (("initial", "agency"), ("second", "certifier"), ("final", "province"))
 
 
-def portrait() -> bytes:
-    """A drawn 2-inch photo: head and shoulders on white, JPEG."""
+def portrait(shade: int = 40) -> bytes:
+    """A drawn 2-inch photo: head and shoulders on white, JPEG; every shade is another file."""
     image = Image.new("RGB", (413, 579), (252, 252, 252))
     draw = ImageDraw.Draw(image)
-    draw.ellipse((33, 359, 380, 811), fill=(40, 52, 96))
+    draw.ellipse((33, 359, 380, 811), fill=(shade, 52, 96))
     draw.ellipse((124, 81, 289, 347), fill=(40, 30, 28))
     draw.ellipse((136, 127, 277, 382), fill=(226, 186, 160))
     buffer = io.BytesIO()
