@@ -197,6 +197,14 @@ def title_and_detail(error: LedgerError, language: str) -> tuple[str, str]:
     return title, _Filled(words).format(template, **error.fields)
 
 
+_IDS = frozenset({"id", "key", "ledger", "name", "number", "refund_no", "room", "seat"})
+
+
+def _is_id(key: str, value: str) -> bool:
+    """Whether a value is somebody's own word, such as a ledger called omc; none has a space."""
+    return (key in _IDS or key.endswith("_id")) and " " not in value
+
+
 class _Filled(string.Formatter):
     """Fills a text's places; values that have a Chinese word are said in it."""
 
@@ -205,6 +213,8 @@ class _Filled(string.Formatter):
 
     def get_value(self, key: int | str, args: Any, kwargs: Any) -> Any:
         value = kwargs.get(key, "?")
+        if _is_id(str(key), str(value)) and kwargs.get("what") != "certificate of kind":
+            return value
         return self._words.get(str(value), value)
 
 

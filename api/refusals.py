@@ -85,7 +85,7 @@ class BodyTooLarge(LedgerError):
 
 
 class MediaTypeUnsupported(LedgerError):
-    """The body must be {wanted}."""
+    """The body must be of one of these types: {wanted}."""
 
     code = "media_type_unsupported"
 
@@ -97,7 +97,7 @@ class InvalidRequest(LedgerError):
 
 
 class UnknownParameter(LedgerError):
-    """This address takes no parameter of that name."""
+    """This address takes no parameter {name}; those it takes: {allowed}."""
 
     code = "unknown_parameter"
 

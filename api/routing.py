@@ -28,6 +28,9 @@ MULTIPART = "multipart/form-data"
 CSV = "text/csv"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
+_NAME_SHOWN_MAX = 60
+"""Characters of an unknown parameter's name that are repeated."""
+
 WRITES = frozenset({"POST", "PUT"})
 
 ASKS_BY_POST = frozenset({"lookup_certificate", "find_person"})
@@ -72,8 +75,7 @@ def guarded(route: GuardedRoute, handle: Handler) -> Handler:
             principal = await principal_of(request)
             request.state.principal = principal
         admit(route.operation, principal, request.path_params.get("ledger"))
-        if not route.parameters.issuperset(request.query_params.keys()):
-            raise UnknownParameter()
+        _check_parameters(request, route)
         _check_media_type(request, route)
         request = JsonRequest(request.scope, request.receive)
         if JSON in body_types(route) and is_json(request) and await request.body():
@@ -109,6 +111,14 @@ async def principal_of(request: Request) -> Principal | None:
     return principal
 
 
+def _check_parameters(request: Request, route: GuardedRoute) -> None:
+    """Every parameter is one the route documents. Raises: UnknownParameter."""
+    for name in request.query_params:
+        if name not in route.parameters:
+            allowed = ", ".join(sorted(route.parameters)) or "none"
+            raise UnknownParameter(name=name[:_NAME_SHOWN_MAX], allowed=allowed)
+
+
 def is_json(request: Request) -> bool:
     """Whether the body says that it is JSON."""
     return media_type(request) == JSON
@@ -125,7 +135,7 @@ def _check_media_type(request: Request, route: GuardedRoute) -> None:
     if not wanted or request.method not in WRITES:
         return
     if media_type(request) not in wanted:
-        raise MediaTypeUnsupported(wanted=" or ".join(wanted))
+        raise MediaTypeUnsupported(wanted=", ".join(wanted))
 
 
 def body_types(route: APIRoute) -> tuple[str, ...]:

@@ -31,11 +31,23 @@ def invalid_request(
     for error in errors:
         if error["type"] == "json_invalid":
             return MalformedJson()
+        if _is_false_count(error):
+            continue
         count += 1
         if count <= FAULTS_MAX:
             place = (where, *error["loc"]) if where else tuple(error["loc"])
             problems.append(_problem(error, place))
     return InvalidRequest(count=count, problems=problems)
+
+
+def _is_false_count(error: Mapping[str, Any]) -> bool:
+    """Whether a list is called too short only because its wrong items were not counted."""
+    given, context = error.get("input"), error.get("ctx") or {}
+    return (
+        error["type"] == "too_short"
+        and isinstance(given, list | tuple)
+        and len(given) >= context.get("min_length", 0)
+    )
 
 
 def _problem(error: Mapping[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:

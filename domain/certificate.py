@@ -91,6 +91,16 @@ def number_year(certificate: Certificate) -> int:
     return OmcNumber.parse(certificate.number).year
 
 
+def _national_now(state: Candidacy) -> dict[str, str]:
+    """How the national certificate stands, or that there is none yet."""
+    found = state.certificates.get(CertificateKind.NATIONAL)
+    return {
+        "kind": CertificateKind.NATIONAL.value,
+        "progress": found.progress if found else "not_numbered",
+        "standing": found.standing if found else "not_issued",
+    }
+
+
 def decide_issue_certificates(
     world: World, command: IssueCertificates, context: Context
 ) -> Decision:
@@ -105,7 +115,7 @@ def decide_issue_certificates(
         c for c in state.certificates.values() if c.progress == "numbered" and c.standing == "valid"
     ]
     if not waiting:
-        raise CertificateOutOfOrder(kind="national", progress="not numbered", standing="or issued")
+        raise CertificateOutOfOrder(**_national_now(state))
     if world.person(state.person_id).erased:
         raise PersonErased()
     issued_on = command.issued_on or context.today

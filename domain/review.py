@@ -97,7 +97,7 @@ class DocumentsIncomplete(LedgerError):
 
 
 class ReviewOutOfOrder(LedgerError):
-    """The {stage} review is not due; due is: {due}."""
+    """The {stage} review is not due; the application is {status}, the review due is: {due}."""
 
     code = "review_out_of_order"
 
@@ -273,11 +273,13 @@ def decide_review(world: World, command: Review, context: Context) -> Decision:
     Source: source-document 3.2, 3.2(1), 3.2(2), 2.4(1), 2.4(3).
     """
     state = world.candidacy(command.application_id)
-    if state.status is not Status.IN_REVIEW:
-        raise ReviewOutOfOrder(stage=command.stage.value, due=f"none, it is {state.status.value}")
-    due = state.next_stage()
+    due = state.next_stage() if state.status is Status.IN_REVIEW else None
     if command.stage is not due:
-        raise ReviewOutOfOrder(stage=command.stage.value, due=due.value)
+        raise ReviewOutOfOrder(
+            stage=command.stage.value,
+            status=state.status.value,
+            due=due.value if due else "none",
+        )
     if command.round is not None and command.round != state.round:
         raise RoundChanged(actual=state.round, given=command.round)
     _ensure_reviewer(state, world.person(state.person_id), command, context)

@@ -9,7 +9,7 @@ import datetime as dt
 import re
 from enum import IntEnum
 from functools import total_ordering
-from typing import Annotated, Any
+from typing import Annotated, Any, LiteralString
 
 from pydantic import (
     BeforeValidator,
@@ -20,7 +20,7 @@ from pydantic import (
     StringConstraints,
     WithJsonSchema,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 FEN_LIMIT = 2**53
 """Amounts stay below this: the largest range every JSON reader keeps exact (RFC 8785)."""
@@ -211,16 +211,24 @@ def parse_instant(value: object) -> dt.datetime:
     """
     if isinstance(value, str):
         if _RFC3339.fullmatch(value) is None:
-            raise ValueError("an instant is RFC 3339 text with an offset, to the microsecond")
-        value = dt.datetime.fromisoformat(value.upper())
+            raise _not_an_instant("an instant is RFC 3339 text with an offset, to the microsecond")
+        try:
+            value = dt.datetime.fromisoformat(value.upper())
+        except ValueError:
+            raise _not_an_instant("an instant is on a day and at an hour that exist") from None
     if not isinstance(value, dt.datetime):
-        raise ValueError("an instant is an aware datetime or RFC 3339 text")
+        raise _not_an_instant("an instant is an aware datetime or RFC 3339 text")
     if value.utcoffset() is None:
-        raise ValueError("an instant needs a time zone")
+        raise _not_an_instant("an instant needs a time zone")
     try:
         return value.astimezone(dt.UTC)
     except OverflowError:
-        raise ValueError("an instant lies within the years 1 to 9999 in UTC") from None
+        raise _not_an_instant("an instant lies within the years 1 to 9999 in UTC") from None
+
+
+def _not_an_instant(why: LiteralString) -> ValueError:
+    """A ValueError with a code of its own, under which it is translated."""
+    return PydanticCustomError("not_an_instant", why)
 
 
 def format_instant(moment: dt.datetime) -> str:

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import string
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,9 +25,12 @@ from api.errors import (
     title_and_detail,
 )
 from api.json_bodies import parse_json
-from api.refusals import InternalError, InvalidRequest, MalformedJson
+from api.refusals import InternalError, InvalidRequest, LedgerNotInToken, MalformedJson
+from domain.certificate import CertificateOutOfOrder
+from domain.decision import NotFound
 from domain.errors import LedgerError
 from domain.payment import WrongAmount
+from domain.review import ReviewOutOfOrder
 from domain.store.errors import BlobDamaged, Overloaded
 from tests.support.service import Book, Door
 
@@ -118,6 +122,33 @@ def test_values_that_have_a_chinese_word_are_said_in_it():
     error = WrongAmount(component="certification_fee", expected_fen=30_000, given_fen=1)
     assert title_and_detail(error, "zh")[1] == "认证费用应为30000分,而不是1分。"
     assert title_and_detail(error, "en")[1] == "certification_fee costs 30000 fen, not 1 fen."
+
+
+def test_an_id_is_nobody_elses_word():
+    told = title_and_detail(LedgerNotInToken(ledger="omc"), "zh")[1]
+    assert told == "该令牌不能用于账本omc。"
+    told = title_and_detail(NotFound(what="ticket", id="paid"), "zh")[1]
+    assert told == "本账本没有准考证 paid。"
+
+
+def test_what_is_out_of_order_says_how_it_stands():
+    review = ReviewOutOfOrder(stage="initial", status="paid", due="none")
+    assert title_and_detail(review, "zh")[1] == (
+        "初审现在不该进行:报考处于“已缴费”,应进行的审核:无。"
+    )
+    certificate = CertificateOutOfOrder(
+        kind="national", progress="not_numbered", standing="not_issued"
+    )
+    assert "“未编号、未颁发”" in title_and_detail(certificate, "zh")[1]
+
+
+def test_every_kind_of_thing_that_is_claimed_has_a_word():
+    rooms = Path(domain.__file__).parent.glob("*.py")
+    source = "".join(path.read_text() for path in rooms)
+    kinds = set(re.findall(r'\(\("(\w+)", |return \(?\("(\w+)", |return "(\w+)", f?"', source))
+    named = {kind for found in kinds for kind in found if kind}
+    assert {"person_login", "provider_refund", "live_application", "refund"} <= named
+    assert named <= set(texts()["words"])
 
 
 def test_what_went_wrong_inside_stays_inside():
@@ -244,6 +275,26 @@ def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book)
     }
     assert secret not in answer.text
     assert all(HAN.search(fault["detail"]) for fault in problem["errors"])
+
+
+def test_faults_of_a_payment_are_told_in_one_language_and_no_false_one(module_book: Book):
+    body = {
+        "provider": "wechat",
+        "provider_transaction_id": "1",
+        "merchant_order_no": "1",
+        "paid_at": "2026-13-01T10:00:00Z",
+        "lines": [{"component": "certification_fee", "amount_fen": -1}],
+    }
+    finance = module_book.door("finance")
+    problem = is_problem(finance.send("applications/A1/payments", body), 422, "invalid_request")
+    found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
+    assert found == {
+        "#/paid_at": "not_an_instant",
+        "#/lines/0/amount_fen": "greater_than_equal",
+    }
+    assert problem["errors"][0]["detail"].startswith("应为带时区的")
+    answer = finance.send("applications/A1/payments", body | {"lines": []})
+    assert "too_short" in {f["code"] for f in is_problem(answer, 422, "invalid_request")["errors"]}
 
 
 def test_wrong_values_are_explained_in_english_too(module_book: Book):

@@ -68,6 +68,9 @@ def test_control_characters_are_refused_because_records_are_printed(
 def test_a_parameter_nobody_knows_is_refused_instead_of_ignored(module_book: Book):
     answer = module_book.door("agency").get("applications", stauts="paid")
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
+    told = answer.json()["fields"]
+    assert told["name"] == "stauts"
+    assert "status" in told["allowed"].split(", ")
 
 
 def test_an_escaped_backslash_before_u0000_is_no_nul():

@@ -188,7 +188,7 @@ def test_refusals_of_a_review_come_in_their_order():
     wrong = {"round": 9, "reason": None}
     given(world).when(give(Stage.SECOND, "reject", 9, **wrong), by=nobody).fails(NotFound)
     given(a_paid_application()).when(give(Stage.SECOND, "reject", **wrong), by=nobody).fails(
-        ReviewOutOfOrder, due="none, it is paid"
+        ReviewOutOfOrder, due="none", status="paid"
     )
     given(world).when(give(Stage.SECOND, "reject", **wrong), by=nobody).fails(ReviewOutOfOrder)
     given(world).when(give(Stage.INITIAL, "reject", **wrong), by=nobody).fails(RoundChanged)
