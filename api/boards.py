@@ -24,7 +24,7 @@ from api.routing import OPEN_READING, READING, router
 from api.views import SCORE_BOARD
 from domain import events as e
 from domain.decision import NotFound
-from domain.working_days import SHANGHAI
+from domain.working_days import shanghai_date
 from projections import board_queries as board
 
 routes = router("公示 · Public notices")
@@ -135,7 +135,7 @@ class ObjectionsBody(BaseModel):
 
 def today_in_china() -> date:
     """The day it is in Asia/Shanghai."""
-    return datetime.now(UTC).astimezone(SHANGHAI).date()
+    return shanghai_date(datetime.now(UTC))
 
 
 _NOTICE = tuple(NoticeShown.model_fields)

@@ -15,10 +15,11 @@ from typing import Any
 
 from domain import events as e
 from domain import qualifications as q
-from domain.decision import SHANGHAI, Role
+from domain.decision import Role
 from domain.documents import MaterialKind
 from domain.identity import DocumentType
 from domain.values import Level, Marks, parse_instant
+from domain.working_days import SHANGHAI
 
 Parser = Callable[[Any], Any]
 

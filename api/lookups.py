@@ -33,7 +33,7 @@ from domain.numbers import (
     normalise_number,
 )
 from domain.values import Level
-from domain.working_days import SHANGHAI
+from domain.working_days import shanghai_date
 from projections import registry_queries as registry
 
 routes = router("查询 · Lookup", prefix="")
@@ -191,7 +191,7 @@ def _document_keys(service: Service, body: LookupBody) -> Keys:
 
 def document_text(kind: DocumentType, number: str) -> str:
     """What of a document is indexed. Raises: InvalidIdentityDocument."""
-    today = datetime.now(UTC).astimezone(SHANGHAI).date()
+    today = shanghai_date(datetime.now(UTC))
     return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
 
 

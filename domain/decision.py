@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.errors import LedgerError
 from domain.events import Fact
-from domain.working_days import SHANGHAI as SHANGHAI
+from domain.working_days import shanghai_date
 
 if TYPE_CHECKING:
     from domain.candidacy import Candidacy
@@ -82,7 +82,7 @@ class Context:
     @property
     def today(self) -> date:
         """The calendar day in Shanghai."""
-        return self.now.astimezone(SHANGHAI).date()
+        return shanghai_date(self.now)
 
 
 Claim = tuple[str, str]

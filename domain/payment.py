@@ -13,7 +13,6 @@ from pydantic import Field
 from domain import events as e
 from domain.candidacy import CLOSED, Candidacy, Status
 from domain.decision import (
-    SHANGHAI,
     AlreadyExists,
     Command,
     Context,
@@ -27,6 +26,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.values import Instant
+from domain.working_days import shanghai_date
 
 PaymentId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,57}$")]
 """Shorter than other ids: a refund's number is `R<payment>-<n>` and providers take 64 places."""
@@ -102,7 +102,7 @@ class UseItem(Command):
 
 def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> None:
     """Exactly the two components at the price of the day of payment. Source: 2.1-2.3."""
-    day = command.paid_at.astimezone(SHANGHAI).date()
+    day = shanghai_date(command.paid_at)
     fees = world.book().fees_on(state.occupation, state.level, day)
     if fees is None:
         raise NoFeeSchedule(occupation=state.occupation, level=int(state.level), day=str(day))

@@ -12,7 +12,6 @@ from pydantic import Field
 from domain import events as e
 from domain.candidacy import Candidacy
 from domain.decision import (
-    SHANGHAI,
     AlreadyExists,
     Command,
     Context,
@@ -27,7 +26,12 @@ from domain.enrolment import PersonErased, live_claim
 from domain.errors import LedgerError
 from domain.exam import SessionNotHeld
 from domain.states import ExamSession, Notice
-from domain.working_days import add_working_days, closes_at, publication_deadline
+from domain.working_days import (
+    add_working_days,
+    closes_at,
+    publication_deadline,
+    shanghai_date,
+)
 
 NOTICE_WORKING_DAYS = 5
 """How long results stand in public, working days. Source: 5.1."""
@@ -184,7 +188,7 @@ def decide_open_notice(world: World, command: OpenNotice, context: Context) -> D
         raise NothingToPublish(session_id=session.id)
     rows = publishable[:ROWS_MAX]
     first = rows[0].notice_id is None
-    deadline = publication_deadline(session.ended_at.astimezone(SHANGHAI).date())
+    deadline = publication_deadline(shanghai_date(session.ended_at))
     late = first and context.today > deadline
     if late and command.late_reason is None:
         raise NoticeTooLate(deadline=str(deadline))

@@ -4,8 +4,3 @@ from projections import certificate_registry, refund_ledger, score_board
 from projections.view import View
 
 VIEWS: tuple[View, ...] = (score_board.VIEW, refund_ledger.VIEW, certificate_registry.VIEW)
-
-
-def view_named(name: str) -> View:
-    """The view of that name. Raises: KeyError."""
-    return {view.name: view for view in VIEWS}[name]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from zoneinfo import ZoneInfo
 
+from domain.working_days import shanghai_date
 from projections.posting_rules import Leg, Part, Rule
 from projections.refund_tables import COUNTERS, POSTINGS
 from projections.rows import Rows
 from projections.view import Entry, Row
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
 
 
 def post(
@@ -61,4 +59,4 @@ def part(line: Row, fen: int | None = None) -> Part:
 
 def day(moment: str) -> date:
     """The calendar day in Shanghai of a UTC text."""
-    return datetime.fromisoformat(moment).astimezone(SHANGHAI).date()
+    return shanghai_date(datetime.fromisoformat(moment))

@@ -77,11 +77,6 @@ class Positions:
         for future, position in woken:
             _resolve(future, position)
 
-    def is_awaited(self) -> bool:
-        """Whether anybody waits."""
-        with self._lock:
-            return bool(self._waiting)
-
 
 def _resolve(future: Future[int], position: int) -> None:
     # Whoever waited may have given up meanwhile.

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import TypeVar
 
-from domain.decision import SHANGHAI
-from domain.working_days import is_working_day
+from domain.working_days import SHANGHAI, is_working_day
 
 T = TypeVar("T")
 
