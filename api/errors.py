@@ -72,8 +72,8 @@ _BY_STATUS: dict[int, str] = {
         reason_missing rejection_needs_reason report_code_unknown report_row_repeated
         report_size_wrong room_twice row_not_in_notice row_twice same_file_twice score_differs
         score_unchanged subjects_overlap table_has_bad_cells table_header_wrong
-        table_too_many_columns table_too_many_rows table_unreadable too_early too_many_files
-        too_many_photos too_many_rows unknown_fee_line unknown_rule_set upload_empty
+        table_too_many_columns table_too_many_rows table_unreadable too_early
+        too_many_rows unknown_fee_line unknown_rule_set upload_empty
         upload_has_foreign_content upload_missing used_by_sitting wrong_amount wrong_session
         year_differs year_impossible
     """,

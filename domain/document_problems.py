@@ -42,18 +42,6 @@ class EnrolmentProofNotAccepted(DocumentProblem):
     code = "enrolment_proof_not_accepted"
 
 
-class TooManyPhotos(DocumentProblem):
-    """证件照只能提交1张，收到{count}张。"""
-
-    code = "too_many_photos"
-
-
-class TooManyFiles(DocumentProblem):
-    """一次最多提交{limit}个文件，收到{count}个。"""
-
-    code = "too_many_files"
-
-
 class MediaTypeNotAllowed(DocumentProblem):
     """{label}不接受{media_type}格式，请改用：{allowed}。"""
 

@@ -4,13 +4,13 @@ Nothing here opens a file. The edge (`api.files`) measures the bytes; this room 
 measured, and reports everything that is wrong at once, because a candidate who mends one fault
 only to be told of the next gives up. Each fault has a class and a code of its own. Texts are
 Chinese, for candidates read them, and never hold a name or a document number.
-Reading order: the kinds, what a file is, what is required, the photo, the whole set.
+Reading order: the kinds, what a file is, what is required, the photo, one file.
 Source: source-document 3.1(1)-(5), 3.2(3).
 """
 
 import unicodedata
 from calendar import monthrange
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 from typing import Self
@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.document_problems import (
     DocumentProblem,
-    EnrolmentProofNotAccepted,
     FileEmpty,
     FileTooLarge,
     MediaTypeNotAllowed,
@@ -38,8 +37,6 @@ from domain.document_problems import (
     PhotoTooLarge,
     PhotoTooManyPixels,
     PhotoTooOld,
-    TooManyFiles,
-    TooManyPhotos,
     UnknownMaterialKey,
 )
 from domain.values import Sha256Hex
@@ -48,8 +45,6 @@ PHOTO_BYTES_MAX = 51_200
 """50 KB, counted as 50 x 1,024 bytes. Source: source-document 3.1(4)."""
 FILE_BYTES_MAX = 10_485_760
 """10 MB for every other file: a scan of several pages still fits."""
-FILES_MAX = 30
-"""Files in one hand-in; a work history of many employers stays below it."""
 PHOTO_AGE_MONTHS = 6
 """近半年内. Source: source-document 3.1(4)."""
 
@@ -294,30 +289,4 @@ def check_material(material: MaterialFact) -> list[DocumentProblem]:
         problems.append(PhotoTooLarge(size_bytes=size, limit_bytes=PHOTO_BYTES_MAX))
     elif material.kind is not MaterialKind.PHOTO and size > FILE_BYTES_MAX:
         problems.append(FileTooLarge(label=label, size_bytes=size, limit_bytes=FILE_BYTES_MAX))
-    return problems
-
-
-def check_documents(
-    submitted: Sequence[MaterialFact], required: Iterable[MaterialKind], *, submitted_on: date
-) -> list[DocumentProblem]:
-    """Everything that is wrong with a hand-in (资料提交), not only the first thing.
-
-    required: from `required_materials`. submitted_on: the day of hand-in in China (UTC+8).
-    Returns: faults in this order: missing documents, the set as a whole, then file by file.
-        The photo's file name is personal and not part of a fact: see `check_photo_name`.
-    Source: source-document 3.1(1)-(5).
-    """
-    required = tuple(required)
-    problems: list[DocumentProblem] = [*check_completeness(submitted, required)]
-    kinds = [material.kind for material in submitted]
-    if MaterialKind.ENROLMENT_PROOF in kinds and MaterialKind.ENROLMENT_PROOF not in required:
-        problems.append(EnrolmentProofNotAccepted())
-    if (photos := kinds.count(MaterialKind.PHOTO)) > 1:
-        problems.append(TooManyPhotos(count=photos))
-    if len(kinds) > FILES_MAX:
-        problems.append(TooManyFiles(count=len(kinds), limit=FILES_MAX))
-    for material in submitted:
-        problems.extend(check_material(material))
-        if material.photo is not None:
-            problems.extend(check_photo(material.photo, submitted_on=submitted_on))
     return problems
