@@ -78,9 +78,29 @@ install_into_venv() {
     [ "$kind" = run ] || printf '%s\n' "$stamp" >"$venv/.stamp-dev"
 }
 
-# certledger_env KIND [COMMAND]: KIND is run or dev; COMMAND, if any, runs under the same lock.
+# install_packages WHO: installs the Debian packages that the caller's missing_packages names, if that is allowed here;
+# says which of them WHO also needs if it is not.
+install_packages() {
+    who=$1 missing=$(missing_packages)
+    [ -n "$missing" ] || return 0
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        say "installing ${missing% }"
+        log=$venv/apt.log
+        # shellcheck disable=SC2086  # a list of words
+        {
+            DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update &&
+                DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+                    install -y --no-install-recommends $missing
+        } >"$log" 2>&1 9>&- || say "apt-get failed: $(tail -n 1 "$log") ($log)"
+        missing=$(missing_packages)
+    fi
+    [ -z "$missing" ] || say "$who also need these system packages: ${missing% }"
+}
+
+# certledger_env KIND [COMMAND…]: KIND is run or dev; COMMAND, if any, runs under the same lock.
 certledger_env() {
-    kind=$1 also=${2:-}
+    kind=$1
+    shift
     python=$(find_python) || exit 1
     mkdir -p "$(dirname "$venv")" 2>/dev/null || die "cannot write to $(dirname "$venv")"
     # The lock lives as long as descriptor 9 is open: a killed run leaves nothing behind.
@@ -93,7 +113,7 @@ certledger_env() {
     if [ "$(cat "$venv/.stamp-$kind" 2>/dev/null)" != "$stamp" ] || [ ! -x "$venv/bin/python" ]; then
         install_into_venv "$kind" "$python" "$stamp"
     fi
-    [ -z "$also" ] || "$also"
+    [ $# -eq 0 ] || "$@"
     exec 9>&-
     PATH=$venv/bin:$PATH
     VIRTUAL_ENV=$venv

@@ -3,10 +3,11 @@
 The naive service checks as good as nothing and has no idempotency; it saves one aggregate.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 
-from scripts.benchmarks.http_turns import Request, request_file, send
+from scripts.benchmarks.http_turns import RequestFile, request_file, send
 from scripts.benchmarks.measure import (
     Comparison,
     Contender,
@@ -22,8 +23,8 @@ from scripts.benchmarks.service import (
     COHORT_LEDGER,
     Service,
     application,
+    commands,
     person,
-    requests,
     service,
 )
 
@@ -34,10 +35,10 @@ NAIVE_COMMANDS = 2_000
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
     """Measure both."""
-    commands = plan.size(COMMANDS)
+    number = plan.size(COMMANDS)
     with ExitStack() as closing:
         running = closing.enter_context(service(server))
-        opened = Applications(running, commands)
+        opened = Applications(running, number)
         contenders = [Contender("ours", opened.turn)]
         try:
             port = closing.enter_context(naive_service(server))
@@ -48,44 +49,44 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
             contenders.append(Contender(NAIVE, lambda: _naive(port, few)))
         samples = take_turns(contenders, plan.rounds, server.settle)
     case = f"{CONNECTIONS} connections"
-    return compare(
-        "command", case, "commands/s", samples, "ours", {NAIVE: ">= 10"}, commands=commands
-    )
+    bars = {NAIVE: ">= 10"}
+    return compare("command", case, "commands/s", samples, "ours", bars, commands=number)
 
 
 class Applications:
     """Persons registered ahead, then applications opened: each person once."""
 
-    def __init__(self, running: Service, commands: int) -> None:
+    def __init__(self, running: Service, number: int) -> None:
         self._running = running
-        self._commands = commands
+        self._number = number
         self._token = running.token("agency", "bench")
         self._turns = count(1)
 
-    def prepared(self) -> list[Request]:
+    @contextmanager
+    def prepared(self) -> Iterator[RequestFile]:
         """Registers persons; the requests that open their applications."""
         run = f"B{next(self._turns)}"
         first = int(run[1:]) * 100_000
-        numbers = range(first, first + self._commands)
+        numbers = range(first, first + self._number)
         base = f"/ledgers/{COHORT_LEDGER}"
-        persons = requests(
-            f"{base}/persons", [person(run, n) for n in numbers], self._token, f"{run}p"
-        )
-        with request_file(persons) as file:
-            send(self._running.port, file, CONNECTIONS, expected=(201,))
-        bodies = [application(run, n) for n in numbers]
-        return requests(f"{base}/applications", bodies, self._token, f"{run}a")
+        persons = (person(run, n) for n in numbers)
+        with request_file(commands(f"{base}/persons", persons, self._token, f"{run}p")) as file:
+            send(self._running.port, file, CONNECTIONS)
+        opened = (application(run, n) for n in numbers)
+        applications = commands(f"{base}/applications", opened, self._token, f"{run}a")
+        with request_file(applications) as file:
+            yield file
 
     def turn(self) -> Sample:
-        with request_file(self.prepared()) as file:
-            return send(self._running.port, file, CONNECTIONS, expected=(201,))
+        with self.prepared() as file:
+            return send(self._running.port, file, CONNECTIONS)
 
 
 _naive_turns = count(1)
 
 
-def _naive(port: int, commands: int) -> Sample:
+def _naive(port: int, number: int) -> Sample:
     run = f"N{next(_naive_turns)}"
-    bodies = [application(run, n) for n in range(commands)]
-    with request_file(requests("/applications", bodies, "none", run)) as file:
-        return send(port, file, CONNECTIONS, expected=(201,))
+    bodies = (application(run, n) for n in range(number))
+    with request_file(commands("/applications", bodies, "none", run)) as file:
+        return send(port, file, CONNECTIONS)

@@ -1,42 +1,137 @@
-"""One turn of HTTP load, as a contender takes it."""
+"""One turn of HTTP load, as a contender takes it.
+
+Commands differ from one another and are sent once, by a client in Python (http_load.py). Lookups
+are asked over and over, by wrk where it is there: it costs a fifth of the CPU.
+"""
 
 import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from scripts.benchmarks.measure import Sample, child, ours
 
-Request = tuple[str, str, dict[str, str], str]
-"""method, path, headers, body"""
+_SCRIPT = Path(__file__).with_name("lookups.lua")
+_PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent, and the status that the answer should have."""
+
+    method: str
+    path: str
+    expected: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def encoded(self) -> bytes:
+        """As it travels."""
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        if self.method == "POST":
+            lines.append(f"Content-Length: {len(self.body)}")
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFile:
+    """Requests prepared for a client: before each, a line with its length and expected status."""
+
+    path: Path
+    requests: int
 
 
 @contextmanager
-def request_file(requests: Sequence[Request]) -> Iterator[Path]:
-    """The requests in a file for the client."""
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", delete=False) as file:
-        for request in requests:
-            file.write(json.dumps(request) + "\n")
-    path = Path(file.name)
+def request_file(requests: Iterable[Request]) -> Iterator[RequestFile]:
+    """The requests in a file, which is removed afterwards."""
+    number = 0
+    with tempfile.NamedTemporaryFile("wb", suffix=".requests", delete=False) as file:
+        path = Path(file.name)
+        for number, request in enumerate(requests, 1):  # noqa: B007 (the last one is the count)
+            data = request.encoded()
+            file.write(b"%d %d\n%b" % (len(data), request.expected, data))
     try:
-        yield path
+        yield RequestFile(path, number)
     finally:
         path.unlink()
 
 
-def send(
+def send(port: int, file: RequestFile, connections: int, *, rate: float = 0) -> Sample:
+    """Send each request of a file once. rate: requests a second at most; 0: as answered.
+
+    Raises: RuntimeError for an unexpected answer.
+    """
+    return _with_python(port, file, connections, seconds=None, rate=rate, begin=0)
+
+
+def ask(
+    port: int, file: RequestFile, connections: int, *, seconds: float, rate: float = 0
+) -> Sample:
+    """Send the requests of a file over and over, from anywhere in it on, for so long.
+
+    Raises: RuntimeError for an unexpected answer.
+    """
+    begin = random.randrange(file.requests)
+    if wrk() is None:
+        return _with_python(port, file, connections, seconds=seconds, rate=rate, begin=begin)
+    return _with_wrk(port, file, connections, seconds, rate, begin)
+
+
+@cache
+def wrk() -> str | None:
+    """The program, or None, which is said."""
+    found = shutil.which("wrk")
+    if found is None:
+        print("bench: there is no wrk: lookups are sent by Python", file=sys.stderr)
+    return found
+
+
+def lookup_client() -> str:
+    """What sends lookups here; one of the conditions."""
+    return "wrk" if wrk() else "Python"
+
+
+def _with_python(
     port: int,
-    file: Path,
+    file: RequestFile,
     connections: int,
     *,
-    seconds: float | None = None,
-    rate: float = 0,
-    expected: Sequence[int] = (200,),
+    seconds: float | None,
+    rate: float,
+    begin: int,
 ) -> Sample:
-    """Send the requests of a file: once each if seconds is None, else over and over so long.
+    order = {"port": port, "file": str(file.path), "connections": connections}
+    return child(ours("http_load"), {**order, "seconds": seconds, "rate": rate, "begin": begin})
 
-    rate: requests a second at most. Raises: RuntimeError for an unexpected status.
-    """
-    order = {"port": port, "file": str(file), "connections": connections, "seconds": seconds}
-    return child(ours("http_load"), {**order, "rate": rate, "expected": list(expected)})
+
+def _with_wrk(
+    port: int, file: RequestFile, connections: int, seconds: float, rate: float, begin: int
+) -> Sample:
+    command: Sequence[str] = [
+        *(wrk() or "wrk", "--threads=1", f"--connections={connections}"),
+        *(f"--duration={max(1, round(seconds))}s", f"--timeout={_PATIENCE_S}s"),
+        *(f"--script={_SCRIPT}", f"http://127.0.0.1:{port}", "--"),
+        *(str(file.path), str(begin), str(rate)),
+    ]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    astray = abs(found.pop("refusals_due") - found.pop("refused"))
+    # What was on its way at the end was sent and not answered; wrk also asks for one beforehand.
+    if found.pop("failed") or astray > connections + 1:
+        raise RuntimeError(f"{astray} lookups got another status than they should:\n{done.stdout}")
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    sample: Sample = found | {"client_us": used / found["requests"] * 1e6}
+    return sample

@@ -14,7 +14,7 @@ import psycopg2
 from projections.views import VIEWS
 from projections.waiting import CHANNEL, from_payload
 from scripts.benchmarks.command import Applications
-from scripts.benchmarks.http_turns import request_file, send
+from scripts.benchmarks.http_turns import send
 from scripts.benchmarks.measure import Comparison, Plan
 from scripts.benchmarks.server import Server
 from scripts.benchmarks.service import COHORT_LEDGER, DATABASE, service
@@ -84,12 +84,10 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
     """Send commands at the rate and watch the views."""
     with ExitStack() as closing:
         running = closing.enter_context(service(server))
-        file = closing.enter_context(
-            request_file(Applications(running, plan.size(COMMANDS)).prepared())
-        )
+        file = closing.enter_context(Applications(running, plan.size(COMMANDS)).prepared())
         time.sleep(1.0)  # the registrations are seen by then
         with Watch(server.dsn(DATABASE)) as watch:
-            sent = send(running.port, file, CONNECTIONS, rate=RATE, expected=(201,))
+            sent = send(running.port, file, CONNECTIONS, rate=RATE)
             time.sleep(1.0)
         lags = watch.lags_ms()
     found = {"rate": lags[len(lags) * 99 // 100], "p50_ms": lags[len(lags) // 2]}

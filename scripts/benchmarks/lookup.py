@@ -10,7 +10,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from scripts.benchmarks.http_turns import Request, request_file, send
+from scripts.benchmarks.http_turns import Request, RequestFile, ask, lookup_client, request_file
 from scripts.benchmarks.measure import (
     Comparison,
     Contender,
@@ -51,13 +51,12 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
 
 def lookups(tokens: list[str]) -> list[Request]:
     """Three hits, then a miss."""
-    misses = [token[::-1] for token in tokens[::3]]
-    paths: list[str] = []
+    found: list[Request] = []
     for n, token in enumerate(tokens):
-        paths.append(token)
+        found.append(Request("GET", f"/v/{token}", 200))
         if n % 3 == 2:
-            paths.append(misses[n // 3])
-    return [("GET", f"/v/{token}", {}, "") for token in paths]
+            found.append(Request("GET", f"/v/{token[::-1]}", 404))
+    return found
 
 
 def _with(
@@ -65,14 +64,14 @@ def _with(
     plan: Plan,
     port: int,
     naive: int | None,
-    file: Path,
+    file: RequestFile,
     tokens: list[str],
     connections: int,
 ) -> list[Comparison]:
     seconds = plan.seconds(SECONDS)
 
     def http(to: int) -> Sample:
-        return send(to, file, connections, seconds=seconds, expected=(200, 404))
+        return ask(to, file, connections, seconds=seconds)
 
     contenders = [Contender("ours", lambda: http(port))]
     if naive is not None:
@@ -83,10 +82,7 @@ def _with(
     bars = {NAIVE: ">= 40", SELECT: ">= 0.5"}
     found = compare("lookup", case, "lookups/s", samples, "ours", bars, connections=connections)
     rate = median(samples["ours"]) / 2
-    half = [
-        send(port, file, connections, seconds=seconds, rate=rate, expected=(200, 404))
-        for _ in range(plan.rounds)
-    ]
+    half = [ask(port, file, connections, seconds=seconds, rate=rate) for _ in range(plan.rounds)]
     found.append(
         Comparison(
             "lookup",
@@ -121,4 +117,5 @@ def _select(server: Server, clients: int, seconds: float, tokens: list[str]) -> 
 
 def _told(comparison: Comparison, rows: int) -> Comparison:
     comparison.also["rows"] = rows  # type: ignore[index]
+    comparison.also["client"] = lookup_client()  # type: ignore[index]
     return comparison

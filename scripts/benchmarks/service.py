@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,6 +17,7 @@ from typing import Any
 
 from stdnum.iso7064 import mod_11_2
 
+from scripts.benchmarks.http_turns import Request
 from scripts.benchmarks.measure import ROOT
 from scripts.benchmarks.server import Server
 
@@ -135,14 +136,11 @@ def application(run: str, number: int) -> dict[str, Any]:
     }
 
 
-def requests(
-    path: str, bodies: list[dict[str, Any]], token: str | None, prefix: str
-) -> list[tuple[str, str, dict[str, str], str]]:
-    """POSTs as the HTTP client takes them, each with an idempotency key of its own."""
-    known = {"Content-Type": "application/json"}
-    if token is not None:
-        known["Authorization"] = f"Bearer {token}"
-    return [
-        ("POST", path, known | {"Idempotency-Key": f"{prefix}-{n}"}, json.dumps(body))
-        for n, body in enumerate(bodies)
-    ]
+def commands(
+    path: str, bodies: Iterable[dict[str, Any]], token: str, prefix: str
+) -> Iterator[Request]:
+    """Commands to be accepted, each with an idempotency key of its own."""
+    known = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    for n, body in enumerate(bodies):
+        headers = known | {"Idempotency-Key": f"{prefix}-{n}"}
+        yield Request("POST", path, 201, headers, json.dumps(body).encode())
