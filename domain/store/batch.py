@@ -9,6 +9,7 @@ earlier one's events, and one that is refused leaves no trace. Nothing here talk
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
 from domain.store import envelope as envelopes
 from domain.store.errors import (
@@ -87,15 +88,19 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (
-            self.events
-            or self.commands
-            or self.tracks
-            or self.fresh_keys
-            or self.destroyed
-            or self.new_claims
-            or self.released
-        )
+        return not (self.events or self.commands or self.tracks)
+
+    @property
+    def end(self) -> Head:
+        """Where the ledger stands once this is written."""
+        return Head(self.position, self.recorded_at) if self.events else self.head
+
+    @property
+    def first_command_id(self) -> UUID | None:
+        """Of the first command in it, by which its outcome can be found out."""
+        for known in self.commands.values():
+            return known.command_id
+        return UUID(self.events[0].parsed["command_id"]) if self.events else None
 
     # --- the state with everything accepted so far -----------------------------------------------
 
@@ -117,7 +122,12 @@ class Batch:
 
     def person_key(self, person: str) -> PersonKey | None:
         """The person's key row; one accepted before counts."""
-        key = self.fresh_keys.get(person) or self.lookup.person_key(person)
+        stored = None if person in self.fresh_keys else self.lookup.person_key(person)
+        return self.key_with(person, stored)
+
+    def key_with(self, person: str, stored: PersonKey | None) -> PersonKey | None:
+        """The person's key row once this is written, where `stored` was before."""
+        key = self.fresh_keys.get(person, stored)
         if key is not None and person in self.destroyed:
             return PersonKey(person, key.algorithm, key.master_key_id, None)
         return key
@@ -134,8 +144,12 @@ class Batch:
 
         command: whose append it is, unless the append says so itself.
         Raises: StaleStream, ClaimTaken, ClaimNotHeld, IdempotencyKeyReused, TrackingBehind,
-            PersonErased, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises.
+            PersonErased, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises;
+            ValueError if claims or keys change and no event says why.
         """
+        if not append.drafts and append.changes_more:
+            # Whoever decides without the lock knows by the head's position that nothing changed.
+            raise ValueError("claims and keys change with an event, never without one")
         command = append.command or command
         if command is not None and self.command(command.name) is not None:
             raise IdempotencyKeyReused()
@@ -230,11 +244,9 @@ class Batch:
         for event in recorded:
             self.streams.setdefault(event.stream, []).append(event)
         self.events.extend(recorded)
-        # A claim belongs to the first event of its append; without one, to the state it saw.
-        position = recorded[0].position if recorded else self.position
         if recorded:
             self.position = recorded[-1].position
-        self._take_claims(append, position)
+            self._take_claims(append, recorded[0].position)
         for key in append.fresh_keys:
             self.fresh_keys[key.person] = key
         self.destroyed.extend(append.destroy_keys)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from domain.store.batch import Accepted
 from domain.store.records import Append, Claim, CommandKey, PersonKey, Recorded
-from domain.store.transaction import Transaction
+from domain.store.transaction import Ahead, Transaction
 
 __all__ = ["Accepted", "Job", "Replayed", "View"]
 
@@ -53,11 +53,11 @@ class Replayed:
 
 
 class View:
-    """The ledger as one job sees it: what is committed, and the jobs of the batch before it."""
+    """The ledger as one job sees it: what is committed, and the jobs before it that will be."""
 
     __slots__ = ("_known", "_transaction")
 
-    def __init__(self, transaction: Transaction, known: Callable[[str], int]) -> None:
+    def __init__(self, transaction: Transaction | Ahead, known: Callable[[str], int]) -> None:
         self._transaction = transaction
         self._known = known
 
@@ -86,8 +86,9 @@ class View:
         return self._transaction.load({stream: self._known(stream)})[stream]
 
     def pending(self, stream: str) -> list[Recorded]:
-        """Of these, the ones that earlier jobs of this batch are about to add."""
-        return self._transaction.batch.streams.get(stream, [])
+        """Of these, the ones that earlier jobs are about to add; they may still fail."""
+        on_the_way = self._transaction.on_the_way(stream, self._known(stream))
+        return on_the_way + self._transaction.batch.streams.get(stream, [])
 
     def version(self, stream: str) -> int:
         """Version of the stream's last event; 0 if it has none."""

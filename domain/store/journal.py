@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg2
 import psycopg2.errors
 
+from domain.store.batch import Batch
 from domain.store.connection import (
     PgCursor,
     close_quietly,
@@ -26,14 +27,14 @@ from domain.store.connection import (
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.records import Head, KnownCommand, Recorded
 from domain.store.statements import EVENT_COLUMNS, Need, recorded_from
-from domain.store.transaction import Transaction
+from domain.store.transaction import Ahead, Transaction, send
 
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PAGE = 1000  # events per message: a megabyte or so
 _NOTHING = Need()
 
-# Shared by the ledgers of a process: one writes at a time in each, and reads are short.
-_WRITER, _WRITERS = "certledger writer", 32
+# Shared by the ledgers of a process: in each, one batch is written and the next one decided.
+_WRITER, _WRITERS = "certledger writer", 64
 _READER, _READERS = "certledger reader", 16
 
 # What a writer runs is prepared, perhaps while the tables are empty, and then runs for years: it
@@ -137,6 +138,39 @@ class Journal:
                 yield transaction
                 transaction.commit()
                 return
+
+    @contextmanager
+    def ahead(self, need: Need, before: Batch | None) -> Iterator[Ahead]:
+        """A batch to be decided without the head lock; nothing is written by the block.
+
+        need: what to read beforehand. before: the batch on its way to being committed.
+        Raises: UnknownLedger; HeadMoved if others have appended, then or in the block;
+            psycopg2.Error.
+        """
+        for last_attempt in (False, True):
+            with self._writers.connection() as connection:
+                try:
+                    now = self._clock() if self._clock else None
+                    ahead = Ahead(connection, self.ledger, need, now, before)
+                except psycopg2.Error as error:
+                    if last_attempt or not is_connection_failure(error):
+                        raise
+                    close_quietly(connection)
+                    continue
+                try:
+                    yield ahead
+                finally:
+                    ahead.end()
+                return
+
+    def send(self, batch: Batch) -> None:
+        """Write and commit a batch that was decided ahead.
+
+        Raises: HeadMoved if others have appended meanwhile, or psycopg2.Error, if surely nothing
+            was recorded; OutcomeUnknown if the connection was lost while the COMMIT was on its way.
+        """
+        with self._writers.connection() as connection:
+            send(connection, batch)
 
     # --- reading ---------------------------------------------------------------------------------
 

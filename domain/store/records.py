@@ -109,6 +109,7 @@ class Append:
     """What one command wants recorded; all of it or nothing.
 
     claims and releases: (kind, key); releases come first, so one append may pass a claim on.
+        They, and the keys, change with an event only.
     receipt: bytes to answer with, now and whenever the same command comes again; empty if None.
     fresh_keys: keys of persons first sealed for here. destroy_keys: persons to be erased.
     tracks: (view, position) that must move forward together with the events.
@@ -122,6 +123,11 @@ class Append:
     destroy_keys: tuple[str, ...] = ()
     fresh_keys: tuple[PersonKey, ...] = ()
     tracks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def changes_more(self) -> bool:
+        """Whether claims or keys change."""
+        return bool(self.claims or self.releases or self.fresh_keys or self.destroy_keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""The messages an append costs: one that locks and reads, one that writes and commits.
+"""The messages an append costs: one that reads, one that writes and commits.
 
-Several statements travel in one message, because on a fast disk the round trips are what an append
-waits for. In PostgreSQL each statement of such a message sees what was committed before it began,
-so the read that follows the lock is the newest state there is.
+The head lock is taken with one or the other. Several statements travel in one message, because on
+a fast disk the round trips are what an append waits for. In PostgreSQL each statement of such a
+message sees what was committed before it began, so a read that follows the lock is the newest state
+there is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -79,6 +80,16 @@ FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::te
 
 _MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
 
+# The lock, the check and the move at once. The UPDATE waits for whoever holds the row and then
+# looks at it again; if it finds another position, the division ends the transaction.
+_TAKE_HEAD = """WITH moved AS (
+    UPDATE certledger.ledgers SET position = $1, recorded_at = $2
+    WHERE ledger = $3 AND position = $4 RETURNING position)
+SELECT 1 / count(*) FROM moved"""
+
+HEAD_ELSEWHERE = "22012"
+"""SQLSTATE of `begin` when the head is not where the batch builds on: division by zero."""
+
 _INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
     command_id, first_position, last_position, receipt)
 SELECT $1, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
@@ -117,6 +128,7 @@ ON CONFLICT (ledger, view) DO UPDATE SET position =
 _WRITES = {
     "certledger_events": _INSERT_EVENTS,
     "certledger_head": _MOVE_HEAD,
+    "certledger_take": _TAKE_HEAD,
     "certledger_commands": _INSERT_COMMANDS,
     "certledger_release_claim": _RELEASE_CLAIM,
     "certledger_claims": _INSERT_CLAIMS,
@@ -180,25 +192,63 @@ def _prepare(connection: PgConnection, cursor: PgCursor, name: str, sql: str) ->
     connection.prepared.add(name)
 
 
-def write_message(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
+class _Message:
+    """Statements that travel together, each prepared when its connection first needs it."""
+
+    def __init__(self, connection: PgConnection, cursor: PgCursor, *begun: bytes) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._parts = list(begun)
+
+    def execute(self, name: str, *arguments: Any) -> None:
+        if name not in self._connection.prepared:
+            _prepare(self._connection, self._cursor, name, _WRITES[name])
+        places = ", ".join(["%s"] * len(arguments))
+        self._parts.append(self._cursor.mogrify(f"EXECUTE {name} ({places})", arguments))
+
+    def add(self, statement: bytes) -> None:
+        self._parts.append(statement)
+
+    def bytes(self) -> bytes:
+        return b"; ".join(self._parts)
+
+
+def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
+    """Take the head lock for a batch that was decided without it, and move the head.
+
+    Returns: what has to go in front of what `write` gives. A large batch is begun at once and
+    gives nothing. Raises: psycopg2.Error, HEAD_ELSEWHERE among them.
+    """
+    message = _Message(connection, cursor, b"BEGIN")
+    end = batch.end
+    message.execute(
+        "certledger_take", end.position, rfc3339(end.recorded_at), batch.ledger, batch.head.position
+    )
+    if not _is_copied(batch):
+        return message.bytes() + b"; "
+    cursor.execute(message.bytes())
+    return b""
+
+
+def write(
+    connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool
+) -> bytes:
     """Everything a batch writes, and the COMMIT, as one message.
 
-    A large batch has its events and commands copied ahead of the message: as text within a
-    statement they would take twice the bytes and most of the server's time.
+    head: whether the head is still to be moved. A large batch has its events and commands copied
+    ahead of the message: as text within a statement they would take twice the bytes and most of
+    the server's time.
     Raises: psycopg2.Error if the copying failed; nothing was committed then.
     """
-    parts: list[bytes] = []
-
-    def add(name: str, *arguments: Any) -> None:
-        if name not in connection.prepared:
-            _prepare(connection, cursor, name, _WRITES[name])
-        places = ", ".join(["%s"] * len(arguments))
-        parts.append(cursor.mogrify(f"EXECUTE {name} ({places})", arguments))
-
+    message = _Message(connection, cursor)
+    add = message.execute
     ledger, now = batch.ledger, rfc3339(batch.recorded_at)
     if batch.fresh_keys:
-        keys = [batch.person_key(person) for person in batch.fresh_keys]
-        rows = [(k.person, k.algorithm, k.master_key_id, _hex(k.wrapped)) for k in keys if k]
+        rows = [
+            (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
+            for k in map(batch.person_key, batch.fresh_keys)
+            if k
+        ]
         add("certledger_keys", ledger, now, now, *_columns(rows))
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
@@ -209,8 +259,9 @@ def write_message(connection: PgConnection, cursor: PgCursor, batch: Batch) -> b
         columns = _columns(_event_rows(batch))
         add("certledger_events", ledger, batch.head.position, now, *columns)
     if batch.events:
-        add("certledger_head", batch.position, now, ledger)
-        parts.append(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
+        if head:
+            add("certledger_head", batch.position, now, ledger)
+        message.add(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
     for claim, position in batch.released:
         add("certledger_release_claim", position, ledger, *claim)
     if batch.new_claims:
@@ -222,8 +273,12 @@ def write_message(connection: PgConnection, cursor: PgCursor, batch: Batch) -> b
         add("certledger_commands", ledger, *_columns(_command_rows(batch)))
     if batch.tracks:
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
-    parts.append(b"COMMIT")
-    return b"; ".join(parts)
+    message.add(b"COMMIT")
+    return message.bytes()
+
+
+def _is_copied(batch: Batch) -> bool:
+    return max(len(batch.events), len(batch.commands)) >= COPY_ROWS
 
 
 def _event_rows(batch: Batch) -> list[tuple[Any, ...]]:
