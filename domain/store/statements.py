@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg2
+from psycopg2.errorcodes import NOT_NULL_VIOLATION
+
 from domain.store.batch import Batch
 from domain.store.connection import PgConnection, PgCursor
-from domain.store.copying import copy_commands, copy_events
+from domain.store.copying import copy_claims, copy_commands, copy_events
 from domain.store.envelope import rfc3339
 from domain.store.records import Claim, Recorded
 
@@ -81,14 +84,10 @@ FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::te
 _MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
 
 # The lock, the check and the move at once. The UPDATE waits for whoever holds the row and then
-# looks at it again; if it finds another position, the division ends the transaction.
-_TAKE_HEAD = """WITH moved AS (
-    UPDATE certledger.ledgers SET position = $1, recorded_at = $2
-    WHERE ledger = $3 AND position = $4 RETURNING position)
-SELECT 1 / count(*) FROM moved"""
-
-HEAD_ELSEWHERE = "22012"
-"""SQLSTATE of `begin` when the head is not where the batch builds on: division by zero."""
+# looks at it again; if it finds another position, it gives NULL, which the column refuses.
+_TAKE_HEAD = """UPDATE certledger.ledgers
+SET position = CASE WHEN position = $4 THEN $1::bigint END,
+    recorded_at = greatest(recorded_at, $2) WHERE ledger = $3"""
 
 _INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
     command_id, first_position, last_position, receipt)
@@ -217,7 +216,7 @@ def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
     """Take the head lock for a batch that was decided without it, and move the head.
 
     Returns: what has to go in front of what `write` gives. A large batch is begun at once and
-    gives nothing. Raises: psycopg2.Error, HEAD_ELSEWHERE among them.
+    gives nothing. Raises: psycopg2.Error; see `is_head_elsewhere`.
     """
     message = _Message(connection, cursor, b"BEGIN")
     end = batch.end
@@ -230,9 +229,12 @@ def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
     return b""
 
 
-def write(
-    connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool
-) -> bytes:
+def is_head_elsewhere(error: psycopg2.Error) -> bool:
+    """Whether a batch failed because the head was not where it builds on."""
+    return error.pgcode == NOT_NULL_VIOLATION and error.diag.table_name == "ledgers"
+
+
+def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool) -> bytes:
     """Everything a batch writes, and the COMMIT, as one message.
 
     head: whether the head is still to be moved. A large batch has its events and commands copied
@@ -264,7 +266,10 @@ def write(
         message.add(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
     for claim, position in batch.released:
         add("certledger_release_claim", position, ledger, *claim)
-    if batch.new_claims:
+    # What is copied goes ahead of the message, and a claim must be let go before it is taken again.
+    if len(batch.new_claims) >= COPY_ROWS and not batch.released:
+        copy_claims(cursor, batch)
+    elif batch.new_claims:
         rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
         add("certledger_claims", ledger, *_columns(rows))
     if len(batch.commands) >= COPY_ROWS:
@@ -307,7 +312,14 @@ def recorded_from(row: Sequence[Any]) -> Recorded:
 
 def array(values: Iterable[Any]) -> str:
     """A PostgreSQL array literal: one constant to parse instead of one an element."""
-    return "{" + ",".join(map(_element, values)) + "}"
+    elements = list(values)
+    try:
+        text = '","'.join(elements)
+    except TypeError:
+        return "{" + ",".join(map(_element, elements)) + "}"
+    if elements and "\\" not in text and text.count('"') == 2 * len(elements) - 2:
+        return f'{{"{text}"}}'
+    return "{" + ",".join(map(_element, elements)) + "}"
 
 
 def _element(value: Any) -> str:

@@ -19,7 +19,7 @@ from domain.store.connection import PgConnection, PgCursor, is_connection_failur
 from domain.store.errors import OutcomeUnknown
 from domain.store.lookups import HeadMoved, Lookups
 from domain.store.records import Append, CommandKey, Recorded
-from domain.store.statements import HEAD_ELSEWHERE, Need, begin, write
+from domain.store.statements import Need, begin, is_head_elsewhere, write
 
 _IN_ERROR = psycopg2.extensions.TRANSACTION_STATUS_INERROR
 
@@ -108,14 +108,12 @@ def send(connection: PgConnection, batch: Batch) -> None:
         try:
             _finish(connection, cursor, batch, begin(connection, cursor, batch))
         except psycopg2.Error as error:
-            if error.pgcode == HEAD_ELSEWHERE:
+            if is_head_elsewhere(error):
                 raise HeadMoved from error
             raise
 
 
-def _finish(
-    connection: PgConnection, cursor: PgCursor, batch: Batch, begun: bytes | None
-) -> None:
+def _finish(connection: PgConnection, cursor: PgCursor, batch: Batch, begun: bytes | None) -> None:
     message = (begun or b"") + write(connection, cursor, batch, head=begun is None)
     try:
         cursor.execute(message)

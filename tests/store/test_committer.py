@@ -230,20 +230,6 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
     assert told == [[1], [2], [4]]
 
 
-def test_the_owner_hears_that_others_have_written(journal: Journal) -> None:
-    heard: list[tuple[int, int]] = []
-    with (
-        Committer(journal, on_foreign_events=lambda *span: heard.append(span)) as committer,
-        Committer(journal) as other,
-    ):
-        committer.submit(next_event("a")).result(60)
-        other.submit(next_event("b")).result(60)
-        other.submit(next_event("b")).result(60)
-        committer.submit(next_event("a")).result(60)
-        committer.submit(next_event("a")).result(60)
-    assert heard == [(1, 3)]
-
-
 # --- limits --------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
 from domain.store.journal import Journal
 from domain.store.mapper import Catalogue, EntryMapper, OrjsonTranscoder
 from domain.store.records import Append, Draft, Recorded
-from tests.store.drafts import draft
+from tests.store.drafts import append, draft
 from tests.store.facts import WANG, FeePaid, PersonRegistered, catalogue, entry, vault_of
 
 
@@ -61,7 +61,7 @@ def test_a_personal_field_that_was_never_given_is_none(
 def test_an_erased_person_reads_as_none(journal: Journal, mapper: EntryMapper) -> None:
     (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
     with journal.transaction() as transaction:
-        transaction.append([Append(destroy_keys=("p1",))])
+        transaction.append([append("erasures", 1, destroy_keys=("p1",))])
     mapper.vault.forget("p1")
     assert mapper.entry(event).fact == PersonRegistered(
         person_id="p1", name=None, phone=None, remark="in clear"

@@ -6,7 +6,7 @@ import pytest
 
 from domain.store.errors import PersonErased, WrongKey
 from domain.store.journal import Journal
-from domain.store.records import Append, PersonKey, Recorded
+from domain.store.records import PersonKey, Recorded
 from domain.store.vault import MasterKeys, Sealer, Vault
 from tests.store.drafts import append
 from tests.store.facts import INDEX_KEY, MASTER_KEYS, vault_of
@@ -33,7 +33,7 @@ def seal(journal: Journal, vault: Vault, person: str, text: str, stream: str = "
 
 def erase(journal: Journal, person: str) -> list[Recorded]:
     with journal.transaction() as transaction:
-        return transaction.append([Append(destroy_keys=(person,))])[0]
+        return transaction.append([append(f"erasure-{person}", 1, destroy_keys=(person,))])[0]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
