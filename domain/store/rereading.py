@@ -3,48 +3,56 @@
 This is the audit's quick eye. It only ever says "flawless, and these are the hashes" or "look
 closer": naming what is wrong is left to `verify.py`, which reads that stretch once more, slowly.
 Rows come as COPY's binary format, one piece a row, so that nothing is converted that is only
-compared. Stretches are aligned to their size and thus are subtrees: several processes can read at
-once. Reading order: `reread`, `_is_told_by`, `misplaced`.
+compared. Each is judged the moment it arrives, while it is in the processor's cache and the server
+sends the next. Stretches are aligned to their size and thus are subtrees: several processes can
+read at once. Reading order: `reread`, `_judged`, `_is_told_by`, `misplaced`, `reread_all`.
 """
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from binascii import hexlify
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 import orjson
 import psycopg2
 
 from domain.store.connection import PgCursor, is_connection_failure
-from domain.store.envelope import INTEGER_LIMIT, rfc3339
+from domain.store.envelope import rfc3339
 from domain.store.errors import Unavailable
+from domain.store.helper import shared
 from domain.store.journal import Journal
 from domain.store.merkle import Frontier
 
-STRETCH = 1 << 14
-"""Events read at once by a process; a power of two. About 15 MB."""
+STRETCH = 1 << 13
+"""Events of one COPY; a power of two. Their hashes are in memory together, about half a MB."""
 
 ENVELOPE_KEYS = (
     "actor", "causation_id", "command_id", "correlation_id", "data", "event_id", "ledger",
     "occurred_at", "recorded_at", "stream", "topic", "version",
 )  # fmt: skip
 
-_COLUMNS = "position, version, leaf_hash, event_id, occurred_at, recorded_at, topic, stream"
+_HASHES = "position, leaf_hash, recorded_at"
+_EVERYTHING = f"{_HASHES}, version, event_id, occurred_at, topic, stream"
 
 # Bounds are numbers of ours; the ledger's name is quoted by the driver.
-_COPY = f"""COPY (SELECT {_COLUMNS}, envelope FROM certledger.journal
+_COPY = """COPY (SELECT {columns}, envelope FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s ORDER BY position)
 TO STDOUT (FORMAT binary)"""
 
-# A row of it: the number of fields, then each field's length and bytes, big-endian.
-_FIXED = struct.Struct(">hiqiqi32si16siqiqi")
+# A row of it: the number of fields, then each field's length and bytes, big-endian. x is what is
+# known: the number of fields, lengths of numbers, and the hash, which is compared with its length.
+_position_and_time = struct.Struct(">6xq36x4xq")
+_version_to_topic = struct.Struct(">4xq4x16s4xqi")  # version, event_id, occurred_at, topic's length
+_parts_of_id = struct.Struct("8s4s4s4s12s").unpack
+_TOLD = _position_and_time.size
+_TOPIC = _TOLD + _version_to_topic.size
+_HASH = slice(14, 50)
+_HASH_LENGTH = b"\0\0\0\x20"
 _SIGNATURE_BYTES = 19
 
 # Whoever is not version - 1's successor, in one pass along the index on (stream, version).
@@ -57,14 +65,14 @@ WHERE NOT CASE WHEN version_before = version - 1 THEN position_before < position
     ELSE version <= 1 END
 ORDER BY position LIMIT %s"""
 
-_SCALARS = frozenset((str, bool, type(None)))
+_PLAIN = frozenset((str, int, bool, type(None)))
 _DEPTH = 60  # a little less than is allowed: what is deeper gets a closer look
+_CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER  # no more than 53 bits
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
-
-Start = Callable[..., "Callable[[], Stretch | None]"]
-"""Begins to `reread` (after, upto, sizes, hashes_only); what it returns waits for the result."""
+Order = tuple[int, int, Sequence[int], bool]
+"""What `reread` is to do: after, upto, sizes, hashes_only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,32 +99,57 @@ def reread(
     hashes_only: do not compare and do not look at the form.
     Returns: None if anything is not as expected, or missing.
     """
+    found: list[Stretch] = []
+    ledger = None if hashes_only else journal.ledger.encode()
+    judge = _judged(after, upto, sizes, ledger, found)
+    next(judge)
+    copy = _COPY.format(columns=_HASHES if hashes_only else _EVERYTHING)
     with _cursor(journal) as cursor:
-        rows = _rows(cursor, journal.ledger, after, upto)
-    if len(rows) != upto - after:
-        return None
+        cursor.copy_expert(cursor.mogrify(copy, (journal.ledger, after, upto)), _Sink(judge.send))
+    return found[0] if found else None
+
+
+class _Sink:
+    """A file to write to, as COPY wants it. write: called with every row."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+
+
+def _judged(
+    after: int, upto: int, sizes: Sequence[int], ledger: bytes | None, found: list[Stretch]
+) -> Generator[None, bytes, None]:
+    """Takes a stretch's rows as they come, and puts it into `found` if there is nothing wrong.
+
+    ledger: None does not read what the envelopes say.
+    """
     leaves: list[bytes] = []
-    seen: list[int] = []
-    ledger = journal.ledger.encode()
-    sha256, unpack = hashlib.sha256, _FIXED.unpack_from
-    position, recorded = after, 0
-    for row in rows:
-        position += 1
-        fields = unpack(row)
-        topic_end = _FIXED.size + fields[-1]
-        stream_end = topic_end + 4 + int.from_bytes(row[topic_end : topic_end + 4])
-        envelope = row[stream_end + 4 :]
-        leaf = sha256(b"\0" + envelope).digest()
-        if fields[2] != position or fields[6] != leaf or fields[12] < recorded:
-            return None
-        recorded = fields[12]
-        if not hashes_only:
-            topic, stream = row[_FIXED.size : topic_end], row[topic_end + 4 : stream_end]
-            if not _is_told_by(envelope, ledger, fields, topic, stream):
-                return None
-        leaves.append(leaf)
-        seen.append(recorded)
-    return Stretch(after, upto, seen[0], recorded, _trees(leaves, after, upto, sizes))
+    first = last = 0
+    unpack, begun = _position_and_time.unpack_from, hashlib.sha256(b"\0")
+    begin, end = _position_and_time.size + 4, b"}"
+    try:
+        row = (yield)[_SIGNATURE_BYTES:]
+        for expected in range(after + 1, upto + 1):
+            position, recorded = unpack(row)
+            if ledger is not None:
+                begin, end = _told(row, ledger, recorded)
+            envelope = row[begin:]
+            hashed = begun.copy()  # cheaper than to begin anew, or to put the zero byte in front
+            hashed.update(envelope)
+            leaf = hashed.digest()
+            if row[_HASH] != _HASH_LENGTH + leaf or position != expected or recorded < last:
+                break
+            if ledger is not None and not (envelope.endswith(end) and _is_canonical(envelope)):
+                break
+            leaves.append(leaf)
+            first, last = first or recorded, recorded
+            row = yield
+        else:
+            found.append(Stretch(after, upto, first, last, _trees(leaves, after, upto, sizes)))
+    except struct.error:
+        pass  # the trailer, which is two bytes: rows are missing
+    while True:
+        yield
 
 
 @contextmanager
@@ -130,20 +163,6 @@ def _cursor(journal: Journal) -> Iterator[PgCursor]:
         raise Unavailable(ledger=journal.ledger) from error
 
 
-def _rows(cursor: PgCursor, ledger: str, after: int, upto: int) -> list[bytes]:
-    """Rows as COPY gives them, each from its number of fields on."""
-    pieces: list[bytes] = []
-
-    class Pieces:
-        write = staticmethod(pieces.append)  # called once a row
-
-    cursor.copy_expert(cursor.mogrify(_COPY, (ledger, after, upto)), Pieces)
-    pieces.pop()  # the trailer
-    if pieces:
-        pieces[0] = pieces[0][_SIGNATURE_BYTES:]
-    return pieces
-
-
 def _trees(leaves: list[bytes], after: int, upto: int, sizes: Sequence[int]) -> dict[int, Frontier]:
     trees: dict[int, Frontier] = {}
     tree = Frontier()
@@ -153,47 +172,60 @@ def _trees(leaves: list[bytes], after: int, upto: int, sizes: Sequence[int]) -> 
     return trees
 
 
-def _is_told_by(
-    envelope: bytes, ledger: bytes, fields: Sequence[Any], topic: bytes, stream: bytes
-) -> bool:
-    """Whether the envelope is canonical and says what the columns say.
+def _told(row: bytes, ledger: bytes, recorded: int) -> tuple[int, bytes]:
+    """Where the envelope begins in a row, and how it ends if it says what the columns say.
 
     The last members of a canonical envelope are exactly the columns, so they are compared as
     bytes: in valid JSON that ends like this they can be nothing but members of the outermost
     object. Text that would have to be escaped makes the comparison fail, never succeed.
     """
-    h = fields[8].hex()
-    end = b',"event_id":"%s-%s-%s-%s-%s","ledger":"%s","occurred_at":"%s","recorded_at":"%s"' % (
-        h[:8].encode(), h[8:12].encode(), h[12:16].encode(), h[16:20].encode(), h[20:].encode(),
-        ledger, _written(fields[10]), _written(fields[12]),
+    version, event_id, occurred, topic_bytes = _version_to_topic.unpack_from(row, _TOLD)
+    topic_end = _TOPIC + topic_bytes
+    stream_end = topic_end + 4 + int.from_bytes(row[topic_end : topic_end + 4])
+    return stream_end + 4, (
+        b',"event_id":"%b-%b-%b-%b-%b","ledger":"%b","occurred_at":"%b","recorded_at":"%b",'
+        b'"stream":"%b","topic":"%b","version":%d}'
+    ) % (
+        *_parts_of_id(hexlify(event_id)), ledger, _written(occurred), _written(recorded),
+        row[topic_end + 4 : stream_end], row[_TOPIC:topic_end], version,
     )  # fmt: skip
-    end += b',"stream":"%s","topic":"%s","version":%d}' % (stream, topic, fields[4])
-    if not envelope.endswith(end):
-        return False
+
+
+def _is_canonical(envelope: bytes) -> bool:
     try:
         parsed = orjson.loads(envelope)
         return (
-            tuple(parsed) == ENVELOPE_KEYS
-            and orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS) == envelope
-            and _is_plain(parsed["actor"])
-            and _is_plain(parsed["data"])
+            orjson.dumps(parsed, option=_CANONICAL) == envelope
+            and tuple(parsed) == ENVELOPE_KEYS
+            and _is_plain(parsed)
+            and (envelope.isascii() or _has_ascii_keys(parsed))
         )
     except (ValueError, TypeError):
         return False
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether a parsed value holds nothing that the canonical form forbids."""
-    if type(value) is dict:
-        if depth > _DEPTH or not all(map(str.isascii, value)):
-            return False
+    """Whether a parsed value is an object or a list without floats, and not too deep."""
+    if depth > _DEPTH:
+        return False
+    kind = type(value)
+    if kind is dict:
         value = value.values()
-    elif type(value) is not list or depth > _DEPTH:
-        return type(value) is int and -INTEGER_LIMIT <= value <= INTEGER_LIMIT
+    elif kind is not list:
+        return False
     for item in value:
-        if type(item) not in _SCALARS and not _is_plain(item, depth + 1):
+        if type(item) in _PLAIN:
+            continue
+        if not _is_plain(item, depth + 1):
             return False
     return True
+
+
+def _has_ascii_keys(value: Any) -> bool:
+    """Whether every key in a plain value is ASCII."""
+    if type(value) is dict:
+        return all(map(str.isascii, value)) and all(map(_has_ascii_keys, value.values()))
+    return type(value) is not list or all(map(_has_ascii_keys, value))
 
 
 _written_times: dict[int, bytes] = {}
@@ -225,43 +257,20 @@ def misplaced(journal: Journal, limit: int) -> list[int]:
 
 # --- several processes ---------------------------------------------------------------------------
 
-_journal: Journal | None = None
 
-
-def _open(dsn: str, ledger: str) -> None:
-    global _journal
-    _journal = Journal(dsn, ledger)
-
-
-def _reread(*order: Any) -> Stretch | None:
-    assert _journal is not None
-    return reread(_journal, *order)
-
-
-@contextmanager
-def readers(journal: Journal, processes: int) -> Iterator[Start]:
-    """`reread` for a block, in processes of their own, which start when first needed."""
-    # Spawned, not forked: the caller may have threads and connections.
-    pool = ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_open, initargs=(journal.dsn, journal.ledger)
+def reread_all(
+    journal: Journal, orders: Iterable[Order], processes: int
+) -> Generator[Stretch | None, None, None]:
+    """`reread` for each order, in their order; this process is one of those that read."""
+    return shared(
+        partial(_order, journal), orders, partial(_reader, journal.dsn, journal.ledger), processes
     )
 
-    def start(*order: Any) -> Callable[[], Stretch | None]:
-        # A caller that cannot be started a second time, or not enough memory: read it here.
-        try:
-            future = pool.submit(_reread, *order)
-        except BrokenProcessPool:
-            return partial(reread, journal, *order)
 
-        def finish() -> Stretch | None:
-            try:
-                return future.result()
-            except BrokenProcessPool:
-                return reread(journal, *order)
+def _order(journal: Journal, order: Order) -> Stretch | None:
+    return reread(journal, *order)
 
-        return finish
 
-    try:
-        yield start
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _reader(dsn: str, ledger: str) -> Callable[[Order], Stretch | None]:
+    """What another process calls once, to read with a connection of its own."""
+    return partial(_order, Journal(dsn, ledger))

@@ -9,11 +9,12 @@ Report, `_read`, then one check a method.
 """
 
 import os
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -28,19 +29,20 @@ from domain.store.records import Recorded
 from domain.store.rereading import (
     ENVELOPE_KEYS,
     STRETCH,
-    Start,
+    Order,
     Stretch,
     microseconds_of,
     misplaced,
-    readers,
-    reread,
+    reread_all,
 )
 from domain.store.statements import EVENT_COLUMNS, recorded_from
 
 _PAGE = 2000  # events a message: some megabytes at most
 _PROBLEMS = 100
 _END = 2**63 - 1
-_MANY = 200_000  # events that are worth starting processes for
+
+# Events that are worth starting another process for, by whether only hashes are looked at.
+_MANY = {True: 200_000, False: 50_000}
 
 # With each event the position of its predecessor in the stream, by the index on (stream, version):
 # constant memory however many streams there are.
@@ -122,7 +124,7 @@ class _Audit:
         self._recorded = 0  # its recorded_at, as stretches have it
         self._waiting: deque[Checkpoint] = deque()
         self._signed_size = 0  # up to here a signature covers what was read
-        self._has_parted = False
+        self._parted: tuple[int, int] | None = None  # (last size that agreed + 1, first that not)
 
     def run(self, external: Iterable[str], processes: int | None) -> Report:
         # The head is read first: events that arrive meanwhile are checked, but not demanded.
@@ -130,13 +132,15 @@ class _Audit:
         self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
         self._meet_checkpoints()
         if processes is None:
-            processes = min(os.cpu_count() or 1, 4) if head.position >= _MANY else 1
-        if processes > 1:
-            with readers(self._journal, processes) as start:
-                self._read(head.position, start, 2 * processes)
-        else:
-            self._read(head.position, partial(partial, reread, self._journal), 1)
+            many = _MANY[self._hashes_only]
+            processes = min(os.cpu_count() or 1, 4) if head.position >= many else 1
+        # Asked of the server while the events are read.
+        with ThreadPoolExecutor(1) as beside:
+            suspects = beside.submit(self._misplaced)
+            self._read(head.position, processes)
+        self._check_places(suspects.result())
         self._look_closer(head.position, _END)
+        self._tell_parting()
         if not self._has_enough:
             self._check_end(head.position, microseconds_of(head.recorded_at))
         self._report.size = self._tree.size
@@ -145,29 +149,33 @@ class _Audit:
 
     # --- stretches -------------------------------------------------------------------------------
 
-    def _read(self, upto: int, start: Start, ahead: int) -> None:
-        """Read everything, stretch by stretch, and look closer where something is wrong.
+    def _read(self, upto: int, processes: int) -> None:
+        """Read everything, stretch by stretch, and look closer where something is wrong."""
+        signed = [checkpoint.size for checkpoint in self._waiting]
+        orders: list[Order] = []
+        for after in range(0, upto, STRETCH):
+            last = min(after + STRETCH, upto)
+            sizes = signed[bisect_right(signed, after) : bisect_left(signed, last)]
+            orders.append((after, last, sizes, self._hashes_only))
+        with closing(reread_all(self._journal, orders, processes)) as stretches:
+            for (after, last, *_), stretch in zip(orders, stretches, strict=True):
+                if stretch is not None and self._continues(stretch):
+                    self._take(stretch)
+                else:
+                    self._look_closer(after, last)
+                if self._has_enough:
+                    return
 
-        ahead: how many stretches are begun at the same time.
-        """
-        suspects = [] if self._hashes_only else misplaced(self._journal, _PROBLEMS)
-        begun: deque[tuple[int, int, Callable[[], Stretch | None]]] = deque()
-        todo = iter(range(0, upto, STRETCH))
-        while not self._has_enough:
-            for after in islice(todo, ahead - len(begun)):
-                last = min(after + STRETCH, upto)
-                sizes = [c.size for c in self._waiting if after < c.size < last]
-                begun.append((after, last, start(after, last, sizes, self._hashes_only)))
-            if not begun:
-                return
-            after, last, finish = begun.popleft()
-            stretch = finish()
-            if any(after < position <= last for position in suspects):
-                stretch = None
-            if stretch is not None and self._continues(stretch):
-                self._take(stretch)
-            else:
-                self._look_closer(after, last)
+    def _misplaced(self) -> list[int]:
+        return [] if self._hashes_only else misplaced(self._journal, _PROBLEMS)
+
+    def _check_places(self, suspects: list[int]) -> None:
+        """Say what is wrong with the places of events, unless a closer look has said it already."""
+        named = {problem.position for problem in self._report.problems}
+        for position in suspects:
+            if position not in named:
+                for event, before in self._events(position - 1, position):
+                    self._check_place(event, before)
 
     def _continues(self, stretch: Stretch) -> bool:
         """Whether it fits what was read before: nothing missing, time not running backwards."""
@@ -215,13 +223,17 @@ class _Audit:
             self._bad(expected, f"is missing; the next event is {position}")
         if envelopes.leaf_hash(event.envelope) != event.leaf_hash:
             self._bad(position, "the envelope does not have the stored hash")
-        if event.version > 1 and before is None:
-            self._bad(position, f"{event.stream} has no version {event.version - 1}")
-        if before is not None and before >= position:
-            self._bad(position, f"{event.stream} version {event.version - 1} comes later")
+        self._check_place(event, before)
         if self._position and microseconds_of(event.recorded_at) < self._recorded:
             self._bad(position, "recorded_at runs backwards")
         self._check_envelope(event)
+
+    def _check_place(self, event: Recorded, before: int | None) -> None:
+        """before: position of the version before it in its stream; None if there is none."""
+        if event.version > 1 and before is None:
+            self._bad(event.position, f"{event.stream} has no version {event.version - 1}")
+        if before is not None and before >= event.position:
+            self._bad(event.position, f"{event.stream} version {event.version - 1} comes later")
 
     def _check_envelope(self, event: Recorded) -> None:
         """Compare what the envelope says with the columns beside it."""
@@ -302,12 +314,17 @@ class _Audit:
             self._report.checkpoints += 1
             if checkpoint.root == self._tree.root():
                 self._signed_size = checkpoint.size
-            elif not self._has_parted:
-                self._has_parted = True
-                self._part(self._signed_size + 1, checkpoint.size)
+            elif self._parted is None:
+                self._parted = (self._signed_size + 1, checkpoint.size)
 
-    def _part(self, first: int, last: int) -> None:
-        """The journal and what was signed part ways; once they have, they never meet again."""
+    def _tell_parting(self) -> None:
+        """The journal and what was signed part ways; once they have, they never meet again.
+
+        Told last: by then everything that could be named between two sizes is.
+        """
+        if self._parted is None:
+            return
+        first, last = self._parted
         what = f"the events from {first} to {last} are not those that were signed"
         named = any(first <= (p.position or 0) <= last for p in self._report.problems)
         self._bad(None if named else first, what)

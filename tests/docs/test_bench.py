@@ -70,7 +70,7 @@ def test_a_quick_benchmark_prints_figures_with_their_conditions(tmp_path: Path) 
             line["ours"]["median"] / line["peer"]["median"], rel=0.01
         )
         assert line["conditions"]["fsync"] == "on"
-        assert line["conditions"]["rows"] == 20_000
+        assert line["conditions"]["rows"] == 100_000
 
 
 def test_every_benchmark_has_its_module() -> None:

@@ -62,6 +62,12 @@ EDITS = {
     "a key that is not ASCII": "envelope = convert_to(replace(t, 'amount', '金额'), 'UTF8')",
     "order of keys": """envelope = convert_to(replace(t, '"actor":{', '"actor":{"z":1,'),
         'UTF8')""",
+    "a float beside the data": """envelope = convert_to(
+        replace(t, '"causation_id":null', '"causation_id":1.5'), 'UTF8')""",
+    "a key that is not ASCII, deeper": """envelope = convert_to(
+        replace(t, '{"amount_fen":', '{"a":[{"金":1}],"amount_fen":'), 'UTF8')""",
+    "a float in a list": """envelope = convert_to(
+        replace(t, '{"amount_fen":', '{"a":[1,[2.5]],"amount_fen":'), 'UTF8')""",
     "a key too many": """envelope = convert_to(replace(t, ',"data"', ',"dat":1,"data"'), 'UTF8')""",
     "a key twice": """envelope = convert_to(replace(t, ',"stream"', ',"stream":"x","stream"'),
         'UTF8')""",
@@ -136,3 +142,6 @@ def test_an_event_before_its_predecessor_is_misplaced(written: Journal, database
     assert misplaced(written, 10) == [1]
     found = {problem.what for problem in verify(written).problems}
     assert "a version 1 comes later" in found
+    signed = verify(written, SIGNER.verifier.vkey)
+    assert "the events from 1 to 3 are not those that were signed" in map(str, signed.problems)
+    assert signed.first_bad_position == 1
