@@ -2,13 +2,13 @@
 
 A candidate's journey is a list of facts; `events.py` is that list, and everything else here either
 decides the next fact or folds those there are. All of it is pure, but for `ledger.py` with
-`deciding.py` and `keeping.py` (the use cases) and `store/` (the journal on PostgreSQL).
+`deciding.py`, `held.py` and `keeping.py` (the use cases) and `store/` (the journal on PostgreSQL).
 
 Reading order:
 
 events.py          MAIN ROOM: every fact, in the order of the journey; personal.py marks a field
 decision.py        what a decision takes and gives: Command, World, Context, Decision
-commands.py        table of contents: every command and its decision
+commands.py        table of contents: every command and its decision; looking.py what each looks at
 book.py            opening a ledger, its fees
 enrolment.py       step 1: persons and applications; eligibility.py assesses by rule_sets.py and
                    predicates.py what qualifications.py states
@@ -22,7 +22,7 @@ certificate.py     step 5: certificates handed out, corrected, revoked
 reporting.py       step 5: the report upward
 candidacy.py       the state of one application, folded; states.py every other state
 snapshots.py       a state kept beside a long stream
-ledger.py          use cases: load, decide, append; deciding.py, keeping.py, receipt.py
+ledger.py          use cases: load, decide, append; deciding.py, held.py, keeping.py, receipt.py
 values.py          Fen, Marks, Level, Instant; names.py, identity.py, provinces.py, working_days.py
 errors.py          the root of every refusal
 store/             the one door to PostgreSQL

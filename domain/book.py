@@ -19,9 +19,6 @@ class OpenLedger(Command):
     site_code: str
     log_origin: e.ShortText
 
-    def streams(self) -> tuple[str, ...]:
-        return ("ledger",)
-
 
 class SetFeeSchedule(Command):
     """Say what an application for an occupation and level costs from a day on."""
@@ -31,9 +28,6 @@ class SetFeeSchedule(Command):
     certification_fee_fen: Fen
     study_material_fee_fen: Fen
     valid_from: date
-
-    def streams(self) -> tuple[str, ...]:
-        return ("ledger",)
 
 
 def decide_open_ledger(world: World, command: OpenLedger, context: Context) -> Decision:

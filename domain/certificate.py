@@ -40,16 +40,10 @@ class IssueCertificates(Command):
     application_id: e.Id
     issued_on: date | None = None
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
-
 
 class _CertificateCommand(Command):
     application_id: e.Id
     kind: CertificateKind
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 class CorrectCertificate(_CertificateCommand):

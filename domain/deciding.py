@@ -17,6 +17,8 @@ from domain.commands import decide
 from domain.decision import Actor, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
+from domain.held import Kept, OnTheWay
+from domain.looking import Look, look_of
 from domain.receipt import Receipt
 from domain.snapshots import kind_of
 from domain.store.jobs import View
@@ -53,19 +55,20 @@ class CommandRun:
         self.command_id = command_id
         self.occurred_at = occurred_at
         self.correlation_id = correlation_id
+        self._indexes: dict[tuple[str, str], str] = {}
+
+    def look(self, now: datetime) -> Look:
+        """What its decision will look at, as far as it can be said at this moment."""
+        context = self._context(self.occurred_at or now)
+        return look_of(self.ledger.held.known, self.command, context)
 
     def __call__(self, view: View) -> Append:
         """Decide, and turn the decision into what is appended. Raises: LedgerError."""
-        numbers = count()
-        context = Context(
-            now=self.occurred_at or view.recorded_at,
-            actor=self.actor,
-            new_id=lambda: uuid5(self.command_id, f"id {next(numbers)}").hex,
-            blind_index=self.ledger.vault.blind_index,
-        )
-        decision = decide(WorldView(self.ledger, view), self.command, context)
+        context = self._context(self.occurred_at or view.recorded_at)
+        world = WorldView(self.ledger, view)
+        decision = decide(world, self.command, context)
         if self.occurred_at is not None:
-            self._ensure_after(decision, view, self.occurred_at)
+            world.ensure_after(decision, self.occurred_at)
         sealer = Sealer(self.ledger.vault, view)
         drafts = tuple(self._drafts(decision, view, sealer, context.now))
         return Append(
@@ -77,16 +80,26 @@ class CommandRun:
             destroy_keys=decision.erases,
         )
 
-    def _ensure_after(self, decision: Decision, view: View, moment: datetime) -> None:
-        """What is told afterwards still keeps each stream in order. Raises: OccurredTooEarly."""
-        for stream in {stream for stream, _ in decision.facts}:
-            last = view.pending(stream) or self.ledger.journal.stream(stream, desc=True, limit=1)
-            if last and last[-1].occurred_at > moment:
-                raise OccurredTooEarly(stream=kind_of(stream))
+    def _context(self, now: datetime) -> Context:
+        numbers = count()
+        return Context(
+            now=now,
+            actor=self.actor,
+            new_id=lambda: uuid5(self.command_id, f"id {next(numbers)}").hex,
+            blind_index=self._blind_index,
+        )
+
+    def _blind_index(self, kind: str, text: str) -> str:
+        """Worked out once, though it is asked for beforehand and again for the decision."""
+        index = self._indexes.get((kind, text))
+        if index is None:
+            index = self._indexes[kind, text] = self.ledger.vault.blind_index(kind, text)
+        return index
 
     def _drafts(
         self, decision: Decision, view: View, sealer: Sealer, now: datetime
     ) -> Iterable[Draft]:
+        actor = self.actor.model_dump(mode="json")
         versions: dict[str, int] = {}
         for index, (stream, fact) in enumerate(decision.facts):
             if stream not in versions:
@@ -98,14 +111,13 @@ class CommandRun:
                 event_id=uuid5(self.command_id, f"event {index}"),
                 occurred_at=now,
                 recorded_at=None,
-                actor=self.actor.model_dump(mode="json"),
+                actor=actor,
                 command_id=self.command_id,
                 correlation_id=self.correlation_id,
                 causation_id=None,
                 fact=fact,
             )
-            self.ledger.keep_fresh(entry)
-            yield self.ledger.mapper.draft(entry, sealer)
+            yield self.ledger.mapper.draft(entry, sealer, OnTheWay(entry))
 
     def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> Receipt:
         first, last = recorded[0], recorded[-1]
@@ -129,12 +141,23 @@ class WorldView:
     def __init__(self, ledger: Ledger, view: View) -> None:
         self._ledger = ledger
         self._view = view
-        self._seen: dict[str, Any] = {}
+        self._seen: dict[str, Kept | None] = {}
+
+    def ensure_after(self, decision: Decision, moment: datetime) -> None:
+        """What is told afterwards still keeps each stream in order. Raises: OccurredTooEarly."""
+        for stream in {stream for stream, _ in decision.facts}:
+            last = self._kept(stream) if self.exists(stream) else None
+            if last is not None and last.occurred_at > moment:
+                raise OccurredTooEarly(stream=kind_of(stream))
+
+    def _kept(self, stream: str) -> Kept | None:
+        if stream not in self._seen:
+            self._seen[stream] = self._ledger.held.fold(stream, self._view)
+        return self._seen[stream]
 
     def _find(self, stream: str) -> Any | None:
-        if stream not in self._seen:
-            self._seen[stream] = self._ledger.fold(stream, self._view)
-        return self._seen[stream]
+        kept = self._kept(stream)
+        return None if kept is None else kept.state
 
     def _get(self, what: str, key: str) -> Any:
         state = self._find(stream_of(what, key))
@@ -152,7 +175,12 @@ class WorldView:
         return self._get("person", person_id)
 
     def identity(self, person_id: str) -> Identity:
-        return self._ledger.identity_in(person_id, self._view)
+        kept = self._kept(stream_of("person", person_id))
+        key = self._view.person_key(person_id)
+        if kept is None or kept.identity is None or key is None:
+            raise NotFound(what="identity of person", id=person_id)
+        self._ledger.vault.take(key)
+        return identity_of(person_id, (self._ledger.mapper.entry_of(kept.identity),))
 
     def candidacy(self, application_id: str) -> Candidacy:
         return self._get("application", application_id)

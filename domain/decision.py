@@ -57,13 +57,9 @@ def actor_of(entry: Any) -> Actor:
 
 
 class Command(BaseModel):
-    """A wish in the imperative. `streams` names what the decision will surely look at."""
+    """A wish in the imperative. `domain.looking` says what its decision will look at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def streams(self) -> tuple[str, ...]:
-        """Streams worth loading before the decision; it may look at others too."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)

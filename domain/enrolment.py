@@ -85,18 +85,12 @@ class CorrectPerson(Command):
     name: str = Field(min_length=1, max_length=80)
     reason: e.LongText
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("person", self.person_id),)
-
 
 class ErasePersonalData(Command):
     """Destroy a person's key, so that nothing sealed under it can be read again."""
 
     person_id: e.Id
     reason: e.LongText
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("person", self.person_id),)
 
 
 class OpenApplication(Command):
@@ -111,9 +105,6 @@ class OpenApplication(Command):
     qualifications: Qualifications
     as_of: date | None = Field(default=None, description="day of the count; default today")
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("person", self.person_id),)
-
 
 class WithdrawApplication(Command):
     """Give an application up before 报考成功."""
@@ -121,22 +112,30 @@ class WithdrawApplication(Command):
     application_id: e.Id
     reason: e.LongText
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
-
-def _identity(
+def identify(
     context: Context, kind: DocumentType, number: str, name: str
 ) -> tuple[str, str, str, str]:
-    """Normalised number and name with their indexes. Raises: InvalidIdentityDocument."""
+    """Normalised number and name with their indexes.
+
+    Raises: InvalidIdentityDocument, InvalidName.
+    """
     document = validate_document(kind, number, context.today)
     clean = normalise_name(name)
     index = context.blind_index("document", f"{kind.value}|{document.same_person_key}")
     return document.number, clean, index, context.blind_index("name", clean)
 
 
-def _login_claim(subject: str | None) -> tuple[Claim, ...]:
-    return (("person_login", subject),) if subject else ()
+def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]:
+    """What a person holds: their document and, if they have one, their login."""
+    login = (("person_login", subject),) if subject else ()
+    return ("person_document", document_index), *login
+
+
+def login_of(command: RegisterPerson, context: Context) -> str | None:
+    """The login that will be this person; a candidate's own, whatever they say."""
+    own = context.actor.role is Role.CANDIDATE
+    return context.actor.subject if own else command.subject
 
 
 def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
@@ -150,11 +149,10 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
     stream = stream_of("person", person_id)
     if world.exists(stream):
         raise AlreadyExists(what="person", id=person_id)
-    number, name, document_index, name_index = _identity(
+    number, name, document_index, name_index = identify(
         context, command.document_type, command.document_number, command.name
     )
-    own = context.actor.role is Role.CANDIDATE
-    subject = context.actor.subject if own else command.subject
+    subject = login_of(command, context)
     fact = e.PersonRegistered(
         person_id=person_id,
         subject=subject,
@@ -167,7 +165,7 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
     )
     return Decision(
         facts=((stream, fact),),
-        claims=(("person_document", document_index), *_login_claim(subject)),
+        claims=person_claims(document_index, subject),
         outcome={"person_id": person_id},
     )
 
@@ -187,7 +185,7 @@ def decide_correct_person(world: World, command: CorrectPerson, context: Context
         raise PersonErased()
     if world.claimed(*reviewed_claim(person.id)) and context.actor.role is not Role.REGISTRAR:
         raise PersonReviewed()
-    number, name, document_index, name_index = _identity(
+    number, name, document_index, name_index = identify(
         context, command.document_type, command.document_number, command.name
     )
     moved = document_index != person.document_index
@@ -202,8 +200,8 @@ def decide_correct_person(world: World, command: CorrectPerson, context: Context
     )
     return Decision(
         facts=((stream_of("person", person.id), fact),),
-        claims=(("person_document", document_index),) if moved else (),
-        releases=(("person_document", person.document_index),) if moved else (),
+        claims=person_claims(document_index, None) if moved else (),
+        releases=person_claims(person.document_index, None) if moved else (),
     )
 
 
@@ -217,10 +215,8 @@ def decide_erase(world: World, command: ErasePersonalData, context: Context) -> 
     ensure_own(context, person, "person")
     if person.erased:
         raise PersonErased()
-    for rules in available_rule_sets():
-        for level in Level:
-            if world.claimed(*live_claim(person.id, rules.occupation, level)):
-                raise PersonStillNeeded(what="an application is open")
+    if any(world.claimed(*claim) for claim in live_claims(person.id)):
+        raise PersonStillNeeded(what="an application is open")
     return Decision(
         facts=(
             (
@@ -228,7 +224,7 @@ def decide_erase(world: World, command: ErasePersonalData, context: Context) -> 
                 e.PersonalDataErased(person_id=person.id, reason=command.reason),
             ),
         ),
-        releases=(("person_document", person.document_index), *_login_claim(person.subject)),
+        releases=person_claims(person.document_index, person.subject),
         erases=(person.id,),
     )
 
@@ -241,6 +237,15 @@ def reviewed_claim(person_id: str) -> Claim:
 def live_claim(person_id: str, occupation: str, level: int) -> Claim:
     """What an open application holds: one per person, occupation and level."""
     return "live_application", f"{person_id}|{occupation}|{int(level)}"
+
+
+def live_claims(person_id: str) -> tuple[Claim, ...]:
+    """What a person's open applications may hold, of every occupation and level there is."""
+    return tuple(
+        live_claim(person_id, rules.occupation, level)
+        for rules in available_rule_sets()
+        for level in Level
+    )
 
 
 def _eligible(opened: e.ApplicationOpened, common: dict[str, Any], result: Eligible) -> Decision:

@@ -13,6 +13,7 @@ from domain import events as e
 from domain.candidacy import Candidacy, Status
 from domain.decision import (
     AlreadyExists,
+    Claim,
     Command,
     Context,
     Decision,
@@ -140,21 +141,12 @@ class AssignSeat(Command):
             raise ValueError("a seat needs its room")
         return self
 
-    def streams(self) -> tuple[str, ...]:
-        return (
-            stream_of("application", self.application_id),
-            stream_of("session", self.session_id),
-        )
-
 
 class CloseSession(Command):
     """Record that a session was held, and when it ended."""
 
     session_id: e.Id
     ended_at: Instant
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("session", self.session_id),)
 
 
 class RecordScore(Command):
@@ -165,9 +157,6 @@ class RecordScore(Command):
     subject: Subject
     marks: Marks | None = Field(description="0..100 in halves; null: absent (缺考)")
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("session", self.session_id),)
-
 
 class VerifyScores(Command):
     """Confirm both scores as the second person, having compared them with the papers."""
@@ -175,9 +164,6 @@ class VerifyScores(Command):
     application_id: e.Id
     theory: Marks | None
     practical: Marks | None
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 class CorrectScore(Command):
@@ -188,9 +174,6 @@ class CorrectScore(Command):
     marks: Marks | None
     reason: e.LongText
     objection_id: e.Id | None = None
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 class SubjectsOverlap(LedgerError):
@@ -233,7 +216,7 @@ def decide_schedule_session(world: World, command: ScheduleSession, context: Con
     return Decision(facts=((stream, fact),), outcome={"session_id": session_id})
 
 
-def _seat(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
+def seat_for(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
     """The seat asked for if it is free, else the first free one. Raises: SeatTaken, SessionFull."""
     if command.room is None or command.seat is None:
         free = session.free_seat(command.room)
@@ -245,6 +228,17 @@ def _seat(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
     if command.seat > rooms.get(command.room, 0) or taken:
         raise SeatTaken(room=command.room, seat=command.seat)
     return command.room, command.seat
+
+
+def ticket_number(session: ExamSession, room: str, seat: int) -> str:
+    """Made of the session, the number of the room in it, and the seat."""
+    room_no = [r.room for r in session.scheduled.rooms].index(room) + 1
+    return f"{session.id}-{room_no:02d}-{seat:03d}"
+
+
+def session_claim(session_id: str, person_id: str) -> Claim:
+    """One seat of a session for a person, whatever they applied for."""
+    return "session_person", f"{session_id}|{person_id}"
 
 
 def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> Decision:
@@ -266,9 +260,8 @@ def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> D
         raise WrongSession(session_id=session.id)
     if min(plan.theory_starts_at, plan.practical_starts_at) <= context.now:
         raise SessionOver(session_id=session.id)
-    room, seat = _seat(session, command)
-    room_no = [r.room for r in plan.rooms].index(room) + 1
-    ticket = f"{session.id}-{room_no:02d}-{seat:03d}"
+    room, seat = seat_for(session, command)
+    ticket = ticket_number(session, room, seat)
     given = {"session_id": session.id, "room": room, "seat": seat, "ticket_number": ticket}
     return Decision(
         facts=(
@@ -281,7 +274,7 @@ def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> D
                 e.AdmissionTicketIssued(application_id=state.id, **given),
             ),
         ),
-        claims=(("session_person", f"{session.id}|{state.person_id}"), ("ticket", ticket)),
+        claims=(session_claim(session.id, state.person_id), ("ticket", ticket)),
         outcome={"ticket_number": ticket, "room": room, "seat": seat},
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,15 +23,16 @@ from domain.deciding import CommandRun, identity_of
 from domain.decision import Actor, Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
+from domain.held import Held, Kept
 from domain.keeping import StateSnapshot, project, snapshot_store
 from domain.receipt import Receipt
-from domain.snapshots import INTERVAL, LONG, kind_of
+from domain.snapshots import INTERVAL
 from domain.store.errors import UnknownLedger
-from domain.store.jobs import Accepted, Job, Replayed, View
+from domain.store.jobs import Accepted, Job, Replayed
 from domain.store.journal import Journal, is_ledger, ledgers
 from domain.store.library import our_errors
 from domain.store.mapper import Catalogue, Entry, EntryMapper
-from domain.store.records import NO_EVENTS, CommandKey, Recorded
+from domain.store.records import CommandKey, Recorded
 from domain.store.vault import MasterKeys, Vault, stored_keys
 
 log = logging.getLogger(__name__)
@@ -56,17 +56,12 @@ class Secrets:
     algorithm: str = "aes-256-gcm"
 
 
-_STATES = 20_000
-"""How many folded states a ledger holds in memory, about 2 kB each."""
-
-
 class Ledger(Application[str]):
     """One evaluation organisation's book, open for commands and questions.
 
     It is an `eventsourcing` application: `save`, `repository`, `notification_log` and subscriptions
     work on it as on any other, through the same writer. Commands go through `submit`, which lets
-    many share one commit. Folded states are held in memory: a stream only grows, so a held state
-    never becomes wrong, only old, and under the head lock the entries after it are read.
+    many share one commit. Folded states are held in memory, see `domain.held`.
     """
 
     is_snapshotting_enabled = True
@@ -77,9 +72,6 @@ class Ledger(Application[str]):
         """Open the ledger; it connects when it is first used. `close` stops its writer."""
         self.name = name
         self._secrets = secrets
-        self._held: OrderedDict[str, Any] = OrderedDict()
-        self._fresh: dict[UUID, Entry] = {}
-        self._unkept: set[str] = set()
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix=f"snapshots {name}")
         super().__init__(
             {
@@ -89,8 +81,9 @@ class Ledger(Application[str]):
                 "CREATE_TABLE": "n",
             }
         )
+        self.held = Held(self.mapper, self._restored)
         self._committer = self.factory.datastore.start_committer(
-            known_version=self._known_version, on_recorded=self._recorded
+            known_version=self.held.known_version, on_recorded=self._recorded
         )
 
     def construct_mapper(self) -> EntryMapper:
@@ -148,10 +141,14 @@ class Ledger(Application[str]):
         run = CommandRun(
             self, command, actor, command_id, occurred_at, correlation_id or command_id
         )
+        look = run.look(now)
         job = Job(
             run=run,
-            streams=command.streams(),
+            streams=look.streams,
+            versions=look.versions,
             command=CommandKey(who, key, request_hash, command_id),
+            claims=look.claims,
+            persons=look.persons,
             timeout_seconds=timeout_seconds,
         )
         answer: Future[Receipt] = Future()
@@ -166,10 +163,10 @@ class Ledger(Application[str]):
         Raises: NotFound, Unavailable.
         """
         stream = stream_of(kind, key)
-        held = self._held.get(stream)
+        held = self.held.state(stream)
         if held is not None:
             later = self.journal.stream(stream, gt=held.version)
-            return states.project(held, self.mapper.entries(later))
+            return states.project(held, map(self.mapper.sealed_entry, later))
         try:
             with our_errors():
                 return self.repository.get(stream, projector_func=project)
@@ -186,57 +183,23 @@ class Ledger(Application[str]):
 
     # --- what the writer thread needs ---------------------------------------------------------
 
-    def fold(self, stream: str, view: View) -> Any | None:
-        """State of a stream as a job sees it; the committed part is kept for the next one."""
-        state = self._held.get(stream)
-        committed = view.committed(stream)
-        if committed:
-            state = states.project(state, self.mapper.entries(committed))
-            self._hold(stream, state)
-        return states.project(state, map(self._entry, view.pending(stream)))
-
-    def identity_in(self, person_id: str, view: View) -> Identity:
-        """As `identity`, but as a job sees it."""
-        stream = stream_of("person", person_id)
-        stored = self.mapper.entries(self.journal.stream(stream))
-        return identity_of(person_id, [*stored, *map(self._entry, view.pending(stream))])
-
-    def keep_fresh(self, entry: Entry) -> None:
-        """Remember an entry that is about to be recorded, so that it need not be read back."""
-        self._fresh[entry.event_id] = entry
-
-    def _entry(self, recorded: Recorded) -> Entry:
-        return self._fresh.get(recorded.event_id) or self.mapper.entry(recorded)
-
-    def _known_version(self, stream: str) -> int:
-        held = self._held.get(stream)
-        if held is None and kind_of(stream) in LONG and stream not in self._unkept:
-            # Read once: a series of a hundred thousand numbers is not folded from its beginning.
-            with our_errors():
-                held = project(None, self.snapshots.get(stream, desc=True, limit=1))
-            if held is None:
-                self._unkept.add(stream)
-            else:
-                self._hold(stream, held)
-        return NO_EVENTS if held is None else held.version
-
-    def _hold(self, stream: str, state: Any) -> None:
-        self._held[stream] = state
-        self._held.move_to_end(stream)
-        while len(self._held) > _STATES:
-            self._held.popitem(last=False)
+    def _restored(self, stream: str) -> Kept | None:
+        """A stream from its last snapshot, if there is one."""
+        with our_errors():
+            state = project(None, self.snapshots.get(stream, desc=True, limit=1))
+        if state is None:
+            return None
+        found = self.journal.stream(stream, gt=state.version - 1, lte=state.version)
+        return Kept(state, found[0].occurred_at) if found else None
 
     def _recorded(self, events: Sequence[Recorded]) -> None:
         """Carry held states on with what was just committed."""
+        self.held.carry_on(events)
         for recorded in events:
-            held = self._held.get(recorded.stream)
-            if recorded.version == (held.version + 1 if held is not None else 1):
-                self._hold(recorded.stream, states.evolve(held, self._entry(recorded)))
             if recorded.version % INTERVAL == 0:
                 self._keeper.submit(self._keep, recorded.stream, recorded.version)
             if recorded.topic == PersonalDataErased.TOPIC:
                 self.vault.forget(recorded.data["person_id"])
-        self._fresh.clear()
 
     def _keep(self, stream: str, version: int) -> None:
         """Take a snapshot. Losing one costs time and nothing else."""

@@ -12,10 +12,12 @@ from pydantic import Field
 
 from domain import events as e
 from domain.candidacy import Candidacy
-from domain.decision import Command, Context, Decision, World, stream_of
+from domain.decision import Claim, Command, Context, Decision, World, stream_of
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.numbers import NationalNumber, format_national, format_omc
+from domain.states import LedgerBook
+from domain.values import Level
 
 
 class ResultNotFinal(LedgerError):
@@ -60,18 +62,12 @@ class NumberCertificates(Command):
     application_id: e.Id
     year: int | None = Field(default=None, ge=2000, le=2099, description="default: this year")
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id), "ledger")
-
 
 class ImportNumber(Command):
     """Take over a national number that the province handed out; the OMC one is allocated."""
 
     application_id: e.Id
     number: e.ShortText
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id), "ledger")
 
 
 def series_id(kind: CertificateKind, year: int, level: int) -> str:
@@ -106,7 +102,7 @@ def _ensure_year(context: Context, year: int, first_day: date) -> None:
         raise YearImpossible(year=year, earliest=first_day.year, latest=context.today.year)
 
 
-def _unnumbered(state: Candidacy, kind: CertificateKind) -> bool:
+def is_unnumbered(state: Candidacy, kind: CertificateKind) -> bool:
     """Whether a certificate of the kind is due: none yet, or the last one was issued in error.
 
     One revoked for any other reason is never replaced on the same application.
@@ -143,17 +139,25 @@ def _take(
     )
 
 
+def number_of(kind: CertificateKind, book: LedgerBook, year: int, level: Level, serial: int) -> str:
+    """A serial as it is printed. Raises: SerialExhausted."""
+    if kind is CertificateKind.NATIONAL:
+        return str(format_national(book.opened.site_code, year, level, serial))
+    return str(format_omc(year, level, serial))
+
+
+def number_claim(number: str) -> Claim:
+    """A certificate's number, given once and for good."""
+    return "certificate_number", number
+
+
 def _allocate(world: World, state: Candidacy, kind: CertificateKind, year: int) -> _Taken:
     """The next number of a series. Raises: SeriesIsHandedOut, SerialExhausted."""
     series = world.series(series_id(kind, year, state.level))
     if series.source == "imported":
         raise SeriesIsHandedOut(series_id=series.id, source="handed out by the province")
     serial = series.last_serial + 1
-    if kind is CertificateKind.NATIONAL:
-        site_code = world.book().opened.site_code
-        number = str(format_national(site_code, year, state.level, serial))
-    else:
-        number = str(format_omc(year, state.level, serial))
+    number = number_of(kind, world.book(), year, state.level, serial)
     return _take(state, kind, series.id, number, serial, "allocated"), number
 
 
@@ -161,7 +165,7 @@ def _numbered(taken: dict[CertificateKind, _Taken]) -> Decision:
     """Facts, claims and outcome of the numbers that were taken, by kind."""
     return Decision(
         facts=tuple(fact for facts, _ in taken.values() for fact in facts),
-        claims=tuple(("certificate_number", number) for _, number in taken.values()),
+        claims=tuple(number_claim(number) for _, number in taken.values()),
         outcome={kind.value: number for kind, (_, number) in taken.items()},
     )
 
@@ -180,7 +184,7 @@ def decide_number_certificates(
     """
     state = world.candidacy(command.application_id)
     first_day = _ensure_final_pass(world, state)
-    due = [kind for kind in CertificateKind if _unnumbered(state, kind)]
+    due = [kind for kind in CertificateKind if is_unnumbered(state, kind)]
     if not due:
         raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
     year = command.year or context.today.year
@@ -199,7 +203,7 @@ def decide_import_number(world: World, command: ImportNumber, context: Context) 
     """
     state = world.candidacy(command.application_id)
     first_day = _ensure_final_pass(world, state)
-    if not _unnumbered(state, CertificateKind.NATIONAL):
+    if not is_unnumbered(state, CertificateKind.NATIONAL):
         raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
     number = NationalNumber.parse(command.number)
     own = world.book().opened.site_code
@@ -213,7 +217,7 @@ def decide_import_number(world: World, command: ImportNumber, context: Context) 
         state, CertificateKind.NATIONAL, series.id, str(number), number.serial, "imported"
     )
     taken: dict[CertificateKind, _Taken] = {CertificateKind.NATIONAL: (facts, str(number))}
-    if _unnumbered(state, CertificateKind.OMC):
+    if is_unnumbered(state, CertificateKind.OMC):
         omc = _allocate(world, state, CertificateKind.OMC, number.year)
         taken[CertificateKind.OMC] = omc
     return _numbered(taken)

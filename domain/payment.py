@@ -14,6 +14,7 @@ from domain import events as e
 from domain.candidacy import CLOSED, Candidacy, Status
 from domain.decision import (
     AlreadyExists,
+    Claim,
     Command,
     Context,
     Decision,
@@ -85,9 +86,6 @@ class RecordPayment(Command):
     paid_at: Instant
     lines: tuple[e.FeeLine, ...] = Field(min_length=1, max_length=2)
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id), "ledger")
-
 
 class UseItem(Command):
     """Record the use of one item that was paid for."""
@@ -95,9 +93,6 @@ class UseItem(Command):
     application_id: e.Id
     item: Item
     used_at: Instant | None = None
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> None:
@@ -119,6 +114,12 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> No
             raise WrongAmount(
                 component=component.value, expected_fen=expected, given_fen=given[component]
             )
+
+
+def payment_claims(command: RecordPayment, payment_id: str) -> tuple[Claim, ...]:
+    """The provider's number of the movement, and ours, each for one payment only."""
+    key = f"{command.provider.value}|{command.provider_transaction_id}"
+    return ("provider_transaction", key), ("payment", payment_id)
 
 
 def decide_record_payment(world: World, command: RecordPayment, context: Context) -> Decision:
@@ -151,10 +152,9 @@ def decide_record_payment(world: World, command: RecordPayment, context: Context
     else:
         _check_amounts(state, command, world)
         fact = e.FeePaid(**fields)
-    key = f"{command.provider.value}|{command.provider_transaction_id}"
     return Decision(
         facts=((stream_of("application", state.id), fact),),
-        claims=(("provider_transaction", key), ("payment", payment_id)),
+        claims=payment_claims(command, payment_id),
         outcome={"payment_id": payment_id, "excess": isinstance(fact, e.ExcessPaymentReceived)},
     )
 

@@ -105,17 +105,11 @@ class OpenNotice(Command):
     session_id: e.Id
     late_reason: e.LongText | None = None
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("session", self.session_id),)
-
 
 class ExtendNotice(Command):
     """Work a provisional end out again, now that the calendar is known."""
 
     notice_id: e.Id
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("notice", self.notice_id),)
 
 
 class FileObjection(Command):
@@ -127,9 +121,6 @@ class FileObjection(Command):
     person_id: e.Id
     text: str = Field(min_length=1, max_length=2000)
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("notice", self.notice_id),)
-
 
 class ResolveObjection(Command):
     """Say whether the check found the row right or wrong."""
@@ -139,17 +130,11 @@ class ResolveObjection(Command):
     outcome: Literal["dismissed", "upheld"]
     reason: e.LongText
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("notice", self.notice_id),)
-
 
 class CloseNotice(Command):
     """End a notice whose period is over and whose objections are settled."""
 
     notice_id: e.Id
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("notice", self.notice_id),)
 
 
 def _publishable(world: World, session: ExamSession) -> list[Candidacy]:

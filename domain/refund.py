@@ -85,16 +85,10 @@ class OrderRefund(Command):
     payment_id: e.Id
     component: Component
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
-
 
 class _RefundStep(Command):
     application_id: e.Id
     refund_no: e.Id
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 class ApproveRefund(_RefundStep):
@@ -182,6 +176,12 @@ def _paid_line(state: Candidacy, command: OrderRefund) -> PaidLine | None:
     return next((p for p in state.paid if (p.payment_id, p.component) == wanted), None)
 
 
+def next_refund_no(state: Candidacy, payment_id: str) -> str:
+    """Numbered per payment, so that a retry at the provider always carries the same number."""
+    count = sum(1 for r in state.refunds if r.payment_id == payment_id)
+    return f"R{payment_id}-{count + 1}"
+
+
 def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -> Decision:
     fact = e.RefundRefused(
         application_id=state.id,
@@ -221,9 +221,7 @@ def decide_order_refund(world: World, command: OrderRefund, context: Context) ->
         return _refused(state, line, refused)
     if not line.excess and not has_failed(state):
         raise ApplicationStillOpen(status=state.status.value)
-    # Numbered per payment, so that a retry at the provider always carries the same number.
-    count = sum(1 for r in state.refunds if r.payment_id == line.payment_id)
-    refund_no = f"R{line.payment_id}-{count + 1}"
+    refund_no = next_refund_no(state, line.payment_id)
     fact = e.RefundOrdered(
         application_id=state.id,
         refund_no=refund_no,
@@ -297,8 +295,15 @@ def _needed(command: RecordRefundOutcome, *fields: str) -> None:
             raise OutcomeIncomplete(outcome=command.outcome, field=name)
 
 
-def _provider_refund_claim(provider: e.Provider, command: RecordRefundOutcome) -> Claim:
+def provider_refund_claim(provider: e.Provider, command: RecordRefundOutcome) -> Claim:
+    """The provider's number of a refund, for one of ours only."""
     return "provider_refund", f"{provider.value}|{command.provider_refund_id}"
+
+
+def paid_by(state: Candidacy, refund: Refund) -> PaidLine:
+    """The line that a refund gives back."""
+    wanted = (refund.payment_id, refund.component)
+    return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
 
 
 def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: Context) -> Decision:
@@ -312,18 +317,14 @@ def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: C
     """
     state, refund = _refund(world, command)
     base = {"application_id": state.id, "refund_no": refund.refund_no}
-    line = next(
-        p
-        for p in state.paid
-        if (p.payment_id, p.component) == (refund.payment_id, refund.component)
-    )
+    line = paid_by(state, refund)
     fact: e.Fact
     claims: tuple[Claim, ...] = ()
     if command.outcome == "accepted":
         _ensure_state(refund, ("approved",), "accepted")
         _needed(command, "provider_refund_id")
         fact = e.RefundAccepted(**base, provider_refund_id=command.provider_refund_id)
-        claims = (_provider_refund_claim(line.provider, command),)
+        claims = (provider_refund_claim(line.provider, command),)
     elif command.outcome == "settled":
         _ensure_state(refund, ("accepted", "abnormal"), "settled")
         _needed(command, "provider_refund_id", "channel", "settled_at")
@@ -334,7 +335,7 @@ def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: C
         if command.provider_refund_id != refund.provider_refund_id:
             if command.channel != "bank_transfer":
                 raise WrongProviderRefund(refund_no=refund.refund_no)
-            claims = (_provider_refund_claim(e.Provider.BANK, command),)
+            claims = (provider_refund_claim(e.Provider.BANK, command),)
         fact = e.RefundSettled(
             **base,
             provider_refund_id=command.provider_refund_id,

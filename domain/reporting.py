@@ -66,9 +66,6 @@ class AnswerReportRow(Command):
     accepted: bool
     reason: e.LongText | None = None
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("report", self.report_id),)
-
 
 class RecordVisibility(Command):
     """Record that the public lookup of the province or nation shows the certificate."""
@@ -76,9 +73,6 @@ class RecordVisibility(Command):
     application_id: e.Id
     scope: Literal["province", "nation"]
     seen_on: date | None = None
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 def decide_freeze_report(world: World, command: FreezeReport, context: Context) -> Decision:

@@ -136,17 +136,11 @@ class SubmitDocument(Command):
     material: MaterialFact
     file_name: str = Field(min_length=1, max_length=200)
 
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
-
 
 class SubmitDocuments(Command):
     """Declare the documents complete and send them into review."""
 
     application_id: e.Id
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 class Review(Command):
@@ -158,9 +152,6 @@ class Review(Command):
     round: int | None = Field(default=None, ge=1, le=99, description="the round that was read")
     reason: e.LongText | None = None
     missing: tuple[MaterialKind, ...] = ()
-
-    def streams(self) -> tuple[str, ...]:
-        return (stream_of("application", self.application_id),)
 
 
 def _told(problems: Sequence[DocumentProblem]) -> dict[str, object]:

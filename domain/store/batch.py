@@ -235,6 +235,7 @@ class Batch:
                     envelopes.leaf_hash(envelope),
                     draft.occurred_at,
                     self.recorded_at,
+                    draft.memo,
                 )
             )
         return recorded

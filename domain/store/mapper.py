@@ -159,8 +159,8 @@ class EntryMapper(Mapper[str]):
 
     # --- in --------------------------------------------------------------------------------------
 
-    def draft(self, entry: Entry, sealer: Sealer | None = None) -> Draft:
-        """The event to append. sealer: needed if the fact has personal fields.
+    def draft(self, entry: Entry, sealer: Sealer | None = None, memo: Any = None) -> Draft:
+        """The event to append. sealer: needed if the fact has personal fields. memo: see Draft.
 
         Raises: UnknownTopic, PersonErased, ValueError if there is no sealer or no person.
         """
@@ -187,6 +187,7 @@ class EntryMapper(Mapper[str]):
             correlation_id=entry.correlation_id,
             causation_id=entry.causation_id,
             data=data,
+            memo=memo,
         )
 
     def to_stored_event(self, domain_event: Any) -> JournalEvent:
@@ -205,7 +206,7 @@ class EntryMapper(Mapper[str]):
 
     def entry(self, recorded: Recorded) -> Entry:
         """What a recorded event says. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
-        return self._entry(recorded.parsed)
+        return self._opened_entry(recorded.parsed)
 
     def entries(self, recorded: Iterable[Recorded]) -> list[Entry]:
         """The same for many: the persons' keys are read in one query."""
@@ -213,16 +214,31 @@ class EntryMapper(Mapper[str]):
         if self.vault is not None:
             persons = {e.data["person_id"] for e in events if _is_sealed(e.data)}
             self.vault.preload(persons)
-        return [self._entry(event.parsed) for event in events]
+        return [self._opened_entry(event.parsed) for event in events]
+
+    def sealed_entry(self, recorded: Recorded) -> Entry:
+        """As `entry`, but sealed fields stay shut: they are None, as if the person were erased."""
+        data = recorded.data
+        if _is_sealed(data):
+            data = {k: None if _sealed_text(v) is not None else v for k, v in data.items()}
+        return self._entry(recorded.parsed, data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """The entry of a stored event whose state is the envelope."""
-        return self._entry(envelopes.parse(stored_event.state))
+        return self.entry_of(stored_event.state)
 
-    def _entry(self, envelope: dict[str, Any]) -> Entry:
+    def entry_of(self, envelope: bytes) -> Entry:
+        """As `entry`, of an event's envelope alone."""
+        return self._opened_entry(envelopes.parse(envelope))
+
+    def _opened_entry(self, envelope: dict[str, Any]) -> Entry:
+        return self._entry(
+            envelope, self._opened(envelope["data"], envelope["stream"], envelope["version"])
+        )
+
+    def _entry(self, envelope: dict[str, Any], data: dict[str, Any]) -> Entry:
         stream, version = envelope["stream"], envelope["version"]
         where = f"{stream} version {version}"
-        data = self._opened(envelope["data"], stream, version)
         fact = self.catalogue.read(envelope["topic"], data, where)
         causation_id = envelope["causation_id"]
         return Entry(

@@ -27,6 +27,7 @@ class Draft:
     version: 1 for the first event of a stream, then one more each time.
     occurred_at: aware. actor: dict with exactly subject, role, organisation, on_behalf_of.
     data: JSON values without floats; personal fields already sealed.
+    memo: whatever its maker wants to find again at the event; it is stored nowhere.
     """
 
     stream: str
@@ -39,6 +40,7 @@ class Draft:
     correlation_id: UUID
     causation_id: UUID | None
     data: dict[str, Any]
+    memo: Any = field(default=None, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Recorded:
     """An event as it stands in the journal; never changed.
 
     position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
-    32 bytes over them. Times are aware, UTC.
+    32 bytes over them. Times are aware, UTC. memo: its draft's, while it is on its way.
     """
 
     # Not frozen: that makes it five times as slow to make, and every event that is written or
@@ -61,6 +63,7 @@ class Recorded:
     leaf_hash: bytes
     occurred_at: datetime
     recorded_at: datetime
+    memo: Any = field(default=None, repr=False, compare=False)
     _parsed: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

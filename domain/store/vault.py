@@ -152,6 +152,11 @@ class Vault:
         held = self._fetch({person})[person]
         return None if held.key is None else suite.decrypt(held.key, body, context).decode()
 
+    def take(self, row: PersonKey) -> None:
+        """Hold a key whose row was just read, so that opening need not ask for it."""
+        key = self._key_of(row)
+        self._hold(row.person, key, row.wrapped)
+
     # --- sealing ---------------------------------------------------------------------------------
 
     def sealer(self, lookup: KeyLookup) -> "Sealer":

@@ -6,8 +6,9 @@ import pytest
 
 from domain.commands import DECISIONS, decide
 from domain.decision import Command
+from domain.looking import LOOKS
 from tests.support.actors import OPERATOR
-from tests.support.commands import fees, open_book
+from tests.support.commands import open_book
 from tests.support.source import sources
 from tests.support.world import World
 
@@ -45,6 +46,5 @@ def test_a_wish_is_decided_by_its_own_decision():
     assert decide(world, open_book(), context).facts[0][1].TOPIC == "ledger_opened.v1"
 
 
-def test_a_command_names_the_streams_it_will_surely_look_at():
-    assert open_book().streams() == ("ledger",)
-    assert fees().streams() == ("ledger",)
+def test_of_every_command_it_is_said_what_it_will_look_at():
+    assert set(LOOKS) == set(DECISIONS)

@@ -10,7 +10,7 @@ before it is folded, so that a test never sees more than the journal would keep.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,8 @@ from domain.candidacy import Candidacy
 from domain.commands import decide
 from domain.decision import Actor, Claim, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
+from domain.looking import LOOKS, Look
+from domain.personal import personal_fields
 from domain.store.errors import ClaimNotHeld, ClaimTaken
 from tests.support.actors import OPERATOR
 
@@ -100,6 +102,10 @@ class World:
     def claimed(self, kind: str, key: str) -> bool:
         return (kind, key) in self.claims
 
+    def known(self, kind: str, key: str | None = None) -> Any:
+        """The state of one thing, None if there is none; what memory would hold of it."""
+        return self.states.get(stream_of(kind, key))
+
     def _get(self, stream: str, what: str, key: str) -> Any:
         if stream not in self.states:
             raise NotFound(what=what, id=key)
@@ -126,10 +132,18 @@ class World:
         Raises: the LedgerError of the decision or of its claims; then nothing moved.
         """
         now = at or self.now + timedelta(minutes=1)
-        decision = decide(self, command, self.context(by, now))
+        watched = Watched(self, self._look(command, self.copy().context(by, now)))
+        decision = decide(watched, command, self.context(by, now))
+        watched.take(decision)
         self.record(decision, by, now)
         self.now = now
         return decision
+
+    def _look(self, command: Command, context: Context) -> Look | None:
+        try:
+            return LOOKS[type(command)](self.known, command, context)
+        except LedgerError:
+            return None
 
     def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
         """Append a decision as the journal would: claims and facts, all or nothing."""
@@ -168,6 +182,52 @@ class World:
     def facts(self, kind: type[e.Fact] | None = None) -> list[e.Fact]:
         """Every recorded fact in order, or those of one kind."""
         return [x.fact for x in self.entries if kind is None or isinstance(x.fact, kind)]
+
+
+class Watched:
+    """A world that insists on what was said beforehand: a decision asks for nothing else.
+
+    look: None of a wish that can't be right, such as a number with a wrong check digit.
+    """
+
+    def __init__(self, world: World, look: Look | None) -> None:
+        self._world = world
+        self._strict = look is not None
+        self._look = look or Look()
+
+    def __getattr__(self, question: str) -> Any:
+        kind = {"candidacy": "application", "book": "ledger"}.get(question, question)
+
+        def ask(*key: str) -> Any:
+            self._expect(stream_of(kind, *key), self._look.streams)
+            return getattr(self._world, question)(*key)
+
+        return ask
+
+    def identity(self, person_id: str) -> Identity:
+        self._expect(stream_of("person", person_id), self._look.streams)
+        self._expect(person_id, self._look.persons)
+        return self._world.identity(person_id)
+
+    def exists(self, stream: str) -> bool:
+        self._expect(stream, (*self._look.versions, *self._look.streams))
+        return self._world.exists(stream)
+
+    def claimed(self, kind: str, key: str) -> bool:
+        self._expect((kind, key), self._look.claims)
+        return self._world.claimed(kind, key)
+
+    def take(self, decision: Decision) -> None:
+        """What is appended looks at the versions, claims and keys it needs as well."""
+        for claim in (*decision.claims, *decision.releases):
+            self._expect(claim, self._look.claims)
+        for stream, fact in decision.facts:
+            self._expect(stream, (*self._look.versions, *self._look.streams))
+            if any(getattr(fact, name) is not None for name in personal_fields(type(fact))):
+                self._expect(fact.person_id, self._look.persons)
+
+    def _expect(self, asked: Any, said: Sequence[Any]) -> None:
+        assert asked in said or not self._strict, f"{asked} is asked for and was not said before"
 
 
 @dataclass
