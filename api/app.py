@@ -25,7 +25,7 @@ from api.readers import Readers
 from api.routers import ROUTERS
 from api.routing import GuardedRoute
 from api.secret_keys import Secrets, load_secrets
-from api.service import Service
+from api.service import LOOKUPS_AT_ONCE, Service
 from api.settings import Settings
 from api.signing import HeadSigner
 from api.tokens import OwnKey, PublishedKeys, TokenChecker
@@ -33,12 +33,14 @@ from api.views import Views
 from api.web_limits import Limit
 from domain.ledger import Ledgers
 from domain.ledger import Secrets as LedgerSecrets
+from domain.store.asking import Lines
 from domain.store.blobs import Blobs
 from domain.store.connection import Pool, connect
 from domain.store.embedded import EmbeddedPostgres
 from domain.store.migrate import migrate
 from domain.store.suites import AES, SM4
 from domain.store.vault import MasterKeys, Vault
+from projections import registry_queries as registry
 from projections.runner import Runner
 
 STOP_WAIT_S = 30.0
@@ -108,6 +110,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
             except TimeoutError:
                 log.warning("stopping while %d writes are not finished", len(service.running))
             await service.tokens.close()
+            service.lookups.close()
             await asyncio.to_thread(closing.close)
 
     return lifespan
@@ -142,6 +145,9 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
             cursors=Cursors(secrets.cursor_key),
             blobs=Blobs(settings.blobs),
             views=views,
+            lookups=Lines(
+                dsn, registry.prepared(), size=LOOKUPS_AT_ONCE, name="certledger lookups"
+            ),
             seen=Seen(),
         )
         closing.push(undo.pop_all())

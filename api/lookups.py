@@ -21,6 +21,7 @@ from api.refusals import LookupNeedsTwo, LookupsTooFast
 from api.requests import IfNoneMatch, answer
 from api.routing import problems, router
 from api.service import Service
+from api.together import Found
 from api.web_limits import Limit, TooManyLookups, address_of, limit_of
 from domain.decision import NotFound
 from domain.identity import DocumentType, validate_document
@@ -37,6 +38,8 @@ from domain.working_days import shanghai_date
 from projections import registry_queries as registry
 
 routes = router("查询 · Lookup", prefix="")
+
+LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
 
 class LookupBody(BaseModel):
@@ -125,7 +128,8 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
         found = await service.by_number.ask(number)
     else:
         found = [row for key in documents or () for row in await service.by_document.ask(key)]
-    shown = [show_certificate(row) for row in found if _agrees(row, number, names, documents)]
+    rows = [row_of(each) for each in found]
+    shown = [show_certificate(row) for row in rows if _agrees(row, number, names, documents)]
     if not shown:
         limit.missed(address)
     return answer({"certificates": shown, "hint": hint})
@@ -195,9 +199,20 @@ def document_text(kind: DocumentType, number: str) -> str:
     return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
 
 
+def row_of(found: Found) -> dict[str, Any]:
+    """What was found, by column."""
+    return dict(zip(registry.FOUND, found, strict=False))  # only a link's row tells `replaced`
+
+
 def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
     """A certificate as everybody may see it."""
-    return registry.public(row) | {"level_name": Level(row["level"]).chinese_name}
+    return registry.public(row) | {"level_name": LEVEL_NAMES[row["level"]]}
+
+
+def link_answer(found: Found) -> tuple[bytes, str]:
+    """What the link of a certificate is answered with, and the entity tag of that."""
+    body = orjson.dumps(show_certificate(row_of(found)))
+    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
 @routes.get(
@@ -225,8 +240,7 @@ async def verify_certificate(
     if not found:
         # The token is a secret of its holder, so it is not repeated.
         raise NotFound(what="certificate", id="with this link")
-    body = orjson.dumps(show_certificate(found[0]), default=str)
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    body, tag = link_answer(found[0])
     # Kept by nobody: a revocation has to be seen at once.
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if tag in [part.strip() for part in (if_none_match or "").split(",")]:

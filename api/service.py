@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from api.cursors import Cursors
@@ -19,7 +20,6 @@ from api.together import Together
 from api.tokens import TokenChecker
 from domain.ledger import Ledger, Ledgers
 from domain.store.errors import UnknownLedger
-from projections import registry_queries as registry
 from projections.follower import is_transient
 
 T = TypeVar("T")
@@ -29,13 +29,14 @@ UNKNOWN_FOR_S = 2.0
 _UNKNOWN_MAX = 1000
 
 LOOKUPS_AT_ONCE = 2
-"""Queries of one kind of lookup under way at the same time; the rest of the crew stays free."""
+"""Connections for lookups, and queries of one kind of them under way at the same time."""
 
 
 @dataclass
 class Service:
     """What handlers work with. The event loop owns it; threads get work through `readers`.
 
+    lookups: asks the prepared questions of the registry, `ask(statement, keys, until)`.
     running: (ledger, subject, key) of the writes that are being carried out. seen: what was last
     seen of the database and the views (`health.Seen`).
     """
@@ -47,6 +48,7 @@ class Service:
     cursors: Cursors
     blobs: Any
     views: Any
+    lookups: Any
     running: set[tuple[str, str, str]] = field(default_factory=set)
     seen: Any = None
     by_number: Together = field(init=False)
@@ -56,17 +58,16 @@ class Service:
     _unknown: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        def together(query: Callable[..., Any], column: str) -> Together:
+        def together(statement: str) -> Together:
             return Together(
-                lambda keys: list(self.views.ask(query, keys)),
-                lambda row: str(row[column]),
-                self.readers.run,
+                partial(self.lookups.ask, statement),
                 at_once=LOOKUPS_AT_ONCE,
+                deadline_s=self.settings.deadline_s,
             )
 
-        self.by_number = together(registry.by_numbers, "number")
-        self.by_document = together(registry.by_documents, "document_index")
-        self.by_token = together(registry.by_tokens, "token")
+        self.by_number = together("by_numbers")
+        self.by_document = together("by_documents")
+        self.by_token = together("by_tokens")
 
     async def ledger_names(self) -> tuple[str, ...]:
         """Every ledger, in order of name. Raises: DatabaseUnreachable, ServerBusy, ReadTimeout."""

@@ -47,16 +47,24 @@ PUBLIC = (
 )
 """What everybody may see of a certificate they could name."""
 
+FOUND = ("asked", "name_index", "document_index", "position", *PUBLIC, "replaced")
+"""Columns of the many-at-once forms, in order: first the key that found the row, then what tells
+whether it agrees, then what may be shown. `replaced` is there when it was found by a link: whether
+that link is of an older version."""
+
+SHOWN_FROM = FOUND.index(PUBLIC[0])
+
 
 def public(row: Row) -> Row:
-    """A found certificate as everybody may see it, for rendering.
+    """A found certificate as everybody may see it, for rendering."""
+    return {name: row[name] for name in FOUND[SHOWN_FROM:] if name in row}
 
-    `replaced` is there when it was found by a link: whether that link is of an older version.
-    """
-    shown = {name: row[name] for name in PUBLIC}
-    if "token_version" in row:
-        shown["replaced"] = row["token_version"] < row["version"]
-    return shown
+
+def prepared() -> dict[str, str]:
+    """The many-at-once forms as statements with one parameter, an array of text."""
+    return {
+        name: SQL[name] % {"keys": "$1"} for name in ("by_numbers", "by_documents", "by_tokens")
+    }
 
 
 def matches(
@@ -81,17 +89,17 @@ def by_numbers(cursor: Any, numbers: Sequence[str]) -> list[Row]:
 
     Two ledgers may give the same number of their own kind, so a number may come twice.
     """
-    return select(cursor, SQL["by_numbers"], {"numbers": list(numbers)})
+    return select(cursor, SQL["by_numbers"], {"keys": list(numbers)})
 
 
 def by_documents(cursor: Any, document_indexes: Sequence[str]) -> list[Row]:
     """Issued certificates of the holders of these documents; one person may have many."""
-    return select(cursor, SQL["by_documents"], {"document_indexes": list(document_indexes)})
+    return select(cursor, SQL["by_documents"], {"keys": list(document_indexes)})
 
 
 def by_tokens(cursor: Any, tokens: Sequence[str]) -> list[Row]:
-    """Issued certificates by the links printed on them, with `token` and `token_version`."""
-    return select(cursor, SQL["by_tokens"], {"tokens": list(tokens)})
+    """Issued certificates by the links printed on them, with `replaced`."""
+    return select(cursor, SQL["by_tokens"], {"keys": list(tokens)})
 
 
 def lookup(

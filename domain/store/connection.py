@@ -72,16 +72,23 @@ def connect(
     own rights (migrations only). settings: server settings that differ from ours.
     Raises: psycopg2.OperationalError if the server cannot be reached.
     """
+    arguments = connect_arguments(dsn, name=name, role=role, settings=settings)
+    connection: PgConnection = psycopg2.connect(connection_factory=PgConnection, **arguments)
+    connection.autocommit = True
+    return connection
+
+
+def connect_arguments(
+    dsn: str, *, name: str, role: str | None, settings: dict[str, str] | None
+) -> dict[str, Any]:
+    """What `connect` gives to libpq."""
     given = psycopg2.extensions.parse_dsn(dsn)
     wanted = _SETTINGS | (settings or {})
     if role is not None:
         wanted["role"] = role
     ours = " ".join(f"-c {key}={_escaped(value)}" for key, value in wanted.items())
     options = f"{given.pop('options', '')} {ours}".strip()
-    arguments = {"application_name": name} | _KEEPALIVES | given | {"options": options}
-    connection: PgConnection = psycopg2.connect(connection_factory=PgConnection, **arguments)
-    connection.autocommit = True
-    return connection
+    return {"application_name": name} | _KEEPALIVES | given | {"options": options}
 
 
 def _escaped(value: str) -> str:

@@ -1,32 +1,42 @@
 -- by_numbers --
 -- Every issued certificate with one of these numbers, in whatever ledger.
-SELECT c.*, p.masked_name, p.masked_number, p.document_type, p.name_index, p.document_index,
-    b.organisation_name, b.issuer_name
+SELECT c.number AS asked, p.name_index, p.document_index, c.position,
+    c.ledger, c.kind, c.number, p.masked_name, p.masked_number,
+    p.document_type, c.occupation, c.occupation_name, c.edition, c.level, c.job_type, c.theory,
+    c.practical, c.issued_on, b.organisation_name, b.issuer_name, c.progress, c.seen_province_on,
+    c.seen_nation_on, c.standing, c.reason_class, c.version, c.reissued_on, c.current_since
 FROM views.certificates c
-LEFT JOIN views.certificate_people p USING (ledger, person_id)
-LEFT JOIN views.certificate_book b USING (ledger)
-WHERE c.number = ANY(%(numbers)s) AND c.issued
+LEFT JOIN views.certificate_people p ON p.ledger = c.ledger AND p.person_id = c.person_id
+LEFT JOIN views.certificate_book b ON b.ledger = c.ledger
+WHERE c.number = ANY(%(keys)s) AND c.issued
 ORDER BY c.ledger, c.kind, c.number
 
 -- by_documents --
 -- Every issued certificate of the persons with one of these document indexes.
-SELECT c.*, p.masked_name, p.masked_number, p.document_type, p.name_index, p.document_index,
-    b.organisation_name, b.issuer_name
+SELECT p.document_index AS asked, p.name_index, p.document_index, c.position,
+    c.ledger, c.kind, c.number, p.masked_name, p.masked_number,
+    p.document_type, c.occupation, c.occupation_name, c.edition, c.level, c.job_type, c.theory,
+    c.practical, c.issued_on, b.organisation_name, b.issuer_name, c.progress, c.seen_province_on,
+    c.seen_nation_on, c.standing, c.reason_class, c.version, c.reissued_on, c.current_since
 FROM views.certificate_people p
-JOIN views.certificates c USING (ledger, person_id)
-LEFT JOIN views.certificate_book b USING (ledger)
-WHERE p.document_index = ANY(%(document_indexes)s) AND c.issued
+JOIN views.certificates c ON c.ledger = p.ledger AND c.person_id = p.person_id
+LEFT JOIN views.certificate_book b ON b.ledger = c.ledger
+WHERE p.document_index = ANY(%(keys)s) AND c.issued
 ORDER BY c.ledger, c.issued_on, c.kind, c.number
 
 -- by_tokens --
--- By the link of any version; `token_version` is the version that was asked with.
-SELECT t.token, t.version AS token_version, c.*, p.masked_name, p.masked_number, p.document_type,
-    p.name_index, p.document_index, b.organisation_name, b.issuer_name
+-- By the link of any version.
+SELECT t.token AS asked, p.name_index, p.document_index, c.position,
+    c.ledger, c.kind, c.number, p.masked_name, p.masked_number,
+    p.document_type, c.occupation, c.occupation_name, c.edition, c.level, c.job_type, c.theory,
+    c.practical, c.issued_on, b.organisation_name, b.issuer_name, c.progress, c.seen_province_on,
+    c.seen_nation_on, c.standing, c.reason_class, c.version, c.reissued_on, c.current_since,
+    t.version < c.version AS replaced
 FROM views.certificate_tokens t
-JOIN views.certificates c USING (ledger, number, kind)
-LEFT JOIN views.certificate_people p USING (ledger, person_id)
-LEFT JOIN views.certificate_book b USING (ledger)
-WHERE t.token = ANY(%(tokens)s) AND c.issued
+JOIN views.certificates c ON c.ledger = t.ledger AND c.number = t.number AND c.kind = t.kind
+LEFT JOIN views.certificate_people p ON p.ledger = c.ledger AND p.person_id = c.person_id
+LEFT JOIN views.certificate_book b ON b.ledger = c.ledger
+WHERE t.token = ANY(%(keys)s) AND c.issued
 
 -- of_application --
 -- For those who work with it: numbered ones too.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg2
 import pytest
 
-from api.refusals import ServerBusy
+from api import together as together_module
+from api.refusals import DatabaseUnreachable, ReadTimeout, ServerBusy
 from api.together import Together
 from domain.store.embedded import EmbeddedPostgres
 from tests.support.commands import document_of
@@ -213,62 +216,127 @@ def test_who_guesses_has_to_slow_down_and_who_holds_a_certificate_does_not(
 # --- many at once ---------------------------------------------------------------------------------
 
 
+def together(query: Any, deadline_s: float = 5) -> Together:
+    return Together(query, at_once=1, deadline_s=deadline_s)
+
+
 def test_questions_that_come_together_share_queries():
     asked: list[list[str]] = []
 
-    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
         await asyncio.sleep(0.01)
-        return query(keys)
-
-    def query(keys: Sequence[str]) -> list[dict[str, Any]]:
         asked.append(list(keys))
-        return [{"key": key} for key in keys if key != "none"]
+        return [(key,) for key in keys if key != "none"]
 
     async def crowd() -> list[Any]:
-        together = Together(query, lambda row: row["key"], run, at_once=1)
+        questions = together(query)
         keys = ["a", "b", "none", "a", *(f"k{n}" for n in range(50))]
-        return await asyncio.gather(*(together.ask(key) for key in keys))
+        return await asyncio.gather(*(questions.ask(key) for key in keys))
 
     answers = asyncio.run(crowd())
-    assert answers[0] == answers[3] == [{"key": "a"}]
+    assert answers[0] == answers[3] == [("a",)]
     assert answers[2] == []
     assert all(len(rows) == 1 for rows in answers[4:])
     assert len(asked) <= 2
 
 
-def test_a_query_that_fails_fails_for_all_who_asked_and_the_next_is_asked_anew():
+def test_a_query_that_fails_as_a_whole_is_asked_key_by_key_and_each_has_its_own_answer():
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
+        if "bad" in keys:
+            raise ValueError("bad")
+        return [(key,) for key in keys]
+
+    async def crowd() -> list[Any]:
+        questions = together(query)
+        keys = ("a", "bad", "b")
+        return await asyncio.gather(
+            *(questions.ask(key) for key in keys), return_exceptions=True
+        )
+
+    first, bad, last = asyncio.run(crowd())
+    assert (first, last) == ([("a",)], [("b",)])
+    assert isinstance(bad, ValueError)
+
+
+def test_a_database_that_is_away_is_told_to_all_who_asked_and_the_next_is_asked_anew():
     calls = 0
 
-    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise ServerBusy()
-        return [{"key": key} for key in keys]
+            raise psycopg2.OperationalError("the server closed the connection")
+        return [(key,) for key in keys]
 
     async def twice() -> tuple[list[Any], list[Any]]:
-        together = Together(lambda keys: [], lambda row: row["key"], run, at_once=1)
+        questions = together(query)
         first = await asyncio.gather(
-            together.ask("a"), together.ask("b"), return_exceptions=True
+            questions.ask("a"), questions.ask("b"), return_exceptions=True
         )
-        return first, await together.ask("a")
+        return first, await questions.ask("a")
 
     first, second = asyncio.run(twice())
-    assert all(isinstance(error, ServerBusy) for error in first)
-    assert second == [{"key": "a"}]
+    assert all(isinstance(error, DatabaseUnreachable) for error in first)
+    assert second == [("a",)]
+    assert calls == 2
 
 
 def test_who_gave_up_asking_does_not_disturb_the_others():
-    async def run(query: Any, keys: Sequence[str]) -> list[dict[str, Any]]:
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
         await asyncio.sleep(0.02)
-        return [{"key": key} for key in keys]
+        return [(key,) for key in keys]
 
     async def one_leaves() -> list[Any]:
-        together = Together(lambda keys: [], lambda row: row["key"], run, at_once=1)
-        leaving = asyncio.create_task(together.ask("a"))
-        staying = asyncio.create_task(together.ask("a"))
+        questions = together(query)
+        leaving = asyncio.create_task(questions.ask("a"))
+        staying = asyncio.create_task(questions.ask("a"))
         await asyncio.sleep(0.005)
         leaving.cancel()
         return await staying
 
-    assert asyncio.run(one_leaves()) == [{"key": "a"}]
+    assert asyncio.run(one_leaves()) == [("a",)]
+
+
+def test_a_question_has_one_deadline_however_many_queries_it_waits_for():
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
+        async with asyncio.timeout_at(until):
+            await asyncio.sleep(60)
+        return []
+
+    async def ask() -> list[float]:
+        questions = together(query, deadline_s=0.2)
+
+        async def took(key: str) -> float:
+            begun = time.perf_counter()
+            with pytest.raises(ReadTimeout):
+                await questions.ask(key)
+            return time.perf_counter() - begun
+
+        first = asyncio.create_task(took("a"))
+        await asyncio.sleep(0.1)
+        return [await took("b"), await first]
+
+    assert all(0.15 < seconds < 0.35 for seconds in asyncio.run(ask()))
+
+
+def test_more_questions_than_can_wait_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr(together_module, "WAITING_MAX", 2)
+    release = asyncio.Event()
+
+    async def query(keys: Sequence[str], until: float) -> list[tuple[str, ...]]:
+        await release.wait()
+        return [(key,) for key in keys]
+
+    async def crowd() -> list[Any]:
+        questions = together(query)
+        first = asyncio.create_task(questions.ask("under way"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(questions.ask(key)) for key in ("a", "b", "a")]
+        await asyncio.sleep(0)
+        with pytest.raises(ServerBusy):
+            await questions.ask("c")
+        release.set()
+        return await asyncio.gather(first, *waiting)
+
+    assert asyncio.run(crowd()) == [[("under way",)], [("a",)], [("b",)], [("a",)]]
