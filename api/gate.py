@@ -16,10 +16,10 @@ import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 
 from api import web_errors
+from api.log_lines import tell_request
 from api.refusals import (
     BodyTooLarge,
     ControlCharacter,
@@ -50,7 +50,6 @@ _CONTROL = re.compile(
 # A string without an end matches up to the end, so that no byte is ever looked at twice.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
-log = logging.getLogger("certledger.requests")
 faults = logging.getLogger("certledger.faults")
 
 
@@ -199,20 +198,16 @@ class _Exchange:
         await response(self.scope, receive, self.send)
 
     def log(self) -> None:
-        """One line: what kind of request, by which role, how it ended, how long it took."""
+        """The line of this request."""
         route = self.scope.get("route")
         principal = self.scope.get("state", {}).get("principal")
-        log.info(
-            orjson.dumps(
-                {
-                    "trace_id": self.trace_id,
-                    "method": self.scope["method"],
-                    "route": getattr(route, "path", None) or "unknown",
-                    "status": self.status,
-                    "ms": round((time.perf_counter() - self._begun) * 1000, 1),
-                    "role": principal.role.value if principal is not None else None,
-                }
-            ).decode()
+        tell_request(
+            self.trace_id,
+            self.scope["method"],
+            getattr(route, "path", None) or "unknown",
+            self.status,
+            time.perf_counter() - self._begun,
+            principal.role.value if principal is not None else None,
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from api.app import create_app
-from api.log_lines import LaterHandler
+from api.log_lines import FORMAT, LaterHandler
 from api.settings import Settings
 
 BACKLOG = 2048
@@ -84,7 +84,7 @@ def configure_logging() -> None:
     if logging.getLogger().handlers:
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -6,8 +6,10 @@ import io
 import logging
 import time
 
+import pytest
+
 from api import log_lines
-from api.log_lines import LaterHandler
+from api.log_lines import FORMAT, LaterHandler, tell_request
 
 
 def record(text: str) -> logging.LogRecord:
@@ -56,3 +58,27 @@ def test_a_reader_that_is_gone_does_no_harm():
     handler.emit(record("nobody reads this"))
     handler.close()
     assert not handler._lines
+
+
+def test_a_request_s_line_reads_as_any_other_whoever_writes_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, "certledger.requests")
+    monkeypatch.setattr(time, "time", lambda: 1_790_000_000.25)
+    stream, other = io.StringIO(), io.StringIO()
+    later = LaterHandler(stream)
+    plain = logging.StreamHandler(other)
+    for handler in (later, plain):
+        handler.setFormatter(logging.Formatter(FORMAT))
+        monkeypatch.setattr(log_lines.log, "handlers", [handler])
+        monkeypatch.setattr(log_lines.log, "propagate", False)
+        tell_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
+    later.close()
+    assert stream.getvalue() == other.getvalue()
+    assert stream.getvalue().endswith('"status":404,"ms":1.2,"role":null}\n')
+
+
+def test_lines_of_requests_can_be_turned_off(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING, "certledger.requests"):
+        tell_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
+    assert not caplog.records
