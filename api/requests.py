@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -25,6 +25,7 @@ from api.refusals import (
 )
 from api.service import Service
 from api.tokens import Principal
+from domain.answers import LoopAnswer
 from domain.decision import Command, NotYourOwn, Role
 from domain.ledger import Ledger
 from domain.receipt import Receipt
@@ -95,14 +96,12 @@ def answer(
 
 def recorded(receipt: Receipt, status: int = 201, location: str | None = None) -> Response:
     """The receipt of a command: the same bytes whether it was carried out now or before."""
-    fields = asdict(receipt)
-    replayed = fields.pop("replayed")
     headers = {"ETag": etag(receipt.version)}
     if location is not None:
         headers["Location"] = location
-    if replayed:
+    if receipt.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return answer(fields, status, headers)
+    return Response(receipt.to_bytes(), status, headers, media_type="application/json")
 
 
 def etag(version: int | str) -> str:
@@ -132,16 +131,15 @@ class Writing:
         Raises: the LedgerError that refused it.
         """
         key = self.key if part is None else f"{self.key}#{part}"
-        return await asyncio.wrap_future(
-            self.ledger.submit(
-                command,
-                self.principal.actor,
-                key=key,
-                request_hash=self.request_hash,
-                principal=self.principal.subject,
-                occurred_at=self.occurred_at,
-                timeout_seconds=self.service.settings.deadline_s,
-            )
+        return await self.ledger.submit(
+            command,
+            self.principal.actor,
+            key=key,
+            request_hash=self.request_hash,
+            principal=self.principal.subject,
+            occurred_at=self.occurred_at,
+            timeout_seconds=self.service.settings.deadline_s,
+            answer=LoopAnswer(loop=asyncio.get_running_loop()),
         )
 
     async def before(self, part: str | None = None) -> Receipt | None:

@@ -13,7 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -62,7 +62,8 @@ class IssuerUnreachable(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a checked token speaks for. expires_at: seconds since 1970."""
+    """Who a checked token speaks for. expires_at: seconds since 1970. actor: as the domain knows
+    the same person."""
 
     subject: str
     role: Role
@@ -71,20 +72,20 @@ class Principal:
     expires_at: int
     backfill: bool = False
     on_behalf_of: str | None = None
+    actor: Actor = field(init=False, repr=False, compare=False)
 
-    def may_enter(self, ledger: str) -> bool:
-        """Whether the token is good for a ledger."""
-        return ledger in self.ledgers or EVERY_LEDGER in self.ledgers
-
-    @property
-    def actor(self) -> Actor:
-        """The same person as the domain knows them."""
-        return Actor(
+    def __post_init__(self) -> None:
+        actor = Actor(
             subject=self.subject,
             role=self.role,
             organisation=self.organisation,
             on_behalf_of=self.on_behalf_of,
         )
+        object.__setattr__(self, "actor", actor)
+
+    def may_enter(self, ledger: str) -> bool:
+        """Whether the token is good for a ledger."""
+        return ledger in self.ledgers or EVERY_LEDGER in self.ledgers
 
 
 def mint_token(

@@ -1,8 +1,8 @@
 """The facts of a certification and the decisions that make them.
 
 A candidate's journey is a list of facts; `events.py` is that list, and everything else here either
-decides the next fact or folds those there are. All of it is pure, but for `ledger.py` with
-`deciding.py`, `held.py` and `keeping.py` (the use cases) and `store/` (the journal on PostgreSQL).
+decides the next fact or folds those there are. All of it is pure, but for the use cases, which are
+`ledger.py` and the files named beside it, and `store/` (the journal on PostgreSQL).
 
 Reading order:
 
@@ -11,7 +11,7 @@ decision.py        what a decision takes and gives: Command, World, Context, Dec
 commands.py        table of contents: every command and its decision; looking.py what each looks at
 book.py            opening a ledger, its fees
 enrolment.py       step 1: persons and applications; eligibility.py assesses by rule_sets.py and
-                   predicates.py what qualifications.py states
+                   predicates.py what qualifications.py states, in the words of wording.py
 payment.py         step 2: the fee and the use of what it pays for
 review.py          step 3: documents and three reviews; documents.py, document_problems.py
 refund.py          what goes back, and the way of one refund
@@ -22,7 +22,8 @@ certificate.py     step 5: certificates handed out, corrected, revoked
 reporting.py       step 5: the report upward
 candidacy.py       the state of one application, folded; states.py every other state
 snapshots.py       a state kept beside a long stream
-ledger.py          use cases: load, decide, append; deciding.py, held.py, keeping.py, receipt.py
+ledger.py          use cases: load, decide, append; deciding.py, held.py, keeping.py, receipt.py,
+                   answers.py
 values.py          Fen, Marks, Level, Instant; names.py, identity.py, provinces.py, working_days.py
 errors.py          the root of every refusal
 store/             the one door to PostgreSQL

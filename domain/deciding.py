@@ -21,11 +21,11 @@ from domain.held import Kept, OnTheWay
 from domain.looking import Look, look_of
 from domain.receipt import Receipt
 from domain.snapshots import kind_of
-from domain.store.jobs import View
+from domain.store.envelope import rfc3339
+from domain.store.jobs import Accepted, Replayed, View
 from domain.store.mapper import Entry
 from domain.store.records import Append, Draft, Recorded
 from domain.store.vault import Sealer
-from domain.values import format_instant
 
 if TYPE_CHECKING:
     from domain.ledger import Ledger
@@ -56,6 +56,7 @@ class CommandRun:
         self.occurred_at = occurred_at
         self.correlation_id = correlation_id
         self._indexes: dict[tuple[str, str], str] = {}
+        self._given: tuple[bytes, Receipt] | None = None
 
     def look(self, now: datetime) -> Look:
         """What its decision will look at, as far as it can be said at this moment."""
@@ -75,7 +76,7 @@ class CommandRun:
             drafts=drafts,
             claims=decision.claims,
             releases=decision.releases,
-            receipt=lambda recorded: self._receipt(recorded, decision).to_bytes(),
+            receipt=lambda recorded: self._receipt(recorded, decision),
             fresh_keys=sealer.fresh_keys,
             destroy_keys=decision.erases,
         )
@@ -119,10 +120,16 @@ class CommandRun:
             )
             yield self.ledger.mapper.draft(entry, sealer, OnTheWay(entry))
 
-    def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> Receipt:
+    def receipt_of(self, said: Accepted | Replayed) -> Receipt:
+        """The receipt that the writer's word stands for."""
+        if self._given is not None and self._given[0] is said.receipt:
+            return self._given[1]
+        return Receipt.from_bytes(said.receipt, replayed=isinstance(said, Replayed))
+
+    def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> bytes:
         first, last = recorded[0], recorded[-1]
         version = max(r.version for r in recorded if r.stream == first.stream)
-        return Receipt(
+        receipt = Receipt(
             command_id=str(self.command_id),
             ledger=self.ledger.name,
             stream=first.stream,
@@ -130,9 +137,11 @@ class CommandRun:
             first_position=first.position,
             last_position=last.position,
             topics=tuple(r.topic for r in recorded),
-            recorded_at=format_instant(first.recorded_at),
+            recorded_at=rfc3339(first.recorded_at),
             outcome=decision.outcome,
         )
+        self._given = receipt.to_bytes(), receipt
+        return self._given[0]
 
 
 class WorldView:

@@ -13,6 +13,7 @@ from calendar import monthrange
 from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -159,6 +160,11 @@ def required_materials(keys: Iterable[str]) -> tuple[MaterialKind, ...]:
     Raises: UnknownMaterialKey.
     Source: source-document 3.1(1)-(5), 1.2(1)-(4).
     """
+    return _required(tuple(keys))
+
+
+@lru_cache(maxsize=256)
+def _required(keys: tuple[str, ...]) -> tuple[MaterialKind, ...]:
     wanted = set(ALWAYS_REQUIRED)
     for key in keys:
         if key in _KIND_OF_KEY:

@@ -130,7 +130,7 @@ def assess(
         "rule_set_sha256": rule_set.digest,
     }
     judged = [(each, _judge(each, qualifications, as_of)) for each in alternatives]
-    met = [(each, findings) for each, findings in judged if not _missing(findings)]
+    met = [(each, findings) for each, findings in judged if not any(f.share for _, f in findings)]
     if met:
         return _eligible(met, frozen)
     nearest = min(judged, key=lambda pair: _distance(pair[1]))  # min keeps the first of equals
@@ -165,24 +165,24 @@ def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, An
         confidence=chosen.confidence,
         also_met=tuple(alternative.id for alternative, _ in met[1:]),
         facts_used=tuple(
-            FactUsed(predicate=predicate.predicate, have=found.have, evidence=found.evidence)
-            for predicate, found in findings
+            FactUsed(predicate=predicate.predicate, have=told.have, evidence=told.evidence)
+            for predicate, told in ((predicate, found.tell()) for predicate, found in findings)
         ),
         required_materials=tuple(materials),
     )
 
 
 def _missing(findings: _Judged) -> tuple[Missing, ...]:
+    told = ((predicate, found.tell()) for predicate, found in findings if found.share)
     return tuple(
         Missing(
             predicate=predicate.predicate,
-            needed=found.needed,
-            have=found.have,
-            lacking=found.lacking,
-            text=found.text,
+            needed=words.needed,
+            have=words.have,
+            lacking=words.lacking,
+            text=words.text,
         )
-        for predicate, found in findings
-        if found.share
+        for predicate, words in told
     )
 
 

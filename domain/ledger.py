@@ -9,31 +9,33 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
 
 from domain import states
+from domain.answers import Answer, LoopAnswer, deliver
 from domain.deciding import CommandRun, identity_of
 from domain.decision import Actor, Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.held import Held, Kept
 from domain.keeping import StateSnapshot, project, snapshot_store
-from domain.receipt import Receipt
 from domain.snapshots import INTERVAL
 from domain.store.errors import UnknownLedger
-from domain.store.jobs import Accepted, Job, Replayed
+from domain.store.jobs import Job
 from domain.store.journal import Journal, is_ledger, ledgers
 from domain.store.library import our_errors
 from domain.store.mapper import Catalogue, Entry, EntryMapper
 from domain.store.records import CommandKey, Recorded
 from domain.store.vault import MasterKeys, Vault, stored_keys
+
+A = TypeVar("A", Answer, LoopAnswer)
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Ledger(Application[str]):
         )
         self.held = Held(self.mapper, self._restored)
         self._committer = self.factory.datastore.start_committer(
-            known_version=self.held.known_version, on_recorded=self._recorded
+            known_version=self.held.known_version, on_recorded=self._recorded, deliver=deliver
         )
 
     def construct_mapper(self) -> EntryMapper:
@@ -123,14 +125,17 @@ class Ledger(Application[str]):
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
         timeout_seconds: float = 10.0,
-    ) -> Future[Receipt]:
+        answer: A | None = None,
+    ) -> A | Answer:
         """Queue a command; never blocks.
 
         key, request_hash, principal: the Idempotency-Key, a digest of the whole request and who
             sent it (the actor's subject by default). The same three give the same receipt again.
         occurred_at: when it happened, aware; now by default.
-        Returns: a future of the receipt. It raises the `LedgerError` that refused the command,
-            in which case nothing moved.
+        answer: where the receipt goes, such as a `LoopAnswer` of the loop that waits; a new
+            `Answer` if None.
+        Returns: it. It raises the `LedgerError` that refused the command, in which case nothing
+            moved.
         Raises: Overloaded, Closed; OccurredInFuture.
         """
         now = datetime.now(UTC)
@@ -151,9 +156,10 @@ class Ledger(Application[str]):
             persons=look.persons,
             timeout_seconds=timeout_seconds,
         )
-        answer: Future[Receipt] = Future()
-        self._committer.submit(job).add_done_callback(lambda done: _hand_over(done, answer))
-        return answer
+        waited_for = answer or Answer()
+        waited_for.receipt_of = run.receipt_of
+        self._committer.submit(job, waited_for)
+        return waited_for
 
     # --- asking what is -----------------------------------------------------------------------
 
@@ -207,18 +213,6 @@ class Ledger(Application[str]):
             self.take_snapshot(stream, version, projector_func=project)
         except Exception:
             log.warning("no snapshot of %s at version %d", stream, version, exc_info=True)
-
-
-def _hand_over(done: Future[Accepted | Replayed], answer: Future[Receipt]) -> None:
-    """Turn the writer's answer into the caller's."""
-    if not answer.set_running_or_notify_cancel():
-        return
-    error = done.exception()
-    if error is not None:
-        answer.set_exception(error)
-        return
-    result = done.result()
-    answer.set_result(Receipt.from_bytes(result.receipt, replayed=isinstance(result, Replayed)))
 
 
 class Ledgers:

@@ -1,8 +1,8 @@
 """Is one thing asked of a candidate there, how much of it, and what is still lacking?
 
-One judge for each predicate of `rule_sets`; judge() finds it. A judge words its finding so that
-the candidate can read it, in Chinese and in English. Reading order: the finding, work,
-certificates, training and schooling, the person, then the table of judges.
+One judge for each predicate of `rule_sets`; judge() finds it. A judge can put its finding into
+words that the candidate understands, in Chinese and in English, once they are wanted. Reading
+order: the finding, work, certificates, training and schooling, the person, the table of judges.
 Source: source-document 1.1, 1.2(1)-(4).
 """
 
@@ -15,11 +15,7 @@ from typing import Any
 from domain import rule_sets as rules
 from domain.documents import MaterialKind
 from domain.qualifications import (
-    MAJORS,
-    PROGRAMMES,
     RANKS,
-    SCHOOLS,
-    STANDINGS,
     Education,
     Length,
     Qualifications,
@@ -32,96 +28,114 @@ from domain.qualifications import (
     worked_spans,
 )
 from domain.values import Level
+from domain.wording import (
+    NOTHING,
+    Words,
+    certificate_name,
+    education_needed,
+    occupation_text,
+    school_text,
+    there_or_not,
+    training_needed,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """One predicate judged. share: 0 = met … 1 = nothing of it is there yet."""
+    """One predicate judged. share: 0 = met … 1 = nothing of it is there yet.
+
+    tell: puts it into words, which takes longer than to judge, and few are ever read.
+    """
 
     share: Fraction
-    needed: Text
-    have: Text
-    lacking: Text
-    text: Text
-    evidence: tuple[str, ...] = ()
+    tell: Callable[[], Words]
     materials: tuple[MaterialKind, ...] | None = None  # None = what the predicate says
 
 
 MET = Fraction(0)
 ALL_LACKING = Fraction(1)
-_NOTHING = Text(zh="无", en="none")
 
 
 # --- work -----------------------------------------------------------------------------------------
 
 
-def _occupation(relations: Iterable[Relation]) -> Text:
-    if "related" in relations:
-        return Text(zh="本职业或相关职业", en="this or a related occupation")
-    return Text(zh="本职业", en="this occupation")
-
-
 def _years_worked(
-    years: int, worked: Worked, relations: Iterable[Relation], since: Text, evidence: tuple = ()
+    years: int,
+    worked: Worked,
+    relations: Iterable[Relation],
+    after: Text | None = None,
+    evidence: tuple[str, ...] = (),
 ) -> Finding:
-    """Years reached or not, told with `since`, such as 取得五级/初级工证书后."""
-    have, lack = worked.length.text, worked.lacking(years).text
-    where = _occupation(relations)
+    """Years reached or not. after: what they are counted from, such as 五级/初级工证书."""
     share = ALL_LACKING
     if worked.reaches(years):
         share = MET
     elif worked.spans:
         share = 1 - Fraction(worked.days, worked.days_needed(years))
-    return Finding(
-        share=share,
-        needed=Text(
-            zh=f"{since.zh}累计从事{where.zh}工作{years}年(含)以上",
-            en=f"{years} year{'s' * (years > 1)} or more of work in {where.en}{since.en}",
-        ),
-        have=have,
-        lacking=lack,
-        text=Text(
-            zh=f"{since.zh}累计工作{have.zh},差{lack.zh}",
-            en=f"worked {have.en}{since.en}, {lack.en} short",
-        ),
-        evidence=(*evidence, *(f"work {span.first}..{span.last}" for span in worked.spans)),
-    )
+
+    def tell() -> Words:
+        have, lack = worked.length.text, worked.lacking(years).text
+        where = occupation_text(relations)
+        since = Text(zh="", en="")
+        if after is not None:
+            since = Text(zh=f"取得{after.zh}后", en=f" after the {after.en}")
+        return Words(
+            needed=Text(
+                zh=f"{since.zh}累计从事{where.zh}工作{years}年(含)以上",
+                en=f"{years} year{'s' * (years > 1)} or more of work in {where.en}{since.en}",
+            ),
+            have=have,
+            lacking=lack,
+            text=Text(
+                zh=f"{since.zh}累计工作{have.zh},差{lack.zh}",
+                en=f"worked {have.en}{since.en}, {lack.en} short",
+            ),
+            evidence=(*evidence, *(f"work {span.first}..{span.last}" for span in worked.spans)),
+        )
+
+    return Finding(share, tell)
 
 
 def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -> Finding:
     """Source: source-document 1.2(2)."""
     worked = Worked(worked_spans(stated.work_periods, asked.relations, as_of))
-    return _years_worked(asked.years, worked, asked.relations, Text(zh="", en=""))
+    return _years_worked(asked.years, worked, asked.relations)
 
 
 def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
     spans = worked_spans(stated.work_periods, asked.relations, as_of)
-    where = _occupation(asked.relations)
-    needed = Text(zh=f"从事{where.zh}工作", en=f"work in {where.en}")
-    evidence = tuple(f"work {span.first}..{span.last}" for span in spans)
-    return _all_or_nothing(bool(spans), needed, needed if spans else _NOTHING, evidence)
+
+    def tell() -> Words:
+        where = occupation_text(asked.relations)
+        needed = Text(zh=f"从事{where.zh}工作", en=f"work in {where.en}")
+        evidence = tuple(f"work {span.first}..{span.last}" for span in spans)
+        return there_or_not(needed, needed if spans else NOTHING, evidence)
+
+    return _all_or_nothing(bool(spans), tell)
 
 
 def _years_after(
     held: list[tuple[date, str]], name: Text, asked: Any, stated: Qualifications, as_of: date
 ) -> Finding:
     """Years on or after the earliest of `held`; that one always counts the most days."""
-    since = Text(zh=f"取得{name.zh}后", en=f" after the {name.en}")
     if held:
         issued_on, evidence = min(held)
         spans = worked_spans(stated.work_periods, asked.relations, as_of, since=issued_on)
-        return _years_worked(asked.years, Worked(spans), asked.relations, since, (evidence,))
-    bare = _years_worked(asked.years, Worked(()), asked.relations, since)
-    return Finding(
-        share=ALL_LACKING,
-        needed=bare.needed,
-        have=_NOTHING,
-        lacking=bare.needed,
-        text=Text(
-            zh=f"未取得{name.zh},无法计算其后的工作年限",
-            en=f"no {name.en}, so no years after it can be counted",
-        ),
-    )
+        return _years_worked(asked.years, Worked(spans), asked.relations, name, (evidence,))
+
+    def tell() -> Words:
+        needed = _years_worked(asked.years, Worked(()), asked.relations, name).tell().needed
+        return Words(
+            needed=needed,
+            have=NOTHING,
+            lacking=needed,
+            text=Text(
+                zh=f"未取得{name.zh},无法计算其后的工作年限",
+                en=f"no {name.en}, so no years after it can be counted",
+            ),
+        )
+
+    return Finding(ALL_LACKING, tell)
 
 
 def _years_after_certificate(
@@ -129,7 +143,7 @@ def _years_after_certificate(
 ) -> Finding:
     """Source: source-document 1.2(1)."""
     held = _certificates(stated, asked.level, asked.kinds, asked.certificate_relations)
-    return _years_after(held, _certificate_name(asked.level), asked, stated, as_of)
+    return _years_after(held, certificate_name(asked.level), asked, stated, as_of)
 
 
 def _years_after_title(
@@ -147,16 +161,10 @@ def _years_after_title(
 # --- certificates, training, schooling ------------------------------------------------------------
 
 
-def _certificate_name(level: Level | None) -> Text:
-    if level is None:
-        return Text(zh="预备技师证书", en="prospective technician certificate")
-    return Text(zh=f"{level.chinese_name}证书", en=f"level {int(level)} certificate")
-
-
 def _certificates(
     stated: Qualifications, level: Level | None, kinds: Iterable[str], relations: Iterable[str]
 ) -> list[tuple[date, str]]:
-    name = _certificate_name(level).en
+    name = certificate_name(level).en
     return [
         (each.issued_on, f"{name}, {each.kind}, {each.relation}, issued {each.issued_on}")
         for each in stated.certificates
@@ -164,43 +172,42 @@ def _certificates(
     ]
 
 
-def _all_or_nothing(met: bool, needed: Text, have: Text, evidence: tuple = ()) -> Finding:
+def _all_or_nothing(met: bool, tell: Callable[[], Words]) -> Finding:
     """A predicate without a measure: it is there or it is not."""
-    return Finding(
-        share=MET if met else ALL_LACKING,
-        needed=needed,
-        have=have,
-        lacking=needed,
-        text=Text(zh=f"需要{needed.zh};现有:{have.zh}", en=f"needs {needed.en}; has: {have.en}"),
-        evidence=evidence if met else (),
-    )
+    return Finding(MET if met else ALL_LACKING, tell)
 
 
 def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_of: date) -> Finding:
     """Held for N months once the corresponding day has come (Civil Code art. 201, 202)."""
-    name = _certificate_name(asked.level)
-    span = Length(*divmod(asked.months, 12), 0)
-    needed = name
-    if asked.months:
-        needed = Text(zh=f"{name.zh}满{span.text.zh}", en=f"{name.en} held for {span.text.en}")
+    name = certificate_name(asked.level)
     held = _certificates(stated, asked.level, asked.kinds, asked.relations)
+
+    def needed() -> Text:
+        if not asked.months:
+            return name
+        span = Length(*divmod(asked.months, 12), 0).text
+        return Text(zh=f"{name.zh}满{span.zh}", en=f"{name.en} held for {span.en}")
+
     if not held:
-        return _all_or_nothing(False, needed, _NOTHING)
+        return _all_or_nothing(False, lambda: there_or_not(needed(), NOTHING))
     issued_on, evidence = min(held)
     due = add_months(issued_on, asked.months)
     if as_of >= due:
-        return _all_or_nothing(True, needed, name, (evidence,))
-    have, lacking = length_between(issued_on, as_of).text, length_between(as_of, due).text
-    return Finding(
-        share=Fraction((due - as_of).days, (due - issued_on).days),
-        needed=needed,
-        have=have,
-        lacking=lacking,
-        text=Text(
-            zh=f"{name.zh}持证{have.zh},差{lacking.zh}",
-            en=f"{name.en} held {have.en}, {lacking.en} short",
-        ),
-    )
+        return _all_or_nothing(True, lambda: there_or_not(needed(), name, (evidence,)))
+
+    def tell() -> Words:
+        have, lacking = length_between(issued_on, as_of).text, length_between(as_of, due).text
+        return Words(
+            needed=needed(),
+            have=have,
+            lacking=lacking,
+            text=Text(
+                zh=f"{name.zh}持证{have.zh},差{lacking.zh}",
+                en=f"{name.en} held {have.en}, {lacking.en} short",
+            ),
+        )
+
+    return Finding(Fraction((due - as_of).days, (due - issued_on).days), tell)
 
 
 def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Finding:
@@ -208,84 +215,38 @@ def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Fin
 
     Source: source-document 1.2(3).
     """
-    level = Text(zh=asked.level.chinese_name, en=f"level {int(asked.level)}")
     needs_paper = asked.completion_certificate
-    needed = Text(
-        zh=f"本职业{level.zh}正规培训{asked.hours}学时" + "并取得结业证书" * needs_paper,
-        en=f"{asked.hours} hours of regular {level.en} training"
-        + " with its completion certificate" * needs_paper,
-    )
 
     def lack(course: Training) -> tuple[int, bool]:
         return max(0, asked.hours - course.hours), needs_paper and not course.certificate
 
     courses = [course for course in stated.trainings if course.level == asked.level]
     if not courses:
-        return _all_or_nothing(False, needed, _NOTHING)
+        return _all_or_nothing(False, lambda: there_or_not(training_needed(asked), NOTHING))
     best = min(courses, key=lambda course: (sum(lack(course)), *lack(course), course.completed_on))
     hours, paper = lack(best)
-    have = Text(
-        zh=f"培训{best.hours}学时,{'已' if best.certificate else '未'}取得结业证书",
-        en=f"{best.hours} hours, {'with' if best.certificate else 'without'} certificate",
-    )
-    lacking = Text(
-        zh="及".join([f"{hours}学时"] * (hours > 0) + ["结业证书"] * paper) or "无",
-        en=" and ".join([f"{hours} hours"] * (hours > 0) + ["the completion certificate"] * paper),
-    )
-    evidence = f"training {level.en}, {best.hours} hours, completed {best.completed_on}"
-    return Finding(
-        share=Fraction(hours + paper, asked.hours + needs_paper),
-        needed=needed,
-        have=have,
-        lacking=lacking,
-        text=Text(
-            zh=f"{level.zh}{have.zh},差{lacking.zh}",
-            en=f"{level.en} training: {have.en}; lacks {lacking.en}",
-        ),
-        evidence=(evidence,),
-    )
 
+    def tell() -> Words:
+        level = Text(zh=asked.level.chinese_name, en=f"level {int(asked.level)}")
+        have = Text(
+            zh=f"培训{best.hours}学时,{'已' if best.certificate else '未'}取得结业证书",
+            en=f"{best.hours} hours, {'with' if best.certificate else 'without'} certificate",
+        )
+        zh = [f"{hours}学时"] * (hours > 0) + ["结业证书"] * paper
+        en = [f"{hours} hours"] * (hours > 0) + ["the completion certificate"] * paper
+        lacking = Text(zh="及".join(zh) or "无", en=" and ".join(en))
+        return Words(
+            needed=training_needed(asked),
+            have=have,
+            lacking=lacking,
+            text=Text(
+                zh=f"{level.zh}{have.zh},差{lacking.zh}",
+                en=f"{level.en} training: {have.en}; lacks {lacking.en}",
+            ),
+            evidence=(f"training {level.en}, {best.hours} hours, completed {best.completed_on}",),
+        )
 
-def _words(names: dict[str, str], keys: Iterable[str]) -> Text:
-    keys = list(keys)
-    return Text(
-        zh="、".join(names[key] for key in keys),
-        en=" or ".join(key.replace("_", " ") for key in keys),
-    )
-
-
-def _accepted_text(accepted: rules.AcceptedEducation) -> Text:
-    """What one accepted sort of schooling looks like."""
-    schools = _words(SCHOOLS, accepted.kinds)
-    standings = _words(STANDINGS, accepted.standings)
-    majors = _words(MAJORS, accepted.majors)
-    if "other" in accepted.majors:
-        majors = Text(zh="专业不限", en="any")
-    programmes = _words(PROGRAMMES, accepted.programmes)
-    return Text(
-        zh="经评估论证的" * accepted.evaluated
-        + f"{schools.zh}({majors.zh};{standings.zh}"
-        + (f";{programmes.zh})" if accepted.programmes else ")"),
-        en="evaluated " * accepted.evaluated
-        + f"{schools.en} (major {majors.en}; {standings.en}"
-        + (f"; class {programmes.en})" if accepted.programmes else ")"),
-    )
-
-
-def _school_text(school: Education) -> Text:
-    """What the candidate states about one school."""
-    yes = school.evaluated
-    parts = [
-        _words(MAJORS, [school.relation]),
-        _words(STANDINGS, [school.standing]),
-        *([_words(PROGRAMMES, [school.programme])] if school.programme else []),
-        Text(zh=f"{'' if yes else '未'}经评估论证", en=f"{'' if yes else 'not '}evaluated"),
-    ]
-    kind = _words(SCHOOLS, [school.kind])
-    return Text(
-        zh=f"{kind.zh}({','.join(part.zh for part in parts)})",
-        en=f"{kind.en} ({', '.join(part.en for part in parts)})",
-    )
+    return Finding(Fraction(hours + paper, asked.hours + needs_paper), tell)
 
 
 def _accepts(accepted: rules.AcceptedEducation, school: Education) -> bool:
@@ -299,7 +260,7 @@ def _accepts(accepted: rules.AcceptedEducation, school: Education) -> bool:
 
 
 def _graduates_first(school: Education) -> tuple[bool, str, str]:
-    return school.standing != "graduated", str(school.graduated_on), _school_text(school).en
+    return school.standing != "graduated", str(school.graduated_on), school_text(school).en
 
 
 def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> Finding:
@@ -307,40 +268,45 @@ def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> F
 
     Source: source-document 1.2(4), 3.1(2).
     """
-    each_needed = [_accepted_text(accepted) for accepted in asked.accepted]
-    needed = Text(
-        zh=";或".join(text.zh for text in each_needed),
-        en="; or ".join(text.en for text in each_needed),
-    )
     fitting = [
         school
         for school in stated.education
         if any(_accepts(accepted, school) for accepted in asked.accepted)
     ]
     if not fitting:
-        have = sorted({(text.zh, text.en) for text in map(_school_text, stated.education)})
-        stated_text = Text(zh="、".join(zh for zh, _ in have), en=", ".join(en for _, en in have))
-        return _all_or_nothing(False, needed, stated_text if have else _NOTHING)
+        return _all_or_nothing(False, lambda: _no_school_fits(asked, stated))
     best = min(fitting, key=_graduates_first)
-    text = _school_text(best)
-    evidence = text.en + (f", graduated {best.graduated_on}" if best.graduated_on else "")
-    found = _all_or_nothing(True, needed, text, (evidence,))
+
+    def tell() -> Words:
+        text = school_text(best)
+        evidence = text.en + (f", graduated {best.graduated_on}" if best.graduated_on else "")
+        return there_or_not(education_needed(asked), text, (evidence,))
+
+    found = _all_or_nothing(True, tell)
     if best.standing == "graduated":
         return found
     return replace(found, materials=asked.student_materials)
 
 
+def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Words:
+    have = sorted({(text.zh, text.en) for text in map(school_text, stated.education)})
+    text = Text(zh="、".join(zh for zh, _ in have), en=", ".join(en for _, en in have))
+    return there_or_not(education_needed(asked), text if have else NOTHING)
+
+
 def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: date) -> Finding:
-    needed = Text(
-        zh=f"{_occupation(asked.relations).zh}学徒期满",
-        en=f"a completed apprenticeship in {_occupation(asked.relations).en}",
-    )
     done = [
         each.completed_on for each in stated.apprenticeships if each.relation in asked.relations
     ]
-    if not done:
-        return _all_or_nothing(False, needed, _NOTHING)
-    return _all_or_nothing(True, needed, needed, (f"apprenticeship completed {min(done)}",))
+
+    def tell() -> Words:
+        where = occupation_text(asked.relations)
+        needed = Text(zh=f"{where.zh}学徒期满", en=f"a completed apprenticeship in {where.en}")
+        if not done:
+            return there_or_not(needed, NOTHING)
+        return there_or_not(needed, needed, (f"apprenticeship completed {min(done)}",))
+
+    return _all_or_nothing(bool(done), tell)
 
 
 # --- the person -----------------------------------------------------------------------------------
@@ -351,21 +317,31 @@ def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
     needed = Text(zh=f"年满{asked.years}周岁", en=f"{asked.years} years of age")
     born = stated.birth_date
     if born is None:
-        return _all_or_nothing(False, needed, Text(zh="未提供出生日期", en="no date of birth"))
+        unknown = Text(zh="未提供出生日期", en="no date of birth")
+        return _all_or_nothing(False, lambda: there_or_not(needed, unknown))
     due = add_months(born, 12 * asked.years)
     if as_of >= due:
-        return _all_or_nothing(True, needed, needed, (f"age {asked.years} reached",))
+        evidence = (f"age {asked.years} reached",)
+        return _all_or_nothing(True, lambda: there_or_not(needed, needed, evidence))
     age = length_between(born, as_of).years
-    found = _all_or_nothing(False, needed, Text(zh=f"{age}周岁", en=f"{age} years"))
-    return replace(found, share=Fraction((due - as_of).days, (due - born).days))
+    now = Text(zh=f"{age}周岁", en=f"{age} years")
+    share = Fraction((due - as_of).days, (due - born).days)
+    return Finding(share, lambda: there_or_not(needed, now))
 
 
 def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: date) -> Finding:
-    needed = Text(
-        zh="拟从事本职业或相关职业工作", en="the intention to work in this or a related occupation"
-    )
     met = stated.intends_to_work
-    return _all_or_nothing(met, needed, needed if met else _NOTHING, ("stated by the candidate",))
+
+    def tell() -> Words:
+        needed = Text(
+            zh="拟从事本职业或相关职业工作",
+            en="the intention to work in this or a related occupation",
+        )
+        if not met:
+            return there_or_not(needed, NOTHING)
+        return there_or_not(needed, needed, ("stated by the candidate",))
+
+    return _all_or_nothing(met, tell)
 
 
 _JUDGES: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Finding]] = {
@@ -385,6 +361,6 @@ _JUDGES: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Findi
 def judge(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> Finding:
     """One predicate against what a candidate states; nothing stated lies after `as_of`.
 
-    Returns: share 0 when met, else what is lacking in words. Source: source-document 1.2.
+    Returns: share 0 when met, else what is lacking. Source: source-document 1.2.
     """
     return _JUDGES[type(predicate)](predicate, stated, as_of)

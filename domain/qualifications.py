@@ -203,20 +203,19 @@ class Qualifications(Claim):
     def stated_days(self) -> list[tuple[str, date]]:
         """Every day stated, with its place, such as `work_periods[0].ended_on`."""
         days = [] if self.birth_date is None else [("birth_date", self.birth_date)]
-        for field in type(self).model_fields:
-            entries = getattr(self, field)
-            if not isinstance(entries, tuple):
-                continue
-            for index, entry in enumerate(entries):
-                for name, value in entry:
-                    if isinstance(value, date):
-                        days.append((f"{field}[{index}].{name}", value))
+        for field, value in self:
+            for index, entry in enumerate(value if isinstance(value, tuple) else ()):
+                for name, day in entry:
+                    if isinstance(day, date):
+                        days.append((f"{field}[{index}].{name}", day))
         return days
 
     @model_validator(mode="after")
     def _nothing_happens_before_birth(self) -> Self:
+        if self.birth_date is None:
+            return self
         for place, day in self.stated_days():
-            if self.birth_date is not None and day < self.birth_date:
+            if day < self.birth_date:
                 raise ValueError(f"{place} {day} is before birth_date {self.birth_date}")
         return self
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,22 @@ class Receipt:
 
     def to_bytes(self) -> bytes:
         """As kept with the command, to be given again when it comes again."""
-        fields = asdict(self)
-        del fields["replayed"]
-        return json.dumps(fields, ensure_ascii=False, sort_keys=True).encode()
+        return orjson.dumps(
+            {
+                "command_id": self.command_id,
+                "ledger": self.ledger,
+                "stream": self.stream,
+                "version": self.version,
+                "first_position": self.first_position,
+                "last_position": self.last_position,
+                "topics": self.topics,
+                "recorded_at": self.recorded_at,
+                "outcome": self.outcome,
+            }
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes, *, replayed: bool) -> Receipt:
         """The kept receipt again."""
-        fields = json.loads(data)
+        fields = orjson.loads(data)
         return cls(**(fields | {"topics": tuple(fields["topics"]), "replayed": replayed}))

@@ -237,7 +237,11 @@ def evolve(state: Any, entry: Any) -> Any:
     Raises: KeyError for a fact without a fold: it must never be passed over in silence.
     """
     folded = FOLDS[type(entry.fact)](state, entry.fact, entry)
-    return replace(folded, version=entry.originator_version)
+    if folded is state:
+        return replace(folded, version=entry.originator_version)
+    # Made a moment ago and known to nobody yet, so it can still be given its version.
+    object.__setattr__(folded, "version", entry.originator_version)
+    return folded
 
 
 def project(state: Any, entries: Any) -> Any:

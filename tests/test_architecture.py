@@ -11,7 +11,10 @@ import sys
 
 from tests.support.source import Source, belongs_to, sources
 
-USE_CASES = {"domain.ledger", "domain.deciding", "domain.held", "domain.keeping"}
+USE_CASES = {
+    *("domain.ledger", "domain.answers", "domain.deciding", "domain.held", "domain.keeping"),
+    "domain.receipt",
+}
 """Load, decide, append: the part of the domain that knows the journal. The rest is pure."""
 
 IMPURE = {
