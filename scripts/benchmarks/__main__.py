@@ -1,54 +1,79 @@
-"""`scripts/bench NAME… [--quick] [--json FILE]`: prints one JSON line a comparison."""
+"""Ours against its peers and limits: one JSON line a comparison, or a table of many lines."""
 
 import argparse
 import importlib
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from scripts.benchmarks.measure import Plan, Unavailable, conditions
+from scripts.benchmarks.figures import table
+from scripts.benchmarks.measure import Comparison, Plan, Unavailable, conditions, say
+from scripts.benchmarks.registry import Registries
 from scripts.benchmarks.server import server
 
-NAMES = ("append", "command", "lookup", "rebuild", "verify", "lag", "growth", "memory")
+NAMES = ("append", "command", "lookup", "growth", "rebuild", "verify", "lag", "memory")
+ON_REGISTRIES = ("lookup", "growth")  # seeded once for both, if both are run
 QUICK_SCALE = 50
 
 
 def main() -> int:
-    """Run the named benchmarks one after the other, each on a server of its own."""
+    """Run the named benchmarks one after the other."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES) + "; all if none")
     parser.add_argument("--quick", action="store_true", help="a fiftieth of the size")
     parser.add_argument("--json", type=Path, help="also append the lines to this file")
+    parser.add_argument(
+        "--median",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: a table of the medians of what such files hold",
+    )
     arguments = parser.parse_args()
+    if arguments.median:
+        print(table("".join(file.read_text(encoding="utf-8") for file in arguments.median)))
+        return 0
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    plan = Plan(QUICK_SCALE if arguments.quick else 1)
-    status = 0
-    for name in arguments.names or NAMES:
-        status |= _run(name, plan, arguments.json)
-    return status
-
-
-def _run(name: str, plan: Plan, file: Path | None) -> int:
-    bench = importlib.import_module(f"scripts.benchmarks.{name}")
-    before = conditions(quick=plan.quick)
+    asked = [name for name in NAMES if name in arguments.names or not arguments.names]
+    registries = Registries()
     try:
-        with server() as running:
-            known = before | running.conditions()
-            lines = [found.line(known | found.also) for found in bench.run(running, plan)]
-    except Unavailable as reason:
-        print(f"bench: {name} is skipped: {reason}", file=sys.stderr)
-        return 0
-    _print(lines, sys.stdout)
-    if file is not None:
-        with open(file, "a", encoding="utf-8") as out:
-            _print(lines, out)
+        for number, name in enumerate(asked):
+            if not any(later in ON_REGISTRIES for later in asked[number:]):
+                registries.give_up()
+            lines = list(_lines(name, Plan(QUICK_SCALE if arguments.quick else 1), registries))
+            _print(lines, sys.stdout)
+            if arguments.json is not None:
+                with open(arguments.json, "a", encoding="utf-8") as out:
+                    _print(lines, out)
+    finally:
+        registries.give_up()
     return 0
 
 
-def _print(lines: list[dict[str, object]], out: TextIO) -> None:
+def _lines(name: str, plan: Plan, registries: Registries) -> Iterable[dict[str, Any]]:
+    """What a benchmark found, with its conditions; nothing, and why, if it cannot be run."""
+    bench = importlib.import_module(f"scripts.benchmarks.{name}")
+    known = conditions(quick=plan.quick)
+    found: Sequence[Comparison]
+    try:
+        if name in ON_REGISTRIES:
+            found = bench.run(registries, plan)
+        else:
+            with server() as running:
+                known |= running.conditions()
+                found = bench.run(running, plan)
+    except Unavailable as reason:
+        say(f"{name} is skipped: {reason}")
+        return
+    for one in found:
+        yield one.line(known | dict(one.also))
+
+
+def _print(lines: Iterable[dict[str, Any]], out: TextIO) -> None:
     for line in lines:
         print(json.dumps(line, ensure_ascii=False), file=out, flush=True)
 

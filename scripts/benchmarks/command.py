@@ -3,9 +3,10 @@
 The naive service checks as good as nothing and has no idempotency; it saves one aggregate.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import count
+from typing import Any
 
 from scripts.benchmarks.http_turns import RequestFile, request_file, send
 from scripts.benchmarks.measure import (
@@ -13,7 +14,6 @@ from scripts.benchmarks.measure import (
     Contender,
     Plan,
     Sample,
-    Unavailable,
     compare,
     take_turns,
 )
@@ -31,6 +31,7 @@ from scripts.benchmarks.service import (
 CONNECTIONS = 32
 COMMANDS = 20_000
 NAIVE_COMMANDS = 2_000
+FIRST_PERSON = 100_000  # beyond whoever is in the ledger already
 
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
@@ -38,13 +39,10 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
     number = plan.size(COMMANDS)
     with ExitStack() as closing:
         running = closing.enter_context(service(server))
-        opened = Applications(running, number)
-        contenders = [Contender("ours", opened.turn)]
-        try:
-            port = closing.enter_context(naive_service(server))
-        except Unavailable:
-            pass
-        else:
+        opened = Applications(running)
+        contenders = [Contender("ours", lambda: opened.turn(number))]
+        port = closing.enter_context(naive_service(server))
+        if port is not None:
             few = plan.size(NAIVE_COMMANDS)
             contenders.append(Contender(NAIVE, lambda: _naive(port, few)))
         samples = take_turns(contenders, plan.rounds, server.settle)
@@ -56,30 +54,35 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
 class Applications:
     """Persons registered ahead, then applications opened: each person once."""
 
-    def __init__(self, running: Service, number: int) -> None:
+    def __init__(self, running: Service, ledger: str = COHORT_LEDGER) -> None:
         self._running = running
-        self._number = number
+        self._base = f"/ledgers/{ledger}"
         self._token = running.token("agency", "bench")
         self._turns = count(1)
+        self._next = FIRST_PERSON
 
     @contextmanager
-    def prepared(self) -> Iterator[RequestFile]:
-        """Registers persons; the requests that open their applications."""
+    def prepared(self, number: int) -> Iterator[RequestFile]:
+        """Registers so many, until the views have them; the requests that apply for them."""
         run = f"B{next(self._turns)}"
-        first = int(run[1:]) * 100_000
-        numbers = range(first, first + self._number)
-        base = f"/ledgers/{COHORT_LEDGER}"
+        numbers = range(self._next, self._next + number)
+        self._next = numbers.stop
         persons = (person(run, n) for n in numbers)
-        with request_file(commands(f"{base}/persons", persons, self._token, f"{run}p")) as file:
+        with self._commands("persons", persons, f"{run}p") as file:
             send(self._running.port, file, CONNECTIONS)
-        opened = (application(run, n) for n in numbers)
-        applications = commands(f"{base}/applications", opened, self._token, f"{run}a")
-        with request_file(applications) as file:
+        self._running.wait_for_views()
+        with self._commands("applications", (application(run, n) for n in numbers), run) as file:
             yield file
 
-    def turn(self) -> Sample:
-        with self.prepared() as file:
+    def turn(self, number: int) -> Sample:
+        """Two commands a person, the second of which is measured."""
+        with self.prepared(number) as file:
             return send(self._running.port, file, CONNECTIONS)
+
+    def _commands(
+        self, kind: str, bodies: Iterable[dict[str, Any]], prefix: str
+    ) -> AbstractContextManager[RequestFile]:
+        return request_file(commands(f"{self._base}/{kind}", bodies, self._token, prefix))
 
 
 _naive_turns = count(1)

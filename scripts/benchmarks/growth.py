@@ -1,38 +1,75 @@
-"""growth: is an append into a long journal as quick as one into a short one?
+"""growth: are an append and a lookup as quick when there is much already?
 
-Lookups over many certificates are compared by running `lookup` on databases of both sizes.
+A few callers that wait for each answer, by turns with a large registry and a small one. Appends go
+into one of the registry's ledgers and come last: no view could fold what they write.
 """
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import count
+
+from scripts.benchmarks.http_turns import ask, lookup_client, request_file
+from scripts.benchmarks.lookup import CERTIFICATES, KEYS, by_link
 from scripts.benchmarks.measure import Comparison, Contender, Plan, Sample, child, ours, take_turns
-from scripts.benchmarks.seed import seed
-from scripts.benchmarks.server import LEDGER, Server
+from scripts.benchmarks.registry import Registries, Registry
+from scripts.benchmarks.service import DATABASE, service
 
-LARGE, SMALL = 10_000_000, 100_000
+SMALL = 100_000
 SECONDS = 5.0
-WRITERS = 8
+CALLERS = 8
+
+Turn = Callable[[], Sample]
 
 
-def run(server: Server, plan: Plan) -> list[Comparison]:
-    """Append to both, by turns."""
-    sizes = {"large": plan.size(LARGE), "small": plan.size(SMALL)}
-    dsns = {name: server.ledger_database(name) for name in sizes}
-    for name, size in sizes.items():
-        seed(server, name, size, run=900)
-    turns = dict.fromkeys(sizes, 0)
+def run(registries: Registries, plan: Plan) -> list[Comparison]:
+    """Look up in both, then append to both."""
+    large = registries.of(plan.size(CERTIFICATES))
+    small = registries.of(plan.size(SMALL))
+    seconds = plan.seconds(SECONDS)
 
-    def turn(name: str) -> Contender:
-        def measure() -> Sample:
-            turns[name] += 1
-            order = {"dsn": dsns[name], "ledger": LEDGER, "writers": WRITERS, "clients": "tasks"}
-            seconds = plan.seconds(SECONDS)
-            return child(ours("ours_append"), {**order, "seconds": seconds, "run": turns[name]})
+    def compared(what: str, turns: dict[str, Turn], client: str) -> Comparison:
+        contenders = [Contender(name, turn) for name, turn in turns.items()]
+        samples = take_turns(contenders, plan.rounds, settle)
+        return Comparison(
+            "growth",
+            f"{what} at {large.events} events, {large.certificates} certificates",
+            "p50 ms",
+            samples["large"],
+            f"at {small.events}, {small.certificates}",
+            samples["small"],
+            "<= 1.2",
+            key="p50_ms",
+            also={"callers": CALLERS, "client": client},
+        )
 
-        return Contender(name, measure)
+    def settle() -> None:
+        large.server.settle()
+        small.server.settle()
 
-    samples = take_turns([turn(name) for name in sizes], plan.rounds, server.settle)
-    case = f"append into {sizes['large']} events by {sizes['small']}"
-    found = Comparison(
-        "growth", case, "p50 ms", samples["large"], "the small one", samples["small"], "<= 1.2",
-        key="p50_ms", also={"rows": sizes["large"], "writers": WRITERS},
-    )  # fmt: skip
-    return [found]
+    both = {"large": large, "small": small}
+    with ExitStack() as closing:
+        lookups = {name: _lookup(one, seconds, closing) for name, one in both.items()}
+        found = [compared("lookup", lookups, lookup_client())]
+    appends = {name: _append(one, seconds) for name, one in both.items()}
+    found.append(compared("append", appends, "Python"))
+    registries.give_up()
+    return found
+
+
+def _lookup(registry: Registry, seconds: float, closing: ExitStack) -> Turn:
+    port = closing.enter_context(service(registry.server)).port
+    lookups = by_link(registry.holders(KEYS // 3))
+    file = closing.enter_context(request_file(one.request for one in lookups))
+    return lambda: ask(port, file, CALLERS, seconds=seconds)
+
+
+def _append(registry: Registry, seconds: float) -> Turn:
+    runs = count(1)
+    order = {
+        "dsn": registry.server.dsn(DATABASE),
+        "ledger": registry.ledger,
+        "writers": CALLERS,
+        "clients": "tasks",
+        "seconds": seconds,
+    }
+    return lambda: child(ours("ours_append"), {**order, "run": next(runs)})

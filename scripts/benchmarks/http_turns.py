@@ -9,7 +9,6 @@ import random
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from scripts.benchmarks.measure import Sample, child, ours
+from scripts.benchmarks.measure import Sample, child, ours, say
 
 _SCRIPT = Path(__file__).with_name("lookups.lua")
 _PATIENCE_S = 60
@@ -91,7 +90,7 @@ def wrk() -> str | None:
     """The program, or None, which is said."""
     found = shutil.which("wrk")
     if found is None:
-        print("bench: there is no wrk: lookups are sent by Python", file=sys.stderr)
+        say("there is no wrk: lookups are sent by Python")
     return found
 
 

@@ -84,8 +84,7 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
     """Send commands at the rate and watch the views."""
     with ExitStack() as closing:
         running = closing.enter_context(service(server))
-        file = closing.enter_context(Applications(running, plan.size(COMMANDS)).prepared())
-        time.sleep(1.0)  # the registrations are seen by then
+        file = closing.enter_context(Applications(running).prepared(plan.size(COMMANDS)))
         with Watch(server.dsn(DATABASE)) as watch:
             sent = send(running.port, file, CONNECTIONS, rate=RATE)
             time.sleep(1.0)

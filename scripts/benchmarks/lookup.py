@@ -1,13 +1,19 @@
-"""lookup: certificates looked up by the link of their QR code, hits and misses mixed.
+"""lookup: certificates looked up by the link of their QR code, and by number and name.
 
-Against the naive service, and against pgbench selecting one row by a primary key. At half the peak
-rate the slowest hundredth is compared with the median.
+Any certificate is as likely to be asked for as any other; a quarter of the lookups finds nothing.
+Against the naive service on the same tables, and against pgbench selecting certificates, any of
+them, by the primary key. At half the peak rate the slowest hundredth is compared with the median.
 """
 
+import http.client
+import json
+import random
 import re
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchmarks.http_turns import Request, RequestFile, ask, lookup_client, request_file
@@ -16,106 +22,144 @@ from scripts.benchmarks.measure import (
     Contender,
     Plan,
     Sample,
-    Unavailable,
     compare,
     median,
     take_turns,
 )
-from scripts.benchmarks.naive import NAIVE, naive_service
-from scripts.benchmarks.server import Server, program
-from scripts.benchmarks.service import DATABASE, link_tokens, service
+from scripts.benchmarks.naive import KEEPING, KEPT, NAIVE, naive_service
+from scripts.benchmarks.registry import Holder, Registries, Registry
+from scripts.benchmarks.server import program
+from scripts.benchmarks.service import DATABASE, service
 
+CERTIFICATES = 10_000_000
 CONNECTIONS = (32, 128)
 SECONDS = 5.0
+KEYS = 300_000
+CHECKED = 100
 SELECT = "pgbench by the primary key"
-HALF = "at half the peak rate"
+_CLIENTS = 32
 _TPS = re.compile(r"tps = ([0-9.]+)")
 
 
-def run(server: Server, plan: Plan) -> list[Comparison]:
-    """Measure at every number of connections."""
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A request, and the number of the certificate it finds; None: it finds nothing."""
+
+    request: Request
+    number: str | None
+
+
+def run(registries: Registries, plan: Plan) -> list[Comparison]:
+    """Measure every way of asking at every number of connections."""
     found: list[Comparison] = []
+    registry = registries.of(plan.size(CERTIFICATES))
     with ExitStack() as closing:
-        running = closing.enter_context(service(server))
-        tokens = link_tokens(server, 100_000)
-        rows = len(tokens)
-        file = closing.enter_context(request_file(lookups(tokens)))
-        try:
-            naive: int | None = closing.enter_context(naive_service(server))
-        except Unavailable:
-            naive = None
-        for connections in CONNECTIONS:
-            found += _with(server, plan, running.port, naive, file, tokens, connections)
-    return [_told(one, rows) for one in found]
-
-
-def lookups(tokens: list[str]) -> list[Request]:
-    """Three hits, then a miss."""
-    found: list[Request] = []
-    for n, token in enumerate(tokens):
-        found.append(Request("GET", f"/v/{token}", 200))
-        if n % 3 == 2:
-            found.append(Request("GET", f"/v/{token[::-1]}", 404))
+        services = {"ours": closing.enter_context(service(registry.server)).port}
+        for name in KEPT:
+            port = closing.enter_context(naive_service(registry.server, name))
+            if port is not None:
+                services[name] = port
+        holders = registry.holders(plan.size(KEYS, least=10_000))
+        for way, lookups in (
+            ("by link", list(by_link(holders))),
+            ("by number and name", list(by_number(holders, registry))),
+        ):
+            for port in services.values():
+                check(port, random.sample(lookups, CHECKED))
+            with request_file(one.request for one in lookups) as file:
+                for connections in CONNECTIONS:
+                    found += _with(registry, plan, services, file, way, connections)
     return found
 
 
+def by_link(holders: list[Holder]) -> Iterator[Lookup]:
+    """Three that find their certificate, then one whose link nobody gave out."""
+    for n, holder in enumerate(holders):
+        if n % 4 < 3:
+            yield Lookup(Request("GET", f"/v/{holder.token}", 200), holder.number)
+        else:
+            yield Lookup(Request("GET", f"/v/{holder.token[::-1]}", 404), None)
+
+
+def by_number(holders: list[Holder], registry: Registry) -> Iterator[Lookup]:
+    """Of eight, six find their certificate, one has another's name, one a number nobody has."""
+    for n, holder in enumerate(holders):
+        number, name = holder.number, holder.name
+        if n % 8 == 3:
+            name = "李" + name[1:]
+        elif n % 8 == 7:
+            number = registry.no_number()
+        body = json.dumps({"certificate_number": number, "name": name}).encode()
+        request = Request("POST", "/lookup", 200, {"Content-Type": "application/json"}, body)
+        yield Lookup(request, number if n % 4 < 3 else None)
+
+
+def check(port: int, lookups: list[Lookup]) -> None:
+    """Ask for each and read the answer. Raises: RuntimeError if one is not what it should be."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    for one in lookups:
+        asked = one.request
+        connection.request(asked.method, asked.path, asked.body or None, dict(asked.headers))
+        answer = connection.getresponse()
+        said = json.loads(answer.read())
+        certificates = said.get("certificates", [said] if answer.status == 200 else [])
+        numbers = [certificate["number"] for certificate in certificates]
+        if (answer.status, numbers) != (asked.expected, [one.number] if one.number else []):
+            raise RuntimeError(f"{asked} for {one.number} was answered {answer.status} {said}")
+    connection.close()
+
+
 def _with(
-    server: Server,
+    registry: Registry,
     plan: Plan,
-    port: int,
-    naive: int | None,
+    services: dict[str, int],
     file: RequestFile,
-    tokens: list[str],
+    way: str,
     connections: int,
 ) -> list[Comparison]:
     seconds = plan.seconds(SECONDS)
 
-    def http(to: int) -> Sample:
-        return ask(to, file, connections, seconds=seconds)
+    def http(port: int) -> Callable[[], Sample]:
+        return lambda: ask(port, file, connections, seconds=seconds)
 
-    contenders = [Contender("ours", lambda: http(port))]
-    if naive is not None:
-        contenders.append(Contender(NAIVE, lambda: http(naive)))
-    contenders.append(Contender(SELECT, lambda: _select(server, connections, seconds, tokens)))
-    samples = take_turns(contenders, plan.rounds, server.settle)
-    case = f"{connections} connections"
-    bars = {NAIVE: ">= 40", SELECT: ">= 0.5"}
-    found = compare("lookup", case, "lookups/s", samples, "ours", bars, connections=connections)
+    contenders = [Contender(name, http(port)) for name, port in services.items()]
+    contenders.append(Contender(SELECT, lambda: _select(registry, seconds)))
+    samples = take_turns(contenders, plan.rounds, registry.server.settle)
+    bars = {NAIVE: ">= 40", KEEPING: "", SELECT: ">= 0.5"}
+    also = {"connections": connections, "keys": file.requests, "client": lookup_client()}
+    case = f"{way}, {connections} connections"
+    found = compare("lookup", case, "lookups/s", samples, "ours", bars, **also)
     rate = median(samples["ours"]) / 2
-    half = [ask(port, file, connections, seconds=seconds, rate=rate) for _ in range(plan.rounds)]
+    half = [
+        ask(services["ours"], file, connections, seconds=seconds, rate=rate)
+        for _ in range(plan.rounds)
+    ]
     found.append(
         Comparison(
             "lookup",
-            f"{case}, {HALF}",
+            f"{case}, at half the peak rate",
             "p99 ms by p50 ms",
             [{"rate": one["p99_ms"]} for one in half],
             "its own p50",
             [{"rate": one["p50_ms"]} for one in half],
             "<= 10",
-            also={"connections": connections, "rate": round(rate)},
+            also=also | {"rate": round(rate)},
         )
     )
     return found
 
 
-def _select(server: Server, clients: int, seconds: float, tokens: list[str]) -> Sample:
-    """One row by the primary key: of the same table, with a key that is there."""
+def _select(registry: Registry, seconds: float) -> Sample:
+    """Whole rows of the certificates that lookups find, one at a time, any of them."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "select.sql"
-        script.write_text("SELECT * FROM views.certificate_tokens WHERE token = :token;\n")
+        script.write_text(registry.select())
         command = [
             *(program("pgbench"), "--no-vacuum", "--protocol=prepared", f"--file={script}"),
-            *(f"--client={min(clients, 32)}", "--jobs=2", f"--time={max(1, round(seconds))}"),
-            *(f"--define=token={tokens[len(tokens) // 2]}", "--username=postgres"),
-            *(f"--host={server.socket_dir}", DATABASE),
+            *(f"--client={_CLIENTS}", "--jobs=2", f"--time={max(1, round(seconds))}"),
+            *("--username=postgres", f"--host={registry.server.socket_dir}", DATABASE),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = _TPS.search(done.stdout)
     assert found is not None
     return {"rate": float(found[1])}
-
-
-def _told(comparison: Comparison, rows: int) -> Comparison:
-    comparison.also["rows"] = rows  # type: ignore[index]
-    comparison.also["client"] = lookup_client()  # type: ignore[index]
-    return comparison

@@ -73,7 +73,7 @@ def take_turns(
                 samples[contender.name].append(contender.run())
             except Unavailable as reason:
                 missing.add(contender.name)
-                print(f"bench: {contender.name} is skipped: {reason}", file=sys.stderr)
+                say(f"{contender.name} is skipped: {reason}")
     return {name: found for name, found in samples.items() if found}
 
 
@@ -84,7 +84,10 @@ def median(samples: Sequence[Sample], key: str = "rate") -> float:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Ours against one peer or limit. ratio: ours by theirs; bar: what it should reach."""
+    """Ours against one peer or limit. ratio: ours by theirs; bar: what it should reach.
+
+    also: conditions of its own. key: which figure of a sample is compared.
+    """
 
     bench: str
     case: str
@@ -94,7 +97,7 @@ class Comparison:
     peer: Sequence[Sample]
     bar: str
     key: str = "rate"
-    also: Mapping[str, Any] = field(default_factory=dict)  # conditions of its own
+    also: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
         """As it is printed."""
@@ -139,6 +142,11 @@ def _figure(samples: Sequence[Sample], key: str) -> dict[str, Any]:
 
 def _rounded(value: float) -> float:
     return round(value, 1) if abs(value) >= 100 else float(f"{value:.3g}")
+
+
+def say(text: str) -> None:
+    """Tell how it goes; figures alone go to stdout."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def conditions(**known: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from scripts.benchmarks.measure import ROOT, Unavailable
+from scripts.benchmarks.measure import ROOT, Unavailable, say
 
 HERE = Path(__file__).resolve().parent / "peers"
 LOCK = ROOT / "requirements-bench.lock"
@@ -36,9 +36,9 @@ def python() -> str:
     stamp = _stamp(LOCK, sys.version.encode())
     if _is_made(place, stamp) and program.exists():
         return str(program)
-    print(f"bench: making the peers' Python environment in {place}", file=sys.stderr)
+    say(f"making the peers' Python environment in {place}")
     venv.create(place, clear=True, with_pip=True)
-    pip = (str(program), "-m", "pip", "install", "--quiet", "--no-input")
+    pip = (str(program), "-m", "pip", "install", "--quiet", "--no-input", "--retries=1")
     _run((*pip, "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)), place)
     (place / ".stamp").write_text(stamp)
     return str(program)
@@ -53,12 +53,12 @@ def node() -> tuple[str, Path]:
     place = home() / "node"
     stamp = _stamp(HERE / "package-lock.json")
     if not _is_made(place, stamp):
-        print(f"bench: making the peers' Node environment in {place}", file=sys.stderr)
+        say(f"making the peers' Node environment in {place}")
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, place)
-        _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"), place)
+        _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"), place)
         (place / ".stamp").write_text(stamp)
     # Node looks for packages beside the program, not beside the caller.
     for script in HERE.glob("*.mjs"):

@@ -15,6 +15,7 @@ from domain.store.journal import Journal
 from domain.store.migrate import migrate
 
 LEDGER = "bench"
+_SETTINGS = {"max_connections": "200"}  # contenders, their pools and pgbench at the same time
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Server:
         journal.close()
         return dsn
 
-    def execute(self, database: str, sql: str) -> list[tuple[Any, ...]]:
+    def execute(self, database: str, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
         """One statement by itself with the superuser's rights; its rows if there are any."""
         connection = psycopg2.connect(self.dsn(database, SUPERUSER))
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(sql)
+                cursor.execute(sql, values)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
@@ -80,7 +81,7 @@ def server(keep_in: Path | None = None) -> Iterator[Server]:
     """A server in a directory of its own, which is removed afterwards, whatever happened."""
     data_dir = Path(tempfile.mkdtemp(prefix="certledger-bench-", dir=keep_in))
     try:
-        with EmbeddedPostgres(data_dir) as postgres:
+        with EmbeddedPostgres(data_dir, settings=_SETTINGS) as postgres:
             yield Server(postgres)
     finally:
         shutil.rmtree(data_dir, ignore_errors=True)

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,12 +48,35 @@ class Service:
             "--data", str(self.data_dir),
         )  # fmt: skip
 
-    def resident_kib(self) -> int:
-        """Memory that the process holds, in KiB (Linux)."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        raise RuntimeError("no VmRSS")
+    def wait_for_views(self, timeout_s: float = 600) -> None:
+        """Until every view has seen every command. Raises: RuntimeError after the time."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=60) as answer:
+                views = json.load(answer)["views"]
+            if all(view["state"] == "following" and not view["lag"] for view in views):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"the views do not come up to date: {views}")
+
+    def resident_mib(self) -> float:
+        """Memory that its processes hold, in MiB (Linux); the database server is not one."""
+        return sum(map(_resident_kib, _family(self.pid))) / 1024
+
+
+def _family(pid: int) -> Iterator[int]:
+    """A process and everything it started."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _family(int(child))
+
+
+def _resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"process {pid} has no VmRSS")
 
 
 @contextmanager
@@ -92,16 +117,6 @@ def _certledger(*arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def link_tokens(server: Server, most: int) -> list[str]:
-    """Tokens of certificates that were issued, as the QR codes have them."""
-    rows = server.execute(
-        DATABASE,
-        "SELECT t.token FROM views.certificate_tokens t JOIN views.certificates c "
-        f"USING (ledger, number, kind) WHERE c.issued ORDER BY t.token LIMIT {int(most)}",
-    )
-    return [token for (token,) in rows]
-
-
 # --- bodies --------------------------------------------------------------------------------------
 
 
@@ -112,13 +127,18 @@ def document_of(number: int) -> str:
     return seventeen + str(mod_11_2.calc_check_digit(seventeen))
 
 
+def name_of(number: int) -> str:
+    """A name of nobody."""
+    return "王" + chr(0x4E00 + number % 5000)
+
+
 def person(run: str, number: int) -> dict[str, Any]:
     """A registration."""
     return {
         "person_id": f"{run}-P{number}",
         "document_type": "resident_id",
         "document_number": document_of(number),
-        "name": "王" + chr(0x4E00 + number % 5000),
+        "name": name_of(number),
     }
 
 

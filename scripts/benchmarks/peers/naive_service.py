@@ -1,11 +1,14 @@
 """The service as one would write it first: FastAPI, `def` routes, a pool, stock eventsourcing.
 
 Lookups read the same tables as ours; commands save one aggregate with the library's own recorder.
-Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER
+Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER KEPT, with the key of the tables'
+blind indexes in INDEX_KEY. KEPT: how many connections the pool does not close when they come back.
 """
 
 import hashlib
+import hmac
 import json
+import os
 import socket
 import sys
 from contextlib import contextmanager
@@ -20,9 +23,9 @@ from eventsourcing.domain import Aggregate, event
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel
 
-socket_dir, database, stock_database, user = sys.argv[1:5]
+socket_dir, database, stock_database, user, kept = sys.argv[1:6]
 pool = psycopg2.pool.ThreadedConnectionPool(
-    4, 40, host=socket_dir, dbname=database, user=user,
+    int(kept), 40, host=socket_dir, dbname=database, user=user,
     cursor_factory=psycopg2.extras.RealDictCursor,
 )  # fmt: skip
 app = FastAPI()
@@ -34,6 +37,15 @@ JOIN views.certificates c USING (ledger, number, kind)
 LEFT JOIN views.certificate_people p USING (ledger, person_id)
 LEFT JOIN views.certificate_book b USING (ledger)
 WHERE t.token = %s AND c.issued"""
+
+BY_NUMBER = """SELECT c.*, p.masked_name, p.masked_number, p.document_type, p.name_index,
+    b.organisation_name, b.issuer_name
+FROM views.certificates c
+LEFT JOIN views.certificate_people p USING (ledger, person_id)
+LEFT JOIN views.certificate_book b USING (ledger)
+WHERE c.number = %s AND c.issued"""
+
+INDEX_KEY = bytes.fromhex(os.environ["INDEX_KEY"])
 
 
 @contextmanager
@@ -54,6 +66,21 @@ def verify(token: str) -> dict[str, Any]:
     if row is None:
         raise HTTPException(404)
     return {k: v for k, v in row.items() if not isinstance(v, memoryview)}
+
+
+class Lookup(BaseModel):
+    certificate_number: str
+    name: str
+
+
+@app.post("/lookup")
+def lookup(body: Lookup) -> dict[str, Any]:
+    text = f"name|{body.name}".encode()
+    index = "hmac-sha256:" + hmac.new(INDEX_KEY, text, hashlib.sha256).hexdigest()
+    with cursor() as opened:
+        opened.execute(BY_NUMBER, (body.certificate_number,))
+        rows = [row for row in opened.fetchall() if row.pop("name_index") == index]
+    return {"certificates": rows}
 
 
 class OpenApplication(BaseModel):
@@ -106,5 +133,6 @@ def open_application(
 if __name__ == "__main__":
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
+    listening.listen(2048)
     print("port", listening.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])

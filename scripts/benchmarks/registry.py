@@ -1,0 +1,197 @@
+"""A registry of many certificates, in the database of a service: folded from a journal.
+
+Several ledgers take over a register each (takeover.py), their heads are signed as a running service
+would have done, and the usual rebuild folds the views. Autovacuum is off afterwards: what it would
+have done by and by, it would do while something is measured.
+Reading order: Registries, Registry, `seed`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import random
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from api.cli_store import Store, open_store, settings_of
+from domain.book import OpenLedger
+from domain.decision import Actor, Role
+from domain.store.merkle import Frontier
+from domain.store.note import Checkpoint, sign_note
+from domain.values import Level
+from projections import rebuild
+from scripts.benchmarks.measure import say
+from scripts.benchmarks.server import Server, server
+from scripts.benchmarks.service import DATABASE, name_of
+from scripts.benchmarks.takeover import CERTIFICATES_EACH, EVENTS_EACH, Task, national, take_over
+
+_PERSONS_A_LEDGER = 40_000  # a process of a rebuild holds the rows of one ledger in memory
+_FIRST_LEDGER = 10  # two digits each, so that SQL can make their names and numbers
+_OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
+
+
+class Registries:
+    """Registries of a run, each on a server of its own that stays until it is given up."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, tuple[Registry, ExitStack]] = {}
+
+    def of(self, certificates: int) -> Registry:
+        """The one of this size; seeded if it is asked for the first time."""
+        if certificates not in self._made:
+            with ExitStack() as closing:
+                registry = seed(closing.enter_context(server()), certificates)
+                self._made[certificates] = registry, closing.pop_all()
+        return self._made[certificates][0]
+
+    def give_up(self) -> None:
+        """Throw all of them away."""
+        for _, closing in self._made.values():
+            closing.close()
+        self._made.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Somebody who has a certificate. token: of its link."""
+
+    token: str
+    number: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What is there. persons: in each of the ledgers."""
+
+    server: Server
+    ledgers: int
+    persons: int
+
+    @property
+    def certificates(self) -> int:
+        return self.ledgers * self.persons * CERTIFICATES_EACH
+
+    @property
+    def events(self) -> int:
+        return self.ledgers * (1 + self.persons * EVENTS_EACH)
+
+    @property
+    def ledger(self) -> str:
+        """One of the ledgers."""
+        return _name(_FIRST_LEDGER)
+
+    def conditions(self) -> dict[str, Any]:
+        """Of what is measured here."""
+        more = {"rows": self.certificates, "events": self.events, "autovacuum": "off"}
+        return self.server.conditions() | more
+
+    def holders(self, most: int) -> list[Holder]:
+        """Holders of national certificates, each certificate as likely as any other."""
+        names: dict[str, str] = {}
+        for _ in range(most):
+            ledger = _FIRST_LEDGER + random.randrange(self.ledgers)
+            serial, level = 1 + random.randrange(self.persons), random.choice(list(Level))
+            names[f"{_number_begin(ledger, level)}{serial:06d}"] = name_of(serial)
+        rows = self.server.execute(
+            DATABASE,
+            "SELECT t.token, t.number FROM views.certificate_tokens t "
+            "JOIN unnest(%s) AS asked (number) USING (number) WHERE t.kind = 'national'",
+            (list(names),),
+        )
+        random.shuffle(rows)
+        return [Holder(token, number, names[number]) for token, number in rows]
+
+    def no_number(self) -> str:
+        """A number by the rule that no certificate has."""
+        return f"{_number_begin(_FIRST_LEDGER, Level.JUNIOR)}{random.randrange(800_000, 900_000)}"
+
+    def select(self) -> str:
+        """A script for pgbench: any certificate by its primary key."""
+        last = _FIRST_LEDGER + self.ledgers - 1
+        begin = _number_begin(_FIRST_LEDGER, Level.JUNIOR)
+        site, year = begin[:11], begin[13:15]
+        return (
+            f"\\set org random({_FIRST_LEDGER}, {last})\n"
+            f"\\set level random(1, {len(Level)})\n"
+            f"\\set serial random(1, {self.persons})\n"
+            "SELECT * FROM views.certificates WHERE ledger = 'org' || :org::text "
+            f"AND number = '{site}' || :org::text || '{year}' || :level::text "
+            "|| lpad(:serial::text, 6, '0') AND kind = 'national';\n"
+        )
+
+
+def seed(server: Server, certificates: int) -> Registry:
+    """Make a registry of at least so many certificates in the database that a service uses."""
+    persons = -(-certificates // CERTIFICATES_EACH)
+    ledgers = max(-(-persons // _PERSONS_A_LEDGER), min(2, persons))
+    registry = Registry(server, ledgers, -(-persons // ledgers))
+    begun = time.monotonic()
+    _set(server, {"max_wal_size": "'16GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
+    with open_store(settings_of(server.postgres.data_dir)) as store:
+        tasks = [_task(store, registry, number) for number in range(ledgers)]
+        with multiprocessing.get_context("spawn").Pool(min(ledgers, os.cpu_count() or 1)) as pool:
+            for task, tree in zip(tasks, pool.imap(take_over, tasks), strict=True):
+                _sign(store, task.ledger, tree)
+        say(f"{registry.events} events in {time.monotonic() - begun:.0f} s")
+        begun = time.monotonic()
+        store.ensure_views()
+        rebuild.replace(store.dsn, store.secrets)
+    server.execute(DATABASE, "ANALYZE")
+    _set(server, {"max_wal_size": None, "checkpoint_timeout": None})
+    server.settle()
+    say(f"views of {registry.certificates} certificates in {time.monotonic() - begun:.0f} s")
+    return registry
+
+
+def _set(server: Server, settings: dict[str, str | None]) -> None:
+    """Settings of the whole server; None: as it was made."""
+    for name, value in settings.items():
+        change = f"RESET {name}" if value is None else f"SET {name} = {value}"
+        server.execute("postgres", f"ALTER SYSTEM {change}")
+    server.execute("postgres", "SELECT pg_reload_conf()")
+
+
+def _task(store: Store, registry: Registry, number: int) -> Task:
+    """Open the book of a ledger; what is to be written into it."""
+    name, site_code = _name(_FIRST_LEDGER + number), _site_code(_FIRST_LEDGER + number)
+    opened = OpenLedger(
+        organisation_name=f"评价机构 {name}",
+        issuer_name=f"评价机构 {name}",
+        unified_social_credit_code="91330100MA00000000",
+        site_code=site_code,
+        log_origin=f"bench.example/{name}",
+    )
+    digest = hashlib.sha256(name.encode()).digest()
+    ledger = store.ledgers.create(name, site_code)
+    ledger.submit(opened, _OPENER, key="open", request_hash=digest).result()
+    first = number * registry.persons
+    return Task(store.dsn, store.secrets, name, site_code, first, registry.persons)
+
+
+def _sign(store: Store, name: str, tree: Frontier) -> None:
+    """Sign the head, as the service does every two seconds."""
+    ledger = store.ledgers.get(name)
+    signer = store.log_signer(ledger)
+    text = Checkpoint(signer.verifier.name, tree.size, tree.root()).text
+    ledger.journal.change(
+        "INSERT INTO certledger.checkpoints (ledger, size, root, note) VALUES (%s, %s, %s, %s)",
+        (name, tree.size, tree.root(), sign_note(text, signer)),
+    )
+
+
+def _name(number: int) -> str:
+    return f"org{number}"
+
+
+def _site_code(number: int) -> str:
+    return f"S000033{number:06d}"
+
+
+def _number_begin(ledger: int, level: Level) -> str:
+    """What national certificates of a ledger and level have in common; a serial follows."""
+    return national(_site_code(ledger), level, 1)[:-6]

@@ -1,0 +1,379 @@
+"""A ledger that took over an older register: persons, and the certificates each of them holds.
+
+A registry of millions is not written command by command. Every person here is registered and has
+five applications, one a level; each is opened, gets its two numbers, and both certificates are
+issued: of 26 events, what the registry is folded from. What lies between (payment, documents,
+reviews, exam, notice, the serials of a series) is left out, as no fold of the registry asks for it.
+Everything else is as the service writes it: canonical envelopes, hashes, dense positions, a key a
+person and sealed fields, claims, commands with receipts. `verify` finds such a journal good and a
+rebuild folds it like any other. Ids count up instead of being scattered, which spares the seeding
+random places in the indexes.
+Reading order: `take_over`, _People (what is said of a person), Form (events that differ in places).
+"""
+
+import hashlib
+import io
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+from stdnum.iso7064 import mod_37_36
+
+from domain import events as e
+from domain.decision import Actor, Role
+from domain.events import CertificateKind
+from domain.identity import DocumentType
+from domain.ledger import Secrets
+from domain.numbers import format_national, format_omc
+from domain.receipt import Receipt
+from domain.store import envelope as envelopes
+from domain.store.journal import Journal
+from domain.store.mapper import SEALED
+from domain.store.merkle import Frontier
+from domain.store.records import PersonKey
+from domain.store.vault import Sealer, Vault
+from domain.values import Level
+from scripts.benchmarks.service import OCCUPATION, document_of, name_of
+
+YEAR = 2025
+OPENED_AT = datetime(YEAR, 3, 3, 1, 30, tzinfo=UTC)
+ISSUED_ON = date(YEAR, 9, 12)
+ISSUED_AT = datetime(YEAR, 9, 12, 2, tzinfo=UTC)
+ACTOR = Actor(subject="register-2025", role=Role.REGISTRAR, organisation="register")
+CERTIFICATES_EACH = 2 * len(Level)
+EVENTS_EACH = 1 + 5 * len(Level)
+
+_PERSONS_AT_ONCE = 500
+_START = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
+_NULL = b"\xff\xff\xff\xff"
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COPY = {
+    "journal": "ledger, position, recorded_at, event_id, stream, envelope, leaf_hash, version, "
+    "topic, occurred_at",
+    "commands": "ledger, principal, key, request_hash, command_id, first_position, last_position, "
+    "receipt",
+    "claims": "ledger, kind, key, position, released_position",
+    "person_keys": "ledger, person, algorithm, master_key_id, wrapped, created_at, destroyed_at",
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one process writes. first: number of the first person, counted over all ledgers."""
+
+    dsn: str
+    secrets: Secrets = field(repr=False)
+    ledger: str
+    site_code: str
+    first: int
+    persons: int
+
+
+def national(site_code: str, level: int, serial: int) -> str:
+    """Number of a person's national certificate of a level; serial: the person, from 1."""
+    return str(format_national(site_code, YEAR, level, serial))
+
+
+def take_over(task: Task) -> Frontier:
+    """Write a ledger whose book is open. Returns: the tree over all its events."""
+    journal = Journal(task.dsn, task.ledger)
+    tree = Frontier()
+    tree.extend(event.leaf_hash for event in journal.events())
+    head = journal.head()
+    journal.close()
+    writer = _People(task, tree, head.recorded_at)
+    connection = psycopg2.connect(task.dsn, options="-c synchronous_commit=off")
+    with connection.cursor() as cursor:
+        for begin in range(1, task.persons + 1, _PERSONS_AT_ONCE):
+            for serial in range(begin, min(begin + _PERSONS_AT_ONCE, task.persons + 1)):
+                writer.add(serial)
+            writer.grow()
+            for table, rows in writer.rows.items():
+                sql = f"COPY certledger.{table} ({_COPY[table]}) FROM STDIN (FORMAT binary)"
+                cursor.copy_expert(sql, io.BytesIO(b"".join((_START, *rows, _END))), 1 << 20)
+                rows.clear()
+            cursor.execute(
+                "UPDATE certledger.ledgers SET position = %s, recorded_at = %s WHERE ledger = %s",
+                (tree.size, writer.recorded_at, task.ledger),
+            )
+            connection.commit()
+    connection.close()
+    return tree
+
+
+_EVENT, _COMMAND = UUID(int=1), UUID(int=2)
+_RECORDED = datetime(1999, 9, 9, tzinfo=UTC)
+_FIRST, _LAST = 987_654_321, 987_654_322
+_PLACES = {
+    str(_EVENT): "%(event)b",
+    str(_COMMAND): "%(command)b",
+    envelopes.rfc3339(_RECORDED): "%(recorded)b",
+    str(_FIRST): "%(first)d",
+    str(_LAST): "%(last)d",
+}
+"""What stands in bytes that were made once, and the placeholder that copies fill."""
+
+
+def _cut(made: bytes) -> bytes:
+    for value, place in _PLACES.items():
+        made = made.replace(value.encode(), place.encode())
+    return made
+
+
+class Form:
+    """Canonical bytes of one kind of event, cut where copies of it differ.
+
+    Made by `envelope.build` from a valid fact in which placeholders `%(name)b` stand for values
+    that need no escape in JSON.
+    """
+
+    def __init__(
+        self, ledger: str, fact: e.Fact, stream: str, version: int, at: datetime, **data: Any
+    ) -> None:
+        self.topic = fact.TOPIC
+        self.envelope = _cut(
+            envelopes.build(
+                event_id=_EVENT,
+                ledger=ledger,
+                stream=stream,
+                version=version,
+                topic=fact.TOPIC,
+                occurred_at=at,
+                recorded_at=_RECORDED,
+                actor=ACTOR.model_dump(mode="json"),
+                command_id=_COMMAND,
+                correlation_id=_COMMAND,
+                causation_id=None,
+                data=fact.model_dump(mode="json") | data,
+            )
+        )
+        self.row_end = _bigint(8, version) + _field(fact.TOPIC.encode()) + _time(at)
+
+
+class Command:
+    """The events of one command and its receipt. stream: with placeholders."""
+
+    def __init__(self, ledger: str, stream: str, events: Sequence[Form]) -> None:
+        self.stream = stream.encode()
+        self.events = events
+        receipt = Receipt(
+            command_id=str(_COMMAND),
+            ledger=ledger,
+            stream=stream,
+            version=len(events),
+            first_position=_FIRST,
+            last_position=_LAST,
+            topics=tuple(form.topic for form in events),
+            recorded_at=envelopes.rfc3339(_RECORDED),
+            outcome={},
+        )
+        self.receipt = _cut(receipt.to_bytes())
+
+
+class _People:
+    """Makes the rows of one person after the other."""
+
+    def __init__(self, task: Task, tree: Frontier, recorded_at: datetime) -> None:
+        self.recorded_at = recorded_at
+        self.rows: dict[str, list[bytes]] = {table: [] for table in _COPY}
+        self._task = task
+        self._tree = tree
+        self._leaves: list[bytes] = []
+        self._position = tree.size
+        self._begin = {
+            table: struct.pack(">h", columns.count(",") + 1) + _field(task.ledger.encode())
+            for table, columns in _COPY.items()
+        }
+        secrets = task.secrets
+        self._vault = Vault(
+            task.ledger, secrets.master_keys, secrets.index_key, lambda _: {},
+            algorithm=secrets.algorithm,
+        )  # fmt: skip
+        self._registration, self._candidacies = _commands(task.ledger)
+        self._numbers = {level: _Numbers(task, level) for level in Level}
+        # Ids that nobody else has: version 4 in form, the first event's position in content.
+        ids = [UUID(f"{task.first:08x}-{kind:04x}-4000-8000-000000000000") for kind in (1, 2)]
+        self._event, self._command = (
+            (_field(one.bytes)[:14], str(one)[:24].encode()) for one in ids
+        )
+
+    def grow(self) -> None:
+        """Put the leaves of what was made since the last time into the tree."""
+        self._tree.extend(self._leaves)
+        self._leaves.clear()
+
+    def add(self, serial: int) -> None:
+        """Everything of one person. serial: counted from 1 in this ledger."""
+        self.recorded_at += _MICROSECOND
+        number = self._task.first + serial
+        person = f"{number:032x}"
+        values = {b"person": person.encode(), b"recorded": _text(self.recorded_at)}
+        self._register(serial, number, person, values)
+        for level, candidacy in self._candidacies.items():
+            values[b"application"] = b"%024x%08x" % (number, level)
+            national, omc = self._numbers[level].of(serial)
+            values[b"national"], values[b"omc"] = national, omc
+            first = self._record(candidacy, values)
+            self._claim(_CERTIFICATE, national, first)
+            self._claim(_CERTIFICATE, omc, first)
+
+    def _register(self, serial: int, number: int, person: str, values: dict[bytes, bytes]) -> None:
+        name, document = name_of(serial), document_of(number)
+        index = self._vault.blind_index("document", f"{DocumentType.RESIDENT_ID.value}|{document}")
+        sealer, stream = Sealer(self._vault, _NoKeys()), f"person-{person}"
+        for place, text in (("name", name), ("document_number", document)):
+            values[place.encode()] = sealer.seal(person, stream, 1, place, text).encode()
+        values[b"name_index"] = self._vault.blind_index("name", name).encode()
+        values[b"document_index"] = index.encode()
+        self._claim(_DOCUMENT, index.encode(), self._record(self._registration, values))
+        [key] = sealer.fresh_keys
+        assert key.wrapped is not None
+        said = (key.person.encode(), key.algorithm.encode(), key.master_key_id.encode())
+        row = (*map(_field, (*said, key.wrapped)), _time(self.recorded_at), _NULL)
+        self.rows["person_keys"].append(self._begin["person_keys"] + b"".join(row))
+
+    def _record(self, command: Command, values: dict[bytes, Any]) -> int:
+        """The events of one command, and its own row. Returns: position of the first."""
+        first, stream = self._position + 1, command.stream % values
+        recorded, stream_field = _time(self.recorded_at), _field(stream)
+        id_begin, text_begin = self._command
+        command_id = id_begin + first.to_bytes(6, "big")
+        values[b"command"] = text_begin + b"%012x" % first
+        event_begin, text_begin = self._event
+        begin, journal = self._begin["journal"], self.rows["journal"]
+        for position, form in enumerate(command.events, first):
+            values[b"event"] = text_begin + b"%012x" % position
+            envelope = form.envelope % values
+            leaf = hashlib.sha256(b"\0" + envelope).digest()
+            self._leaves.append(leaf)
+            row = (begin, _bigint(8, position), recorded, event_begin, position.to_bytes(6, "big"),
+                   stream_field, _field(envelope), _field(leaf), form.row_end)  # fmt: skip
+            journal.append(b"".join(row))
+        self._position = values[b"last"] = position
+        values[b"first"] = first
+        row = (self._begin["commands"], _PRINCIPAL, stream_field, _length(32),
+               hashlib.sha256(stream).digest(), command_id, _bigint(8, first),
+               _bigint(8, position), _field(command.receipt % values))  # fmt: skip
+        self.rows["commands"].append(b"".join(row))
+        return first
+
+    def _claim(self, kind: bytes, key: bytes, position: int) -> None:
+        row = (self._begin["claims"], kind, _field(key), _bigint(8, position), _NULL)
+        self.rows["claims"].append(b"".join(row))
+
+
+class _NoKeys:
+    """Nobody has a key before they are registered."""
+
+    def person_key(self, person: str) -> PersonKey | None:
+        return None
+
+
+class _Numbers:
+    """Certificate numbers of a level by serial; the national rule's, and ours with its check."""
+
+    def __init__(self, task: Task, level: Level) -> None:
+        self._national = national(task.site_code, level, 1)[:-6].encode()
+        # Counted over all ledgers, so that no number of ours comes twice.
+        self._first = task.first
+        self._omc = str(format_omc(YEAR, level, 1))[:-9].encode()
+        self._begun = mod_37_36.checksum(self._omc.replace(b"-", b"").decode())
+
+    def of(self, serial: int) -> tuple[bytes, bytes]:
+        """National and OMC number."""
+        counted = b"%07d" % (self._first + serial)
+        check = self._begun
+        for digit in counted:
+            check = _CARRIED[check][digit - 48]
+        return b"%b%06d" % (self._national, serial), b"%b%b-%c" % (
+            self._omc, counted, _CHECKS[check],
+        )  # fmt: skip
+
+
+# ISO 7064 MOD 37,36 as tables: from one state by the next digit, and the check character of each.
+_ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_DOUBLED = [(state or 36) * 2 % 37 for state in range(36)]
+_CARRIED = [[(doubled + digit) % 36 for digit in range(10)] for doubled in _DOUBLED]
+_CHECKS = [_ALPHABET[(1 - doubled) % 36] for doubled in _DOUBLED]
+
+
+def _commands(ledger: str) -> tuple[Command, dict[Level, Command]]:
+    """The registration, and by level what happens to an application."""
+    person = "%(person)b"
+    registered = e.PersonRegistered(
+        person_id="x",
+        document_type=DocumentType.RESIDENT_ID,
+        document_number="x",
+        name="x",
+        document_index="x",
+        name_index="x",
+    )
+    stream = f"person-{person}"
+    form = Form(
+        ledger,
+        registered,
+        stream,
+        1,
+        OPENED_AT,
+        person_id=person,
+        document_number={SEALED: "%(document_number)b"},
+        name={SEALED: "%(name)b"},
+        document_index="%(document_index)b",
+        name_index="%(name_index)b",
+    )
+    levels = {level: _candidacy(ledger, level) for level in Level}
+    return Command(ledger, stream, [form]), levels
+
+
+def _candidacy(ledger: str, level: Level) -> Command:
+    stream = "application-%(application)b"
+    application = {"application_id": "%(application)b"}
+    person = {"person_id": "%(person)b"}
+    opened = e.ApplicationOpened(
+        application_id="x",
+        person_id="x",
+        occupation=OCCUPATION,
+        occupation_name="互联网营销师",
+        edition="2021",
+        level=level,
+    )
+    forms = [Form(ledger, opened, stream, 1, OPENED_AT, **application, **person)]
+    for kind in CertificateKind:
+        numbered = e.CertificateNumbered(
+            application_id="x", kind=kind, number="x", person_id="x", source="allocated"
+        )
+        said = application | person | {"number": f"%({kind.value})b"}
+        forms.append(Form(ledger, numbered, stream, len(forms) + 1, ISSUED_AT, **said))
+    for kind in CertificateKind:
+        issued = e.CertificateIssued(
+            application_id="x", kind=kind, number="x", issued_on=ISSUED_ON, version=1
+        )
+        said = application | {"number": f"%({kind.value})b"}
+        forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **said))
+    return Command(ledger, stream, forms)
+
+
+_length = struct.Struct(">i").pack
+_bigint = struct.Struct(">iq").pack
+
+
+def _field(value: bytes) -> bytes:
+    return _length(len(value)) + value
+
+
+def _time(moment: datetime) -> bytes:
+    return _bigint(8, (moment - _EPOCH) // _MICROSECOND)
+
+
+def _text(moment: datetime) -> bytes:
+    return envelopes.rfc3339(moment).encode()
+
+
+_PRINCIPAL = _field(ACTOR.subject.encode())
+_CERTIFICATE, _DOCUMENT = _field(b"certificate_number"), _field(b"person_document")

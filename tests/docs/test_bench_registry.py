@@ -1,0 +1,119 @@
+"""What the benchmarks seed is a ledger like any other: it verifies, folds and is found."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from api.cli_store import Store, open_store, settings_of
+from domain.identity import validate_document
+from domain.numbers import NationalNumber, OmcNumber
+from domain.store.verify import verify
+from domain.working_days import shanghai_date
+from projections import rebuild
+from projections import registry_queries as queries
+from scripts.benchmarks.registry import Registry, seed
+from scripts.benchmarks.server import server
+from scripts.benchmarks.service import DATABASE, name_of
+
+CERTIFICATES = 600
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Registry]:
+    with server() as running:
+        yield seed(running, CERTIFICATES)
+
+
+@pytest.fixture(scope="module")
+def store(registry: Registry) -> Iterator[Store]:
+    with open_store(settings_of(registry.server.postgres.data_dir)) as store:
+        yield store
+
+
+def test_it_has_as_many_certificates_and_events_as_it_says(registry: Registry) -> None:
+    assert registry.certificates == CERTIFICATES
+    [(certificates, links)] = registry.server.execute(
+        DATABASE,
+        "SELECT (SELECT count(*) FROM views.certificates WHERE issued), "
+        "(SELECT count(DISTINCT token) FROM views.certificate_tokens)",
+    )
+    assert (certificates, links) == (CERTIFICATES, CERTIFICATES)
+    [(events,)] = registry.server.execute(DATABASE, "SELECT count(*) FROM certledger.journal")
+    assert events == registry.events
+
+
+def test_the_audit_finds_nothing_and_meets_the_signed_head(
+    registry: Registry, store: Store
+) -> None:
+    for name in store.ledgers.names():
+        ledger = store.ledgers.get(name)
+        report = verify(ledger.journal, store.known_vkey(ledger))
+        assert (report.problems, report.checkpoints) == ([], 1)
+        assert report.size == registry.events // registry.ledgers
+
+
+def test_a_rebuild_finds_no_difference(registry: Registry, store: Store) -> None:
+    different: list[object] = []
+    rebuild.check(store.dsn, store.secrets, on_difference=different.append)
+    assert different == []
+
+
+def test_numbers_follow_their_rules_and_come_once(registry: Registry) -> None:
+    rows = registry.server.execute(DATABASE, "SELECT kind, number FROM views.certificates")
+    assert len(set(rows)) == CERTIFICATES
+    for kind, number in rows:
+        parsed = NationalNumber.parse(number) if kind == "national" else OmcNumber.parse(number)
+        assert str(parsed) == number
+    assert NationalNumber.parse(registry.no_number())
+    assert ("national", registry.no_number()) not in rows
+
+
+def test_persons_are_sealed_under_keys_of_their_own(registry: Registry, store: Store) -> None:
+    ledger = store.ledgers.get(registry.ledger)
+    [(key, claimed)] = registry.server.execute(
+        DATABASE,
+        "SELECT count(DISTINCT k.person), count(DISTINCT c.key) FROM certledger.person_keys k "
+        "JOIN certledger.claims c USING (ledger) "
+        f"WHERE ledger = '{registry.ledger}' AND c.kind = 'person_document'",
+    )
+    assert key == claimed == registry.persons
+    for (person,) in registry.server.execute(
+        DATABASE,
+        "SELECT person FROM certledger.person_keys "
+        f"WHERE ledger = '{registry.ledger}' ORDER BY person LIMIT 5",
+    ):
+        identity = ledger.identity(person)
+        assert identity.name == name_of(int(person, 16))
+        today = shanghai_date(datetime.now(UTC))
+        assert validate_document(identity.document_type, identity.document_number, today)
+
+
+def test_a_candidacy_folds_to_its_two_certificates(registry: Registry, store: Store) -> None:
+    ledger = store.ledgers.get(registry.ledger)
+    [(stream,)] = registry.server.execute(
+        DATABASE,
+        "SELECT stream FROM certledger.journal WHERE topic = 'application_opened.v1' "
+        f"AND ledger = '{registry.ledger}' ORDER BY position DESC LIMIT 1",
+    )
+    state = ledger.state("application", stream.partition("-")[2])
+    assert [(c.progress, c.version) for c in state.certificates.values()] == [("issued", 1)] * 2
+
+
+def test_any_holder_is_found_by_link_and_by_number_and_name(
+    registry: Registry, store: Store
+) -> None:
+    holders = registry.holders(50)
+    assert len({holder.number for holder in holders}) > 25
+    ledger = store.ledgers.get(registry.ledger)
+    with store.snapshot() as connection, connection.cursor() as cursor:
+        for holder in holders:
+            found = queries.verify(cursor, holder.token)
+            assert found is not None
+            assert found["number"] == holder.number
+            [row] = queries.lookup(
+                cursor,
+                number=holder.number,
+                name_index=ledger.vault.blind_index("name", holder.name),
+            )
+            assert row["current_since"] == found["current_since"]
