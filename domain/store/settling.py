@@ -226,9 +226,9 @@ def _is_transient(error: psycopg2.Error) -> bool:
 def _is_recorded(transaction: Transaction, batch: Batch) -> bool:
     """Whether the batch is in the journal; all of it is or nothing."""
     if batch.events:
-        return transaction.has_events([batch.events[0].event_id])
+        return transaction.holds(batch.events)
     if batch.commands:
-        return bool(transaction.commands(batch.commands))
+        return transaction.commands(batch.commands) == batch.commands
     return all(
         (transaction.tracked(view) or 0) >= position for view, position in batch.tracks.items()
     )

@@ -7,9 +7,8 @@ writes nothing at all if the head is not where the batch builds on. Whoever lose
 while a COMMIT is on its way cannot know the outcome, and is told so instead of made to guess.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from uuid import UUID
 
 import psycopg2
 import psycopg2.errors
@@ -39,15 +38,19 @@ class Transaction(Lookups):
         super().__init__(connection, ledger, need, lock=True)
         self.batch = _batch(self, ledger, now)
 
-    def has_events(self, event_ids: Iterable[UUID]) -> bool:
-        """Whether any of these events is recorded."""
+    def holds(self, events: Sequence[Recorded]) -> bool:
+        """Whether exactly these events of one batch are recorded, each at its place.
+
+        An id is not enough: the same command, sent to another process, gives the same ids.
+        """
+        ends = {event.position: event.leaf_hash for event in (events[0], events[-1])}
         with self._connection.cursor() as cursor:
             cursor.execute(
-                "SELECT EXISTS (SELECT FROM certledger.journal WHERE ledger = %s "
-                "AND event_id = ANY(%s::uuid[]))",
-                (self._ledger, list(map(str, event_ids))),
+                "SELECT position, leaf_hash FROM certledger.journal "
+                "WHERE ledger = %s AND position = ANY(%s)",
+                (self._ledger, list(ends)),
             )
-            return bool(cursor.fetchone()[0])
+            return {position: bytes(leaf) for position, leaf in cursor.fetchall()} == ends
 
     def append(self, appends: Iterable[Append]) -> list[list[Recorded]]:
         """Accept appends in order; they are written when the transaction commits.

@@ -126,19 +126,9 @@ class Gate:
         self._opened.set()
 
 
-SAME_KEY = pytest.param(
-    "key of first",
-    marks=pytest.mark.xfail(
-        reason="a commit of unknown outcome is taken for recorded if another process carried out "
-        "the same command: the ids of its events are the same",
-        strict=False,
-    ),
-)
-
-
 @pytest.mark.parametrize("batch_jobs", [1, 4])
 @pytest.mark.parametrize("sqlstate", ["serialization_failure", "check_violation", ""])
-@pytest.mark.parametrize("foreign_key", ["key of foreign", SAME_KEY])
+@pytest.mark.parametrize("foreign_key", ["key of foreign", "key of first"])
 def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
     dsn: str, database: Database, foreign_key: str, sqlstate: str, batch_jobs: int
 ) -> None:
