@@ -48,14 +48,6 @@ class Missing(Result):
     text: Text = Field(description="累计工作3年9个月,差3个月")
 
 
-class FactUsed(Result):
-    """What made one predicate true; free of names, employers and document numbers."""
-
-    predicate: str
-    have: Text
-    evidence: tuple[str, ...] = Field(description="such as `work 2020-03-01..2024-02-29`")
-
-
 class AlternativeResult(Result):
     """How one alternative came out; met when nothing is missing."""
 
@@ -83,7 +75,6 @@ class Eligible(Outcome):
     source: str = Field(description="clause of that alternative")
     confidence: rules.Confidence
     also_met: tuple[str, ...] = Field(description="the other met alternatives, in order")
-    facts_used: tuple[FactUsed, ...]
     required_materials: tuple[MaterialKind, ...] = Field(description="to prove `alternative`")
 
 
@@ -164,10 +155,6 @@ def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, An
         source=chosen.source,
         confidence=chosen.confidence,
         also_met=tuple(alternative.id for alternative, _ in met[1:]),
-        facts_used=tuple(
-            FactUsed(predicate=predicate.predicate, have=told.have, evidence=told.evidence)
-            for predicate, told in ((predicate, found.tell()) for predicate, found in findings)
-        ),
         required_materials=tuple(materials),
     )
 

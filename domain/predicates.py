@@ -64,7 +64,6 @@ def _years_worked(
     worked: Worked,
     relations: Iterable[Relation],
     after: Text | None = None,
-    evidence: tuple[str, ...] = (),
 ) -> Finding:
     """Years reached or not. after: what they are counted from, such as 五级/初级工证书."""
     share = ALL_LACKING
@@ -90,7 +89,6 @@ def _years_worked(
                 zh=f"{since.zh}累计工作{have.zh},差{lack.zh}",
                 en=f"worked {have.en}{since.en}, {lack.en} short",
             ),
-            evidence=(*evidence, *(f"work {span.first}..{span.last}" for span in worked.spans)),
         )
 
     return Finding(share, tell)
@@ -108,20 +106,18 @@ def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
     def tell() -> Words:
         where = occupation_text(asked.relations)
         needed = Text(zh=f"从事{where.zh}工作", en=f"work in {where.en}")
-        evidence = tuple(f"work {span.first}..{span.last}" for span in spans)
-        return there_or_not(needed, needed if spans else NOTHING, evidence)
+        return there_or_not(needed, needed if spans else NOTHING)
 
     return _all_or_nothing(bool(spans), tell)
 
 
 def _years_after(
-    held: list[tuple[date, str]], name: Text, asked: Any, stated: Qualifications, as_of: date
+    held: list[date], name: Text, asked: Any, stated: Qualifications, as_of: date
 ) -> Finding:
     """Years on or after the earliest of `held`; that one always counts the most days."""
     if held:
-        issued_on, evidence = min(held)
-        spans = worked_spans(stated.work_periods, asked.relations, as_of, since=issued_on)
-        return _years_worked(asked.years, Worked(spans), asked.relations, name, (evidence,))
+        spans = worked_spans(stated.work_periods, asked.relations, as_of, since=min(held))
+        return _years_worked(asked.years, Worked(spans), asked.relations, name)
 
     def tell() -> Words:
         needed = _years_worked(asked.years, Worked(()), asked.relations, name).tell().needed
@@ -150,7 +146,7 @@ def _years_after_title(
     asked: rules.YearsAfterTitle, stated: Qualifications, as_of: date
 ) -> Finding:
     held = [
-        (title.obtained_on, f"title {title.rank} obtained {title.obtained_on}")
+        title.obtained_on
         for title in stated.titles
         if title.rank == asked.rank and title.relation in asked.title_relations
     ]
@@ -163,10 +159,10 @@ def _years_after_title(
 
 def _certificates(
     stated: Qualifications, level: Level | None, kinds: Iterable[str], relations: Iterable[str]
-) -> list[tuple[date, str]]:
-    name = certificate_name(level).en
+) -> list[date]:
+    """When the certificates were issued that are of such a kind."""
     return [
-        (each.issued_on, f"{name}, {each.kind}, {each.relation}, issued {each.issued_on}")
+        each.issued_on
         for each in stated.certificates
         if each.level == level and each.kind in kinds and each.relation in relations
     ]
@@ -190,10 +186,10 @@ def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_o
 
     if not held:
         return _all_or_nothing(False, lambda: there_or_not(needed(), NOTHING))
-    issued_on, evidence = min(held)
+    issued_on = min(held)
     due = add_months(issued_on, asked.months)
     if as_of >= due:
-        return _all_or_nothing(True, lambda: there_or_not(needed(), name, (evidence,)))
+        return _all_or_nothing(True, lambda: there_or_not(needed(), name))
 
     def tell() -> Words:
         have, lacking = length_between(issued_on, as_of).text, length_between(as_of, due).text
@@ -243,7 +239,6 @@ def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Fin
                 zh=f"{level.zh}{have.zh},差{lacking.zh}",
                 en=f"{level.en} training: {have.en}; lacks {lacking.en}",
             ),
-            evidence=(f"training {level.en}, {best.hours} hours, completed {best.completed_on}",),
         )
 
     return Finding(Fraction(hours + paper, asked.hours + needs_paper), tell)
@@ -277,12 +272,7 @@ def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> F
         return _all_or_nothing(False, lambda: _no_school_fits(asked, stated))
     best = min(fitting, key=_graduates_first)
 
-    def tell() -> Words:
-        text = school_text(best)
-        evidence = text.en + (f", graduated {best.graduated_on}" if best.graduated_on else "")
-        return there_or_not(education_needed(asked), text, (evidence,))
-
-    found = _all_or_nothing(True, tell)
+    found = _all_or_nothing(True, lambda: there_or_not(education_needed(asked), school_text(best)))
     if best.standing == "graduated":
         return found
     return replace(found, materials=asked.student_materials)
@@ -295,18 +285,14 @@ def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Words:
 
 
 def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: date) -> Finding:
-    done = [
-        each.completed_on for each in stated.apprenticeships if each.relation in asked.relations
-    ]
+    done = any(each.relation in asked.relations for each in stated.apprenticeships)
 
     def tell() -> Words:
         where = occupation_text(asked.relations)
         needed = Text(zh=f"{where.zh}学徒期满", en=f"a completed apprenticeship in {where.en}")
-        if not done:
-            return there_or_not(needed, NOTHING)
-        return there_or_not(needed, needed, (f"apprenticeship completed {min(done)}",))
+        return there_or_not(needed, needed if done else NOTHING)
 
-    return _all_or_nothing(bool(done), tell)
+    return _all_or_nothing(done, tell)
 
 
 # --- the person -----------------------------------------------------------------------------------
@@ -321,8 +307,7 @@ def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
         return _all_or_nothing(False, lambda: there_or_not(needed, unknown))
     due = add_months(born, 12 * asked.years)
     if as_of >= due:
-        evidence = (f"age {asked.years} reached",)
-        return _all_or_nothing(True, lambda: there_or_not(needed, needed, evidence))
+        return _all_or_nothing(True, lambda: there_or_not(needed, needed))
     age = length_between(born, as_of).years
     now = Text(zh=f"{age}周岁", en=f"{age} years")
     share = Fraction((due - as_of).days, (due - born).days)
@@ -339,7 +324,7 @@ def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: 
         )
         if not met:
             return there_or_not(needed, NOTHING)
-        return there_or_not(needed, needed, ("stated by the candidate",))
+        return there_or_not(needed, needed)
 
     return _all_or_nothing(met, tell)
 

@@ -9,7 +9,7 @@ Source: source-document 1.1, 1.2(1)-(4), 3.1(2), 3.1(3), 3.1(5).
 import re
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -203,10 +203,11 @@ class Qualifications(Claim):
     def stated_days(self) -> list[tuple[str, date]]:
         """Every day stated, with its place, such as `work_periods[0].ended_on`."""
         days = [] if self.birth_date is None else [("birth_date", self.birth_date)]
-        for field, value in self:
-            for index, entry in enumerate(value if isinstance(value, tuple) else ()):
-                for name, day in entry:
-                    if isinstance(day, date):
+        for field, names in _DAYS.items():
+            for index, entry in enumerate(getattr(self, field)):
+                for name in names:
+                    day = getattr(entry, name)
+                    if day is not None:
                         days.append((f"{field}[{index}].{name}", day))
         return days
 
@@ -218,6 +219,29 @@ class Qualifications(Claim):
             if day < self.birth_date:
                 raise ValueError(f"{place} {day} is before birth_date {self.birth_date}")
         return self
+
+
+def _kinds(annotation: Any) -> tuple[Any, ...]:
+    """An annotation and, if it says `or None`, what it says else."""
+    return annotation, *get_args(annotation)
+
+
+def _days_of(claims: Any) -> tuple[str, ...]:
+    """Names of the fields of a tuple of claims that hold a day."""
+    claim = get_args(claims)[0]
+    return tuple(
+        name
+        for name, field in claim.model_fields.items()
+        if any(kind in (date, CalendarDay) for kind in _kinds(field.annotation))
+    )
+
+
+_DAYS = {
+    name: _days_of(field.annotation)
+    for name, field in Qualifications.model_fields.items()
+    if get_origin(field.annotation) is tuple
+}
+"""Where a candidate states days: in which entries, and under which names."""
 
 
 class Span(NamedTuple):

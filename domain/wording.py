@@ -24,23 +24,21 @@ NOTHING = Text(zh="无", en="none")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A finding as the candidate reads it. evidence: what made it true."""
+    """A finding as the candidate reads it."""
 
     needed: Text
     have: Text
     lacking: Text
     text: Text
-    evidence: tuple[str, ...] = ()
 
 
-def there_or_not(needed: Text, have: Text, evidence: tuple[str, ...] = ()) -> Words:
+def there_or_not(needed: Text, have: Text) -> Words:
     """The words of a predicate without a measure."""
     return Words(
         needed=needed,
         have=have,
         lacking=needed,
         text=Text(zh=f"需要{needed.zh};现有:{have.zh}", en=f"needs {needed.en}; has: {have.en}"),
-        evidence=evidence,
     )
 
 
