@@ -3,7 +3,9 @@
 Sockets, epoll and prepared bytes in one thread, because it runs on the cores of the service: what
 it takes of them is told as `client_us`, CPU a request. The order names a file of requests (see
 http_turns.py), how many connections, and a rate a second at most (0: as fast as they are answered).
-With `seconds` the file is sent over and over from `begin` on for so long, else once.
+With `seconds` the file is sent over and over from `begin` on for so long, else once. With
+`answers` a line is written to that file for every answer to a command: when it came, by the
+machine's monotonic clock, and the last position that it names.
 """
 
 import gc
@@ -22,6 +24,7 @@ from typing import Any
 from scripts.benchmarks.latency import sample_of
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+_POSITION = re.compile(rb'"last_position": *([0-9]+)')
 _BYTES = 1 << 16
 
 
@@ -56,6 +59,15 @@ def is_whole(answer: bytes) -> bool:
     return len(answer) >= head + 4 + (int(length[1]) if length else 0)
 
 
+def told(answered: tuple[float, bytes]) -> str:
+    """The line of an answer. Raises: SystemExit for one that names no position."""
+    at, answer = answered
+    position = _POSITION.search(answer)
+    if position is None:
+        raise SystemExit(f"no position in {answer[:600].decode()}")
+    return f"{at!r} {int(position[1])}\n"
+
+
 def run(order: dict[str, Any]) -> dict[str, float]:
     """Send everything and wait for the last answer. Raises: SystemExit for an unexpected one."""
     clock, poll, opened = time.perf_counter, select.epoll(), {}
@@ -67,6 +79,7 @@ def run(order: dict[str, Any]) -> dict[str, float]:
     wanted: Counter[int] = Counter()
     idle, waiting, parts = list(opened), {}, {}
     latencies: list[float] = []
+    answers: list[tuple[float, bytes]] = []
     cpu = time.process_time()
     todo = schedule(order, begun := clock())
     upcoming = next(todo, None)
@@ -90,12 +103,16 @@ def run(order: dict[str, Any]) -> dict[str, float]:
                 parts[handle] = answer
                 continue
             since, expected = waiting.pop(handle)
-            latencies.append(clock() - since)
+            latencies.append((now := clock()) - since)
+            if order.get("answers"):
+                answers.append((now, answer))
             if int(answer[9:12]) != expected:
                 raise SystemExit(f"{expected} was expected: {answer[:600].decode()}")
             wanted[expected] += 1
             idle.append(handle)
     took, used = clock() - begun, time.process_time() - cpu
+    if order.get("answers"):
+        Path(order["answers"]).write_text("".join(map(told, answers)), encoding="ascii")
     found = sample_of(latencies, took) | {"requests": len(latencies)}
     return found | {"client_us": used / len(latencies) * 1e6}
 

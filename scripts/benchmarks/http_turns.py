@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from scripts.benchmarks.measure import Sample, child, ours, say
 
@@ -64,12 +65,21 @@ def request_file(requests: Iterable[Request]) -> Iterator[RequestFile]:
         path.unlink()
 
 
-def send(port: int, file: RequestFile, connections: int, *, rate: float = 0) -> Sample:
+def send(
+    port: int,
+    file: RequestFile,
+    connections: int,
+    *,
+    rate: float = 0,
+    answers: Path | None = None,
+) -> Sample:
     """Send each request of a file once. rate: requests a second at most; 0: as answered.
 
+    answers: where to write when each command was answered and where it stands in the ledger.
     Raises: RuntimeError for an unexpected answer.
     """
-    return _with_python(port, file, connections, seconds=None, rate=rate, begin=0)
+    order = {"rate": rate, "seconds": None, "begin": 0, "answers": answers and str(answers)}
+    return _with_python(port, file, connections, order)
 
 
 def ask(
@@ -81,7 +91,8 @@ def ask(
     """
     begin = random.randrange(file.requests)
     if wrk() is None:
-        return _with_python(port, file, connections, seconds=seconds, rate=rate, begin=begin)
+        order = {"rate": rate, "seconds": seconds, "begin": begin}
+        return _with_python(port, file, connections, order)
     return _with_wrk(port, file, connections, seconds, rate, begin)
 
 
@@ -100,16 +111,10 @@ def lookup_client() -> str:
 
 
 def _with_python(
-    port: int,
-    file: RequestFile,
-    connections: int,
-    *,
-    seconds: float | None,
-    rate: float,
-    begin: int,
+    port: int, file: RequestFile, connections: int, order: Mapping[str, Any]
 ) -> Sample:
-    order = {"port": port, "file": str(file.path), "connections": connections}
-    return child(ours("http_load"), {**order, "seconds": seconds, "rate": rate, "begin": begin})
+    where = {"port": port, "file": str(file.path), "connections": connections}
+    return child(ours("http_load"), {**where, **order})
 
 
 def _with_wrk(
