@@ -20,6 +20,7 @@ from api.access import ACCESS, UnguardedRoute
 from api.cursors import Cursors
 from api.gate import Gate
 from api.health import Seen, watch_database
+from api.log_lines import FORMAT
 from api.lookups import Unlimited
 from api.readers import Readers
 from api.routers import ROUTERS
@@ -41,7 +42,10 @@ from domain.store.migrate import migrate
 from domain.store.suites import AES, SM4
 from domain.store.vault import MasterKeys, Vault
 from projections import registry_queries as registry
-from projections.runner import Runner
+from projections import schema
+from projections.beside import Beside
+from projections.views import VIEWS
+from projections.waiting import Lookout
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
@@ -165,16 +169,21 @@ def _views(
     dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
 ) -> Views:
     """The views, followed from now on, and connections to ask them through."""
-    runner = Runner(dsn, secrets)
-    runner.start()
-    undo.callback(runner.stop)
     connections = Pool(lambda: connect(dsn, name="certledger api"), size=settings.reader_threads)
     undo.callback(connections.close)
+    with connections.connection() as connection:
+        schema.ensure(connection, VIEWS)
+    lookout = Lookout(dsn)
+    lookout.start()
+    undo.callback(lookout.stop)
+    beside = Beside(dsn, secrets, FORMAT)
+    beside.start()
+    undo.callback(beside.stop)
     # Blind indexes depend on the key alone, so one vault without persons serves all ledgers.
     vault = Vault(
         "", secrets.master_keys, secrets.index_key, lambda _: {}, algorithm=secrets.algorithm
     )
-    return Views(runner, connections, vault.blind_indexes)
+    return Views(lookout, beside, connections, vault.blind_indexes)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

@@ -41,11 +41,14 @@ class ViewHealth(BaseModel):
 class HealthBody(BaseModel):
     """How the service is, as of `seen_s_ago` seconds ago."""
 
-    status: str = Field(description="ok, or degraded: the database or a view is not well")
+    status: str = Field(
+        description="ok, or degraded: the database, a view or what keeps them is not well"
+    )
     database: str = Field(description="ok or unreachable")
     seen_s_ago: float | None = Field(description="age of this, null before the first look")
     reads_waiting: int
     writes_running: int
+    view_process: str = Field(description="running, or restarting: what keeps the views here")
     views: list[ViewHealth]
 
 
@@ -86,7 +89,8 @@ async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
     service: Service = request.app.state.service
     seen: Seen = service.seen
-    well = seen.database_ok and all(view["state"] == "following" for view in seen.views)
+    kept = service.views.are_kept
+    well = seen.database_ok and kept and all(v["state"] == "following" for v in seen.views)
     return answer(
         {
             "status": "ok" if well else "degraded",
@@ -94,6 +98,7 @@ async def health(request: Request) -> Response:
             "seen_s_ago": None if seen.at is None else round(time.monotonic() - seen.at, 1),
             "reads_waiting": service.readers.asked,
             "writes_running": len(service.running),
+            "view_process": "running" if kept else "restarting",
             "views": seen.views,
         }
     )

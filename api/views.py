@@ -1,8 +1,8 @@
-"""The views as the service asks them: a runner that keeps them, connections that read them.
+"""The views as the service asks them: a process that keeps them, connections that read them.
 
 Queries are functions of the projections room that take a cursor; they run on the reader threads.
-Waiting for a position costs no thread: it is a future of the runner. What this works with is handed
-in by the composition root.
+Waiting for a position costs no thread: it is a future. What this works with is handed in by the
+composition root.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from api.refusals import DatabaseUnreachable, ViewBehind
+from projections.beside import Beside
 from projections.follower import is_transient
-from projections.health import ViewState
-from projections.runner import Runner
+from projections.health import ViewState, view_states
+from projections.views import VIEWS
+from projections.waiting import Lookout
 
 T = TypeVar("T")
 
@@ -31,11 +33,12 @@ class Connections(Protocol):
 
 
 class Views:
-    """Views of all ledgers: kept up to date in the background, asked through a few connections."""
+    """Views of all ledgers: kept up to date beside us, asked through a few connections."""
 
     def __init__(
         self,
-        runner: Runner,
+        lookout: Lookout,
+        beside: Beside,
         connections: Connections,
         blind_indexes: Callable[[str, str], tuple[str, ...]],
     ) -> None:
@@ -43,7 +46,8 @@ class Views:
 
         blind_indexes: keyed indexes of personal text, today's first; equal in all ledgers.
         """
-        self.runner = runner
+        self._lookout = lookout
+        self._beside = beside
         self.blind_indexes = blind_indexes
         self._connections = connections
 
@@ -66,7 +70,7 @@ class Views:
         """Wait until a view has come to a position. Raises: ViewBehind."""
         if not position:
             return
-        waiting = asyncio.wrap_future(self.runner.reached(ledger, view, position))
+        waiting = asyncio.wrap_future(self._lookout.reached(ledger, view, position))
         try:
             async with asyncio.timeout(timeout_s):
                 await waiting
@@ -79,4 +83,9 @@ class Views:
 
     def states(self) -> list[ViewState]:
         """Every view of every ledger; blocking. Raises: DatabaseUnreachable."""
-        return self.runner.view_states()
+        return self.ask(view_states, VIEWS)
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether the process beside us runs; while it does not, another may keep them."""
+        return self._beside.pid is not None

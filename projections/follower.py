@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from projections import schema
 from projections.apply import Target, move, track
 from projections.feed import Vault, read
 from projections.view import Entry, UnknownTopic, View
-from projections.waiting import CHANNEL, Progress, to_payload
+from projections.waiting import CHANNEL, to_payload
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,6 @@ class Follower:
         *,
         batch: int,
         retry_seconds: float,
-        on_progress: Callable[[list[Progress]], None],
     ) -> None:
         """batch: most events a transaction. retry_seconds: until a paused view is tried again;
         doubled with every failure up to twenty times as long.
@@ -64,12 +63,11 @@ class Follower:
         self._vault = vault
         self._batch = batch
         self._retry_seconds = retry_seconds
-        self._on_progress = on_progress
         self._positions: dict[str, int] = {}
         self._paused: dict[str, Paused] = {}
 
     def look(self, connection: Any, views: Sequence[View]) -> None:
-        """Read where the views stand; what was paused is tried again at once."""
+        """Read where the views stand, and tell; what was paused is tried again at once."""
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT view, position FROM certledger.tracking WHERE ledger = %s", (self.ledger,)
@@ -84,16 +82,11 @@ class Follower:
                 name: Paused(position, 0.0, self._retry_seconds)
                 for name, position in cursor.fetchall()
             }
-        self._tell()
+            self._tell(cursor, self._positions.items())
 
     def is_behind(self, head: int, targets: Sequence[Target]) -> bool:
         """Whether a view that is not paused, or due to be tried again, is short of a position."""
         return any(self._positions.get(t.view.name, 0) < head for t in self._active(targets))
-
-    def retry_now(self) -> None:
-        """Try what is paused again at the next round."""
-        for paused in list(self._paused.values()):
-            paused.retry_at = 0.0
 
     def advance(
         self,
@@ -154,8 +147,7 @@ class Follower:
                 names = [t.view.name for t in targets]
                 moved = [n for n in names if n not in {t.view.name for t, _ in failed}]
                 if moved:
-                    payload = to_payload(self.ledger, [(name, last) for name in moved])
-                    cursor.execute(f"NOTIFY {CHANNEL}, %s", (payload,))
+                    self._tell(cursor, [(name, last) for name in moved])
                 cursor.execute("COMMIT")
             except BaseException:
                 if not connection.closed:
@@ -164,7 +156,6 @@ class Follower:
         for name in moved:
             self._positions[name] = last
             self._paused.pop(name, None)
-        self._tell(moved)
         return failed
 
     def _lock(self, cursor: Any, targets: Sequence[Target]) -> None:
@@ -233,9 +224,9 @@ class Follower:
                 (self.ledger, view.name, entry.position, entry.topic, reason),
             )
 
-    def _tell(self, names: Sequence[str] | None = None) -> None:
-        told_of = self._positions if names is None else names
-        self._on_progress([(self.ledger, name, self._positions[name]) for name in told_of])
+    def _tell(self, cursor: Any, positions: Iterable[tuple[str, int]]) -> None:
+        """To every process, once the transaction is committed."""
+        cursor.execute(f"NOTIFY {CHANNEL}, %s", (to_payload(self.ledger, positions),))
 
 
 def is_transient(error: Exception) -> bool:

@@ -49,7 +49,6 @@ def bring_up(
             vault_of(secrets, ledger, connection),
             batch=BATCH,
             retry_seconds=RETRY_SECONDS,
-            on_progress=lambda progress: None,
         )
         with connection.cursor() as cursor:
             heads = {s.view: s.head for s in view_states(cursor, views) if s.ledger == ledger}

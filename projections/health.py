@@ -30,7 +30,6 @@ class ViewState:
     state: following; paused, at an event it cannot fold; rebuilding, while tables of an older
     version answer; outdated, when the tables are of a newer version than this program.
     lag: events behind the head. reason, failing_position, failing_topic, since: of a pause.
-    followed_here: whether this process folds the ledger.
     """
 
     ledger: str
@@ -42,7 +41,6 @@ class ViewState:
     failing_position: int | None = None
     failing_topic: str | None = None
     since: datetime | None = None
-    followed_here: bool = False
 
     @property
     def lag(self) -> int:

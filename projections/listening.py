@@ -1,7 +1,7 @@
 """The one connection of a process that hears what happens in the journal and in the views.
 
 A notification is only a hint: whoever acts on it reads. So what is lost with a broken connection is
-made good by one call of `on_connected`, which says that anything may have happened.
+made good by a look, which is taken whenever the connection was made and whenever it was silent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 import psycopg2
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
-_LOOK_SECONDS = 10.0  # how long a connection that died without a word may go unnoticed
+SILENCE_SECONDS = 10.0
+"""How long a connection that died without a word may go unnoticed."""
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,20 @@ class Ear:
         open_connection: Callable[[], Any],
         channels: Sequence[str],
         on_heard: Callable[[list[tuple[str, str]]], None],
-        on_connected: Callable[[], None],
+        look: Callable[[Any], None],
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        """on_heard: called with (channel, payload) pairs; must be quick and never raise."""
+        """on_heard: called with (channel, payload) pairs; must be quick and never raise.
+
+        look: called with the connection when it was made and after so many seconds of silence. It
+            asks the server something, so that keepalives have a reason to fail where a peer has
+            vanished without a word.
+        """
         self._open_connection = open_connection
         self._channels = channels
         self._on_heard = on_heard
-        self._on_connected = on_connected
+        self._look = look
+        self._silence_seconds = silence_seconds
         self._stopped = False
         self.is_connected = False
         self._reading, self._writing = os.pipe()
@@ -65,7 +73,7 @@ class Ear:
                         cursor.execute(f"LISTEN {channel}")
                 self.is_connected = True
                 pause = _FIRST_PAUSE_SECONDS
-                self._on_connected()
+                self._look(connection)
                 self._hear(connection)
             except (psycopg2.Error, OSError) as error:
                 log.warning("listening was interrupted: %s", str(error).strip())
@@ -79,11 +87,10 @@ class Ear:
 
     def _hear(self, connection: Any) -> None:
         while not self._stopped:
-            ready, _, _ = select.select([connection, self._reading], [], [], _LOOK_SECONDS)
+            patience = self._silence_seconds
+            ready, _, _ = select.select([connection, self._reading], [], [], patience)
             if not ready:
-                # A peer that vanished says nothing: ask, so that keepalives have a reason to fail.
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT 1")
+                self._look(connection)
             connection.poll()
             if connection.notifies:
                 heard = [(notify.channel, notify.payload) for notify in connection.notifies]

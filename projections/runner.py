@@ -1,7 +1,8 @@
 """Follows every ledger and keeps every view up to date; one runner a process, for ever.
 
 Listen first, then read, then wait with a timeout. Whichever process holds a ledger's advisory lock
-folds it; the others stand by, hear how far it came, and take over within a second when it dies.
+folds it and tells everybody how far it came; the others stand by and take over within a second when
+it dies.
 A new ledger is found at the next notification or look. A view whose tables are of an older version
 is made anew beside them while they go on answering.
 Reading order: Runner.start, _work, _follow; then follower.py, rebuild.py.
@@ -12,24 +13,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotInTime
-from dataclasses import replace
 from typing import Any, Protocol
 
-from domain.store.connection import Pool, close_quietly, connect
+from domain.store.connection import close_quietly, connect
 from domain.store.records import PersonKey
-from domain.store.statements import CHANNEL as JOURNAL_CHANNEL
+from domain.store.statements import CHANNEL
 from domain.store.vault import MasterKeys, Vault
 from projections import schema
 from projections.apply import Target
 from projections.follower import Displaced, Follower, is_transient
-from projections.health import ViewState, view_states
 from projections.listening import Ear
 from projections.view import View
 from projections.views import VIEWS
-from projections.waiting import CHANNEL as VIEW_CHANNEL
-from projections.waiting import Positions, from_payload
 
 BATCH = 1000  # events a transaction: a few tens of milliseconds
 BATCHES = 20  # a ledger at a time, so that one with a long way to go does not hold up the others
@@ -102,8 +97,6 @@ class Runner:
         self._poll_seconds = poll_seconds
         self._retry_seconds = retry_seconds
         self._replace = rebuild or self._replace_here
-        self._positions = Positions()
-        self._pool = Pool(lambda: connect(dsn, name="certledger views"), size=2)
         self._connection: Any = None
         self._targets: dict[str, Target] = {}
         self._followers: dict[str, Follower] = {}
@@ -113,12 +106,11 @@ class Runner:
         self._signal = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="views", daemon=True)
-        channels = (JOURNAL_CHANNEL, VIEW_CHANNEL)
         self._ear = Ear(
             lambda: connect(dsn, name="certledger view listener"),
-            channels,
+            (CHANNEL,),
             self._heard,
-            self._anything,
+            self._ask,
         )
 
     # --- life ------------------------------------------------------------------------------------
@@ -128,8 +120,11 @@ class Runner:
 
         Raises: psycopg2.Error if the database cannot be reached; once started it is waited for.
         """
-        with self._pool.connection() as connection:
+        connection = connect(self._dsn, name="certledger views")
+        try:
             schema.ensure(connection, self._views)
+        finally:
+            close_quietly(connection)
         self._ear.start()
         self._thread.start()
 
@@ -140,7 +135,6 @@ class Runner:
         with self._signal:
             self._signal.notify_all()
         self._thread.join()
-        self._pool.close()
 
     def __enter__(self) -> Runner:
         self.start()
@@ -149,57 +143,27 @@ class Runner:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    # --- what others ask -------------------------------------------------------------------------
-
-    def reached(self, ledger: str, view: str, position: int) -> Future[int]:
-        """A future of the view's position once it is at least `position`; cancel it to give up.
-
-        For an event loop: `asyncio.wrap_future`. Right in every process, also where another one
-        folds the ledger.
-        """
-        return self._positions.when(ledger, view, position)
-
-    def wait_for(self, ledger: str, view: str, position: int, timeout_seconds: float = 5.0) -> bool:
-        """Wait until a view has folded a position (read your writes). False: not in time."""
-        future = self.reached(ledger, view, position)
-        try:
-            future.result(timeout_seconds)
-        except NotInTime:
-            future.cancel()
-            return False
-        return True
-
-    def view_states(self) -> list[ViewState]:
-        """Every view of every ledger: how far it is, how far behind, whether and why it is paused.
-
-        Raises: psycopg2.Error.
-        """
-        followed = frozenset(self._followers)
-        states: list[ViewState] = self._pool.run(lambda cursor: view_states(cursor, self._views))
-        return [replace(state, followed_here=state.ledger in followed) for state in states]
+    @property
+    def followed(self) -> frozenset[str]:
+        """The ledgers that are folded here."""
+        return frozenset(self._followers)
 
     @property
     def is_connected(self) -> bool:
         """Whether notifications arrive at the moment; without them views are a poll behind."""
         return self._ear.is_connected
 
-    def retry(self) -> None:
-        """Try every paused view again now."""
-        for follower in list(self._followers.values()):
-            follower.retry_now()
-        self._anything()
-
     # --- hints -----------------------------------------------------------------------------------
 
     def _heard(self, heard: list[tuple[str, str]]) -> None:
-        journals = {payload for channel, payload in heard if channel == JOURNAL_CHANNEL}
-        for channel, payload in heard:
-            if channel == VIEW_CHANNEL:
-                self._positions.advance(from_payload(payload))
-        if journals:
-            with self._signal:
-                self._due |= journals
-                self._signal.notify_all()
+        with self._signal:
+            self._due |= {ledger for _, ledger in heard}
+            self._signal.notify_all()
+
+    def _ask(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        self._anything()
 
     def _anything(self) -> None:
         with self._signal:
@@ -285,25 +249,16 @@ class Runner:
             vault_of(self._secrets, ledger, connection),
             batch=self._batch,
             retry_seconds=self._retry_seconds,
-            on_progress=self._positions.advance,
         )
         follower.look(connection, self._views)
         self._followers[ledger] = follower
         return follower
 
     def _look(self, connection: Any) -> set[str]:
-        """Ledgers to see to: those nobody is known to fold, and those with something new.
-
-        What other processes have folded is noted on the way, should a notification be lost.
-        """
+        """Ledgers to see to: those that are not folded here, and those with something new."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT ledger, position FROM certledger.ledgers")
             heads: Mapping[str, int] = dict(cursor.fetchall())
-            cursor.execute(
-                "SELECT ledger, view, position FROM certledger.tracking WHERE view = ANY(%s)",
-                ([view.name for view in self._views],),
-            )
-            self._positions.advance(cursor.fetchall())
         targets = list(self._targets.values())
         return {
             ledger

@@ -1,17 +1,30 @@
-"""How far the views are, as this process knows it, and whoever waits for more."""
+"""How far the views are, as this process knows it, and whoever waits for more.
+
+Reading order: Lookout, Positions.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
+from typing import Any
+
+from domain.store.connection import connect
+from projections.listening import Ear
+from projections.view import View
+from projections.views import VIEWS
 
 Progress = tuple[str, str, int]
 """(ledger, view, position)"""
 
 CHANNEL = "certledger_views"
 """NOTIFY channel on which a runner tells every process what it committed."""
+
+POLL_SECONDS = 1.0
+"""How long what no runner told, such as a rebuild's swap, may go unnoticed."""
 
 
 def to_payload(ledger: str, positions: Iterable[tuple[str, int]]) -> str:
@@ -28,6 +41,68 @@ def from_payload(payload: str) -> list[Progress]:
         if position.isdigit():
             found.append((ledger, view, int(position)))
     return found
+
+
+class Lookout:
+    """Knows how far every view of every ledger is, whichever process folds it; one a process."""
+
+    def __init__(
+        self, dsn: str, views: Sequence[View] = VIEWS, *, poll_seconds: float = POLL_SECONDS
+    ) -> None:
+        """Nothing is opened yet. dsn: any login that is a member of certledger_app."""
+        self._names = [view.name for view in views]
+        self._positions = Positions()
+        self._ear = Ear(
+            lambda: connect(dsn, name="certledger view lookout"),
+            (CHANNEL,),
+            self._heard,
+            self._look,
+            poll_seconds,
+        )
+
+    def start(self) -> None:
+        """Begin to listen, in the background; a database that is away is waited for."""
+        self._ear.start()
+
+    def stop(self) -> None:
+        """Listen no more; whoever waits goes on waiting."""
+        self._ear.stop()
+
+    def __enter__(self) -> Lookout:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def reached(self, ledger: str, view: str, position: int) -> Future[int]:
+        """A future of the view's position once it is at least `position`; cancel it to give up.
+
+        For an event loop: `asyncio.wrap_future`.
+        """
+        return self._positions.when(ledger, view, position)
+
+    def wait_for(self, ledger: str, view: str, position: int, timeout_seconds: float = 5.0) -> bool:
+        """Wait until a view has folded a position (read your writes). False: not in time."""
+        future = self.reached(ledger, view, position)
+        try:
+            future.result(timeout_seconds)
+        except NotInTime:
+            future.cancel()
+            return False
+        return True
+
+    def _heard(self, heard: list[tuple[str, str]]) -> None:
+        for _, payload in heard:
+            self._positions.advance(from_payload(payload))
+
+    def _look(self, connection: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT ledger, view, position FROM certledger.tracking WHERE view = ANY(%s)",
+                (self._names,),
+            )
+            self._positions.advance(cursor.fetchall())
 
 
 class Positions:

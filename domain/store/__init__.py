@@ -13,7 +13,7 @@ tailer.py       following a journal: listen, read, wait, reconnect
 recorder.py     the same journal behind the interface of the `eventsourcing` library
 merkle.py       the tree over the leaves; note.py signed notes; checkpoints.py signed tree heads
 verify.py       the audit: re-hashes everything, names the first bad position; rereading.py is its
-                quick eye, helper.py lets other processes read with it
+                quick eye, helper.py and child.py let other processes read with it
 blobs.py        attachments by their SHA-256
 migrate.py      the schema, step by step, in migrations/
 embedded.py     a PostgreSQL of our own, for those who have none

@@ -1,28 +1,19 @@
-"""Work shared with other processes: one after another takes the next order.
+"""Work shared with other processes: whoever has nothing to do takes the next order.
 
-multiprocessing either forks, and shares the caller's sockets and locks, or spawns, and then every
-process imports the caller's whole main program, which takes longer than most work here. A helper
-is a bare interpreter that imports one function's module and nothing else; and while it is starting
-the caller has begun already. Reading order: `shared`, Helper, `serve` (what runs in the other
-process).
+The caller is one of those who work, and has begun before the others have started.
+Reading order: `shared`, Helper, `_serve` (what runs in the other process).
 """
 
 import logging
-import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-_AHEAD = 2  # orders a helper is given before it has answered the first
+from domain.store.child import Child
 
-_PROGRAM = """import sys
-descriptor, *sys.path[:] = sys.argv[1:]
-from domain.store.helper import serve
-serve(int(descriptor))"""
+_AHEAD = 2  # orders a helper is given before it has answered the first
 
 log = logging.getLogger(__name__)
 
@@ -91,47 +82,31 @@ class Helper:
     """Another process that does one order after another. tasks: given and not answered."""
 
     def __init__(self, make: "Make[Any, Any]") -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # an interrupt is the caller's, who ends us
-            )
-        self.connection = Connection(ours.detach())
+        self._child = Child(_serve, make)
+        self.connection = self._child.connection
         self.tasks: deque[_Task] = deque()
-        self._send(make)
 
     def __enter__(self) -> "Helper":
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop it, whatever it is doing."""
-        self.connection.close()
-        self._process.kill()
-        self._process.wait()
+        self._child.end()
 
     def give(self, task: _Task) -> None:
-        """One more order; if the helper is no more, that is found when its answer is taken."""
+        """One more order."""
         self.tasks.append(task)
-        self._send(task.order)
+        self._child.send(task.order)
 
     def take(self) -> bool:
         """The answer to the oldest order, when there is one. Returns: False if it died."""
         try:
             result = self.connection.recv()
         except (EOFError, OSError):
-            log.warning("a helper ended with exit code %s", self._process.wait())
+            log.warning("a helper ended with exit code %s", self._child.process.wait())
             return False
         self.tasks.popleft().end(result)
         return True
-
-    def _send(self, what: Any) -> None:
-        try:
-            self.connection.send(what)
-        except OSError:
-            log.debug("a helper does not listen", exc_info=True)
 
 
 def _answering(helpers: list[Helper], timeout_seconds: float | None) -> list[Helper]:
@@ -140,14 +115,7 @@ def _answering(helpers: list[Helper], timeout_seconds: float | None) -> list[Hel
     return [busy[connection] for connection in wait(busy, timeout_seconds)] if busy else []
 
 
-def serve(descriptor: int) -> None:
-    """Do orders until nobody gives any; what cannot be done ends the process, in one line."""
-    connection = Connection(descriptor)
-    try:
-        do = connection.recv()()
-        while True:
-            connection.send(do(connection.recv()))
-    except (EOFError, BrokenPipeError):
-        pass  # nobody asks any more
-    except Exception as error:
-        sys.exit(f"certledger helper: {error!r}")
+def _serve(connection: Connection, make: "Make[Any, Any]") -> None:
+    do = make()
+    while True:
+        connection.send(do(connection.recv()))

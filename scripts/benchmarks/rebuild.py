@@ -13,6 +13,7 @@ from domain.store.mapper import Entry
 from projections import rebuild
 from projections.runner import Runner
 from projections.views import VIEWS
+from projections.waiting import Lookout
 from scripts.benchmarks.cohorts import cohort_store, copy
 from scripts.benchmarks.measure import Comparison, Contender, Plan, Sample, compare, take_turns
 from scripts.benchmarks.server import Server
@@ -70,9 +71,9 @@ def _followed(store: Store, entries: list[Entry], number: int, plan: Plan) -> Sa
     ledger = copy(store, few, number)
     runner = Runner(store.dsn, store.secrets, batch=1)
     begun = time.perf_counter()
-    with runner:
+    with runner, Lookout(store.dsn) as lookout:
         for view in VIEWS:
-            runner.wait_for(ledger.name, view.name, len(few), 600)
+            lookout.wait_for(ledger.name, view.name, len(few), 600)
     return {"rate": len(few) / (time.perf_counter() - begun)}
 
 

@@ -24,6 +24,7 @@ from api.tokens import mint_token
 from domain.decision import Role
 from domain.store.embedded import EmbeddedPostgres
 from tests.support.service import ISSUER, Door, opening
+from tests.support.waiting import wait_until
 
 PROGRAM = (
     "import sys; from api.server import serve; from api.settings import load_settings; "
@@ -145,6 +146,55 @@ def registered(door: Door) -> list[int]:
         if not page["data"]:
             assert positions == list(range(1, len(positions) + 1))
             return persons
+
+
+def view_process(process: Process) -> int:
+    """The process that keeps the views for a service; waits until there is one."""
+    found: list[int] = []
+
+    def look() -> list[int]:
+        children = Path(f"/proc/{process.popen.pid}/task").glob("*/children")
+        for pid in (pid for path in children for pid in path.read_text().split()):
+            if b"domain.store.child" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(int(pid))
+        return found
+
+    wait_until(look)
+    return found[0]
+
+
+def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_another(
+    server_dir: Path,
+):
+    with service(server_dir) as process:
+        begin(process)
+        agency, finance = process.door("agency"), process.door("finance")
+        health = {"status": "", "view_process": ""}
+        body = {"document_type": "passport", "document_number": "E10000001", "name": "LI SI"}
+
+        def says(status: str, view_process: str) -> bool:
+            health.update(agency.client.get("/health").json())
+            return (health["status"], health["view_process"]) == (status, view_process)
+
+        position = agency.done("persons", body)["last_position"]
+        finance.seen("refunds", min_position=position)
+        wait_until(lambda: says("ok", "running"))
+        killed = []
+        # The pause before the next one is short at first, and grows.
+        while health["view_process"] == "running" and len(killed) < 6:
+            killed.append(view_process(process))
+            os.kill(killed[-1], signal.SIGKILL)
+            for _ in range(20):
+                if says("degraded", "restarting"):
+                    break
+        assert health["view_process"] == "restarting"
+        assert agency.client.get("/ready").status_code == 200
+        position = agency.done("persons", body | {"document_number": "E10000002"})["last_position"]
+        wait_until(lambda: finance.get("refunds", min_position=position).status_code == 200)
+        wait_until(lambda: says("ok", "running"))
+        last = view_process(process)
+        assert last not in killed
+    assert not Path(f"/proc/{last}").exists()
 
 
 def test_a_killed_service_loses_nothing_it_answered_and_starts_again_by_itself(server_dir: Path):

@@ -92,7 +92,6 @@ class Book:
             vault,
             batch=batch,
             retry_seconds=retry_seconds,
-            on_progress=lambda progress: None,
         )
         follower.look(self.connection, self.views)
         return follower

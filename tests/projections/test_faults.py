@@ -82,10 +82,10 @@ def test_a_pause_shows_in_the_states_and_the_others_go_on(book: Book, dsn: str) 
     world = a_paid_application()
     book.told(world)
     poisoned = book.write(POISON)
-    with running(dsn) as runner:
-        assert runner.wait_for("omc", "score_board", poisoned, timeout_seconds=10)
+    with running(dsn) as watched:
+        assert watched.wait_for("omc", "score_board", poisoned, timeout_seconds=10)
         wait_until(lambda: paused(book))
-        states = {state.view: state for state in runner.view_states()}
+        states = {state.view: state for state in watched.view_states()}
         assert states["refund_ledger"].state == "paused"
         assert states["refund_ledger"].failing_position == poisoned
         assert states["refund_ledger"].failing_topic == "refund_approved.v1"
@@ -94,8 +94,8 @@ def test_a_pause_shows_in_the_states_and_the_others_go_on(book: Book, dsn: str) 
         a_paid_application(2, world)
         book.told(world)
         head = book.journal.head().position
-        assert runner.wait_for("omc", "score_board", head, timeout_seconds=10)
-        assert not runner.wait_for("omc", "refund_ledger", head, timeout_seconds=0.1)
+        assert watched.wait_for("omc", "score_board", head, timeout_seconds=10)
+        assert not watched.wait_for("omc", "refund_ledger", head, timeout_seconds=0.1)
 
 
 def test_a_paused_view_goes_on_once_its_fault_is_mended(open_book: Any, dsn: str) -> None:
@@ -111,11 +111,11 @@ def test_a_paused_view_goes_on_once_its_fault_is_mended(open_book: Any, dsn: str
     views = (score_board.VIEW, replace(refund_ledger.VIEW, handles=folds))
     book = open_book(views=views)
     book.told(a_paid_application())
-    with running(dsn, views=views, retry_seconds=0.2) as runner:
+    with running(dsn, views=views, retry_seconds=0.2) as watched:
         wait_until(lambda: paused(book))
         mended.append(True)
         head = book.journal.head().position
-        assert runner.wait_for("omc", "refund_ledger", head, timeout_seconds=10)
+        assert watched.wait_for("omc", "refund_ledger", head, timeout_seconds=10)
         wait_until(lambda: not paused(book))
         assert len(book.rows("refund_lines")) == 2
 

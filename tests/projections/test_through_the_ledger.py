@@ -4,6 +4,7 @@ from domain.events import Component
 from projections import refund_queries
 from projections.runner import Runner
 from projections.views import VIEWS
+from projections.waiting import Lookout
 from tests.projections.test_rebuild import check
 from tests.support.actors import FINANCE, FINANCE_2, candidate
 from tests.support.commands import erase, fees, open_book, order, pay, withdraw
@@ -14,7 +15,11 @@ from tests.support.refunds import accepted, approve
 
 
 def test_every_answer_can_be_read_back_from_every_view_at_once(database: Database) -> None:
-    with a_real_ledger(database) as world, Runner(database.dsn, SECRETS) as runner:
+    with (
+        a_real_ledger(database) as world,
+        Runner(database.dsn, SECRETS),
+        Lookout(database.dsn) as lookout,
+    ):
         world.do(open_book())
         world.do(fees())
         an_eligible_application(1, world)
@@ -29,7 +34,7 @@ def test_every_answer_can_be_read_back_from_every_view_at_once(database: Databas
         ):
             receipt = world.do(command, by=actor)
             for view in VIEWS:
-                assert runner.wait_for("omc", view.name, receipt.last_position, 10), view.name
+                assert lookout.wait_for("omc", view.name, receipt.last_position, 10), view.name
             with database.connect() as reader, reader.cursor() as cursor:
                 lines = refund_queries.lines(cursor, "omc")
                 states.append(lines[0]["state"])

@@ -21,6 +21,7 @@ from projections import rebuild
 from projections.compare import Difference
 from projections.runner import Runner
 from projections.views import VIEWS
+from projections.waiting import Lookout
 from tests.support.beside_model import BesideModel, few_examples
 from tests.support.ledgers import SECRETS, open_ledgers, submit
 from tests.support.postgres import fresh_database
@@ -30,7 +31,7 @@ class StackBesideModel(BesideModel):
     """Commands go to the ledger's writer, without a service in front of it."""
 
     ledgers: ClassVar[Ledgers]
-    runner: ClassVar[Runner]
+    lookout: ClassVar[Lookout]
 
     def open_ledger(self) -> None:
         # Made without a site code: in one database it belongs to one ledger only, and here
@@ -53,7 +54,7 @@ class StackBesideModel(BesideModel):
     def catch_up(self) -> None:
         head = self.position()
         for view in VIEWS:
-            assert self.runner.wait_for(self.name, view.name, head, 20), view.name
+            assert self.lookout.wait_for(self.name, view.name, head, 20), view.name
 
 
 StackBesideModel.TestCase.settings = few_examples(25)
@@ -63,18 +64,14 @@ StackBesideModel.TestCase.settings = few_examples(25)
 def stack(postgres: EmbeddedPostgres) -> Iterator[None]:
     """A database with ledgers and the views' runner; at the end a rebuild must equal live."""
     with fresh_database(postgres) as database, open_ledgers(database) as ledgers:
-        runner = Runner(database.dsn, SECRETS)
-        runner.start()
         StackBesideModel.database = database
         StackBesideModel.ledgers = ledgers
-        StackBesideModel.runner = runner
-        try:
+        with Runner(database.dsn, SECRETS), Lookout(database.dsn) as lookout:
+            StackBesideModel.lookout = lookout
             yield
             found: list[Difference] = []
             rebuild.check(database.dsn, SECRETS, processes=1, on_difference=found.append)
             assert found == []
-        finally:
-            runner.stop()
 
 
 class TestStackBesideModel(StackBesideModel.TestCase):
