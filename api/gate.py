@@ -35,12 +35,12 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-BODY_WAIT_S = 30
-"""How long a sender may take for a whole body, seconds."""
+BODY_WAIT_S = 40
+"""How long a sender may take for a whole body, seconds; the server in front waits less."""
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-_NO_TRACE = "0" * 32
-_UPLOADS = ("multipart/", "text/csv", "application/vnd.openxmlformats", "application/octet")
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TRACE = b"0" * 32
+_UPLOADS = (b"multipart/", b"text/csv", b"application/vnd.openxmlformats", b"application/octet")
 # Escapes of control characters other than tab and line breaks: PostgreSQL can't store U+0000 in
 # text, and the rest would end up in print. An even number of backslashes before one means that the
 # backslash itself was escaped.
@@ -51,6 +51,11 @@ _CONTROL = re.compile(
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 faults = logging.getLogger("certledger.faults")
+
+
+def is_always_served(path: str) -> bool:
+    """Whether a request is served however busy the service is: who looks after it has to see it."""
+    return path in ("/health", "/ready")
 
 
 class ClientGone(Exception):
@@ -64,47 +69,48 @@ class Gate:
         self._app = app
         self._settings = settings
         self._serving = 0
-        self._headers = _protection(settings)
+        self._headers = protection(settings)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request, or pass anything but HTTP through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        exchange = _Exchange(scope, send, self._headers, _trace_id(headers.get(b"traceparent")))
+        headers = dict(scope["headers"])
+        trace_id = trace_id_of(headers.get(b"traceparent"))
+        exchange = _Exchange(scope, send, self._headers, trace_id)
         scope.setdefault("state", {})["trace_id"] = exchange.trace_id
         self._serving += 1
         try:
-            if self._serving > self._settings.requests_max:
+            if self._serving > self._settings.requests_max and not is_always_served(scope["path"]):
                 raise ServerBusy()
-            body = await self._body(scope, headers, receive)
+            body = await self._body(headers, receive)
             await self._app(scope, _whole(body, receive), exchange.send)
         except ClientGone:
             exchange.status = 499
         except LedgerError as refusal:
             await exchange.refuse(refusal, receive)
         except Exception as fault:
-            _log_fault(fault, exchange.trace_id)
+            log_fault(fault, exchange.trace_id)
             await exchange.refuse(InternalError(), receive)
         finally:
             self._serving -= 1
             exchange.log()
 
-    async def _body(self, scope: Message, headers: dict[bytes, str], receive: Receive) -> bytes:
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body.
 
         Raises: BodyTooLarge, MalformedJson, ControlCharacter, JsonTooDeep, ClientGone.
         """
-        kind = headers.get(b"content-type", "").lower()
+        kind = headers.get(b"content-type", b"").lower()
         upload = kind.startswith(_UPLOADS)
         settings = self._settings
         limit = settings.upload_bytes_max if upload else settings.body_bytes_max
-        announced = headers.get(b"content-length", "0")
+        announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > limit:
             raise BodyTooLarge(bytes_max=limit)
         body = await _read(receive, limit)
-        if body and "json" in kind:
+        if body and b"json" in kind:
             check_json(body, settings.json_depth_max)
         return body
 
@@ -211,24 +217,25 @@ class _Exchange:
         )
 
 
-def _log_fault(fault: Exception, trace_id: str) -> None:
+def log_fault(fault: Exception, trace_id: str) -> None:
     """Where an unexpected error came from; never its message, which may hold personal data."""
     frames = traceback.extract_tb(fault.__traceback__)
     where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
     faults.error("trace %s: %s at %s", trace_id, type(fault).__name__, where)
 
 
-def _trace_id(traceparent: str | None) -> str:
+def trace_id_of(traceparent: bytes | None) -> str:
     """The caller's trace id if it sent a valid one (W3C Trace Context), else a new one."""
-    match = _TRACEPARENT.fullmatch(traceparent or "")
-    if match and match[1] != _NO_TRACE:
-        return match[1]
+    if traceparent is not None:
+        match = _TRACEPARENT.fullmatch(traceparent)
+        if match and match[1] != _NO_TRACE:
+            return match[1].decode()
     # No secret, so the system need not be asked for it: that would give up the interpreter lock,
     # and under load it takes milliseconds to get it back.
     return f"{random.getrandbits(128):032x}"
 
 
-def _protection(settings: Settings) -> dict[bytes, bytes]:
+def protection(settings: Settings) -> dict[bytes, bytes]:
     """Headers of every response that does not set them itself."""
     headers = {
         b"x-content-type-options": b"nosniff",

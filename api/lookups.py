@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -18,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.refusals import LookupNeedsTwo, LookupsTooFast
-from api.requests import IfNoneMatch, answer
+from api.requests import IfNoneMatch
 from api.routing import problems, router
 from api.service import Service
-from api.together import Found
+from api.together import Found, Together
 from api.web_limits import Limit, TooManyLookups, address_of, limit_of
 from domain.decision import NotFound
 from domain.identity import DocumentType, validate_document
@@ -39,6 +40,7 @@ from projections import registry_queries as registry
 
 routes = router("查询 · Lookup", prefix="")
 
+_SHOWN = registry.FOUND[registry.SHOWN_FROM :]
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
 
@@ -116,23 +118,22 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     """证书编号、姓名、证件号码任填两项;查无与不符答复相同。· Any two of number, name and document.
     Names and numbers come back masked; "no match" and "a wrong pair" read the same."""
     service: Service = request.app.state.service
+    ensure_two(body)
+    limit, address = limit_of(request), address_of(request)
+    enter(limit, address)
+    facts = Facts.of(service, body)
+    questions, keys = facts.questions(service)
+    shown = facts.agreeing([row for key in keys for row in await questions.ask(key)])
+    if not shown:
+        limit.missed(address)
+    return Response(facts.answer(shown), media_type="application/json")
+
+
+def ensure_two(body: LookupBody) -> None:
+    """Two of the three were given. Raises: LookupNeedsTwo."""
     given = (body.certificate_number, body.name, body.document_number)
     if sum(value is not None for value in given) < 2:
         raise LookupNeedsTwo()
-    limit, address = limit_of(request), address_of(request)
-    enter(limit, address)
-    number, hint = _number(body.certificate_number)
-    names = None if body.name is None else name_keys(service, body.name)
-    documents = _document_keys(service, body)
-    if number is not None:
-        found = await service.by_number.ask(number)
-    else:
-        found = [row for key in documents or () for row in await service.by_document.ask(key)]
-    rows = [row_of(each) for each in found]
-    shown = [show_certificate(row) for row in rows if _agrees(row, number, names, documents)]
-    if not shown:
-        limit.missed(address)
-    return answer({"certificates": shown, "hint": hint})
 
 
 def enter(limit: Limit, address: str) -> None:
@@ -172,13 +173,48 @@ Keys = tuple[str, ...] | None
 """Indexes a text may be stored under, by whichever suite; None where it was not given."""
 
 
-def _agrees(row: dict[str, Any], number: str | None, names: Keys, documents: Keys) -> bool:
-    """Whether a found certificate agrees with everything that was given, two of it at least."""
-    return any(
-        registry.matches(row, number=number, name_index=name, document_index=document)
-        for name in names or (None,)
-        for document in documents or (None,)
-    )
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a lookup goes by. hint: what the number looks like if it can't be one."""
+
+    number: str | None
+    hint: str | None
+    names: Keys
+    documents: Keys
+
+    @classmethod
+    def of(cls, service: Service, body: LookupBody) -> Facts:
+        """What was typed, as the registry keeps it.
+
+        Raises: InvalidName, InvalidIdentityDocument.
+        """
+        number, hint = _number(body.certificate_number)
+        names = None if body.name is None else name_keys(service, body.name)
+        return cls(number, hint, names, _document_keys(service, body))
+
+    def questions(self, service: Service) -> tuple[Together, tuple[str, ...]]:
+        """What to ask the registry, and under which keys."""
+        if self.number is not None:
+            return service.by_number, (self.number,)
+        return service.by_document, self.documents or ()
+
+    def agreeing(self, found: list[Found]) -> list[dict[str, Any]]:
+        """Certificates that agree with everything that was given, as everybody may see them."""
+        rows = [dict(zip(registry.FOUND, each, strict=False)) for each in found]
+        return [show_certificate(row) for row in rows if self._agree(row)]
+
+    def _agree(self, row: dict[str, Any]) -> bool:
+        return any(
+            registry.matches(
+                row, number=self.number, name_index=name, document_index=document
+            )
+            for name in self.names or (None,)
+            for document in self.documents or (None,)
+        )
+
+    def answer(self, shown: list[dict[str, Any]]) -> bytes:
+        """The body of the answer."""
+        return orjson.dumps({"certificates": shown, "hint": self.hint})
 
 
 def name_keys(service: Service, name: str) -> tuple[str, ...]:
@@ -199,19 +235,21 @@ def document_text(kind: DocumentType, number: str) -> str:
     return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
 
 
-def row_of(found: Found) -> dict[str, Any]:
-    """What was found, by column."""
-    return dict(zip(registry.FOUND, found, strict=False))  # only a link's row tells `replaced`
-
-
 def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
     """A certificate as everybody may see it."""
     return registry.public(row) | {"level_name": LEVEL_NAMES[row["level"]]}
 
 
+def no_such_link() -> NotFound:
+    """A link that leads nowhere. The token is a secret of its holder, so it is not repeated."""
+    return NotFound(what="certificate", id="with this link")
+
+
 def link_answer(found: Found) -> tuple[bytes, str]:
     """What the link of a certificate is answered with, and the entity tag of that."""
-    body = orjson.dumps(show_certificate(row_of(found)))
+    shown: dict[str, Any] = dict(zip(_SHOWN, found[registry.SHOWN_FROM :], strict=True))
+    shown["level_name"] = LEVEL_NAMES[shown["level"]]
+    body = orjson.dumps(shown)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 
@@ -238,8 +276,7 @@ async def verify_certificate(
     service: Service = request.app.state.service
     found = await service.by_token.ask(token)
     if not found:
-        # The token is a secret of its holder, so it is not repeated.
-        raise NotFound(what="certificate", id="with this link")
+        raise no_such_link()
     body, tag = link_answer(found[0])
     # Kept by nobody: a revocation has to be seen at once.
     headers = {"ETag": tag, "Cache-Control": "no-cache"}

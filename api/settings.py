@@ -109,10 +109,17 @@ class Settings(BaseSettings):
     json_depth_max: int = Field(
         default=32, ge=4, le=200, description="levels of nesting a JSON body may have"
     )
+    connections_max: int = Field(
+        default=4096,
+        ge=1,
+        description="connections that are served; a request on one more is answered with 503, and "
+        "the connection closed",
+    )
     requests_max: int = Field(
         default=512,
         ge=1,
-        description="requests served at the same time; more are answered with 503",
+        description="requests served at the same time, beside the public lookups, of which as many "
+        "may wait as there are connections; more are answered with 503",
     )
     reader_threads: int = Field(
         default=4, ge=1, le=64, description="threads that read from the database for requests"

@@ -103,6 +103,7 @@ class Line:
         self._statements = statements
         self._name = name
         self._connection: PgConnection | None = None
+        self._socket = -1
         self._cursor: Any = None
         self._answer: asyncio.Future[Found] | None = None
         self._is_sending = False
@@ -130,10 +131,10 @@ class Line:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if not connection.closed:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(connection.fileno())
-            loop.remove_writer(connection.fileno())
+        # Before its number is given to another socket; a dead connection no longer tells it.
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        loop.remove_writer(self._socket)
         close_quietly(connection)
         if self._answer is not None:
             _fail(self._answer, psycopg2.InterfaceError("the connection was closed"))
@@ -151,7 +152,8 @@ class Line:
             raise
         self._cursor = self._connection.cursor()
         self._is_sending = False
-        loop.add_reader(self._connection.fileno(), self._look)
+        self._socket = self._connection.fileno()
+        loop.add_reader(self._socket, self._look)
 
     def _look(self) -> None:
         """See what the server said; called whenever it said something, or can be told more."""
@@ -172,9 +174,9 @@ class Line:
             self._is_sending = not self._is_sending
             loop = asyncio.get_running_loop()
             if self._is_sending:
-                loop.add_writer(connection.fileno(), self._look)
+                loop.add_writer(self._socket, self._look)
             else:
-                loop.remove_writer(connection.fileno())
+                loop.remove_writer(self._socket)
 
 
 def _array(keys: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import base64
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.secret_keys import new_token_key, read_token_key
@@ -63,8 +64,10 @@ def token(role: Role | str, subject: str | None = None, **given: Any) -> str:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[str]:
-    """The service on a thread; gives its address."""
+def running(
+    settings: Settings, prepare: Callable[[Server, FastAPI], None] | None = None
+) -> Iterator[str]:
+    """The service on a thread; gives its address. prepare: changes it before it starts."""
     told: list[str] = []
     ready = threading.Event()
 
@@ -73,7 +76,10 @@ def running(settings: Settings) -> Iterator[str]:
         ready.set()
 
     listening = listen("127.0.0.1", 0)
-    server = Server(create_app(settings), say)
+    app = create_app(settings)
+    server = Server(app, say)
+    if prepare is not None:
+        prepare(server, app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,199 @@
+"""The public lookups past the framework: from the parsed request to the bytes of the answer.
+
+The framework costs twenty times as much as a lookup itself. What is asked most, in its plainest
+form, is therefore answered here; everything else about a request (a parameter, a page, a body that
+is wrong, a header that stands twice) is left to the framework. Both ways answer in the same bytes:
+a test holds them against each other. Reading order: QuickLookups, ByLink, ByFacts.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache, partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from api.exchange import HEADER_BYTES_MAX, Answers, Exchange, Headers
+from api.gate import check_json
+from api.json_bodies import parse_json
+from api.lookups import Facts, LookupBody, ensure_two, enter, link_answer, no_such_link
+from api.refusals import ServerBusy
+from api.routing import JSON
+from api.settings import Settings
+from api.together import Found
+from api.web_routing import wants_page
+from domain.errors import LedgerError
+
+BODY_BYTES_MAX = 4096
+"""Of a lookup; a longer body is left to the framework."""
+
+_LINK = re.compile(rb"/v/([0-9a-f]{32})")
+_UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+"""Headers that are left to the framework."""
+
+
+class QuickLookups:
+    """Takes on what can be answered here. One for a server, used from its event loop."""
+
+    def __init__(self, state: Any) -> None:
+        """state: of the application; its `service` is there once the start is complete."""
+        settings: Settings = state.settings
+        self.state = state
+        self.json_depth_max = settings.json_depth_max
+        self.answers = Answers(settings)
+        self.after_link = self.answers.protected([(b"cache-control", b"no-cache")])
+        self.after_facts = self.answers.protected([(b"content-type", JSON.encode())])
+        self._body_bytes_max = min(BODY_BYTES_MAX, settings.body_bytes_max)
+
+    def take_on(self, connection: Any, method: bytes) -> Exchange | None:
+        """Begin a request whose head is there; None if the framework has to."""
+        if method == b"GET":
+            asked = _LINK.fullmatch(connection.url)
+            if asked is None:
+                return None
+            headers = _plain(connection.headers)
+            if headers is None or b"content-length" in headers:
+                return None
+            return ByLink(self, connection, headers, asked[1].decode())
+        if method == b"POST" and connection.url == b"/lookup":
+            headers = _plain(connection.headers)
+            if headers is None or not self._is_short_json(headers):
+                return None
+            return ByFacts(self, connection, headers)
+        return None
+
+    def _is_short_json(self, headers: Headers) -> bool:
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or not 0 < int(length) <= self._body_bytes_max:
+            return False
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        return kind == JSON.encode()
+
+    def refuse_busy(self, connection: Any, method: bytes, *, last: bool) -> Exchange:
+        """Answer any request at once that there is no room for it. last: close the connection."""
+        headers = dict(connection.headers)
+        exchange = Exchange(self.answers, connection, headers, method.decode(), "unknown")
+        exchange.keep_alive = exchange.keep_alive and not last
+        exchange.refuse(ServerBusy())
+        return exchange
+
+
+def _plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
+    """The headers by name; None if one stands twice or is unusual, or if a page is asked for."""
+    headers = dict(given)
+    if len(headers) != len(given) or not _UNUSUAL.isdisjoint(headers):
+        return None
+    accept = headers.get(b"accept", b"")
+    if len(accept) > HEADER_BYTES_MAX or _asks_for_page(accept):
+        return None
+    if len(headers.get(b"accept-language", b"")) > HEADER_BYTES_MAX:
+        return None
+    return headers
+
+
+@lru_cache(256)
+def _asks_for_page(accept: bytes) -> bool:
+    return wants_page(accept.decode("latin-1"))
+
+
+class ByLink(Exchange):
+    """GET /v/{token}."""
+
+    __slots__ = ("_lookups", "_token")
+
+    def __init__(
+        self, lookups: QuickLookups, connection: Any, headers: Headers, token: str
+    ) -> None:
+        super().__init__(lookups.answers, connection, headers, "GET", "/v/{token}")
+        self._lookups = lookups
+        self._token = token
+
+    def whole(self) -> None:
+        """Ask."""
+        try:
+            self._lookups.state.service.by_token.tell(self._token, self._answer)
+        except LedgerError as refusal:
+            self.refuse(refusal)
+
+    def _answer(self, rows: list[Found], failure: Exception | None) -> None:
+        try:
+            if failure is not None:
+                self.fail(failure)
+            elif rows:
+                self._show(rows[0])
+            else:
+                self.refuse(no_such_link())
+        except Exception as fault:
+            self.fail(fault)
+
+    def _show(self, row: Found) -> None:
+        body, tag = link_answer(row)
+        entity = tag.encode()
+        given = self.headers.get(b"if-none-match")
+        if given is not None and entity in [part.strip() for part in given.split(b",")]:
+            lines = b"etag: %b\r\n%b" % (entity, self._lookups.after_link)
+            self.send(304, lines, b"")
+            return
+        lines = b"etag: %b\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%b" % (
+            entity, len(body), self._lookups.after_link,
+        )  # fmt: skip
+        self.send(200, lines, body)
+
+
+class ByFacts(Exchange):
+    """POST /lookup."""
+
+    __slots__ = ("_address", "_facts", "_found", "_left", "_limit", "_lookups")
+
+    def __init__(self, lookups: QuickLookups, connection: Any, headers: Headers) -> None:
+        super().__init__(lookups.answers, connection, headers, "POST", "/lookup")
+        self._lookups = lookups
+        self._limit = lookups.state.lookup_limit
+        self._address = ""
+        self._found: dict[str, list[Found]] = {}
+
+    def whole(self) -> None:
+        """Read the body and ask; whatever is wrong with its form, the framework tells."""
+        try:
+            body = bytes(self.body)
+            check_json(body, self._lookups.json_depth_max)
+            typed = LookupBody.model_validate(parse_json(body))
+            ensure_two(typed)
+        except (LedgerError, ValidationError):
+            self.connection.leave_to_framework(self)
+            return
+        try:
+            self._ask(typed)
+        except Exception as fault:
+            self.fail(fault)
+
+    def _ask(self, typed: LookupBody) -> None:
+        service = self._lookups.state.service
+        self._address = self.connection.address(self.headers)
+        enter(self._limit, self._address)
+        self._facts = Facts.of(service, typed)
+        questions, keys = self._facts.questions(service)
+        self._left = len(keys)
+        for key in keys:
+            questions.tell(key, partial(self._hear, key))
+
+    def _hear(self, key: str, rows: list[Found], failure: Exception | None) -> None:
+        try:
+            if failure is not None:
+                self.fail(failure)
+                return
+            self._found[key] = rows
+            self._left -= 1
+            if self._left == 0 and not self.response_complete:
+                self._answer()
+        except Exception as fault:
+            self.fail(fault)
+
+    def _answer(self) -> None:
+        _, keys = self._facts.questions(self._lookups.state.service)
+        shown = self._facts.agreeing([row for key in keys for row in self._found[key]])
+        if not shown:
+            self._limit.missed(self._address)
+        body = self._facts.answer(shown)
+        self.send(200, b"content-length: %d\r\n%b" % (len(body), self._lookups.after_facts), body)
