@@ -3,7 +3,9 @@
 import argparse
 import importlib
 import json
+import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -38,6 +40,8 @@ def main() -> int:
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    # Whoever stops it does not want to keep the data either.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     asked = [name for name in NAMES if name in arguments.names or not arguments.names]
     registries = Registries()
     try:
@@ -58,6 +62,7 @@ def _lines(name: str, plan: Plan, registries: Registries) -> Iterable[dict[str, 
     """What a benchmark found, with its conditions; nothing, and why, if it cannot be run."""
     bench = importlib.import_module(f"scripts.benchmarks.{name}")
     known = conditions(quick=plan.quick)
+    begun = time.monotonic()
     found: Sequence[Comparison]
     try:
         if name in ON_REGISTRIES:
@@ -69,6 +74,7 @@ def _lines(name: str, plan: Plan, registries: Registries) -> Iterable[dict[str, 
     except Unavailable as reason:
         say(f"{name} is skipped: {reason}")
         return
+    known["bench_seconds"] = round(time.monotonic() - begun)
     for one in found:
         yield one.line(known | dict(one.also))
 

@@ -12,6 +12,7 @@ import hashlib
 import multiprocessing
 import os
 import random
+import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,12 +25,13 @@ from domain.store.merkle import Frontier
 from domain.store.note import Checkpoint, sign_note
 from domain.values import Level
 from projections import rebuild
-from scripts.benchmarks.measure import say
+from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server, server
 from scripts.benchmarks.service import DATABASE, name_of
 from scripts.benchmarks.takeover import CERTIFICATES_EACH, EVENTS_EACH, Task, national, take_over
 
 _PERSONS_A_LEDGER = 40_000  # a process of a rebuild holds the rows of one ledger in memory
+_BYTES_EACH = 6_000  # of a certificate, in journal, views, indexes and what sorting takes
 _FIRST_LEDGER = 10  # two digits each, so that SQL can make their names and numbers
 _OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
 
@@ -126,12 +128,18 @@ class Registry:
 
 
 def seed(server: Server, certificates: int) -> Registry:
-    """Make a registry of at least so many certificates in the database that a service uses."""
+    """Make a registry of at least so many certificates in the database that a service uses.
+
+    Raises: Unavailable if the disk has no room for it.
+    """
+    needed, free = certificates * _BYTES_EACH, shutil.disk_usage(server.postgres.data_dir).free
+    if free < needed:
+        raise Unavailable(f"it needs {needed >> 30} GiB on disk, and there are {free >> 30}")
     persons = -(-certificates // CERTIFICATES_EACH)
     ledgers = max(-(-persons // _PERSONS_A_LEDGER), min(2, persons))
     registry = Registry(server, ledgers, -(-persons // ledgers))
     begun = time.monotonic()
-    _set(server, {"max_wal_size": "'16GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
+    _set(server, {"max_wal_size": "'4GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
     with open_store(settings_of(server.postgres.data_dir)) as store:
         tasks = [_task(store, registry, number) for number in range(ledgers)]
         with multiprocessing.get_context("spawn").Pool(min(ledgers, os.cpu_count() or 1)) as pool:
@@ -139,6 +147,7 @@ def seed(server: Server, certificates: int) -> Registry:
                 _sign(store, task.ledger, tree)
         say(f"{registry.events} events in {time.monotonic() - begun:.0f} s")
         begun = time.monotonic()
+        server.execute(DATABASE, "ANALYZE certledger.journal")
         store.ensure_views()
         rebuild.replace(store.dsn, store.secrets)
     server.execute(DATABASE, "ANALYZE")

@@ -1,8 +1,8 @@
 """A ledger that took over an older register: persons, and the certificates each of them holds.
 
-A registry of millions is not written command by command. Every person here is registered and has
-five applications, one a level; each is opened, gets its two numbers, and both certificates are
-issued: of 26 events, what the registry is folded from. What lies between (payment, documents,
+A registry of millions is not written command by command. One command takes over one person: they
+are registered and have five applications, one a level; each is opened, gets its two numbers, and
+both certificates are issued: 26 events, those the registry is folded from. What lies between (payment, documents,
 reviews, exam, notice, the serials of a series) is left out, as no fold of the registry asks for it.
 Everything else is as the service writes it: canonical envelopes, hashes, dense positions, a key a
 person and sealed fields, claims, commands with receipts. `verify` finds such a journal good and a
@@ -14,7 +14,7 @@ Reading order: `take_over`, _People (what is said of a person), Form (events tha
 import hashlib
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -91,9 +91,7 @@ def take_over(task: Task) -> Frontier:
     connection = psycopg2.connect(task.dsn, options="-c synchronous_commit=off")
     with connection.cursor() as cursor:
         for begin in range(1, task.persons + 1, _PERSONS_AT_ONCE):
-            for serial in range(begin, min(begin + _PERSONS_AT_ONCE, task.persons + 1)):
-                writer.add(serial)
-            writer.grow()
+            writer.add(range(begin, min(begin + _PERSONS_AT_ONCE, task.persons + 1)))
             for table, rows in writer.rows.items():
                 sql = f"COPY certledger.{table} ({_COPY[table]}) FROM STDIN (FORMAT binary)"
                 cursor.copy_expert(sql, io.BytesIO(b"".join((_START, *rows, _END))), 1 << 20)
@@ -156,24 +154,29 @@ class Form:
         self.row_end = _bigint(8, version) + _field(fact.TOPIC.encode()) + _time(at)
 
 
-class Command:
-    """The events of one command and its receipt. stream: with placeholders."""
+class Stream:
+    """The events of a new stream. name: with placeholders."""
 
-    def __init__(self, ledger: str, stream: str, events: Sequence[Form]) -> None:
-        self.stream = stream.encode()
+    def __init__(self, name: str, events: Sequence[Form]) -> None:
+        self.name = name.encode()
         self.events = events
-        receipt = Receipt(
-            command_id=str(_COMMAND),
-            ledger=ledger,
-            stream=stream,
-            version=len(events),
-            first_position=_FIRST,
-            last_position=_LAST,
-            topics=tuple(form.topic for form in events),
-            recorded_at=envelopes.rfc3339(_RECORDED),
-            outcome={},
-        )
-        self.receipt = _cut(receipt.to_bytes())
+
+
+def _receipt(ledger: str, registration: Stream, candidacies: Iterable[Stream]) -> bytes:
+    """What the command that takes over a person is answered, cut like the events."""
+    events = [*registration.events, *(form for one in candidacies for form in one.events)]
+    receipt = Receipt(
+        command_id=str(_COMMAND),
+        ledger=ledger,
+        stream=registration.name.decode(),
+        version=1,
+        first_position=_FIRST,
+        last_position=_LAST,
+        topics=tuple(dict.fromkeys(form.topic for form in events)),
+        recorded_at=envelopes.rfc3339(_RECORDED),
+        outcome={},
+    )
+    return _cut(receipt.to_bytes())
 
 
 class _People:
@@ -195,7 +198,9 @@ class _People:
             task.ledger, secrets.master_keys, secrets.index_key, lambda _: {},
             algorithm=secrets.algorithm,
         )  # fmt: skip
-        self._registration, self._candidacies = _commands(task.ledger)
+        self._registration = _registration(task.ledger)
+        self._candidacies = {level: _candidacy(task.ledger, level) for level in sorted(Level)}
+        self._receipt = _receipt(task.ledger, self._registration, self._candidacies.values())
         self._numbers = {level: _Numbers(task, level) for level in Level}
         # Ids that nobody else has: version 4 in form, the first event's position in content.
         ids = [UUID(f"{task.first:08x}-{kind:04x}-4000-8000-000000000000") for kind in (1, 2)]
@@ -203,65 +208,67 @@ class _People:
             (_field(one.bytes)[:14], str(one)[:24].encode()) for one in ids
         )
 
-    def grow(self) -> None:
-        """Put the leaves of what was made since the last time into the tree."""
+    def add(self, serials: range) -> None:
+        """Everything of these persons, counted from 1 in this ledger."""
+        for serial in serials:
+            self._add(serial)
+        self.rows["claims"].sort()  # neighbours in an index are written fastest
         self._tree.extend(self._leaves)
         self._leaves.clear()
 
-    def add(self, serial: int) -> None:
-        """Everything of one person. serial: counted from 1 in this ledger."""
+    def _add(self, serial: int) -> None:
+        first, number = self._position + 1, self._task.first + serial
+        person, name, document = f"{number:032x}", name_of(serial), document_of(number)
         self.recorded_at += _MICROSECOND
-        number = self._task.first + serial
-        person = f"{number:032x}"
-        values = {b"person": person.encode(), b"recorded": _text(self.recorded_at)}
-        self._register(serial, number, person, values)
+        id_begin, text_begin = self._command
+        values: dict[bytes, Any] = {
+            b"person": person.encode(),
+            b"recorded": _text(self.recorded_at),
+            b"command": text_begin + b"%012x" % first,
+        }
+        self._register(person, name, document, values)
         for level, candidacy in self._candidacies.items():
             values[b"application"] = b"%024x%08x" % (number, level)
-            national, omc = self._numbers[level].of(serial)
-            values[b"national"], values[b"omc"] = national, omc
-            first = self._record(candidacy, values)
-            self._claim(_CERTIFICATE, national, first)
-            self._claim(_CERTIFICATE, omc, first)
+            values[b"national"], values[b"omc"] = numbers = self._numbers[level].of(serial)
+            self._record(candidacy, values)
+            for certificate in numbers:
+                self._claim(_CERTIFICATE, certificate, first)
+        values[b"first"], values[b"last"] = first, self._position
+        key = _field(b"take over " + values[b"person"])
+        row = (_PRINCIPAL, key, _field(hashlib.sha256(key).digest()),
+               id_begin + first.to_bytes(6, "big"), _bigint(8, first), _bigint(8, self._position),
+               _field(self._receipt % values))  # fmt: skip
+        self.rows["commands"].append(self._begin["commands"] + b"".join(row))
 
-    def _register(self, serial: int, number: int, person: str, values: dict[bytes, bytes]) -> None:
-        name, document = name_of(serial), document_of(number)
-        index = self._vault.blind_index("document", f"{DocumentType.RESIDENT_ID.value}|{document}")
+    def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
         sealer, stream = Sealer(self._vault, _NoKeys()), f"person-{person}"
+        index = self._vault.blind_index("document", f"{DocumentType.RESIDENT_ID.value}|{document}")
         for place, text in (("name", name), ("document_number", document)):
             values[place.encode()] = sealer.seal(person, stream, 1, place, text).encode()
         values[b"name_index"] = self._vault.blind_index("name", name).encode()
         values[b"document_index"] = index.encode()
-        self._claim(_DOCUMENT, index.encode(), self._record(self._registration, values))
+        self._claim(_DOCUMENT, index.encode(), self._position + 1)
+        self._record(self._registration, values)
         [key] = sealer.fresh_keys
         assert key.wrapped is not None
         said = (key.person.encode(), key.algorithm.encode(), key.master_key_id.encode())
         row = (*map(_field, (*said, key.wrapped)), _time(self.recorded_at), _NULL)
         self.rows["person_keys"].append(self._begin["person_keys"] + b"".join(row))
 
-    def _record(self, command: Command, values: dict[bytes, Any]) -> int:
-        """The events of one command, and its own row. Returns: position of the first."""
-        first, stream = self._position + 1, command.stream % values
-        recorded, stream_field = _time(self.recorded_at), _field(stream)
-        id_begin, text_begin = self._command
-        command_id = id_begin + first.to_bytes(6, "big")
-        values[b"command"] = text_begin + b"%012x" % first
+    def _record(self, stream: Stream, values: dict[bytes, Any]) -> None:
+        """The events of a stream."""
+        recorded, name = _time(self.recorded_at), _field(stream.name % values)
         event_begin, text_begin = self._event
         begin, journal = self._begin["journal"], self.rows["journal"]
-        for position, form in enumerate(command.events, first):
+        for position, form in enumerate(stream.events, self._position + 1):
             values[b"event"] = text_begin + b"%012x" % position
             envelope = form.envelope % values
             leaf = hashlib.sha256(b"\0" + envelope).digest()
             self._leaves.append(leaf)
             row = (begin, _bigint(8, position), recorded, event_begin, position.to_bytes(6, "big"),
-                   stream_field, _field(envelope), _field(leaf), form.row_end)  # fmt: skip
+                   name, _field(envelope), _field(leaf), form.row_end)  # fmt: skip
             journal.append(b"".join(row))
-        self._position = values[b"last"] = position
-        values[b"first"] = first
-        row = (self._begin["commands"], _PRINCIPAL, stream_field, _length(32),
-               hashlib.sha256(stream).digest(), command_id, _bigint(8, first),
-               _bigint(8, position), _field(command.receipt % values))  # fmt: skip
-        self.rows["commands"].append(b"".join(row))
-        return first
+        self._position = position
 
     def _claim(self, kind: bytes, key: bytes, position: int) -> None:
         row = (self._begin["claims"], kind, _field(key), _bigint(8, position), _NULL)
@@ -303,8 +310,7 @@ _CARRIED = [[(doubled + digit) % 36 for digit in range(10)] for doubled in _DOUB
 _CHECKS = [_ALPHABET[(1 - doubled) % 36] for doubled in _DOUBLED]
 
 
-def _commands(ledger: str) -> tuple[Command, dict[Level, Command]]:
-    """The registration, and by level what happens to an application."""
+def _registration(ledger: str) -> Stream:
     person = "%(person)b"
     registered = e.PersonRegistered(
         person_id="x",
@@ -327,11 +333,10 @@ def _commands(ledger: str) -> tuple[Command, dict[Level, Command]]:
         document_index="%(document_index)b",
         name_index="%(name_index)b",
     )
-    levels = {level: _candidacy(ledger, level) for level in Level}
-    return Command(ledger, stream, [form]), levels
+    return Stream(stream, [form])
 
 
-def _candidacy(ledger: str, level: Level) -> Command:
+def _candidacy(ledger: str, level: Level) -> Stream:
     stream = "application-%(application)b"
     application = {"application_id": "%(application)b"}
     person = {"person_id": "%(person)b"}
@@ -356,7 +361,7 @@ def _candidacy(ledger: str, level: Level) -> Command:
         )
         said = application | {"number": f"%({kind.value})b"}
         forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **said))
-    return Command(ledger, stream, forms)
+    return Stream(stream, forms)
 
 
 _length = struct.Struct(">i").pack
