@@ -2,12 +2,12 @@
 
 A registry of millions is not written command by command. One command takes over one person: they
 are registered and have five applications, one a level; each is opened, gets its two numbers, and
-both certificates are issued: 26 events, those the registry is folded from. What lies between (payment, documents,
-reviews, exam, notice, the serials of a series) is left out, as no fold of the registry asks for it.
-Everything else is as the service writes it: canonical envelopes, hashes, dense positions, a key a
-person and sealed fields, claims, commands with receipts. `verify` finds such a journal good and a
-rebuild folds it like any other. Ids count up instead of being scattered, which spares the seeding
-random places in the indexes.
+both certificates are issued: 26 events, those the registry is folded from. What lies between
+(payment, documents, reviews, exam, notice, the serials of a series) is left out, as no fold of the
+registry asks for it. Everything else is as the service writes it: canonical envelopes, hashes,
+dense positions, a key a person and sealed fields, claims, commands with receipts. `verify` finds
+such a journal good and a rebuild folds it like any other. Ids count up instead of being scattered,
+which spares the seeding random places in the indexes.
 Reading order: `take_over`, _People (what is said of a person), Form (events that differ in places).
 """
 
