@@ -114,6 +114,8 @@ def normalise(document_type: DocumentType, raw: str) -> str:
     go, and hyphens, dots and brackets too, save in a 军官证 number, which is free text.
     Raises nothing: whether the result is a number is for `validate_document`.
     """
+    if raw.isascii() and raw.isalnum():
+        return raw.upper()  # nothing in it is another form of something else
     half_width = unicodedata.normalize("NFKC", raw).upper()
     kept = [c for c in half_width if not c.isspace() and unicodedata.category(c) != "Cf"]
     if document_type != DocumentType.MILITARY_ID:

@@ -11,7 +11,8 @@ schema.py       generations of tables: made, swapped, dropped
 feed.py         journal to entries; apply.py one batch into the tables of one generation
 runner.py       follows every ledger and keeps every view up to date; waiting.py, listening.py
 foreground.py   brings views up to date once, for a program that then ends
-rebuild.py      makes views anew beside the live ones, compares, swaps; compare.py
+rebuild.py      makes views anew beside the live ones, compares, swaps: filling.py, workers.py,
+                swapping.py, compare.py
 
 A view imports `domain.events`, `values`, `names`, `identity` and `personal` only, never a decision
 and never another view. Only `runner.py`, `foreground.py` and `rebuild.py` touch

@@ -49,10 +49,14 @@ class Target:
             back.
         """
         rows = self.rows(cursor, ledger, blind_indexes)
-        for name, groups in self.view.wanted(entries).items():
-            rows.prefetch(self.tables[name], groups)
+        self.prefetch(rows, entries)
         self.view.fold(entries, rows)
         self.write(cursor, rows)
+
+    def prefetch(self, rows: Rows, entries: Iterable[Entry]) -> None:
+        """Load what folding these entries will look at."""
+        for name, groups in self.view.wanted(entries).items():
+            rows.prefetch(self.tables[name], groups)
 
     def write(self, cursor: Any, rows: Rows) -> None:
         """Write everything that changed since the last time."""

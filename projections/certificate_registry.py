@@ -260,7 +260,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name="certificate_registry",
-    version=2,
+    version=3,
     tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_book_opened),

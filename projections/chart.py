@@ -5,6 +5,7 @@ A sub-ledger: it feeds the general ledger and uses the codes finance knows. Sub-
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,31 +25,44 @@ class Account:
 
 
 BANK = "1002"
-ADVANCE = {Component.CERTIFICATION_FEE: "2203.01", Component.STUDY_MATERIAL: "2203.02"}
+ADVANCE: Mapping[str, str] = {
+    Component.CERTIFICATION_FEE: "2203.01",
+    Component.STUDY_MATERIAL: "2203.02",
+}
 """预收账款: money for an application that may still fail, by component."""
-CONTRACT = {Component.CERTIFICATION_FEE: "2205.01", Component.STUDY_MATERIAL: "2205.02"}
+CONTRACT: Mapping[str, str] = {
+    Component.CERTIFICATION_FEE: "2205.01",
+    Component.STUDY_MATERIAL: "2205.02",
+}
 """合同负债: owed as a service once 报考成功, by component."""
-REVENUE = {Component.CERTIFICATION_FEE: "6001.01", Component.STUDY_MATERIAL: "6001.02"}
+REVENUE: Mapping[str, str] = {
+    Component.CERTIFICATION_FEE: "6001.01",
+    Component.STUDY_MATERIAL: "6001.02",
+}
 VAT = "2221"
 PAYABLE = "2241.01"
 """应付退款: owed back to candidates."""
 
-_PROVIDER = {Provider.WECHAT: "1012.01", Provider.ALIPAY: "1012.02", Provider.BANK: "1012.03"}
+_PROVIDER: Mapping[str, str] = {
+    Provider.WECHAT: "1012.01",
+    Provider.ALIPAY: "1012.02",
+    Provider.BANK: "1012.03",
+}
 
 
 def clearing(provider: str) -> str:
     """待清算: what we say a provider took or paid, until its bill says so too."""
-    return f"{_PROVIDER[Provider(provider)]}.1"
+    return f"{_PROVIDER[provider]}.1"
 
 
 def balance(provider: str) -> str:
     """账户余额: what the provider's fund bill says is ours."""
-    return f"{_PROVIDER[Provider(provider)]}.2"
+    return f"{_PROVIDER[provider]}.2"
 
 
 def transit(provider: str) -> str:
     """退款中间户: refunds that a provider accepted and has not paid yet."""
-    return f"{_PROVIDER[Provider(provider)]}.3"
+    return f"{_PROVIDER[provider]}.3"
 
 
 def _of_provider(provider: Provider, name: str, english: str) -> tuple[Account, ...]:

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
+import orjson
 from psycopg2.extras import execute_values
 
 from projections.view import Row, Table
 
 _UPSERT_PAGE = 500  # rows a statement
+_BLOCK_BYTES = 1 << 20
 # JSON text may hold a zero character, a column cannot: it must not stop a view.
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
 
@@ -24,8 +26,15 @@ def kind_of(declared: str) -> str:
 
 def array(values: Sequence[str]) -> str:
     """A PostgreSQL array literal of texts."""
-    quoted = ('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values)
-    return "{" + ",".join(quoted) + "}"
+    return "{" + ",".join([v if _is_plain(v) else _quoted(v) for v in values]) + "}"
+
+
+def _is_plain(value: str) -> bool:
+    return value.isidentifier() and value.lower() != "null"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _storable(value: Any) -> Any:
@@ -42,9 +51,7 @@ class TableWriter:
         names = list(table.columns)
         self._values = itemgetter(*names)
         listed = ", ".join(("ledger", *names))
-        # CSV, because Python writes it in C: a line of text put together here takes ten times as
-        # long. An empty field is NULL: no fact holds an empty text.
-        self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv)"
+        self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, NULL '{{null}}')"
         self._lists = [n for n, kind in table.columns.items() if kind_of(kind) == "ids"]
         key = ", ".join(("ledger", *table.key))
         replaced = ", ".join(f"{n} = excluded.{n}" for n in names if n not in table.key)
@@ -64,14 +71,11 @@ class TableWriter:
             return
         if self._lists:
             rows = [row | {name: array(row[name]) for name in self._lists} for row in rows]
-        file = io.StringIO()
-        values = self._values
-        # The line's end has both characters, so that a text with either of them is quoted.
-        csv.writer(file, lineterminator="\r\n").writerows((ledger, *values(r)) for r in rows)
-        if "\0" in (text := file.getvalue()):
-            file = io.StringIO(text.replace("\0", _NO_ZERO))
-        file.seek(0)
-        cursor.copy_expert(self._copy, file)
+        values = list(map(self._values, rows))
+        text = _json_lines(ledger, values)
+        null = "null" if text is not None else ""
+        file = io.BytesIO(text if text is not None else _csv_lines(ledger, values))
+        cursor.copy_expert(self._copy.format(null=null), file, _BLOCK_BYTES)
 
     def upsert(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
         """Replace rows that are there. Raises: psycopg2.Error."""
@@ -83,6 +87,27 @@ class TableWriter:
         """The newest rows of the given groups, as the fold wrote them."""
         cursor.execute(self._load, (ledger, list(groups)))
         return [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _json_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
+    """Rows as JSON values, which are CSV as well; None if they are not.
+
+    Written by orjson in a quarter of the time that `csv` takes. They are not CSV where a character
+    is escaped, and an empty text would not become NULL.
+    """
+    text = orjson.dumps(rows)
+    if b"\\" in text or b'""' in text or text.count(b"],[") != len(rows) - 1:
+        return None
+    begin = orjson.dumps(ledger) + b","
+    return begin + text[2:-2].replace(b"],[", b"\n" + begin)
+
+
+def _csv_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """Rows as CSV, whatever they hold. An empty field is NULL: no fact holds an empty text."""
+    file = io.StringIO()
+    # The line's end has both characters, so that a text with either of them is quoted.
+    csv.writer(file, lineterminator="\r\n").writerows((ledger, *row) for row in rows)
+    return file.getvalue().replace("\0", _NO_ZERO).encode()
 
 
 def load_statement(table: Table, physical: str) -> str:

@@ -5,7 +5,7 @@ Source: source-document 5.1.
 
 from domain.identity import DocumentType, mask_number
 from domain.names import mask_name
-from projections.view import ERASED, Entry, Masks
+from projections.view import ERASED, Entry, Masks, PersonEntry
 
 
 def masks(entry: Entry) -> Masks:
@@ -13,6 +13,7 @@ def masks(entry: Entry) -> Masks:
 
     Raises: WrongKey of the store if the fields cannot be opened.
     """
+    assert isinstance(entry, PersonEntry)
     if entry.masks is None:
         opened = entry.opened
         name, number = opened["name"], opened["document_number"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
-from domain.events import Component
 from projections import chart
 
 Rates = tuple[tuple[date, int], ...]
@@ -28,8 +28,7 @@ class Rule:
     version: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+class Leg(NamedTuple):
     """One line of an entry. fen: debit if positive, credit if negative, never 0."""
 
     account: str
@@ -39,8 +38,7 @@ class Leg:
     refund_no: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One component of one payment that an entry is about."""
 
     payment_id: str
@@ -88,9 +86,7 @@ def _pairs(pairs: Iterable[list[Leg]]) -> list[Leg]:
 
 def fee_paid(parts: Iterable[Part]) -> list[Leg]:
     """待清算 to 预收: the money is conditional until the final review. Source: 2.1."""
-    return _pairs(
-        _pair(chart.clearing(p.provider), chart.ADVANCE[Component(p.component)], p) for p in parts
-    )
+    return _pairs(_pair(chart.clearing(p.provider), chart.ADVANCE[p.component], p) for p in parts)
 
 
 def excess_received(parts: Iterable[Part]) -> list[Leg]:
@@ -100,10 +96,7 @@ def excess_received(parts: Iterable[Part]) -> list[Leg]:
 
 def enrolled(parts: Iterable[Part]) -> list[Leg]:
     """预收 to 合同负债: 报考成功, nothing goes back any more. Source: 2.4(2), 2.4(3)."""
-    return _pairs(
-        _pair(chart.ADVANCE[Component(p.component)], chart.CONTRACT[Component(p.component)], p)
-        for p in parts
-    )
+    return _pairs(_pair(chart.ADVANCE[p.component], chart.CONTRACT[p.component], p) for p in parts)
 
 
 def earned(part: Part, day: date, *, from_contract: bool, rates: Rates = VAT_RATES) -> list[Leg]:
@@ -111,13 +104,12 @@ def earned(part: Part, day: date, *, from_contract: bool, rates: Rates = VAT_RAT
 
     day: decides the rate. from_contract: whether 报考成功 has come already.
     """
-    component = Component(part.component)
-    owed = (chart.CONTRACT if from_contract else chart.ADVANCE)[component]
+    owed = (chart.CONTRACT if from_contract else chart.ADVANCE)[part.component]
     tax = vat_fen(part.fen, day, rates)
     named = (part.payment_id, part.component)
     legs = [
         Leg(owed, part.fen, *named),
-        Leg(chart.REVENUE[component], tax - part.fen, *named),
+        Leg(chart.REVENUE[part.component], tax - part.fen, *named),
         Leg(chart.VAT, -tax, *named),
     ]
     return [leg for leg in legs if leg.fen]
@@ -125,7 +117,7 @@ def earned(part: Part, day: date, *, from_contract: bool, rates: Rates = VAT_RAT
 
 def refund_entitled(parts: Iterable[Part]) -> list[Leg]:
     """预收 to 应付退款: the application failed. Source: 2.4(1)."""
-    return _pairs(_pair(chart.ADVANCE[Component(p.component)], chart.PAYABLE, p) for p in parts)
+    return _pairs(_pair(chart.ADVANCE[p.component], chart.PAYABLE, p) for p in parts)
 
 
 def refund_accepted(part: Part, refund_no: str) -> list[Leg]:

@@ -1,30 +1,26 @@
 """Makes views anew from the first event, beside the live ones, and compares or puts them in place.
 
-Shadow tables are filled by COPY, one process a ledger (or a ledger and view, if there are few
-ledgers); then indexed; then brought up to date; then, while folding rests for a moment, compared
-row by row and swapped together with their positions in one transaction. Reading goes on all the
-while. A view only writes its own tables, so there is nothing else to keep quiet.
-Reading order: check, replace, _fill, build (what runs in a process); then swapping.py, compare.py.
+Shadow tables are filled by COPY, ledger by ledger (or by ledger and view, if there are few
+ledgers), shared out among processes; then indexed; then brought up to date; then, while folding
+rests for a moment, compared row by row and swapped together with their positions in one
+transaction. Reading goes on all the while. A view only writes its own tables, so there is nothing
+else to keep quiet.
+Reading order: check, replace, _fill; then filling.py, workers.py, swapping.py, compare.py.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import multiprocessing
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from domain.store.connection import close_quietly, connect
 from projections import schema
-from projections.apply import Target, move, track
+from projections.apply import Target
 from projections.compare import Difference, differences
-from projections.feed import Vault, read, unknown_topics
+from projections.feed import Vault
+from projections.filling import DEFAULT, Filled, Finish, Keys, Sizes, Task, fill, finish
 from projections.runner import Secrets, vault_of
 from projections.swapping import (
     align,
@@ -37,60 +33,18 @@ from projections.swapping import (
     swap,
     transaction,
 )
-from projections.view import Table, UnknownTopic, View, ViewError
+from projections.view import View, ViewError
 from projections.views import VIEWS
+from projections.workers import opened, workers
 
-_LONG = {
-    "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "maintenance_work_mem": "256MB",  # indexes over millions of rows are sorted in memory
-    "work_mem": "64MB",  # and so are two tables that are compared
-}
+_WORTH_PROCESSES = 100_000
+"""Events from which starting processes, half a second each, is soon won back."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How much at once.
-
-    page: events read and folded together. groups: of rows in one process's memory before it is
-    written out, about 2 kB each. keys_from: head from which a ledger may come to that, so that
-    primary keys are made before its rows and not after.
-    """
-
-    page: int = 5_000
-    groups: int = 1_000_000
-    keys_from: int = 4_000_000
-
-
-DEFAULT = Sizes()
-
-
 class OtherVersion(ViewError):
     """The live tables are of another version, so there is nothing to compare with."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What one process fills. targets: views with the generation each goes into."""
-
-    dsn: str
-    secrets: Secrets
-    ledger: str
-    targets: tuple[tuple[View, int], ...]
-    upto: int
-    sizes: Sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """What a process did. events: entries folded, each counted once for all its views."""
-
-    ledger: str
-    views: tuple[str, ...]
-    events: int
-    seconds: float
 
 
 def check(
@@ -108,7 +62,7 @@ def check(
     Raises: RebuildRunning, OtherVersion, UnknownTopic; whatever a fold raises.
     """
     count = 0
-    with _connection(dsn) as connection, sole(connection, views):
+    with opened(dsn) as connection, sole(connection, views):
         made = _of_this_version(connection, views)
         numbers = _fill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
@@ -138,7 +92,7 @@ def replace(
         fold raises; then the live ones stay.
     """
     filled: list[Filled] = []
-    with _connection(dsn) as connection, sole(connection, views):
+    with opened(dsn) as connection, sole(connection, views):
         numbers = _fill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
@@ -168,31 +122,30 @@ def _fill(
     to_live: only as far as the live views are, so that both can be compared.
     """
     heads = live_positions(connection, views) if to_live else _heads(connection)
-    largest = max((head for of in heads.values() for head in of.values()), default=0)
-    keys_first = largest >= sizes.keys_from
+    ends = [max(of.values()) for of in heads.values()]
+    keys_first = max(ends, default=0) >= sizes.keys_from
     numbers: dict[str, int] = {}
     with transaction(connection) as cursor:
         for view in views:
             numbers[view.name] = schema.next_number(cursor, view)
             schema.create(cursor, view, numbers[view.name], keys=keys_first)
-    width = processes or _cores()
+    if processes is None:
+        processes = _cores() if sum(ends) >= _WORTH_PROCESSES else 1
+    shares = _shares(views, heads, processes)
+    keys = Keys(secrets.master_keys, secrets.index_key, secrets.algorithm)
     tasks = [
-        Task(dsn, secrets, ledger, tuple((v, numbers[v.name]) for v in together), upto, sizes)
-        for ledger, together, upto in _shares(views, heads, width)
+        Task(keys, ledger, tuple((view, numbers[view.name]) for view in together), upto, sizes)
+        for ledger, together, upto in shares
     ]
-    tables = [
-        _Finish(dsn, table, numbers[view.name], not keys_first)
-        for view in views
-        for table in view.tables
-    ]
-    with _workers(min(width, len(tasks) or 1)) as run:
-        for done in run(build, tasks):
+    with workers(dsn, min(processes, len(tasks))) as run:
+        for done in run(fill, tasks):
             log.info("%s: %d events into %s in %.1f s", done.ledger, done.events,
                      ", ".join(done.views), done.seconds)  # fmt: skip
             if filled is not None:
                 filled.append(done)
-        for _ in run(_finish, tables):
+        for _ in run(finish, _unfinished(connection, views, numbers, not keys_first)):
             pass
+    _track(connection, shares, numbers)
     return numbers
 
 
@@ -202,15 +155,17 @@ def _heads(connection: Any) -> dict[str, dict[str, int]]:
         return {ledger: {"*": position} for ledger, position in cursor.fetchall()}
 
 
-def _shares(
-    views: Sequence[View], heads: dict[str, dict[str, int]], processes: int
-) -> list[tuple[str, Sequence[View], int]]:
-    """(ledger, views, how far) for each task, the largest first.
+Share = tuple[str, Sequence[View], int]
+"""Ledger, views, how far."""
+
+
+def _shares(views: Sequence[View], heads: dict[str, dict[str, int]], processes: int) -> list[Share]:
+    """What is to be filled, task by task, the largest first.
 
     One process reads a ledger once for all its views, unless there would be fewer tasks than
     processes.
     """
-    shares: list[tuple[str, Sequence[View], int]] = []
+    shares: list[Share] = []
     for ledger, of in heads.items():
         by_head: dict[int, list[View]] = {}
         for view in views:
@@ -223,105 +178,34 @@ def _shares(
     return sorted(shares, key=lambda share: (-share[2] * len(share[1]), share[0]))
 
 
-@dataclass(frozen=True)
-class _Finish:
-    """A filled table that waits for its indexes."""
-
-    dsn: str
-    table: Table
-    number: int
-    keys: bool
-
-
-def _finish(task: _Finish) -> None:
-    with _connection(task.dsn) as connection, connection.cursor() as cursor:
-        schema.finish_table(cursor, task.table, task.number, keys=task.keys)
+def _unfinished(
+    connection: Any, views: Sequence[View], numbers: dict[str, int], keys: bool
+) -> list[Finish]:
+    """The new tables, the largest first."""
+    found = [Finish(table, numbers[view.name], keys) for view in views for table in view.tables]
+    names = [schema.physical(one.table, one.number) for one in found]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_relation_size(name::regclass) FROM unnest(%s) AS name", (names,))
+        sizes = {one.table.name: size for one, (size,) in zip(found, cursor, strict=True)}
+    return sorted(found, key=lambda one: -sizes[one.table.name] * (1 + len(one.table.indexes)))
 
 
-Run = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
-
-
-@contextmanager
-def _workers(processes: int) -> Iterator[Run]:
-    """What runs a function over many tasks, results as they come; one process is this one."""
-    if processes <= 1:
-        yield map
-        return
-    # Spawned, not forked: a forked child would share sockets and locks with a running service.
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield pool.imap_unordered
-
-
-def build(task: Task) -> Filled:
-    """Fill the tables of one ledger's views from its first event; runs in a process of its own.
-
-    Raises: UnknownTopic, and whatever a fold raises.
-    """
-    begun = time.monotonic()
-    # Millions of rows stay in memory and none of them is in a cycle: looking for one takes a third
-    # of the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        with _connection(task.dsn) as connection, connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-            events = _build(cursor, task, vault_of(task.secrets, task.ledger, connection))
-    finally:
-        if collecting:
-            gc.enable()
-    names = tuple(view.name for view, _ in task.targets)
-    return Filled(task.ledger, names, events, time.monotonic() - begun)
-
-
-def _build(cursor: Any, task: Task, vault: Vault) -> int:
-    """Returns: how many entries were folded."""
-    _ensure_known(cursor, task.ledger, task.upto)
-    targets = [Target(view, number) for view, number in task.targets]
-    held = [
-        (target, target.rows(cursor, task.ledger, vault.blind_indexes, complete=True))
-        for target in targets
+def _track(connection: Any, shares: list[Share], numbers: dict[str, int]) -> None:
+    """Note how far the new tables are; here, so that what processes do is only adding rows."""
+    rows = [
+        (ledger, schema.tracking_name(view, numbers[view.name]), upto)
+        for ledger, together, upto in shares
+        for view in together
     ]
-    topics = sorted({topic for t in targets for topic in t.view.handles})
-    after = events = 0
-    while entries := read(
-        cursor, task.ledger, vault, after, task.sizes.page, upto=task.upto, topics=topics
-    ):
-        for target, rows in held:
-            target.view.fold(entries, rows)
-            target.write_added(cursor, rows)
-        if sum(rows.held() for _, rows in held) > task.sizes.groups:
-            for target, rows in held:
-                target.spill(cursor, rows)
-        after = entries[-1].position
-        events += len(entries)
-    for target, rows in held:
-        target.write(cursor, rows)
-        name = schema.tracking_name(target.view, target.number)
-        track(cursor, task.ledger, [name])
-        move(cursor, task.ledger, name, task.upto)
-    return events
-
-
-def _ensure_known(cursor: Any, ledger: str, upto: int) -> None:
-    unknown = unknown_topics(cursor, ledger, upto)
-    if unknown:
+    with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT min(position) FROM certledger.journal WHERE ledger = %s AND topic = %s",
-            (ledger, unknown[0]),
+            "INSERT INTO certledger.tracking (ledger, view, position) "
+            "SELECT * FROM unnest(%s, %s, %s::bigint[])",
+            tuple(map(list, zip(*rows, strict=True))) or ([], [], []),
         )
-        raise UnknownTopic(unknown[0], cursor.fetchone()[0])
 
 
 # --- small things --------------------------------------------------------------------------------
-
-
-@contextmanager
-def _connection(dsn: str) -> Iterator[Any]:
-    connection = connect(dsn, name="certledger rebuild", settings=_LONG)
-    try:
-        yield connection
-    finally:
-        close_quietly(connection)
 
 
 def _of_this_version(connection: Any, views: Sequence[View]) -> dict[str, schema.Generation]:

@@ -14,6 +14,7 @@ Queries stand in refund_queries.py. Source: source-document 2.1-2.4.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 from domain import events as e
@@ -36,7 +37,10 @@ def _change(rows: Rows, entry: Entry, line: Row, **changes: Any) -> Row:
 def _lines(rows: Rows, entry: Entry) -> list[Row]:
     """Lines of the application that were owed, in order of their key: the order is the entry's."""
     held = rows.group(LINES, entry.data["application_id"])
-    return [held[key] for key in sorted(held) if held[key]["excess"] is None]
+    return sorted([line for line in held if line["excess"] is None], key=_line_key)
+
+
+_line_key = itemgetter("payment_id", "component")
 
 
 def _step(rows: Rows, entry: Entry, step: str, line: Row, fen: int, **more: Any) -> None:
@@ -322,7 +326,7 @@ def _handles(*folds: tuple[type[e.Fact], Callable[[Rows, Entry], None]]) -> dict
 
 VIEW = View(
     name="refund_ledger",
-    version=1,
+    version=2,
     tables=(LINES, REFUNDS, STEPS, POSTINGS, COUNTERS),
     handles=_handles(
         (e.FeePaid, _received),

@@ -116,7 +116,6 @@ POSTINGS = Table(
     indexes=(
         "(ledger, account, entry_no, line)",
         "(ledger, application_id, entry_no)",
-        "(ledger, position)",
     ),
     triggers=(BALANCED,),
 )

@@ -26,7 +26,7 @@ PEOPLE = Table(
         "position": "bigint",
     },
     key=("person_id",),
-    indexes=("(document_index)", "(name_index)"),
+    indexes=("(document_index)",),
 )
 APPLICATIONS = Table(
     "certificate_applications",
@@ -100,9 +100,8 @@ STATES = Table(
         "occurred_at": "time",
         "recorded_at": "time",
     },
-    key=("application_id", "kind", "position"),
+    key=("number", "kind", "position"),
     kind="log",
-    indexes=("(ledger, number, position)",),
 )
 TOKENS = Table(
     "certificate_tokens",

@@ -7,7 +7,7 @@ puts a new dict, so what was loaded stays what the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +16,8 @@ from projections.view import Row, Table
 Loader = Callable[[Table, Iterable[str]], list[Row]]
 """Newest rows of a table whose group column is one of the given values."""
 
-Key = tuple[Any, ...]
+Key = Any
+"""The value of a table's key column; a tuple of them where the key has several."""
 
 
 def no_rows(table: Table, groups: Iterable[str]) -> list[Row]:
@@ -25,24 +26,23 @@ def no_rows(table: Table, groups: Iterable[str]) -> list[Row]:
 
 
 class _Held:
-    """The rows of one table. stored: keys that the database has. added: of history and log."""
+    """The rows of one table. stored: keys that the database has. added: of history and log.
 
-    __slots__ = ("added", "groups", "is_history", "key", "stored", "touched")
+    groups: the keys of each group that is here, in the order in which they came; where all rows
+    are here and each is a group of its own, it stays empty.
+    """
+
+    __slots__ = ("added", "groups", "is_history", "is_single", "key", "rows", "stored", "touched")
 
     def __init__(self, table: Table) -> None:
-        self.key = _key_of(table)
+        self.key = itemgetter(*table.key)
+        self.is_single = len(table.key) == 1
         self.is_history = table.kind == "history"
-        self.groups: dict[str, dict[Key, Row]] = {}
+        self.rows: dict[Key, Row] = {}
+        self.groups: dict[str, list[Key]] = {}
         self.stored: set[Key] = set()
         self.touched: dict[Key, Row] = {}
         self.added: list[Row] = []
-
-
-def _key_of(table: Table) -> Callable[[Row], Key]:
-    if len(table.key) > 1:
-        return itemgetter(*table.key)
-    name = table.key[0]
-    return lambda row: (row[name],)
 
 
 class Rows:
@@ -71,15 +71,22 @@ class Rows:
 
     # --- what a fold does ------------------------------------------------------------------------
 
-    def group(self, table: Table, group: str) -> Mapping[Key, Row]:
-        """Rows of a group by their whole key, in the order in which they came."""
-        found = self._held[table.name].groups.get(group)
-        return self._begin(table, group) if found is None else found
+    def group(self, table: Table, group: str) -> list[Row]:
+        """Rows of a group, in the order in which they came."""
+        held = self._held[table.name]
+        if not self.complete and group not in held.groups:
+            self.prefetch(table, (group,))
+        return [held.rows[key] for key in held.groups.get(group, ())]
 
     def get(self, table: Table, *key: str) -> Row | None:
         """The row of a key; None if there is none."""
-        found = self._held[table.name].groups.get(key[0])
-        return (self._begin(table, key[0]) if found is None else found).get(key)
+        held = self._held[table.name]
+        whole = key[0] if held.is_single else key
+        found = held.rows.get(whole)
+        if found is None and not self.complete and key[0] not in held.groups:
+            self.prefetch(table, key[:1])
+            found = held.rows.get(whole)
+        return found
 
     def need(self, table: Table, *key: str) -> Row:
         """The row of a key. Raises: KeyError if there is none: the journal promised one."""
@@ -92,18 +99,21 @@ class Rows:
         """Write a row of a current or history table: the newest state of its key."""
         held = self._held[table.name]
         key = held.key(row)
-        found = held.groups.get(key[0])
-        if found is None:
-            found = self._begin(table, key[0])
-        found[key] = row
+        if not self.complete:
+            group = key if held.is_single else key[0]
+            if group not in held.groups:
+                self.prefetch(table, (group,))
+            if not held.is_history:
+                held.touched[key] = row
+        if key not in held.rows and not (held.is_single and self.complete):
+            held.groups.setdefault(key if held.is_single else key[0], []).append(key)
+        held.rows[key] = row
         if held.is_history:
             held.added.append(row)
-        elif not self.complete:
-            held.touched[key] = row
 
-    def add(self, table: Table, row: Row) -> None:
-        """Write a row of a log table."""
-        self._held[table.name].added.append(row)
+    def add(self, table: Table, *rows: Row) -> None:
+        """Write rows of a log table."""
+        self._held[table.name].added.extend(rows)
 
     # --- in and out ------------------------------------------------------------------------------
 
@@ -116,20 +126,12 @@ class Rows:
         if not missing:
             return
         for group in missing:
-            held.groups[group] = {}
+            held.groups[group] = []
         for row in self._loader(table, missing):
             key = held.key(row)
-            held.groups[key[0]][key] = row
+            held.rows[key] = row
+            held.groups[key if held.is_single else key[0]].append(key)
             held.stored.add(key)
-
-    def _begin(self, table: Table, group: str) -> dict[Key, Row]:
-        """A group that is not here yet: loaded, or empty where everything is in memory."""
-        held = self._held[table.name]
-        if self.complete:
-            held.groups[group] = {}
-        else:
-            self.prefetch(table, (group,))
-        return held.groups[group]
 
     def drain_added(self) -> Iterator[tuple[str, list[Row]]]:
         """Take the rows of history and log tables written since the last time, by table name."""
@@ -148,7 +150,7 @@ class Rows:
             if table.kind != "current":
                 continue
             if self.complete:
-                yield table.name, [r for g in held.groups.values() for r in g.values()], []
+                yield table.name, list(held.rows.values()), []
             elif held.touched:
                 new: list[Row] = []
                 replaced: list[Row] = []
@@ -159,8 +161,8 @@ class Rows:
                 yield table.name, new, replaced
 
     def held(self) -> int:
-        """How many groups of rows are in memory."""
-        return sum(len(held.groups) for held in self._held.values())
+        """How many rows are in memory."""
+        return sum(len(held.rows) for held in self._held.values())
 
     def forget(self) -> None:
         """Drop what is in memory, after it was written; from now on the loader is asked."""

@@ -8,6 +8,7 @@ Reading order: Generation, ensure, create, finish, swap, drop_others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,10 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.made (
     generation integer NOT NULL,
     name       text    COLLATE "C" NOT NULL,
     PRIMARY KEY (view, generation, name)
+);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.numbers (
+    view text    COLLATE "C" PRIMARY KEY,
+    last integer NOT NULL
 );
 CREATE TABLE IF NOT EXISTS {SCHEMA}.pauses (
     ledger   text   COLLATE "C" NOT NULL,
@@ -143,10 +148,19 @@ def ensure(connection: Any, views: Sequence[View]) -> None:
 
 
 def next_number(cursor: Any, view: View) -> int:
-    """A generation number that no table, finished or left over, bears."""
+    """A generation number that was never given out: whoever still fills the tables of a rebuild
+    that was killed must not find others of the same name. Inside a transaction.
+    """
     cursor.execute(f"SELECT max(generation) FROM {SCHEMA}.made WHERE view = %s", (view.name,))
     listed = cursor.fetchone()[0] or 0
-    return max([listed, *(number for _, number, _ in _unlisted(cursor, view))]) + 1
+    free = max([listed, *(number for _, number, _ in _unlisted(cursor, view))]) + 1
+    cursor.execute(
+        f"INSERT INTO {SCHEMA}.numbers AS n (view, last) VALUES (%s, %s) ON CONFLICT (view) "
+        "DO UPDATE SET last = greatest(n.last + 1, excluded.last) RETURNING last",
+        (view.name, free),
+    )
+    number: int = cursor.fetchone()[0]
+    return number
 
 
 def _unlisted(cursor: Any, view: View) -> list[tuple[str, int, bool]]:
@@ -182,7 +196,11 @@ def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
         for name, declared in table.columns.items():
             null = "" if declared.endswith("?") else " NOT NULL"
             columns.append(f"{name} {TYPES[kind_of(declared)]}{null}")
-        cursor.execute(f"CREATE TABLE {physical(table, number)} ({', '.join(columns)})")
+        # Autovacuum would hold up the indexes of a table that is being filled.
+        cursor.execute(
+            f"CREATE TABLE {physical(table, number)} ({', '.join(columns)}) "
+            "WITH (autovacuum_enabled = off)"
+        )
         cursor.execute(
             f"INSERT INTO {SCHEMA}.made (view, generation, name) VALUES (%s, %s, %s)",
             (view.name, number, table.name),
@@ -209,7 +227,11 @@ def finish_table(cursor: Any, table: Table, number: int, *, keys: bool) -> None:
         cursor.execute(f"CREATE {unique}INDEX ON {name} {index.removeprefix(unique)}")
     if table.kind != "current":
         cursor.execute(_APPEND_ONLY.format(table=name))
-    cursor.execute(f"ANALYZE {name}")
+    # The columns that are searched by; autovacuum sees to the others in its own time.
+    mentioned = re.findall(r"\w+", " ".join(table.indexes))
+    searched = {*table.primary_key, *mentioned} & {"ledger", *table.columns}
+    cursor.execute(f"ANALYZE {name} ({', '.join(sorted(searched))})")
+    cursor.execute(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
 
 
 def _add_key(cursor: Any, table: Table, number: int) -> None:

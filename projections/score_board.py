@@ -203,7 +203,7 @@ def _closed(rows: Rows, entry: Entry) -> None:
         final_count=entry.data["final_count"],
         withheld_count=len(withheld),
     )
-    for row in list(rows.group(ROWS, entry.data["notice_id"]).values()):
+    for row in rows.group(ROWS, entry.data["notice_id"]):
         state = "withheld" if row["application_id"] in withheld else "final"
         if row["state"] != state:
             _restate(rows, entry, row, state=state)
@@ -297,7 +297,7 @@ def _settle(rows: Rows, entry: Entry, state: str) -> Row:
 def _dismissed(rows: Rows, entry: Entry) -> None:
     """The row stands again, unless another objection to it is open or it was taken out."""
     row = _settle(rows, entry, "dismissed")
-    others = rows.group(OBJECTIONS, entry.data["notice_id"]).values()
+    others = rows.group(OBJECTIONS, entry.data["notice_id"])
     still_open = any(
         o["state"] == "open" and o["application_id"] == row["application_id"] for o in others
     )

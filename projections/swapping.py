@@ -24,6 +24,11 @@ CATCH_UP_EVENTS = 2000  # a transaction while catching up
 _ATTEMPTS, _PAUSE_SECONDS = 20, 0.25
 _ERASURES_SECONDS = 10.0
 
+# Not ledger by ledger: most of them have nothing new.
+_BEHIND = """SELECT l.ledger, l.position FROM certledger.ledgers l
+LEFT JOIN certledger.tracking t ON t.ledger = l.ledger AND t.view = %s
+WHERE l.position > coalesce(t.position, 0)"""
+
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +48,12 @@ def catch_up(
     upto: ledger -> how far; to each ledger's head as it is found if None.
     """
     name = schema.tracking_name(target.view, target.number)
-    if upto is None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT ledger, position FROM certledger.ledgers")
-            upto = dict(cursor.fetchall())
-    for ledger, bound in upto.items():
+    with connection.cursor() as cursor:
+        cursor.execute(_BEHIND, (name,))
+        behind = dict(cursor.fetchall())
+    if upto is not None:
+        behind = {ledger: upto.get(ledger, 0) for ledger in behind}
+    for ledger, bound in behind.items():
         vault = vaults(ledger)
         while _catch_up_once(connection, vault, target, name, ledger, bound):
             pass
@@ -147,7 +153,7 @@ def resting(connection: Any, view: View) -> Iterator[None]:
         cursor.execute("SET LOCAL lock_timeout = '30s'")
         schema.lock_exclusive(cursor, view.name)
         # Short: a reader who comes while we wait for a name waits behind us.
-        cursor.execute("SET LOCAL lock_timeout = '1s'")
+        cursor.execute("SET LOCAL lock_timeout = '1s'; SET LOCAL synchronous_commit = on")
         yield
 
 

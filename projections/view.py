@@ -50,6 +50,10 @@ class UnknownTopic(ViewError):
         self.topic = topic
         self.position = position
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From one process to another: the text alone does not make it again.
+        return type(self), (self.topic, self.position), self.__dict__
+
 
 class Masks(NamedTuple):
     """What may be published of a person. erased: their data are gone."""
@@ -63,38 +67,50 @@ class Entry:
     """One journal entry as a view sees it: decoded once for all views, never validated again.
 
     position: 1, 2, 3 … within the ledger. data: the fact, sealed fields still sealed.
-    occurred_at, recorded_at: UTC text of fixed width. masks: see `masks.masks`.
+    occurred_at, recorded_at: UTC text of fixed width. envelope: everything there is.
     """
 
-    __slots__ = ("_open", "_opened", "actor", "data", "masks", "occurred_at", "position",
-                 "recorded_at", "stream", "topic", "version")  # fmt: skip
+    __slots__ = ("data", "envelope", "occurred_at", "position", "recorded_at", "topic")
 
-    def __init__(self, position: int, envelope: dict[str, Any], opener: Opener) -> None:
+    def __init__(self, position: int, envelope: dict[str, Any]) -> None:
         self.position = position
+        self.envelope = envelope
         self.topic: str = envelope["topic"]
         self.data: dict[str, Any] = envelope["data"]
-        self.actor: dict[str, Any] = envelope["actor"]
-        self.stream: str = envelope["stream"]
-        self.version: int = envelope["version"]
         self.occurred_at: str = envelope["occurred_at"]
         self.recorded_at: str = envelope["recorded_at"]
+
+    @property
+    def actor(self) -> dict[str, Any]:
+        """Who did it: subject, role, organisation, on_behalf_of."""
+        actor: dict[str, Any] = self.envelope["actor"]
+        return actor
+
+
+class PersonEntry(Entry):
+    """An entry that says who somebody is. masks: see `masks.masks`."""
+
+    __slots__ = ("_open", "_opened", "masks")
+
+    def __init__(self, position: int, envelope: dict[str, Any], opener: Opener) -> None:
+        super().__init__(position, envelope)
         self.masks: Masks | None = None
         self._open = opener
         self._opened: Mapping[str, str | None] | None = None
 
     @property
     def opened(self) -> Mapping[str, str | None]:
-        """The personal fields in clear, opened once; each None once the person was erased.
+        """Name and document_number in clear, opened once; None once the person was erased.
 
-        Raises: WrongKey of the store; so only a view that needs the field fails on it.
+        Raises: WrongKey of the store; so only a view that needs them fails on it.
         """
         if self._opened is None:
-            self._opened = self._open(self)
+            self._opened = self._open(self.envelope)
         return self._opened
 
 
-Opener = Callable[[Entry], Mapping[str, str | None]]
-"""Opens the personal fields of an entry."""
+Opener = Callable[[Mapping[str, Any]], Mapping[str, str | None]]
+"""Opens the personal fields of an envelope that views mask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,31 +20,34 @@ def post(
     """
     if not legs:
         return
-    if sum(leg.fen for leg in legs) != 0:
+    if sum([leg.fen for leg in legs]) != 0:
         raise ValueError(f"rule {rule.id} does not sum to zero at position {entry.position}")
     counter = rows.get(COUNTERS, "entry")
     number = (counter["value"] if counter else 0) + 1
     rows.put(COUNTERS, {"name": "entry", "value": number})
-    for line, leg in enumerate(legs, 1):
-        rows.add(
-            POSTINGS,
+    application_id, effective_at = entry.data["application_id"], effective_at or entry.occurred_at
+    rows.add(
+        POSTINGS,
+        *[
             {
                 "entry_no": number,
                 "line": line,
                 "position": entry.position,
                 "rule_id": rule.id,
                 "rule_version": rule.version,
-                "account": leg.account,
-                "debit_fen": max(leg.fen, 0),
-                "credit_fen": max(-leg.fen, 0),
-                "application_id": entry.data["application_id"],
-                "payment_id": leg.payment_id,
-                "component": leg.component,
-                "refund_no": leg.refund_no,
-                "effective_at": effective_at or entry.occurred_at,
+                "account": account,
+                "debit_fen": fen if fen > 0 else 0,
+                "credit_fen": -fen if fen < 0 else 0,
+                "application_id": application_id,
+                "payment_id": payment_id,
+                "component": component,
+                "refund_no": refund_no,
+                "effective_at": effective_at,
                 "recorded_at": entry.recorded_at,
-            },
-        )
+            }
+            for line, (account, fen, payment_id, component, refund_no) in enumerate(legs, 1)
+        ],
+    )
 
 
 def part(line: Row, fen: int | None = None) -> Part:

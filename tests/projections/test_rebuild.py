@@ -78,7 +78,7 @@ def test_processes_side_by_side_make_the_same_rows(
 def test_memory_that_runs_over_is_written_out_and_read_back(book: Book, dsn: str) -> None:
     book.told(a_random_history(7)).fold()
     live = book.contents()
-    tiny = Sizes(page=7, groups=10, keys_from=0)
+    tiny = Sizes(page=7, rows=10, keys_from=0)
     rebuild.replace(dsn, SECRETS, processes=1, sizes=tiny)
     assert book.contents() == live
 
@@ -168,6 +168,20 @@ def test_what_a_killed_rebuild_left_behind_goes_with_the_next(book: Book, dsn: s
     assert leftovers(book)
     rebuild.replace(dsn, SECRETS, processes=1)
     assert leftovers(book) == []
+
+
+def test_no_generation_ever_bears_the_number_of_another(book: Book, dsn: str) -> None:
+    """Somebody who outlives a killed rebuild would fill the tables of the next one."""
+    given = [1]
+    for _ in range(3):
+        book.write(draft("moon_landed.v1", stream=f"moon-{len(given)}"))
+        with pytest.raises(UnknownTopic):
+            rebuild.replace(dsn, SECRETS, [score_board.VIEW], processes=1)
+        with book.cursor() as cursor:
+            given += [int(name.rpartition("_g")[2]) for name in leftovers(book)][:1]
+            schema.drop_others(cursor, score_board.VIEW, 1)
+    assert leftovers(book) == []
+    assert given == [1, 2, 3, 4]
 
 
 def test_a_table_that_is_in_no_list_hinders_no_rebuild_and_goes_with_it(
@@ -295,7 +309,7 @@ def test_an_older_program_leaves_newer_tables_alone(book: Book, dsn: str) -> Non
         assert state.lag == state.head - book.position("score_board") > 0
         assert len(book.rows("score_board_people")) == 1
         with running(dsn, views=(next_version(),)) as new:
-            old.stop()
+            old.runner.stop()
             assert new.wait_for("omc", "score_board", book.journal.head().position, 10)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -13,6 +13,7 @@ from domain.store.embedded import SUPERUSER
 from projections.follower import Displaced
 from projections.health import ViewState, view_states
 from projections.runner import Runner
+from projections.view import View
 from projections.views import VIEWS
 from projections.waiting import Lookout
 from tests.projections.grammar import Book
@@ -31,21 +32,22 @@ class Watched:
     runner: Runner
     lookout: Lookout
     dsn: str
+    views: Sequence[View]
 
     def wait_for(self, ledger: str, view: str, position: int, timeout_seconds: float) -> bool:
         return self.lookout.wait_for(ledger, view, position, timeout_seconds)
 
     def view_states(self) -> list[ViewState]:
         with closing(connect(self.dsn)) as connection, connection.cursor() as cursor:
-            return view_states(cursor, VIEWS)
+            return view_states(cursor, self.views)
 
 
 @contextmanager
-def running(dsn: str, **options: object) -> Iterator[Watched]:
-    runner = Runner(dsn, SECRETS, **({"poll_seconds": 0.5} | options))
+def running(dsn: str, views: Sequence[View] = VIEWS, **options: object) -> Iterator[Watched]:
+    runner = Runner(dsn, SECRETS, views, **({"poll_seconds": 0.5} | options))
     # Only what a runner tells is heard in time.
     with Lookout(dsn, poll_seconds=60) as lookout, runner:
-        yield Watched(runner, lookout, dsn)
+        yield Watched(runner, lookout, dsn, views)
 
 
 def wait_for_all(watched: Watched, book: Book, position: int) -> None:
