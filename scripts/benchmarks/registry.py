@@ -25,6 +25,7 @@ from domain.store.merkle import Frontier
 from domain.store.note import Checkpoint, sign_note
 from domain.values import Level
 from projections import rebuild
+from scripts.benchmarks.indexes import made_afterwards
 from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server, server
 from scripts.benchmarks.service import DATABASE, name_of
@@ -32,6 +33,7 @@ from scripts.benchmarks.takeover import CERTIFICATES_EACH, EVENTS_EACH, Task, na
 
 _PERSONS_A_LEDGER = 40_000  # a process of a rebuild holds the rows of one ledger in memory
 _BYTES_EACH = 6_000  # of a certificate, in journal, views, indexes and what sorting takes
+_FILLED = [f"certledger.{table}" for table in ("journal", "commands", "claims")]
 _FIRST_LEDGER = 10  # two digits each, so that SQL can make their names and numbers
 _OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
 
@@ -142,9 +144,13 @@ def seed(server: Server, certificates: int) -> Registry:
     _set(server, {"max_wal_size": "'4GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
     with open_store(settings_of(server.postgres.data_dir)) as store:
         tasks = [_task(store, registry, number) for number in range(ledgers)]
-        with multiprocessing.get_context("spawn").Pool(min(ledgers, os.cpu_count() or 1)) as pool:
-            for task, tree in zip(tasks, pool.imap(take_over, tasks), strict=True):
-                _sign(store, task.ledger, tree)
+        with (
+            made_afterwards(server, DATABASE, _FILLED),
+            multiprocessing.get_context("spawn").Pool(min(ledgers, os.cpu_count() or 1)) as pool,
+        ):
+            trees = pool.map(take_over, tasks, chunksize=1)
+        for task, tree in zip(tasks, trees, strict=True):
+            _sign(store, task.ledger, tree)
         say(f"{registry.events} events in {time.monotonic() - begun:.0f} s")
         begun = time.monotonic()
         server.execute(DATABASE, "ANALYZE certledger.journal")

@@ -6,8 +6,7 @@ both certificates are issued: 26 events, those the registry is folded from. What
 (payment, documents, reviews, exam, notice, the serials of a series) is left out, as no fold of the
 registry asks for it. Everything else is as the service writes it: canonical envelopes, hashes,
 dense positions, a key a person and sealed fields, claims, commands with receipts. `verify` finds
-such a journal good and a rebuild folds it like any other. Ids count up instead of being scattered,
-which spares the seeding random places in the indexes.
+such a journal good and a rebuild folds it like any other.
 Reading order: `take_over`, _People (what is said of a person), Form (events that differ in places).
 """
 
@@ -37,6 +36,7 @@ from domain.store.merkle import Frontier
 from domain.store.records import PersonKey
 from domain.store.vault import Sealer, Vault
 from domain.values import Level
+from scripts.benchmarks.sample import scattered
 from scripts.benchmarks.service import OCCUPATION, document_of, name_of
 
 YEAR = 2025
@@ -48,6 +48,7 @@ CERTIFICATES_EACH = 2 * len(Level)
 EVENTS_EACH = 1 + 5 * len(Level)
 
 _PERSONS_AT_ONCE = 500
+_PERSONS, _APPLICATIONS, _COMMANDS, _EVENTS = (kind << 120 for kind in range(1, 5))
 _START = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
@@ -78,6 +79,11 @@ class Task:
 def national(site_code: str, level: int, serial: int) -> str:
     """Number of a person's national certificate of a level; serial: the person, from 1."""
     return str(format_national(site_code, YEAR, level, serial))
+
+
+def person_of(number: int) -> str:
+    """Id of a person. number: counted over all ledgers."""
+    return f"{scattered(_PERSONS | number):032x}"
 
 
 def take_over(task: Task) -> Frontier:
@@ -202,11 +208,6 @@ class _People:
         self._candidacies = {level: _candidacy(task.ledger, level) for level in sorted(Level)}
         self._receipt = _receipt(task.ledger, self._registration, self._candidacies.values())
         self._numbers = {level: _Numbers(task, level) for level in Level}
-        # Ids that nobody else has: version 4 in form, the first event's position in content.
-        ids = [UUID(f"{task.first:08x}-{kind:04x}-4000-8000-000000000000") for kind in (1, 2)]
-        self._event, self._command = (
-            (_field(one.bytes)[:14], str(one)[:24].encode()) for one in ids
-        )
 
     def add(self, serials: range) -> None:
         """Everything of these persons, counted from 1 in this ledger."""
@@ -218,17 +219,17 @@ class _People:
 
     def _add(self, serial: int) -> None:
         first, number = self._position + 1, self._task.first + serial
-        person, name, document = f"{number:032x}", name_of(serial), document_of(number)
+        person, name, document = person_of(number), name_of(serial), document_of(number)
+        command, text = _id(_COMMANDS | number)
         self.recorded_at += _MICROSECOND
-        id_begin, text_begin = self._command
         values: dict[bytes, Any] = {
             b"person": person.encode(),
             b"recorded": _text(self.recorded_at),
-            b"command": text_begin + b"%012x" % first,
+            b"command": text,
         }
         self._register(person, name, document, values)
         for level, candidacy in self._candidacies.items():
-            values[b"application"] = b"%024x%08x" % (number, level)
+            values[b"application"] = b"%032x" % scattered(_APPLICATIONS | number << 8 | level)
             values[b"national"], values[b"omc"] = numbers = self._numbers[level].of(serial)
             self._record(candidacy, values)
             for certificate in numbers:
@@ -236,7 +237,7 @@ class _People:
         values[b"first"], values[b"last"] = first, self._position
         key = _field(b"take over " + values[b"person"])
         row = (_PRINCIPAL, key, _field(hashlib.sha256(key).digest()),
-               id_begin + first.to_bytes(6, "big"), _bigint(8, first), _bigint(8, self._position),
+               command, _bigint(8, first), _bigint(8, self._position),
                _field(self._receipt % values))  # fmt: skip
         self.rows["commands"].append(self._begin["commands"] + b"".join(row))
 
@@ -258,15 +259,15 @@ class _People:
     def _record(self, stream: Stream, values: dict[bytes, Any]) -> None:
         """The events of a stream."""
         recorded, name = _time(self.recorded_at), _field(stream.name % values)
-        event_begin, text_begin = self._event
+        ids = _EVENTS | self._task.first << 32
         begin, journal = self._begin["journal"], self.rows["journal"]
         for position, form in enumerate(stream.events, self._position + 1):
-            values[b"event"] = text_begin + b"%012x" % position
+            event, values[b"event"] = _id(ids | position)
             envelope = form.envelope % values
             leaf = hashlib.sha256(b"\0" + envelope).digest()
             self._leaves.append(leaf)
-            row = (begin, _bigint(8, position), recorded, event_begin, position.to_bytes(6, "big"),
-                   name, _field(envelope), _field(leaf), form.row_end)  # fmt: skip
+            row = (begin, _bigint(8, position), recorded, event, name, _field(envelope),
+                   _field(leaf), form.row_end)  # fmt: skip
             journal.append(b"".join(row))
         self._position = position
 
@@ -372,6 +373,14 @@ def _field(value: bytes) -> bytes:
     return _length(len(value)) + value
 
 
+def _id(counted: int) -> tuple[bytes, bytes]:
+    """An id as a field and as text."""
+    raw = scattered(counted).to_bytes(16, "big")
+    text = raw.hex().encode()
+    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
+    return _UUID_BEGIN + raw, b"-".join(parts)
+
+
 def _time(moment: datetime) -> bytes:
     return _bigint(8, (moment - _EPOCH) // _MICROSECOND)
 
@@ -380,5 +389,6 @@ def _text(moment: datetime) -> bytes:
     return envelopes.rfc3339(moment).encode()
 
 
+_UUID_BEGIN = _length(16)
 _PRINCIPAL = _field(ACTOR.subject.encode())
 _CERTIFICATE, _DOCUMENT = _field(b"certificate_number"), _field(b"person_document")

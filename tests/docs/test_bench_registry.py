@@ -15,6 +15,7 @@ from projections import registry_queries as queries
 from scripts.benchmarks.registry import Registry, seed
 from scripts.benchmarks.server import server
 from scripts.benchmarks.service import DATABASE, name_of
+from scripts.benchmarks.takeover import person_of
 
 CERTIFICATES = 600
 
@@ -41,6 +42,18 @@ def test_it_has_as_many_certificates_and_events_as_it_says(registry: Registry) -
     assert (certificates, links) == (CERTIFICATES, CERTIFICATES)
     [(events,)] = registry.server.execute(DATABASE, "SELECT count(*) FROM certledger.journal")
     assert events == registry.events
+
+
+def test_tables_have_the_indexes_and_constraints_of_a_new_database(registry: Registry) -> None:
+    registry.server.ledger_database("fresh")
+    asked = (
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'certledger' UNION ALL "
+        "SELECT conrelid::regclass || conname || pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'certledger'::regnamespace ORDER BY 1"
+    )
+    seeded, fresh = (registry.server.execute(one, asked) for one in (DATABASE, "fresh"))
+    assert seeded == fresh
+    assert len(fresh) > 20
 
 
 def test_the_audit_finds_nothing_and_meets_the_signed_head(
@@ -78,13 +91,14 @@ def test_persons_are_sealed_under_keys_of_their_own(registry: Registry, store: S
         f"WHERE ledger = '{registry.ledger}' AND c.kind = 'person_document'",
     )
     assert key == claimed == registry.persons
+    names = {person_of(number): name_of(number) for number in range(1, registry.persons + 1)}
     for (person,) in registry.server.execute(
         DATABASE,
         "SELECT person FROM certledger.person_keys "
         f"WHERE ledger = '{registry.ledger}' ORDER BY person LIMIT 5",
     ):
         identity = ledger.identity(person)
-        assert identity.name == name_of(int(person, 16))
+        assert identity.name == names[person]
         today = shanghai_date(datetime.now(UTC))
         assert validate_document(identity.document_type, identity.document_number, today)
 
