@@ -26,7 +26,7 @@ from domain.store.envelope import rfc3339
 from domain.store.errors import Unavailable
 from domain.store.helper import shared
 from domain.store.journal import Journal
-from domain.store.merkle import Frontier
+from domain.store.merkle import HASH_BYTES, Frontier
 
 STRETCH = 1 << 13
 """Events of one COPY; a power of two. Their hashes are in memory together, about half a MB."""
@@ -36,8 +36,8 @@ ENVELOPE_KEYS = (
     "occurred_at", "recorded_at", "stream", "topic", "version",
 )  # fmt: skip
 
-_HASHES = "position, leaf_hash, recorded_at"
-_EVERYTHING = f"{_HASHES}, version, event_id, occurred_at, topic, stream"
+_HASHES = "position, leaf_hash"
+_EVERYTHING = f"{_HASHES}, recorded_at, version, event_id, occurred_at, topic, stream"
 
 # Bounds are numbers of ours; the ledger's name is quoted by the driver.
 _COPY = """COPY (SELECT {columns}, envelope FROM certledger.journal
@@ -45,14 +45,12 @@ WHERE ledger = %s AND position > %s AND position <= %s ORDER BY position)
 TO STDOUT (FORMAT binary)"""
 
 # A row of it: the number of fields, then each field's length and bytes, big-endian. x is what is
-# known: the number of fields, lengths of numbers, and the hash, which is compared with its length.
-_position_and_time = struct.Struct(">6xq36x4xq")
-_version_to_topic = struct.Struct(">4xq4x16s4xqi")  # version, event_id, occurred_at, topic's length
+# known: the number of fields and the lengths of what always has the same.
+_position_and_hash = struct.Struct(">6xqi32s")
+_recorded_to_topic = struct.Struct(">4xq4xq4x16s4xqi")  # up to the topic's length
 _parts_of_id = struct.Struct("8s4s4s4s12s").unpack
-_TOLD = _position_and_time.size
-_TOPIC = _TOLD + _version_to_topic.size
-_HASH = slice(14, 50)
-_HASH_LENGTH = b"\0\0\0\x20"
+_TOLD = _position_and_hash.size
+_TOPIC = _TOLD + _recorded_to_topic.size
 _SIGNATURE_BYTES = 19
 
 # Whoever is not version - 1's successor, in one pass along the index on (stream, version).
@@ -79,8 +77,8 @@ Order = tuple[int, int, Sequence[int], bool]
 class Stretch:
     """Events after < position <= upto, where nothing is wrong in between.
 
-    first and last: their recorded_at, as microseconds since 2000. trees: the tree over the
-    stretch's first n leaves, for every n that was asked for and for all of them.
+    first and last: their recorded_at, as microseconds since 2000; 0 if only hashes were looked at.
+    trees: the tree over the stretch's first n leaves, for every n that was asked for and for all.
     """
 
     after: int
@@ -96,7 +94,7 @@ def reread(
     """Hash every event of a stretch again, and compare what it says with the columns beside it.
 
     sizes: of the trees wanted beside the whole one, after < size < upto.
-    hashes_only: do not compare and do not look at the form.
+    hashes_only: hashes and positions are all that is looked at.
     Returns: None if anything is not as expected, or missing.
     """
     found: list[Stretch] = []
@@ -125,24 +123,25 @@ def _judged(
     """
     leaves: list[bytes] = []
     first = last = 0
-    unpack, begun = _position_and_time.unpack_from, hashlib.sha256(b"\0")
-    begin, end = _position_and_time.size + 4, b"}"
+    unpack, begun = _position_and_hash.unpack_from, hashlib.sha256(b"\0")
+    begin = _TOLD + 4
     try:
         row = (yield)[_SIGNATURE_BYTES:]
         for expected in range(after + 1, upto + 1):
-            position, recorded = unpack(row)
+            position, length, stored = unpack(row)
             if ledger is not None:
-                begin, end = _told(row, ledger, recorded)
+                begin, recorded, end = _told(row, ledger)
             envelope = row[begin:]
             hashed = begun.copy()  # cheaper than to begin anew, or to put the zero byte in front
             hashed.update(envelope)
             leaf = hashed.digest()
-            if row[_HASH] != _HASH_LENGTH + leaf or position != expected or recorded < last:
+            if leaf != stored or position != expected or length != HASH_BYTES:
                 break
-            if ledger is not None and not (envelope.endswith(end) and _is_canonical(envelope)):
-                break
+            if ledger is not None:
+                if recorded < last or not (envelope.endswith(end) and _is_canonical(envelope)):
+                    break
+                first, last = first or recorded, recorded
             leaves.append(leaf)
-            first, last = first or recorded, recorded
             row = yield
         else:
             found.append(Stretch(after, upto, first, last, _trees(leaves, after, upto, sizes)))
@@ -172,17 +171,19 @@ def _trees(leaves: list[bytes], after: int, upto: int, sizes: Sequence[int]) -> 
     return trees
 
 
-def _told(row: bytes, ledger: bytes, recorded: int) -> tuple[int, bytes]:
-    """Where the envelope begins in a row, and how it ends if it says what the columns say.
+def _told(row: bytes, ledger: bytes) -> tuple[int, int, bytes]:
+    """What the columns of a row say.
+
+    Returns: where the envelope begins; recorded_at; how the envelope ends if it says the same.
 
     The last members of a canonical envelope are exactly the columns, so they are compared as
     bytes: in valid JSON that ends like this they can be nothing but members of the outermost
     object. Text that would have to be escaped makes the comparison fail, never succeed.
     """
-    version, event_id, occurred, topic_bytes = _version_to_topic.unpack_from(row, _TOLD)
+    recorded, version, event_id, occurred, topic_bytes = _recorded_to_topic.unpack_from(row, _TOLD)
     topic_end = _TOPIC + topic_bytes
     stream_end = topic_end + 4 + int.from_bytes(row[topic_end : topic_end + 4])
-    return stream_end + 4, (
+    return stream_end + 4, recorded, (
         b',"event_id":"%b-%b-%b-%b-%b","ledger":"%b","occurred_at":"%b","recorded_at":"%b",'
         b'"stream":"%b","topic":"%b","version":%d}'
     ) % (
