@@ -1,9 +1,9 @@
 """Keeps the views of one ledger up to date, batch by batch, on a connection it is given.
 
-A batch goes into every view that stands at the same position, in one transaction, each under a
-savepoint of its own: a view that fails is undone alone and paused at the very event that it fails
-on, found by halving the batch; the others go on. A pause is kept in the database, shown in health,
-and tried again from time to time; an event is never passed over.
+A batch goes into every view that stands at the same position, in one transaction. Where one of them
+fails, each gets a transaction of its own: a view that fails again is paused at the very event that
+it fails on, found by halving the batch; the others go on. A pause is kept in the database, shown in
+health, and tried again from time to time; an event is never passed over.
 Reading order: Follower.advance, _apply, _isolate.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 
 from projections import schema
-from projections.apply import Target, move, track
+from projections.apply import Target, track
 from projections.feed import Vault, read
 from projections.view import Entry, UnknownTopic, View
 from projections.waiting import CHANNEL, to_payload
@@ -30,6 +30,9 @@ _PASSING = ("08", "25", "40", "53", "57", "58")
 cancelled, shut down. Everything else says that the view and the event do not fit."""
 
 _REASON_CHARACTERS = 300
+
+_END = f"""UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = ANY(%s);
+NOTIFY {CHANNEL}, %s; COMMIT"""
 
 
 class Displaced(Exception):
@@ -82,7 +85,8 @@ class Follower:
                 name: Paused(position, 0.0, self._retry_seconds)
                 for name, position in cursor.fetchall()
             }
-            self._tell(cursor, self._positions.items())
+            payload = to_payload(self.ledger, self._positions.items())
+            cursor.execute(f"NOTIFY {CHANNEL}, %s", (payload,))
 
     def is_behind(self, head: int, targets: Sequence[Target]) -> bool:
         """Whether a view that is not paused, or due to be tried again, is short of a position."""
@@ -132,31 +136,34 @@ class Follower:
     def _apply(
         self, connection: Any, targets: Sequence[Target], entries: Sequence[Entry]
     ) -> list[tuple[Target, Exception]]:
-        """One transaction. Returns: the views that failed, of which nothing was written."""
+        """One transaction; one for each view if it fails.
+
+        Returns: the views that failed, of which nothing was written.
+        """
+        names = [target.view.name for target in targets]
         last = entries[-1].position
-        failed: list[tuple[Target, Exception]] = []
         with connection.cursor() as cursor:
             # A view can be made again: its commit need not wait for the disk.
             cursor.execute("BEGIN; SET LOCAL synchronous_commit = off")
             try:
                 self._lock(cursor, targets)
-                for target in targets:
-                    error = self._fold(cursor, target, entries)
-                    if error is not None:
-                        failed.append((target, error))
-                names = [t.view.name for t in targets]
-                moved = [n for n in names if n not in {t.view.name for t, _ in failed}]
-                if moved:
-                    self._tell(cursor, [(name, last) for name in moved])
-                cursor.execute("COMMIT")
+                error = self._fold(cursor, targets, entries)
+                if error is None:
+                    self._end(cursor, names, last)
+                else:
+                    cursor.execute("ROLLBACK")
             except BaseException:
                 if not connection.closed:
                     cursor.execute("ROLLBACK")
                 raise
-        for name in moved:
-            self._positions[name] = last
-            self._paused.pop(name, None)
-        return failed
+        if error is None:
+            for name in names:
+                self._positions[name] = last
+                self._paused.pop(name, None)
+            return []
+        if len(targets) == 1:
+            return [(targets[0], error)]
+        return [failed for one in targets for failed in self._apply(connection, [one], entries)]
 
     def _lock(self, cursor: Any, targets: Sequence[Target]) -> None:
         """Keep swaps and other runners out. Raises: Displaced if one was here before."""
@@ -170,24 +177,28 @@ class Follower:
         if track(cursor, self.ledger, names) != {n: self._positions[n] for n in names}:
             raise Displaced
 
-    def _fold(self, cursor: Any, target: Target, entries: Sequence[Entry]) -> Exception | None:
-        cursor.execute("SAVEPOINT one")
-        name = target.view.name
+    def _fold(
+        self, cursor: Any, targets: Sequence[Target], entries: Sequence[Entry]
+    ) -> Exception | None:
         try:
-            target.apply(cursor, self.ledger, entries, self._vault.blind_indexes)
-            move(cursor, self.ledger, name, entries[-1].position)
-            if name in self._paused:
-                cursor.execute(
-                    f"DELETE FROM {schema.SCHEMA}.pauses WHERE ledger = %s AND view = %s",
-                    (self.ledger, name),
-                )
+            for target in targets:
+                target.apply(cursor, self.ledger, entries, self._vault.blind_indexes)
         except Exception as error:
             if is_transient(error):
                 raise
-            cursor.execute("ROLLBACK TO SAVEPOINT one")
             return error
-        cursor.execute("RELEASE SAVEPOINT one")
         return None
+
+    def _end(self, cursor: Any, names: Sequence[str], position: int) -> None:
+        """Move the views whose rows were written, tell, and commit: one message."""
+        resumed = [name for name in names if name in self._paused]
+        if resumed:
+            cursor.execute(
+                f"DELETE FROM {schema.SCHEMA}.pauses WHERE ledger = %s AND view = ANY(%s)",
+                (self.ledger, resumed),
+            )
+        payload = to_payload(self.ledger, [(name, position) for name in names])
+        cursor.execute(_END, (position, self.ledger, list(names), payload))
 
     def _isolate(
         self, connection: Any, target: Target, entries: Sequence[Entry], error: Exception
@@ -223,10 +234,6 @@ class Follower:
                 "ELSE excluded.since END",
                 (self.ledger, view.name, entry.position, entry.topic, reason),
             )
-
-    def _tell(self, cursor: Any, positions: Iterable[tuple[str, int]]) -> None:
-        """To every process, once the transaction is committed."""
-        cursor.execute(f"NOTIFY {CHANNEL}, %s", (to_payload(self.ledger, positions),))
 
 
 def is_transient(error: Exception) -> bool:
