@@ -39,7 +39,7 @@ def run(registries: Registries, plan: Plan) -> list[Comparison]:
             samples["small"],
             "<= 1.2",
             key="p50_ms",
-            also={"callers": CALLERS, "client": client},
+            also=large.conditions() | {"callers": CALLERS, "client": client},
         )
 
     def settle() -> None:

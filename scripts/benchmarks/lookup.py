@@ -126,7 +126,8 @@ def _with(
     contenders.append(Contender(SELECT, lambda: _select(registry, seconds)))
     samples = take_turns(contenders, plan.rounds, registry.server.settle)
     bars = {NAIVE: ">= 40", KEEPING: "", SELECT: ">= 0.5"}
-    also = {"connections": connections, "keys": file.requests, "client": lookup_client()}
+    asked = {"connections": connections, "keys": file.requests, "client": lookup_client()}
+    also = registry.conditions() | asked
     case = f"{way}, {connections} connections"
     found = compare("lookup", case, "lookups/s", samples, "ours", bars, **also)
     rate = median(samples["ours"]) / 2

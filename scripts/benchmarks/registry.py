@@ -1,8 +1,7 @@
 """A registry of many certificates, in the database of a service: folded from a journal.
 
 Several ledgers take over a register each (takeover.py), their heads are signed as a running service
-would have done, and the usual rebuild folds the views. Autovacuum is off afterwards: what it would
-have done by and by, it would do while something is measured.
+would have done, and the usual rebuild folds the views.
 Reading order: Registries, Registry, `seed`.
 """
 
@@ -16,6 +15,7 @@ import shutil
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from api.cli_store import Store, open_store, settings_of
@@ -35,6 +35,11 @@ _PERSONS_A_LEDGER = 40_000  # a process of a rebuild holds the rows of one ledge
 _BYTES_EACH = 6_000  # of a certificate, in journal, views, indexes and what sorting takes
 _FILLED = [f"certledger.{table}" for table in ("journal", "commands", "claims")]
 _FIRST_LEDGER = 10  # two digits each, so that SQL can make their names and numbers
+_LEVELS = list(Level)
+_READ_BYTES = 1 << 24
+_LOOKED_UP = """SELECT pg_relation_filepath(c.oid) FROM pg_class c
+WHERE c.relnamespace = 'views'::regnamespace AND c.relkind IN ('r', 'i')
+    AND c.relname ~ '^(certificates|certificate_(tokens|people|book))_g'"""
 _OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
 
 
@@ -49,6 +54,7 @@ class Registries:
         if certificates not in self._made:
             with ExitStack() as closing:
                 registry = seed(closing.enter_context(server()), certificates)
+                registry.settle()
                 self._made[certificates] = registry, closing.pop_all()
         return self._made[certificates][0]
 
@@ -89,6 +95,19 @@ class Registry:
         """One of the ledgers."""
         return _name(_FIRST_LEDGER)
 
+    def settle(self) -> None:
+        """Do away with what would be done by and by, while something is measured.
+
+        Autovacuum is off from now on, and what lookups read is in the memory of the system.
+        """
+        _set(self.server, {"autovacuum": "off"})
+        cluster = self.server.postgres.cluster_dir
+        for (path,) in self.server.execute(DATABASE, _LOOKED_UP):
+            for segment in sorted(cluster.glob(f"{path}*")):
+                with open(segment, "rb", buffering=0) as file:
+                    while file.read(_READ_BYTES):
+                        pass
+
     def conditions(self) -> dict[str, Any]:
         """Of what is measured here."""
         more = {"rows": self.certificates, "events": self.events, "autovacuum": "off"}
@@ -96,16 +115,19 @@ class Registry:
 
     def holders(self, most: int) -> list[Holder]:
         """Holders of national certificates, each certificate as likely as any other."""
+        ledgers: dict[str, str] = {}
         names: dict[str, str] = {}
         for _ in range(most):
             ledger = _FIRST_LEDGER + random.randrange(self.ledgers)
-            serial, level = 1 + random.randrange(self.persons), random.choice(list(Level))
-            names[f"{_number_begin(ledger, level)}{serial:06d}"] = name_of(serial)
+            serial, level = 1 + random.randrange(self.persons), random.choice(_LEVELS)
+            number = f"{_number_begin(ledger, level)}{serial:06d}"
+            ledgers[number], names[number] = _name(ledger), name_of(serial)
         rows = self.server.execute(
             DATABASE,
-            "SELECT t.token, t.number FROM views.certificate_tokens t "
-            "JOIN unnest(%s) AS asked (number) USING (number) WHERE t.kind = 'national'",
-            (list(names),),
+            "SELECT token, number FROM views.certificate_tokens "
+            "JOIN unnest(%s, %s) AS asked (ledger, number) USING (ledger, number) "
+            "WHERE kind = 'national'",
+            (list(ledgers.values()), list(ledgers)),
         )
         random.shuffle(rows)
         return [Holder(token, number, names[number]) for token, number in rows]
@@ -157,7 +179,7 @@ def seed(server: Server, certificates: int) -> Registry:
         store.ensure_views()
         rebuild.replace(store.dsn, store.secrets)
     server.execute(DATABASE, "ANALYZE")
-    _set(server, {"max_wal_size": None, "checkpoint_timeout": None})
+    _set(server, {"max_wal_size": None, "checkpoint_timeout": None, "autovacuum": None})
     server.settle()
     say(f"views of {registry.certificates} certificates in {time.monotonic() - begun:.0f} s")
     return registry
@@ -207,6 +229,7 @@ def _site_code(number: int) -> str:
     return f"S000033{number:06d}"
 
 
+@cache
 def _number_begin(ledger: int, level: Level) -> str:
     """What national certificates of a ledger and level have in common; a serial follows."""
     return national(_site_code(ledger), level, 1)[:-6]
