@@ -1,0 +1,116 @@
+"""Our views under the `eventsourcing` library's own ProjectionRunner.
+
+An event is a transaction: what our folds make of it, and how far the runner has come. An entry is
+decoded as views decode it, without making a validated fact of it first as the library's mappers do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper, StoredEvent, Tracking
+from eventsourcing.projection import Projection, ProjectionRunner
+
+from domain.ledger import Secrets
+from domain.store.connection import connect
+from domain.store.recorder import JournalTrackingRecorder
+from projections import schema
+from projections.apply import Target
+from projections.feed import decoded
+from projections.runner import vault_of
+from projections.view import View
+
+
+class _Stored(Mapper[str]):
+    """Leaves an event as it is stored: the position that an entry bears comes beside it."""
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        return stored_event.topic, stored_event.state
+
+
+class _Book(Application[str]):
+    """A ledger, to be read."""
+
+    def construct_mapper(self) -> Mapper[str]:
+        return _Stored(self.construct_transcoder())
+
+
+@contextmanager
+def _runner(
+    dsn: str, secrets: Secrets, ledger: str, views: Sequence[View], upto: int, filtered: bool
+) -> Iterator[Callable[[], None]]:
+    """A runner that keeps views of a ledger up to date in the tables that are in force.
+
+    Yields: what waits until it has come to position `upto`. Raises there: what stopped it.
+    """
+    arrived = threading.Event()
+    with closing(connect(dsn, name="certledger stock projection")) as connection:
+        vault = vault_of(secrets, ledger, connection)
+        with connection.cursor() as cursor:
+            made = schema.in_force(cursor, [view.name for view in views])
+        targets = [Target(view, made[view.name].number) for view in views]
+
+        class Views(Projection[JournalTrackingRecorder]):
+            name = "-".join(view.name for view in views)
+            topics = _topics(views) if filtered else ()
+
+            def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+                [entry] = decoded([(tracking.notification_id, *domain_event)], vault)
+                with self.view.transaction() as cursor:
+                    self.view.track(cursor, tracking)
+                    for target in targets:
+                        if entry.topic in target.view.handles:
+                            target.apply(cursor, ledger, [entry], vault.blind_indexes)
+                if tracking.notification_id >= upto:
+                    arrived.set()
+
+        with ProjectionRunner(
+            application_class=_Book,
+            projection_class=Views,
+            view_class=JournalTrackingRecorder,
+            env={
+                "PERSISTENCE_MODULE": "domain.store.recorder",
+                "CERTLEDGER_DATABASE_URL": dsn,
+                "LEDGER": ledger,
+                "CREATE_TABLE": "n",
+            },
+        ) as runner:
+
+            def wait() -> None:
+                while not arrived.wait(1):
+                    runner.run_forever(0)
+
+            yield wait
+
+
+def _topics(views: Sequence[View]) -> tuple[str, ...]:
+    return tuple(sorted({topic for view in views for topic in view.handles}))
+
+
+def follow(
+    dsn: str,
+    secrets: Secrets,
+    ledger: str,
+    topics: Sequence[str],
+    together: Sequence[Sequence[View]],
+    *,
+    filtered: bool,
+) -> None:
+    """Let a runner for each group of views come to the end of a ledger, all at the same time.
+
+    topics: of the ledger's events, in order. filtered: each runner is told the topics that its
+        views handle; else every event comes.
+    """
+    with ExitStack() as stack:
+        waits = []
+        for views in together:
+            wanted = _topics(views) if filtered else topics
+            upto = max(n for n, topic in enumerate(topics, 1) if topic in wanted)
+            runner = _runner(dsn, secrets, ledger, views, upto, filtered)
+            waits.append(stack.enter_context(runner))
+        for wait in waits:
+            wait()

@@ -1,0 +1,89 @@
+"""What `rebuild` is measured against makes the same rows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.cli_store import Store
+from domain.store.mapper import Entry
+from projections import rebuild, schema
+from projections.registry_tables import CERTIFICATES
+from projections.view import View
+from projections.views import VIEWS
+from scripts.benchmarks import registry_sql, stock_projection
+from scripts.benchmarks.cohorts import cohort_store, copy
+from scripts.benchmarks.server import Server, server
+from scripts.benchmarks.service import DATABASE
+
+Cohort = tuple[Server, Store, list[Entry]]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cohort() -> Iterator[Cohort]:
+    with server() as running, cohort_store(running) as (store, entries):
+        store.ensure_views()
+        rebuild.replace(store.dsn, store.secrets)
+        yield running, store, entries
+
+
+def different(running: Server, one: str, other: str) -> int:
+    """How many rows only one of two queries gives."""
+    sql = "SELECT count(*) FROM ({one} EXCEPT ALL {other}) AS found"
+    [(less,)] = running.execute(DATABASE, sql.format(one=one, other=other))
+    [(more,)] = running.execute(DATABASE, sql.format(one=other, other=one))
+    return int(less) + int(more)
+
+
+def test_one_statement_makes_the_certificates_but_for_the_secret_of_their_links(
+    cohort: Cohort,
+) -> None:
+    running, _, _ = cohort
+    registry_sql.prepare(running, DATABASE)
+    registry_sql.fill(running, DATABASE)
+    names = ", ".join({"ledger", *CERTIFICATES.columns} - {"verify_token"})
+    links = "length(verify_token)"
+    ours, theirs = (
+        f"SELECT {names}, {links} FROM {table}"
+        for table in ("views.certificates", registry_sql.NAME)
+    )
+    [(count,)] = running.execute(DATABASE, "SELECT count(*) FROM views.certificates")
+    assert count > 200
+    assert different(running, ours, theirs) == 0
+    indexes = "SELECT count(*) FROM pg_indexes WHERE schemaname || '.' || tablename = '{}'"
+    [(made,)] = running.execute(DATABASE, indexes.format(registry_sql.NAME))
+    assert made == 1 + len(CERTIFICATES.indexes)
+
+
+@pytest.mark.parametrize(
+    ("together", "filtered"), [([VIEWS], False), ([[view] for view in VIEWS], True)]
+)
+def test_the_stock_runner_makes_the_rows_of_a_rebuild(
+    cohort: Cohort, together: list[list[View]], filtered: bool
+) -> None:
+    running, store, entries = cohort
+    few = entries[:700]
+    ledger = copy(store, few, 1 + filtered)
+    topics = [entry.fact.TOPIC for entry in few]  # type: ignore[attr-defined]
+    stock_projection.follow(
+        store.dsn, store.secrets, ledger.name, topics, together, filtered=filtered
+    )
+    followed = contents(running, ledger.name)
+    rebuild.replace(store.dsn, store.secrets)
+    assert contents(running, ledger.name) == followed
+    assert sum(map(len, followed.values())) > 500
+
+
+def contents(running: Server, ledger: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything the views hold of a ledger."""
+    return {
+        table.name: running.execute(
+            DATABASE,
+            f"SELECT {', '.join(table.columns)} FROM {schema.SCHEMA}.{table.name} "
+            f"WHERE ledger = '{ledger}' ORDER BY {', '.join(table.primary_key)}",
+        )
+        for view in VIEWS
+        for table in view.tables
+    }
