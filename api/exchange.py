@@ -42,7 +42,7 @@ class Exchange:
 
     __slots__ = (
         *("body", "disconnected", "keep_alive", "more_body", "response_complete"),
-        *("answers", "connection", "headers", "method", "route", "trace_id"),
+        *("answers", "connection", "headers", "method", "role", "route", "trace_id"),
         "_begun",
     )
     message_event = Nobody()
@@ -62,6 +62,7 @@ class Exchange:
         self.headers = headers
         self.method = method
         self.route = route
+        self.role: str | None = None  # of who asks, once it is known
         self.trace_id = trace_id_of(headers.get(b"traceparent"))
         self._begun = time.perf_counter()
 
@@ -86,7 +87,7 @@ class Exchange:
                 transport.close()
         connection.on_response_complete()
         seconds = time.perf_counter() - self._begun
-        tell_request(self.trace_id, self.method, self.route, status, seconds, None)
+        tell_request(self.trace_id, self.method, self.route, status, seconds, self.role)
 
     def refuse(self, refusal: LedgerError) -> None:
         """Answer with a problem, unless an answer was given."""

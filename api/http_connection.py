@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.exchange import Exchange
 from api.gate import is_always_served
 from api.quick import QuickLookups
+from api.quick_commands import QuickCommands
 from api.settings import Settings
 
 HEAD_WAIT_S = 10.0
@@ -41,12 +42,14 @@ class HttpConnection(HttpToolsProtocol):
         self,
         *given: Any,
         lookups: QuickLookups,
+        commands: QuickCommands,
         settings: Settings,
         **named: Any,
     ) -> None:
         super().__init__(*given, **named)
         self.closes_at = math.inf
         self._lookups = lookups
+        self._commands = commands
         self._settings = settings
         self._is_one_too_many = False
         self._received = 0  # bytes of the request that is coming in
@@ -89,17 +92,18 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _without_framework(self, method: bytes) -> Exchange | None:
-        """The exchange of a lookup, or of a request there is no room for; None for the rest."""
+        """The exchange of what goes the short way, or has no room; None for the rest."""
         if self._is_one_too_many:
             return self._lookups.refuse_busy(self, method, last=True)
         # Who takes no answers gets none by the short way: it would not wait for them.
-        exchange = None if self.flow.write_paused else self._lookups.take_on(self, method)
+        is_reading = not self.flow.write_paused
+        exchange = self._lookups.take_on(self, method) if is_reading else None
         if exchange is not None:
             return exchange
         is_busy = len(self.tasks) >= self._settings.requests_max
         if is_busy and not is_always_served(self.url.decode("latin-1")):
             return self._lookups.refuse_busy(self, method, last=False)
-        return None
+        return self._commands.take_on(self, method) if is_reading else None
 
     def on_message_complete(self) -> None:
         """Begin what begins with the whole request."""

@@ -43,9 +43,11 @@ def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
 
 def canonical_body(body: bytes) -> bytes:
     """A JSON body in one spelling. Raises: MalformedJson, JsonKeyTwice."""
-    if not body:
-        return b""
-    value = parse_json(body)
+    return canonical_value(parse_json(body)) if body else b""
+
+
+def canonical_value(value: Any) -> bytes:
+    """A JSON value in one spelling. Raises: MalformedJson for a lone surrogate."""
     try:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return text.encode()

@@ -52,23 +52,16 @@ class QuickLookups:
             asked = _LINK.fullmatch(connection.url)
             if asked is None:
                 return None
-            headers = _plain(connection.headers)
+            headers = plain(connection.headers)
             if headers is None or b"content-length" in headers:
                 return None
             return ByLink(self, connection, headers, asked[1].decode())
         if method == b"POST" and connection.url == b"/lookup":
-            headers = _plain(connection.headers)
-            if headers is None or not self._is_short_json(headers):
+            headers = plain(connection.headers)
+            if headers is None or not is_json_of(headers, self._body_bytes_max):
                 return None
             return ByFacts(self, connection, headers)
         return None
-
-    def _is_short_json(self, headers: Headers) -> bool:
-        length = headers.get(b"content-length", b"")
-        if not length.isdigit() or not 0 < int(length) <= self._body_bytes_max:
-            return False
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        return kind == JSON.encode()
 
     def refuse_busy(self, connection: Any, method: bytes, *, last: bool) -> Exchange:
         """Answer any request at once that there is no room for it. last: close the connection."""
@@ -79,7 +72,7 @@ class QuickLookups:
         return exchange
 
 
-def _plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
+def plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
     """The headers by name; None if one stands twice or is unusual, or if a page is asked for."""
     headers = dict(given)
     if len(headers) != len(given) or not _UNUSUAL.isdisjoint(headers):
@@ -90,6 +83,15 @@ def _plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
     if len(headers.get(b"accept-language", b"")) > HEADER_BYTES_MAX:
         return None
     return headers
+
+
+def is_json_of(headers: Headers, bytes_max: int) -> bool:
+    """Whether a body is announced that is JSON and no longer than that."""
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or not 0 < int(length) <= bytes_max:
+        return False
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return kind == JSON.encode()
 
 
 @lru_cache(256)

@@ -17,7 +17,7 @@ import orjson
 from fastapi import Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
-from api.idempotency import canonical_body, fingerprint
+from api.idempotency import canonical_value, fingerprint
 from api.refusals import (
     AsOfInvalid,
     BackfillNotAllowed,
@@ -180,8 +180,9 @@ async def writing(
 async def write_on(request: Request, ledger: Ledger, occurred_at: str | None) -> Writing:
     """The write that a request is, on a ledger that is open."""
     body = b""
-    if request.headers.get("content-type", "").startswith("application/json"):
-        body = canonical_body(await request.body())
+    is_json = request.headers.get("content-type", "").startswith("application/json")
+    if is_json and await request.body():
+        body = canonical_value(await request.json())
     return Writing(
         service=request.app.state.service,
         ledger=ledger,

@@ -22,6 +22,7 @@ from api.app import create_app
 from api.http_connection import HttpConnection, close_late
 from api.log_lines import FORMAT, LaterHandler
 from api.quick import QuickLookups
+from api.quick_commands import QuickCommands
 from api.settings import Settings
 
 BACKLOG = 2048
@@ -70,12 +71,14 @@ def _allow_connections(wanted: int) -> None:
 
 
 def _config(app: Any) -> uvicorn.Config:
+    lookups = QuickLookups(app.state)
     return uvicorn.Config(
         app,
         loop="uvloop",
         http=partial(
             HttpConnection,
-            lookups=QuickLookups(app.state),
+            lookups=lookups,
+            commands=QuickCommands(app, lookups.answers),
             settings=app.state.settings,
         ),
         ws="none",

@@ -78,9 +78,13 @@ class Service:
                 raise DatabaseUnreachable() from error
             raise
 
+    def opened(self, name: str) -> Ledger | None:
+        """A ledger that was asked for before; None if it was not."""
+        return self._known.get(name)
+
     async def ledger(self, name: str) -> Ledger:
         """A ledger by name. Raises: UnknownLedger, Unavailable, ServerBusy, ReadTimeout."""
-        found = self._known.get(name)
+        found = self.opened(name)
         if found is not None:
             return found
         now = time.monotonic()

@@ -250,15 +250,23 @@ class TokenChecker:
         """Who the token speaks for. Raises: TokenInvalid, IssuerUnreachable."""
         if len(token) > TOKEN_BYTES_MAX:
             raise TokenInvalid(reason="too_long")
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        known = self._checked.get(digest)
-        if known is not None and time.time() < known.expires_at:
+        digest = _digest(token)
+        known = self._known(digest)
+        if known is not None:
             return known
         principal = self._principal(await self._claims(token))
         self._checked[digest] = principal
         while len(self._checked) > CACHED_MAX:
             self._checked.popitem(last=False)
         return principal
+
+    def checked(self, token: str) -> Principal | None:
+        """Who the token speaks for if it was checked before and holds still; None if not."""
+        return self._known(_digest(token))
+
+    def _known(self, digest: bytes) -> Principal | None:
+        known = self._checked.get(digest)
+        return known if known is not None and time.time() < known.expires_at else None
 
     async def _claims(self, token: str) -> dict[str, Any]:
         try:
@@ -308,6 +316,10 @@ class TokenChecker:
     async def close(self) -> None:
         """Give up what checking needed."""
         await self._keys.close()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _ledgers(claim: Any) -> frozenset[str]:

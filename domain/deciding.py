@@ -184,12 +184,12 @@ class WorldView:
         return self._get("person", person_id)
 
     def identity(self, person_id: str) -> Identity:
-        kept = self._kept(stream_of("person", person_id))
+        sealed = self._ledger.held.identity(stream_of("person", person_id), self._view)
         key = self._view.person_key(person_id)
-        if kept is None or kept.identity is None or key is None:
+        if sealed is None or key is None:
             raise NotFound(what="identity of person", id=person_id)
         self._ledger.vault.take(key)
-        return identity_of(person_id, (self._ledger.mapper.entry_of(kept.identity),))
+        return identity_of(person_id, (self._ledger.mapper.entry_of(sealed),))
 
     def candidacy(self, application_id: str) -> Candidacy:
         return self._get("application", application_id)

@@ -8,9 +8,9 @@ Reading order: Held.fold, Held.carry_on, then what else is known of a stream.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +23,10 @@ from domain.store.mapper import Entry, EntryMapper
 from domain.store.records import NO_EVENTS, Recorded
 
 STATES_MAX = 20_000
-"""How many folded states a ledger holds in memory, about 2 kB each."""
+"""How many folded states a ledger holds in memory, about 1 kB each."""
 
-_IDENTIFIES = frozenset({PersonRegistered.TOPIC, PersonCorrected.TOPIC})
+IDENTITIES_MAX = 1_000
+"""How many persons' sealed identities beside their states, about 1 kB each."""
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Held:
         self._states_max = states_max
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._unkept: set[str] = set()
+        self._identities: deque[str] = deque()
 
     def state(self, stream: str) -> Any | None:
         """The state of a stream as it is held, perhaps an old one; None if it is not."""
@@ -106,6 +108,15 @@ class Held:
                 return self._project(on_the_way.kept, pending[index + 1 :])
         return self._project(kept, pending)
 
+    def identity(self, stream: str, view: View) -> bytes | None:
+        """The sealed identity of a person as a job sees it; None if there is no such person."""
+        kept = self.fold(stream, view)
+        if kept is not None and kept.identity is None:
+            # Only the state is held: the whole stream is read again.
+            self._kept.pop(stream, None)
+            kept = self.fold(stream, view)
+        return None if kept is None else kept.identity
+
     def carry_on(self, events: Sequence[Recorded]) -> None:
         """Carry held states on with what was just committed."""
         for recorded in events:
@@ -129,10 +140,12 @@ class Held:
             # Sealed as it is: no state holds anything personal.
             entry = self._mapper.sealed_entry(recorded)
         identity = None if kept is None else kept.identity
+        if isinstance(entry.fact, PersonRegistered | PersonCorrected):
+            identity = recorded.envelope
         following = Kept(
             states.evolve(None if kept is None else kept.state, entry),
             recorded.occurred_at,
-            recorded.envelope if recorded.topic in _IDENTIFIES else identity,
+            identity,
         )
         if on_the_way is not None:
             on_the_way.kept = following
@@ -143,6 +156,15 @@ class Held:
         self._kept.move_to_end(stream)
         while len(self._kept) > self._states_max:
             self._kept.popitem(last=False)
+        if kept.identity is not None:
+            self._identities.append(stream)
+            if len(self._identities) > IDENTITIES_MAX:
+                self._forget_identity(self._identities.popleft())
+
+    def _forget_identity(self, stream: str) -> None:
+        kept = self._kept.get(stream)
+        if kept is not None:
+            self._kept[stream] = replace(kept, identity=None)
 
 
 def _after(kept: Kept | None, events: list[Recorded]) -> list[Recorded]:

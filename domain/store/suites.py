@@ -22,6 +22,7 @@ KEY_BYTES = 32
 """Length of every key that is handed in or made here; each suite derives what it needs."""
 
 _NONCE_BYTES = 12
+_NONCES_DRAWN = 256
 _TAG_BYTES = 16
 
 
@@ -41,7 +42,7 @@ class Suite:
 
     def encrypt(self, key: bytes, plaintext: bytes, context: bytes) -> bytes:
         """nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
-        nonce = os.urandom(_NONCE_BYTES)
+        nonce = _fresh_nonce()
         return nonce + self._encrypt(_derived(self, key), nonce, plaintext, context)
 
     def decrypt(self, key: bytes, sealed: bytes, context: bytes) -> bytes:
@@ -61,6 +62,26 @@ class Suite:
         maker = hmac.HMAC(key, self._digest())
         maker.update(message)
         return maker.finalize().hex()
+
+
+_nonces: list[bytes] = []
+# A child would begin with the same ones, and no nonce may ever seal twice.
+os.register_at_fork(after_in_child=_nonces.clear)
+
+
+def _fresh_nonce() -> bytes:
+    """Random and never given twice.
+
+    Asked for many at a time: to ask the system gives the interpreter lock up, and under load it
+    takes longer to get that back than to seal.
+    """
+    try:
+        return _nonces.pop()
+    except IndexError:
+        drawn = os.urandom(_NONCE_BYTES * _NONCES_DRAWN)
+        nonces = [drawn[n : n + _NONCE_BYTES] for n in range(0, len(drawn), _NONCE_BYTES)]
+        _nonces.extend(nonces[1:])
+        return nonces[0]
 
 
 @lru_cache(maxsize=4096)

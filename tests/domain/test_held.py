@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from domain import events as e
 from domain.held import Held, Kept, OnTheWay
 from domain.store.mapper import Catalogue, Entry, EntryMapper
@@ -17,14 +19,14 @@ MAPPER = EntryMapper(catalogue=Catalogue(e.CATALOGUE))
 
 
 class Seen:
-    """A job's view of the book's stream."""
+    """A job's view of one stream."""
 
     def __init__(self, held: Held, committed: Sequence[Recorded], pending: Sequence[Recorded]):
-        self.known = held.known_version("ledger")
-        self._committed, self._pending = committed, pending
+        self._held, self._committed, self._pending = held, committed, pending
 
     def committed(self, stream: str) -> list[Recorded]:
-        return [event for event in self._committed if event.version > self.known]
+        known = self._held.known_version(stream)
+        return [event for event in self._committed if event.version > known]
 
     def pending(self, stream: str) -> list[Recorded]:
         return list(self._pending)
@@ -36,12 +38,15 @@ def nothing_kept(stream: str) -> None:
 
 def event(version: int, *, ours: bool = True) -> Recorded:
     """The opening of the book, then one fee after the other."""
+    fact: e.Fact = e.FeeScheduleSet(**fees(certification_fee_fen=version).model_dump())
     if version == 1:
-        fact: e.Fact = e.LedgerOpened(**open_book().model_dump())
-    else:
-        fact = e.FeeScheduleSet(**fees(certification_fee_fen=version).model_dump())
+        fact = e.LedgerOpened(**open_book().model_dump())
+    return recorded_of("ledger", version, fact, ours=ours)
+
+
+def recorded_of(stream: str, version: int, fact: e.Fact, *, ours: bool = True) -> Recorded:
     entry = Entry(
-        "ledger",
+        stream,
         version,
         uuid4(),
         NOW,
@@ -54,7 +59,7 @@ def event(version: int, *, ours: bool = True) -> Recorded:
     )
     draft = MAPPER.draft(entry)
     recorded = Recorded(
-        version, "ledger", version, draft.topic, draft.event_id, b"", b"", NOW, NOW,
+        version, stream, version, draft.topic, draft.event_id, fact.TOPIC.encode(), b"", NOW, NOW,
         OnTheWay(entry) if ours else None,
     )  # fmt: skip
     object.__setattr__(recorded, "_parsed", parsed(draft))
@@ -143,3 +148,21 @@ def test_a_long_stream_is_asked_for_once_and_taken_up_from_its_snapshot():
         assert held.known_version("series-national-2026-4") == NO_EVENTS
         assert held.known_version("person-P1") == NO_EVENTS
     assert asked == ["series-national-2026-4"]
+
+
+def test_who_a_person_is_can_be_read_again_when_only_their_state_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("domain.held.IDENTITIES_MAX", 1)
+    held = Held(MAPPER, nothing_kept)
+    known = {"document_type": "resident_id", "document_index": "d", "name_index": "n"}
+    registered = [
+        recorded_of(f"person-P{n}", 1, e.PersonRegistered(
+            person_id=f"P{n}", document_number=None, name=None, **known))
+        for n in (1, 2)
+    ]  # fmt: skip
+    held.carry_on(registered)
+    assert held.known("person", "P1") is not None
+    identities = [held.identity(event.stream, Seen(held, [event], [])) for event in registered]
+    assert identities == [b"person_registered.v1"] * 2
+    assert held.identity("person-P3", Seen(held, [], [])) is None

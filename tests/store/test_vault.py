@@ -1,6 +1,8 @@
 """Personal data can be read by whoever has the keys, at its own place, until it is erased."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -278,3 +280,22 @@ def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
     assert vault_of(journal, algorithm="sm4-gcm").blind_index("k", "v") == (
         "hmac-sm3:4b5529c92499bddbcdd1a040521170b2f1733b097222ec0c5f9e42d71553db10"
     )
+
+
+FORKED = """
+import os
+from domain.store.suites import AES
+def told(): return [AES.encrypt(bytes(32), b"", b"")[:12].hex() for _ in range(300)]
+first = told()
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    print(*first)
+print(*told(), flush=True)
+"""
+
+
+def test_no_nonce_is_used_twice_not_even_by_a_forked_child():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True)
+    nonces = done.stdout.split()
+    assert (len(nonces), len({*nonces})) == (900, 900)
