@@ -40,7 +40,8 @@ from projections import registry_queries as registry
 
 routes = router("查询 · Lookup", prefix="")
 
-_SHOWN = registry.FOUND[registry.SHOWN_FROM :]
+_SHOWN_FROM = registry.LINKED.index(registry.PUBLIC[0])
+_SHOWN = registry.LINKED[_SHOWN_FROM:]
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
 
@@ -200,7 +201,7 @@ class Facts:
 
     def agreeing(self, found: list[Found]) -> list[dict[str, Any]]:
         """Certificates that agree with everything that was given, as everybody may see them."""
-        rows = [dict(zip(registry.FOUND, each, strict=False)) for each in found]
+        rows = [dict(zip(registry.FOUND, each, strict=True)) for each in found]
         return [show_certificate(row) for row in rows if self._agree(row)]
 
     def _agree(self, row: dict[str, Any]) -> bool:
@@ -247,7 +248,7 @@ def no_such_link() -> NotFound:
 
 def link_answer(found: Found) -> tuple[bytes, str]:
     """What the link of a certificate is answered with, and the entity tag of that."""
-    shown: dict[str, Any] = dict(zip(_SHOWN, found[registry.SHOWN_FROM :], strict=True))
+    shown: dict[str, Any] = dict(zip(_SHOWN, found[_SHOWN_FROM:], strict=True))
     shown["level_name"] = LEVEL_NAMES[shown["level"]]
     body = orjson.dumps(shown)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

@@ -18,7 +18,14 @@ from typing import Any
 
 from domain import events as e
 from projections.masks import masks
-from projections.registry_tables import APPLICATIONS, BOOK, CERTIFICATES, PEOPLE, STATES, TOKENS
+from projections.registry_tables import (
+    APPLICATIONS,
+    BOOK,
+    CERTIFICATES,
+    OLD_TOKENS,
+    PEOPLE,
+    STATES,
+)
 from projections.rows import Rows
 from projections.view import ERASED, Entry, Handles, Row, View, topics
 
@@ -163,18 +170,14 @@ def _numbered(rows: Rows, entry: Entry) -> None:
 def _token(rows: Rows, entry: Entry, certificate: Row, version: int) -> str:
     data, algorithm = entry.data, certificate["token_algorithm"]
     named = (rows.ledger, data["kind"], data["number"], version)
-    token = verify_token(rows.blind_indexes, algorithm, *named)
-    rows.add(
-        TOKENS,
-        {
-            "number": data["number"],
-            "kind": data["kind"],
-            "version": version,
-            "token": token,
-            "position": entry.position,
-        },
-    )
-    return token
+    return verify_token(rows.blind_indexes, algorithm, *named)
+
+
+def _keep_token(rows: Rows, entry: Entry, certificate: Row) -> None:
+    """The link of the version that is replaced now still finds the certificate."""
+    named = {name: certificate[name] for name in ("number", "kind", "version")}
+    old = {"token": certificate["verify_token"], "position": entry.position}
+    rows.add(OLD_TOKENS, named | old)
 
 
 def _issued(rows: Rows, entry: Entry) -> None:
@@ -216,6 +219,7 @@ def _corrected(rows: Rows, entry: Entry) -> None:
     """The next version; it has to go upward again, so what was seen there is out of date."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
+    _keep_token(rows, entry, certificate)
     _change(
         rows,
         entry,
@@ -232,6 +236,7 @@ def _reissued(rows: Rows, entry: Entry) -> None:
     """The next version says the same as before; the lost one's link says it was replaced."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
+    _keep_token(rows, entry, certificate)
     _change(
         rows,
         entry,
@@ -261,7 +266,7 @@ _ONE = (CERTIFICATES,)
 VIEW = View(
     name="certificate_registry",
     version=3,
-    tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, TOKENS),
+    tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_book_opened),
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),

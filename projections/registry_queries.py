@@ -47,17 +47,17 @@ PUBLIC = (
 )
 """What everybody may see of a certificate they could name."""
 
-FOUND = ("asked", "name_index", "document_index", "position", *PUBLIC, "replaced")
-"""Columns of the many-at-once forms, in order: first the key that found the row, then what tells
-whether it agrees, then what may be shown. `replaced` is there when it was found by a link: whether
-that link is of an older version."""
+FOUND = ("asked", "name_index", "document_index", "position", *PUBLIC)
+"""Columns of `by_numbers` and `by_documents`, in order: first the key that found the row, then what
+tells whether it agrees, then what may be shown."""
 
-SHOWN_FROM = FOUND.index(PUBLIC[0])
+LINKED = ("asked", "position", *PUBLIC, "replaced")
+"""Columns of `by_tokens`, in order. replaced: whether the link is of an older version."""
 
 
 def public(row: Row) -> Row:
     """A found certificate as everybody may see it, for rendering."""
-    return {name: row[name] for name in FOUND[SHOWN_FROM:] if name in row}
+    return {name: row[name] for name in (*PUBLIC, "replaced") if name in row}
 
 
 def prepared() -> dict[str, str]:

@@ -78,6 +78,7 @@ CERTIFICATES = Table(
     # Looked up across ledgers: these begin with what is asked for.
     indexes=(
         "(number)",
+        "(verify_token)",
         "(ledger, person_id)",
         "(ledger, application_id)",
         "(ledger, kind, number)",
@@ -103,14 +104,14 @@ STATES = Table(
     key=("number", "kind", "position"),
     kind="log",
 )
-TOKENS = Table(
-    "certificate_tokens",
+OLD_TOKENS = Table(
+    "certificate_old_tokens",  # of versions that were replaced; today's stands in certificates
     {
         "number": "id",
         "kind": "id",
         "version": "int",
         "token": "id",
-        "position": "bigint",
+        "position": "bigint",  # of what replaced it
     },
     key=("number", "kind", "version"),
     kind="log",

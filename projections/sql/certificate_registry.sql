@@ -25,14 +25,25 @@ WHERE p.document_index = ANY(%(keys)s) AND c.issued
 ORDER BY c.ledger, c.issued_on, c.kind, c.number
 
 -- by_tokens --
--- By the link of any version.
-SELECT t.token AS asked, p.name_index, p.document_index, c.position,
+-- By the link of the present version, or of one that was replaced.
+SELECT c.verify_token AS asked, c.position,
     c.ledger, c.kind, c.number, p.masked_name, p.masked_number,
     p.document_type, c.occupation, c.occupation_name, c.edition, c.level, c.job_type, c.theory,
     c.practical, c.issued_on, b.organisation_name, b.issuer_name, c.progress, c.seen_province_on,
     c.seen_nation_on, c.standing, c.reason_class, c.version, c.reissued_on, c.current_since,
-    t.version < c.version AS replaced
-FROM views.certificate_tokens t
+    false AS replaced
+FROM views.certificates c
+LEFT JOIN views.certificate_people p ON p.ledger = c.ledger AND p.person_id = c.person_id
+LEFT JOIN views.certificate_book b ON b.ledger = c.ledger
+WHERE c.verify_token = ANY(%(keys)s) AND c.issued
+UNION ALL
+SELECT t.token, c.position,
+    c.ledger, c.kind, c.number, p.masked_name, p.masked_number,
+    p.document_type, c.occupation, c.occupation_name, c.edition, c.level, c.job_type, c.theory,
+    c.practical, c.issued_on, b.organisation_name, b.issuer_name, c.progress, c.seen_province_on,
+    c.seen_nation_on, c.standing, c.reason_class, c.version, c.reissued_on, c.current_since,
+    true
+FROM views.certificate_old_tokens t
 JOIN views.certificates c ON c.ledger = t.ledger AND c.number = t.number AND c.kind = t.kind
 LEFT JOIN views.certificate_people p ON p.ledger = c.ledger AND p.person_id = c.person_id
 LEFT JOIN views.certificate_book b ON b.ledger = c.ledger

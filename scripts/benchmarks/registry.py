@@ -124,7 +124,7 @@ class Registry:
             ledgers[number], names[number] = _name(ledger), name_of(serial)
         rows = self.server.execute(
             DATABASE,
-            "SELECT token, number FROM views.certificate_tokens "
+            "SELECT verify_token, number FROM views.certificates "
             "JOIN unnest(%s, %s) AS asked (ledger, number) USING (ledger, number) "
             "WHERE kind = 'national'",
             (list(ledgers.values()), list(ledgers)),

@@ -30,13 +30,12 @@ pool = psycopg2.pool.ThreadedConnectionPool(
 )  # fmt: skip
 app = FastAPI()
 
-BY_TOKEN = """SELECT t.token, t.version AS token_version, c.*, p.masked_name, p.masked_number,
-    p.document_type, b.organisation_name, b.issuer_name
-FROM views.certificate_tokens t
-JOIN views.certificates c USING (ledger, number, kind)
+BY_TOKEN = """SELECT c.*, p.masked_name, p.masked_number, p.document_type,
+    b.organisation_name, b.issuer_name
+FROM views.certificates c
 LEFT JOIN views.certificate_people p USING (ledger, person_id)
 LEFT JOIN views.certificate_book b USING (ledger)
-WHERE t.token = %s AND c.issued"""
+WHERE c.verify_token = %s AND c.issued"""
 
 BY_NUMBER = """SELECT c.*, p.masked_name, p.masked_number, p.document_type, p.name_index,
     b.organisation_name, b.issuer_name
