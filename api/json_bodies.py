@@ -31,7 +31,7 @@ class JsonRequest(Request):
 def parse_json(body: bytes) -> Any:
     """The value of a JSON text. Raises: MalformedJson, JsonKeyTwice."""
     try:
-        return json.loads(body, object_pairs_hook=_once)
+        return _DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
     except _Twice:
         raise JsonKeyTwice(pointer=_place_of_second(body)) from None
     except (ValueError, RecursionError):
@@ -51,6 +51,10 @@ def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(members):
         raise _Twice
     return made
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
+"""`json.loads` would make one for every body."""
 
 
 def _place_of_second(body: bytes) -> str:

@@ -205,13 +205,13 @@ class Facts:
         return [show_certificate(row) for row in rows if self._agree(row)]
 
     def _agree(self, row: dict[str, Any]) -> bool:
-        return any(
-            registry.matches(
-                row, number=self.number, name_index=name, document_index=document
-            )
-            for name in self.names or (None,)
-            for document in self.documents or (None,)
-        )
+        for name in self.names or (None,):
+            for document in self.documents or (None,):
+                if registry.matches(
+                    row, number=self.number, name_index=name, document_index=document
+                ):
+                    return True
+        return False
 
     def answer(self, shown: list[dict[str, Any]]) -> bytes:
         """The body of the answer."""

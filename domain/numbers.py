@@ -75,6 +75,8 @@ def normalise_number(text: str) -> str:
     Full-width becomes half-width, letters upper-case; spaces, hyphens and invisible characters
     go. Nothing else is repaired: an O is never read as a 0, for that could name another person.
     """
+    if text.isascii():  # then no other form of anything is in it, and one kind of hyphen
+        return "".join(text.upper().replace("-", "").split())
     half_width = unicodedata.normalize("NFKC", text).upper()
     return "".join(
         character

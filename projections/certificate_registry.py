@@ -265,7 +265,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name="certificate_registry",
-    version=3,
+    version=4,
     tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_book_opened),

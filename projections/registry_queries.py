@@ -57,7 +57,10 @@ LINKED = ("asked", "position", *PUBLIC, "replaced")
 
 def public(row: Row) -> Row:
     """A found certificate as everybody may see it, for rendering."""
-    return {name: row[name] for name in (*PUBLIC, "replaced") if name in row}
+    shown = {name: row[name] for name in PUBLIC}
+    if "replaced" in row:
+        shown["replaced"] = row["replaced"]
+    return shown
 
 
 def prepared() -> dict[str, str]:
@@ -79,9 +82,14 @@ def matches(
     Two of the three must be given, and all that are given must agree. After an erasure neither
     index agrees with anything.
     """
-    given = {"number": number, "name_index": name_index, "document_index": document_index}
-    asked = {column: value for column, value in given.items() if value is not None}
-    return len(asked) >= 2 and all(row[column] == value for column, value in asked.items())
+    given = (("number", number), ("name_index", name_index), ("document_index", document_index))
+    asked = 0
+    for column, value in given:
+        if value is not None:
+            asked += 1
+            if row[column] != value:
+                return False
+    return asked >= 2
 
 
 def by_numbers(cursor: Any, numbers: Sequence[str]) -> list[Row]:

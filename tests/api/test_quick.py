@@ -72,15 +72,15 @@ def both(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
         journey, numbers = certified(book)
 
         def links() -> list[str]:
-            shown = book.door("registrar").seen("applications/A1/certificates")["data"]
+            head = book.door("regulator").seen("events")["head"]
+            registrar = book.door("registrar")
+            shown = registrar.seen("applications/A1/certificates", min_position=head)["data"]
             return [each["link"].rpartition("/v/")[2] for each in shown]
 
         before = links()
         journey.staff("registrar", ISSUED_AT).done(
             f"{journey.application}/certificates/national/reissue", {"reason": "遗失补发"}
         )
-        head = book.door("regulator").seen("events")["head"]
-        book.door("registrar").seen("statistics/talent", min_position=head)
         tokens = sorted({*before, *links()}, key=links().__contains__)
         tag = client.get(f"/v/{tokens[-1]}").headers["etag"]
         yield Both(quick, framework, tokens, tag, numbers)

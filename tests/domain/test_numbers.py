@@ -218,6 +218,12 @@ def test_any_text_is_classified_and_only_national_numbers_are_read(text):
     assert classify_number(text) in NumberKind
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=30))
+def test_plain_text_is_normalised_as_any_other(text):
+    wide = text.translate({ord(" "): 0x3000, ord("-"): 0x2010, ord("S"): 0xFF33})
+    assert normalise_number(text) == normalise_number(wide + "\u200b")
+
+
 def test_the_second_certificates_number_is_written_with_its_check_character():
     number = format_omc(2026, 4, 1)
     assert str(number) == f"OMC-2026-4-0000001-{number.check}"
