@@ -150,7 +150,11 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
             blobs=Blobs(settings.blobs),
             views=views,
             lookups=Lines(
-                dsn, registry.prepared(), size=LOOKUPS_AT_ONCE, name="certledger lookups"
+                dsn,
+                registry.prepared(),
+                size=LOOKUPS_AT_ONCE,
+                name="certledger lookups",
+                server_seconds=settings.deadline_s + 1,  # we give up first
             ),
             seen=Seen(),
         )

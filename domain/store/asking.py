@@ -38,13 +38,24 @@ Found = list[tuple[Any, ...]]
 class Lines:
     """A few connections on which prepared questions are asked. Used from one event loop."""
 
-    def __init__(self, dsn: str, statements: Mapping[str, str], *, size: int, name: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        statements: Mapping[str, str],
+        *,
+        size: int,
+        name: str,
+        server_seconds: float = 60.0,
+    ) -> None:
         """Open nothing yet.
 
         statements: SQL by name, each with one parameter, an array of text. size: connections, and
-        so questions under way at the same time.
+        so questions under way at the same time. server_seconds: after which the server drops a
+        question of its own accord, should we be gone.
         """
-        self._free = deque(Line(dsn, statements, name) for _ in range(size))
+        settings = _SETTINGS | {"statement_timeout": f"{round(server_seconds * 1000)}ms"}
+        arguments = connect_arguments(dsn, name=name, role=APP_ROLE, settings=settings)
+        self._free = deque(Line(arguments, statements) for _ in range(size))
         self._lines = tuple(self._free)
         self._waiting: deque[asyncio.Future[Line]] = deque()
 
@@ -98,10 +109,10 @@ class Lines:
 class Line:
     """One connection, on which one question is asked at a time; opened when it is needed."""
 
-    def __init__(self, dsn: str, statements: Mapping[str, str], name: str) -> None:
-        self._dsn = dsn
+    def __init__(self, arguments: dict[str, Any], statements: Mapping[str, str]) -> None:
+        """arguments: of `connect_arguments`."""
+        self._arguments = arguments
         self._statements = statements
-        self._name = name
         self._connection: PgConnection | None = None
         self._socket = -1
         self._cursor: Any = None
@@ -142,13 +153,15 @@ class Line:
     async def _open(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         """Connect on a thread, because resolving a name may block."""
         seconds = min(_OPEN_SECONDS, until - loop.time())
-        opening = loop.run_in_executor(
-            None, _connected, self._dsn, self._name, self._statements, seconds
-        )
+        opening = loop.run_in_executor(None, _connected, self._arguments, self._statements, seconds)
         try:
             self._connection = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
+            raise
+        except psycopg2.OperationalError as error:
+            if loop.time() >= until:  # it was the question that ran out of time
+                raise TimeoutError from error
             raise
         self._cursor = self._connection.cursor()
         self._is_sending = False
@@ -195,12 +208,13 @@ def _close_opened(opening: asyncio.Future[PgConnection]) -> None:
         close_quietly(opening.result())
 
 
-def _connected(dsn: str, name: str, statements: Mapping[str, str], seconds: float) -> PgConnection:
+def _connected(
+    arguments: dict[str, Any], statements: Mapping[str, str], seconds: float
+) -> PgConnection:
     """A connection of the kind that does not block, ready, its statements prepared; blocking.
 
     Raises: psycopg2.Error.
     """
-    arguments = connect_arguments(dsn, name=name, role=APP_ROLE, settings=_SETTINGS)
     until = time.monotonic() + seconds
     connection: PgConnection = psycopg2.connect(
         connection_factory=PgConnection, async_=True, **arguments
