@@ -41,6 +41,10 @@ class Spec(Protocol):
         """The name of the request that an event came of."""
         ...
 
+    def request_of(self, asked: Any) -> Hashable:
+        """What is asked for under that name, where several things may be."""
+        ...
+
     def take(self, asked: Any, events: Sequence[Event]) -> str | None:
         """Go on by one command; says why these are not the events it leads to. Then nothing
         moved."""
@@ -136,10 +140,15 @@ def _writer(
     that may have and whose question they answer."""
     if not attempts:
         return None, [Violation("event from nobody", f"{_places(run)}: {run[0].topic}")]
-    told = [one for one in attempts if isinstance(one.answer, Wrote)]
-    candidates = told or [one for one in attempts if isinstance(one.answer, Unknown)]
+    new = [one for one in attempts if isinstance(one.answer, Wrote)]
+    candidates = new or [one for one in attempts if isinstance(one.answer, Unknown)]
+    again = {spec.request_of(one.asked) for one in attempts if isinstance(one.answer, Replayed)}
+    if again:  # then it is known which of them it was
+        candidates = [one for one in candidates if spec.request_of(one.asked) in again]
     if not candidates:
-        return None, [Violation("refused, but recorded", f"{_places(run)}: {attempts[0]}")]
+        told = [one.answer for one in attempts]
+        detail = f"{_places(run)}: {attempts[0]}; told was {told}"
+        return None, [Violation("refused, but recorded", detail)]
     reasons = []
     for one in candidates:
         reason = spec.take(one.asked, run)

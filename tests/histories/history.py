@@ -135,6 +135,11 @@ class Recorder:
         end(answer)
         return answer
 
+    @property
+    def count(self) -> int:
+        """How many operations have begun."""
+        return len(self._operations)
+
     def operations(self) -> list[Operation]:
         """Everything so far."""
         with self._lock:

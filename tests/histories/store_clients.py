@@ -245,7 +245,7 @@ class Client:
         ask = Ask(
             mark,
             tuple((stream, None) for stream in streams),
-            key=dice.choice((None, f"key of {mark}", f"key of {mark}", f"key {dice.choice(KEYS)}")),
+            key=dice.choice((None, f"key of {mark}", f"key {dice.choice(KEYS)}")),
             timeout_s=dice.choice(self._timeouts_s),
         )
         kind = dice.random()

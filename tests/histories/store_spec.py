@@ -113,6 +113,10 @@ class StoreSpec:
         """The mark in it."""
         return event.data.get("mark")
 
+    def request_of(self, asked: Ask) -> Hashable:
+        """What has to be the same if it comes again."""
+        return asked.request
+
     # --- appends ---------------------------------------------------------------------------------
 
     def take(self, asked: Ask, events: Sequence[Event]) -> str | None:

@@ -29,6 +29,8 @@ from tests.histories.store_spec import Ask, StoreSpec
 from tests.histories.stored import read_stored
 from tests.histories.structure import expect_none
 from tests.histories.trouble import (
+    FAILURES,
+    TERMINATED,
     Stumble,
     TroubledLine,
     end_connections,
@@ -75,7 +77,7 @@ def test_clients_of_one_committer_see_one_ledger(dsn: str, batch_jobs: int) -> N
     with ExitStack() as stack:
         committer, owner, journal = open_committer(stack, dsn, batch_jobs=batch_jobs)
         clients = [Client(f"c{n}", SEED, [(committer, owner)], journal, recorder) for n in range(6)]
-        at_once(clients, 40)
+        at_once(clients, 30)
     judge(recorder.operations(), dsn)
 
 
@@ -85,7 +87,7 @@ def test_clients_of_two_committers_see_one_ledger(dsn: str) -> None:
         opened = [open_committer(stack, dsn, batch_jobs=4) for _ in range(2)]
         choice = [(committer, owner) for committer, owner, _ in opened]
         clients = [Client(f"c{n}", SEED, choice, opened[0][2], recorder) for n in range(6)]
-        at_once(clients, 40)
+        at_once(clients, 30)
     judge(recorder.operations(), dsn)
 
 
@@ -104,9 +106,9 @@ def test_clients_see_one_ledger_whatever_breaks(
         clients = [
             Client(f"c{n}", seed, choice, beside[2], recorder, (0.2, 1.0, 30.0)) for n in range(6)
         ]
-        with now_and_then(seed, (0.1, 0.5), lambda: end_connections(database)):
+        harm = now_and_then(seed, (0.1, 0.5), lambda: end_connections(database))
+        with line.troubled(), harm:
             at_once(clients, 30)
-        line.calm()
     assert line.lost > 0
     judge(recorder.operations(), dsn)
 
@@ -127,18 +129,20 @@ class Gate:
 
 
 @pytest.mark.parametrize("batch_jobs", [1, 4])
-@pytest.mark.parametrize("sqlstate", ["serialization_failure", "check_violation", ""])
+@pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("foreign_key", ["key of foreign", "key of first"])
 def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
-    dsn: str, database: Database, foreign_key: str, sqlstate: str, batch_jobs: int
+    dsn: str, database: Database, server_dir: Path, foreign_key: str, failure: str, batch_jobs: int
 ) -> None:
     """The commit of one batch is held, more is asked for that looks at it, it fails, and another
     process writes before it is tried again; maybe the very command that failed."""
+    server_dir.chmod(0o755)
     recorder = Recorder()
     with ExitStack() as stack:
-        stumble = Stumble(database, "slow.v1", sqlstate)
+        line = stack.enter_context(TroubledLine(dsn, server_dir, SEED))
+        stumble = Stumble(database, "slow.v1", failure, line)
         stack.callback(stumble.close)
-        committer, owner, _ = open_committer(stack, dsn, batch_jobs=batch_jobs)
+        committer, owner, _ = open_committer(stack, line.dsn, batch_jobs=batch_jobs)
         foreign, foreign_owner, _ = open_committer(stack, dsn)
         gate = Gate(committer)
 
@@ -159,7 +163,7 @@ def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
         stumble.let_go()
         wait_for(futures, 60)
     expect_none(check(recorder.operations(), read_stored(dsn, "omc"), StoreSpec()))
-    if sqlstate:
+    if failure != TERMINATED:
         assert database.execute("SELECT is_called FROM certledger.stumbles") == [(True,)]
 
 
@@ -170,6 +174,7 @@ HELD: dict[str, Any] = {"claims": (NUMBER,), "person": "p1"}
 def looking_at_it(ask: Callable[..., Future[Any]]) -> list[Future[Any]]:
     """Everything whose answer depends on what came of the first."""
     return [
+        ask("beside", key=None, writes=(("b", None),)),
         ask("again", topic="slow.v1", key="key of first", **HELD),
         ask("other", key="key of first", request=b"another"),
         ask("taken", claims=(NUMBER,)),

@@ -15,6 +15,7 @@ import psycopg2.extensions
 
 from domain.store.embedded import SUPERUSER
 from tests.support.postgres import Database, query
+from tests.support.waiting import wait_until
 
 _BLOCK = 65_536
 
@@ -27,14 +28,12 @@ class TroubledLine:
     the server's account in.
     """
 
-    def __init__(
-        self, dsn: str, directory: Path, seed: int, *, late: float = 0.3, lost: float = 0.006
-    ) -> None:
-        """late, lost: how often, of all messages."""
+    def __init__(self, dsn: str, directory: Path, seed: int) -> None:
+        """All is relayed until `troubled`."""
         self._target = psycopg2.extensions.parse_dsn(dsn)
         self._directory = directory
         self._dice = random.Random(seed)
-        self._late, self._lost = late, lost
+        self._late = self._lost_requests = self._lost_answers = 0.0
         self.lost = 0
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(directory / ".s.PGSQL.5432"))
@@ -47,9 +46,17 @@ class TroubledLine:
         here = {"host": str(self._directory), "port": "5432"}
         return psycopg2.extensions.make_dsn(**(self._target | here))
 
-    def calm(self) -> None:
-        """Relay everything from now on."""
-        self._late = self._lost = 0.0
+    @contextlib.contextmanager
+    def troubled(
+        self, *, late: float = 0.3, lost_requests: float = 0.004, lost_answers: float = 0.015
+    ) -> Iterator[None]:
+        """How often that happens, of all messages, while the block runs."""
+        self._late = late
+        self._lost_requests, self._lost_answers = lost_requests, lost_answers
+        try:
+            yield
+        finally:
+            self._late = self._lost_requests = self._lost_answers = 0.0
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -81,17 +88,20 @@ class TroubledLine:
             both = threading.Barrier(2, action=lambda ends=ends: [end.close() for end in ends])
             for source, sink in ((client, upstream), (upstream, client)):
                 thread = threading.Thread(
-                    target=self._relay, args=(source, sink, both), daemon=True
+                    target=self._relay, args=(source, sink, both, source is client), daemon=True
                 )
                 self._threads.append(thread)
                 thread.start()
 
-    def _relay(self, source: socket.socket, sink: socket.socket, both: threading.Barrier) -> None:
+    def _relay(
+        self, source: socket.socket, sink: socket.socket, both: threading.Barrier, asks: bool
+    ) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(_BLOCK):
-                if self._dice.random() < self._lost:
+                if self._dice.random() < (self._lost_requests if asks else self._lost_answers):
                     self.lost += 1
-                    self._lose(source, sink, block)
+                    if asks and self._dice.random() < 0.5:
+                        self._late_and_unheard(source, sink, block)
                     break
                 if self._dice.random() < self._late:
                     time.sleep(self._dice.uniform(0.001, 0.01))
@@ -101,12 +111,11 @@ class TroubledLine:
                 end.shutdown(socket.SHUT_RDWR)
         both.wait()
 
-    def _lose(self, source: socket.socket, sink: socket.socket, block: bytes) -> None:
-        """The sender's connection ends here; what it sent last may still arrive, later."""
-        source.shutdown(socket.SHUT_RDWR)
-        if self._dice.random() < 0.5:
-            time.sleep(self._dice.uniform(0, 0.1))
-            sink.sendall(block)
+    def _late_and_unheard(self, client: socket.socket, server: socket.socket, last: bytes) -> None:
+        """The client's connection ends here; what it sent last arrives all the same, later."""
+        client.shutdown(socket.SHUT_RDWR)
+        time.sleep(self._dice.uniform(0, 0.1))
+        server.sendall(last)
 
 
 POISON = """
@@ -150,15 +159,20 @@ CREATE CONSTRAINT TRIGGER stumble AFTER INSERT ON certledger.journal
 """
 
 
+TERMINATED = "the server ends the connection"
+ANSWER_LOST = "it succeeds, and nobody is told"
+FAILURES = ("serialization_failure", "check_violation", TERMINATED, ANSWER_LOST)
+
+
 class Stumble:
-    """A commit of some topic that is held until it is let go, and fails the first time.
+    """A commit of some topic that is held until it is let go, and then fails, the first time."""
 
-    sqlstate: how it fails; empty if it is the server that ends its connection.
-    """
-
-    def __init__(self, database: Database, topic: str, sqlstate: str) -> None:
+    def __init__(self, database: Database, topic: str, failure: str, line: TroubledLine) -> None:
+        """failure: one of FAILURES. line: on which an answer can be lost."""
         self._database = database
-        self._ends_connection = not sqlstate
+        self._failure = failure
+        self._line = line
+        sqlstate = "" if failure in (TERMINATED, ANSWER_LOST) else failure
         database.execute(STUMBLE.format(topic=topic, sqlstate=sqlstate))
         self._holder = psycopg2.connect(database.admin_dsn)
         with self._holder.cursor() as cursor:
@@ -176,9 +190,14 @@ class Stumble:
 
     def let_go(self) -> None:
         """Let it fail; from then on it is as any other."""
-        if self._ends_connection:
-            held = self.waiting()[0]
+        held = self.waiting()[0]
+        if self._failure == TERMINATED:
             self._database.execute("SELECT pg_terminate_backend(%s)", held, user=SUPERUSER)
+        if self._failure == ANSWER_LOST:
+            with self._line.troubled(late=0.0, lost_answers=1.0):
+                self.close()
+                wait_until(lambda: held not in self.waiting())
+                wait_until(lambda: self._line.lost > 0)
         self.close()
 
     def close(self) -> None:
