@@ -143,8 +143,9 @@ class Follower:
         names = [target.view.name for target in targets]
         last = entries[-1].position
         with connection.cursor() as cursor:
-            # A view can be made again: its commit need not wait for the disk.
-            cursor.execute("BEGIN; SET LOCAL synchronous_commit = off")
+            # A view can be made again, but who was told its position goes on reading on the
+            # strength of it: so its commit waits for the disk, as every other does.
+            cursor.execute("BEGIN")
             try:
                 self._lock(cursor, targets)
                 error = self._fold(cursor, targets, entries)
