@@ -137,11 +137,12 @@ def _writer(
     attempts: Sequence[Operation], run: tuple[Event, ...], spec: Spec
 ) -> tuple[Write | None, list[Violation]]:
     """Which of the attempts wrote these events: the one that was told so, or else the earliest
-    that may have and whose question they answer."""
+    that may have and whose question they answer. One that was told of a replay may have: a writer
+    that lost its connection tries again, and finds what it wrote itself."""
     if not attempts:
         return None, [Violation("event from nobody", f"{_places(run)}: {run[0].topic}")]
     new = [one for one in attempts if isinstance(one.answer, Wrote)]
-    candidates = new or [one for one in attempts if isinstance(one.answer, Unknown)]
+    candidates = new or [one for one in attempts if isinstance(one.answer, Unknown | Replayed)]
     again = {spec.request_of(one.asked) for one in attempts if isinstance(one.answer, Replayed)}
     if again:  # then it is known which of them it was
         candidates = [one for one in candidates if spec.request_of(one.asked) in again]
