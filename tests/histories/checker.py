@@ -228,6 +228,8 @@ class _Timeline:
                 if write.first <= low:
                     before = f"before that, at {low}: {ordered[cause]}"
                     yield Violation("order inverted", f"at {write.first}: {operation}; {before}")
+                if isinstance(operation.answer, Replayed) and not self._is_true(write):
+                    yield Violation("told otherwise", f"at {write.first}: {operation}")
             elif isinstance(operation.answer, Refused | Replayed | Saw):
                 after = self._place(operation, low)
                 if after < 0:
@@ -238,6 +240,9 @@ class _Timeline:
             # One of unknown outcome may take effect long after its caller gave up.
             if operation.returned is not None and not isinstance(operation.answer, Unknown):
                 heapq.heappush(ended, (operation.returned, after, number))
+
+    def _is_true(self, write: Write) -> bool:
+        return self._spec.agrees(write.operation, write.last)
 
     def _place(self, operation: Operation, low: int) -> int:
         for position in self.between(low, self.newest(operation.returned)):

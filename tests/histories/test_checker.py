@@ -206,6 +206,15 @@ def test_a_replay_with_another_receipt_is_found() -> None:
     assert past.kinds() == {"answer that was never right"}
 
 
+def test_a_writer_may_find_what_it_wrote_itself_before_it_lost_its_connection() -> None:
+    past = Past()
+    past.append(ask("x1", key="k"))
+    once = past.replayed(ask("x1", key="k"), 0, 1)
+    assert past.kinds() == set()
+    past.operations[0] = replace(once, answer=Replayed(b"another", once.answer.known))
+    assert past.kinds() == {"told otherwise"}
+
+
 def test_a_replay_of_what_was_not_there_yet_is_found() -> None:
     past = Past()
     past.append(ask("x1", key="k"))
