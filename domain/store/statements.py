@@ -1,9 +1,9 @@
 """The messages an append costs: one that reads, one that writes and commits.
 
-The head lock is taken with one or the other. Several statements travel in one message, because on
-a fast disk the round trips are what an append waits for. In PostgreSQL each statement of such a
-message sees what was committed before it began, so a read that follows the lock is the newest state
-there is.
+The head lock is taken with the reading, or between the two if the batch is decided ahead. Several
+statements travel in one message, because on a fast disk the round trips are what an append waits
+for. In PostgreSQL each statement of such a message sees what was committed before it began, so a
+read that follows the lock is the newest state there is.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -212,21 +212,18 @@ class _Message:
         return b"; ".join(self._parts)
 
 
-def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> bytes:
+def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> None:
     """Take the head lock for a batch that was decided without it, and move the head.
 
-    Returns: what has to go in front of what `write` gives. A large batch is begun at once and
-    gives nothing. Raises: psycopg2.Error; see `is_head_elsewhere`.
+    A message of its own: whoever has to find out what became of a COMMIT relies on the lock being
+    held before the COMMIT was on its way. Raises: psycopg2.Error; see `is_head_elsewhere`.
     """
     message = _Message(connection, cursor, b"BEGIN")
     end = batch.end
     message.execute(
         "certledger_take", end.position, rfc3339(end.recorded_at), batch.ledger, batch.head.position
     )
-    if not _is_copied(batch):
-        return message.bytes() + b"; "
     cursor.execute(message.bytes())
-    return b""
 
 
 def is_head_elsewhere(error: psycopg2.Error) -> bool:
@@ -280,10 +277,6 @@ def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: boo
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     message.add(b"COMMIT")
     return message.bytes()
-
-
-def _is_copied(batch: Batch) -> bool:
-    return max(len(batch.events), len(batch.commands)) >= COPY_ROWS
 
 
 def _event_rows(batch: Batch) -> list[tuple[Any, ...]]:

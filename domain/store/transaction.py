@@ -2,7 +2,7 @@
 
 Two ways lead to a commit, with the same rules. `Transaction` takes the head lock first: there is no
 conflict to detect afterwards and nothing to repeat. `Ahead` decides without the lock, maybe while
-the batch before it is still on its way; `send` then takes the lock and commits in one message, and
+the batch before it is still on its way; `send` then takes the lock, writes and commits, and
 writes nothing at all if the head is not where the batch builds on. Whoever loses the connection
 while a COMMIT is on its way cannot know the outcome, and is told so instead of made to guess.
 """
@@ -76,7 +76,7 @@ class Transaction(Lookups):
             if self.batch.is_empty:
                 cursor.execute("COMMIT")
             else:
-                _finish(self._connection, cursor, self.batch, None)
+                _finish(self._connection, cursor, self.batch, head=True)
 
 
 class Ahead(Lookups):
@@ -109,15 +109,16 @@ def send(connection: PgConnection, batch: Batch) -> None:
     """
     with connection.cursor() as cursor:
         try:
-            _finish(connection, cursor, batch, begin(connection, cursor, batch))
+            begin(connection, cursor, batch)
+            _finish(connection, cursor, batch, head=False)
         except psycopg2.Error as error:
             if is_head_elsewhere(error):
                 raise HeadMoved from error
             raise
 
 
-def _finish(connection: PgConnection, cursor: PgCursor, batch: Batch, begun: bytes | None) -> None:
-    message = (begun or b"") + write(connection, cursor, batch, head=begun is None)
+def _finish(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool) -> None:
+    message = write(connection, cursor, batch, head=head)
     try:
         cursor.execute(message)
     except psycopg2.Error as error:

@@ -281,3 +281,14 @@ def test_a_batch_lost_with_its_connection_takes_the_next_one_with_it(
     assert [f.result(60).recorded[0].position for f in futures] == [2, 3]
     assert [event.stream for event in journal.read(0, 9)] == ["before", "a", "a"]
     assert verify(journal).is_good
+
+
+def test_many_claims_of_one_event_are_taken_with_it_or_not_at_all(journal: Journal) -> None:
+    claims = tuple(("number", str(n)) for n in range(40))
+    with journal.ahead(Need(), None) as ahead:
+        ahead.batch.accept(append("a", 1, claims=claims))
+    with journal.transaction() as transaction:
+        transaction.append([append("b", 1)])
+    with pytest.raises(HeadMoved):
+        journal.send(ahead.batch)
+    assert journal.query("SELECT 1 FROM certledger.claims") == []
