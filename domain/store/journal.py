@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import psycopg2
 import psycopg2.errors
@@ -237,15 +236,15 @@ class Journal:
 
     def command(self, principal: str, key: str) -> KnownCommand | None:
         """What became of a command, by the key its sender gave it; None if not carried out."""
-        return self._command("principal = %s AND key = %s", (principal, key))
-
-    def outcome(self, command_id: UUID) -> KnownCommand | None:
-        """What became of a command, by its id; None if not carried out.
-
-        After OutcomeUnknown, None is certain only once the server has dropped the old connection
-        (seconds); asking by sending the command again with the same key waits for that.
-        """
-        return self._command("command_id = %s", (command_id,))
+        rows = self.query(
+            "SELECT request_hash, command_id, first_position, last_position, receipt "
+            "FROM certledger.commands WHERE ledger = %s AND principal = %s AND key = %s",
+            (self.ledger, principal, key),
+        )
+        if not rows:
+            return None
+        request_hash, command_id, first, last, receipt = rows[0]
+        return KnownCommand(bytes(request_hash), command_id, first, last, bytes(receipt))
 
     def query(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
         """Rows of one read-only statement.
@@ -291,17 +290,6 @@ class Journal:
                 yield cursor
                 cursor.execute("COMMIT")
                 return
-
-    def _command(self, condition: str, arguments: tuple[Any, ...]) -> KnownCommand | None:
-        rows = self.query(
-            "SELECT request_hash, command_id, first_position, last_position, receipt "
-            f"FROM certledger.commands WHERE ledger = %s AND {condition}",
-            (self.ledger, *arguments),
-        )
-        if not rows:
-            return None
-        request_hash, command_id, first, last, receipt = rows[0]
-        return KnownCommand(bytes(request_hash), command_id, first, last, bytes(receipt))
 
 
 def ledgers(dsn: str) -> tuple[str, ...]:

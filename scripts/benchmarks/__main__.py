@@ -27,6 +27,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a fiftieth of the size")
     parser.add_argument("--json", type=Path, help="also append the lines to this file")
     parser.add_argument(
+        "--registries",
+        type=Path,
+        metavar="DIR",
+        help="keep the seeded registries there (50 GB), and use those that are there",
+    )
+    parser.add_argument(
         "--median",
         type=Path,
         nargs="+",
@@ -43,7 +49,7 @@ def main() -> int:
     # Whoever stops it does not want to keep the data either.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     asked = [name for name in NAMES if name in arguments.names or not arguments.names]
-    registries = Registries()
+    registries = Registries(arguments.registries)
     try:
         for number, name in enumerate(asked):
             if not any(later in ON_REGISTRIES for later in asked[number:]):

@@ -16,6 +16,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from api.cli_store import Store, open_store, settings_of
@@ -46,20 +47,36 @@ _OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
 class Registries:
     """Registries of a run, each on a server of its own that stays until it is given up."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept_in: Path | None = None) -> None:
+        """kept_in: a directory where they are kept from one run to the next; not kept if None."""
+        self._kept_in = kept_in
         self._made: dict[int, tuple[Registry, ExitStack]] = {}
 
     def of(self, certificates: int) -> Registry:
         """The one of this size; seeded if it is asked for the first time."""
         if certificates not in self._made:
             with ExitStack() as closing:
-                registry = seed(closing.enter_context(server()), certificates)
+                registry = self._opened(certificates, closing)
                 registry.settle()
                 self._made[certificates] = registry, closing.pop_all()
         return self._made[certificates][0]
 
+    def _opened(self, certificates: int, closing: ExitStack) -> Registry:
+        if self._kept_in is None:
+            return seed(closing.enter_context(server()), certificates)
+        place = self._kept_in.resolve() / f"certificates-{certificates}"
+        seeded = place.with_suffix(".seeded")
+        if place.exists() and not seeded.exists():
+            shutil.rmtree(place)  # a run that was stopped
+        running = closing.enter_context(server(place))
+        if seeded.exists():
+            return Registry(running, *_sizes(certificates))
+        registry = seed(running, certificates)
+        seeded.touch()
+        return registry
+
     def give_up(self) -> None:
-        """Throw all of them away."""
+        """Stop their servers, and throw away what is not to be kept."""
         for _, closing in self._made.values():
             closing.close()
         self._made.clear()
@@ -159,9 +176,8 @@ def seed(server: Server, certificates: int) -> Registry:
     needed, free = certificates * _BYTES_EACH, shutil.disk_usage(server.postgres.data_dir).free
     if free < needed:
         raise Unavailable(f"it needs {needed >> 30} GiB on disk, and there are {free >> 30}")
-    persons = -(-certificates // CERTIFICATES_EACH)
-    ledgers = max(-(-persons // _PERSONS_A_LEDGER), min(2, persons))
-    registry = Registry(server, ledgers, -(-persons // ledgers))
+    registry = Registry(server, *_sizes(certificates))
+    ledgers = registry.ledgers
     begun = time.monotonic()
     _set(server, {"max_wal_size": "'4GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
     with open_store(settings_of(server.postgres.data_dir)) as store:
@@ -183,6 +199,13 @@ def seed(server: Server, certificates: int) -> Registry:
     server.settle()
     say(f"views of {registry.certificates} certificates in {time.monotonic() - begun:.0f} s")
     return registry
+
+
+def _sizes(certificates: int) -> tuple[int, int]:
+    """How many ledgers there are for at least so many certificates, and persons in each."""
+    persons = -(-certificates // CERTIFICATES_EACH)
+    ledgers = max(-(-persons // _PERSONS_A_LEDGER), min(2, persons))
+    return ledgers, -(-persons // ledgers)
 
 
 def _set(server: Server, settings: dict[str, str | None]) -> None:

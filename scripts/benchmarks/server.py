@@ -77,14 +77,18 @@ class Server:
 
 
 @contextmanager
-def server(keep_in: Path | None = None) -> Iterator[Server]:
-    """A server in a directory of its own, which is removed afterwards, whatever happened."""
-    data_dir = Path(tempfile.mkdtemp(prefix="certledger-bench-", dir=keep_in))
+def server(kept_in: Path | None = None) -> Iterator[Server]:
+    """A server in a directory of its own, which is removed afterwards, whatever happened.
+
+    kept_in: a directory that stays, and is used again if it is there already.
+    """
+    data_dir = kept_in or Path(tempfile.mkdtemp(prefix="certledger-bench-"))
     try:
         with EmbeddedPostgres(data_dir, settings=_SETTINGS) as postgres:
             yield Server(postgres)
     finally:
-        shutil.rmtree(data_dir, ignore_errors=True)
+        if kept_in is None:
+            shutil.rmtree(data_dir, ignore_errors=True)
 
 
 def program(name: str) -> str:

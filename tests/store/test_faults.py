@@ -82,7 +82,7 @@ def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
     assert isinstance(answer, Replayed if committed else Accepted)
     assert answer.receipt == b"at 1"
     assert [event.stream for event in journal.read(0, 9)] == ["a"]
-    assert journal.outcome(command("k").command_id) is not None
+    assert journal.command("li", "k") is not None
 
 
 def test_a_transaction_used_directly_says_that_its_outcome_is_unknown(

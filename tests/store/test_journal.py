@@ -187,7 +187,6 @@ def test_a_command_key_is_used_once(journal: Journal) -> None:
         write(journal, append("a", 2, command=command("k")))
     known = KnownCommand(b"request", command("k").command_id, 1, 1, b"answer")
     assert journal.command("li", "k") == known
-    assert journal.outcome(command("k").command_id) == known
     assert journal.command("li", "other") is None
     with journal.transaction() as transaction:
         assert transaction.commands([("li", "k"), ("li", "x")]) == {("li", "k"): known}
