@@ -177,9 +177,10 @@ class Committer:
     def _decide_ahead(self, group: list[Waiting], flight: _Flight | None) -> Attempt | None:
         """Decide a group without the lock, on top of what is on its way.
 
-        None: that was not to be; whatever went wrong is dealt with under the lock.
+        None: that was not to be; whatever went wrong is dealt with under the lock, and so is a
+        group with nobody to overlap with, for whom taking the lock while reading saves a message.
         """
-        if self._crowded or not group:
+        if self._crowded or not group or (flight is None and not self._queue):
             return None
         before = None if flight is None else flight.attempt.batch
         try:

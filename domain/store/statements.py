@@ -15,19 +15,18 @@ from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.batch import Batch
 from domain.store.connection import PgConnection, PgCursor
-from domain.store.copying import copy_claims, copy_commands, copy_events
 from domain.store.envelope import rfc3339
-from domain.store.records import Claim, Recorded
+from domain.store.records import Claim, KnownCommand, Recorded
 
 CHANNEL = "certledger"
 """NOTIFY channel; the payload is the ledger."""
 
-COPY_ROWS = 12
-"""From so many rows on, copying them pays for its round trip."""
-
 EVENT_COLUMNS = (
     "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
 )
+
+_SEPARATOR = b"\x1e"
+"""Between envelopes that travel together: JSON writes this character as an escape."""
 
 _LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
 
@@ -75,10 +74,10 @@ FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
 
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
     topic, envelope, leaf_hash, occurred_at, recorded_at)
-SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, decode(r.envelope, 'hex'),
+SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, convert_to(r.envelope, 'UTF8'),
     decode(r.leaf_hash, 'hex'), r.occurred_at, $3
-FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::text[],
-    $10::timestamptz[]) WITH ORDINALITY
+FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], string_to_array($8, U&'\\001E'),
+    $9::text[], $10::timestamptz[]) WITH ORDINALITY
     AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, n)"""
 
 _MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
@@ -234,10 +233,7 @@ def is_head_elsewhere(error: psycopg2.Error) -> bool:
 def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool) -> bytes:
     """Everything a batch writes, and the COMMIT, as one message.
 
-    head: whether the head is still to be moved. A large batch has its events and commands copied
-    ahead of the message: as text within a statement they would take twice the bytes and most of
-    the server's time.
-    Raises: psycopg2.Error if the copying failed; nothing was committed then.
+    head: whether the head is still to be moved.
     """
     message = _Message(connection, cursor)
     add = message.execute
@@ -252,47 +248,47 @@ def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: boo
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
         add("certledger_destroy_keys", now, ledger, array(stored))
-    if len(batch.events) >= COPY_ROWS:
-        copy_events(cursor, batch)
-    elif batch.events:
-        columns = _columns(_event_rows(batch))
-        add("certledger_events", ledger, batch.head.position, now, *columns)
     if batch.events:
+        add("certledger_events", ledger, batch.head.position, now, *_event_columns(batch.events))
         if head:
             add("certledger_head", batch.position, now, ledger)
         message.add(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
     for claim, position in batch.released:
         add("certledger_release_claim", position, ledger, *claim)
-    # What is copied goes ahead of the message, and a claim must be let go before it is taken again.
-    if len(batch.new_claims) >= COPY_ROWS and not batch.released:
-        copy_claims(cursor, batch)
-    elif batch.new_claims:
+    if batch.new_claims:
         rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
         add("certledger_claims", ledger, *_columns(rows))
-    if len(batch.commands) >= COPY_ROWS:
-        copy_commands(cursor, batch)
-    elif batch.commands:
-        add("certledger_commands", ledger, *_columns(_command_rows(batch)))
+    if batch.commands:
+        add("certledger_commands", ledger, *_command_columns(batch.commands))
     if batch.tracks:
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     message.add(b"COMMIT")
     return message.bytes()
 
 
-def _event_rows(batch: Batch) -> list[tuple[Any, ...]]:
+def _event_columns(events: Sequence[Recorded]) -> list[str]:
     return [
-        (e.stream, e.version, e.event_id, e.topic, e.envelope.hex(), e.leaf_hash.hex(),
-         rfc3339(e.occurred_at))
-        for e in batch.events
-    ]  # fmt: skip
+        array([e.stream for e in events]),
+        _plain(e.version for e in events),
+        _plain(e.event_id for e in events),
+        array([e.topic for e in events]),
+        _SEPARATOR.join([e.envelope for e in events]).decode(),
+        _plain(e.leaf_hash.hex() for e in events),
+        _plain(rfc3339(e.occurred_at) for e in events),
+    ]
 
 
-def _command_rows(batch: Batch) -> list[tuple[Any, ...]]:
+def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[str]:
+    known = commands.values()
     return [
-        (*name, c.request_hash.hex(), c.command_id, c.first_position, c.last_position,
-         c.receipt.hex())
-        for name, c in batch.commands.items()
-    ]  # fmt: skip
+        array([principal for principal, _ in commands]),
+        array([key for _, key in commands]),
+        _plain(c.request_hash.hex() for c in known),
+        _plain(c.command_id for c in known),
+        array([c.first_position for c in known]),
+        array([c.last_position for c in known]),
+        array([c.receipt.hex() for c in known]),
+    ]
 
 
 def recorded_from(row: Sequence[Any]) -> Recorded:
@@ -313,6 +309,11 @@ def array(values: Iterable[Any]) -> str:
     if elements and "\\" not in text and text.count('"') == 2 * len(elements) - 2:
         return f'{{"{text}"}}'
     return "{" + ",".join(map(_element, elements)) + "}"
+
+
+def _plain(values: Iterable[Any]) -> str:
+    """The same of numbers, ids and times: nothing in them needs a quote."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def _element(value: Any) -> str:

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -21,7 +20,7 @@ from tests.support.postgres import Database
 
 @pytest.fixture
 def committer(journal: Journal) -> Iterator[Committer]:
-    with Committer(journal) as committer:
+    with Committer(journal, batch_jobs=1) as committer:
         committer.submit(next_event("before")).result(60)
         yield committer
 
@@ -39,18 +38,9 @@ def holding_the_head(journal: Journal, *appends: Append) -> Iterator[None]:
 
 
 def one_after_the_other(committer: Committer, first: Job, second: Job) -> tuple[Future, Future]:
-    """The second waits already when the first is decided, so it is decided during its commit."""
-    behind: list[Future] = []
-
-    def run(view: View) -> Append:
-        if not behind:
-            behind.append(committer.submit(second))
-        return first.run(view)
-
-    future = committer.submit(replace(first, run=run))
-    while not behind and not future.done():
-        threading.Event().wait(0.001)
-    return future, behind[0]
+    """Each is a batch, and the second waits when the first is decided: it is during its commit."""
+    with committer._changed:  # nothing is taken before both are there
+        return committer.submit(first), committer.submit(second)
 
 
 def noting(calls: list[int], run: Callable[[View], Append]) -> tuple[Job, threading.Event]:
@@ -80,7 +70,7 @@ def test_the_next_batch_is_decided_while_one_is_being_committed(
     assert [f.result(60).recorded[0].position for f in futures] == [2, 3]
     assert calls == [2]  # on top of what was on its way, and once
     assert [e.version for e in journal.stream("a")] == [1, 2]
-    assert committer.stats.ahead == 3
+    assert committer.stats.ahead == 2
 
 
 def test_what_was_decided_on_top_of_a_lost_batch_is_decided_anew(
@@ -240,15 +230,16 @@ def test_writers_of_two_processes_wait_for_the_lock_and_go_ahead_again_when_alon
     committer: Committer, journal: Journal
 ) -> None:
     with holding_the_head(journal, append("foreign", 1)):
-        lost = committer.submit(next_event("a"))
+        lost = one_after_the_other(committer, next_event("a"), next_event("a"))
         while committer.waiting:
             threading.Event().wait(0.001)
-    assert lost.result(60).recorded[0].position == 3
+    assert [f.result(60).recorded[0].position for f in lost] == [3, 4]
     under_lock = committer.stats.batches - committer.stats.ahead
     for _ in range(4):
-        committer.submit(next_event("a")).result(60)
+        for future in one_after_the_other(committer, next_event("a"), next_event("a")):
+            future.result(60)
     assert committer.stats.batches - committer.stats.ahead <= under_lock + 1
-    assert [e.version for e in journal.stream("a")] == [1, 2, 3, 4, 5]
+    assert [e.version for e in journal.stream("a")] == list(range(1, 11))
 
 
 def test_claims_and_keys_change_with_an_event_only(journal: Journal) -> None:

@@ -20,7 +20,7 @@ from domain.store.errors import (
 )
 from domain.store.journal import Journal, ledgers
 from domain.store.records import NO_EVENTS, Append, CommandKey, KnownCommand, PersonKey
-from domain.store.statements import COPY_ROWS, Need
+from domain.store.statements import Need
 from domain.store.verify import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
 from tests.support.postgres import Database
@@ -40,7 +40,7 @@ def test_events_get_the_next_positions_in_order(journal: Journal) -> None:
     assert verify(journal).is_good
 
 
-@pytest.mark.parametrize("others", [0, COPY_ROWS])
+@pytest.mark.parametrize("others", [0, 20])
 def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     data = {
         "text": "专业技能 \\ \" ' , { } \u2028 \x00 \x7f NULL",
@@ -60,7 +60,7 @@ def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) ->
     assert verify(journal).is_good
 
 
-@pytest.mark.parametrize("others", [0, COPY_ROWS])
+@pytest.mark.parametrize("others", [0, 20])
 def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     receipt = bytes(range(256))
     odd = CommandKey('it\'s "li"', "{key}, \\N 考", b"\x00\xff", id_of("odd"))
