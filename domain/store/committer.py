@@ -178,9 +178,10 @@ class Committer:
         """Decide a group without the lock, on top of what is on its way.
 
         None: that was not to be; whatever went wrong is dealt with under the lock, and so is a
-        group with nobody to overlap with, for whom taking the lock while reading saves a message.
+        job that is alone: to take the lock while reading saves it a message.
         """
-        if self._crowded or not group or (flight is None and not self._queue):
+        is_alone = len(group) == 1 and flight is None and not self._queue
+        if self._crowded or not group or is_alone:
             return None
         before = None if flight is None else flight.attempt.batch
         try:
