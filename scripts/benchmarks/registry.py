@@ -229,8 +229,9 @@ def _task(store: Store, registry: Registry, number: int) -> Task:
     digest = hashlib.sha256(name.encode()).digest()
     ledger = store.ledgers.create(name, site_code)
     ledger.submit(opened, _OPENER, key="open", request_hash=digest).result()
+    opening = tuple(event.leaf_hash for event in ledger.journal.events())
     first = number * registry.persons
-    return Task(store.dsn, store.secrets, name, site_code, first, registry.persons)
+    return Task(store.dsn, store.secrets, name, site_code, opening, first, registry.persons)
 
 
 def _sign(store: Store, name: str, tree: Frontier) -> None:

@@ -66,12 +66,17 @@ _COPY = {
 
 @dataclass(frozen=True)
 class Task:
-    """What one process writes. first: number of the first person, counted over all ledgers."""
+    """What one process writes. first: number of the first person, counted over all ledgers.
+
+    opening: leaf hashes of the events that stand there; while the ledger is filled, the journal
+        has no index to find them by.
+    """
 
     dsn: str
     secrets: Secrets = field(repr=False)
     ledger: str
     site_code: str
+    opening: tuple[bytes, ...]
     first: int
     persons: int
 
@@ -90,7 +95,7 @@ def take_over(task: Task) -> Frontier:
     """Write a ledger whose book is open. Returns: the tree over all its events."""
     journal = Journal(task.dsn, task.ledger)
     tree = Frontier()
-    tree.extend(event.leaf_hash for event in journal.events())
+    tree.extend(task.opening)
     head = journal.head()
     journal.close()
     writer = _People(task, tree, head.recorded_at)
