@@ -29,9 +29,6 @@ __all__ = ["Accepted", "Committer", "Job", "Replayed", "View"]
 BATCH_JOBS = 512
 WAITING_JOBS = 10_000
 
-_WORTH_HALVING = 16
-"""From so many waiting jobs on, half of them goes first: the rest is decided meanwhile."""
-
 log = logging.getLogger(__name__)
 
 
@@ -170,8 +167,6 @@ class Committer:
             while wait and not self._queue and not self._closed:
                 self._changed.wait()
             count = min(len(self._queue), self._batch_jobs)
-            if wait and count >= _WORTH_HALVING and not self._crowded:
-                count //= 2
             return [self._queue.popleft() for _ in range(count)]
 
     def _decide_ahead(self, group: list[Waiting], flight: _Flight | None) -> Attempt | None:

@@ -283,7 +283,7 @@ def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[s
     return [
         array([principal for principal, _ in commands]),
         array([key for _, key in commands]),
-        _plain(c.request_hash.hex() for c in known),
+        array([c.request_hash.hex() for c in known]),
         _plain(c.command_id for c in known),
         array([c.first_position for c in known]),
         array([c.last_position for c in known]),
@@ -312,7 +312,7 @@ def array(values: Iterable[Any]) -> str:
 
 
 def _plain(values: Iterable[Any]) -> str:
-    """The same of numbers, ids and times: nothing in them needs a quote."""
+    """The same of numbers, ids and times: they are never empty, and need no quotes."""
     return "{" + ",".join(map(str, values)) + "}"
 
 
