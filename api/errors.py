@@ -79,9 +79,9 @@ _BY_STATUS: dict[int, str] = {
     """,
     429: "lookups_too_fast",
     500: """
-        bad_note blob_damaged claim_not_held database_too_new inconsistent_log internal_error
-        log_key_exists log_key_unusable malformed_rule_set migration_changed no_log_key
-        not_canonical pdf_font_unusable rejected_by_database settings_invalid store_error
+        bad_note blob_damaged claim_not_held database_not_unicode database_too_new inconsistent_log
+        internal_error log_key_exists log_key_unusable malformed_rule_set migration_changed
+        no_log_key not_canonical pdf_font_unusable rejected_by_database settings_invalid store_error
         tracking_behind unknown_material_key unknown_topic unreadable_event wrong_key
     """,
     503: """

@@ -152,6 +152,12 @@ class DatabaseTooNew(StoreError):
     code = "database_too_new"
 
 
+class DatabaseNotUnicode(StoreError):
+    """The database keeps text as {encoding}; events keep their exact bytes in UTF8 only."""
+
+    code = "database_not_unicode"
+
+
 class WrongKey(StoreError):
     """A sealed value cannot be opened: {reason}"""
 

@@ -15,7 +15,7 @@ import psycopg2
 import psycopg2.errors
 
 from domain.store.connection import APP_ROLE, PgConnection, PgCursor, close_quietly, connect
-from domain.store.errors import DatabaseTooNew, MigrationChanged
+from domain.store.errors import DatabaseNotUnicode, DatabaseTooNew, MigrationChanged
 
 _LOCK = 0x63657274  # "cert": one number, the same in every program that migrates
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -77,13 +77,16 @@ def migrate(dsn: str, steps: tuple[Migration, ...] | None = None) -> tuple[str, 
 
     steps: the steps to know about; all files of `migrations/` if None.
     Returns: the names of the steps applied now; empty if there were none.
-    Raises: MigrationChanged, DatabaseTooNew; psycopg2.Error if a step fails, and then nothing
-        of it or of the later ones remains.
+    Raises: DatabaseNotUnicode, MigrationChanged, DatabaseTooNew; psycopg2.Error if a step
+        fails, and then nothing of it or of the later ones remains.
     """
     wanted = migrations() if steps is None else steps
     settings = {"lock_timeout": "60s", "statement_timeout": "0"}
     connection = connect(dsn, name="certledger migrate", role=None, settings=settings)
     try:
+        encoding = connection.get_parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise DatabaseNotUnicode(encoding=encoding)
         _ensure_role(connection)
         connection.autocommit = False
         with connection, connection.cursor() as cursor:

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 
 from domain.store.embedded import EmbeddedPostgres
-from domain.store.errors import DatabaseTooNew, MigrationChanged
+from domain.store.errors import DatabaseNotUnicode, DatabaseTooNew, MigrationChanged
 from domain.store.migrate import Migration, migrate, migrations
 from tests.support.postgres import Database, fresh_database
 
@@ -88,3 +88,12 @@ def test_a_step_that_fails_leaves_nothing_of_itself_or_of_those_before_it(
         migrate(database.dsn, (*migrations(), NEXT, BROKEN))
     assert tables(database) == before
     assert migrate(database.dsn, (*migrations(), NEXT)) == ("9998_next.sql",)
+
+
+def test_a_database_that_writes_text_another_way_is_refused(postgres: EmbeddedPostgres) -> None:
+    options = "TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
+    with fresh_database(postgres, options) as latin:
+        with pytest.raises(DatabaseNotUnicode) as refusal:
+            migrate(latin.dsn)
+        assert refusal.value.encoding == "LATIN1"
+        assert tables(latin) == set()

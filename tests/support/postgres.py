@@ -60,11 +60,14 @@ def query(dsn: str, sql: str, *arguments: object) -> list[tuple]:
 
 
 @contextmanager
-def fresh_database(server: EmbeddedPostgres) -> Iterator[Database]:
-    """Made for this one use, dropped afterwards with whatever still hangs on it."""
+def fresh_database(server: EmbeddedPostgres, options: str = "") -> Iterator[Database]:
+    """Made for this one use, dropped afterwards with whatever still hangs on it.
+
+    options: of CREATE DATABASE.
+    """
     database = Database(server, f"test_{uuid.uuid4().hex[:16]}")
     admin = Database(server, "postgres")
-    admin.execute(f"CREATE DATABASE {database.name} OWNER {OWNER}", user=SUPERUSER)
+    admin.execute(f"CREATE DATABASE {database.name} OWNER {OWNER} {options}", user=SUPERUSER)
     try:
         yield database
     finally:
