@@ -12,6 +12,7 @@ from typing import Any
 
 import uvloop
 
+from api.server import settle_memory
 from domain.store.committer import Committer, Job
 from domain.store.journal import Journal
 from scripts.benchmarks.latency import sample_of
@@ -100,6 +101,7 @@ def main() -> None:
     """Do what the order says and print the sample."""
     order = json.loads(sys.argv[1])
     journal = Journal(order["dsn"], order["ledger"])
+    settle_memory()  # as the service does
     if order["clients"] == "threads":
         found = with_threads(journal, order)
     else:
