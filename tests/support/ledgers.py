@@ -49,7 +49,9 @@ class RealWorld:
 
 def digest(command: Command) -> bytes:
     """The request hash of a command that came by no route."""
-    return hashlib.sha256(command.model_dump_json().encode()).digest()
+    # Of what kind it is, too: to suspend and to reinstate is said in the same words.
+    said = f"{type(command).__name__} {command.model_dump_json()}"
+    return hashlib.sha256(said.encode()).digest()
 
 
 def submit(
