@@ -7,15 +7,16 @@ instead of being passed over. Nothing personal stands in a state: it may be kept
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
 from domain import events as e
-from domain.decision import actor_of
+from domain.decision import actor_of, subject_of
 from domain.documents import MaterialKind
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage
+from domain.replacing import replace
 from domain.values import Level, Marks, passes
 
 
@@ -176,7 +177,7 @@ def _opened(_: Candidacy | None, f: e.ApplicationOpened, entry: Any) -> Candidac
         edition=f.edition,
         level=f.level,
         job_type=f.job_type,
-        opened_by=actor_of(entry).subject,
+        opened_by=subject_of(entry),
     )
 
 
@@ -215,7 +216,7 @@ def _document(s: Candidacy, f: e.DocumentSubmitted, entry: Any) -> Candidacy:
         s,
         documents={**s.documents, f.kind: f.sha256},
         asked_again=s.asked_again - {f.kind},
-        submitters=s.submitters | {actor_of(entry).subject},
+        submitters=s.submitters | {subject_of(entry)},
     )
 
 
@@ -226,7 +227,7 @@ def _submitted(s: Candidacy, f: e.DocumentsSubmitted, entry: Any) -> Candidacy:
         round=f.round,
         passed=(),
         asked_again=frozenset(),
-        submitters=s.submitters | {actor_of(entry).subject},
+        submitters=s.submitters | {subject_of(entry)},
     )
 
 
@@ -254,7 +255,7 @@ def _same(s: Candidacy, f: Any, entry: Any) -> Candidacy:
 
 def _ordered(s: Candidacy, f: e.RefundOrdered, entry: Any) -> Candidacy:
     refund = Refund(
-        f.refund_no, f.payment_id, f.component, f.amount_fen, "ordered", actor_of(entry).subject
+        f.refund_no, f.payment_id, f.component, f.amount_fen, "ordered", subject_of(entry)
     )
     return replace(s, refunds=(*s.refunds, refund))
 
@@ -282,15 +283,15 @@ def _ticket(s: Candidacy, f: e.AdmissionTicketIssued, entry: Any) -> Candidacy:
 
 
 def _theory(s: Candidacy, f: e.TheoryScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, theory=Score(f.marks, actor_of(entry).subject), verified=False)
+    return replace(s, theory=Score(f.marks, subject_of(entry)), verified=False)
 
 
 def _practical(s: Candidacy, f: e.PracticalScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, practical=Score(f.marks, actor_of(entry).subject), verified=False)
+    return replace(s, practical=Score(f.marks, subject_of(entry)), verified=False)
 
 
 def _score_corrected(s: Candidacy, f: e.ScoreCorrected, entry: Any) -> Candidacy:
-    score = Score(f.marks, actor_of(entry).subject)
+    score = Score(f.marks, subject_of(entry))
     # Whatever the marks are now, they are not the ones that stand in public.
     if f.subject is e.Subject.THEORY:
         return replace(s, theory=score, verified=False, published=None)

@@ -100,7 +100,7 @@ class CommandRun:
     def _drafts(
         self, decision: Decision, view: View, sealer: Sealer, now: datetime
     ) -> Iterable[Draft]:
-        actor = self.actor.model_dump(mode="json")
+        actor = self.actor.stored()
         versions: dict[str, int] = {}
         for index, (stream, fact) in enumerate(decision.facts):
             if stream not in versions:

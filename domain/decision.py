@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,11 +49,27 @@ class Actor(BaseModel):
     organisation: str
     on_behalf_of: str | None = None
 
+    def stored(self) -> dict[str, str | None]:
+        """As it stands in an envelope; the same as its JSON, made once a command."""
+        return {
+            "subject": self.subject,
+            "role": self.role.value,
+            "organisation": self.organisation,
+            "on_behalf_of": self.on_behalf_of,
+        }
+
 
 def actor_of(entry: Any) -> Actor:
     """Who recorded a journal entry; there the actor stands as the envelope has it."""
     actor = entry.actor
     return actor if isinstance(actor, Actor) else Actor.model_validate(actor)
+
+
+def subject_of(entry: Any) -> str:
+    """The login that recorded a journal entry, which is all that most folds want of it."""
+    actor = entry.actor
+    subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
+    return subject
 
 
 class Command(BaseModel):
@@ -62,8 +78,7 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Who asks, when, and where new ids come from.
 
     now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.

@@ -120,10 +120,10 @@ def assess(
         "rule_set_version": rule_set.version,
         "rule_set_sha256": rule_set.digest,
     }
-    judged = [(each, _judge(each, qualifications, as_of)) for each in alternatives]
-    met = [(each, findings) for each, findings in judged if not any(f.share for _, f in findings)]
+    met = [each for each in alternatives if _is_met(each, qualifications, as_of)]
     if met:
-        return _eligible(met, frozen)
+        return _eligible(met, _judge(met[0], qualifications, as_of), frozen)
+    judged = [(each, _judge(each, qualifications, as_of)) for each in alternatives]
     nearest = min(judged, key=lambda pair: _distance(pair[1]))  # min keeps the first of equals
     return NotEligible(
         **frozen,
@@ -136,15 +136,24 @@ def assess(
     )
 
 
+def _is_met(alternative: rules.Alternative, qualifications: Qualifications, as_of: date) -> bool:
+    for predicate in alternative.predicates:
+        if judge(predicate, qualifications, as_of).share:
+            return False
+    return True
+
+
 def _judge(alternative: rules.Alternative, qualifications: Qualifications, as_of: date) -> _Judged:
     return [
         (predicate, judge(predicate, qualifications, as_of)) for predicate in alternative.predicates
     ]
 
 
-def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, Any]) -> Eligible:
-    """The outcome for the first met alternative."""
-    chosen, findings = met[0]
+def _eligible(
+    met: list[rules.Alternative], findings: _Judged, frozen: dict[str, Any]
+) -> Eligible:
+    """The outcome for the first met alternative. findings: of that one."""
+    chosen = met[0]
     materials: dict[MaterialKind, None] = {}  # a dict keeps the order, a set would not
     for predicate, finding in findings:
         asked = finding.materials
@@ -154,7 +163,7 @@ def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, An
         alternative=chosen.id,
         source=chosen.source,
         confidence=chosen.confidence,
-        also_met=tuple(alternative.id for alternative, _ in met[1:]),
+        also_met=tuple(alternative.id for alternative in met[1:]),
         required_materials=tuple(materials),
     )
 

@@ -311,8 +311,9 @@ def decide_open_application(world: World, command: OpenApplication, context: Con
     rules = rule_set_for(command.occupation, command.edition)
     if command.job_type and rules.job_types and not rules.offers(command.job_type, command.level):
         raise JobTypeNotOffered(job_type=command.job_type, level=int(command.level))
-    as_of = command.as_of or context.today
-    if as_of > context.today:
+    today = context.today
+    as_of = command.as_of or today
+    if as_of > today:
         raise InTheFuture(field="as_of")
     result = assess(rules, command.level, command.qualifications, as_of)
     opened = e.ApplicationOpened(

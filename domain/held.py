@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain import states
 from domain.decision import stream_of
@@ -40,8 +40,7 @@ class OnTheWay:
     kept: Kept | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """A stream as far as it is folded.
 
     occurred_at: of its last event. identity: of a person's, the envelope of the event that says
@@ -164,7 +163,7 @@ class Held:
     def _forget_identity(self, stream: str) -> None:
         kept = self._kept.get(stream)
         if kept is not None:
-            self._kept[stream] = replace(kept, identity=None)
+            self._kept[stream] = kept._replace(identity=None)
 
 
 def _after(kept: Kept | None, events: list[Recorded]) -> list[Recorded]:

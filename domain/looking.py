@@ -10,8 +10,7 @@ free next. Reading order: Look, Known, LOOKS, look_of.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from domain import (
     book,
@@ -34,8 +33,7 @@ from domain.rule_sets import rule_set_for
 from domain.states import Series
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What a decision will look at.
 
     streams: whose state it folds. versions: of which it asks only whether they are there. claims:

@@ -6,11 +6,10 @@ order: the finding, work, certificates, training and schooling, the person, the 
 Source: source-document 1.1, 1.2(1)-(4).
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable
 from datetime import date
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain import rule_sets as rules
 from domain.documents import MaterialKind
@@ -40,8 +39,7 @@ from domain.wording import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One predicate judged. share: 0 = met … 1 = nothing of it is there yet.
 
     tell: puts it into words, which takes longer than to judge, and few are ever read.
@@ -62,7 +60,7 @@ ALL_LACKING = Fraction(1)
 def _years_worked(
     years: int,
     worked: Worked,
-    relations: Iterable[Relation],
+    relations: Collection[Relation],
     after: Text | None = None,
 ) -> Finding:
     """Years reached or not. after: what they are counted from, such as 五级/初级工证书."""
@@ -275,7 +273,7 @@ def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> F
     found = _all_or_nothing(True, lambda: there_or_not(education_needed(asked), school_text(best)))
     if best.standing == "graduated":
         return found
-    return replace(found, materials=asked.student_materials)
+    return found._replace(materials=asked.student_materials)
 
 
 def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Words:

@@ -7,7 +7,7 @@ Source: source-document 1.1, 1.2(1)-(4), 3.1(2), 3.1(3), 3.1(5).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args, get_origin
 
@@ -282,7 +282,7 @@ def union(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 def worked_spans(
     periods: Iterable[WorkPeriod],
-    relations: Iterable[Relation],
+    relations: Collection[Relation],
     as_of: date,
     since: date | None = None,
 ) -> tuple[Span, ...]:
@@ -290,14 +290,18 @@ def worked_spans(
 
     An ongoing period counts through `as_of`, that day included. Source: source-document 1.2.
     """
-    wanted = frozenset(relations)
     spans = []
     for period in periods:
-        first = max(period.started_on, since or period.started_on)
-        last = min(period.ended_on or as_of, as_of)
-        if period.relation in wanted and first <= last:
+        if period.relation not in relations:
+            continue
+        first, last = period.started_on, period.ended_on
+        if since is not None and since > first:
+            first = since
+        if last is None or last > as_of:
+            last = as_of
+        if first <= last:
             spans.append(Span(first, last))
-    return union(spans)
+    return union(spans) if len(spans) > 1 else tuple(spans)
 
 
 def add_months(day: date, months: int) -> date:
@@ -336,7 +340,10 @@ class Worked(NamedTuple):
     @property
     def days(self) -> int:
         """Counted days, each once."""
-        return sum((span.last - span.first).days + 1 for span in self.spans)
+        days = 0
+        for first, last in self.spans:
+            days += (last - first).days + 1
+        return days
 
     @property
     def length(self) -> Length:

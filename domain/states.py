@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from domain import candidacy
 from domain import events as e
-from domain.decision import actor_of
+from domain.decision import subject_of
 from domain.identity import DocumentType
+from domain.replacing import replace
 from domain.values import Level
 
 
@@ -139,7 +140,7 @@ def _registered(s: Person | None, f: e.PersonRegistered, entry: Any) -> Person:
         f.document_type,
         f.document_index,
         f.name_index,
-        registered_by=actor_of(entry).subject,
+        registered_by=subject_of(entry),
     )
 
 

@@ -8,7 +8,7 @@ earlier one's events, and one that is refused leaves no trace. Nothing here talk
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from domain.store import envelope as envelopes
@@ -52,8 +52,7 @@ class NewClaim:
     released_position: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """One append that will be written with the batch. Final only once the batch is committed."""
 
     recorded: list[Recorded]
@@ -136,6 +135,13 @@ class Batch:
         """Position the view has reached."""
         found = self.tracks.get(view)
         return self.lookup.tracked(view) if found is None else found
+
+    def close(self) -> None:
+        """All is accepted: let go of the lookup, which holds this batch.
+
+        Else each would lie in memory, with all of its events, until the collector comes round.
+        """
+        del self.lookup
 
     # --- accepting -------------------------------------------------------------------------------
 

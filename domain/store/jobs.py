@@ -5,8 +5,8 @@ then the answers: Accepted (recorded now) and Replayed (recorded before).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from domain.store.batch import Accepted
@@ -16,8 +16,7 @@ from domain.store.transaction import Ahead, Transaction
 __all__ = ["Accepted", "Job", "Replayed", "View"]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One command, with what its decision will surely look at.
 
     run: decides; returns what to append or raises to refuse. Called on the writer thread, and
@@ -39,8 +38,7 @@ class Job:
     timeout_seconds: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Replayed:
+class Replayed(NamedTuple):
     """The command was carried out before; this is what was answered then.
 
     Positions are None if it had recorded no event.

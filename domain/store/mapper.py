@@ -8,7 +8,7 @@ and the result is validated. Reading order: Entry, Catalogue, EntryMapper.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -28,8 +28,7 @@ without knowing the class, whatever its version."""
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A fact with everything the journal says about it.
 
     originator_id: the stream. recorded_at: None until it was recorded. Times are aware, UTC.

@@ -8,7 +8,7 @@ claims and keys.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.store import envelope as envelopes
@@ -20,7 +20,7 @@ NO_EVENTS = -1
 """`after` of a stream of which nothing is known yet: versions of foreign streams begin at 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draft:
     """An event that has no position yet.
 
@@ -29,6 +29,9 @@ class Draft:
     data: JSON values without floats; personal fields already sealed.
     memo: whatever its maker wants to find again at the event; it is stored nowhere.
     """
+
+    # Not frozen, nor is Recorded: that makes it five times as slow to make, and every event that
+    # is written or read is made once.
 
     stream: str
     version: int
@@ -50,9 +53,6 @@ class Recorded:
     position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
     32 bytes over them. Times are aware, UTC. memo: its draft's, while it is on its way.
     """
-
-    # Not frozen: that makes it five times as slow to make, and every event that is written or
-    # read is made once.
 
     position: int
     stream: str
@@ -80,8 +80,7 @@ class Recorded:
         return data
 
 
-@dataclass(frozen=True, slots=True)
-class CommandKey:
+class CommandKey(NamedTuple):
     """What makes a repeated request the same request.
 
     principal and key: who sent it and the Idempotency-Key they chose. request_hash: over the
@@ -99,8 +98,7 @@ class CommandKey:
         return self.principal, self.key
 
 
-@dataclass(frozen=True, slots=True)
-class PersonKey:
+class PersonKey(NamedTuple):
     """A person's data key as the database holds it; wrapped is None once it was destroyed."""
 
     person: str
@@ -109,8 +107,7 @@ class PersonKey:
     wrapped: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """What one command wants recorded; all of it or nothing.
 
     claims and releases: (kind, key); releases come first, so one append may pass a claim on.
@@ -135,16 +132,14 @@ class Append:
         return bool(self.claims or self.releases or self.fresh_keys or self.destroy_keys)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a ledger stands: its last position (0 when empty) and when that was written."""
 
     position: int
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class KnownCommand:
+class KnownCommand(NamedTuple):
     """A command that was carried out. Positions are None if it recorded no event."""
 
     request_hash: bytes

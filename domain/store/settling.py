@@ -68,6 +68,7 @@ class Attempt:
         self.batch = transaction.batch
         view = View(transaction, known)
         self.answers = [(w, _decide(w.job, self.batch, view)) for w in self.group]
+        self.batch.close()
 
 
 def _decide(job: Job, batch: Batch, view: View) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -112,7 +111,7 @@ def _of_future(done: Future[Receipt]) -> Answer:
     error = done.exception()
     if error is not None:
         return _of_error(error)
-    fields = asdict(done.result()) | {"topics": list(done.result().topics)}
+    fields = done.result()._asdict() | {"topics": list(done.result().topics)}
     return Replayed(fields) if fields.pop("replayed") else Wrote(fields)
 
 
