@@ -127,6 +127,7 @@ class Answers:
 
     def __init__(self, settings: Settings) -> None:
         self._protection = protection(settings)
+        self._missing: dict[frozenset[bytes], bytes] = {}  # by the names that our handlers set
         self._problems: dict[tuple[str, str], ProblemBytes] = {}
         self._dated: tuple[Any, bytes] = (None, b"")
 
@@ -138,9 +139,12 @@ class Answers:
 
     def protected(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Headers as they travel, and those that protect where the route sets none."""
-        names = {name for name, _ in headers}
-        missing = [pair for pair in self._protection.items() if pair[0] not in names]
-        return header_lines([*headers, *missing])
+        names = frozenset([name for name, _ in headers])
+        missing = self._missing.get(names)
+        if missing is None:
+            pairs = [pair for pair in self._protection.items() if pair[0] not in names]
+            missing = self._missing[names] = header_lines(pairs)
+        return header_lines(headers) + missing
 
     def problem(self, refusal: LedgerError, language: str) -> ProblemBytes:
         """A refusal in one of the languages."""
@@ -160,4 +164,4 @@ class Answers:
 
 def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
     """Headers as they travel."""
-    return b"".join(b"%b: %b\r\n" % pair for pair in headers)
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])

@@ -35,10 +35,9 @@ def idempotency_key(header: str | None) -> str:
 
 def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
     """Digest of a request: 32 bytes. body: canonical."""
-    digest = hashlib.sha256()
-    for part in (method.encode(), path.encode(), query.encode(), body):
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()
+    parts = method.encode(), path.encode(), query.encode(), body
+    told = [len(part).to_bytes(8, "big") + part for part in parts]
+    return hashlib.sha256(b"".join(told)).digest()
 
 
 def canonical_body(body: bytes) -> bytes:
@@ -46,11 +45,14 @@ def canonical_body(body: bytes) -> bytes:
     return canonical_value(parse_json(body)) if body else b""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+"""`json.dumps` would make one for every body."""
+
+
 def canonical_value(value: Any) -> bytes:
     """A JSON value in one spelling. Raises: MalformedJson for a lone surrogate."""
     try:
-        text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-        return text.encode()
+        return _ENCODER.encode(value).encode()
     except (ValueError, RecursionError):  # UnicodeEncodeError, of a lone surrogate, is one too
         raise MalformedJson() from None
 

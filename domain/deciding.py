@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain import states
 from domain.candidacy import Candidacy
@@ -18,6 +18,7 @@ from domain.decision import Actor, Command, Context, Decision, Identity, NotFoun
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
 from domain.held import Kept, OnTheWay
+from domain.ids import named_id
 from domain.looking import Look, look_of
 from domain.receipt import Receipt
 from domain.snapshots import kind_of
@@ -86,7 +87,7 @@ class CommandRun:
         return Context(
             now=now,
             actor=self.actor,
-            new_id=lambda: uuid5(self.command_id, f"id {next(numbers)}").hex,
+            new_id=lambda: named_id(self.command_id, f"id {next(numbers)}").hex,
             blind_index=self._blind_index,
         )
 
@@ -109,7 +110,7 @@ class CommandRun:
             entry = Entry(
                 originator_id=stream,
                 originator_version=versions[stream],
-                event_id=uuid5(self.command_id, f"event {index}"),
+                event_id=named_id(self.command_id, f"event {index}"),
                 occurred_at=now,
                 recorded_at=None,
                 actor=actor,

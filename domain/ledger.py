@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
@@ -25,6 +25,7 @@ from domain.decision import Actor, Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.held import Held, Kept
+from domain.ids import named_id
 from domain.keeping import StateSnapshot, project, snapshot_store
 from domain.snapshots import INTERVAL
 from domain.store.errors import UnknownLedger
@@ -142,7 +143,7 @@ class Ledger(Application[str]):
         if occurred_at is not None and occurred_at > now:
             raise OccurredInFuture(occurred_at=occurred_at.isoformat())
         who = principal or actor.subject
-        command_id = uuid5(NAMESPACE, f"{self.name}|{who}|{key}")
+        command_id = named_id(NAMESPACE, f"{self.name}|{who}|{key}")
         run = CommandRun(
             self, command, actor, command_id, occurred_at, correlation_id or command_id
         )

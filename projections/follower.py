@@ -31,6 +31,12 @@ cancelled, shut down. Everything else says that the view and the event do not fi
 
 _REASON_CHARACTERS = 300
 
+# One message. The locks come first, so that what is read after them is how things stand.
+_BEGIN = f"""BEGIN; {schema.LOCK_SHARED};
+SELECT t.view, t.position, g.generation
+FROM certledger.tracking t JOIN {schema.SCHEMA}.generations g ON g.view = t.view
+WHERE t.ledger = %s AND t.view = ANY(%s) ORDER BY t.view FOR UPDATE OF t"""
+
 _END = f"""UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = ANY(%s);
 NOTIFY {CHANNEL}, %s; COMMIT"""
 
@@ -117,6 +123,8 @@ class Follower:
                 return False
             for target, error in self._apply(connection, together, entries):
                 self._isolate(connection, target, entries, error)
+            if len(entries) < self._batch and not ahead:
+                return False  # whatever has come since is told by a notification
         return True
 
     def _active(self, targets: Sequence[Target]) -> list[Target]:
@@ -145,9 +153,8 @@ class Follower:
         with connection.cursor() as cursor:
             # A view can be made again, but who was told its position goes on reading on the
             # strength of it: so its commit waits for the disk, as every other does.
-            cursor.execute("BEGIN")
             try:
-                self._lock(cursor, targets)
+                self._begin(cursor, targets)
                 error = self._fold(cursor, targets, entries)
                 if error is None:
                     self._end(cursor, names, last)
@@ -166,10 +173,14 @@ class Follower:
             return [(targets[0], error)]
         return [failed for one in targets for failed in self._apply(connection, [one], entries)]
 
-    def _lock(self, cursor: Any, targets: Sequence[Target]) -> None:
+    def _begin(self, cursor: Any, targets: Sequence[Target]) -> None:
         """Keep swaps and other runners out. Raises: Displaced if one was here before."""
         names = [t.view.name for t in targets]
-        schema.lock_shared(cursor, names)
+        cursor.execute(_BEGIN, (sorted(names), self.ledger, names))
+        expected = {(t.view.name, self._positions[t.view.name], t.number) for t in targets}
+        if set(cursor.fetchall()) == expected:
+            return
+        # Its first batch, or somebody was here.
         made = schema.in_force(cursor, names)
         for target in targets:
             found = made.get(target.view.name)

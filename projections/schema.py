@@ -93,13 +93,11 @@ def tracking_name(view: View, number: int) -> str:
     return f"{view.name}@{number}"
 
 
-def lock_shared(cursor: Any, names: Iterable[str]) -> None:
-    """Taken by whoever folds into views: many at once, but none during a swap."""
-    cursor.execute(
-        "SELECT pg_advisory_xact_lock_shared(hashtextextended('certledger view ' || name, 0)) "
-        "FROM unnest(%s) AS name",
-        (sorted(names),),
-    )
+LOCK_SHARED = (
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended('certledger view ' || name, 0)) "
+    "FROM unnest(%s) AS name"
+)
+"""Taken, in order of name, by whoever folds into views: many at once, but none during a swap."""
 
 
 def lock_exclusive(cursor: Any, name: str) -> None:
