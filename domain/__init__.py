@@ -24,7 +24,7 @@ candidacy.py       the state of one application, folded; states.py every other s
 snapshots.py       a state kept beside a long stream
 ledger.py          use cases: load, decide, append; deciding.py, held.py, keeping.py, receipt.py,
                    answers.py
-ids.py             ids made from names; replacing.py a record with other fields
+replacing.py       a frozen record with some fields changed
 values.py          Fen, Marks, Level, Instant; names.py, identity.py, provinces.py, working_days.py
 errors.py          the root of every refusal
 store/             the one door to PostgreSQL

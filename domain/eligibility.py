@@ -120,9 +120,13 @@ def assess(
         "rule_set_version": rule_set.version,
         "rule_set_sha256": rule_set.digest,
     }
-    met = [each for each in alternatives if _is_met(each, qualifications, as_of)]
+    met = [
+        (each, findings)
+        for each in alternatives
+        if (findings := _judge_while_met(each, qualifications, as_of)) is not None
+    ]
     if met:
-        return _eligible(met, _judge(met[0], qualifications, as_of), frozen)
+        return _eligible(met, frozen)
     judged = [(each, _judge(each, qualifications, as_of)) for each in alternatives]
     nearest = min(judged, key=lambda pair: _distance(pair[1]))  # min keeps the first of equals
     return NotEligible(
@@ -136,11 +140,17 @@ def assess(
     )
 
 
-def _is_met(alternative: rules.Alternative, qualifications: Qualifications, as_of: date) -> bool:
+def _judge_while_met(
+    alternative: rules.Alternative, qualifications: Qualifications, as_of: date
+) -> _Judged | None:
+    """As `_judge`; None as soon as something is not met."""
+    findings: _Judged = []
     for predicate in alternative.predicates:
-        if judge(predicate, qualifications, as_of).share:
-            return False
-    return True
+        finding = judge(predicate, qualifications, as_of)
+        if finding.share:
+            return None
+        findings.append((predicate, finding))
+    return findings
 
 
 def _judge(alternative: rules.Alternative, qualifications: Qualifications, as_of: date) -> _Judged:
@@ -149,11 +159,9 @@ def _judge(alternative: rules.Alternative, qualifications: Qualifications, as_of
     ]
 
 
-def _eligible(
-    met: list[rules.Alternative], findings: _Judged, frozen: dict[str, Any]
-) -> Eligible:
-    """The outcome for the first met alternative. findings: of that one."""
-    chosen = met[0]
+def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, Any]) -> Eligible:
+    """The outcome for the first met alternative."""
+    chosen, findings = met[0]
     materials: dict[MaterialKind, None] = {}  # a dict keeps the order, a set would not
     for predicate, finding in findings:
         asked = finding.materials
@@ -163,7 +171,7 @@ def _eligible(
         alternative=chosen.id,
         source=chosen.source,
         confidence=chosen.confidence,
-        also_met=tuple(alternative.id for alternative in met[1:]),
+        also_met=tuple(alternative.id for alternative, _ in met[1:]),
         required_materials=tuple(materials),
     )
 

@@ -20,12 +20,11 @@ from eventsourcing.persistence import EventStore
 
 from domain import states
 from domain.answers import Answer, LoopAnswer, deliver
-from domain.deciding import CommandRun, identity_of
+from domain.deciding import CommandRun, identity_of, named_id
 from domain.decision import Actor, Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.held import Held, Kept
-from domain.ids import named_id
 from domain.keeping import StateSnapshot, project, snapshot_store
 from domain.snapshots import INTERVAL
 from domain.store.errors import UnknownLedger

@@ -13,8 +13,7 @@ from domain.store.errors import InconsistentLog
 from domain.store.journal import Journal
 from domain.store.merkle import Frontier
 from domain.store.note import Checkpoint, Signer, sign_note
-
-_PAGE = 10_000  # leaf hashes a message
+from domain.store.rereading import STRETCH, rehashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +70,28 @@ class CheckpointSigner:
         rehash: take the hashes from the envelopes and not from the column beside them. Needed
             only for what no signature covers yet: a wrong hash before that changes the root.
         """
-        if rehash:
-            for event in self._journal.events(tree.size, size):
-                leaf = envelopes.leaf_hash(event.envelope)
-                if event.position != tree.size + 1 or leaf != event.leaf_hash:
-                    raise InconsistentLog(size=tree.size)
-                tree.add(leaf)
-        else:
-            while tree.size < size:
-                page = leaf_hashes(self._journal, tree.size, min(size, tree.size + _PAGE))
-                if not page:
-                    raise InconsistentLog(size=size)
-                tree.extend(page)
+        while tree.size < size:
+            upto = min(size, tree.size + STRETCH)
+            if rehash:
+                page = rehashed(self._journal, tree.size, upto) or self._one_by_one(tree.size, upto)
+            else:
+                page = leaf_hashes(self._journal, tree.size, upto)
+            if not page:
+                raise InconsistentLog(size=size)
+            tree.extend(page)
         if tree.size != size:
             raise InconsistentLog(size=size)
+
+    def _one_by_one(self, after: int, upto: int) -> list[bytes]:
+        """As `rehashed`, where that found something wrong. Raises: InconsistentLog."""
+        leaves: list[bytes] = []
+        for event in self._journal.events(after, upto):
+            leaf = envelopes.leaf_hash(event.envelope)
+            size = after + len(leaves)
+            if event.position != size + 1 or leaf != event.leaf_hash:
+                raise InconsistentLog(size=size)
+            leaves.append(leaf)
+        return leaves
 
     def _store(self, size: int, root: bytes) -> SignedCheckpoint:
         text = Checkpoint(self._signer.verifier.name, size, root).text

@@ -5,7 +5,7 @@ closer": naming what is wrong is left to `verify.py`, which reads that stretch o
 Rows come as COPY's binary format, one piece a row, so that nothing is converted that is only
 compared. Each is judged the moment it arrives, while it is in the processor's cache and the server
 sends the next. Stretches are aligned to their size and thus are subtrees: several processes can
-read at once. Reading order: `reread`, `_judged`, `_is_told_by`, `misplaced`, `reread_all`.
+read at once. Reading order: `reread`, `rehashed`, `_judged`, `_told`, `misplaced`, `reread_all`.
 """
 
 import hashlib
@@ -97,9 +97,28 @@ def reread(
     hashes_only: hashes and positions are all that is looked at.
     Returns: None if anything is not as expected, or missing.
     """
-    found: list[Stretch] = []
-    ledger = None if hashes_only else journal.ledger.encode()
-    judge = _judged(after, upto, sizes, ledger, found)
+    found = _flawless(journal, after, upto, hashes_only)
+    if found is None:
+        return None
+    leaves, first, last = found
+    return Stretch(after, upto, first, last, _trees(leaves, after, upto, sizes))
+
+
+def rehashed(journal: Journal, after: int, upto: int) -> list[bytes] | None:
+    """The leaf hashes of a stretch, taken from its envelopes.
+
+    Returns: None if one is not the hash beside its envelope, or an event is missing.
+    """
+    found = _flawless(journal, after, upto, hashes_only=True)
+    return None if found is None else found[0]
+
+
+def _flawless(
+    journal: Journal, after: int, upto: int, hashes_only: bool
+) -> tuple[list[bytes], int, int] | None:
+    """Leaf hashes of a stretch, and the recorded_at of its first and last event."""
+    found: list[tuple[list[bytes], int, int]] = []
+    judge = _judged(after, upto, None if hashes_only else journal.ledger.encode(), found)
     next(judge)
     copy = _COPY.format(columns=_HASHES if hashes_only else _EVERYTHING)
     with _cursor(journal) as cursor:
@@ -115,9 +134,9 @@ class _Sink:
 
 
 def _judged(
-    after: int, upto: int, sizes: Sequence[int], ledger: bytes | None, found: list[Stretch]
+    after: int, upto: int, ledger: bytes | None, found: list[tuple[list[bytes], int, int]]
 ) -> Generator[None, bytes, None]:
-    """Takes a stretch's rows as they come, and puts it into `found` if there is nothing wrong.
+    """Takes a stretch's rows as they come, and tells `found` of it if there is nothing wrong.
 
     ledger: None does not read what the envelopes say.
     """
@@ -144,7 +163,7 @@ def _judged(
             leaves.append(leaf)
             row = yield
         else:
-            found.append(Stretch(after, upto, first, last, _trees(leaves, after, upto, sizes)))
+            found.append((leaves, first, last))
     except struct.error:
         pass  # the trailer, which is two bytes: rows are missing
     while True:

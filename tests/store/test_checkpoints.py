@@ -54,7 +54,7 @@ def test_an_empty_journal_and_one_that_did_not_grow_are_not_signed_again(journal
 def test_checkpoints_follow_one_another_also_after_a_restart(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "_PAGE", 3)
+    monkeypatch.setattr(checkpoints, "STRETCH", 3)
     signer = CheckpointSigner(journal, SIGNER)
     for version in range(1, 30):
         write(journal, "a", version)

@@ -1,5 +1,6 @@
 """Many commands share a transaction, and each gets its own answer."""
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from concurrent.futures import Future
 import psycopg2
 import pytest
 
+from domain.store.batch import Batch
 from domain.store.committer import Accepted, Committer, Job, Replayed, View
 from domain.store.errors import (
     ClaimTaken,
@@ -77,6 +79,18 @@ def test_an_accepted_command_gets_its_events_and_its_receipt(committer: Committe
     assert isinstance(answer, Accepted)
     assert answer.receipt == b"at 1"
     assert [(e.position, e.stream, e.version) for e in answer.recorded] == [(1, "a", 1)]
+
+
+def test_what_a_batch_held_is_let_go_of_without_the_collector(committer: Committer) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for n in range(8):
+            committer.submit(next_event("a", f"k{n}")).result(60)
+        left = [batch for batch in gc.get_objects() if type(batch) is Batch]
+    finally:
+        gc.enable()
+    assert len(left) <= 2  # the writer has its last one in its hands
 
 
 def test_a_later_command_of_a_batch_sees_the_events_of_the_earlier_one(
