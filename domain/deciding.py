@@ -132,15 +132,15 @@ class CommandRun:
 
     def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> bytes:
         first, last = recorded[0], recorded[-1]
-        version = max(r.version for r in recorded if r.stream == first.stream)
+        versions = [r.version for r in recorded if r.stream == first.stream]
         receipt = Receipt(
             command_id=str(self.command_id),
             ledger=self.ledger.name,
             stream=first.stream,
-            version=version,
+            version=versions[-1],
             first_position=first.position,
             last_position=last.position,
-            topics=tuple(r.topic for r in recorded),
+            topics=tuple([r.topic for r in recorded]),
             recorded_at=rfc3339(first.recorded_at),
             outcome=decision.outcome,
         )
