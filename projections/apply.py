@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from projections.copying import TableWriter
-from projections.rows import Rows
+from projections.rows import BlindIndex, Rows
 from projections.schema import physical
 from projections.view import Entry, Row, Table, View
 
@@ -28,27 +28,27 @@ class Target:
         self,
         cursor: Any,
         ledger: str,
-        blind_indexes: Callable[[str, str], Sequence[str]],
+        blind_index: BlindIndex,
         *,
         complete: bool = False,
     ) -> Rows:
         """Rows of a ledger, loaded through a cursor as they are asked for."""
         loader = self._loader(cursor, ledger)
-        return Rows(ledger, self.view.tables, blind_indexes, loader, complete=complete)
+        return Rows(ledger, self.view.tables, blind_index, loader, complete=complete)
 
     def apply(
         self,
         cursor: Any,
         ledger: str,
         entries: Sequence[Entry],
-        blind_indexes: Callable[[str, str], Sequence[str]],
+        blind_index: BlindIndex,
     ) -> None:
         """Fold a batch and write what changed.
 
         Raises: UnknownTopic, psycopg2.Error, and whatever a fold raises; then the caller rolls
             back.
         """
-        rows = self.rows(cursor, ledger, blind_indexes)
+        rows = self.rows(cursor, ledger, blind_index)
         self.prefetch(rows, entries)
         self.view.fold(entries, rows)
         self.write(cursor, rows)
@@ -60,19 +60,33 @@ class Target:
 
     def write(self, cursor: Any, rows: Rows) -> None:
         """Write everything that changed since the last time."""
-        self.write_added(cursor, rows)
-        for name, new, replaced in rows.drain_current():
-            self.writers[name].copy(cursor, rows.ledger, new)
-            self.writers[name].upsert(cursor, rows.ledger, replaced)
+        self._write(cursor, rows, TableWriter.copy)
 
-    def write_added(self, cursor: Any, rows: Rows) -> None:
-        """Write the rows of history and log tables only; a rebuild keeps the others in memory."""
+    def hold(self, cursor: Any, rows: Rows) -> None:
+        """The last that is written of a ledger; new rows wait for those of others, or `flush`."""
+        self._write(cursor, rows, TableWriter.hold)
+
+    def hold_added(self, cursor: Any, rows: Rows) -> None:
+        """Only the rows of history and log tables; a rebuild keeps the others in memory."""
         for name, added in rows.drain_added():
-            self.writers[name].copy(cursor, rows.ledger, added)
+            self.writers[name].hold(cursor, rows.ledger, added)
+
+    def flush(self, cursor: Any) -> None:
+        """Write what is held."""
+        for writer in self.writers.values():
+            writer.flush(cursor)
+
+    def _write(self, cursor: Any, rows: Rows, add: Callable[..., None]) -> None:
+        for name, added in rows.drain_added():
+            add(self.writers[name], cursor, rows.ledger, added)
+        for name, new, replaced in rows.drain_current():
+            add(self.writers[name], cursor, rows.ledger, new)
+            self.writers[name].upsert(cursor, rows.ledger, replaced)
 
     def spill(self, cursor: Any, rows: Rows) -> None:
         """Write everything and begin anew with an empty memory that asks the database."""
         self.write(cursor, rows)
+        self.flush(cursor)
         rows.forget()
 
     def _loader(self, cursor: Any, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:

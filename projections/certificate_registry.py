@@ -13,7 +13,6 @@ Queries stand in registry_queries.py. Source: source-document 5.2, 5.3, 5.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from domain import events as e
@@ -26,14 +25,14 @@ from projections.registry_tables import (
     PEOPLE,
     STATES,
 )
-from projections.rows import Rows
+from projections.rows import BlindIndex, Rows
 from projections.view import ERASED, Entry, Handles, Row, View, topics
 
 TOKEN_HEX_DIGITS = 32  # 128 bits: guessing one is hopeless, and the QR code stays small
 
 
 def verify_token(
-    blind_indexes: Callable[[str, str], Sequence[str]],
+    blind_index: BlindIndex,
     algorithm: str | None,
     ledger: str,
     kind: str,
@@ -42,12 +41,11 @@ def verify_token(
 ) -> str:
     """The secret part of a certificate's link, 32 lower-case hexadecimal digits.
 
-    algorithm: names one of the indexes (the usual one if none does), so that a link that was
-    printed stays what it is when another becomes the usual one. The ledger is part of what is
+    algorithm: of the index (the usual one if it names none), so that a link that was printed
+    stays what it is when another becomes the usual one. The ledger is part of what is
     hashed, because two ledgers may give the same number of their own kind.
     """
-    found = blind_indexes("verify", f"{ledger}|{kind}|{number}|{version}")
-    keyed = next((i for i in found if i.startswith(f"{algorithm}:")), found[0])
+    keyed = blind_index("verify", f"{ledger}|{kind}|{number}|{version}", algorithm)
     return keyed.rpartition(":")[2][:TOKEN_HEX_DIGITS].lower()
 
 
@@ -170,7 +168,7 @@ def _numbered(rows: Rows, entry: Entry) -> None:
 def _token(rows: Rows, entry: Entry, certificate: Row, version: int) -> str:
     data, algorithm = entry.data, certificate["token_algorithm"]
     named = (rows.ledger, data["kind"], data["number"], version)
-    return verify_token(rows.blind_indexes, algorithm, *named)
+    return verify_token(rows.blind_index, algorithm, *named)
 
 
 def _keep_token(rows: Rows, entry: Entry, certificate: Row) -> None:

@@ -13,6 +13,7 @@ from projections.view import Row, Table
 
 _UPSERT_PAGE = 500  # rows a statement
 _BLOCK_BYTES = 1 << 20
+_HELD_BYTES = 1 << 22
 # JSON text may hold a zero character, a column cannot: it must not stop a view.
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
 
@@ -61,11 +62,22 @@ class TableWriter:
         )
         self._load = load_statement(table, physical)
         self._names = names
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._held_null = ""
 
     def copy(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
         """Add rows that are not there yet. Raises: psycopg2.Error, KeyError for a lacking column.
 
         One statement, so that a check over all rows of the statement sees whole entries.
+        """
+        self.hold(cursor, ledger, rows)
+        self.flush(cursor)
+
+    def hold(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
+        """The same, but at the latest with `flush`: a statement costs as much as a hundred rows.
+
+        Rows that are held are in no statement but a whole one.
         """
         if not rows:
             return
@@ -74,8 +86,22 @@ class TableWriter:
         values = list(map(self._values, rows))
         text = _json_lines(ledger, values)
         null = "null" if text is not None else ""
-        file = io.BytesIO(text if text is not None else _csv_lines(ledger, values))
-        cursor.copy_expert(self._copy.format(null=null), file, _BLOCK_BYTES)
+        if text is None:
+            text = _csv_lines(ledger, values)
+        if null != self._held_null:
+            self.flush(cursor)
+            self._held_null = null
+        self._held.append(text)
+        self._held_bytes += len(text)
+        if self._held_bytes > _HELD_BYTES:
+            self.flush(cursor)
+
+    def flush(self, cursor: Any) -> None:
+        """Write what is held. Raises: psycopg2.Error; then it is held no more."""
+        if self._held:
+            file = io.BytesIO(b"".join(self._held))
+            self._held, self._held_bytes = [], 0
+            cursor.copy_expert(self._copy.format(null=self._held_null), file, _BLOCK_BYTES)
 
     def upsert(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
         """Replace rows that are there. Raises: psycopg2.Error."""
@@ -99,7 +125,7 @@ def _json_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
     if b"\\" in text or b'""' in text or text.count(b"],[") != len(rows) - 1:
         return None
     begin = orjson.dumps(ledger) + b","
-    return begin + text[2:-2].replace(b"],[", b"\n" + begin)
+    return begin + text[2:-2].replace(b"],[", b"\n" + begin) + b"\n"
 
 
 def _csv_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes:

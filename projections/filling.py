@@ -49,12 +49,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Task:
-    """A ledger to be folded. targets: views with the generation each goes into."""
+    """Ledgers to be folded, one after the other.
+
+    targets: views with the generation each goes into. heads: ledger -> how far.
+    """
 
     keys: Keys
-    ledger: str
     targets: tuple[tuple[View, int], ...]
-    upto: int
+    heads: dict[str, int]
     sizes: Sizes
 
 
@@ -77,49 +79,53 @@ class Finish:
     keys: bool
 
 
-def fill(connection: Any, task: Task) -> Filled:
-    """Fold a ledger from its first event into its views' new tables.
+def fill(connection: Any, task: Task) -> list[Filled]:
+    """Fold ledgers from their first events into their views' new tables.
 
     Raises: UnknownTopic, and whatever a fold raises.
     """
-    begun = time.monotonic()
+    targets = [Target(view, number) for view, number in task.targets]
     # Millions of rows stay in memory and none of them is in a cycle: looking for one takes a third
     # of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         with connection.cursor() as cursor:
-            events = _fill(cursor, task, vault_of(task.keys, task.ledger, connection))
+            done = [
+                _filled(cursor, task, targets, vault_of(task.keys, ledger, connection), upto)
+                for ledger, upto in task.heads.items()
+            ]
+            for target in targets:
+                target.flush(cursor)
     finally:
         if collecting:
             gc.enable()
-    names = tuple(view.name for view, _ in task.targets)
-    return Filled(task.ledger, names, events, time.monotonic() - begun)
+    return done
 
 
-def _fill(cursor: Any, task: Task, vault: Vault) -> int:
-    """Returns: how many entries were folded."""
-    held = [
-        (target, target.rows(cursor, task.ledger, vault.blind_indexes, complete=True))
-        for target in (Target(view, number) for view, number in task.targets)
-    ]
+def _filled(cursor: Any, task: Task, targets: list[Target], vault: Vault, upto: int) -> Filled:
+    """A ledger's rows, written or held by what writes them."""
+    begun = time.monotonic()
+    held = [(t, t.rows(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets]
     folds = _folds(held)
     ignored = sorted(topic for topic, wanted in folds.items() if not wanted)
     after = count = 0
-    while events := fetch(
-        cursor, task.ledger, after, task.sizes.page, upto=task.upto, without=ignored
-    ):
+    page = task.sizes.page
+    while events := fetch(cursor, vault.ledger, after, page, upto=upto, without=ignored):
         _fold(decoded(events, vault), folds, held)
         for target, rows in held:
-            target.write_added(cursor, rows)
+            target.hold_added(cursor, rows)
         if sum(rows.held() for _, rows in held) > task.sizes.rows:
             for target, rows in held:
                 target.spill(cursor, rows)
         after = events[-1][0]
         count += len(events)
+        if len(events) < page:
+            break
     for target, rows in held:
-        target.write(cursor, rows)
-    return count
+        target.hold(cursor, rows)
+    names = tuple(target.view.name for target in targets)
+    return Filled(vault.ledger, names, count, time.monotonic() - begun)
 
 
 Held = list[tuple[Target, Rows]]

@@ -194,7 +194,7 @@ class Follower:
     ) -> Exception | None:
         try:
             for target in targets:
-                target.apply(cursor, self.ledger, entries, self._vault.blind_indexes)
+                target.apply(cursor, self.ledger, entries, self._vault.blind_index)
         except Exception as error:
             if is_transient(error):
                 raise

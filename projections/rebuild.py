@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,9 @@ from projections.workers import opened, workers
 
 _WORTH_PROCESSES = 100_000
 """Events from which starting processes, half a second each, is soon won back."""
+
+_TOGETHER = 50_000
+"""Events of small ledgers that are one piece of work."""
 
 log = logging.getLogger(__name__)
 
@@ -134,15 +137,16 @@ def _fill(
     shares = _shares(views, heads, processes)
     keys = Keys(secrets.master_keys, secrets.index_key, secrets.algorithm)
     tasks = [
-        Task(keys, ledger, tuple((view, numbers[view.name]) for view in together), upto, sizes)
-        for ledger, together, upto in shares
+        Task(keys, tuple((view, numbers[view.name]) for view in together), some, sizes)
+        for together, some in _batches(shares, processes)
     ]
     with workers(dsn, min(processes, len(tasks))) as run:
-        for done in run(fill, tasks):
-            log.info("%s: %d events into %s in %.1f s", done.ledger, done.events,
-                     ", ".join(done.views), done.seconds)  # fmt: skip
+        for ledgers in run(fill, tasks):
+            for done in ledgers:
+                log.info("%s: %d events into %s in %.1f s", done.ledger, done.events,
+                         ", ".join(done.views), done.seconds)  # fmt: skip
             if filled is not None:
-                filled.append(done)
+                filled += ledgers
         for _ in run(finish, _unfinished(connection, views, numbers, not keys_first)):
             pass
     _track(connection, shares, numbers)
@@ -176,6 +180,28 @@ def _shares(views: Sequence[View], heads: dict[str, dict[str, int]], processes: 
             groups = [together] if len(heads) >= processes else [[view] for view in together]
             shares += [(ledger, group, upto) for group in groups]
     return sorted(shares, key=lambda share: (-share[2] * len(share[1]), share[0]))
+
+
+def _batches(
+    shares: list[Share], processes: int
+) -> Iterator[tuple[Sequence[View], dict[str, int]]]:
+    """Shares that one process takes at once: small ledgers' rows are written together.
+
+    Fewer and fewer, so that in the end no process waits long for another.
+    Yields: views, and ledger -> how far.
+    """
+    left = sum(upto for _, _, upto in shares)
+    begin = 0
+    while begin < len(shares):
+        views, most = shares[begin][1], min(left // (4 * processes), _TOGETHER)
+        heads: dict[str, int] = {}
+        for ledger, others, upto in shares[begin:]:
+            if others != views or (heads and sum(heads.values()) + upto > most):
+                break
+            heads[ledger] = upto
+        left -= sum(heads.values())
+        begin += len(heads)
+        yield views, heads
 
 
 def _unfinished(

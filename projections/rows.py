@@ -7,7 +7,7 @@ puts a new dict, so what was loaded stays what the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -15,6 +15,9 @@ from projections.view import Row, Table
 
 Loader = Callable[[Table, Iterable[str]], list[Row]]
 """Newest rows of a table whose group column is one of the given values."""
+
+BlindIndex = Callable[[str, str, str | None], str]
+"""Kind, text and algorithm (None: today's) -> `algorithm:hex`."""
 
 Key = Any
 """The value of a table's key column; a tuple of them where the key has several."""
@@ -48,7 +51,7 @@ class _Held:
 class Rows:
     """The rows of one view of one ledger, in memory.
 
-    blind_indexes: keyed indexes of a text, `blind_indexes(kind, text)`, each `algorithm:hex`.
+    blind_index: makes the keyed index of a text.
     complete: nothing is in the database that is not here; then the loader is never asked, and
     every row held is yet to be written.
     """
@@ -57,13 +60,13 @@ class Rows:
         self,
         ledger: str,
         tables: Iterable[Table],
-        blind_indexes: Callable[[str, str], Sequence[str]],
+        blind_index: BlindIndex,
         loader: Loader = no_rows,
         *,
         complete: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.blind_indexes = blind_indexes
+        self.blind_index = blind_index
         self.complete = complete
         self._loader = loader
         self._tables = tuple(tables)

@@ -70,7 +70,7 @@ def _catch_up_once(
         entries = read(cursor, ledger, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
-        target.apply(cursor, ledger, entries, vault.blind_indexes)
+        target.apply(cursor, ledger, entries, vault.blind_index)
         move(cursor, ledger, name, entries[-1].position)
     return True
 

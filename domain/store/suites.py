@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
@@ -26,7 +27,14 @@ _NONCES_DRAWN = 256
 _TAG_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True)
+class _Sealing(Protocol):
+    """An authenticated cipher under one key."""
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes: ...
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # hashed each time a key is looked up: by identity
 class Suite:
     """An authenticated cipher and a keyed hash.
 
@@ -37,13 +45,12 @@ class Suite:
     index_name: str
     _digest: Callable[[], hashes.HashAlgorithm]
     _cipher_key_bytes: int
-    _encrypt: Callable[[bytes, bytes, bytes, bytes], bytes]
-    _decrypt: Callable[[bytes, bytes, bytes, bytes], bytes]
+    _cipher: Callable[[bytes], _Sealing]
 
     def encrypt(self, key: bytes, plaintext: bytes, context: bytes) -> bytes:
         """nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
         nonce = _fresh_nonce()
-        return nonce + self._encrypt(_derived(self, key), nonce, plaintext, context)
+        return nonce + _keyed_cipher(self, key).encrypt(nonce, plaintext, context)
 
     def decrypt(self, key: bytes, sealed: bytes, context: bytes) -> bytes:
         """The plaintext. Raises: WrongKey if the key, the bytes or the context are not those."""
@@ -51,7 +58,7 @@ class Suite:
         if len(body) < _TAG_BYTES:
             raise WrongKey(reason="it is too short")
         try:
-            return self._decrypt(_derived(self, key), nonce, body, context)
+            return _keyed_cipher(self, key).decrypt(nonce, body, context)
         except InvalidTag:
             raise WrongKey(
                 reason="the key, the value or its place in the journal differs"
@@ -90,6 +97,12 @@ def _keyed(suite: Suite, key: bytes) -> hmac.HMAC:
     return hmac.HMAC(key, suite._digest())
 
 
+@lru_cache(maxsize=64)
+def _keyed_cipher(suite: Suite, key: bytes) -> _Sealing:
+    """The master key's, and those of persons whose fields are opened one after the other."""
+    return suite._cipher(_derived(suite, key))
+
+
 @lru_cache(maxsize=4096)
 def _derived(suite: Suite, key: bytes) -> bytes:
     """The suite's own key: one person's key may serve two suites when the default changes."""
@@ -100,34 +113,33 @@ def _derived(suite: Suite, key: bytes) -> bytes:
 
 def forget_derived() -> None:
     """Drop every derived key from memory; part of forgetting a person."""
+    _keyed_cipher.cache_clear()
     _derived.cache_clear()
 
 
-def _aes_encrypt(key: bytes, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
-    return AESGCM(key).encrypt(nonce, plaintext, context)
+class _Sm4Gcm:
+    """SM4 in the form in which the library has AES."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+        encryptor = Cipher(algorithms.SM4(self._key), modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(associated_data)
+        return encryptor.update(data) + encryptor.finalize() + encryptor.tag
+
+    def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
+        body, tag = data[:-_TAG_BYTES], data[-_TAG_BYTES:]
+        decryptor = Cipher(algorithms.SM4(self._key), modes.GCM(nonce, tag)).decryptor()
+        decryptor.authenticate_additional_data(associated_data)
+        return decryptor.update(body) + decryptor.finalize()
 
 
-def _aes_decrypt(key: bytes, nonce: bytes, body: bytes, context: bytes) -> bytes:
-    return AESGCM(key).decrypt(nonce, body, context)
-
-
-def _sm4_encrypt(key: bytes, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
-    encryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce)).encryptor()
-    encryptor.authenticate_additional_data(context)
-    return encryptor.update(plaintext) + encryptor.finalize() + encryptor.tag
-
-
-def _sm4_decrypt(key: bytes, nonce: bytes, body: bytes, context: bytes) -> bytes:
-    ciphertext, tag = body[:-_TAG_BYTES], body[-_TAG_BYTES:]
-    decryptor = Cipher(algorithms.SM4(key), modes.GCM(nonce, tag)).decryptor()
-    decryptor.authenticate_additional_data(context)
-    return decryptor.update(ciphertext) + decryptor.finalize()
-
-
-AES = Suite("aes-256-gcm", "hmac-sha256", hashes.SHA256, 32, _aes_encrypt, _aes_decrypt)
-SM4 = Suite("sm4-gcm", "hmac-sm3", hashes.SM3, 16, _sm4_encrypt, _sm4_decrypt)
+AES = Suite("aes-256-gcm", "hmac-sha256", hashes.SHA256, 32, AESGCM)
+SM4 = Suite("sm4-gcm", "hmac-sm3", hashes.SM3, 16, _Sm4Gcm)
 
 SUITES = {suite.name: suite for suite in (AES, SM4)}
+BY_INDEX = {suite.index_name: suite for suite in SUITES.values()}
 
 
 def suite_named(name: str) -> Suite:

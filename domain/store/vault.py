@@ -19,7 +19,7 @@ from typing import Protocol
 from domain.store.errors import PersonErased, WrongKey
 from domain.store.journal import Journal
 from domain.store.records import PersonKey
-from domain.store.suites import AES, KEY_BYTES, SUITES, Suite, forget_derived, suite_named
+from domain.store.suites import AES, BY_INDEX, KEY_BYTES, SUITES, Suite, forget_derived, suite_named
 
 CACHE_SECONDS = 15.0
 """Another process may have destroyed a key: nobody goes on reading with it for longer."""
@@ -93,13 +93,15 @@ class Vault:
 
     # --- looking up without showing --------------------------------------------------------------
 
-    def blind_index(self, kind: str, value: str) -> str:
+    def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
         """A keyed hash by which a value can be found and not guessed; the one to store.
 
         The value is normalised first (width, case, white space), so that the same number typed
-        differently gives the same index. Returns: "<algorithm>:<64 hex digits>".
+        differently gives the same index. algorithm: of an index that was made before; today's if
+        there is none of that name. Returns: "<algorithm>:<64 hex digits>".
         """
-        return self._index(self._suite, kind, value)
+        suite = self._suite if algorithm is None else BY_INDEX.get(algorithm, self._suite)
+        return self._index(suite, kind, value)
 
     def blind_indexes(self, kind: str, value: str) -> tuple[str, ...]:
         """What the value may be stored as, under whichever suite: the ones to look for.

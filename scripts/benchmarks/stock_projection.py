@@ -64,7 +64,7 @@ def _runner(
                     self.view.track(cursor, tracking)
                     for target in targets:
                         if entry.topic in target.view.handles:
-                            target.apply(cursor, ledger, [entry], vault.blind_indexes)
+                            target.apply(cursor, ledger, [entry], vault.blind_index)
                 if tracking.notification_id >= upto:
                     arrived.set()
 

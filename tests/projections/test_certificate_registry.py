@@ -53,7 +53,7 @@ def current(book: Book, kind: CertificateKind = NATIONAL) -> dict[str, Any]:
 
 def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) -> str:
     vault = Vault("omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {})
-    return verify_token(vault.blind_indexes, "", "omc", kind.value, number, version)
+    return verify_token(vault.blind_index, "", "omc", kind.value, number, version)
 
 
 # --- finding -------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_a_printed_link_stays_what_it_is_when_another_algorithm_becomes_the_usua
         usual: verify_token(
             Vault(
                 "omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {}, algorithm=usual
-            ).blind_indexes,
+            ).blind_index,
             "hmac-sha256",
             "omc",
             "national",
