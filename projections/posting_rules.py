@@ -76,8 +76,11 @@ def _pair(debit: str, credit: str, part: Part, refund_no: str | None = None) -> 
     """Two legs that move an amount; none for 0 fen."""
     if part.fen == 0:
         return []
-    named = (part.payment_id, part.component, refund_no)
-    return [Leg(debit, part.fen, *named), Leg(credit, -part.fen, *named)]
+    payment_id, component, _, fen = part
+    return [
+        Leg(debit, fen, payment_id, component, refund_no),
+        Leg(credit, -fen, payment_id, component, refund_no),
+    ]
 
 
 def _pairs(pairs: Iterable[list[Leg]]) -> list[Leg]:

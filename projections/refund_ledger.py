@@ -28,16 +28,18 @@ from projections.vouchers import day, part, post
 # --- lines --------------------------------------------------------------------------------------
 
 
-def _change(rows: Rows, entry: Entry, line: Row, **changes: Any) -> Row:
-    changed = {**line, **changes, "position": entry.position, "changed_at": entry.recorded_at}
-    rows.put(LINES, changed)
-    return changed
+def _change(rows: Rows, entry: Entry, line: Row, **changes: Any) -> None:
+    stamp = {"position": entry.position, "changed_at": entry.recorded_at}
+    rows.put(LINES, {**line, **changes, **stamp})
 
 
-def _lines(rows: Rows, entry: Entry) -> list[Row]:
-    """Lines of the application that were owed, in order of their key: the order is the entry's."""
+def _lines(rows: Rows, entry: Entry, component: str | None = None) -> list[Row]:
+    """Lines of the application that were owed, or of one component of it, in order of their key:
+    the order is the entry's.
+    """
     held = rows.group(LINES, entry.data["application_id"])
-    return sorted([line for line in held if line["excess"] is None], key=_line_key)
+    lines = [x for x in held if x["excess"] is None and component in (None, x["component"])]
+    return sorted(lines, key=_line_key) if len(lines) > 1 else lines
 
 
 _line_key = itemgetter("payment_id", "component")
@@ -97,8 +99,11 @@ def _received(rows: Rows, entry: Entry) -> None:
             "state": "entitled" if excess else "paid",
             "refund_no": None,
             "provider_refund_id": None,
+            "position": entry.position,
+            "changed_at": entry.recorded_at,
         }
-        parts.append(part(_change(rows, entry, line)))
+        rows.put(LINES, line)
+        parts.append(part(line))
         if excess:
             _step(rows, entry, "entitled", line, fen, clause="excess", reason=excess)
     if excess:
@@ -110,13 +115,12 @@ def _received(rows: Rows, entry: Entry) -> None:
 def _used(rows: Rows, entry: Entry) -> None:
     """The first use of study material ends its refund and earns its price. Source: 2.4(1)."""
     data = entry.data
-    line = next(x for x in _lines(rows, entry) if x["component"] == data["component"])
+    line = _lines(rows, entry, data["component"])[0]
     changes: dict[str, Any] = {
         "used_items": [*line["used_items"], data["item"]],
         "first_used_at": line["first_used_at"] or data["used_at"],
     }
-    earns = data["component"] == e.Component.STUDY_MATERIAL and line["booked"] != "income"
-    if earns:
+    if line["booked"] != "income" and data["component"] == e.Component.STUDY_MATERIAL:
         changes["booked"] = "income"
         if line["state"] == "paid":
             changes["state"] = "used"
@@ -145,8 +149,8 @@ def _performed(rows: Rows, entry: Entry) -> None:
     Only the first publication finds it still owed; a corrected result earns nothing again.
     """
     legs: list[Leg] = []
-    for line in _lines(rows, entry):
-        if line["component"] == e.Component.CERTIFICATION_FEE and line["booked"] == "contract":
+    for line in _lines(rows, entry, e.Component.CERTIFICATION_FEE):
+        if line["booked"] == "contract":
             legs += rules.earned(part(line), day(entry.occurred_at), from_contract=True)
             _change(rows, entry, line, booked="income")
     post(rows, entry, rules.CONTRACT_PERFORMED, legs)

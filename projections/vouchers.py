@@ -25,29 +25,33 @@ def post(
     counter = rows.get(COUNTERS, "entry")
     number = (counter["value"] if counter else 0) + 1
     rows.put(COUNTERS, {"name": "entry", "value": number})
-    application_id, effective_at = entry.data["application_id"], effective_at or entry.occurred_at
-    rows.add(
-        POSTINGS,
-        *[
-            {
-                "entry_no": number,
-                "line": line,
-                "position": entry.position,
-                "rule_id": rule.id,
-                "rule_version": rule.version,
-                "account": account,
-                "debit_fen": fen if fen > 0 else 0,
-                "credit_fen": -fen if fen < 0 else 0,
-                "application_id": application_id,
-                "payment_id": payment_id,
-                "component": component,
-                "refund_no": refund_no,
-                "effective_at": effective_at,
-                "recorded_at": entry.recorded_at,
-            }
-            for line, (account, fen, payment_id, component, refund_no) in enumerate(legs, 1)
-        ],
-    )
+    voucher = {
+        "entry_no": number,
+        "line": 0,
+        "position": entry.position,
+        "rule_id": rule.id,
+        "rule_version": rule.version,
+        "account": "",
+        "debit_fen": 0,
+        "credit_fen": 0,
+        "application_id": entry.data["application_id"],
+        "payment_id": "",
+        "component": "",
+        "refund_no": None,
+        "effective_at": effective_at or entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+    }
+    postings = []
+    for line, (account, fen, payment_id, component, refund_no) in enumerate(legs, 1):
+        posting = voucher.copy()  # in half the time it takes to name everything once more
+        posting["line"] = line
+        posting["account"] = account
+        posting["debit_fen" if fen > 0 else "credit_fen"] = abs(fen)
+        posting["payment_id"] = payment_id
+        posting["component"] = component
+        posting["refund_no"] = refund_no
+        postings.append(posting)
+    rows.add(POSTINGS, *postings)
 
 
 def part(line: Row, fen: int | None = None) -> Part:
