@@ -32,7 +32,7 @@ _SETTINGS = {
     "synchronous_commit": "off",  # the swap's own commit waits for the disk, once for all
     "maintenance_work_mem": "256MB",  # indexes over millions of rows are sorted in memory
     "work_mem": "64MB",  # and so are two tables that are compared
-    "default_statistics_target": "30",  # a rough picture of the new tables takes a third of the time
+    "default_statistics_target": "30",  # a rough picture takes a third of the time
     "enable_bitmapscan": "off",  # a page of events is read in order of its key, not sorted after
     "max_parallel_maintenance_workers": "0",  # there is a process for each core already
 }
