@@ -187,13 +187,14 @@ def _batches(
 ) -> Iterator[tuple[Sequence[View], dict[str, int]]]:
     """Shares that one process takes at once: small ledgers' rows are written together.
 
-    Fewer and fewer, so that in the end no process waits long for another.
+    Of several processes each takes fewer and fewer, so that in the end none waits long for another.
     Yields: views, and ledger -> how far.
     """
     left = sum(upto for _, _, upto in shares)
     begin = 0
     while begin < len(shares):
-        views, most = shares[begin][1], min(left // (4 * processes), _TOGETHER)
+        views = shares[begin][1]
+        most = _TOGETHER if processes == 1 else min(left // (4 * processes), _TOGETHER)
         heads: dict[str, int] = {}
         for ledger, others, upto in shares[begin:]:
             if others != views or (heads and sum(heads.values()) + upto > most):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg2.errors
 import pytest
 
 from projections.apply import Target
@@ -97,3 +98,37 @@ def test_a_row_is_replaced_by_the_same_text_as_is_copied(
     with book.cursor() as cursor:
         writer.upsert(cursor, "omc", [{**PLAIN, "name": "odd", "text": text, "words": "{one,two}"}])
         assert writer.load(cursor, "omc", ["odd"]) == copied
+
+
+def names(writer: Any, cursor: Any) -> list[str]:
+    return sorted(row["name"] for row in writer.load(cursor, "omc", ["plain", "odd", "last"]))
+
+
+def test_rows_that_are_held_come_with_the_next_or_with_a_flush(target: tuple[Book, Target]) -> None:
+    """Those that are written in another form make the ones before them go first."""
+    book, views = target
+    writer = views.writers["odd_rows"]
+    with book.cursor() as cursor:
+        writer.hold(cursor, "omc", [PLAIN])
+        assert names(writer, cursor) == []
+        writer.hold(cursor, "omc", [{**PLAIN, "name": "odd", "text": "a\\b"}])
+        assert names(writer, cursor) == ["plain"]
+        writer.hold(cursor, "zju", [{**PLAIN, "text": "a\\b"}])
+        writer.hold(cursor, "omc", [{**PLAIN, "name": "last"}])
+        assert names(writer, cursor) == ["odd", "plain"]
+        writer.flush(cursor)
+        assert names(writer, cursor) == ["last", "odd", "plain"]
+        assert writer.load(cursor, "zju", ["plain"]) == [{**PLAIN, "text": "a\\b"}]
+
+
+def test_rows_that_were_refused_are_not_written_by_what_comes_next(
+    target: tuple[Book, Target],
+) -> None:
+    book, views = target
+    writer = views.writers["odd_rows"]
+    with book.cursor() as cursor:
+        writer.copy(cursor, "omc", [PLAIN])
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            writer.copy(cursor, "omc", [{**PLAIN, "name": "odd"}, PLAIN])
+        writer.copy(cursor, "omc", [{**PLAIN, "name": "last"}])
+        assert names(writer, cursor) == ["last", "plain"]
