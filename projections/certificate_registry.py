@@ -13,6 +13,7 @@ Queries stand in registry_queries.py. Source: source-document 5.2, 5.3, 5.4.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from domain import events as e
@@ -108,6 +109,10 @@ def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
     changed = {**row, **changes, "position": entry.position, "changed_at": entry.recorded_at}
     if not changes.keys().isdisjoint(_STANDING):
         changed["current_since"] = entry.occurred_at
+    _keep(rows, entry, changed)
+
+
+def _keep(rows: Rows, entry: Entry, changed: Row) -> None:
     rows.put(CERTIFICATES, changed)
     rows.add(
         STATES,
@@ -116,7 +121,7 @@ def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
             "kind": changed["kind"],
             "number": changed["number"],
             "position": entry.position,
-            "event": entry.topic.partition(".")[0].removeprefix("certificate_"),
+            "event": _event(entry.topic),
             "progress": changed["progress"],
             "standing": changed["standing"],
             "reason_class": changed["reason_class"],
@@ -126,6 +131,11 @@ def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
             "recorded_at": entry.recorded_at,
         },
     )
+
+
+@cache
+def _event(topic: str) -> str:
+    return topic.partition(".")[0].removeprefix("certificate_")
 
 
 _STANDING = {"standing", "version"}
@@ -161,8 +171,10 @@ def _numbered(rows: Rows, entry: Entry) -> None:
         "current_since": entry.occurred_at,
         "verify_token": None,
         "token_algorithm": person["index_algorithm"],
+        "position": entry.position,
+        "changed_at": entry.recorded_at,
     }
-    _change(rows, entry, row)
+    _keep(rows, entry, row)
 
 
 def _token(rows: Rows, entry: Entry, certificate: Row, version: int) -> str:

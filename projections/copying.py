@@ -13,7 +13,7 @@ from projections.view import Row, Table
 
 _UPSERT_PAGE = 500  # rows a statement
 _BLOCK_BYTES = 1 << 20
-_HELD_BYTES = 1 << 22
+_HELD_BYTES = 1 << 20
 # JSON text may hold a zero character, a column cannot: it must not stop a view.
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
 

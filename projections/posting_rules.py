@@ -151,6 +151,9 @@ def vat_fen(gross_fen: int, day: date, rates: Rates = VAT_RATES) -> int:
 
     day: in Asia/Shanghai or UTC; a rate begins on its first day.
     """
-    rate = next((bp for begins, bp in reversed(rates) if begins <= day), 0)
+    rate = 0
+    for begins, basis_points in rates:
+        if begins <= day:
+            rate = basis_points
     # gross * rate / (100 % + rate), in integers.
     return (2 * gross_fen * rate + 10_000 + rate) // (2 * (10_000 + rate))
