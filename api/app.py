@@ -18,15 +18,17 @@ from fastapi.routing import APIRoute
 from api import handlers, openapi, web
 from api.access import ACCESS, UnguardedRoute
 from api.cursors import Cursors
+from api.elsewhere import Elsewhere
 from api.gate import Gate
 from api.health import Seen, watch_database
 from api.log_lines import FORMAT
+from api.lookup_process import Access
 from api.lookups import Unlimited
 from api.readers import Readers
 from api.routers import ROUTERS
 from api.routing import GuardedRoute
 from api.secret_keys import Secrets, load_secrets
-from api.service import LOOKUPS_AT_ONCE, Service
+from api.service import Service
 from api.settings import Settings
 from api.signing import HeadSigner
 from api.tokens import OwnKey, PublishedKeys, TokenChecker
@@ -34,14 +36,12 @@ from api.views import Views
 from api.web_limits import Limit
 from domain.ledger import Ledgers
 from domain.ledger import Secrets as LedgerSecrets
-from domain.store.asking import Lines
 from domain.store.blobs import Blobs
 from domain.store.connection import Pool, connect
 from domain.store.embedded import EmbeddedPostgres
 from domain.store.migrate import migrate
 from domain.store.suites import AES, SM4
-from domain.store.vault import MasterKeys, Vault
-from projections import registry_queries as registry
+from domain.store.vault import MasterKeys
 from projections import schema
 from projections.beside import Beside
 from projections.views import VIEWS
@@ -70,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     app.state.settings = settings
+    app.state.elsewhere = Elsewhere(settings.lookup_processes_wanted)
     app.state.lookup_limit = Limit() if settings.lookup_limit else Unlimited()
     app.add_middleware(Gate, settings=settings)
     handlers.install(app)
@@ -114,7 +115,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
             except TimeoutError:
                 log.warning("stopping while %d writes are not finished", len(service.running))
             await service.tokens.close()
-            service.lookups.close()
+            service.registry.close()
             await asyncio.to_thread(closing.close)
 
     return lifespan
@@ -133,6 +134,7 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
         ledger_secrets = secrets_of_ledgers(settings, secrets)
         ledgers = Ledgers(dsn, ledger_secrets)
         undo.callback(ledgers.close)
+        access = Access(dsn, secrets.index_key, ledger_secrets.algorithm)
         views = _views(dsn, ledger_secrets, settings, undo)
         undo.callback(HeadSigner(settings, ledgers).start().stop)
         readers = Readers(
@@ -149,13 +151,8 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
             cursors=Cursors(secrets.cursor_key),
             blobs=Blobs(settings.blobs),
             views=views,
-            lookups=Lines(
-                dsn,
-                registry.prepared(),
-                size=LOOKUPS_AT_ONCE,
-                name="certledger lookups",
-                server_seconds=settings.deadline_s + 1,  # we give up first
-            ),
+            access=access,
+            registry=access.opened(settings),
             seen=Seen(),
         )
         closing.push(undo.pop_all())
@@ -183,11 +180,7 @@ def _views(
     beside = Beside(dsn, secrets, FORMAT)
     beside.start()
     undo.callback(beside.stop)
-    # Blind indexes depend on the key alone, so one vault without persons serves all ledgers.
-    vault = Vault(
-        "", secrets.master_keys, secrets.index_key, lambda _: {}, algorithm=secrets.algorithm
-    )
-    return Views(lookout, beside, connections, vault.blind_indexes)
+    return Views(lookout, beside, connections)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

@@ -49,6 +49,7 @@ class HealthBody(BaseModel):
     reads_waiting: int
     writes_running: int
     view_process: str = Field(description="running, or restarting: what keeps the views here")
+    lookup_processes: int = Field(description="beside this one, ready to answer lookups")
     views: list[ViewHealth]
 
 
@@ -99,6 +100,7 @@ async def health(request: Request) -> Response:
             "reads_waiting": service.readers.asked,
             "writes_running": len(service.running),
             "view_process": "running" if kept else "restarting",
+            "lookup_processes": request.app.state.elsewhere.alive,
             "views": seen.views,
         }
     )

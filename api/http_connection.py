@@ -2,31 +2,44 @@
 
 uvicorn waits for ever for a head that does not come and for a client that does not read; here both
 have a deadline, looked at once a second for all connections (`close_late`), which costs a request
-nothing. What is more than can be served is refused before anything is made of it.
+nothing. What is more than can be served is refused before anything is made of it. A connection on
+which nothing but lookups is asked may be served by another process from then on (`Elsewhere`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.exchange import Exchange
 from api.gate import is_always_served
 from api.quick import QuickLookups
-from api.quick_commands import QuickCommands
 from api.settings import Settings
 
-HEAD_WAIT_S = 10.0
-"""How long a request's head may take, also the first one of a connection, seconds."""
-BODY_WAIT_S = 30.0
-"""How long the body may take after the head, seconds."""
-KEEP_ALIVE_S = 65.0
-"""How long a connection may wait for its next request, seconds."""
-WRITE_WAIT_S = 30.0
-"""How long a client may take nothing of an answer that waits for it, seconds."""
+if TYPE_CHECKING:
+    from api.elsewhere import Elsewhere
+    from api.quick_commands import QuickCommands
+
+
+class Waits(NamedTuple):
+    """What a client is waited for, seconds.
+
+    head_s: for a request's head, also the first one of a connection. body_s: for the body after
+    the head. keep_alive_s: for the next request. write_s: until it takes more of an answer.
+    """
+
+    head_s: float = 10.0
+    body_s: float = 30.0
+    keep_alive_s: float = 65.0
+    write_s: float = 30.0
+
+
+LOOKUPS_IN_A_ROW = 16
+"""After so many lookups and nothing else a connection may go to another process: it will go on as
+it began, and moving it costs no more than a few of them."""
 
 HEAD_BYTES_MAX = 65_536
 """Of a request's line and headers together."""
@@ -38,19 +51,28 @@ class HttpConnection(HttpToolsProtocol):
     closes_at: until when something has to happen, as of `loop.time`; inf while it is our turn.
     """
 
+    waits: ClassVar[Waits] = Waits()
+
     def __init__(
         self,
         *given: Any,
         lookups: QuickLookups,
-        commands: QuickCommands,
+        commands: QuickCommands | None,
         settings: Settings,
+        elsewhere: Elsewhere | None = None,
+        begun: bytes = b"",
         **named: Any,
     ) -> None:
+        """elsewhere: other processes that serve connections. begun: what one of them has read."""
         super().__init__(*given, **named)
         self.closes_at = math.inf
         self._lookups = lookups
         self._commands = commands
         self._settings = settings
+        self._elsewhere = elsewhere
+        self._begun = begun
+        self._in_a_row = 0  # lookups
+        self._is_between = True  # no byte of a request has come that was not answered
         self._is_one_too_many = False
         self._received = 0  # bytes of the request that is coming in
         self._received_max = math.inf
@@ -58,10 +80,21 @@ class HttpConnection(HttpToolsProtocol):
         self._stuck_at = math.inf
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a request."""
+        """Begin to wait for a request, unless it is there."""
         super().connection_made(transport)
-        self._is_one_too_many = len(self.connections) > self._settings.connections_max
-        self.closes_at = self.loop.time() + HEAD_WAIT_S
+        self.closes_at = self.loop.time() + self.waits.head_s
+        if self._begun:
+            self.data_received(self._begun)
+            self._begun = b""
+        else:
+            others = 0 if self._elsewhere is None else self._elsewhere.connections
+            served = len(self.connections) + others
+            self._is_one_too_many = served > self._settings.connections_max
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        super().connection_lost(exc)
+        self._asks_otherwise()
 
     def data_received(self, data: bytes) -> None:
         """Parse, up to what a request may have: trailers too are kept in memory."""
@@ -77,13 +110,14 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
+        self._is_between = False
         self._received, self._received_max = 0, HEAD_BYTES_MAX
-        self.closes_at = self.loop.time() + HEAD_WAIT_S
+        self.closes_at = self.loop.time() + self.waits.head_s
 
     def on_headers_complete(self) -> None:
         """Choose the way that this request goes."""
         self._received_max = HEAD_BYTES_MAX + 2 * self._settings.upload_bytes_max
-        self.closes_at = self.loop.time() + BODY_WAIT_S
+        self.closes_at = self.loop.time() + self.waits.body_s
         before = self.cycle
         if before is None or before.response_complete:
             self.cycle = self._without_framework(self.parser.get_method()) or before
@@ -99,7 +133,9 @@ class HttpConnection(HttpToolsProtocol):
         is_reading = not self.flow.write_paused
         exchange = self._lookups.take_on(self, method) if is_reading else None
         if exchange is not None:
+            self._in_a_row += 1
             return exchange
+        self._asks_otherwise()
         is_busy = len(self.tasks) >= self._settings.requests_max
         if is_busy and not is_always_served(self.url.decode("latin-1")):
             return self._lookups.refuse_busy(self, method, last=False)
@@ -108,6 +144,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Begin what begins with the whole request."""
         self._received_max = math.inf
+        self._is_between = True
         exchange = self.cycle
         if exchange.response_complete:  # refused before its body came
             return
@@ -145,15 +182,41 @@ class HttpConnection(HttpToolsProtocol):
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         else:
-            self.closes_at = self.loop.time() + KEEP_ALIVE_S
+            self.closes_at = self.loop.time() + self.waits.keep_alive_s
+            if self._elsewhere is not None and self._in_a_row >= LOOKUPS_IN_A_ROW:
+                self._in_a_row = 0
+                self.loop.call_soon(self._move)  # the answer is on its way by then
+
+    # --- to another process -----------------------------------------------------------------------
+
+    def _move(self) -> None:
+        """Go to another process, if one has room and we are between two requests."""
+        assert self._elsewhere is not None
+        is_waiting = self.cycle is None or self.cycle.response_complete
+        is_open = not self.transport.is_closing()
+        can_move = is_open and is_waiting and self._is_between and not self.unsent
+        if can_move and self._elsewhere.take(self):
+            self.transport.abort()
+
+    def _asks_otherwise(self) -> None:
+        """Something that is no lookup."""
+        self._in_a_row = 0
+        if self._elsewhere is not None:
+            self._elsewhere.regulars.discard(self)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that wait for the client."""
+        size: int = self.transport.get_write_buffer_size()
+        return size
 
     # --- time -------------------------------------------------------------------------------------
 
     def close_if_late(self, now: float) -> None:
         """Close the connection if what has to happen did not happen in time."""
-        unread = self.transport.get_write_buffer_size()
+        unread = self.unsent
         if not self._unread or unread < self._unread:
-            self._stuck_at = now + WRITE_WAIT_S
+            self._stuck_at = now + self.waits.write_s
         self._unread = unread
         if unread and now >= self._stuck_at:
             self.transport.abort()  # closing would wait for the client to read

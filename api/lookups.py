@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.refusals import LookupNeedsTwo, LookupsTooFast
+from api.registry import Registry
 from api.requests import IfNoneMatch
 from api.routing import problems, router
 from api.service import Service
@@ -36,12 +37,12 @@ from domain.numbers import (
 )
 from domain.values import Level
 from domain.working_days import shanghai_date
-from projections import registry_queries as registry
+from projections import registry_queries
 
 routes = router("查询 · Lookup", prefix="")
 
-_SHOWN_FROM = registry.LINKED.index(registry.PUBLIC[0])
-_SHOWN = registry.LINKED[_SHOWN_FROM:]
+_SHOWN_FROM = registry_queries.LINKED.index(registry_queries.PUBLIC[0])
+_SHOWN = registry_queries.LINKED[_SHOWN_FROM:]
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
 
@@ -122,8 +123,8 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     ensure_two(body)
     limit, address = limit_of(request), address_of(request)
     enter(limit, address)
-    facts = Facts.of(service, body)
-    questions, keys = facts.questions(service)
+    facts = Facts.of(service.registry, body)
+    questions, keys = facts.questions(service.registry)
     shown = facts.agreeing([row for key in keys for row in await questions.ask(key)])
     if not shown:
         limit.missed(address)
@@ -147,6 +148,10 @@ def enter(limit: Limit, address: str) -> None:
 
 class Unlimited(Limit):
     """Where a gateway in front counts lookups."""
+
+    def __init__(self) -> None:
+        """Nothing to keep."""
+        self.file = None
 
     def enter(self, address: str) -> None:
         """Nothing to pay."""
@@ -184,30 +189,30 @@ class Facts:
     documents: Keys
 
     @classmethod
-    def of(cls, service: Service, body: LookupBody) -> Facts:
+    def of(cls, registry: Registry, body: LookupBody) -> Facts:
         """What was typed, as the registry keeps it.
 
         Raises: InvalidName, InvalidIdentityDocument.
         """
         number, hint = _number(body.certificate_number)
-        names = None if body.name is None else name_keys(service, body.name)
-        return cls(number, hint, names, _document_keys(service, body))
+        names = None if body.name is None else name_keys(registry, body.name)
+        return cls(number, hint, names, _document_keys(registry, body))
 
-    def questions(self, service: Service) -> tuple[Together, tuple[str, ...]]:
+    def questions(self, registry: Registry) -> tuple[Together, tuple[str, ...]]:
         """What to ask the registry, and under which keys."""
         if self.number is not None:
-            return service.by_number, (self.number,)
-        return service.by_document, self.documents or ()
+            return registry.by_number, (self.number,)
+        return registry.by_document, self.documents or ()
 
     def agreeing(self, found: list[Found]) -> list[dict[str, Any]]:
         """Certificates that agree with everything that was given, as everybody may see them."""
-        rows = [dict(zip(registry.FOUND, each, strict=True)) for each in found]
+        rows = [dict(zip(registry_queries.FOUND, each, strict=True)) for each in found]
         return [show_certificate(row) for row in rows if self._agree(row)]
 
     def _agree(self, row: dict[str, Any]) -> bool:
         for name in self.names or (None,):
             for document in self.documents or (None,):
-                if registry.matches(
+                if registry_queries.matches(
                     row, number=self.number, name_index=name, document_index=document
                 ):
                     return True
@@ -218,16 +223,16 @@ class Facts:
         return orjson.dumps({"certificates": shown, "hint": self.hint})
 
 
-def name_keys(service: Service, name: str) -> tuple[str, ...]:
+def name_keys(registry: Registry, name: str) -> tuple[str, ...]:
     """Indexes of a name as typed. Raises: InvalidName."""
-    return tuple(service.views.blind_indexes("name", normalise_name(name)))
+    return registry.blind_indexes("name", normalise_name(name))
 
 
-def _document_keys(service: Service, body: LookupBody) -> Keys:
+def _document_keys(registry: Registry, body: LookupBody) -> Keys:
     if body.document_number is None:
         return None
     text = document_text(body.document_type, body.document_number)
-    return tuple(service.views.blind_indexes("document", text))
+    return registry.blind_indexes("document", text)
 
 
 def document_text(kind: DocumentType, number: str) -> str:
@@ -238,7 +243,7 @@ def document_text(kind: DocumentType, number: str) -> str:
 
 def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
     """A certificate as everybody may see it."""
-    return registry.public(row) | {"level_name": LEVEL_NAMES[row["level"]]}
+    return registry_queries.public(row) | {"level_name": LEVEL_NAMES[row["level"]]}
 
 
 def no_such_link() -> NotFound:
@@ -275,7 +280,7 @@ async def verify_certificate(
     """二维码指向此处;旧版证书的链接会说明已被替换。· Where the QR code leads. The link of an older
     version says that it was replaced."""
     service: Service = request.app.state.service
-    found = await service.by_token.ask(token)
+    found = await service.registry.by_token.ask(token)
     if not found:
         raise no_such_link()
     body, tag = link_answer(found[0])

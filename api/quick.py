@@ -114,7 +114,7 @@ class ByLink(Exchange):
     def whole(self) -> None:
         """Ask."""
         try:
-            self._lookups.state.service.by_token.tell(self._token, self._answer)
+            self._lookups.state.service.registry.by_token.tell(self._token, self._answer)
         except LedgerError as refusal:
             self.refuse(refusal)
 
@@ -171,11 +171,11 @@ class ByFacts(Exchange):
             self.fail(fault)
 
     def _ask(self, typed: LookupBody) -> None:
-        service = self._lookups.state.service
+        registry = self._lookups.state.service.registry
         self._address = self.connection.address(self.headers)
         enter(self._limit, self._address)
-        self._facts = Facts.of(service, typed)
-        questions, keys = self._facts.questions(service)
+        self._facts = Facts.of(registry, typed)
+        questions, keys = self._facts.questions(registry)
         self._left = len(keys)
         for key in keys:
             questions.tell(key, partial(self._hear, key))
@@ -193,7 +193,7 @@ class ByFacts(Exchange):
             self.fail(fault)
 
     def _answer(self) -> None:
-        _, keys = self._facts.questions(self._lookups.state.service)
+        _, keys = self._facts.questions(self._lookups.state.service.registry)
         shown = self._facts.agreeing([row for key in keys for row in self._found[key]])
         if not shown:
             self._limit.missed(self._address)

@@ -7,11 +7,9 @@ accepted, and stop the database if we started it. A SIGKILL loses nothing that w
 from __future__ import annotations
 
 import asyncio
-import gc
-import logging
 import resource
 import socket
-import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,7 +18,7 @@ import uvicorn
 
 from api.app import create_app
 from api.http_connection import HttpConnection, close_late
-from api.log_lines import FORMAT, LaterHandler
+from api.process import configure_logging, settle_memory
 from api.quick import QuickLookups
 from api.quick_commands import QuickCommands
 from api.settings import Settings
@@ -50,17 +48,6 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> Non
     Server(create_app(settings), settled).run(sockets=[listening])
 
 
-def settle_memory() -> None:
-    """Take what the start made out of the collector's sight, and let it look less often.
-
-    It stops everything while it looks: through all of our modules that takes long enough to be
-    seen in the slowest answers, and finds nothing, for they stay.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
 def _allow_connections(wanted: int) -> None:
     """Raise the limit of open files to what so many connections need, as far as we may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -80,6 +67,7 @@ def _config(app: Any) -> uvicorn.Config:
             lookups=lookups,
             commands=QuickCommands(app, lookups.answers),
             settings=app.state.settings,
+            elsewhere=app.state.elsewhere,
         ),
         ws="none",
         lifespan="on",
@@ -97,6 +85,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, ready: Callable[[str], None] | None = None) -> None:
         super().__init__(_config(app))
+        self._state = app.state
         self._ready = ready or (lambda _: None)
 
     async def on_tick(self, counter: int) -> bool:
@@ -107,9 +96,37 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started:
+            self._start_lookup_processes()
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             self._ready(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+
+    def _start_lookup_processes(self) -> None:
+        settings: Settings = self._state.settings
+        limit = self._state.lookup_limit.file
+        known = (settings.without_secrets(), self._state.service.access, limit)
+        self._state.elsewhere.start(self._make, known, () if limit is None else (limit,))
+
+    def _make(self, begun: bytes) -> Any:
+        """A protocol for a connection that another process hands back."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            begun=begun,
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        began = time.monotonic()
+        await self._state.elsewhere.stop()  # while there is still a database to ask
+        self.config.timeout_graceful_shutdown = max(1, GRACE_S - int(time.monotonic() - began))
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -124,18 +141,3 @@ def listen(host: str, port: int) -> socket.socket:
         raise
     listening.set_inheritable(True)
     return listening
-
-
-def configure_logging() -> None:
-    """One line a record to stderr, unless the program that starts us logs its own way."""
-    if logging.getLogger().handlers:
-        return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(FORMAT))
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(logging.INFO)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    requests = LaterHandler(sys.stderr)
-    requests.setFormatter(handler.formatter)
-    logging.getLogger("certledger.requests").addHandler(requests)
-    logging.getLogger("certledger.requests").propagate = False

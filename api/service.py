@@ -9,14 +9,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, TypeVar
 
 from api.cursors import Cursors
 from api.readers import Readers
 from api.refusals import DatabaseUnreachable
+from api.registry import Registry
 from api.settings import Settings
-from api.together import Together
 from api.tokens import TokenChecker
 from domain.ledger import Ledger, Ledgers
 from domain.store.errors import UnknownLedger
@@ -28,15 +27,12 @@ UNKNOWN_FOR_S = 2.0
 """How long a name that is no ledger is believed to be none, so that guessing costs us nothing."""
 _UNKNOWN_MAX = 1000
 
-LOOKUPS_AT_ONCE = 2
-"""Connections for lookups, and queries of one kind of them under way at the same time."""
-
 
 @dataclass
 class Service:
     """What handlers work with. The event loop owns it; threads get work through `readers`.
 
-    lookups: asks the prepared questions of the registry, `ask(statement, keys, until)`.
+    access: what another process needs to open the registry too.
     running: (ledger, subject, key) of the writes that are being carried out. seen: what was last
     seen of the database and the views (`health.Seen`).
     """
@@ -48,26 +44,12 @@ class Service:
     cursors: Cursors
     blobs: Any
     views: Any
-    lookups: Any
+    access: Any
+    registry: Registry
     running: set[tuple[str, str, str]] = field(default_factory=set)
     seen: Any = None
-    by_number: Together = field(init=False)
-    by_document: Together = field(init=False)
-    by_token: Together = field(init=False)
     _known: dict[str, Ledger] = field(default_factory=dict)
     _unknown: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        def together(statement: str) -> Together:
-            return Together(
-                partial(self.lookups.ask, statement),
-                at_once=LOOKUPS_AT_ONCE,
-                deadline_s=self.settings.deadline_s,
-            )
-
-        self.by_number = together("by_numbers")
-        self.by_document = together("by_documents")
-        self.by_token = together("by_tokens")
 
     async def ledger_names(self) -> tuple[str, ...]:
         """Every ledger, in order of name. Raises: DatabaseUnreachable, ServerBusy, ReadTimeout."""

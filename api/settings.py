@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,6 +21,9 @@ from domain.errors import LedgerError
 PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
 """Length of the master and the index key: 256 bits."""
+
+LOOKUP_PROCESSES_UNASKED = 2
+"""As many at most where no setting says so, for the sake of memory."""
 
 
 class SettingsInvalid(LedgerError):
@@ -121,6 +125,13 @@ class Settings(BaseSettings):
         description="requests served at the same time, beside the public lookups, of which as many "
         "may wait as there are connections; more are answered with 503",
     )
+    lookup_processes: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="processes beside the service's own that answer public lookups, 80 MiB each; "
+        "unset: one for each core but one, at most 2",
+    )
     reader_threads: int = Field(
         default=4, ge=1, le=64, description="threads that read from the database for requests"
     )
@@ -168,6 +179,18 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the service runs on a database of its own in the data directory."""
         return self.database_url is None
+
+    @property
+    def lookup_processes_wanted(self) -> int:
+        """How many processes answer lookups beside the service's own."""
+        if self.lookup_processes is not None:
+            return self.lookup_processes
+        return min(len(os.sched_getaffinity(0)) - 1, LOOKUP_PROCESSES_UNASKED)
+
+    def without_secrets(self) -> Settings:
+        """For a process that needs none of them."""
+        secret = dict.fromkeys(("database_url", "master_key", "index_key", "token_key"))
+        return self.model_copy(update=secret)
 
     @property
     def blobs(self) -> str:

@@ -35,20 +35,10 @@ class Connections(Protocol):
 class Views:
     """Views of all ledgers: kept up to date beside us, asked through a few connections."""
 
-    def __init__(
-        self,
-        lookout: Lookout,
-        beside: Beside,
-        connections: Connections,
-        blind_indexes: Callable[[str, str], tuple[str, ...]],
-    ) -> None:
-        """Take what is asked.
-
-        blind_indexes: keyed indexes of personal text, today's first; equal in all ledgers.
-        """
+    def __init__(self, lookout: Lookout, beside: Beside, connections: Connections) -> None:
+        """Take what is asked."""
         self._lookout = lookout
         self._beside = beside
-        self.blind_indexes = blind_indexes
         self._connections = connections
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -76,10 +66,6 @@ class Views:
                 await waiting
         except TimeoutError:
             raise ViewBehind(position=position) from None
-
-    def blind_index(self, kind: str, text: str) -> str:
-        """The index that a text is stored under today."""
-        return self.blind_indexes(kind, text)[0]
 
     def states(self) -> list[ViewState]:
         """Every view of every ledger; blocking. Raises: DatabaseUnreachable."""

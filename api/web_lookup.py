@@ -133,7 +133,7 @@ async def lookup_answer(request: Request) -> Response:
         limit.enter(address)
     except TooManyLookups as refused:
         return _slow_down(request, typed, refused)
-    asked = typed.asked(service.views.blind_indexes)
+    asked = typed.asked(service.registry.blind_indexes)
     found = await service.read(service.views.ask, look_up, asked)
     if not found:
         limit.missed(address)

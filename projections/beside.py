@@ -10,82 +10,26 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
-import time
+from functools import partial
 from multiprocessing.connection import Connection
 
-from domain.store.child import Child
+from domain.store.child import Child, Kept
 from projections.runner import Runner, Secrets
 
 STOP_SECONDS = 20.0
 """How long the batch under way may take once the process is to stop."""
 
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
-_WELL_SECONDS = 10.0  # whoever lived so long did not die of how it was started
 
-log = logging.getLogger(__name__)
-
-
-class Beside:
+class Beside(Kept):
     """Keeps a process with a runner alive until it is stopped."""
 
     def __init__(self, dsn: str, secrets: Secrets, log_format: str) -> None:
         """Nothing is started yet. log_format: of the lines the process writes to stderr."""
-        self._arguments = (dsn, secrets, log_format)
-        self._child: Child | None = None
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="view process", daemon=True)
-
-    def start(self) -> None:
-        """Start it, in the background."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it after the batch under way."""
-        with self._lock:
-            self._stopped.set()
-            child = self._child
-            if child is not None:
-                child.connection.close()
-        self._thread.join(STOP_SECONDS)
-        if child is not None and self._thread.is_alive():
-            log.error("the process that keeps the views up to date does not end: it is killed")
-            child.process.kill()
-            self._thread.join()
-
-    @property
-    def pid(self) -> int | None:
-        """Its process id; None while there is none."""
-        child = self._child
-        return None if child is None or child.process.poll() is not None else child.process.pid
-
-    def _work(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
-        while not self._stopped.is_set():
-            begun = time.monotonic()
-            try:
-                ended = self._watch()
-            except OSError as error:
-                ended = str(error)
-            if self._stopped.is_set():
-                return
-            if time.monotonic() - begun > _WELL_SECONDS:
-                pause = _FIRST_PAUSE_SECONDS
-            log.error("the process that keeps the views up to date ended (%s): another one", ended)
-            self._stopped.wait(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-    def _watch(self) -> str:
-        """Start a process and wait for its end. Returns: how it ended. Raises: OSError."""
-        with self._lock:
-            if self._stopped.is_set():
-                return ""
-            child = self._child = Child(keep, *self._arguments)
-        code = child.process.wait()
-        with self._lock:
-            child.connection.close()
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
+        super().__init__(
+            "the process that keeps the views up to date",
+            partial(Child, keep, dsn, secrets, log_format),
+            stop_seconds=STOP_SECONDS,
+        )
 
 
 def keep(connection: Connection, dsn: str, secrets: Secrets, log_format: str) -> None:

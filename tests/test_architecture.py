@@ -32,8 +32,11 @@ VIEWS_MAY_KNOW = {
     # Values too, of which a view needs how a name and a number are masked.
     *("domain.identity", "domain.names", "domain.numbers"),
 }
-COMPOSITION_ROOTS = {"api.app", "api.cli", "api.cli_store", "api.signing"}
-"""Where a service or a program is put together, and the thread that signs beside it."""
+COMPOSITION_ROOTS = {
+    *("api.app", "api.cli", "api.cli_store", "api.signing"),
+    *("api.elsewhere", "api.lookup_process"),
+}
+"""Where a service or a program is put together, what signs beside it, and what looks up."""
 
 STORE_FOR_API = {"domain.store.errors", "domain.store.blobs"}
 """Refusals and files. Everything else of the store is handed over by the composition root."""

@@ -11,15 +11,15 @@ import base64
 import os
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from domain.store.blind import BlindIndexes
 from domain.store.errors import PersonErased, WrongKey
 from domain.store.journal import Journal
 from domain.store.records import PersonKey
-from domain.store.suites import AES, BY_INDEX, KEY_BYTES, SUITES, Suite, forget_derived, suite_named
+from domain.store.suites import AES, KEY_BYTES, forget_derived, suite_named
 
 CACHE_SECONDS = 15.0
 """Another process may have destroyed a key: nobody goes on reading with it for longer."""
@@ -60,7 +60,7 @@ class _Held:
     until: float
 
 
-class Vault:
+class Vault(BlindIndexes):
     """Seals and opens one ledger's personal data. Thread-safe."""
 
     def __init__(
@@ -80,40 +80,13 @@ class Vault:
         algorithm: aes-256-gcm or sm4-gcm, for what is sealed from now on.
         Raises: ValueError for a short index key, WrongKey for an unknown algorithm.
         """
-        if len(index_key) < KEY_BYTES:
-            raise ValueError(f"the index key must have at least {KEY_BYTES} bytes")
+        super().__init__(index_key, algorithm)
         self.ledger = ledger
         self._master_keys = master_keys
-        self._index_key = index_key
         self._read_keys = read_keys
-        self._suite = suite_named(algorithm)
         self._cache_seconds = cache_seconds
         self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
-
-    # --- looking up without showing --------------------------------------------------------------
-
-    def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
-        """A keyed hash by which a value can be found and not guessed; the one to store.
-
-        The value is normalised first (width, case, white space), so that the same number typed
-        differently gives the same index. algorithm: of an index that was made before; today's if
-        there is none of that name. Returns: "<algorithm>:<64 hex digits>".
-        """
-        suite = self._suite if algorithm is None else BY_INDEX.get(algorithm, self._suite)
-        return self._index(suite, kind, value)
-
-    def blind_indexes(self, kind: str, value: str) -> tuple[str, ...]:
-        """What the value may be stored as, under whichever suite: the ones to look for.
-
-        Today's comes first.
-        """
-        suites = sorted(SUITES.values(), key=lambda suite: suite is not self._suite)
-        return tuple(self._index(suite, kind, value) for suite in suites)
-
-    def _index(self, suite: Suite, kind: str, value: str) -> str:
-        folded = "".join(unicodedata.normalize("NFKC", value).split()).upper()
-        return f"{suite.index_name}:{suite.mac(self._index_key, f'{kind}|{folded}'.encode())}"
 
     # --- opening ---------------------------------------------------------------------------------
 

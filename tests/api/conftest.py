@@ -9,8 +9,15 @@ import httpx
 import pytest
 
 from domain.store.embedded import EmbeddedPostgres
+from tests.support.elsewhere import Running, running_elsewhere
 from tests.support.postgres import fresh_database
 from tests.support.service import Book, new_book, running, settings_for
+
+
+@pytest.fixture(scope="module", params=["the service", "a lookup process"])
+def beginning(request: pytest.FixtureRequest) -> Running:
+    """Runs a service whose connections begin in its own process, or in a lookup process."""
+    return running if request.param == "the service" else running_elsewhere
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api import http_connection
 from domain.store.embedded import EmbeddedPostgres
+from tests.support.elsewhere import Running, impatient_elsewhere
+from tests.support.elsewhere import impatient as impatient_here
 from tests.support.postgres import fresh_database
 from tests.support.service import running, settings_for
 
@@ -69,17 +70,31 @@ def is_closed_by_server(connection: socket.socket) -> bool:
 
 
 @pytest.fixture(scope="module")
+def service_url(
+    postgres: EmbeddedPostgres,
+    tmp_path_factory: pytest.TempPathFactory,
+    beginning: Running,
+) -> Iterator[str]:
+    with (
+        fresh_database(postgres) as database,
+        beginning(settings_for(database.dsn, tmp_path_factory.mktemp("patient"))) as url,
+    ):
+        yield url
+
+
+@pytest.fixture(scope="module")
 def impatient(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+    postgres: EmbeddedPostgres,
+    tmp_path_factory: pytest.TempPathFactory,
+    beginning: Running,
 ) -> Iterator[str]:
     """A service that waits for nobody longer than half a second."""
+    prepare = impatient_here if beginning is running else impatient_elsewhere
+    folder = tmp_path_factory.mktemp("impatient")
     with (
-        pytest.MonkeyPatch.context() as patch,
         fresh_database(postgres) as database,
-        running(settings_for(database.dsn, tmp_path_factory.mktemp("impatient"))) as url,
+        beginning(settings_for(database.dsn, folder), prepare) as url,
     ):
-        for name in ("HEAD_WAIT_S", "BODY_WAIT_S", "KEEP_ALIVE_S", "WRITE_WAIT_S"):
-            patch.setattr(http_connection, name, 0.5)
         yield url
 
 
@@ -193,11 +208,13 @@ def test_a_body_that_comes_in_chunks_is_read_as_a_whole(service_url: str):
 
 
 def test_a_connection_too_many_is_told_when_to_come_again(
-    postgres: EmbeddedPostgres, tmp_path: Path
+    postgres: EmbeddedPostgres,
+    tmp_path: Path,
+    beginning: Running,
 ):
     with (
         fresh_database(postgres) as database,
-        running(settings_for(database.dsn, tmp_path, connections_max=3)) as url,
+        beginning(settings_for(database.dsn, tmp_path, connections_max=3)) as url,
         ExitStack() as closing,
     ):
         held = [closing.enter_context(connected(url)) for _ in range(3)]
@@ -224,12 +241,14 @@ def test_a_connection_too_many_is_told_when_to_come_again(
 
 
 def test_a_busy_service_refuses_quickly_and_still_tells_its_health_and_looks_up(
-    postgres: EmbeddedPostgres, tmp_path: Path
+    postgres: EmbeddedPostgres,
+    tmp_path: Path,
+    beginning: Running,
 ):
     upload = b"POST /ledgers/omc/persons HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
     with (
         fresh_database(postgres) as database,
-        running(settings_for(database.dsn, tmp_path, requests_max=4)) as url,
+        beginning(settings_for(database.dsn, tmp_path, requests_max=4)) as url,
         ExitStack() as closing,
         httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
     ):
@@ -252,12 +271,14 @@ def test_a_busy_service_refuses_quickly_and_still_tells_its_health_and_looks_up(
 
 
 def test_a_stop_answers_what_was_asked_and_takes_nothing_new(
-    postgres: EmbeddedPostgres, tmp_path: Path
+    postgres: EmbeddedPostgres,
+    tmp_path: Path,
+    beginning: Running,
 ):
     stopping = threading.Event()
     with fresh_database(postgres) as database, ExitStack() as closing:
         service = ExitStack()
-        url = service.enter_context(running(settings_for(database.dsn, tmp_path)))
+        url = service.enter_context(beginning(settings_for(database.dsn, tmp_path)))
         asked = closing.enter_context(connected(url))
         idle = closing.enter_context(connected(url))
         idle.sendall(NOWHERE)

@@ -102,7 +102,7 @@ def test_it_is_said_how_one_ended(book: Book, dsn: str, caplog: pytest.LogCaptur
             wait_for_head(lookout, book)  # from here on a signal finds it at work
         os.kill(second, signal.SIGTERM)
         pid_of(beside, first, second)
-    assert [record.args for record in caplog.records] == [("signal 9",), ("exit code 0",)]
+    assert [record.args[1:] for record in caplog.records] == [("signal 9",), ("exit code 0",)]
 
 
 def test_when_it_is_no_longer_wanted_it_ends_and_none_follows(

@@ -43,7 +43,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         index_key=key,
         token_key=TOKEN_KEY,
         port=0,
-        **({"lookup_limit": False} | given),
+        **({"lookup_limit": False, "lookup_processes": 0} | given),
     )
 
 

@@ -1,0 +1,43 @@
+"""What public lookups ask of the certificate registry, in whichever process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from api.together import Together
+
+LOOKUPS_AT_ONCE = 2
+"""Connections for lookups, and queries of one kind of them under way at the same time."""
+
+
+class Registry:
+    """Three questions, and the indexes under which personal text is found.
+
+    by_number, by_document, by_token: ask for the certificates of one key.
+    blind_indexes: keyed indexes of personal text, today's first; equal in all ledgers.
+    """
+
+    def __init__(
+        self,
+        lines: Any,
+        blind_indexes: Callable[[str, str], tuple[str, ...]],
+        *,
+        deadline_s: float,
+    ) -> None:
+        """lines: asks the prepared questions, `ask(statement, keys, until)`."""
+
+        def together(statement: str) -> Together:
+            ask = partial(lines.ask, statement)
+            return Together(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
+
+        self.blind_indexes = blind_indexes
+        self.by_number = together("by_numbers")
+        self.by_document = together("by_documents")
+        self.by_token = together("by_tokens")
+        self._lines = lines
+
+    def close(self) -> None:
+        """Close the connections; who still waits for an answer gets an error."""
+        self._lines.close()

@@ -1,0 +1,42 @@
+"""Looking personal text up without showing it: a keyed hash that can be found and not guessed."""
+
+import unicodedata
+
+from domain.store.suites import AES, KEY_BYTES, SUITES, suite_named
+
+
+class BlindIndexes:
+    """Keyed hashes of personal text; they depend on the key alone, so all ledgers share them."""
+
+    def __init__(self, index_key: bytes, algorithm: str = AES.name) -> None:
+        """index_key: at least 32 bytes; losing or changing it makes every blind index useless.
+
+        algorithm: aes-256-gcm or sm4-gcm, whose keyed hash is the one to store.
+        Raises: ValueError for a short index key, WrongKey for an unknown algorithm.
+        """
+        if len(index_key) < KEY_BYTES:
+            raise ValueError(f"the index key must have at least {KEY_BYTES} bytes")
+        self._index_key = index_key
+        self._suite = suite_named(algorithm)
+        self._suites = sorted(SUITES.values(), key=lambda suite: suite is not self._suite)
+
+    def blind_index(self, kind: str, value: str) -> str:
+        """The one to store.
+
+        The value is normalised first (width, case, white space), so that the same number typed
+        differently gives the same index. Returns: "<algorithm>:<64 hex digits>".
+        """
+        return f"{self._suite.index_name}:{self._suite.mac(self._index_key, _said(kind, value))}"
+
+    def blind_indexes(self, kind: str, value: str) -> tuple[str, ...]:
+        """What the value may be stored as, under whichever suite: the ones to look for.
+
+        Today's comes first.
+        """
+        said, key = _said(kind, value), self._index_key
+        return tuple([f"{suite.index_name}:{suite.mac(key, said)}" for suite in self._suites])
+
+
+def _said(kind: str, value: str) -> bytes:
+    folded = "".join(unicodedata.normalize("NFKC", value).split()).upper()
+    return f"{kind}|{folded}".encode()

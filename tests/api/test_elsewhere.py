@@ -1,0 +1,375 @@
+"""Lookup processes: connections go there and come back whole, and no process is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api import channel
+from api.channel import Channel
+from api.lookup_connection import head_bytes
+from api.lookup_process import Access
+from api.server import Server
+from api.settings import Settings
+from domain.store.embedded import EmbeddedPostgres
+from tests.api.test_connection import (
+    HEALTH,
+    LOOKUP,
+    NOWHERE,
+    answers,
+    connected,
+    is_closed_by_server,
+    post,
+)
+from tests.support.elsewhere import elsewhere_at_once, processes_of, wait_for_processes
+from tests.support.postgres import fresh_database
+from tests.support.service import TOKEN_KEY, running, settings_for
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+GUESS = post(LOOKUP, b"Content-Length: %d" % len(LOOKUP))
+MANY = 40  # more lookups in a row than it takes to be moved
+
+
+@dataclass
+class Watched:
+    """A running service with one lookup process, and what it works with."""
+
+    url: str
+    app: FastAPI
+
+    @property
+    def elsewhere(self) -> int:
+        """Connections that the lookup process serves."""
+        return int(self.app.state.elsewhere.connections)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the lookup process."""
+        [process] = self.app.state.elsewhere._processes
+        pid: int | None = process._kept.pid
+        return pid
+
+    def ask(self, connection: socket.socket, request: bytes) -> int:
+        connection.sendall(request)
+        return answers(connection, 1)[0][0]
+
+    def ask_often(self, connection: socket.socket) -> None:
+        """Lookups with pauses in which a connection can be moved."""
+        for _ in range(MANY):
+            assert self.ask(connection, NOWHERE) == 404
+            time.sleep(0.003)
+
+
+@contextmanager
+def watched(
+    postgres: EmbeddedPostgres, folder: Path, change: Any = None, **given: Any
+) -> Iterator[Watched]:
+    apps: list[FastAPI] = []
+
+    def prepare(server: Server, app: FastAPI) -> None:
+        apps.append(app)
+        if change is not None:
+            change(server, app)
+
+    with (
+        fresh_database(postgres) as database,
+        running(settings_for(database.dsn, folder, lookup_processes=1, **given), prepare) as url,
+    ):
+        wait_for_processes(url, 1)
+        yield Watched(url, apps[0])
+
+
+@pytest.fixture(scope="module")
+def service(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    with watched(postgres, tmp_path_factory.mktemp("elsewhere")) as running_one:
+        yield running_one
+
+
+@pytest.fixture(scope="module")
+def at_once(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Watched]:
+    """One whose connections begin in its lookup process."""
+    folder = tmp_path_factory.mktemp("at-once")
+    with watched(postgres, folder, elsewhere_at_once) as running_one:
+        yield running_one
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes of our own program that a process has started."""
+    found = [
+        int(child)
+        for children in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in children.read_text().split()
+    ]
+    return [each for each in found if b"domain.store.child" in command_of(each)]
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+# --- going and coming back ------------------------------------------------------------------------
+
+
+def test_who_asks_for_nothing_but_lookups_is_moved_and_each_process_serves_as_many(
+    service: Watched,
+):
+    with ExitStack() as closing:
+        opened = [closing.enter_context(connected(service.url)) for _ in range(6)]
+        for each in opened:
+            service.ask_often(each)
+        assert service.elsewhere == 3
+        for each in opened:
+            assert service.ask(each, GUESS) == 200
+        for each in opened:
+            assert service.ask(each, HEALTH) == 200
+        assert service.elsewhere == 0
+        for each in opened:
+            assert service.ask(each, NOWHERE) == 404
+        service.ask_often(opened[0])
+        assert service.elsewhere == 1
+    wait_until(lambda: service.elsewhere == 0)
+
+
+def test_who_asks_for_other_things_too_stays(service: Watched):
+    with connected(service.url) as mixed:
+        for _ in range(MANY):
+            assert [service.ask(mixed, NOWHERE), service.ask(mixed, HEALTH)] == [404, 200]
+        assert service.elsewhere == 0
+
+
+def test_what_is_read_ahead_goes_along_however_much_it_is(at_once: Watched):
+    pages = b"GET /nowhere?" + b"x" * 900 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connected(at_once.url) as greedy:
+        greedy.sendall(NOWHERE * 3 + GUESS + HEALTH + pages * 250 + GUESS)
+        found = [status for status, _ in answers(greedy, 256)]
+    assert found == [404, 404, 404, 200, 200] + [404] * 250 + [200]
+
+
+@pytest.mark.parametrize("size", [1, 7, 60])
+def test_requests_in_pieces_are_answered_in_order(at_once: Watched, size: int):
+    whole = NOWHERE + GUESS + NOWHERE + post(b"{}", b"Content-Length: 2") + GUESS + HEALTH
+    with connected(at_once.url) as slow:
+        for start in range(0, len(whole), size):
+            slow.sendall(whole[start : start + size])
+            time.sleep(0.001)
+        found = answers(slow, 6)
+    assert [status for status, _ in found] == [404, 200, 404, 422, 200, 200]
+    assert json.loads(found[4][1]) == {"certificates": [], "hint": None}
+
+
+def test_who_says_no_more_is_let_go_wherever_it_is(at_once: Watched, service: Watched):
+    for begun in (b"", b"GET /v/", NOWHERE, HEALTH[:9], GUESS[:-3], NOWHERE + HEALTH):
+        for url in (at_once.url, service.url):
+            with connected(url) as half:
+                half.sendall(begun)
+                half.shutdown(socket.SHUT_WR)
+                began = time.monotonic()
+                while not is_closed_by_server(half):
+                    pass
+                assert time.monotonic() - began < 5, begun
+
+
+def test_moving_leaves_no_descriptor_open(at_once: Watched):
+    process = at_once.pid
+    assert process is not None
+    before = open_files(process), open_files(os.getpid())
+    for _ in range(50):
+        with connected(at_once.url) as moving:
+            moving.sendall(NOWHERE + HEALTH)
+            assert [status for status, _ in answers(moving, 2)] == [404, 200]
+    wait_until(lambda: open_files(process) <= before[0] and open_files(os.getpid()) <= before[1])
+
+
+@pytest.mark.parametrize(
+    ("held", "size"),
+    [(NOWHERE + b"rest", len(NOWHERE)), (b"G", 0), (b"GET /v/12", 0), (NOWHERE[:-1], 0),
+     (GUESS, len(GUESS) - len(LOOKUP)), (HEALTH, None), (b"HEAD /v/", None),
+     (NOWHERE.replace(b"1.1", b"1.0"), None), (NOWHERE.replace(b": x", b": x\nY: z"), None),
+     (NOWHERE.replace(b"Host", b" Host"), None), (b"POST /lookups", None),
+     (b"GET /v/" + b"0" * 40_000, None), (b"\r\n" + NOWHERE, None)],
+)  # fmt: skip
+def test_the_end_of_a_plain_head_is_known_to_the_byte(held: bytes, size: int | None):
+    assert head_bytes(held) == size
+
+
+def test_a_channel_that_is_full_keeps_connections_in_order_and_loses_none():
+    class Taken(asyncio.Protocol):
+        def __init__(self, begun: bytes) -> None:
+            self.begun = begun
+
+        def connection_made(self, transport: Any) -> None:
+            taken.append(self.begun)
+            transport.close()
+
+    taken: list[bytes] = []
+    sent = [bytes([number % 250]) * (number * 1000) for number in range(150)]
+
+    async def pass_on() -> None:
+        ours, theirs = channel.pair()
+        giving = Channel(ours, Taken, lambda _: None)
+        with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
+            for begun in sent:
+                with socket.create_connection(server.getsockname()) as given:
+                    assert giving.give(given.fileno(), begun)
+        assert giving.is_busy
+        taking = Channel(theirs, Taken, lambda _: None)
+        async with asyncio.timeout(20):
+            while len(taken) < len(sent):
+                await asyncio.sleep(0.01)
+        taking.close()
+        giving.close()
+        with pytest.raises(OSError):
+            os.fstat(ours.fileno())
+
+    asyncio.run(pass_on())
+    assert taken == sent
+
+
+# --- one budget -----------------------------------------------------------------------------------
+
+
+def test_who_guesses_spends_one_budget_in_all_processes(postgres: EmbeddedPostgres, tmp_path: Path):
+    with (
+        watched(postgres, tmp_path, lookup_limit=True) as service,
+        connected(service.url) as there,
+        connected(service.url) as here,
+    ):
+        service.ask_often(there)
+        assert service.elsewhere == 1
+        began = time.monotonic()
+        found = [service.ask(turn, GUESS) for _ in range(20) for turn in (there, here)]
+        refilled = (time.monotonic() - began) / 2 / 5
+        assert service.elsewhere == 1
+        assert 12 <= found.count(200) <= 13 + refilled
+        assert found.count(200) + found.count(429) == len(found)
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+def test_a_lookup_process_that_is_killed_takes_its_connections_along_and_nothing_else(
+    postgres: EmbeddedPostgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    with watched(postgres, tmp_path) as service, ExitStack() as closing:
+        there, here = (closing.enter_context(connected(service.url)) for _ in range(2))
+        service.ask_often(there)
+        assert service.ask(here, NOWHERE) == 404
+        killed = service.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        with pytest.raises((ConnectionResetError, IndexError)):
+            service.ask(there, NOWHERE)
+        assert service.ask(here, NOWHERE) == 404
+        wait_until(lambda: service.pid not in (None, killed))
+        wait_for_processes(service.url, 1)
+        assert service.elsewhere == 0
+        service.ask_often(here)
+        assert service.elsewhere == 1
+    assert ("a process that answers lookups", "signal 9") in [r.args for r in caplog.records]
+
+
+def test_a_lookup_process_that_is_told_to_stop_finishes_what_it_began(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    with watched(postgres, tmp_path) as service, connected(service.url) as there:
+        service.ask_often(there)
+        there.sendall(GUESS[:-5])
+        time.sleep(0.2)
+        assert service.pid is not None
+        os.kill(service.pid, signal.SIGTERM)
+        wait_until(lambda: processes_of(service.url) == 0)
+        assert service.ask(there, GUESS[-5:]) == 200
+        assert service.ask(there, NOWHERE) == 404
+
+
+SERVICE = """import sys, base64
+from pathlib import Path
+from api.server import serve
+from tests.support.service import settings_for
+serve(settings_for(sys.argv[1], Path(sys.argv[2]), lookup_processes=2),
+      lambda url: print(url, flush=True))"""
+
+
+def test_no_process_and_no_port_outlives_a_service_that_is_killed(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    with fresh_database(postgres) as database:
+        service = subprocess.Popen(
+            [sys.executable, "-c", SERVICE, database.dsn, str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert service.stdout is not None
+        url = service.stdout.readline().strip()
+        wait_for_processes(url, 2)
+        started = children_of(service.pid)
+        assert len(started) == 3
+        with connected(url) as there:
+            for _ in range(MANY):
+                there.sendall(NOWHERE)
+                assert answers(there, 1)[0][0] == 404
+            service.kill()
+            service.wait()
+            wait_until(lambda: not any(map(is_running, started)))
+        service.stdout.close()
+        with pytest.raises(ConnectionRefusedError), connected(url):
+            pass
+
+
+def test_a_lookup_process_is_given_no_secret_that_it_has_no_use_for(tmp_path: Path):
+    known: Settings = settings_for("postgresql://u:secret@h/d", tmp_path).without_secrets()
+    assert TOKEN_KEY not in repr(known.model_dump())
+    assert not any((known.database_url, known.master_key, known.index_key, known.token_key))
+    assert "secret" not in repr(Access("postgresql://u:secret@h/d", b"secret", "aes-256-gcm"))
+
+
+def test_a_service_without_lookup_processes_answers_all_by_itself(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    with (
+        fresh_database(postgres) as database,
+        running(settings_for(database.dsn, tmp_path, lookup_processes=0)) as url,
+        connected(url) as connection,
+    ):
+        for _ in range(MANY):
+            connection.sendall(NOWHERE)
+            assert answers(connection, 1)[0][0] == 404
+        assert httpx.get(f"{url}/health", trust_env=False).json()["lookup_processes"] == 0
