@@ -144,7 +144,7 @@ def check_json(body: bytes, levels_max: int) -> None:
         body.decode()
     except UnicodeDecodeError:
         raise MalformedJson() from None
-    if b"\x00" in body or _CONTROL.search(body):
+    if b"\x00" in body or (b"\\" in body and _CONTROL.search(body)):
         raise ControlCharacter()
     if body.count(b"[") + body.count(b"{") <= levels_max:
         return

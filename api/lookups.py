@@ -210,13 +210,9 @@ class Facts:
         return [show_certificate(row) for row in rows if self._agree(row)]
 
     def _agree(self, row: dict[str, Any]) -> bool:
-        for name in self.names or (None,):
-            for document in self.documents or (None,):
-                if registry_queries.matches(
-                    row, number=self.number, name_index=name, document_index=document
-                ):
-                    return True
-        return False
+        return registry_queries.matches(
+            row, number=self.number, names=self.names, documents=self.documents
+        )
 
     def answer(self, shown: list[dict[str, Any]]) -> bytes:
         """The body of the answer."""

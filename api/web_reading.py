@@ -82,14 +82,8 @@ def look_up(cursor: Any, asked: Asked) -> list[Row]:
 
 
 def _agrees(row: Row, asked: Asked) -> bool:
-    names: tuple[str | None, ...] = (None,) if asked.names is None else asked.names
-    documents: tuple[str | None, ...] = (None,) if asked.documents is None else asked.documents
-    return any(
-        registry_queries.matches(
-            row, number=asked.number, name_index=name, document_index=document
-        )
-        for name in names
-        for document in documents
+    return registry_queries.matches(
+        row, number=asked.number, names=asked.names, documents=asked.documents
     )
 
 

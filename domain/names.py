@@ -19,6 +19,8 @@ _SAME_MARK = str.maketrans(
     dict.fromkeys(_MIDDLE_DOTS, "·") | {"\u2019": "'", "\u2018": "'", "\u2010": "-", "\u2011": "-"}
 )
 _JOINS = "·'-. "
+_PLAIN = re.compile(rf"[\u4e00-\u9fff]{{1,{NAME_LENGTH_MAX}}}")
+"""Names that are their own normal form: most of them."""
 
 
 class InvalidName(LedgerError):
@@ -37,6 +39,8 @@ def normalise_name(raw: str) -> str:
         from a private font: ask for its GB 18030-2022 code), not_a_letter or misplaced_mark.
     Source: source-document 3.1(1)
     """
+    if _PLAIN.fullmatch(raw):
+        return raw
     name = _tidy(raw)
     if not name:
         raise InvalidName(reason="empty")

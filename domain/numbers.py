@@ -85,18 +85,20 @@ def normalise_number(text: str) -> str:
     )
 
 
+_SHAPES = (
+    (_OMC, NumberKind.OMC),
+    (_NATIONAL, NumberKind.NATIONAL),
+    (_SENIOR, NumberKind.NATIONAL_SENIOR),
+    (_OBSOLETE_DRAFT, NumberKind.OBSOLETE_DRAFT),
+    (_QUALIFICATION, NumberKind.QUALIFICATION),
+    (_QUALIFICATION_SHANGHAI, NumberKind.QUALIFICATION_SHANGHAI),
+)
+
+
 def classify_number(text: str) -> NumberKind:
     """Which kind of number a text is, by shape alone; the kinds never overlap."""
     number = normalise_number(text)
-    shapes = (
-        (_OMC, NumberKind.OMC),
-        (_NATIONAL, NumberKind.NATIONAL),
-        (_SENIOR, NumberKind.NATIONAL_SENIOR),
-        (_OBSOLETE_DRAFT, NumberKind.OBSOLETE_DRAFT),
-        (_QUALIFICATION, NumberKind.QUALIFICATION),
-        (_QUALIFICATION_SHANGHAI, NumberKind.QUALIFICATION_SHANGHAI),
-    )
-    for shape, kind in shapes:
+    for shape, kind in _SHAPES:
         if shape.fullmatch(number):
             return kind
     return NumberKind.UNKNOWN

@@ -74,20 +74,24 @@ def matches(
     row: Row,
     *,
     number: str | None = None,
-    name_index: str | None = None,
-    document_index: str | None = None,
+    names: Sequence[str] | None = None,
+    documents: Sequence[str] | None = None,
 ) -> bool:
     """Whether a found certificate is the one that was asked for.
 
+    names, documents: indexes that the text may be stored under, one a suite.
     Two of the three must be given, and all that are given must agree. After an erasure neither
     index agrees with anything.
     """
-    given = (("number", number), ("name_index", name_index), ("document_index", document_index))
     asked = 0
-    for column, value in given:
-        if value is not None:
+    for column, wanted in (
+        ("number", None if number is None else (number,)),
+        ("name_index", names),
+        ("document_index", documents),
+    ):
+        if wanted is not None:
             asked += 1
-            if row[column] != value:
+            if row[column] not in wanted:
                 return False
     return asked >= 2
 
@@ -127,8 +131,11 @@ def lookup(
         found = by_documents(cursor, [document_index])
     else:
         return []
-    asked = {"number": number, "name_index": name_index, "document_index": document_index}
-    return [row for row in found if matches(row, **asked)]
+    names = None if name_index is None else (name_index,)
+    documents = None if document_index is None else (document_index,)
+    return [
+        row for row in found if matches(row, number=number, names=names, documents=documents)
+    ]
 
 
 def verify(cursor: Any, token: str) -> Row | None:

@@ -68,6 +68,16 @@ def test_a_name_is_refused_or_already_in_its_final_form(raw):
         assert 1 <= len(name) <= NAME_LENGTH_MAX
 
 
+def test_a_plain_chinese_name_is_its_own_normal_form():
+    """It is not worked out; a space takes it the way on which it is."""
+    plain = [chr(code) for code in range(0x4E00, 0xA000)]
+    assert [normalise_name(f" {name}") for name in plain] == plain
+    assert [normalise_name(name) for name in plain] == plain
+    assert normalise_name("张" * 60) == "张" * 60
+    with pytest.raises(InvalidName):
+        normalise_name("张" * 61)
+
+
 @pytest.mark.parametrize(
     ("name", "masked"),
     [

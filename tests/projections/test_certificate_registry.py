@@ -135,8 +135,12 @@ def test_a_batch_of_numbers_is_one_question(book: Book) -> None:
         documents = [indexes(world, n)["document_index"] for n in (1, 3)]
         held = q.by_documents(cursor, documents)
     assert len(held) == 4
-    assert q.matches(rows[1], number=numbers[1], name_index=indexes(world, 2)["name_index"])
-    assert not q.matches(rows[1], number=numbers[0], name_index=indexes(world, 2)["name_index"])
+    names = (indexes(world, 2)["name_index"], "hmac-sm3:0")
+    assert q.matches(rows[1], number=numbers[1], names=names)
+    assert q.matches(rows[1], number=numbers[1], names=names[::-1])
+    assert not q.matches(rows[1], number=numbers[0], names=names)
+    assert not q.matches(rows[1], number=numbers[1], names=names[1:])
+    assert not q.matches(rows[1], number=numbers[1])
 
 
 def test_the_registry_is_nationwide(open_book: Callable[..., Book]) -> None:
