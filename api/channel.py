@@ -133,6 +133,8 @@ class Channel:
             return True
         if kind == CONNECTION:
             begun, self._begun = self._begun + data, b""
+            if not connections:  # there was no descriptor left for it
+                self.post(GONE)
             for connection in connections:
                 adopting = self._loop.create_task(self._adopt(connection, begun))
                 self._adopting.add(adopting)
@@ -150,6 +152,7 @@ class Channel:
             await self._loop.connect_accepted_socket(lambda: protocol, given)
         except OSError:  # the client is gone
             given.close()
+            self.post(GONE)
             return
         if self.is_stopping:
             protocol.shutdown()

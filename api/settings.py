@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=64,
-        description="processes beside the service's own that answer public lookups, 80 MiB each; "
+        description="processes beside the service's own that answer public lookups, 85 MiB each; "
         "unset: one for each core but one, at most 2",
     )
     reader_threads: int = Field(
