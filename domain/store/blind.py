@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from domain.store.suites import AES, KEY_BYTES, SUITES, suite_named
+from domain.store.suites import AES, BY_INDEX, KEY_BYTES, SUITES, suite_named
 
 
 class BlindIndexes:
@@ -20,13 +20,15 @@ class BlindIndexes:
         self._suite = suite_named(algorithm)
         self._suites = sorted(SUITES.values(), key=lambda suite: suite is not self._suite)
 
-    def blind_index(self, kind: str, value: str) -> str:
+    def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
         """The one to store.
 
         The value is normalised first (width, case, white space), so that the same number typed
-        differently gives the same index. Returns: "<algorithm>:<64 hex digits>".
+        differently gives the same index. algorithm: of an index that was made before; today's if
+        there is none of that name. Returns: "<algorithm>:<64 hex digits>".
         """
-        return f"{self._suite.index_name}:{self._suite.mac(self._index_key, _said(kind, value))}"
+        suite = self._suite if algorithm is None else BY_INDEX.get(algorithm, self._suite)
+        return f"{suite.index_name}:{suite.mac(self._index_key, _said(kind, value))}"
 
     def blind_indexes(self, kind: str, value: str) -> tuple[str, ...]:
         """What the value may be stored as, under whichever suite: the ones to look for.
