@@ -189,8 +189,8 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """For a process that needs none of them."""
-        secret = dict.fromkeys(("database_url", "master_key", "index_key", "token_key"))
-        return self.model_copy(update=secret)
+        secret = ("database_url", "blob_url", "master_key", "index_key", "token_key")
+        return self.model_copy(update=dict.fromkeys(secret))
 
     @property
     def blobs(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -41,6 +42,19 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = UUID("6f2b7c0e-6a0c-5d0e-9d56-8c1d6d1f2b11")
 """Command ids are made from ledger, principal and key, so that a retry is the same command."""
+
+
+def command_id_of(ledger: str, principal: str, key: str) -> UUID:
+    """The id of a command, by who sent it and the Idempotency-Key they gave it.
+
+    An id within an id: subject and key may hold any character, so no separator tells them apart.
+    """
+    return named_id(_principal_id(ledger, principal), key)
+
+
+@lru_cache(1024)
+def _principal_id(ledger: str, principal: str) -> UUID:
+    return named_id(NAMESPACE, f"{ledger}|{principal}")
 
 
 class OccurredInFuture(LedgerError):
@@ -142,7 +156,7 @@ class Ledger(Application[str]):
         if occurred_at is not None and occurred_at > now:
             raise OccurredInFuture(occurred_at=occurred_at.isoformat())
         who = principal or actor.subject
-        command_id = named_id(NAMESPACE, f"{self.name}|{who}|{key}")
+        command_id = command_id_of(self.name, who, key)
         run = CommandRun(
             self, command, actor, command_id, occurred_at, correlation_id or command_id
         )

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 from domain.errors import LedgerError
-from domain.events import PersonCorrected, PersonRegistered
+from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
 from projections.view import Entry, Opener, PersonEntry
 
 # COPY, because rows then come as the very bytes that are stored: fetched, they would be made text
@@ -45,6 +45,7 @@ class Vault(Protocol):
         self, person: str, stream: str, version: int, field: str, sealed: str
     ) -> str | None: ...
     def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str: ...
+    def forget(self, person: str | None = None) -> None: ...
 
 
 def opener(vault: Vault) -> Opener:
@@ -108,8 +109,11 @@ def decoded(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
     for position, topic, envelope in events:
         if topic in _PERSONS:
             yield PersonEntry(position, loads(envelope), open_fields)
-        else:
-            yield Entry(position, loads(envelope))
+            continue
+        entry = Entry(position, loads(envelope))
+        if topic == PersonalDataErased.TOPIC:
+            vault.forget(entry.data["person_id"])
+        yield entry
 
 
 def read(

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
+from domain.store.child import environment
 from domain.store.connection import close_quietly, connect
 from projections.view import ViewError
 
@@ -103,7 +104,10 @@ class _Worker:
 
     def __init__(self, dsn: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment(),
         )
         self._tell(sys.path)
         self._tell(dsn)

@@ -69,7 +69,7 @@ class Batch:
     ledger: str
     head: Head
     recorded_at: datetime
-    lookup: Lookup
+    lookup: Lookup = field(repr=False)
     position: int = field(init=False)
     events: list[Recorded] = field(default_factory=list)
     streams: dict[str, list[Recorded]] = field(default_factory=dict)

@@ -61,8 +61,9 @@ class CheckpointSigner:
                 if tree.size != last.size or tree.root() != last.root:
                     raise InconsistentLog(size=last.size)
             self._grow(tree, size, rehash=True)
+            stored = self._store(size, tree.root())
             self._tree = tree
-            return self._store(size, tree.root())
+            return stored
 
     def _grow(self, tree: Frontier, size: int, *, rehash: bool) -> None:
         """Add the leaves up to a size.

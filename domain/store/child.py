@@ -8,6 +8,7 @@ Reading order: Child, `begin` (what runs in the process), Kept.
 """
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -26,7 +27,17 @@ begin(int(descriptor))"""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
 _WELL_SECONDS = 10.0  # whoever lived so long did not die of how it was started
 
+_SECRETS = "CERTLEDGER_"
+
 log = logging.getLogger(__name__)
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without its settings, among which are keys and passwords.
+
+    What a process of ours has to know of them is handed over to it.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
 
 
 class Child:
@@ -47,6 +58,7 @@ class Child:
                 [sys.executable, "-c", _PROGRAM, str(theirs.fileno()), *sys.path],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *files],
+                env=environment(),
                 # An interrupt is the caller's, who ends us. Not a session of its own: Linux shares
                 # cores out by session, and a process alone in one waits longest for its turn.
                 process_group=0,

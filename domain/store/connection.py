@@ -88,7 +88,9 @@ def connect_arguments(
         wanted["role"] = role
     ours = " ".join(f"-c {key}={_escaped(value)}" for key, value in wanted.items())
     options = f"{given.pop('options', '')} {ours}".strip()
-    return {"application_name": name} | _KEEPALIVES | given | {"options": options}
+    # Whatever the environment or the role says: every text, envelopes too, travels as UTF-8.
+    ours_alone = {"options": options, "client_encoding": "UTF8"}
+    return {"application_name": name} | _KEEPALIVES | given | ours_alone
 
 
 def _escaped(value: str) -> str:

@@ -21,6 +21,7 @@ from domain.store.errors import (
     IdempotencyKeyReused,
     OutcomeUnknown,
     RejectedByDatabase,
+    StoreError,
     Unavailable,
 )
 from domain.store.jobs import Job, Replayed, View
@@ -168,22 +169,24 @@ class Settler:
             return self._resolve(attempt)
         if isinstance(failure, Unavailable | HeadMoved):
             return attempt.group
-        if not isinstance(failure, psycopg2.Error):
+        if isinstance(failure, StoreError):
             # Such as an unknown ledger: it concerns all of them alike.
             self._answer([(waiting, failure) for waiting in attempt.group])
             return []
-        if _is_transient(failure):
+        if isinstance(failure, psycopg2.Error) and _is_transient(failure):
             return attempt.group
         self._settle_alone(attempt.group, failure)
         return []
 
-    def _settle_alone(self, group: list[Waiting], failure: psycopg2.Error) -> None:
+    def _settle_alone(self, group: list[Waiting], failure: BaseException) -> None:
         """One job of the group is at fault: decide each by itself, so that only it pays."""
         if len(group) == 1:
-            reason = failure.diag.message_primary or str(failure)
-            rejected = RejectedByDatabase(reason=reason)
-            rejected.__cause__ = failure
-            self._answer([(group[0], rejected)])
+            answer = failure
+            if isinstance(failure, psycopg2.Error):
+                reason = failure.diag.message_primary or str(failure)
+                answer = RejectedByDatabase(reason=reason)
+                answer.__cause__ = failure
+            self._answer([(group[0], answer)])
             return
         for waiting in group:
             self.settle([waiting])

@@ -362,7 +362,8 @@ def test_no_process_and_no_port_outlives_a_service_that_is_killed(
 def test_a_lookup_process_is_given_no_secret_that_it_has_no_use_for(tmp_path: Path):
     known: Settings = settings_for("postgresql://u:secret@h/d", tmp_path).without_secrets()
     assert TOKEN_KEY not in repr(known.model_dump())
-    assert not any((known.database_url, known.master_key, known.index_key, known.token_key))
+    secret = known.database_url, known.master_key, known.index_key, known.token_key, known.blob_url
+    assert not any(secret)
     assert "secret" not in repr(Access("postgresql://u:secret@h/d", b"secret", "aes-256-gcm"))
 
 

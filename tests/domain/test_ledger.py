@@ -12,7 +12,7 @@ from domain.deciding import OccurredTooEarly
 from domain.decision import NotFound
 from domain.events import Item
 from domain.keeping import project
-from domain.ledger import Ledgers, OccurredInFuture
+from domain.ledger import Ledgers, OccurredInFuture, command_id_of
 from domain.receipt import Receipt
 from domain.snapshots import INTERVAL
 from domain.store.errors import ClaimTaken, IdempotencyKeyReused
@@ -196,3 +196,9 @@ def test_an_application_nobody_opened_is_not_found(world: RealWorld) -> None:
         world.ledger.state("application", "A404")
     with pytest.raises(NotFound):
         world.do(apply_for(1, person_id="P404"), by=candidate(1))
+
+
+def test_no_two_principals_share_the_id_of_a_command() -> None:
+    assert command_id_of("omc", "auth0|1", "K") == command_id_of("omc", "auth0|1", "K")
+    assert command_id_of("omc", "auth0|1", "K") != command_id_of("omc", "auth0", "1|K")
+    assert command_id_of("omc", "li", "K") != command_id_of("other", "li", "K")

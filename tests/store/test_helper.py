@@ -4,10 +4,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from domain.store.child import Child
 from domain.store.helper import shared
 from tests.store.squares import Squared, dying, failing, refusing, squared, squaring
 
@@ -83,3 +85,12 @@ def test_a_caller_that_has_enough_ends_the_helpers() -> None:
     assert len(children() - before) == 1
     results.close()
     assert children() == before
+
+
+def test_a_process_is_not_told_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CERTLEDGER_MASTER_KEY", "nobody else's")
+    child = Child(Connection.poll, None)
+    told = Path(f"/proc/{child.process.pid}/environ").read_bytes()
+    child.end()
+    assert b"PATH=" in told
+    assert b"CERTLEDGER_" not in told

@@ -60,6 +60,15 @@ def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) ->
     assert verify(journal).is_good
 
 
+def test_text_travels_in_utf8_whatever_the_environment_says(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "GBK")
+    write(journal, Append((draft("𠮷", 1, name="𠮷"),)))
+    [found] = journal.read(0, 1)
+    assert (found.stream, found.data) == ("𠮷", {"name": "𠮷"})
+
+
 @pytest.mark.parametrize("others", [0, 20])
 def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     receipt = bytes(range(256))
