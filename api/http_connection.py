@@ -9,9 +9,10 @@ which nothing but lookups is asked may be served by another process from then on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.exchange import Exchange
@@ -43,6 +44,20 @@ it began, and moving it costs no more than a few of them."""
 
 HEAD_BYTES_MAX = 65_536
 """Of a request's line and headers together."""
+
+
+class Flow(FlowControl):
+    """Reads nothing more while requests of the connection wait for their turn."""
+
+    def __init__(self, transport: Any, waiting: Collection[Any]) -> None:
+        """waiting: the requests."""
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Also called by the server for every request that begins or was answered."""
+        if not self._waiting:
+            super().resume_reading()
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -82,14 +97,21 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request, unless it is there."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         self.closes_at = self.loop.time() + self.waits.head_s
         if self._begun:
             self.data_received(self._begun)
             self._begun = b""
+            self.loop.call_soon(self._pause_again)
         else:
             others = 0 if self._elsewhere is None else self._elsewhere.connections
             served = len(self.connections) + others
             self._is_one_too_many = served > self._settings.connections_max
+
+    def _pause_again(self) -> None:
+        """The loop begins to read after `connection_made`, whatever was paused there."""
+        if self.flow.read_paused and not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -220,6 +242,8 @@ class HttpConnection(HttpToolsProtocol):
         self._unread = unread
         if unread and now >= self._stuck_at:
             self.transport.abort()  # closing would wait for the client to read
+        elif self.pipeline:  # nothing is read, so the rest of a request cannot come
+            self.closes_at = max(self.closes_at, now + self.waits.head_s)
         elif now >= self.closes_at and not self.transport.is_closing():
             self.transport.close()
 

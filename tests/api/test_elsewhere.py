@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ class Watched:
 
     url: str
     app: FastAPI
+    connections: set[Any]
 
     @property
     def elsewhere(self) -> int:
@@ -80,10 +81,10 @@ class Watched:
 def watched(
     postgres: EmbeddedPostgres, folder: Path, change: Any = None, **given: Any
 ) -> Iterator[Watched]:
-    apps: list[FastAPI] = []
+    prepared: list[tuple[FastAPI, set[Any]]] = []
 
     def prepare(server: Server, app: FastAPI) -> None:
-        apps.append(app)
+        prepared.append((app, server.server_state.connections))
         if change is not None:
             change(server, app)
 
@@ -92,7 +93,7 @@ def watched(
         running(settings_for(database.dsn, folder, lookup_processes=1, **given), prepare) as url,
     ):
         wait_for_processes(url, 1)
-        yield Watched(url, apps[0])
+        yield Watched(url, *prepared[0])
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,24 @@ def test_what_is_read_ahead_goes_along_however_much_it_is(at_once: Watched):
         greedy.sendall(NOWHERE * 3 + GUESS + HEALTH + pages * 250 + GUESS)
         found = [status for status, _ in answers(greedy, 256)]
     assert found == [404, 404, 404, 200, 200] + [404] * 250 + [200]
+
+
+@pytest.mark.parametrize("begins", ["here", "there"])
+def test_who_asks_and_asks_and_reads_nothing_is_read_no_further(
+    begins: str, request: pytest.FixtureRequest
+):
+    watched_one: Watched = request.getfixturevalue("service" if begins == "here" else "at_once")
+    page = b"GET /nowhere?" + b"x" * 900 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    most = 0
+    with connected(watched_one.url, receive_buffer=4096) as greedy:
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        greedy.settimeout(0.5)
+        with suppress(TimeoutError):
+            for _ in range(80):
+                greedy.sendall(page * 100)
+                most = max(most, *(len(each.pipeline) for each in list(watched_one.connections)))
+    read_at_once = 262_144
+    assert 0 < most * len(page) < 3 * read_at_once
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
