@@ -16,8 +16,8 @@ from typing import Any
 
 READY, CONNECTION, PIECE, GONE = b"r", b"c", b"p", b"g"
 """Kinds of messages, their first byte. READY: connections are welcome. CONNECTION: here it is, with
-the last of its bytes. PIECE: bytes of the next connection that do not fit into one message. GONE:
-one connection has ended."""
+the last of its bytes, or without a descriptor if it could not be passed on: then it is gone. PIECE:
+bytes of the next connection that do not fit into one message. GONE: one connection has ended."""
 
 _PIECE_BYTES = 65_536
 
@@ -76,36 +76,48 @@ class Channel:
 
         begun: what was read from it and not used yet. Returns: False if there is no way.
         """
+        try:
+            own = os.dup(connection)  # first: after a piece the connection has to follow
+        except OSError:
+            return False
         pieces = range(0, len(begun) - _PIECE_BYTES, _PIECE_BYTES)
         for start in pieces:
             self.post(PIECE, begun[start : start + _PIECE_BYTES])
-        return self.post(CONNECTION, begun[len(pieces) * _PIECE_BYTES :], connection)
+        if self.post(CONNECTION, begun[len(pieces) * _PIECE_BYTES :], own):
+            return True
+        return bool(pieces) and self.post(CONNECTION)
 
     def post(self, kind: bytes, data: bytes = b"", connection: int | None = None) -> bool:
-        """Send a message, now or as soon as there is room for it."""
-        try:
-            if not self._waiting:
-                try:
-                    self._send(kind + data, connection)
-                    return True
-                except BlockingIOError:
-                    self._loop.add_writer(self._end.fileno(), self._go_on)
-            kept = None if connection is None else os.dup(connection)
-        except OSError:  # the other process is gone, or there is no descriptor left
-            return False
-        self._waiting.append((kind + data, kept))
+        """Send a message, now or as soon as there is room for it.
+
+        connection: a descriptor that is closed here. Returns: False if it can't be sent.
+        """
+        message = kind + data
+        if not self._waiting:
+            try:
+                self._send(message, connection)
+            except BlockingIOError:
+                self._loop.add_writer(self._end.fileno(), self._go_on)
+            except OSError:  # the other process is gone, or the system lets no more through
+                _close(connection)
+                return False
+            else:
+                _close(connection)
+                return True
+        self._waiting.append((message, connection))
         return True
 
     def _go_on(self) -> None:
         while self._waiting:
-            message, connection = self._waiting[0]
+            message, connection = self._waiting.popleft()
             try:
                 self._send(message, connection)
             except BlockingIOError:
+                self._waiting.appendleft((message, connection))
                 return
-            except OSError:  # the reader hears of the end
-                pass
-            self._waiting.popleft()
+            except OSError:  # as above; of the end the reader hears
+                if connection is not None:
+                    self._waiting.appendleft((CONNECTION, None))
             _close(connection)
         self._loop.remove_writer(self._end.fileno())
 
@@ -133,7 +145,7 @@ class Channel:
             return True
         if kind == CONNECTION:
             begun, self._begun = self._begun + data, b""
-            if not connections:  # there was no descriptor left for it
+            if not connections:  # or there was no descriptor left for it here
                 self.post(GONE)
             for connection in connections:
                 adopting = self._loop.create_task(self._adopt(connection, begun))
