@@ -125,6 +125,10 @@ class _Process:
     def _hear(self, kind: bytes) -> None:
         if kind == channel.READY:
             self.is_ready = True
+        elif kind == channel.LEAVING:
+            self.is_ready = False
+            if self._channel is not None:
+                self._channel.post(channel.LEAVING)
         elif kind:
             self.connections -= 1
         else:

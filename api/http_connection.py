@@ -9,7 +9,7 @@ which nothing but lookups is asked may be served by another process from then on
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -47,16 +47,16 @@ HEAD_BYTES_MAX = 65_536
 
 
 class Flow(FlowControl):
-    """Reads nothing more while requests of the connection wait for their turn."""
+    """Reads nothing more while enough is there that waits for its turn."""
 
-    def __init__(self, transport: Any, waiting: Collection[Any]) -> None:
-        """waiting: the requests."""
+    def __init__(self, transport: Any, is_ahead: Callable[[], bool]) -> None:
+        """is_ahead: whether enough is there."""
         super().__init__(transport)
-        self._waiting = waiting
+        self._is_ahead = is_ahead
 
     def resume_reading(self) -> None:
         """Also called by the server for every request that begins or was answered."""
-        if not self._waiting:
+        if not self._is_ahead():
             super().resume_reading()
 
 
@@ -75,10 +75,14 @@ class HttpConnection(HttpToolsProtocol):
         commands: QuickCommands | None,
         settings: Settings,
         elsewhere: Elsewhere | None = None,
-        begun: bytes = b"",
+        begun: bytes | None = None,
         **named: Any,
     ) -> None:
-        """elsewhere: other processes that serve connections. begun: what one of them has read."""
+        """Nothing is read yet.
+
+        elsewhere: other processes that serve connections. begun: what one of them has read,
+        from which the connection comes back; None for one that is new.
+        """
         super().__init__(*given, **named)
         self.closes_at = math.inf
         self._lookups = lookups
@@ -97,16 +101,21 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request, unless it is there."""
         super().connection_made(transport)
-        self.flow = Flow(transport, self.pipeline)
+        self.flow = Flow(transport, self._is_ahead)
         self.closes_at = self.loop.time() + self.waits.head_s
         if self._begun:
             self.data_received(self._begun)
             self._begun = b""
             self.loop.call_soon(self._pause_again)
+        elif self._begun is not None:
+            self.closes_at = self.loop.time() + self.waits.keep_alive_s
         else:
             others = 0 if self._elsewhere is None else self._elsewhere.connections
             served = len(self.connections) + others
             self._is_one_too_many = served > self._settings.connections_max
+
+    def _is_ahead(self) -> bool:
+        return bool(self.pipeline)
 
     def _pause_again(self) -> None:
         """The loop begins to read after `connection_made`, whatever was paused there."""

@@ -72,8 +72,11 @@ class LookupConnection(HttpConnection):
         """Take what came in, as far as it is its turn."""
         self._held += data
         self._look()
-        if len(self._held) > HELD_BYTES_MAX:
+        if self._is_ahead():
             self.flow.pause_reading()
+
+    def _is_ahead(self) -> bool:
+        return len(self._held) > HELD_BYTES_MAX
 
     def resume_writing(self) -> None:
         """Go on when the client has taken its answers."""
@@ -81,14 +84,11 @@ class LookupConnection(HttpConnection):
         self.loop.call_soon(self._leave if self._is_leaving else self._look)
 
     def shutdown(self) -> None:
-        """Finish what was begun. A request that came in by half is finished elsewhere."""
+        """Finish what was begun; what has not come in as a whole is answered elsewhere."""
         if self._is_leaving:
             return
         if self._is_idle() or self._missing:
-            if self._held or self._missing:
-                self._begin_to_leave()
-            else:
-                self.transport.close()
+            self._begin_to_leave()
         else:
             self.cycle.keep_alive = False
 
@@ -116,6 +116,8 @@ class LookupConnection(HttpConnection):
             else:
                 self._parse(size)
         self._is_looking = False
+        if not (self._is_leaving or self.transport.is_closing()):
+            self.flow.resume_reading()
 
     def _await_head(self) -> None:
         if not self._is_awaited:

@@ -97,7 +97,13 @@ async def _serve(
         )
 
     lookups = QuickLookups(state)
-    to_service = Channel(socket.socket(fileno=end), make, lambda _: None)
+    told = asyncio.Event()  # that nothing more is on its way here
+
+    def hear(kind: bytes) -> None:
+        if kind in (channel.LEAVING, b""):
+            told.set()
+
+    to_service = Channel(socket.socket(fileno=end), make, hear)
     settle_memory()
     to_service.post(channel.READY)
     while not stopped.is_set():
@@ -105,10 +111,13 @@ async def _serve(
         close_late(served.connections, asyncio.get_running_loop().time())
         await _wait(stopped, 1)
     to_service.is_stopping = True
+    to_service.post(channel.LEAVING)
     for each in list(served.connections):
         each.shutdown()
     deadline = time.monotonic() + GRACE_S
-    while (served.connections or to_service.is_busy) and time.monotonic() < deadline:
+    while (
+        served.connections or to_service.is_busy or not told.is_set()
+    ) and time.monotonic() < deadline:
         close_late(served.connections, asyncio.get_running_loop().time())
         await asyncio.sleep(0.02)
     registry.close()

@@ -14,16 +14,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
+from uvicorn.server import ServerState
 
 from api import channel
 from api.channel import Channel
-from api.lookup_connection import head_bytes
+from api.http_connection import LOOKUPS_IN_A_ROW
+from api.lookup_connection import HELD_BYTES_MAX, LookupConnection, head_bytes
 from api.lookup_process import Access
 from api.server import Server
 from api.settings import Settings
@@ -37,7 +42,12 @@ from tests.api.test_connection import (
     is_closed_by_server,
     post,
 )
-from tests.support.elsewhere import elsewhere_at_once, processes_of, wait_for_processes
+from tests.support.elsewhere import (
+    answer_and_stay,
+    elsewhere_at_once,
+    processes_of,
+    wait_for_processes,
+)
 from tests.support.postgres import fresh_database
 from tests.support.service import TOKEN_KEY, running, settings_for
 from tests.support.waiting import wait_until
@@ -198,6 +208,55 @@ def test_who_asks_and_asks_and_reads_nothing_is_read_no_further(
                 most = max(most, *(len(each.pipeline) for each in list(watched_one.connections)))
     read_at_once = 262_144
     assert 0 < most * len(page) < 3 * read_at_once
+
+
+class Stopped:
+    """A transport that moves nothing; as much of one as a connection asks for."""
+
+    is_reading = True
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
+
+def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
+    def take_on(*_: Any) -> Any:
+        begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
+        return begun[-1]
+
+    begun: list[Any] = []
+
+    async def answer_one_by_one() -> None:
+        connection = LookupConnection(
+            config=uvicorn.Config(lambda: None, ws="none", log_config=None),
+            server_state=ServerState(),
+            app_state={},
+            lookups=SimpleNamespace(take_on=take_on),
+            settings=settings_for("", tmp_path),
+            channel=None,
+        )
+        transport = Stopped()
+        connection.connection_made(transport)
+        asked = 2 * HELD_BYTES_MAX // len(NOWHERE)
+        connection.data_received(NOWHERE * asked)
+        for number in range(1, asked + 1):
+            waiting = (asked - number) * len(NOWHERE)
+            assert len(begun) == number
+            assert transport.is_reading == (waiting <= HELD_BYTES_MAX)
+            begun[-1].response_complete = True
+            connection.on_response_complete()
+        assert len(begun) == asked
+
+    asyncio.run(answer_one_by_one())
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
@@ -392,6 +451,47 @@ def test_a_lookup_process_that_is_told_to_stop_finishes_what_it_began(
         wait_until(lambda: processes_of(service.url) == 0)
         assert service.ask(there, GUESS[-5:]) == 200
         assert service.ask(there, NOWHERE) == 404
+
+
+def test_what_was_on_its_way_to_a_lookup_process_that_stops_comes_back_as_it_was(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    with watched(postgres, tmp_path, connections_max=3) as service, ExitStack() as closing:
+        moving = closing.enter_context(connected(service.url))
+        stopping = service.pid
+        assert stopping is not None
+        os.kill(stopping, signal.SIGSTOP)
+        for _ in range(LOOKUPS_IN_A_ROW):
+            assert service.ask(moving, NOWHERE) == 404
+        wait_until(lambda: service.elsewhere == 1)
+        for _ in range(3):  # with which there are more than there may be
+            closing.enter_context(connected(service.url))
+        wait_until(lambda: len(service.connections) == 3)
+        os.kill(stopping, signal.SIGTERM)
+        os.kill(stopping, signal.SIGCONT)
+        assert service.ask(moving, NOWHERE) == 404
+        assert service.ask(moving, HEALTH) == 200
+        assert service.elsewhere == 0
+
+
+def test_a_lookup_process_that_stops_gets_no_more_connections(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    begin = partial(elsewhere_at_once, answer=answer_and_stay)
+    with watched(postgres, tmp_path, begin) as service, connected(service.url) as staying:
+        assert service.ask(staying, NOWHERE) == 404
+        assert service.elsewhere == 1
+        stopping = service.pid
+        assert stopping is not None
+        os.kill(stopping, signal.SIGTERM)
+        wait_until(lambda: service.app.state.elsewhere.alive == 0)
+        with connected(service.url) as another:
+            assert service.ask(another, NOWHERE) == 404
+            assert service.elsewhere == 1
+            assert is_running(stopping)
+            staying.close()
+            wait_until(lambda: service.pid not in (None, stopping))
+            assert service.ask(another, NOWHERE) == 404
 
 
 SERVICE = """import sys, base64

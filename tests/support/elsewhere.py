@@ -27,7 +27,7 @@ class AtOnce(HttpConnection):
     """A connection that goes to the lookup process before anything is asked on it."""
 
     def connection_made(self, transport: Any) -> None:
-        comes_back = bool(self._begun)
+        comes_back = self._begun is not None
         super().connection_made(transport)
         if comes_back or self._is_one_too_many:
             return
@@ -86,4 +86,10 @@ def processes_of(url: str) -> int:
 def answer_impatiently(*given: Any) -> None:
     """What a lookup process runs that waits for nobody longer than half a second."""
     LookupConnection.waits = SHORT
+    answer_lookups(*given)
+
+
+def answer_and_stay(*given: Any) -> None:
+    """What a lookup process runs that stops no sooner than its clients are gone."""
+    LookupConnection.shutdown = lambda _: None  # type: ignore[method-assign]
     answer_lookups(*given)
