@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import json
 import os
 import signal
@@ -12,23 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
-from uvicorn.server import ServerState
 
-from api import channel
-from api.channel import Channel
 from api.http_connection import LOOKUPS_IN_A_ROW
-from api.lookup_connection import HELD_BYTES_MAX, LookupConnection, head_bytes
+from api.lookup_connection import head_bytes
 from api.lookup_process import Access
 from api.server import Server
 from api.settings import Settings
@@ -192,73 +185,6 @@ def test_what_is_read_ahead_goes_along_however_much_it_is(at_once: Watched):
     assert found == [404, 404, 404, 200, 200] + [404] * 250 + [200]
 
 
-@pytest.mark.parametrize("begins", ["here", "there"])
-def test_who_asks_and_asks_and_reads_nothing_is_read_no_further(
-    begins: str, request: pytest.FixtureRequest
-):
-    watched_one: Watched = request.getfixturevalue("service" if begins == "here" else "at_once")
-    page = b"GET /nowhere?" + b"x" * 900 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
-    most = 0
-    with connected(watched_one.url, receive_buffer=4096) as greedy:
-        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
-        greedy.settimeout(0.5)
-        with suppress(TimeoutError):
-            for _ in range(80):
-                greedy.sendall(page * 100)
-                most = max(most, *(len(each.pipeline) for each in list(watched_one.connections)))
-    read_at_once = 262_144
-    assert 0 < most * len(page) < 3 * read_at_once
-
-
-class Stopped:
-    """A transport that moves nothing; as much of one as a connection asks for."""
-
-    is_reading = True
-
-    def pause_reading(self) -> None:
-        self.is_reading = False
-
-    def resume_reading(self) -> None:
-        self.is_reading = True
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_extra_info(self, _: str) -> None:
-        return None
-
-
-def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
-    def take_on(*_: Any) -> Any:
-        begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
-        return begun[-1]
-
-    begun: list[Any] = []
-
-    async def answer_one_by_one() -> None:
-        connection = LookupConnection(
-            config=uvicorn.Config(lambda: None, ws="none", log_config=None),
-            server_state=ServerState(),
-            app_state={},
-            lookups=SimpleNamespace(take_on=take_on),
-            settings=settings_for("", tmp_path),
-            channel=None,
-        )
-        transport = Stopped()
-        connection.connection_made(transport)
-        asked = 2 * HELD_BYTES_MAX // len(NOWHERE)
-        connection.data_received(NOWHERE * asked)
-        for number in range(1, asked + 1):
-            waiting = (asked - number) * len(NOWHERE)
-            assert len(begun) == number
-            assert transport.is_reading == (waiting <= HELD_BYTES_MAX)
-            begun[-1].response_complete = True
-            connection.on_response_complete()
-        assert len(begun) == asked
-
-    asyncio.run(answer_one_by_one())
-
-
 @pytest.mark.parametrize("size", [1, 7, 60])
 def test_requests_in_pieces_are_answered_in_order(at_once: Watched, size: int):
     whole = NOWHERE + GUESS + NOWHERE + post(b"{}", b"Content-Length: 2") + GUESS + HEALTH
@@ -306,91 +232,6 @@ def test_moving_leaves_no_descriptor_open(at_once: Watched):
 )  # fmt: skip
 def test_the_end_of_a_plain_head_is_known_to_the_byte(held: bytes, size: int | None):
     assert head_bytes(held) == size
-
-
-class Taken(asyncio.Protocol):
-    """A connection that has arrived; only what was read from it before is of interest."""
-
-    def __init__(self, begun: bytes, taken: list[bytes]) -> None:
-        self.begun = begun
-        self.taken = taken
-
-    def connection_made(self, transport: Any) -> None:
-        self.taken.append(self.begun)
-        transport.close()
-
-
-def test_a_channel_that_is_full_keeps_connections_in_order_and_loses_none():
-    taken: list[bytes] = []
-    sent = [bytes([number % 250]) * (number * 1000) for number in range(150)]
-
-    def make(begun: bytes) -> Taken:
-        return Taken(begun, taken)
-
-    async def pass_on() -> None:
-        ours, theirs = channel.pair()
-        giving = Channel(ours, make, lambda _: None)
-        with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
-            for begun in sent:
-                with socket.create_connection(server.getsockname()) as given:
-                    assert giving.give(given.fileno(), begun)
-        assert giving.is_busy
-        taking = Channel(theirs, make, lambda _: None)
-        async with asyncio.timeout(20):
-            while len(taken) < len(sent):
-                await asyncio.sleep(0.01)
-        taking.close()
-        giving.close()
-        with pytest.raises(OSError):
-            os.fstat(ours.fileno())
-
-    asyncio.run(pass_on())
-    assert taken == sent
-
-
-@pytest.mark.parametrize(
-    ("fails", "is_full", "gone"),
-    [("dup", False, []), ("dup", True, []), ("send_fds", False, [b"g"]), ("send_fds", True, [b"g", b"g"])],
-)
-def test_a_connection_that_cannot_be_passed_on_leaves_nothing_to_the_next(
-    fails: str, is_full: bool, gone: list[bytes], monkeypatch: pytest.MonkeyPatch
-):
-    taken: list[bytes] = []
-    heard: list[bytes] = []
-
-    def make(begun: bytes) -> Taken:
-        return Taken(begun, taken)
-
-    def fail(*_: Any) -> None:
-        raise OSError(errno.ETOOMANYREFS, "too many")
-
-    async def pass_on() -> None:
-        ours, theirs = channel.pair()
-        giving = Channel(ours, make, heard.append)
-        with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as closing:
-            lost, kept = (
-                closing.enter_context(socket.create_connection(server.getsockname()))
-                for _ in range(2)
-            )
-            while is_full and not giving.is_busy:
-                giving.post(b"other")
-            taking = Channel(theirs, make, lambda _: None)
-            with monkeypatch.context() as failing:
-                failing.setattr(os if fails == "dup" else socket, fails, fail)
-                assert giving.give(lost.fileno(), b"x" * 100_000) == bool(gone)
-                assert not giving.give(lost.fileno(), b"") or is_full and gone
-                while fails == "send_fds" and giving.is_busy:
-                    await asyncio.sleep(0.01)
-            assert giving.give(kept.fileno(), b"GET")
-            async with asyncio.timeout(20):
-                while not taken or len(heard) < len(gone):
-                    await asyncio.sleep(0.01)
-        taking.close()
-        giving.close()
-
-    asyncio.run(pass_on())
-    assert taken == [b"GET"]
-    assert heard == gone
 
 
 # --- one budget -----------------------------------------------------------------------------------

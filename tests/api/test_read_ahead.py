@@ -1,0 +1,90 @@
+"""What a client sends ahead of its answers: read as far as there is room, wherever it is served."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from api.lookup_connection import HELD_BYTES_MAX, LookupConnection
+from domain.store.embedded import EmbeddedPostgres
+from tests.api.test_connection import NOWHERE, connected
+from tests.api.test_elsewhere import watched
+from tests.support.elsewhere import elsewhere_at_once
+from tests.support.service import settings_for
+
+
+@pytest.mark.parametrize("begin", [None, elsewhere_at_once], ids=["here", "there"])
+def test_who_asks_and_asks_and_reads_nothing_is_read_no_further(
+    begin: Any, postgres: EmbeddedPostgres, tmp_path: Path
+):
+    page = b"GET /nowhere?" + b"x" * 900 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+    most = 0
+    with (
+        watched(postgres, tmp_path, begin) as service,
+        connected(service.url, receive_buffer=4096) as greedy,
+    ):
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        greedy.settimeout(0.5)
+        with suppress(TimeoutError):
+            for _ in range(80):
+                greedy.sendall(page * 100)
+                most = max([most, *(len(each.pipeline) for each in list(service.connections))])
+    read_at_once = 262_144
+    assert 0 < most * len(page) < 3 * read_at_once
+
+
+class Stopped:
+    """A transport that moves nothing; as much of one as a connection asks for."""
+
+    is_reading = True
+
+    def pause_reading(self) -> None:
+        self.is_reading = False
+
+    def resume_reading(self) -> None:
+        self.is_reading = True
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, _: str) -> None:
+        return None
+
+
+def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
+    def take_on(*_: Any) -> Any:
+        begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
+        return begun[-1]
+
+    begun: list[Any] = []
+
+    async def answer_one_by_one() -> None:
+        connection = LookupConnection(
+            config=uvicorn.Config(lambda: None, ws="none", log_config=None),
+            server_state=ServerState(),
+            app_state={},
+            lookups=SimpleNamespace(take_on=take_on),
+            settings=settings_for("", tmp_path),
+            channel=None,
+        )
+        transport = Stopped()
+        connection.connection_made(transport)
+        asked = 2 * HELD_BYTES_MAX // len(NOWHERE)
+        connection.data_received(NOWHERE * asked)
+        for number in range(1, asked + 1):
+            waiting = (asked - number) * len(NOWHERE)
+            assert len(begun) == number
+            assert transport.is_reading == (waiting <= HELD_BYTES_MAX)
+            begun[-1].response_complete = True
+            connection.on_response_complete()
+        assert len(begun) == asked
+
+    asyncio.run(answer_one_by_one())
