@@ -19,6 +19,8 @@ from api.http_connection import HttpConnection
 
 HELD_BYTES_MAX = 65_536
 """What is read ahead while an answer is under way; the rest waits at the client's end."""
+AT_ONCE = 64
+"""So many parts of requests are looked at before others have their turn."""
 _HEAD_BYTES_MAX = 16_384
 
 _HEAD = re.compile(
@@ -102,11 +104,16 @@ class LookupConnection(HttpConnection):
         if self._is_looking:
             return
         self._is_looking = True
+        parts = 0
         while (
             self._held
             and not (self._is_leaving or self.flow.write_paused or self.transport.is_closing())
             and (self._missing or self._is_idle())
         ):
+            if parts == AT_ONCE:
+                self.loop.call_soon(self._look_on)
+                return
+            parts += 1
             size = min(self._missing, len(self._held)) or head_bytes(self._held)
             if size is None:
                 self._begin_to_leave()
@@ -118,6 +125,10 @@ class LookupConnection(HttpConnection):
         self._is_looking = False
         if not (self._is_leaving or self.transport.is_closing()):
             self.flow.resume_reading()
+
+    def _look_on(self) -> None:
+        self._is_looking = False
+        self._look()
 
     def _await_head(self) -> None:
         if not self._is_awaited:

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api.lookup_connection import HELD_BYTES_MAX, LookupConnection
+from api.lookup_connection import AT_ONCE, HELD_BYTES_MAX, LookupConnection
 from domain.store.embedded import EmbeddedPostgres
 from tests.api.test_connection import NOWHERE, connected
 from tests.api.test_elsewhere import watched
@@ -59,6 +59,19 @@ class Stopped:
         return None
 
 
+def connection_that(take_on: Any, folder: Path) -> LookupConnection:
+    connection = LookupConnection(
+        config=uvicorn.Config(lambda: None, ws="none", log_config=None),
+        server_state=ServerState(),
+        app_state={},
+        lookups=SimpleNamespace(take_on=take_on),
+        settings=settings_for("", folder),
+        channel=None,
+    )
+    connection.connection_made(Stopped())
+    return connection
+
+
 def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
     def take_on(*_: Any) -> Any:
         begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
@@ -67,24 +80,41 @@ def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
     begun: list[Any] = []
 
     async def answer_one_by_one() -> None:
-        connection = LookupConnection(
-            config=uvicorn.Config(lambda: None, ws="none", log_config=None),
-            server_state=ServerState(),
-            app_state={},
-            lookups=SimpleNamespace(take_on=take_on),
-            settings=settings_for("", tmp_path),
-            channel=None,
-        )
-        transport = Stopped()
-        connection.connection_made(transport)
+        connection = connection_that(take_on, tmp_path)
         asked = 2 * HELD_BYTES_MAX // len(NOWHERE)
         connection.data_received(NOWHERE * asked)
         for number in range(1, asked + 1):
             waiting = (asked - number) * len(NOWHERE)
             assert len(begun) == number
-            assert transport.is_reading == (waiting <= HELD_BYTES_MAX)
+            assert connection.transport.is_reading == (waiting <= HELD_BYTES_MAX)
             begun[-1].response_complete = True
             connection.on_response_complete()
         assert len(begun) == asked
 
     asyncio.run(answer_one_by_one())
+
+
+def test_lookups_that_are_answered_at_once_leave_others_their_turn(tmp_path: Path):
+    def take_on(*_: Any) -> Any:
+        def answer() -> None:
+            answered.append(exchange)
+            exchange.response_complete = True
+            connections[0].on_response_complete()
+
+        exchange = SimpleNamespace(response_complete=False, more_body=False, whole=answer)
+        return exchange
+
+    answered: list[Any] = []
+    connections: list[LookupConnection] = []
+
+    async def take_turns() -> None:
+        connections.append(connection_that(take_on, tmp_path))
+        connections[0].data_received(NOWHERE * 3 * AT_ONCE)
+        for turn in range(1, 4):
+            assert len(answered) == turn * AT_ONCE
+            connections[0].data_received(NOWHERE)
+            assert len(answered) == turn * AT_ONCE
+            await asyncio.sleep(0)
+        assert len(answered) == 3 * AT_ONCE + 3
+
+    asyncio.run(take_turns())
