@@ -43,7 +43,7 @@ LOOKUPS_IN_A_ROW = 16
 it began, and moving it costs no more than a few of them."""
 
 HEAD_BYTES_MAX = 65_536
-"""Of a request's line and headers together."""
+"""Of a request's line and headers together, beyond what came in with its first byte."""
 
 
 class Flow(FlowControl):
