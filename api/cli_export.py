@@ -22,7 +22,7 @@ from projections.view import Table
 from projections.views import VIEWS
 
 HIDDEN_TABLES = frozenset({"refund_ledger_counters", "certificate_old_tokens"})
-HIDDEN_COLUMNS = frozenset({"name_index", "document_index", "verify_token"})
+HIDDEN_COLUMNS = frozenset({"name_index", "document_index", "verify_token", "answer"})
 """What is of no use outside, or opens something: indexes of names, tokens of QR codes."""
 TABLES: dict[str, Table] = {
     table.name: table

@@ -56,7 +56,7 @@ class Flow(FlowControl):
 
     def resume_reading(self) -> None:
         """Also called by the server for every request that begins or was answered."""
-        if not self._is_ahead():
+        if self.read_paused and not self._is_ahead():
             super().resume_reading()
 
 

@@ -2,7 +2,7 @@
 
 Whatever is no plain lookup, or turns out not to be one, takes the whole connection to the service's
 own process, together with all that was read and not answered. So that this is known to the byte,
-the parser gets no more than one head, and then no more than the body that belongs to it.
+the parser gets no more than one request, or no more than its head while the body is on its way.
 """
 
 from __future__ import annotations
@@ -26,17 +26,22 @@ _HEAD_BYTES_MAX = 16_384
 _HEAD = re.compile(
     rb"(?:GET /v/[0-9a-f]{32}|POST /lookup) HTTP/1\.1\r\n(?:[!-9;-~]+:[^\r\n\0]*+\r\n)*+\r\n"
 )
+_BODY_BYTES = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]{1,4})[ \t]*+\r\n", re.IGNORECASE)
 _BEGINNINGS = (b"GET /v/", b"POST /lookup HTTP/1.1\r\n")
 
 
-def head_bytes(held: bytes) -> int | None:
-    """Length of the head of the lookup that begins here; 0 while it is not whole.
+def lookup_bytes(held: bytes) -> int | None:
+    """Length of the lookup that begins here, or of its head while its body is on its way.
 
-    Returns: None if it is no plain lookup.
+    Returns: 0 while its head is not whole, None if it is no plain lookup.
     """
     found = _HEAD.match(held)
     if found is not None:
-        return found.end()
+        head = found.end()
+        body = _BODY_BYTES.search(held, 0, head)
+        if body is not None and len(held) >= head + int(body[1]):
+            return head + int(body[1])
+        return head
     if b"\r\n\r\n" in held or len(held) > _HEAD_BYTES_MAX:
         return None
     begins = held.startswith(_BEGINNINGS) or any(each.startswith(held) for each in _BEGINNINGS)
@@ -114,7 +119,7 @@ class LookupConnection(HttpConnection):
                 self.loop.call_soon(self._look_on)
                 return
             parts += 1
-            size = min(self._missing, len(self._held)) or head_bytes(self._held)
+            size = min(self._missing, len(self._held)) or lookup_bytes(self._held)
             if size is None:
                 self._begin_to_leave()
             elif size == 0:
@@ -136,7 +141,7 @@ class LookupConnection(HttpConnection):
             self.closes_at = self.loop.time() + self.waits.head_s
 
     def _parse(self, size: int) -> None:
-        """Give the parser a head, or more of a body."""
+        """Give the parser a request, a head, or more of a body."""
         part, self._held = self._held[:size], self._held[size:]
         self._message += part
         self._is_awaited = False
@@ -161,6 +166,11 @@ class LookupConnection(HttpConnection):
         else:
             self.cycle = exchange
             self.closes_at = self.loop.time() + self.waits.body_s
+
+    def on_body(self, body: bytes) -> None:
+        """Keep it; the connections of the service's own process count what comes in."""
+        if self._is_plain:
+            self.cycle.body += body
 
     def on_message_complete(self) -> None:
         """Begin what begins with the whole request."""

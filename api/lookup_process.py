@@ -57,7 +57,7 @@ class Access:
             server_seconds=settings.deadline_s + 1,  # we give up first
         )
         indexes = BlindIndexes(self.index_key, self.algorithm)
-        return Registry(lines, indexes.blind_indexes, deadline_s=settings.deadline_s)
+        return Registry(lines, indexes.sought, deadline_s=settings.deadline_s)
 
 
 def answer_lookups(

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 from fastapi import Path, Request
@@ -35,15 +34,18 @@ from domain.numbers import (
     classify_number,
     normalise_number,
 )
+from domain.store.blind import Sought
 from domain.values import Level
 from domain.working_days import shanghai_date
-from projections import registry_queries
+from projections import public_answer, registry_queries
 
 routes = router("查询 · Lookup", prefix="")
 
-_SHOWN_FROM = registry_queries.LINKED.index(registry_queries.PUBLIC[0])
-_SHOWN = registry_queries.LINKED[_SHOWN_FROM:]
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
+
+
+NAME_TYPED_MAX = 80
+"""Characters of a name as it is typed."""
 
 
 class LookupBody(BaseModel):
@@ -60,13 +62,24 @@ class LookupBody(BaseModel):
     certificate_number: str | None = Field(
         default=None, min_length=1, max_length=60, description="证书编号"
     )
-    name: str | None = Field(default=None, min_length=1, max_length=80, description="姓名")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=NAME_TYPED_MAX, description="姓名"
+    )
     document_number: str | None = Field(
         default=None, min_length=1, max_length=40, description="证件号码"
     )
     document_type: DocumentType = Field(
         default=DocumentType.RESIDENT_ID, description="证件类型 of document_number"
     )
+
+
+class Typed(NamedTuple):
+    """What a `LookupBody` may say, known to be in its form without the model."""
+
+    certificate_number: str | None
+    name: str | None
+    document_number: str | None = None
+    document_type: DocumentType = DocumentType.RESIDENT_ID
 
 
 class CertificateFound(BaseModel):
@@ -175,60 +188,51 @@ def _number(text: str | None) -> tuple[str | None, str | None]:
     return plain, None if kind in _WELL_FORMED else kind.value
 
 
-Keys = tuple[str, ...] | None
-"""Indexes a text may be stored under, by whichever suite; None where it was not given."""
+class Facts(NamedTuple):
+    """What a lookup goes by, None where it was not given.
 
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a lookup goes by. hint: what the number looks like if it can't be one."""
+    hint: what the number looks like if it can't be one. names, documents: indexes that the text
+    may be stored under.
+    """
 
     number: str | None
     hint: str | None
-    names: Keys
-    documents: Keys
+    names: Sought | None
+    documents: Sought | None
 
     @classmethod
-    def of(cls, registry: Registry, body: LookupBody) -> Facts:
+    def of(cls, registry: Registry, body: LookupBody | Typed) -> Facts:
         """What was typed, as the registry keeps it.
 
         Raises: InvalidName, InvalidIdentityDocument.
         """
         number, hint = _number(body.certificate_number)
-        names = None if body.name is None else name_keys(registry, body.name)
-        return cls(number, hint, names, _document_keys(registry, body))
+        name, document = body.name, None
+        names = None if name is None else registry.sought("name", normalise_name(name))
+        if body.document_number is not None:
+            text = document_text(body.document_type, body.document_number)
+            document = registry.sought("document", text)
+        return cls(number, hint, names, document)
 
     def questions(self, registry: Registry) -> tuple[Together, tuple[str, ...]]:
         """What to ask the registry, and under which keys."""
         if self.number is not None:
             return registry.by_number, (self.number,)
-        return registry.by_document, self.documents or ()
+        return registry.by_document, () if self.documents is None else self.documents.all()
 
     def agreeing(self, found: list[Found]) -> list[dict[str, Any]]:
         """Certificates that agree with everything that was given, as everybody may see them."""
-        rows = [dict(zip(registry_queries.FOUND, each, strict=True)) for each in found]
-        return [show_certificate(row) for row in rows if self._agree(row)]
-
-    def _agree(self, row: dict[str, Any]) -> bool:
-        return registry_queries.matches(
-            row, number=self.number, names=self.names, documents=self.documents
+        answers = registry_queries.agreeing(
+            map(registry_queries.Found._make, found),
+            number=self.number,
+            names=self.names,
+            documents=self.documents,
         )
+        return [_shown(answer) for answer in answers]
 
     def answer(self, shown: list[dict[str, Any]]) -> bytes:
         """The body of the answer."""
         return orjson.dumps({"certificates": shown, "hint": self.hint})
-
-
-def name_keys(registry: Registry, name: str) -> tuple[str, ...]:
-    """Indexes of a name as typed. Raises: InvalidName."""
-    return registry.blind_indexes("name", normalise_name(name))
-
-
-def _document_keys(registry: Registry, body: LookupBody) -> Keys:
-    if body.document_number is None:
-        return None
-    text = document_text(body.document_type, body.document_number)
-    return registry.blind_indexes("document", text)
 
 
 def document_text(kind: DocumentType, number: str) -> str:
@@ -237,9 +241,11 @@ def document_text(kind: DocumentType, number: str) -> str:
     return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
 
 
-def show_certificate(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(answer: str) -> dict[str, Any]:
     """A certificate as everybody may see it."""
-    return registry_queries.public(row) | {"level_name": LEVEL_NAMES[row["level"]]}
+    shown = public_answer.told(answer)
+    shown["level_name"] = LEVEL_NAMES[shown["level"]]
+    return shown
 
 
 def no_such_link() -> NotFound:
@@ -249,8 +255,9 @@ def no_such_link() -> NotFound:
 
 def link_answer(found: Found) -> tuple[bytes, str]:
     """What the link of a certificate is answered with, and the entity tag of that."""
-    shown: dict[str, Any] = dict(zip(_SHOWN, found[_SHOWN_FROM:], strict=True))
-    shown["level_name"] = LEVEL_NAMES[shown["level"]]
+    _, answer, replaced = found
+    shown = _shown(answer)
+    shown["replaced"] = replaced
     body = orjson.dumps(shown)
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 

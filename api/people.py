@@ -80,7 +80,7 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
     nobody but themselves: whether somebody else is known, they are not told, and their searches
     count as lookups."""
     text = document_text(body.document_type, body.document_number)
-    indexes = read.service.registry.blind_indexes("document", text)
+    indexes = read.service.registry.sought("document", text).all()
     limit, address = limit_for(request, read), address_of(request)
     enter(limit, address)
     try:

@@ -12,12 +12,22 @@ import re
 from functools import lru_cache, partial
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from api.exchange import HEADER_BYTES_MAX, Answers, Exchange, Headers
 from api.gate import check_json
 from api.json_bodies import parse_json
-from api.lookups import Facts, LookupBody, ensure_two, enter, link_answer, no_such_link
+from api.lookups import (
+    NAME_TYPED_MAX,
+    Facts,
+    LookupBody,
+    Typed,
+    ensure_two,
+    enter,
+    link_answer,
+    no_such_link,
+)
 from api.refusals import ServerBusy
 from api.routing import JSON
 from api.settings import Settings
@@ -90,8 +100,13 @@ def is_json_of(headers: Headers, bytes_max: int) -> bool:
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or not 0 < int(length) <= bytes_max:
         return False
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return kind == JSON.encode()
+    kind = headers.get(b"content-type", b"")
+    return len(kind) <= HEADER_BYTES_MAX and _is_json(kind)
+
+
+@lru_cache(256)
+def _is_json(kind: bytes) -> bool:
+    return kind.partition(b";")[0].strip().lower() == JSON.encode()
 
 
 @lru_cache(256)
@@ -143,10 +158,28 @@ class ByLink(Exchange):
         self.send(200, lines, body)
 
 
+_PLAIN_BODY = re.compile(
+    rb'\{ ?"certificate_number": ?"([0-9A-Za-z-]{1,60})", ?'
+    rb'"name": ?"((?:[ !#-\[\]-~\x80-\xff]|\\u(?:[4-9][0-9a-f]{3}|00b7)){1,480})" ?\}'
+)
+
+
+def plainly_typed(body: bytes) -> Typed | None:
+    """A number and a name as most send them, read without a parser; None if it is not that."""
+    found = _PLAIN_BODY.fullmatch(body)
+    if found is None:
+        return None
+    try:
+        name = orjson.loads(b'"%b"' % found[2])
+    except orjson.JSONDecodeError:  # no UTF-8
+        return None
+    return Typed(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
+
+
 class ByFacts(Exchange):
     """POST /lookup."""
 
-    __slots__ = ("_address", "_facts", "_found", "_left", "_limit", "_lookups")
+    __slots__ = ("_address", "_facts", "_found", "_keys", "_left", "_limit", "_lookups")
 
     def __init__(self, lookups: QuickLookups, connection: Any, headers: Headers) -> None:
         super().__init__(lookups.answers, connection, headers, "POST", "/lookup")
@@ -157,27 +190,29 @@ class ByFacts(Exchange):
 
     def whole(self) -> None:
         """Read the body and ask; whatever is wrong with its form, the framework tells."""
-        try:
-            body = bytes(self.body)
-            check_json(body, self._lookups.json_depth_max)
-            typed = LookupBody.model_validate(parse_json(body))
-            ensure_two(typed)
-        except (LedgerError, ValidationError):
-            self.connection.leave_to_framework(self)
-            return
+        body = bytes(self.body)
+        typed: LookupBody | Typed | None = plainly_typed(body)
+        if typed is None:
+            try:
+                check_json(body, self._lookups.json_depth_max)
+                typed = LookupBody.model_validate(parse_json(body))
+                ensure_two(typed)
+            except (LedgerError, ValidationError):
+                self.connection.leave_to_framework(self)
+                return
         try:
             self._ask(typed)
         except Exception as fault:
             self.fail(fault)
 
-    def _ask(self, typed: LookupBody) -> None:
+    def _ask(self, typed: LookupBody | Typed) -> None:
         registry = self._lookups.state.service.registry
         self._address = self.connection.address(self.headers)
         enter(self._limit, self._address)
         self._facts = Facts.of(registry, typed)
-        questions, keys = self._facts.questions(registry)
-        self._left = len(keys)
-        for key in keys:
+        questions, self._keys = self._facts.questions(registry)
+        self._left = len(self._keys)
+        for key in self._keys:
             questions.tell(key, partial(self._hear, key))
 
     def _hear(self, key: str, rows: list[Found], failure: Exception | None) -> None:
@@ -193,8 +228,7 @@ class ByFacts(Exchange):
             self.fail(fault)
 
     def _answer(self) -> None:
-        _, keys = self._facts.questions(self._lookups.state.service.registry)
-        shown = self._facts.agreeing([row for key in keys for row in self._found[key]])
+        shown = self._facts.agreeing([row for key in self._keys for row in self._found[key]])
         if not shown:
             self._limit.missed(self._address)
         body = self._facts.answer(shown)

@@ -7,22 +7,23 @@ from functools import partial
 from typing import Any
 
 from api.together import Together
+from domain.store.blind import Sought
 
 LOOKUPS_AT_ONCE = 2
 """Connections for lookups, and queries of one kind of them under way at the same time."""
 
 
 class Registry:
-    """Three questions, and the indexes under which personal text is found.
+    """Three questions, and how personal text is looked for.
 
     by_number, by_document, by_token: ask for the certificates of one key.
-    blind_indexes: keyed indexes of personal text, today's first; equal in all ledgers.
+    sought: kind and personal text -> what it may be stored as; equal in all ledgers.
     """
 
     def __init__(
         self,
         lines: Any,
-        blind_indexes: Callable[[str, str], tuple[str, ...]],
+        sought: Callable[[str, str], Sought],
         *,
         deadline_s: float,
     ) -> None:
@@ -32,7 +33,7 @@ class Registry:
             ask = partial(lines.ask, statement)
             return Together(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
 
-        self.blind_indexes = blind_indexes
+        self.sought = sought
         self.by_number = together("by_numbers")
         self.by_document = together("by_documents")
         self.by_token = together("by_tokens")

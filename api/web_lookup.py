@@ -30,6 +30,7 @@ from domain.numbers import (
     classify_number,
     normalise_number,
 )
+from domain.store.blind import Sought
 from domain.working_days import SHANGHAI
 
 FIELDS = ("number", "name", "document_number")
@@ -41,8 +42,6 @@ _KEPT_ELSEWHERE = (
     NumberKind.QUALIFICATION_SHANGHAI,
     NumberKind.OBSOLETE_DRAFT,
 )
-
-Indexes = Callable[[str, str], tuple[str, ...]]
 
 
 @dataclass
@@ -60,13 +59,13 @@ class Typed:
         """Whether fewer than two fields are filled in."""
         return sum(1 for value in self.values.values() if value) < 2
 
-    def asked(self, indexes: Indexes) -> Asked:
-        """The same as keyed indexes. indexes: `blind_indexes(kind, text)`, one a suite."""
-        names = None if self.name is None else indexes("name", self.name)
+    def asked(self, sought: Callable[[str, str], Sought]) -> Asked:
+        """The same as what the registry is searched by."""
+        names = None if self.name is None else sought("name", self.name)
         documents = None
         if self.documents is not None:
             keys = (f"{kind.value}|{key}" for kind, key in self.documents)
-            documents = tuple(index for key in keys for index in indexes("document", key))
+            documents = tuple(index for key in keys for index in sought("document", key).all())
         return Asked(self.number, names, documents)
 
 
@@ -133,7 +132,7 @@ async def lookup_answer(request: Request) -> Response:
         limit.enter(address)
     except TooManyLookups as refused:
         return _slow_down(request, typed, refused)
-    asked = typed.asked(service.registry.blind_indexes)
+    asked = typed.asked(service.registry.sought)
     found = await service.read(service.views.ask, look_up, asked)
     if not found:
         limit.missed(address)

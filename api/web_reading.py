@@ -6,12 +6,12 @@ never claims to know more than it shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from projections import board_queries, refund_queries, registry_queries
+from projections import board_queries, public_answer, refund_queries, registry_queries
 from projections.view import Row, select
 
 SCORE_BOARD = "score_board"
@@ -63,7 +63,7 @@ class Asked:
     """
 
     number: str | None = None
-    names: tuple[str, ...] | None = None
+    names: Container[str] | None = None
     documents: tuple[str, ...] | None = None
 
 
@@ -73,37 +73,33 @@ def look_up(cursor: Any, asked: Asked) -> list[Row]:
     The same statements run whether nothing has the number or the other entry is not its holder's.
     """
     known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
-    if asked.number is not None:
-        found = registry_queries.by_numbers(cursor, [asked.number])
-    else:
-        found = registry_queries.by_documents(cursor, asked.documents or ())
-    agreeing = [row for row in found if _agrees(row, asked)][:CERTIFICATES_MAX]
-    return [_shown(cursor, row, known) for row in agreeing]
-
-
-def _agrees(row: Row, asked: Asked) -> bool:
-    return registry_queries.matches(
-        row, number=asked.number, names=asked.names, documents=asked.documents
+    found = registry_queries.lookup(
+        cursor, number=asked.number, names=asked.names, documents=asked.documents
     )
+    return [_shown(cursor, answer, known) for answer in found[:CERTIFICATES_MAX]]
 
 
 def by_link(cursor: Any, token: str) -> Row | None:
     """The certificate of a link, as everybody may see it, or None."""
     known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
     found = registry_queries.verify(cursor, token)
-    return None if found is None else _shown(cursor, found, known)
+    if found is None:
+        return None
+    return _shown(cursor, found.answer, known) | {"replaced": found.replaced}
 
 
-def _shown(cursor: Any, row: Row, known: dict[str, Row]) -> Row:
+def _shown(cursor: Any, answer: str, known: dict[str, Row]) -> Row:
     """The public part of a certificate, its history since it was issued, and as of when."""
-    history = registry_queries.history(cursor, row["ledger"], row["number"], kind=row["kind"])
+    shown = public_answer.public(answer)
+    ledger, number = shown["ledger"], shown["number"]
+    history = registry_queries.history(cursor, ledger, number, kind=shown["kind"])
     issued = [place for place, state in enumerate(history) if state["event"] == "issued"]
-    as_of = known.get(row["ledger"], {})
+    as_of = known[ledger]
     return {
-        **registry_queries.public(row),
+        **shown,
         "history": history[issued[0] :] if issued else [],
-        "as_of_position": as_of.get("position", row["position"]),
-        "as_of_time": as_of.get("recorded_at"),
+        "as_of_position": as_of["position"],
+        "as_of_time": as_of["recorded_at"],
     }
 
 

@@ -1,9 +1,10 @@
 """The certificate registry: is this certificate real, and does it count?
 
 One current row per certificate, the two kinds in number spaces of their own, and every state it
-ever was in. What identifies a person stands once, in `certificate_people`: masked, and as blind
-indexes that find who already knows the name or number. After an erasure both masks read 已删除 and
-the indexes are gone: the certificate is then found by its link only.
+ever was in. What identifies its holder stands in `certificate_people` and in the rows of their
+certificates, so that a lookup reads no other: masked, and as blind indexes that find who already
+knows the name or number. After an erasure both masks read 已删除 and the indexes are gone
+everywhere: the certificate is then found by its link only.
 
 A certificate that is numbered but not issued is nobody's business yet: no public query shows it.
 The link printed as a QR code is a keyed hash, so it is not in the journal and cannot be guessed;
@@ -59,12 +60,17 @@ def _book_opened(rows: Rows, entry: Entry) -> None:
     rows.put(BOOK, {**row, "name": "ledger", "position": entry.position})
 
 
+_HOLDER = ("masked_name", "masked_number", "document_type", "name_index", "document_index")
+"""What a certificate's row repeats of its holder's."""
+
+
 def _person(rows: Rows, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected."""
     data, masked = entry.data, masks(entry)
+    known = rows.get(PEOPLE, data["person_id"])
     # A key destroyed before this was folded: do not bring the indexes back even for a moment.
-    rows.put(
-        PEOPLE,
+    _keep_person(
+        rows,
         {
             "person_id": data["person_id"],
             "masked_name": masked.name,
@@ -73,16 +79,27 @@ def _person(rows: Rows, entry: Entry) -> None:
             "name_index": None if masked.erased else data["name_index"],
             "document_index": None if masked.erased else data["document_index"],
             "index_algorithm": data["document_index"].rpartition(":")[0] or None,
+            "certificates": [] if known is None else known["certificates"],
             "position": entry.position,
         },
     )
+
+
+def _keep_person(rows: Rows, person: Row) -> None:
+    rows.put(PEOPLE, person)
+    holder = {name: person[name] for name in _HOLDER}
+    rows.prefetch(CERTIFICATES, person["certificates"])
+    for number in person["certificates"]:
+        for certificate in rows.group(CERTIFICATES, number):
+            if certificate["person_id"] == person["person_id"]:
+                rows.put(CERTIFICATES, {**certificate, **holder})
 
 
 def _erased(rows: Rows, entry: Entry) -> None:
     person = rows.need(PEOPLE, entry.data["person_id"])
     gone = {"masked_name": ERASED, "masked_number": ERASED,
             "name_index": None, "document_index": None}  # fmt: skip
-    rows.put(PEOPLE, {**person, **gone, "position": entry.position})
+    _keep_person(rows, {**person, **gone, "position": entry.position})
 
 
 def _application(rows: Rows, entry: Entry) -> None:
@@ -150,9 +167,14 @@ def _numbered(rows: Rows, entry: Entry) -> None:
     data = entry.data
     application = rows.need(APPLICATIONS, data["application_id"])
     person = rows.need(PEOPLE, data["person_id"])
+    rows.put(PEOPLE, {**person, "certificates": [*person["certificates"], data["number"]]})
+    book = rows.get(BOOK, "ledger") or {}
     described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
     row = {
         **described,
+        **{name: person[name] for name in _HOLDER},
+        "organisation_name": book.get("organisation_name"),
+        "issuer_name": book.get("issuer_name"),
         "application_id": data["application_id"],
         "kind": data["kind"],
         "number": data["number"],
@@ -275,7 +297,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name="certificate_registry",
-    version=4,
+    version=5,
     tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_book_opened),

@@ -14,6 +14,8 @@ from projections.view import Row, Table
 _UPSERT_PAGE = 500  # rows a statement
 _BLOCK_BYTES = 1 << 20
 _HELD_BYTES = 1 << 20
+_JSON, _CSV = "NULL 'null', ESCAPE '\\'", "NULL ''"
+"""How lines say that there is nothing, and that a quotation mark is part of a text."""
 # JSON text may hold a zero character, a column cannot: it must not stop a view.
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
 
@@ -52,7 +54,8 @@ class TableWriter:
         names = list(table.columns)
         self._values = itemgetter(*names)
         listed = ", ".join(("ledger", *names))
-        self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, NULL '{{null}}')"
+        self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, {{said}})"
+        self._made = dict(table.made)
         self._lists = [n for n, kind in table.columns.items() if kind_of(kind) == "ids"]
         key = ", ".join(("ledger", *table.key))
         replaced = ", ".join(f"{n} = excluded.{n}" for n in names if n not in table.key)
@@ -61,10 +64,10 @@ class TableWriter:
             f"ON CONFLICT ({key}) DO UPDATE SET {replaced}"
         )
         self._load = load_statement(table, physical)
-        self._names = names
+        self._names = [name for name in names if name not in table.made]
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._held_null = ""
+        self._held_said = _CSV
 
     def copy(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
         """Add rows that are not there yet. Raises: psycopg2.Error, KeyError for a lacking column.
@@ -83,14 +86,14 @@ class TableWriter:
             return
         if self._lists:
             rows = [row | {name: array(row[name]) for name in self._lists} for row in rows]
-        values = list(map(self._values, rows))
+        values = list(map(self._values, self._whole(ledger, rows)))
         text = _json_lines(ledger, values)
-        null = "null" if text is not None else ""
+        said = _JSON if text is not None else _CSV
         if text is None:
             text = _csv_lines(ledger, values)
-        if null != self._held_null:
+        if said != self._held_said:
             self.flush(cursor)
-            self._held_null = null
+            self._held_said = said
         self._held.append(text)
         self._held_bytes += len(text)
         if self._held_bytes > _HELD_BYTES:
@@ -101,13 +104,21 @@ class TableWriter:
         if self._held:
             file = io.BytesIO(b"".join(self._held))
             self._held, self._held_bytes = [], 0
-            cursor.copy_expert(self._copy.format(null=self._held_null), file, _BLOCK_BYTES)
+            cursor.copy_expert(self._copy.format(said=self._held_said), file, _BLOCK_BYTES)
 
     def upsert(self, cursor: Any, ledger: str, rows: Sequence[Row]) -> None:
         """Replace rows that are there. Raises: psycopg2.Error."""
         if rows:
-            values = [(ledger, *map(_storable, self._values(row))) for row in rows]
+            whole = self._whole(ledger, rows)
+            values = [(ledger, *map(_storable, self._values(row))) for row in whole]
             execute_values(cursor, self._upsert, values, page_size=_UPSERT_PAGE)
+
+    def _whole(self, ledger: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows with the columns that follow from the others."""
+        if not self._made:
+            return rows
+        made = self._made.items()
+        return [row | {name: make(ledger, row) for name, make in made} for row in rows]
 
     def load(self, cursor: Any, ledger: str, groups: Iterable[str]) -> list[Row]:
         """The newest rows of the given groups, as the fold wrote them."""
@@ -119,10 +130,12 @@ def _json_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
     """Rows as JSON values, which are CSV as well; None if they are not.
 
     Written by orjson in a quarter of the time that `csv` takes. They are not CSV where a character
-    is escaped, and an empty text would not become NULL.
+    is escaped other than by itself, and an empty text would not become NULL.
     """
     text = orjson.dumps(rows)
-    if b"\\" in text or b'""' in text or text.count(b"],[") != len(rows) - 1:
+    if b'""' in text or text.count(b"],[") != len(rows) - 1:
+        return None
+    if b"\\" in text and b"\\" in text.replace(b"\\\\", b"").replace(b'\\"', b""):
         return None
     begin = orjson.dumps(ledger) + b","
     return begin + text[2:-2].replace(b"],[", b"\n" + begin) + b"\n"
@@ -138,7 +151,11 @@ def _csv_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 def load_statement(table: Table, physical: str) -> str:
     """SQL that reads rows back in the very form in which a fold writes them."""
-    listed = ", ".join(_as_written(name, kind_of(kind)) for name, kind in table.columns.items())
+    listed = ", ".join(
+        _as_written(name, kind_of(kind))
+        for name, kind in table.columns.items()
+        if name not in table.made
+    )
     key = ", ".join(table.key)
     newest = f"DISTINCT ON ({key}) " if table.kind == "history" else ""
     order = f" ORDER BY {key}, position DESC" if table.kind == "history" else ""

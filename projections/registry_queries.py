@@ -2,16 +2,17 @@
 
 A lookup takes any two of number, name and document, as keyed indexes of what the asker typed; the
 number has no check digit, so one alone proves nothing. The many-at-once forms answer requests that
-arrive together with one statement: take the rows by number or document, then `matches` each.
-Only `public` forms go to everybody. Source: source-document 5.3, 5.4.
+arrive together with one statement: take the rows by number or document, then those `agreeing`.
+Only answers go to everybody. Source: source-document 5.3, 5.4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+from projections import public_answer
 from projections.view import Row, as_of_filter, queries, select
 
 AsOf = int | datetime | None
@@ -19,48 +20,26 @@ AsOf = int | datetime | None
 
 SQL = queries("certificate_registry")
 
-PUBLIC = (
-    "ledger",
-    "kind",
-    "number",
-    "masked_name",
-    "masked_number",
-    "document_type",
-    "occupation",
-    "occupation_name",
-    "edition",
-    "level",
-    "job_type",
-    "theory",
-    "practical",
-    "issued_on",
-    "organisation_name",
-    "issuer_name",
-    "progress",
-    "seen_province_on",
-    "seen_nation_on",
-    "standing",
-    "reason_class",
-    "version",
-    "reissued_on",
-    "current_since",
-)
-"""What everybody may see of a certificate they could name."""
 
-FOUND = ("asked", "name_index", "document_index", "position", *PUBLIC)
-"""Columns of `by_numbers` and `by_documents`, in order: first the key that found the row, then what
-tells whether it agrees, then what may be shown."""
+class Found(NamedTuple):
+    """A row of `by_numbers` and `by_documents`, in no order.
 
-LINKED = ("asked", "position", *PUBLIC, "replaced")
-"""Columns of `by_tokens`, in order. replaced: whether the link is of an older version."""
+    asked: the key that found it; then what tells whether it agrees, then what may be shown.
+    """
+
+    asked: str
+    number: str
+    name_index: str | None
+    document_index: str | None
+    answer: str
 
 
-def public(row: Row) -> Row:
-    """A found certificate as everybody may see it, for rendering."""
-    shown = {name: row[name] for name in PUBLIC}
-    if "replaced" in row:
-        shown["replaced"] = row["replaced"]
-    return shown
+class Linked(NamedTuple):
+    """A row of `by_tokens`. asked: the token. replaced: whether it is of an older version."""
+
+    asked: str
+    answer: str
+    replaced: bool
 
 
 def prepared() -> dict[str, str]:
@@ -71,75 +50,84 @@ def prepared() -> dict[str, str]:
 
 
 def matches(
-    row: Row,
+    found: Found,
     *,
     number: str | None = None,
-    names: Sequence[str] | None = None,
-    documents: Sequence[str] | None = None,
+    names: Container[str] | None = None,
+    documents: Container[str] | None = None,
 ) -> bool:
     """Whether a found certificate is the one that was asked for.
 
-    names, documents: indexes that the text may be stored under, one a suite.
+    names, documents: the indexes that the text may be stored under.
     Two of the three must be given, and all that are given must agree. After an erasure neither
     index agrees with anything.
     """
-    asked = 0
-    for column, wanted in (
-        ("number", None if number is None else (number,)),
-        ("name_index", names),
-        ("document_index", documents),
-    ):
-        if wanted is not None:
-            asked += 1
-            if row[column] not in wanted:
-                return False
-    return asked >= 2
+    if [number, names, documents].count(None) > 1:
+        return False
+    return (
+        (number is None or found.number == number)
+        and (names is None or found.name_index in names)
+        and (documents is None or found.document_index in documents)
+    )
 
 
-def by_numbers(cursor: Any, numbers: Sequence[str]) -> list[Row]:
+def agreeing(found: Iterable[Found], **asked: Any) -> list[str]:
+    """The answers of those that match, in an order of their own. asked: as for `matches`."""
+    answers = [each.answer for each in found if matches(each, **asked)]
+    if len(answers) > 1:
+        answers.sort(key=_order)
+    return answers
+
+
+def _order(answer: str) -> tuple[str, ...]:
+    told = public_answer.told(answer)
+    return told["ledger"], told["issued_on"], told["kind"], told["number"]
+
+
+def by_numbers(cursor: Any, numbers: Sequence[str]) -> list[Found]:
     """Issued certificates with one of these numbers, of all ledgers; not yet matched.
 
     Two ledgers may give the same number of their own kind, so a number may come twice.
     """
-    return select(cursor, SQL["by_numbers"], {"keys": list(numbers)})
+    return [Found(*row) for row in _rows(cursor, "by_numbers", numbers)]
 
 
-def by_documents(cursor: Any, document_indexes: Sequence[str]) -> list[Row]:
+def by_documents(cursor: Any, document_indexes: Sequence[str]) -> list[Found]:
     """Issued certificates of the holders of these documents; one person may have many."""
-    return select(cursor, SQL["by_documents"], {"keys": list(document_indexes)})
+    return [Found(*row) for row in _rows(cursor, "by_documents", document_indexes)]
 
 
-def by_tokens(cursor: Any, tokens: Sequence[str]) -> list[Row]:
-    """Issued certificates by the links printed on them, with `replaced`."""
-    return select(cursor, SQL["by_tokens"], {"keys": list(tokens)})
+def by_tokens(cursor: Any, tokens: Sequence[str]) -> list[Linked]:
+    """Issued certificates by the links printed on them."""
+    return [Linked(*row) for row in _rows(cursor, "by_tokens", tokens)]
+
+
+def _rows(cursor: Any, name: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    cursor.execute(SQL[name], {"keys": list(keys)})
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def lookup(
     cursor: Any,
     *,
     number: str | None = None,
-    name_index: str | None = None,
-    document_index: str | None = None,
-) -> list[Row]:
-    """Certificates that agree with two or three of number, name and document.
+    names: Container[str] | None = None,
+    documents: Sequence[str] | None = None,
+) -> list[str]:
+    """Answers of the certificates that agree with two or three of number, name and document.
 
-    Returns: whole rows, for `public`; empty if nothing agrees or too little was given.
+    names, documents: as for `matches`. Returns: nothing if too little was given.
     """
     if number is not None:
         found = by_numbers(cursor, [number])
-    elif document_index is not None:
-        found = by_documents(cursor, [document_index])
     else:
-        return []
-    names = None if name_index is None else (name_index,)
-    documents = None if document_index is None else (document_index,)
-    return [
-        row for row in found if matches(row, number=number, names=names, documents=documents)
-    ]
+        found = by_documents(cursor, documents or ())
+    return agreeing(found, number=number, names=names, documents=documents)
 
 
-def verify(cursor: Any, token: str) -> Row | None:
-    """The certificate of a link, or None; `public` says whether the link is of an old version."""
+def verify(cursor: Any, token: str) -> Linked | None:
+    """The certificate of a link, or None."""
     found = by_tokens(cursor, [token])
     return found[0] if found else None
 

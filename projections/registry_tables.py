@@ -1,5 +1,6 @@
 """The tables of the certificate registry; what fills them stands in certificate_registry.py."""
 
+from projections import public_answer
 from projections.view import Table
 
 BOOK = Table(
@@ -23,10 +24,10 @@ PEOPLE = Table(
         "name_index": "id?",
         "document_index": "id?",
         "index_algorithm": "id?",  # of both indexes; kept when they are gone
+        "certificates": "ids",  # their numbers, as they were numbered
         "position": "bigint",
     },
     key=("person_id",),
-    indexes=("(document_index)",),
 )
 APPLICATIONS = Table(
     "certificate_applications",
@@ -49,6 +50,13 @@ CERTIFICATES = Table(
         "kind": "id",  # national, omc
         "number": "id",
         "person_id": "id",
+        "masked_name": "text",  # of the person, as everything up to the indexes
+        "masked_number": "text",
+        "document_type": "id",
+        "name_index": "id?",
+        "document_index": "id?",
+        "organisation_name": "text?",
+        "issuer_name": "text?",
         "source": "id",  # allocated, imported
         "occupation": "id",
         "occupation_name": "text",
@@ -70,8 +78,9 @@ CERTIFICATES = Table(
         "current_since": "time",  # since when it stands as it does
         "verify_token": "id?",
         "token_algorithm": "id?",
-        "position": "bigint",
+        "position": "bigint",  # of the event that brought it into this state
         "changed_at": "time",
+        "answer": "text?",
     },
     # Not by application: one whose certificate was issued in error gets another number.
     key=("number", "kind"),
@@ -79,11 +88,13 @@ CERTIFICATES = Table(
     indexes=(
         "(number)",
         "(verify_token)",
-        "(ledger, person_id)",
+        "(document_index)",
         "(ledger, application_id)",
         "(ledger, kind, number)",
         "(ledger, issued_on, level, occupation)",
     ),
+    # One page of the disk then holds all that a lookup needs.
+    made={"answer": public_answer.written},
 )
 STATES = Table(
     "certificate_states",

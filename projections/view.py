@@ -8,7 +8,7 @@ falling on the floor. Reading order: Entry, Table, View, fold, queries.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib import resources
@@ -123,6 +123,8 @@ class Table:
     newest; `log` is only ever added to and never read by the fold. History and log rows carry the
     position that wrote them, and are refused any change by a trigger.
     indexes: `(column, …) …` after CREATE INDEX … ON table. triggers: DDL with {table}.
+    made: columns that follow from the ledger and the others of a row; they are made when it is
+    written, and no fold sees them.
     """
 
     name: str
@@ -131,6 +133,7 @@ class Table:
     kind: Literal["current", "history", "log"] = "current"
     indexes: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    made: Mapping[str, Callable[[str, Row], Any]] = field(default_factory=dict)
 
     @property
     def group(self) -> str:

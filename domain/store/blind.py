@@ -1,6 +1,7 @@
 """Looking personal text up without showing it: a keyed hash that can be found and not guessed."""
 
 import unicodedata
+from typing import NamedTuple
 
 from domain.store.suites import AES, BY_INDEX, KEY_BYTES, SUITES, suite_named
 
@@ -37,6 +38,32 @@ class BlindIndexes:
         """
         said, key = _said(kind, value), self._index_key
         return tuple([f"{suite.index_name}:{suite.mac(key, said)}" for suite in self._suites])
+
+    def sought(self, kind: str, value: str) -> "Sought":
+        """The value as something to look for."""
+        return Sought(self, kind, value)
+
+
+class Sought(NamedTuple):
+    """A text that is looked for: in it is every index that the text may be stored as.
+
+    Asked of an index that was found, it makes no other than that index's own suite would.
+    """
+
+    indexes: BlindIndexes
+    kind: str
+    value: str
+
+    def __contains__(self, stored: object) -> bool:
+        """Whether the text is stored as this."""
+        if not isinstance(stored, str):
+            return False
+        algorithm = stored.partition(":")[0]
+        return self.indexes.blind_index(self.kind, self.value, algorithm) == stored
+
+    def all(self) -> tuple[str, ...]:
+        """The indexes to look for, one a suite, today's first."""
+        return self.indexes.blind_indexes(self.kind, self.value)
 
 
 def _said(kind: str, value: str) -> bytes:

@@ -2,8 +2,9 @@
 nothing that folds in a program can be faster.
 
 From the journal's envelopes it makes every row and column of `views.certificates`, in a table with
-the same primary key and indexes. Only the secrets of links cannot be made without the key: a plain
-hash of the same length stands there. The other five tables of the view are not made.
+the same primary key and indexes. What cannot be made without a key is not: a plain hash of the same
+length stands for the secret of a link, a star for what is masked of a name and of a number. The
+other five tables of the view are not made.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from scripts.benchmarks.server import Server
 NAME = "views.bench_certificates"
 
 _FACTS = (
+    e.LedgerOpened,
     e.ApplicationOpened,
     e.PersonRegistered,
     e.PersonCorrected,

@@ -1,7 +1,9 @@
-INSERT INTO views.bench_certificates (ledger, application_id, kind, number, person_id, source,
-    occupation, occupation_name, edition, level, job_type, theory, practical, issued, issued_on,
+INSERT INTO views.bench_certificates (ledger, application_id, kind, number, person_id,
+    masked_name, masked_number, document_type, name_index, document_index, organisation_name,
+    issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical, issued, issued_on,
     progress, seen_province_on, seen_nation_on, report_id, standing, reason_class, version,
-    reissued_on, current_since, verify_token, token_algorithm, position, changed_at)
+    reissued_on, current_since, verify_token, token_algorithm, position, changed_at,
+    answer)
 WITH facts AS MATERIALIZED (
     SELECT ledger, position, split_part(topic, '.', 1) AS what, occurred_at, recorded_at,
         convert_from(envelope, 'UTF8')::jsonb -> 'data' AS data
@@ -20,9 +22,15 @@ results AS (
     ORDER BY ledger, application_id, position DESC),
 people AS (
     SELECT DISTINCT ON (ledger, person_id) ledger, data ->> 'person_id' AS person_id,
+        '*' AS masked_name, '*' AS masked_number, data ->> 'document_type' AS document_type,
+        data ->> 'name_index' AS name_index, data ->> 'document_index' AS document_index,
         split_part(data ->> 'document_index', ':', 1) AS token_algorithm
     FROM facts WHERE what IN ('person_registered', 'person_corrected')
     ORDER BY ledger, person_id, position DESC),
+books AS (
+    SELECT ledger, data ->> 'organisation_name' AS organisation_name,
+        data ->> 'issuer_name' AS issuer_name
+    FROM facts WHERE what = 'ledger_opened'),
 certificates AS (
     SELECT ledger, data ->> 'number' AS number, data ->> 'kind' AS kind,
         max(data ->> 'application_id') AS application_id,
@@ -57,14 +65,21 @@ certificates AS (
         max(position) AS position, max(recorded_at) AS changed_at
     FROM facts WHERE starts_with(what, 'certificate_')
     GROUP BY 1, 2, 3)
-SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, c.source, a.occupation,
-    a.occupation_name, a.edition, a.level, a.job_type, r.theory, r.practical, c.version > 0,
+SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, p.masked_name,
+    p.masked_number, p.document_type, p.name_index, p.document_index, b.organisation_name,
+    b.issuer_name, c.source, a.occupation, a.occupation_name, a.edition, a.level, a.job_type, r.theory, r.practical, c.version > 0,
     c.issued_on, c.progress, c.seen_province_on, c.seen_nation_on, c.report_id, c.standing,
     c.reason_class, c.version, c.reissued_on, c.current_since,
     CASE WHEN c.version > 0 THEN left(encode(sha256(convert_to(
         concat_ws('|', c.ledger, c.kind, c.number, c.version), 'UTF8')), 'hex'), 32) END,
-    p.token_algorithm, c.position, c.changed_at
+    p.token_algorithm, c.position, c.changed_at,
+    CASE WHEN c.version > 0 THEN json_build_array(c.ledger, c.kind, c.number, p.masked_name,
+        p.masked_number, p.document_type, a.occupation, a.occupation_name, a.edition, a.level,
+        a.job_type, r.theory, r.practical, c.issued_on, b.organisation_name, b.issuer_name,
+        c.progress, c.seen_province_on, c.seen_nation_on, c.standing, c.reason_class, c.version,
+        c.reissued_on, c.current_since)::text END
 FROM certificates c
 JOIN applications a USING (ledger, application_id)
 JOIN people p USING (ledger, person_id)
+JOIN books b USING (ledger)
 LEFT JOIN results r USING (ledger, application_id)

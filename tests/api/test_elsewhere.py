@@ -21,7 +21,7 @@ import pytest
 from fastapi import FastAPI
 
 from api.http_connection import LOOKUPS_IN_A_ROW
-from api.lookup_connection import head_bytes
+from api.lookup_connection import lookup_bytes
 from api.lookup_process import Access
 from api.server import Server
 from api.settings import Settings
@@ -225,13 +225,14 @@ def test_moving_leaves_no_descriptor_open(at_once: Watched):
 @pytest.mark.parametrize(
     ("held", "size"),
     [(NOWHERE + b"rest", len(NOWHERE)), (b"G", 0), (b"GET /v/12", 0), (NOWHERE[:-1], 0),
-     (GUESS, len(GUESS) - len(LOOKUP)), (HEALTH, None), (b"HEAD /v/", None),
+     (GUESS + b"rest", len(GUESS)), (GUESS[:-1], len(GUESS) - len(LOOKUP)), (HEALTH, None),
+     (b"HEAD /v/", None),
      (NOWHERE.replace(b"1.1", b"1.0"), None), (NOWHERE.replace(b": x", b": x\nY: z"), None),
      (NOWHERE.replace(b"Host", b" Host"), None), (b"POST /lookups", None),
      (b"GET /v/" + b"0" * 40_000, None), (b"\r\n" + NOWHERE, None)],
 )  # fmt: skip
-def test_the_end_of_a_plain_head_is_known_to_the_byte(held: bytes, size: int | None):
-    assert head_bytes(held) == size
+def test_the_end_of_a_plain_lookup_is_known_to_the_byte(held: bytes, size: int | None):
+    assert lookup_bytes(held) == size
 
 
 # --- one budget -----------------------------------------------------------------------------------

@@ -19,8 +19,11 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.gate import check_json
 from api.http_connection import HttpConnection
-from api.quick import QuickLookups
+from api.json_bodies import parse_json
+from api.lookups import LookupBody
+from api.quick import QuickLookups, plainly_typed
 from api.server import Server
 from api.web_limits import Limit
 from domain.store.embedded import EmbeddedPostgres
@@ -236,6 +239,45 @@ def test_facts_are_answered_alike_by_either_way(both: Both, data: st.DataObject)
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
     if ("Expect", "100-continue") not in given_headers:  # its answer has two heads
         alike(both, Asked("POST", path, given_headers, body))
+
+
+MORE = (b"}", b'"', b"\\", b"\\u0041", b"\\ud800", b"\xff", b"\n", b" ")
+NAMES_TYPED = st.text(st.characters(), max_size=82) | st.text("张三·aZ 'é\\\"/", max_size=82)
+NUMBERS_TYPED = st.text("S0123456789-aZ", max_size=62) | st.text(max_size=5)
+
+
+@PATIENT
+@given(
+    number=NUMBERS_TYPED,
+    name=NAMES_TYPED,
+    ascii=st.booleans(),
+    apart=st.booleans(),
+    at=st.integers(0, 80),
+    more=st.sampled_from([b"", b"", *MORE]),
+)
+def test_what_is_read_without_a_parser_is_what_the_parser_reads(
+    number: str, name: str, ascii: bool, apart: bool, at: int, more: bytes
+):
+    said = {"certificate_number": number, "name": name}
+    separators = None if apart else (",", ":")
+    body = json.dumps(said, ensure_ascii=ascii, separators=separators).encode(
+        "utf-8", "surrogatepass"
+    )
+    body = body[:at] + more + body[at:]
+    typed = plainly_typed(body)
+    if typed is not None:
+        check_json(body, 8)
+        assert LookupBody.model_validate(parse_json(body)) == LookupBody(**typed._asdict())
+
+
+@pytest.mark.parametrize("ascii", [True, False])
+@pytest.mark.parametrize("separators", [None, (",", ":")])
+def test_a_number_and_a_name_are_read_without_a_parser(ascii: bool, separators: Any):
+    said = {"certificate_number": "S000033000123264000001", "name": "买买提·艾力 Ali"}
+    body = json.dumps(said, ensure_ascii=ascii, separators=separators).encode()
+    typed = plainly_typed(body)
+    assert typed is not None
+    assert typed[:2] == tuple(said.values())
 
 
 def lookup_of(**facts: str) -> Asked:

@@ -8,6 +8,7 @@ import pytest
 from api.cli_store import Store
 from domain.store.mapper import Entry
 from projections import rebuild, schema
+from projections.public_answer import PUBLIC
 from projections.registry_tables import CERTIFICATES
 from projections.view import View
 from projections.views import VIEWS
@@ -37,16 +38,18 @@ def different(running: Server, one: str, other: str) -> int:
     return int(less) + int(more)
 
 
-def test_one_statement_makes_the_certificates_but_for_the_secret_of_their_links(
+def test_one_statement_makes_the_certificates_but_for_what_needs_a_key(
     cohort: Cohort,
 ) -> None:
     running, _, _ = cohort
     registry_sql.prepare(running, DATABASE)
     registry_sql.fill(running, DATABASE)
-    names = ", ".join({"ledger", *CERTIFICATES.columns} - {"verify_token"})
-    links = "length(verify_token)"
+    keyed = {"verify_token", "masked_name", "masked_number", "answer"}
+    names = ", ".join({"ledger", *CERTIFICATES.columns} - keyed)
+    masked = [PUBLIC.index(name) for name in ("masked_number", "masked_name")]
+    answer = f"answer::jsonb - {masked[0]} - {masked[1]} AS answer"
     ours, theirs = (
-        f"SELECT {names}, {links} FROM {table}"
+        f"SELECT {names}, {answer}, length(verify_token) FROM {table}"
         for table in ("views.certificates", registry_sql.NAME)
     )
     [(count,)] = running.execute(DATABASE, "SELECT count(*) FROM views.certificates")

@@ -111,7 +111,7 @@ def test_rows_that_are_held_come_with_the_next_or_with_a_flush(target: tuple[Boo
     with book.cursor() as cursor:
         writer.hold(cursor, "omc", [PLAIN])
         assert names(writer, cursor) == []
-        writer.hold(cursor, "omc", [{**PLAIN, "name": "odd", "text": "a\\b"}])
+        writer.hold(cursor, "omc", [{**PLAIN, "name": "odd", "text": "a\tb"}])
         assert names(writer, cursor) == ["plain"]
         writer.hold(cursor, "zju", [{**PLAIN, "text": "a\\b"}])
         writer.hold(cursor, "omc", [{**PLAIN, "name": "last"}])
