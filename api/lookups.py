@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.refusals import LookupNeedsTwo, LookupsTooFast
-from api.registry import Registry
+from api.registry import Registry, Sought
 from api.requests import IfNoneMatch
 from api.routing import problems, router
 from api.service import Service
@@ -34,7 +34,6 @@ from domain.numbers import (
     classify_number,
     normalise_number,
 )
-from domain.store.blind import Sought
 from domain.values import Level
 from domain.working_days import shanghai_date
 from projections import public_answer, registry_queries

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from api.together import Together
-from domain.store.blind import Sought
 
 LOOKUPS_AT_ONCE = 2
 """Connections for lookups, and queries of one kind of them under way at the same time."""
+
+
+class Sought(Protocol):
+    """A personal text that is looked for: in it is every index that it may be stored as."""
+
+    def __contains__(self, stored: object) -> bool: ...
+    def all(self) -> tuple[str, ...]:
+        """The indexes to look for."""
 
 
 class Registry:

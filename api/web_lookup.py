@@ -14,6 +14,7 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.registry import Sought
 from api.service import Service
 from api.web_cards import by_kind, card
 from api.web_limits import TooManyLookups, address_of, limit_of
@@ -30,7 +31,6 @@ from domain.numbers import (
     classify_number,
     normalise_number,
 )
-from domain.store.blind import Sought
 from domain.working_days import SHANGHAI
 
 FIELDS = ("number", "name", "document_number")

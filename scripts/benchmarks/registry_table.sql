@@ -1,6 +1,7 @@
 INSERT INTO views.bench_certificates (ledger, application_id, kind, number, person_id,
     masked_name, masked_number, document_type, name_index, document_index, organisation_name,
-    issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical, issued, issued_on,
+    issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical,
+    issued, issued_on,
     progress, seen_province_on, seen_nation_on, report_id, standing, reason_class, version,
     reissued_on, current_since, verify_token, token_algorithm, position, changed_at,
     answer)
@@ -67,7 +68,8 @@ certificates AS (
     GROUP BY 1, 2, 3)
 SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, p.masked_name,
     p.masked_number, p.document_type, p.name_index, p.document_index, b.organisation_name,
-    b.issuer_name, c.source, a.occupation, a.occupation_name, a.edition, a.level, a.job_type, r.theory, r.practical, c.version > 0,
+    b.issuer_name, c.source, a.occupation, a.occupation_name, a.edition, a.level, a.job_type,
+    r.theory, r.practical, c.version > 0,
     c.issued_on, c.progress, c.seen_province_on, c.seen_nation_on, c.report_id, c.standing,
     c.reason_class, c.version, c.reissued_on, c.current_since,
     CASE WHEN c.version > 0 THEN left(encode(sha256(convert_to(
