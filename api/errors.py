@@ -87,6 +87,7 @@ _BY_STATUS: dict[int, str] = {
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed
         journal_unavailable outcome_unknown overloaded read_timeout server_busy view_behind
+        view_being_made
     """,
 }
 

@@ -168,7 +168,7 @@ class LookupConnection(HttpConnection):
             self.closes_at = self.loop.time() + self.waits.body_s
 
     def on_body(self, body: bytes) -> None:
-        """Keep it; the connections of the service's own process count what comes in."""
+        """Keep it, unless it came together with a head that is not plain: that one has no cycle."""
         if self._is_plain:
             self.cycle.body += body
 

@@ -42,7 +42,6 @@ routes = router("查询 · Lookup", prefix="")
 
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
-
 NAME_TYPED_MAX = 80
 """Characters of a name as it is typed."""
 
@@ -190,8 +189,7 @@ def _number(text: str | None) -> tuple[str | None, str | None]:
 class Facts(NamedTuple):
     """What a lookup goes by, None where it was not given.
 
-    hint: what the number looks like if it can't be one. names, documents: indexes that the text
-    may be stored under.
+    hint: what the number looks like if it can't be one.
     """
 
     number: str | None

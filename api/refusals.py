@@ -180,6 +180,12 @@ class ViewBehind(LedgerError):
     code = "view_behind"
 
 
+class ViewBeingMade(LedgerError):
+    """The view is being made anew by this version and can't be asked until then."""
+
+    code = "view_being_made"
+
+
 class ReadTimeout(LedgerError):
     """The answer was not found in time."""
 

@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from api.refusals import DatabaseUnreachable, ReadTimeout, ServerBusy
-from projections.follower import is_transient
+from api.refusals import DatabaseUnreachable, ReadTimeout, ServerBusy, ViewBeingMade
+from projections.follower import is_not_made, is_transient
 
 KEYS_MAX = 256
 """Keys of one query."""
@@ -50,7 +50,8 @@ class Together:
     async def ask(self, key: str) -> list[Found]:
         """Rows of one key.
 
-        Raises: ServerBusy, ReadTimeout, DatabaseUnreachable, and what the query raises.
+        Raises: ServerBusy, ReadTimeout, DatabaseUnreachable, ViewBeingMade, and what the query
+            raises.
         """
         answer: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
 
@@ -102,11 +103,11 @@ class Together:
         try:
             rows = await self._query(list(asked), until)
         except Exception as error:
-            if len(asked) > 1 and not isinstance(error, TimeoutError) and not is_transient(error):
+            failure = _refusal(error)
+            if len(asked) > 1 and failure is error:
                 for key, waiting in asked.items():
                     await self._ask_some({key: waiting})
                 return
-            failure = _refusal(error)
             for waiting in asked.values():
                 _answer(waiting, [], failure)
             return
@@ -123,11 +124,13 @@ def _answer(waiting: _Waiting, rows: list[Found], failure: Exception | None) -> 
 
 
 def _refusal(error: Exception) -> Exception:
-    """What callers are told when a query failed."""
+    """What callers are told when a query failed; the error itself if it is about what they ask."""
     if isinstance(error, TimeoutError):
         refusal: Exception = ReadTimeout()
     elif is_transient(error):
         refusal = DatabaseUnreachable()
+    elif is_not_made(error):
+        refusal = ViewBeingMade()
     else:
         return error
     refusal.__cause__ = error

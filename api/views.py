@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from api.refusals import DatabaseUnreachable, ViewBehind
+from api.refusals import DatabaseUnreachable, ViewBehind, ViewBeingMade
 from projections.beside import Beside
-from projections.follower import is_transient
+from projections.follower import is_not_made, is_transient
 from projections.health import ViewState, view_states
 from projections.views import VIEWS
 from projections.waiting import Lookout
@@ -44,13 +44,15 @@ class Views:
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Rows of a query, blocking; its first argument is the cursor.
 
-        Raises: DatabaseUnreachable.
+        Raises: DatabaseUnreachable, ViewBeingMade.
         """
         try:
             found: T = self._connections.run(lambda cursor: query(cursor, *args, **kwargs))
         except Exception as error:
             if is_transient(error):
                 raise DatabaseUnreachable() from error
+            if is_not_made(error):
+                raise ViewBeingMade() from error
             raise
         return found
 

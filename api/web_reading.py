@@ -94,12 +94,12 @@ def _shown(cursor: Any, answer: str, known: dict[str, Row]) -> Row:
     ledger, number = shown["ledger"], shown["number"]
     history = registry_queries.history(cursor, ledger, number, kind=shown["kind"])
     issued = [place for place, state in enumerate(history) if state["event"] == "issued"]
-    as_of = known[ledger]
+    as_of = known.get(ledger, {})  # a ledger may be opened between two statements
     return {
         **shown,
         "history": history[issued[0] :] if issued else [],
-        "as_of_position": as_of["position"],
-        "as_of_time": as_of["recorded_at"],
+        "as_of_position": as_of.get("position", history[-1]["position"]),
+        "as_of_time": as_of.get("recorded_at"),
     }
 
 

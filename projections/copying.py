@@ -17,6 +17,7 @@ _HELD_BYTES = 1 << 20
 _JSON, _CSV = "NULL 'null', ESCAPE '\\'", "NULL ''"
 """How lines say that there is nothing, and that a quotation mark is part of a text."""
 # JSON text may hold a zero character, a column cannot: it must not stop a view.
+_ZERO = "\\u0000"
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
 
 _UTC_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -117,8 +118,15 @@ class TableWriter:
         """Rows with the columns that follow from the others."""
         if not self._made:
             return rows
-        made = self._made.items()
-        return [row | {name: make(ledger, row) for name, make in made} for row in rows]
+        return [row | self._derived(ledger, row) for row in rows]
+
+    def _derived(self, ledger: str, row: Row) -> Row:
+        derived = {name: make(ledger, row) for name, make in self._made.items()}
+        if any(value and (_ZERO in value or '""' in value) for value in derived.values()):
+            # From what is stored of the others, as it would be the next time.
+            stored = {name: _storable(value) for name, value in row.items()}
+            derived = {name: make(ledger, stored) for name, make in self._made.items()}
+        return derived
 
     def load(self, cursor: Any, ledger: str, groups: Iterable[str]) -> list[Row]:
         """The newest rows of the given groups, as the fold wrote them."""

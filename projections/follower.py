@@ -248,6 +248,10 @@ class Follower:
             )
 
 
+_NOT_MADE = frozenset({"42703", "42P01"})
+"""No such column, no such table."""
+
+
 def is_transient(error: Exception) -> bool:
     """Whether trying the same again can help, because the server or the moment is to blame."""
     if not isinstance(error, psycopg2.Error):
@@ -257,6 +261,11 @@ def is_transient(error: Exception) -> bool:
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
         return lost or type(error) is psycopg2.DatabaseError
     return error.pgcode[:2] in _PASSING or error.pgcode == "55P03"  # a lock not granted in time
+
+
+def is_not_made(error: Exception) -> bool:
+    """Whether a view was asked for what only its next generation has."""
+    return isinstance(error, psycopg2.Error) and error.pgcode in _NOT_MADE
 
 
 def told(error: Exception) -> str:

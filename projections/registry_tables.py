@@ -93,7 +93,7 @@ CERTIFICATES = Table(
         "(ledger, kind, number)",
         "(ledger, issued_on, level, occupation)",
     ),
-    # One page of the disk then holds all that a lookup needs.
+    # A lookup then needs no other table.
     made={"answer": public_answer.written},
 )
 STATES = Table(

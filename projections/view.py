@@ -123,8 +123,8 @@ class Table:
     newest; `log` is only ever added to and never read by the fold. History and log rows carry the
     position that wrote them, and are refused any change by a trigger.
     indexes: `(column, …) …` after CREATE INDEX … ON table. triggers: DDL with {table}.
-    made: columns that follow from the ledger and the others of a row; they are made when it is
-    written, and no fold sees them.
+    made: columns of JSON text that follow from the ledger and the others of a row; they are made
+    when it is written, and no fold sees them.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Table:
     kind: Literal["current", "history", "log"] = "current"
     indexes: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
-    made: Mapping[str, Callable[[str, Row], Any]] = field(default_factory=dict)
+    made: Mapping[str, Callable[[str, Row], str | None]] = field(default_factory=dict)
 
     @property
     def group(self) -> str:

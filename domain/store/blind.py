@@ -54,6 +54,10 @@ class Sought(NamedTuple):
     kind: str
     value: str
 
+    def __repr__(self) -> str:
+        """Without the text, which is personal."""
+        return f"Sought({self.kind})"
+
     def __contains__(self, stored: object) -> bool:
         """Whether the text is stored as this."""
         if not isinstance(stored, str):

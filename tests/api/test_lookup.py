@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -340,3 +341,29 @@ def test_more_questions_than_can_wait_are_refused_at_once(monkeypatch):
         return await asyncio.gather(first, *waiting)
 
     assert asyncio.run(crowd()) == [[("under way",)], [("a",)], [("b",)], [("a",)]]
+
+
+def test_a_registry_that_is_being_made_anew_is_not_there_for_a_while(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    """As after an upgrade: until the swap the tables of the old version lack what is asked for."""
+    link, body = "/v/" + "0" * 32, {"certificate_number": "S000033000123264000001", "name": NAME}
+    with (
+        fresh_database(postgres) as database,
+        running(settings_for(database.dsn, tmp_path)) as url,
+        httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+        closing(psycopg2.connect(database.dsn)) as connection,
+    ):
+        connection.autocommit = True
+        cursor = connection.cursor()
+        cursor.execute("ALTER VIEW views.certificates RENAME COLUMN answer TO later")
+        for answer in (client.get(link), client.post("/lookup", json=body)):
+            assert (answer.status_code, answer.json()["code"]) == (503, "view_being_made")
+            assert int(answer.headers["Retry-After"]) > 0
+        page = client.post("/lookup", data={"number": body["certificate_number"], "name": NAME},
+                           headers={"Accept": "text/html"})  # fmt: skip
+        assert page.status_code == 503
+        assert "重建" in page.text
+        cursor.execute("ALTER VIEW views.certificates RENAME COLUMN later TO answer")
+        assert client.get(link).status_code == 404
+        assert client.post("/lookup", json=body).json()["certificates"] == []

@@ -1,5 +1,6 @@
 """Whatever a row holds, it is written and read back as it was, by whichever way it is written."""
 
+import json
 from typing import Any
 
 import psycopg2.errors
@@ -19,8 +20,10 @@ TABLE = Table(
         "flag": "bool",
         "day": "day?",
         "time": "time?",
+        "said": "text?",
     },
     key=("name",),
+    made={"said": lambda ledger, row: json.dumps([ledger, row["text"]])},
 )
 VIEW = View("odd", 1, (TABLE,), {}, frozenset())
 PLAIN: Row = {
@@ -95,9 +98,12 @@ def test_a_row_is_replaced_by_the_same_text_as_is_copied(
     book, views = target
     copied = written(book, views, [{**PLAIN, "name": "odd", "text": text}])
     writer = views.writers["odd_rows"]
+    said = book.row("odd_rows")["said"]
     with book.cursor() as cursor:
         writer.upsert(cursor, "omc", [{**PLAIN, "name": "odd", "text": text, "words": "{one,two}"}])
         assert writer.load(cursor, "omc", ["odd"]) == copied
+    stored = book.row("odd_rows")
+    assert said == stored["said"] == json.dumps(["omc", stored["text"]])
 
 
 def names(writer: Any, cursor: Any) -> list[str]:

@@ -272,6 +272,22 @@ def test_what_was_indexed_under_one_suite_is_found_when_the_other_is_the_default
     assert list(sm4.blind_indexes("resident_id", "1")) == stored[::-1]
 
 
+def test_a_text_that_is_looked_for_is_in_whatever_suite_and_shows_itself_to_nobody(
+    journal: Journal,
+) -> None:
+    both = [vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS]
+    for vault in both:
+        sought = vault.sought("name", "张 三")
+        assert list(sought.all()) == list(vault.blind_indexes("name", "张三"))
+        for stored in (other.blind_index("name", "张三") for other in both):
+            assert stored in sought
+            assert stored not in vault.sought("name", "李四")
+            assert stored not in vault.sought("document", "张三")
+        for nothing in (None, "", "hmac-sha256:", "hmac-sha1:00", 7):
+            assert nothing not in sought
+        assert "三" not in f"{sought!r} {sought}"
+
+
 def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
     # openssl dgst -sha256|-sm3 -mac HMAC over "k|V" under 32 times "i".
     assert vault_of(journal).blind_index("k", "v") == (
