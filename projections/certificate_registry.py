@@ -87,6 +87,8 @@ def _person(rows: Rows, entry: Entry) -> None:
 
 def _keep_person(rows: Rows, person: Row) -> None:
     rows.put(PEOPLE, person)
+    if not person["certificates"]:
+        return
     holder = {name: person[name] for name in _HOLDER}
     rows.prefetch(CERTIFICATES, person["certificates"])
     for number in person["certificates"]:
