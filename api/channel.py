@@ -14,11 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-READY, LEAVING, CONNECTION, PIECE, GONE = b"r", b"l", b"c", b"p", b"g"
-"""Kinds of messages, their first byte. READY: connections are welcome. LEAVING: they no longer are,
-which the other side says too, so that none is on its way any more. CONNECTION: here it is, with the
-last of its bytes, or without a descriptor if it could not be passed on: then it is gone. PIECE:
-bytes of the next connection that do not fit into one message. GONE: one connection has ended."""
+READY, ALIVE, LEAVING, CONNECTION, PIECE, GONE = b"r", b"a", b"l", b"c", b"p", b"g"
+"""Kinds of messages, their first byte. READY: connections are welcome. ALIVE: as every second.
+LEAVING: connections no longer are welcome, which the other side says too, so that none is on its
+way any more. CONNECTION: here it is, with the last of its bytes, or without a descriptor if it
+could not be passed on: then it is gone. PIECE: bytes of the next connection that do not fit into
+one message. GONE: one connection has ended."""
 
 _PIECE_BYTES = 65_536
 

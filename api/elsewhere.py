@@ -18,6 +18,9 @@ from domain.store.child import Child, Kept
 
 STOP_SECONDS = 25.0
 """How long a process may take to stop; it gives up by itself before."""
+SILENT_LOOKS_MAX = 15
+"""So often a process may have said nothing between two looks, a second each, before it is ended.
+Looks are counted, not seconds: if we stood still ourselves, nobody is to blame."""
 
 
 class Elsewhere:
@@ -53,6 +56,11 @@ class Elsewhere:
         self._processes = []
         await asyncio.gather(*ending)
 
+    def look(self) -> None:
+        """End what hangs, so that its clients are not left waiting; to be called every second."""
+        for process in self._processes:
+            process.look()
+
     @property
     def connections(self) -> int:
         """How many they serve."""
@@ -83,6 +91,7 @@ class _Process:
         """begin: starts it, with its end of the channel."""
         self.connections = 0
         self.is_ready = False
+        self._silent = 0  # looks since it said anything
         self._make = make
         self._begin = begin
         self._loop = asyncio.get_running_loop()
@@ -96,6 +105,14 @@ class _Process:
         given = not self._channel.is_busy and self._channel.give(connection, b"")
         self.connections += given
         return given
+
+    def look(self) -> None:
+        """Count its silence, and end it if it hangs; another one follows."""
+        if self.is_ready:
+            self._silent += 1
+            if self._silent > SILENT_LOOKS_MAX:
+                self.is_ready = False
+                self._kept.kill()
 
     async def stop(self) -> None:
         """End it; what it hands back meanwhile is served as by a server that stops."""
@@ -123,8 +140,11 @@ class _Process:
         self._channel = Channel(end, self._make, self._hear)
 
     def _hear(self, kind: bytes) -> None:
+        self._silent = 0
         if kind == channel.READY:
             self.is_ready = True
+        elif kind == channel.ALIVE:
+            pass
         elif kind == channel.LEAVING:
             self.is_ready = False
             if self._channel is not None:

@@ -109,6 +109,7 @@ async def _serve(
     while not stopped.is_set():
         served.default_headers = _date()
         close_late(served.connections, asyncio.get_running_loop().time())
+        to_service.post(channel.ALIVE)
         await _wait(stopped, 1)
     to_service.is_stopping = True
     to_service.post(channel.LEAVING)

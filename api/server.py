@@ -92,6 +92,7 @@ class Server(uvicorn.Server):
         """Ten times a second: whether to stop."""
         if counter % 10 == 0:
             close_late(self.server_state.connections, asyncio.get_running_loop().time())
+            self._state.elsewhere.look()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

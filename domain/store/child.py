@@ -129,6 +129,13 @@ class Kept:
             child.process.kill()
             self._thread.join()
 
+    def kill(self) -> None:
+        """End the process there is, which does not answer; another one follows."""
+        log.error("%s hangs: it is killed", self._what)
+        with self._lock:
+            if self._child is not None:
+                self._child.process.kill()
+
     @property
     def pid(self) -> int | None:
         """Its process id; None while there is none."""
