@@ -52,11 +52,12 @@ class TableWriter:
     def __init__(self, table: Table, physical: str) -> None:
         self.table = table
         self.physical = physical
-        names = list(table.columns)
-        self._values = itemgetter(*names)
+        self._names = [name for name in table.columns if name not in table.made]
+        names = [*self._names, *table.made]
+        self._values = itemgetter(*self._names)
         listed = ", ".join(("ledger", *names))
         self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, {{said}})"
-        self._made = dict(table.made)
+        self._made = tuple(table.made.values())
         self._lists = [n for n, kind in table.columns.items() if kind_of(kind) == "ids"]
         key = ", ".join(("ledger", *table.key))
         replaced = ", ".join(f"{n} = excluded.{n}" for n in names if n not in table.key)
@@ -65,7 +66,6 @@ class TableWriter:
             f"ON CONFLICT ({key}) DO UPDATE SET {replaced}"
         )
         self._load = load_statement(table, physical)
-        self._names = [name for name in names if name not in table.made]
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._held_said = _CSV
@@ -87,7 +87,7 @@ class TableWriter:
             return
         if self._lists:
             rows = [row | {name: array(row[name]) for name in self._lists} for row in rows]
-        values = list(map(self._values, self._whole(ledger, rows)))
+        values = self._whole(ledger, rows)
         text = _json_lines(ledger, values)
         said = _JSON if text is not None else _CSV
         if text is None:
@@ -111,21 +111,23 @@ class TableWriter:
         """Replace rows that are there. Raises: psycopg2.Error."""
         if rows:
             whole = self._whole(ledger, rows)
-            values = [(ledger, *map(_storable, self._values(row))) for row in whole]
+            values = [(ledger, *map(_storable, row)) for row in whole]
             execute_values(cursor, self._upsert, values, page_size=_UPSERT_PAGE)
 
-    def _whole(self, ledger: str, rows: Sequence[Row]) -> Sequence[Row]:
-        """Rows with the columns that follow from the others."""
+    def _whole(self, ledger: str, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+        """The values of rows, and of the columns that follow from the others."""
+        values = self._values
         if not self._made:
-            return rows
-        return [row | self._derived(ledger, row) for row in rows]
+            return list(map(values, rows))
+        return [(*values(row), *self._derived(ledger, row)) for row in rows]
 
-    def _derived(self, ledger: str, row: Row) -> Row:
-        derived = {name: make(ledger, row) for name, make in self._made.items()}
-        if any(value and (_ZERO in value or '""' in value) for value in derived.values()):
-            # From what is stored of the others, as it would be the next time.
-            stored = {name: _storable(value) for name, value in row.items()}
-            derived = {name: make(ledger, stored) for name, make in self._made.items()}
+    def _derived(self, ledger: str, row: Row) -> list[str | None]:
+        derived = [make(ledger, row) for make in self._made]
+        for value in derived:
+            if value and (_ZERO in value or '""' in value):
+                # From what is stored of the others, as it would be the next time.
+                stored = {name: _storable(value) for name, value in row.items()}
+                return [make(ledger, stored) for make in self._made]
         return derived
 
     def load(self, cursor: Any, ledger: str, groups: Iterable[str]) -> list[Row]:
@@ -138,12 +140,13 @@ def _json_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
     """Rows as JSON values, which are CSV as well; None if they are not.
 
     Written by orjson in a quarter of the time that `csv` takes. They are not CSV where a character
-    is escaped other than by itself, and an empty text would not become NULL.
+    other than a quotation mark is escaped, and an empty text would not become NULL.
     """
     text = orjson.dumps(rows)
     if b'""' in text or text.count(b"],[") != len(rows) - 1:
         return None
-    if b"\\" in text and b"\\" in text.replace(b"\\\\", b"").replace(b'\\"', b""):
+    quoted = text.count(b"\\")
+    if quoted and (b"\\\\" in text or text.count(b'\\"') != quoted):
         return None
     begin = orjson.dumps(ledger) + b","
     return begin + text[2:-2].replace(b"],[", b"\n" + begin) + b"\n"

@@ -90,7 +90,6 @@ CERTIFICATES = Table(
         "(verify_token)",
         "(document_index)",
         "(ledger, application_id)",
-        "(ledger, kind, number)",
         "(ledger, issued_on, level, occupation)",
     ),
     # A lookup then needs no other table.
