@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import elsewhere
 from api.http_connection import LOOKUPS_IN_A_ROW
 from api.lookup_connection import lookup_bytes
 from api.lookup_process import Access
@@ -280,31 +279,6 @@ def test_a_lookup_process_that_is_killed_takes_its_connections_along_and_nothing
         service.ask_often(here)
         assert service.elsewhere == 1
     assert ("a process that answers lookups", "signal 9") in [r.args for r in caplog.records]
-
-
-def test_a_lookup_process_that_hangs_is_replaced_and_its_clients_need_not_wait(
-    postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(elsewhere, "SILENT_LOOKS_MAX", 3)
-    with watched(postgres, tmp_path, elsewhere_at_once) as service:
-        with connected(service.url) as lost:
-            service.ask_often(lost)
-            wait_until(lambda: service.elsewhere == 1)
-            hanging = service.pid
-            assert hanging is not None
-            time.sleep(5)
-            assert service.pid == hanging, "who has nothing to do does not hang"
-            os.kill(hanging, signal.SIGSTOP)
-            lost.sendall(NOWHERE)
-            lost.settimeout(20)
-            with suppress(ConnectionResetError):
-                assert lost.recv(1) == b""
-        wait_until(lambda: service.pid not in (None, hanging), timeout_s=20)
-        wait_for_processes(service.url, 1)
-        assert service.elsewhere == 0
-        with connected(service.url) as other:
-            service.ask_often(other)
-            wait_until(lambda: service.elsewhere == 1)
 
 
 def test_a_lookup_process_that_is_told_to_stop_finishes_what_it_began(
