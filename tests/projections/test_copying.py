@@ -1,8 +1,8 @@
 """Whatever a row holds, it is written and read back as it was, by whichever way it is written."""
 
-import json
 from typing import Any
 
+import orjson
 import psycopg2.errors
 import pytest
 
@@ -23,7 +23,7 @@ TABLE = Table(
         "said": "text?",
     },
     key=("name",),
-    made={"said": lambda ledger, row: json.dumps([ledger, row["text"]])},
+    made={"said": lambda ledger, row: orjson.dumps([ledger, row["text"]]).decode()},
 )
 VIEW = View("odd", 1, (TABLE,), {}, frozenset())
 PLAIN: Row = {
@@ -103,7 +103,7 @@ def test_a_row_is_replaced_by_the_same_text_as_is_copied(
         writer.upsert(cursor, "omc", [{**PLAIN, "name": "odd", "text": text, "words": "{one,two}"}])
         assert writer.load(cursor, "omc", ["odd"]) == copied
     stored = book.row("odd_rows")
-    assert said == stored["said"] == json.dumps(["omc", stored["text"]])
+    assert said == stored["said"] == orjson.dumps(["omc", stored["text"]]).decode()
 
 
 def names(writer: Any, cursor: Any) -> list[str]:
