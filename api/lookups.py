@@ -71,11 +71,11 @@ class LookupBody(BaseModel):
     )
 
 
-class Typed(NamedTuple):
-    """What a `LookupBody` may say, known to be in its form without the model."""
+class PlainLookup(NamedTuple):
+    """What a `LookupBody` says most often, known to be in its form without the model."""
 
-    certificate_number: str | None
-    name: str | None
+    certificate_number: str
+    name: str
     document_number: str | None = None
     document_type: DocumentType = DocumentType.RESIDENT_ID
 
@@ -198,7 +198,7 @@ class Facts(NamedTuple):
     documents: Sought | None
 
     @classmethod
-    def of(cls, registry: Registry, body: LookupBody | Typed) -> Facts:
+    def of(cls, registry: Registry, body: LookupBody | PlainLookup) -> Facts:
         """What was typed, as the registry keeps it.
 
         Raises: InvalidName, InvalidIdentityDocument.

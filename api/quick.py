@@ -22,7 +22,7 @@ from api.lookups import (
     NAME_TYPED_MAX,
     Facts,
     LookupBody,
-    Typed,
+    PlainLookup,
     ensure_two,
     enter,
     link_answer,
@@ -164,7 +164,7 @@ _PLAIN_BODY = re.compile(
 )
 
 
-def plainly_typed(body: bytes) -> Typed | None:
+def plainly_typed(body: bytes) -> PlainLookup | None:
     """A number and a name as most send them, read without a parser; None if it is not that."""
     found = _PLAIN_BODY.fullmatch(body)
     if found is None:
@@ -173,7 +173,7 @@ def plainly_typed(body: bytes) -> Typed | None:
         name = orjson.loads(b'"%b"' % found[2])
     except orjson.JSONDecodeError:  # no UTF-8
         return None
-    return Typed(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
+    return PlainLookup(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
 
 
 class ByFacts(Exchange):
@@ -191,7 +191,7 @@ class ByFacts(Exchange):
     def whole(self) -> None:
         """Read the body and ask; whatever is wrong with its form, the framework tells."""
         body = bytes(self.body)
-        typed: LookupBody | Typed | None = plainly_typed(body)
+        typed: LookupBody | PlainLookup | None = plainly_typed(body)
         if typed is None:
             try:
                 check_json(body, self._lookups.json_depth_max)
@@ -205,7 +205,7 @@ class ByFacts(Exchange):
         except Exception as fault:
             self.fail(fault)
 
-    def _ask(self, typed: LookupBody | Typed) -> None:
+    def _ask(self, typed: LookupBody | PlainLookup) -> None:
         registry = self._lookups.state.service.registry
         self._address = self.connection.address(self.headers)
         enter(self._limit, self._address)

@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from api.refusals import DatabaseUnreachable, ReadTimeout, ServerBusy, ViewBeingMade
-from projections.follower import is_not_made, is_transient
+from api.refusals import ReadTimeout, ServerBusy
+from api.unanswered import refusal_of
 
 KEYS_MAX = 256
 """Keys of one query."""
@@ -125,13 +125,8 @@ def _answer(waiting: _Waiting, rows: list[Found], failure: Exception | None) -> 
 
 def _refusal(error: Exception) -> Exception:
     """What callers are told when a query failed; the error itself if it is about what they ask."""
-    if isinstance(error, TimeoutError):
-        refusal: Exception = ReadTimeout()
-    elif is_transient(error):
-        refusal = DatabaseUnreachable()
-    elif is_not_made(error):
-        refusal = ViewBeingMade()
-    else:
+    refusal = ReadTimeout() if isinstance(error, TimeoutError) else refusal_of(error)
+    if refusal is None:
         return error
     refusal.__cause__ = error
     return refusal

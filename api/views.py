@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from api.refusals import DatabaseUnreachable, ViewBehind, ViewBeingMade
+from api.refusals import ViewBehind
+from api.unanswered import refusal_of
 from projections.beside import Beside
-from projections.follower import is_not_made, is_transient
 from projections.health import ViewState, view_states
 from projections.views import VIEWS
 from projections.waiting import Lookout
@@ -49,11 +49,10 @@ class Views:
         try:
             found: T = self._connections.run(lambda cursor: query(cursor, *args, **kwargs))
         except Exception as error:
-            if is_transient(error):
-                raise DatabaseUnreachable() from error
-            if is_not_made(error):
-                raise ViewBeingMade() from error
-            raise
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         return found
 
     async def wait_for(

@@ -1,10 +1,9 @@
 INSERT INTO views.bench_certificates (ledger, application_id, kind, number, person_id,
     masked_name, masked_number, document_type, name_index, document_index, organisation_name,
     issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical,
-    issued, issued_on,
-    progress, seen_province_on, seen_nation_on, report_id, standing, reason_class, version,
-    reissued_on, current_since, verify_token, token_algorithm, position, changed_at,
-    answer)
+    issued, issued_on, progress, seen_province_on, seen_nation_on, report_id, standing,
+    reason_class, version, reissued_on, current_since, verify_token, token_algorithm, position,
+    changed_at, answer)
 WITH facts AS MATERIALIZED (
     SELECT ledger, position, split_part(topic, '.', 1) AS what, occurred_at, recorded_at,
         convert_from(envelope, 'UTF8')::jsonb -> 'data' AS data
