@@ -15,37 +15,39 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import handlers, openapi, web
-from api.access import ACCESS, UnguardedRoute
-from api.cursors import Cursors
-from api.elsewhere import Elsewhere
-from api.gate import Gate
-from api.health import Seen, watch_database
-from api.log_lines import FORMAT
-from api.lookup_process import Access
-from api.lookups import Unlimited
-from api.readers import Readers
-from api.routers import ROUTERS
-from api.routing import GuardedRoute
-from api.secret_keys import Secrets, load_secrets
-from api.service import Service
+from api import openapi
+from api.auth.permissions import ACCESS, UnguardedRoute
+from api.auth.secrets import Secrets, load_secrets
+from api.auth.tokens import OwnKey, PublishedKeys, TokenChecker
+from api.http import exception_handlers as handlers
+from api.http.access_log import FORMAT
+from api.http.context import Service
+from api.http.middleware import Gate
+from api.http.pagination import Cursors
+from api.http.read_models import Views
+from api.http.reader_pool import Readers
+from api.http.routing import GuardedRoute
+from api.lookup.rate_limit import Limit
+from api.routes.health import Seen, watch_database
+from api.routes.lookup import Unlimited
+from api.routes.routers import ROUTERS
+from api.server.lookup_worker import Access
+from api.server.lookup_worker_pool import Elsewhere
 from api.settings import Settings
-from api.signing import HeadSigner
-from api.tokens import OwnKey, PublishedKeys, TokenChecker
-from api.views import Views
-from api.web_limits import Limit
-from domain.ledger import Ledgers
-from domain.ledger import Secrets as LedgerSecrets
+from api.transparency.checkpoint_signing import HeadSigner
+from api.web import routes as web
+from domain.service.ledger import Ledgers
+from domain.service.ledger import Secrets as LedgerSecrets
 from domain.store.blobs import Blobs
-from domain.store.connection import Pool, connect
-from domain.store.embedded import EmbeddedPostgres
-from domain.store.migrate import migrate
-from domain.store.suites import AES, SM4
-from domain.store.vault import MasterKeys
-from projections import schema
-from projections.beside import Beside
-from projections.views import VIEWS
-from projections.waiting import Lookout
+from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.postgres.connection import Pool, connect
+from domain.store.postgres.migrate import migrate
+from domain.store.privacy.cipher_suites import AES, SM4
+from domain.store.privacy.vault import MasterKeys
+from projections.catalogue import VIEWS
+from projections.engine import generations as schema
+from projections.engine.progress import Lookout
+from projections.engine.runner_process import Beside
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
@@ -95,7 +97,9 @@ def check_guarded(app: FastAPI) -> None:
     gone = set(ACCESS) - set(operations)
     twice = {name for name in operations if operations.count(name) > 1}
     if gone or twice:
-        raise UnguardedRoute(f"in api.access.ACCESS: no route {sorted(gone)}, two {sorted(twice)}")
+        raise UnguardedRoute(
+            f"in api.auth.permissions.ACCESS: no route {sorted(gone)}, two {sorted(twice)}"
+        )
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
@@ -166,9 +170,7 @@ def secrets_of_ledgers(settings: Settings, secrets: Secrets) -> LedgerSecrets:
     return LedgerSecrets(keys, secrets.index_key, suite.name)
 
 
-def _views(
-    dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
-) -> Views:
+def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> Views:
     """The views, followed from now on, and connections to ask them through."""
     connections = Pool(lambda: connect(dsn, name="certledger api"), size=settings.reader_threads)
     undo.callback(connections.close)

@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from api.access import PUBLIC
-from api.certificates import NumbersBody
-from api.routing import GuardedRoute
-from api.scores import ScoresBody, VerificationsBody
+from api.auth.permissions import PUBLIC
+from api.http.routing import GuardedRoute
+from api.routes.certificates import NumbersBody
+from api.routes.scores import ScoresBody, VerificationsBody
 
 VERSION = "0.1.0"
 SUMMARY = "职业技能等级认定报考账本 · event-sourced ledger of vocational-skill certification"

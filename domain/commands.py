@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from domain import (
-    book,
-    certificate,
-    enrolment,
-    exam,
-    numbering,
-    payment,
-    publication,
-    refund,
-    reporting,
-)
-from domain import review as reviews
 from domain.decision import Command, Context, Decision, World
+from domain.steps import authority_report as reporting
+from domain.steps import certificate, enrolment, exam, payment, publication, refund
+from domain.steps import ledger_setup as book
+from domain.steps import number_allocation as numbering
+from domain.steps import review as reviews
 
 DECISIONS: dict[type[Command], Callable[[World, Any, Context], Decision]] = {
     book.OpenLedger: book.decide_open_ledger,

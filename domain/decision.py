@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.errors import LedgerError
 from domain.events import Fact
-from domain.working_days import shanghai_date
+from domain.values.working_days import shanghai_date
 
 if TYPE_CHECKING:
-    from domain.candidacy import Candidacy
-    from domain.identity import DocumentType
-    from domain.states import ExamSession, LedgerBook, Notice, Person, Report, Series
+    from domain.states.application import Candidacy
+    from domain.states.folds import ExamSession, LedgerBook, Notice, Person, Report, Series
+    from domain.values.identity_documents import DocumentType
 
 
 class Role(StrEnum):
@@ -73,7 +73,7 @@ def subject_of(entry: Any) -> str:
 
 
 class Command(BaseModel):
-    """A wish in the imperative. `domain.looking` says what its decision will look at."""
+    """A wish in the imperative. `domain.service.read_sets` says what its decision will look at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

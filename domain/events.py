@@ -17,10 +17,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.documents import MaterialKind
-from domain.identity import DocumentType
-from domain.personal import Personal
-from domain.values import Fen, Instant, Level, Marks, Sha256Hex
+from domain.documents.materials import MaterialKind
+from domain.values.identity_documents import DocumentType
+from domain.values.personal import Personal
+from domain.values.primitives import Fen, Instant, Level, Marks, Sha256Hex
 
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]

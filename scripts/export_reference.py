@@ -11,8 +11,8 @@ import click  # noqa: E402
 
 from api import settings  # noqa: E402
 from api.app import create_app  # noqa: E402
-from api.cli import cli  # noqa: E402
-from api.errors import STATUS, texts  # noqa: E402
+from api.cli.main import cli  # noqa: E402
+from api.errors.problem_details import STATUS, texts  # noqa: E402
 
 
 def helped(name: str, command: click.Command) -> str:

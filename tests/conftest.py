@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.store.embedded import EmbeddedPostgres
+from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.browser import require_chromium
 from tests.support.postgres import (
     Database,

@@ -15,11 +15,11 @@ import orjson
 from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent, Transcoder
 from pydantic import BaseModel, ValidationError
 
-from domain.personal import personal_fields
-from domain.store import envelope as envelopes
 from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
-from domain.store.records import Draft, Recorded
-from domain.store.vault import Sealer, Vault
+from domain.store.journal import envelope as envelopes
+from domain.store.journal.records import Draft, Recorded
+from domain.store.privacy.vault import Sealer, Vault
+from domain.values.personal import personal_fields
 
 SEALED = "sealed"
 """A sealed field is stored as {"sealed": "<algorithm>:<base64>"}, so that it can be told from text

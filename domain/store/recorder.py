@@ -33,14 +33,19 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
-from domain.store.committer import Committer
-from domain.store.connection import PgCursor
-from domain.store.jobs import Job, Replayed
-from domain.store.journal import Journal
-from domain.store.library import append_of, library_errors, notification, stored_event
-from domain.store.migrate import migrate
-from domain.store.records import CommandKey
-from domain.store.tailer import Listener, Tailer
+from domain.store.eventsourcing_adapter.conversion import (
+    append_of,
+    library_errors,
+    notification,
+    stored_event,
+)
+from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import CommandKey
+from domain.store.postgres.connection import PgCursor
+from domain.store.postgres.migrate import migrate
+from domain.store.writer.commands import Job, Replayed
+from domain.store.writer.group_commit import Committer
 
 _TIMEOUT_SECONDS = 30.0
 

@@ -10,7 +10,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.store import envelope as envelopes
+from domain.store.journal import envelope as envelopes
 from scripts.benchmarks import peers
 from scripts.benchmarks.measure import (
     Comparison,

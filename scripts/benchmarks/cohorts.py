@@ -7,13 +7,13 @@ the copy's own, so that everything that reads a ledger reads these like any othe
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.cli_import import load_example
-from api.cli_store import Store, open_store, settings_of
-from domain.ledger import Ledger
-from domain.store.jobs import View
+from api.cli.environment import Store, open_store, settings_of
+from api.cli.import_ import load_example
+from domain.service.ledger import Ledger
+from domain.store.journal.records import NO_EVENTS, Append
 from domain.store.mapper import Entry
-from domain.store.records import NO_EVENTS, Append
-from domain.store.vault import Sealer
+from domain.store.privacy.vault import Sealer
+from domain.store.writer.commands import View
 from scripts.benchmarks.server import Server
 from scripts.benchmarks.service import COHORT_LEDGER
 

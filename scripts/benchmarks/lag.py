@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg2
 
-from projections.views import VIEWS
-from projections.waiting import CHANNEL, from_payload
+from projections.catalogue import VIEWS
+from projections.engine.progress import CHANNEL, from_payload
 from scripts.benchmarks.command import Applications
 from scripts.benchmarks.http_turns import send
 from scripts.benchmarks.measure import Comparison, Plan

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.cli_store import settings_of
-from api.secret_keys import load_secrets
+from api.auth.secrets import load_secrets
+from api.cli.environment import settings_of
 from scripts.benchmarks import peers
 from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server

@@ -12,9 +12,9 @@ from typing import Any
 
 import uvloop
 
-from api.server import settle_memory
-from domain.store.committer import Committer, Job
-from domain.store.journal import Journal
+from api.server.main import settle_memory
+from domain.store.journal.journal import Journal
+from domain.store.writer.group_commit import Committer, Job
 from scripts.benchmarks.latency import sample_of
 from scripts.benchmarks.sample import append_of
 

@@ -5,8 +5,8 @@ import json
 import sys
 import time
 
-from domain.store.journal import Journal
-from domain.store.verify import verify
+from domain.store.journal.journal import Journal
+from domain.store.tlog.audit import verify
 from scripts.benchmarks.verify import HASHES, LOOP
 
 _IN_MEMORY = 100_000  # envelopes that are hashed over and over

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
-from api.cli_store import Store
+from api.cli.environment import Store
 from domain.store.mapper import Entry
-from projections import rebuild
-from projections.view import View
-from projections.views import VIEWS
+from projections.catalogue import VIEWS
+from projections.engine.view import View
+from projections.rebuild import rebuild
 from scripts.benchmarks import registry_sql, stock_projection
 from scripts.benchmarks.cohorts import cohort_store, copy
 from scripts.benchmarks.measure import Comparison, Contender, Plan, Sample, compare, take_turns

@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from api.cli_store import Store, open_store, settings_of
-from domain.book import OpenLedger
+from api.cli.environment import Store, open_store, settings_of
 from domain.decision import Actor, Role
-from domain.store.merkle import Frontier
-from domain.store.note import Checkpoint, sign_note
-from domain.values import Level
-from projections import rebuild
+from domain.steps.ledger_setup import OpenLedger
+from domain.store.tlog.merkle import Frontier
+from domain.store.tlog.signed_note import Checkpoint, sign_note
+from domain.values.primitives import Level
+from projections.rebuild import rebuild
 from scripts.benchmarks.indexes import made_afterwards
 from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server, server

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from domain.store.records import Append, CommandKey, Draft
+from domain.store.journal.records import Append, CommandKey, Draft
 
 TOPIC = "fee_paid.v1"
 STREAM_LENGTH = 10  # events, before a writer begins another stream

@@ -1,6 +1,6 @@
 """Journals with many events, written through the journal's own append."""
 
-from domain.store.journal import Journal
+from domain.store.journal.journal import Journal
 from scripts.benchmarks.sample import STREAM_LENGTH, append_of
 from scripts.benchmarks.server import LEDGER, Server
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg2
 
-from domain.store.embedded import OWNER, SUPERUSER, EmbeddedPostgres, bin_dir
-from domain.store.journal import Journal
-from domain.store.migrate import migrate
+from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres, bin_dir
+from domain.store.journal.journal import Journal
+from domain.store.postgres.migrate import migrate
 
 LEDGER = "bench"
 _SETTINGS = {"max_connections": "200"}  # contenders, their pools and pgbench at the same time

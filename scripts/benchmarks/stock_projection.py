@@ -15,14 +15,14 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent, Tracking
 from eventsourcing.projection import Projection, ProjectionRunner
 
-from domain.ledger import Secrets
-from domain.store.connection import connect
+from domain.service.ledger import Secrets
+from domain.store.postgres.connection import connect
 from domain.store.recorder import JournalTrackingRecorder
-from projections import schema
-from projections.apply import Target
-from projections.feed import decoded
-from projections.runner import vault_of
-from projections.view import View
+from projections.engine import generations as schema
+from projections.engine.generation_writer import Target
+from projections.engine.journal_reader import decoded
+from projections.engine.runner import vault_of
+from projections.engine.view import View
 
 
 class _Stored(Mapper[str]):

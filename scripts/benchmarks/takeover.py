@@ -25,17 +25,17 @@ from stdnum.iso7064 import mod_37_36
 from domain import events as e
 from domain.decision import Actor, Role
 from domain.events import CertificateKind
-from domain.identity import DocumentType
-from domain.ledger import Secrets
-from domain.numbers import format_national, format_omc
-from domain.receipt import Receipt
-from domain.store import envelope as envelopes
-from domain.store.journal import Journal
+from domain.service.ledger import Secrets
+from domain.service.receipt import Receipt
+from domain.store.journal import envelope as envelopes
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import PersonKey
 from domain.store.mapper import SEALED
-from domain.store.merkle import Frontier
-from domain.store.records import PersonKey
-from domain.store.vault import Sealer, Vault
-from domain.values import Level
+from domain.store.privacy.vault import Sealer, Vault
+from domain.store.tlog.merkle import Frontier
+from domain.values.certificate_numbers import format_national, format_omc
+from domain.values.identity_documents import DocumentType
+from domain.values.primitives import Level
 from scripts.benchmarks.sample import scattered
 from scripts.benchmarks.service import OCCUPATION, document_of, name_of
 

@@ -1,6 +1,7 @@
 """What candidates state about themselves: one way for every alternative, and for every near miss.
 
-Each way makes the claims of `domain.qualifications` for a day of application; `state` then has
+Each way makes the claims of `domain.eligibility.qualifications` for a day of application; `state`
+then has
 the real rules judge them, so that the cohort can't promise what the rules don't give.
 """
 
@@ -10,13 +11,13 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from api.importing_claims import claims_from_words
+from api.imports.qualification_parser import claims_from_words
 from cohort.dice import Dice
-from domain.documents import MaterialKind, required_materials
-from domain.eligibility import Eligible, assess
-from domain.qualifications import Qualifications
-from domain.rule_sets import rule_set_for
-from domain.values import Level
+from domain.documents.materials import MaterialKind, required_materials
+from domain.eligibility.assessment import Eligible, assess
+from domain.eligibility.qualifications import Qualifications
+from domain.eligibility.rule_sets import rule_set_for
+from domain.values.primitives import Level
 
 EMPLOYERS = (
     "杭州云上电商有限公司", "宁波海潮供应链有限公司", "温州鹿城鞋业直播基地", "义乌小商品选品中心",
@@ -195,9 +196,7 @@ WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
         ALL_2018,
         5,
         lambda dice, day: {
-            "apprenticeships": [
-                {"relation": "相关职业", "completed_on": day - timedelta(days=40)}
-            ]
+            "apprenticeships": [{"relation": "相关职业", "completed_on": day - timedelta(days=40)}]
         },
     ),
     "2018 4 worked": (ALL_2018, 4, _worked(6)),

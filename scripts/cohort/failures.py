@@ -8,7 +8,7 @@ from cohort.claims import WAYS
 from cohort.dice import at
 from cohort.journey import REGISTRAR, Case, Cohort, start_of
 from cohort.refunds import refund, refund_both
-from domain.documents import MaterialKind
+from domain.documents.materials import MaterialKind
 
 
 def ages_for(way: str) -> tuple[int, int]:
@@ -147,9 +147,7 @@ def still_running(cohort: Cohort) -> None:
             case.review(stage)
     for _ in range(2):
         back = _new(cohort, "4 trained", first, last).submitted(uses=0)
-        back.review(
-            "initial", "return", "结业证书缺少学时记载", MaterialKind.TRAINING_CERTIFICATE
-        )
+        back.review("initial", "return", "结业证书缺少学时记载", MaterialKind.TRAINING_CERTIFICATE)
     for scripts in (("accepted",), ("ordered",), ("approved", "ordered")):
         case = _new(cohort, "4 worked", date(2026, 10, 28), date(2026, 10, 30))
         case.rejected("initial", REASONS["initial"][0])

@@ -12,7 +12,7 @@ from cohort.papers import LINES, specimen
 from cohort.people import People, Person
 from cohort.pictures import portrait
 from cohort.tables import Row, Tables
-from domain.documents import MaterialKind
+from domain.documents.materials import MaterialKind
 
 AGENCY, GROUP_AGENCY = "agency.01", "agency.02"
 CERTIFIER, PROVINCE = "certifier.01", "province.01"

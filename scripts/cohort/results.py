@@ -9,8 +9,8 @@ from datetime import date, datetime, timedelta
 
 from cohort.dice import at
 from cohort.journey import REGISTRAR, Case, Cohort
-from domain.identity import DocumentType
-from domain.values import Level
+from domain.values.identity_documents import DocumentType
+from domain.values.primitives import Level
 
 SITE_CODE = "S000033000123"
 ORGANISATION = "浙江今日头条科技有限公司"

@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 
 from cohort.dice import Dice, at
 from cohort.journey import EXAM_OFFICE, EXAMINERS, REGISTRAR, VERIFIER, Case, Cohort
-from domain.values import Marks, passes
-from domain.working_days import add_working_days
+from domain.values.primitives import Marks, passes
+from domain.values.working_days import add_working_days
 
 Paper = list[str | None]
 """Marks in theory and practice; None: absent."""

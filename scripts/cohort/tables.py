@@ -19,8 +19,7 @@ FILES: dict[str, tuple[str, str, str]] = {
     "fees": (
         "fees.csv",
         "F",
-        "occupation level certification_fee_yuan study_material_fee_yuan "
-        "valid_from",
+        "occupation level certification_fee_yuan study_material_fee_yuan valid_from",
     ),
     "persons": ("persons.csv", "", "subject document_type document_number name phone"),
     "person_corrections": (
@@ -40,8 +39,7 @@ FILES: dict[str, tuple[str, str, str]] = {
     "payments": (
         "payments.csv",
         "",
-        "报考编号 支付渠道 渠道交易号 商户订单号 支付时间 认证费用(元) "
-        "学员资料(元)",
+        "报考编号 支付渠道 渠道交易号 商户订单号 支付时间 认证费用(元) 学员资料(元)",
     ),
     "item_uses": ("item_uses.csv", "U", "application_id item used_at"),
     "documents": ("documents.csv", "D", "application_id kind path file_name taken_on"),
@@ -52,8 +50,7 @@ FILES: dict[str, tuple[str, str, str]] = {
     "refund_outcomes": (
         "refund_outcomes.csv",
         "RS",
-        "application_id refund_no outcome provider_refund_id channel settled_at "
-        "reason",
+        "application_id refund_no outcome provider_refund_id channel settled_at reason",
     ),
     "seats": ("seats.csv", "T", "application_id session_id room seat"),
     "sessions_held": ("sessions_held.csv", "SH", "session_id ended_at"),

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from domain.events import Fact
-from domain.personal import personal_fields
+from domain.values.personal import personal_fields
 from scripts.documents.citations import CITED, clauses, expand
 
 SEALED: dict[str, Any] = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from domain.store.embedded import EmbeddedPostgres
-from tests.support.elsewhere import Running, running_elsewhere
+from domain.store.embedded.server import EmbeddedPostgres
+from tests.support.lookup_workers import Running, running_elsewhere
 from tests.support.postgres import fresh_database
 from tests.support.service import Book, new_book, running, settings_for
 

@@ -19,15 +19,16 @@ from typing import Any
 import chinese_calendar
 import pytest
 
+from domain.eligibility.qualifications import Qualifications
 from domain.events import CATALOGUE
-from domain.identity import DocumentType
-from domain.ledger import Ledger
-from domain.qualifications import Qualifications
+from domain.service.ledger import Ledger
 from domain.store.mapper import Entry
-from domain.store.verify import verify
-from projections import board_queries, refund_queries
-from projections.foreground import bring_up
-from projections.views import VIEWS
+from domain.store.tlog.audit import verify
+from domain.values.identity_documents import DocumentType
+from projections.catalogue import VIEWS
+from projections.engine.catch_up import bring_up
+from projections.refund_ledger import queries as refund_queries
+from projections.score_board import queries as board_queries
 from tests.projections import recount
 from tests.support.cohort import COHORT, applications, empty_ledger, load, rows
 from tests.support.ledgers import SECRETS

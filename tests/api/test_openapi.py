@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 import schemathesis
 
-from api.access import ACCESS, PUBLIC
 from api.app import create_app
-from api.routing import ASKS_BY_POST, GuardedRoute
+from api.auth.permissions import ACCESS, PUBLIC
+from api.http.routing import ASKS_BY_POST, GuardedRoute
 from api.settings import load_settings
 from tests.support.service import Book
 

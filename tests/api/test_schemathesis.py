@@ -16,8 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.access import ACCESS, PUBLIC
 from api.app import create_app
+from api.auth.permissions import ACCESS, PUBLIC
 from api.settings import load_settings
 from tests.support.http_journey import certified
 from tests.support.service import Book, new_book, token

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from api.secret_keys import load_secrets, new_token_key, read_token_key
+from api.auth.secrets import load_secrets, new_token_key, read_token_key
 from api.settings import PREFIX, Settings, SettingsInvalid, load_settings, settings_table
 
 KEY = base64.b64encode(bytes(32)).decode()

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from api.cli_store import Store
+from api.cli.environment import Store
 from domain.store.mapper import Entry
-from projections import rebuild, schema
-from projections.public_answer import PUBLIC
-from projections.registry_tables import CERTIFICATES
-from projections.view import View
-from projections.views import VIEWS
+from projections.catalogue import VIEWS
+from projections.certificate_registry.public_record import PUBLIC
+from projections.certificate_registry.tables import CERTIFICATES
+from projections.engine import generations as schema
+from projections.engine.view import View
+from projections.rebuild import rebuild
 from scripts.benchmarks import registry_sql, stock_projection
 from scripts.benchmarks.cohorts import cohort_store, copy
 from scripts.benchmarks.server import Server, server

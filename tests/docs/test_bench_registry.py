@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.cli_store import Store, open_store, settings_of
-from domain.identity import validate_document
-from domain.numbers import NationalNumber, OmcNumber
-from domain.store.verify import verify
-from domain.working_days import shanghai_date
-from projections import rebuild
-from projections import registry_queries as queries
-from projections.public_answer import told
+from api.cli.environment import Store, open_store, settings_of
+from domain.store.tlog.audit import verify
+from domain.values.certificate_numbers import NationalNumber, OmcNumber
+from domain.values.identity_documents import validate_document
+from domain.values.working_days import shanghai_date
+from projections.certificate_registry import queries
+from projections.certificate_registry.public_record import told
+from projections.rebuild import rebuild
 from scripts.benchmarks.registry import Registry, seed
 from scripts.benchmarks.server import server
 from scripts.benchmarks.service import DATABASE, name_of

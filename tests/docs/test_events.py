@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from domain.events import CATALOGUE
-from domain.personal import personal_fields
+from domain.values.personal import personal_fields
 from scripts.export_schemas import ROOT, pages
 
 DOCS = ROOT / "docs"

@@ -7,14 +7,14 @@ from datetime import date
 import orjson
 import pytest
 
-from domain.certificate import RevokeCertificate
-from domain.eligibility import Eligible, assess
+from domain.eligibility.assessment import Eligible, assess
+from domain.eligibility.qualifications import Qualifications, WorkPeriod
+from domain.eligibility.rule_sets import AnyPredicate, parse_rule_set
 from domain.events import CATALOGUE, CertificateKind, RevocationReason
-from domain.qualifications import Qualifications, WorkPeriod
-from domain.rule_sets import AnyPredicate, parse_rule_set
-from domain.store.connection import connect
-from domain.store.migrate import migrate
-from domain.values import Level
+from domain.steps.certificate import RevokeCertificate
+from domain.store.postgres.connection import connect
+from domain.store.postgres.migrate import migrate
+from domain.values.primitives import Level
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under, run_python
 from tests.projections.grammar import Book

@@ -7,9 +7,9 @@ import psycopg2
 import pytest
 
 from api.settings import Settings, SettingsInvalid, load_settings
-from domain.store.connection import connect
-from domain.store.embedded import SUPERUSER, EmbeddedPostgres
-from domain.store.migrate import migrate
+from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
+from domain.store.postgres.connection import connect
+from domain.store.postgres.migrate import migrate
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under
 from tests.support.actors import ASSISTANT

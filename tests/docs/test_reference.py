@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from api.access import ACCESS
-from api.cli import cli
-from api.errors import STATUS
+from api.auth.permissions import ACCESS
+from api.cli.main import cli
+from api.errors.problem_details import STATUS
 from api.settings import PREFIX, Settings
 from scripts.export_reference import ROOT, render
 

@@ -3,10 +3,15 @@
 import pytest
 
 from domain import events as e
-from domain.certificate import CertificateOutOfOrder, RevokeCertificate
 from domain.events import ITEMS, CertificateKind, Component, Item, RefundRefusal
-from domain.numbers import InvalidCertificateNumber, NationalNumber, NumberKind, classify_number
-from domain.reporting import AnswerReportRow
+from domain.steps.authority_report import AnswerReportRow
+from domain.steps.certificate import CertificateOutOfOrder, RevokeCertificate
+from domain.values.certificate_numbers import (
+    InvalidCertificateNumber,
+    NationalNumber,
+    NumberKind,
+    classify_number,
+)
 from tests.support.actors import REGISTRAR, candidate
 from tests.support.commands import apply_for, order, report
 from tests.support.journeys import (

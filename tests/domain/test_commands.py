@@ -6,7 +6,7 @@ import pytest
 
 from domain.commands import DECISIONS, decide
 from domain.decision import Command
-from domain.looking import LOOKS
+from domain.service.read_sets import LOOKS
 from tests.support.actors import OPERATOR
 from tests.support.commands import open_book
 from tests.support.source import sources

@@ -6,7 +6,7 @@ import pytest
 
 from domain import events as e
 from domain.events import CATALOGUE, ITEMS, Component, Item, Stage, Subject
-from domain.personal import personal_fields
+from domain.values.personal import personal_fields
 from tests.support.golden import sample
 
 FACTS = [pytest.param(fact, id=topic) for topic, fact in CATALOGUE.items()]

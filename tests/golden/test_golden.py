@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from domain.events import CATALOGUE
-from domain.store.envelope import canonical_json
+from domain.store.journal.envelope import canonical_json
 from domain.store.mapper import Catalogue
 from tests.support.golden import GOLDEN
 

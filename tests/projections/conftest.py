@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from domain.store.migrate import migrate
+from domain.store.postgres.migrate import migrate
 from tests.projections.grammar import Book
 from tests.support.postgres import Database
 

@@ -11,17 +11,17 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from domain.events import CATALOGUE, PersonalDataErased
-from domain.store.connection import connect
-from domain.store.journal import Journal
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import Append, Draft
 from domain.store.mapper import Catalogue, Entry, EntryMapper
-from domain.store.records import Append, Draft
-from domain.store.vault import Vault, stored_keys
-from projections import schema
-from projections.apply import Target
-from projections.follower import Follower
-from projections.runner import vault_of
-from projections.view import View
-from projections.views import VIEWS
+from domain.store.postgres.connection import connect
+from domain.store.privacy.vault import Vault, stored_keys
+from projections.catalogue import VIEWS
+from projections.engine import generations as schema
+from projections.engine.generation_writer import Target
+from projections.engine.ledger_projector import Follower
+from projections.engine.runner import vault_of
+from projections.engine.view import View
 from tests.support.ledgers import SECRETS
 from tests.support.world import World
 

@@ -8,17 +8,17 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from domain import certificate as c
 from domain import events as e
-from domain.certificate import IssueCertificates
 from domain.decision import Command
+from domain.eligibility.qualifications import Qualifications
 from domain.errors import LedgerError
 from domain.events import CertificateKind, Component, Item, Provider, Subject
-from domain.exam import CloseSession, RecordScore
-from domain.numbering import NumberCertificates
-from domain.publication import ResolveObjection
-from domain.qualifications import Qualifications
-from domain.reporting import AnswerReportRow, RecordVisibility
+from domain.steps import certificate as c
+from domain.steps.authority_report import AnswerReportRow, RecordVisibility
+from domain.steps.certificate import IssueCertificates
+from domain.steps.exam import CloseSession, RecordScore
+from domain.steps.number_allocation import NumberCertificates
+from domain.steps.publication import ResolveObjection
 from tests.support import commands as cmd
 from tests.support.actors import (
     ASSISTANT,

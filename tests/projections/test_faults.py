@@ -9,14 +9,17 @@ import psycopg2
 import pytest
 
 from domain import events as e
-from domain.store.embedded import SUPERUSER
-from domain.store.records import Draft
-from projections import certificate_registry, follower, refund_ledger, score_board
-from projections.rows import Rows
-from projections.view import Entry, Handles
-from projections.views import VIEWS
+from domain.store.embedded.server import SUPERUSER
+from domain.store.journal.records import Draft
+from projections.catalogue import VIEWS
+from projections.certificate_registry import view as certificate_registry
+from projections.engine import ledger_projector as follower
+from projections.engine.rows import Rows
+from projections.engine.view import Entry, Handles
+from projections.refund_ledger import view as refund_ledger
+from projections.score_board import view as score_board
+from tests.projections.engine.test_runner import running
 from tests.projections.grammar import Book
-from tests.projections.test_runner import running
 from tests.support.journeys import a_paid_application, an_open_book
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until

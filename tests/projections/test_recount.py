@@ -2,9 +2,10 @@
 
 import pytest
 
-from domain.names import mask_name
-from projections import board_queries, refund_queries
-from projections.view import ERASED
+from domain.values.person_names import mask_name
+from projections.engine.view import ERASED
+from projections.refund_ledger import queries as refund_queries
+from projections.score_board import queries as board_queries
 from tests.projections import recount
 from tests.projections.grammar import Book
 from tests.projections.histories import a_random_history

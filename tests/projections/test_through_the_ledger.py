@@ -1,11 +1,11 @@
 """The whole way: commands to a real ledger, views kept by a runner, read as soon as answered."""
 
 from domain.events import Component
-from projections import refund_queries
-from projections.runner import Runner
-from projections.views import VIEWS
-from projections.waiting import Lookout
-from tests.projections.test_rebuild import check
+from projections.catalogue import VIEWS
+from projections.engine.progress import Lookout
+from projections.engine.runner import Runner
+from projections.refund_ledger import queries as refund_queries
+from tests.projections.rebuild.test_rebuild import check
 from tests.support.actors import FINANCE, FINANCE_2, candidate
 from tests.support.commands import erase, fees, open_book, order, pay, withdraw
 from tests.support.journeys import an_eligible_application

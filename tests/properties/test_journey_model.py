@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from domain.errors import LedgerError
-from domain.values import Level
-from tests.support import translated
+from domain.values.primitives import Level
+from tests.support import model_adapter as translated
+from tests.support.command_generator import APPS, PEOPLE, Wish, anything, sensible
 from tests.support.commands import fees
 from tests.support.journeys import an_open_book
+from tests.support.model_adapter import START, to_command
 from tests.support.model_results import Journey
-from tests.support.translated import START, to_command
-from tests.support.wishes import APPS, PEOPLE, Wish, anything, sensible
 
 WILD = (False, False, False, False, True)
 """One wish in five is anything at all; the others bring an application on."""

@@ -17,18 +17,18 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from api.access import ACCESS
+from api.auth.permissions import ACCESS
 from domain.decision import Actor, Command, Role
-from domain.reporting import AnswerReportRow
-from domain.store.embedded import EmbeddedPostgres
-from domain.store.journal import Journal
+from domain.steps.authority_report import AnswerReportRow
+from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.journal.journal import Journal
 from tests.support.actors import FINANCE, REGISTRAR, staff
-from tests.support.beside_model import BesideModel, few_examples
+from tests.support.command_generator import PEOPLE, Wish
+from tests.support.model_adapter import to_command, without_check
+from tests.support.model_comparison import BesideModel, few_examples
 from tests.support.over_http import ROUTES, Route, code_of, routes_of
 from tests.support.postgres import fresh_database
 from tests.support.service import Door, running, settings_for, token
-from tests.support.translated import to_command, without_check
-from tests.support.wishes import PEOPLE, Wish
 
 SILENT_MAX = 6
 """Routes, of three dozen, on which nothing may have come to pass in any example."""

@@ -14,16 +14,16 @@ import pytest
 
 from domain.decision import Actor, Command
 from domain.errors import LedgerError
-from domain.ledger import Ledgers
-from domain.store.embedded import EmbeddedPostgres
-from domain.store.journal import Journal
-from projections import rebuild
-from projections.compare import Difference
-from projections.runner import Runner
-from projections.views import VIEWS
-from projections.waiting import Lookout
-from tests.support.beside_model import BesideModel, few_examples
+from domain.service.ledger import Ledgers
+from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.journal.journal import Journal
+from projections.catalogue import VIEWS
+from projections.engine.progress import Lookout
+from projections.engine.runner import Runner
+from projections.rebuild import rebuild
+from projections.rebuild.compare import Difference
 from tests.support.ledgers import SECRETS, open_ledgers, submit
+from tests.support.model_comparison import BesideModel, few_examples
 from tests.support.postgres import fresh_database
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from domain.store.journal import Journal
-from domain.store.migrate import migrate
+from domain.store.journal.journal import Journal
+from domain.store.postgres.migrate import migrate
 from tests.support.postgres import Database
 
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from domain.store.committer import Job, View
-from domain.store.records import Append, CommandKey, Draft
+from domain.store.journal.records import Append, CommandKey, Draft
+from domain.store.writer.group_commit import Job, View
 
 ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)

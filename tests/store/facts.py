@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from domain.personal import Personal
-from domain.store.journal import Journal
+from domain.store.journal.journal import Journal
 from domain.store.mapper import Catalogue, Entry
-from domain.store.vault import MasterKeys, Vault, stored_keys
+from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
+from domain.values.personal import Personal
 from tests.store.drafts import ACTOR, id_of
 
 

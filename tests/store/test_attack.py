@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from domain.store import envelope
-from domain.store.checkpoints import sign_checkpoint
-from domain.store.connection import connect
-from domain.store.embedded import OWNER, SUPERUSER
-from domain.store.journal import Journal
-from domain.store.migrate import migrate
-from domain.store.note import Signer
-from domain.store.records import PersonKey
-from domain.store.verify import Report, verify
+from domain.store.embedded.server import OWNER, SUPERUSER
+from domain.store.journal import envelope
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import PersonKey
+from domain.store.postgres.connection import connect
+from domain.store.postgres.migrate import migrate
+from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.checkpoints import sign_checkpoint
+from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
 from tests.support.postgres import Database
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from domain.store.committer import Accepted, Committer, Job, Replayed
-from domain.store.embedded import EmbeddedPostgres
+from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.errors import OutcomeUnknown, Unavailable
-from domain.store.journal import Journal
-from domain.store.migrate import migrate
-from domain.store.tailer import Listener, Tailer
-from domain.store.verify import verify
+from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
+from domain.store.journal.journal import Journal
+from domain.store.postgres.migrate import migrate
+from domain.store.tlog.audit import verify
+from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed
 from tests.store.cutting_proxy import Cut, CuttingProxy
 from tests.store.drafts import append, command, next_event
 from tests.support.postgres import Database
@@ -231,8 +231,8 @@ def test_everything_acknowledged_survives_a_killed_server(
 
 WRITER = """
 import sys
-from domain.store.committer import Committer
-from domain.store.journal import Journal
+from domain.store.writer.group_commit import Committer
+from domain.store.journal.journal import Journal
 from tests.store.drafts import next_event
 
 journal = Journal(sys.argv[1], "omc")

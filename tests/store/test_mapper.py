@@ -1,12 +1,11 @@
 """Facts go into the journal and come out as they were, in today's shape, personal data sealed."""
 
-
 import pytest
 
 from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
-from domain.store.journal import Journal
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import Append, Draft, Recorded
 from domain.store.mapper import Catalogue, EntryMapper, OrjsonTranscoder
-from domain.store.records import Append, Draft, Recorded
 from tests.store.drafts import append, draft
 from tests.store.facts import WANG, FeePaid, PersonRegistered, catalogue, entry, vault_of
 

@@ -10,11 +10,11 @@ from eventsourcing import persistence as library
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
 
-from domain.store.library import FOREIGN_ACTOR, library_errors
+from domain.store.eventsourcing_adapter.conversion import FOREIGN_ACTOR, library_errors
+from domain.store.journal.records import CommandKey
 from domain.store.mapper import EntryMapper
 from domain.store.recorder import Datastore, Factory, JournalApplicationRecorder
-from domain.store.records import CommandKey
-from domain.store.verify import verify
+from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, command, id_of
 from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.postgres import Database

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from api.cli import main
-from api.importing import Import, Summary
-from domain.ledger import Ledger
+from api.cli.main import main
+from api.imports.importer import Import, Summary
+from domain.service.ledger import Ledger
 from domain.store.blobs import Blobs
 from tests.support.ledgers import SITE_CODE, open_ledgers
 from tests.support.postgres import Database

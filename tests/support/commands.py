@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from domain import book, enrolment, exam, payment, publication, refund
 from domain import events as e
-from domain import reporting as reports
-from domain import review as reviews
-from domain.documents import Background, MaterialFact, MaterialKind, PhotoFact
+from domain.documents.materials import Background, MaterialFact, MaterialKind, PhotoFact
+from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
-from domain.identity import DocumentType
-from domain.qualifications import Qualifications, WorkPeriod
-from domain.values import Level, Marks
+from domain.steps import authority_report as reports
+from domain.steps import enrolment, exam, payment, publication, refund
+from domain.steps import ledger_setup as book
+from domain.steps import review as reviews
+from domain.values.identity_documents import DocumentType
+from domain.values.primitives import Level, Marks
 from tests.support.actors import (
     AGENCY,
     CERTIFIER,

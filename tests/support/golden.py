@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from domain.events import CATALOGUE, Fact
-from domain.values import Marks
+from domain.values.primitives import Marks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -177,9 +177,7 @@ def seat(journey: Journey, session: str = "S1") -> str:
 
 def hold(book: Book, session: str = "S1") -> None:
     """The session takes place."""
-    book.backdated("examiner").at(ENDED_AT).done(
-        f"sessions/{session}/end", {"ended_at": ENDED_AT}
-    )
+    book.backdated("examiner").at(ENDED_AT).done(f"sessions/{session}/end", {"ended_at": ENDED_AT})
 
 
 def score(book: Book, marks: dict[str, tuple[str | None, str | None]], session: str = "S1") -> None:

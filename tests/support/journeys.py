@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from domain import certificate as certificates
-from domain import exam
+from domain.eligibility.qualifications import Qualifications
 from domain.events import Item, Stage, Subject
-from domain.numbering import NumberCertificates
-from domain.qualifications import Qualifications
+from domain.steps import certificate as certificates
+from domain.steps import exam
+from domain.steps.number_allocation import NumberCertificates
 from tests.support.actors import (
     AGENCY,
     ASSISTANT,

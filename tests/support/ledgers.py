@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.decision import Actor, Command
-from domain.ledger import Ledger, Ledgers, Secrets
-from domain.receipt import Receipt
-from domain.store.migrate import migrate
-from domain.store.vault import MasterKeys
+from domain.service.ledger import Ledger, Ledgers, Secrets
+from domain.service.receipt import Receipt
+from domain.store.postgres.migrate import migrate
+from domain.store.privacy.vault import MasterKeys
 from tests.support.actors import OPERATOR
 from tests.support.postgres import Database
 from tests.support.world import World

@@ -15,15 +15,17 @@ from typing import Any
 
 import httpx
 
-from domain import book, certificate, enrolment, exam, numbering, payment
-from domain import publication as notices
-from domain import refund as refunds
-from domain import reporting as reports
-from domain import review as reviews
 from domain.decision import Command
+from domain.steps import authority_report as reports
+from domain.steps import certificate, enrolment, exam, payment
+from domain.steps import ledger_setup as book
+from domain.steps import number_allocation as numbering
+from domain.steps import publication as notices
+from domain.steps import refund as refunds
+from domain.steps import review as reviews
 from tests.support.http_journey import portrait
+from tests.support.model_adapter import SHA256
 from tests.support.service import Door
-from tests.support.translated import SHA256
 
 Body = Callable[[Any, set[str]], dict[str, Any]]
 """What httpx is given for a command; the names are those of the fields its path holds."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from domain.store.embedded import OWNER, SUPERUSER, EmbeddedPostgres
+from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres
 
 OLDEST_SUPPORTED = 15
 

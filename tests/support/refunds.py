@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain.events import Component
-from domain.refund import ApproveRefund, DeclineRefund, RecordRefundOutcome
+from domain.steps.refund import ApproveRefund, DeclineRefund, RecordRefundOutcome
 from tests.support.actors import FINANCE, candidate
 from tests.support.commands import order
 from tests.support.journeys import a_rejected_application

@@ -21,10 +21,10 @@ import httpx
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.secret_keys import new_token_key, read_token_key
-from api.server import Server, listen
+from api.auth.secrets import new_token_key, read_token_key
+from api.auth.tokens import mint_token
+from api.server.main import Server, listen
 from api.settings import Settings, load_settings
-from api.tokens import mint_token
 from domain.decision import Role
 
 ISSUER = "certledger"

@@ -1,7 +1,8 @@
 """A ledger in memory, and the grammar of the decision tests.
 
 `given(history).when(command, by=actor, at=time).then(*facts)` says what a command leads to,
-`.fails(ErrorClass)` that nothing moved and why. The world folds facts with `domain.states.evolve`
+`.fails(ErrorClass)` that nothing moved and why. The world folds facts with
+`domain.states.folds.evolve`
 and holds claims as the journal does: releases come first, a taken claim refuses the whole
 command, and a claim nobody holds cannot be released. Every fact is written as JSON and read again
 before it is folded, so that a test never sees more than the journal would keep.
@@ -17,14 +18,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain import events as e
-from domain import snapshots, states
-from domain.candidacy import Candidacy
 from domain.commands import decide
 from domain.decision import Actor, Claim, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
-from domain.looking import LOOKS, Look
-from domain.personal import personal_fields
+from domain.service import snapshots
+from domain.service.read_sets import LOOKS, Look
+from domain.states import folds as states
+from domain.states.application import Candidacy
 from domain.store.errors import ClaimNotHeld, ClaimTaken
+from domain.values.personal import personal_fields
 from tests.support.actors import OPERATOR
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)

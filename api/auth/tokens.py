@@ -1,0 +1,344 @@
+"""Who is calling: bearer tokens (JWT), minted here or by an OpenID Connect issuer.
+
+A token names a subject, one role, an organisation and the ledgers it is good for; nothing else is
+believed. Reading order: Principal, mint_token, then the two ways of checking one: with our own
+key, or with the keys an issuer publishes (JWKS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import uuid4
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm
+
+from api.auth.secrets import CheckingKey, SigningKey
+from domain.decision import Actor, Role
+from domain.errors import LedgerError
+
+EVERY_LEDGER = "*"
+"""In `ledgers`: good for all of them."""
+LEEWAY_S = 30
+"""How far the clocks of two machines may differ, seconds."""
+TOKEN_BYTES_MAX = 8192
+CACHED_MAX = 10_000
+"""Checked tokens that are remembered until they expire, so that a signature is checked once."""
+JWKS_FRESH_S = 600
+"""A key set is fetched again after so many seconds."""
+JWKS_PAUSE_S = 10
+"""Shortest time between two fetches, or anybody could make us fetch with made-up key ids."""
+JWKS_TIMEOUT_S = 5
+
+_LEDGER = re.compile(r"\*|[a-z][a-z0-9-]{1,30}")
+
+
+class TokenMissing(LedgerError):
+    """This needs a bearer token in the Authorization header."""
+
+    code = "token_missing"
+
+
+class TokenInvalid(LedgerError):
+    """The bearer token was not accepted: {reason}."""
+
+    code = "token_invalid"
+
+
+class IssuerUnreachable(LedgerError):
+    """The keys of the token issuer can't be fetched at the moment."""
+
+    code = "issuer_unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a checked token speaks for. expires_at: seconds since 1970. actor: as the domain knows
+    the same person."""
+
+    subject: str
+    role: Role
+    organisation: str
+    ledgers: frozenset[str]
+    expires_at: int
+    backfill: bool = False
+    on_behalf_of: str | None = None
+    actor: Actor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        actor = Actor(
+            subject=self.subject,
+            role=self.role,
+            organisation=self.organisation,
+            on_behalf_of=self.on_behalf_of,
+        )
+        object.__setattr__(self, "actor", actor)
+
+    def may_enter(self, ledger: str) -> bool:
+        """Whether the token is good for a ledger."""
+        return ledger in self.ledgers or EVERY_LEDGER in self.ledgers
+
+
+def mint_token(
+    key: SigningKey,
+    *,
+    subject: str,
+    role: Role,
+    organisation: str,
+    ledgers: Iterable[str],
+    issuer: str,
+    audience: str,
+    lifetime_s: int,
+    backfill: bool = False,
+    now_s: int | None = None,
+) -> str:
+    """A signed token for one person in one role.
+
+    ledgers: names, or "*" for all. lifetime_s: seconds from now. backfill: may state when
+    something happened (`Occurred-At`), for taking over a history.
+    """
+    now = int(time.time()) if now_s is None else now_s
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": subject,
+        "role": Role(role).value,
+        "org": organisation,
+        "ledgers": sorted(set(ledgers)),
+        "iat": now,
+        "nbf": now,
+        "exp": now + lifetime_s,
+        "jti": uuid4().hex,
+    }
+    if backfill:
+        claims["backfill"] = True
+    algorithm = algorithm_of(key)
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id(key.public_key())})
+
+
+def algorithm_of(key: SigningKey | CheckingKey) -> str:
+    """The one signature algorithm that a key is used with."""
+    edwards = isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey)
+    return "EdDSA" if edwards else "ES256"
+
+
+def key_id(key: CheckingKey) -> str:
+    """The `kid` of a public key: the first 16 hexadecimal digits of its JWK's digest."""
+    return hashlib.sha256(repr(sorted(public_jwk(key).items())).encode()).hexdigest()[:16]
+
+
+def public_jwk(key: CheckingKey) -> dict[str, Any]:
+    """A public key as a JWK, without `kid`."""
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return dict(OKPAlgorithm.to_jwk(key, as_dict=True))
+    return dict(ECAlgorithm.to_jwk(key, as_dict=True))
+
+
+class KeySource(Protocol):
+    """Where the key that a token names comes from."""
+
+    algorithms: tuple[str, ...]
+
+    async def key_for(self, kid: str | None) -> Any: ...
+    async def close(self) -> None: ...
+
+
+class OwnKey:
+    """Our own key: tokens that `certledger token` minted."""
+
+    def __init__(self, key: CheckingKey) -> None:
+        self._key = key
+        self._kid = key_id(key)
+        self.algorithms = (algorithm_of(key),)
+
+    async def key_for(self, kid: str | None) -> Any:
+        """The key. Raises: TokenInvalid if the token names another one."""
+        if kid not in (None, self._kid):
+            raise TokenInvalid(reason="unknown_key")
+        return self._key
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class PublishedKeys:
+    """Keys that an issuer publishes as JWKS: fetched when needed, kept while they are fresh.
+
+    An unknown key id fetches the set again, at most every JWKS_PAUSE_S seconds. When the issuer
+    can't be reached, keys we know already go on being good: its outage is not ours.
+    """
+
+    def __init__(
+        self, url: str, algorithms: tuple[str, ...], client: httpx.AsyncClient | None = None
+    ) -> None:
+        self.algorithms = algorithms
+        self._url = url
+        self._client = client or httpx.AsyncClient(timeout=JWKS_TIMEOUT_S, follow_redirects=False)
+        self._keys: dict[str, Any] = {}
+        self._fetched_at = float("-inf")
+        self._tried_at = float("-inf")
+        self._one_at_a_time = asyncio.Lock()
+
+    async def key_for(self, kid: str | None) -> Any:
+        """The key of that id. Raises: TokenInvalid, IssuerUnreachable."""
+        if kid is None:
+            raise TokenInvalid(reason="key_id_missing")
+        now = time.monotonic()
+        if kid not in self._keys or now - self._fetched_at > JWKS_FRESH_S:
+            async with self._one_at_a_time:
+                await self._refresh(kid)
+        if kid in self._keys:
+            return self._keys[kid]
+        if self._fetched_at == float("-inf"):
+            raise IssuerUnreachable()
+        raise TokenInvalid(reason="unknown_key")
+
+    async def _refresh(self, kid: str) -> None:
+        now = time.monotonic()
+        fresh = now - self._fetched_at <= JWKS_FRESH_S
+        if (kid in self._keys and fresh) or now - self._tried_at < JWKS_PAUSE_S:
+            return
+        self._tried_at = now
+        try:
+            answer = await self._client.get(self._url)
+            answer.raise_for_status()
+            self._keys = _usable(answer.json())
+        except (httpx.HTTPError, ValueError, TypeError, AttributeError, jwt.PyJWTError):
+            return
+        self._fetched_at = now
+
+    async def close(self) -> None:
+        """Give up the connection to the issuer."""
+        await self._client.aclose()
+
+
+def _usable(published: dict[str, Any]) -> dict[str, Any]:
+    """Signing keys of a JWKS by id; what we can't use is left out, not an error."""
+    found = {}
+    for given in published["keys"]:
+        if given.get("use", "sig") != "sig" or "kid" not in given or given.get("kty") == "oct":
+            continue
+        try:
+            found[given["kid"]] = jwt.PyJWK(given)
+        except jwt.PyJWTError:
+            continue
+    return found
+
+
+class TokenChecker:
+    """Turns the text of a token into a Principal, or says why not."""
+
+    def __init__(
+        self, keys: KeySource, *, issuer: str, audience: str, role_claim: str = "role"
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._role_claim = role_claim
+        self._checked: OrderedDict[bytes, Principal] = OrderedDict()
+
+    async def check(self, token: str) -> Principal:
+        """Who the token speaks for. Raises: TokenInvalid, IssuerUnreachable."""
+        if len(token) > TOKEN_BYTES_MAX:
+            raise TokenInvalid(reason="too_long")
+        digest = _digest(token)
+        known = self._known(digest)
+        if known is not None:
+            return known
+        principal = self._principal(await self._claims(token))
+        self._checked[digest] = principal
+        while len(self._checked) > CACHED_MAX:
+            self._checked.popitem(last=False)
+        return principal
+
+    def checked(self, token: str) -> Principal | None:
+        """Who the token speaks for if it was checked before and holds still; None if not."""
+        return self._known(_digest(token))
+
+    def _known(self, digest: bytes) -> Principal | None:
+        known = self._checked.get(digest)
+        return known if known is not None and time.time() < known.expires_at else None
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.PyJWTError:
+            raise TokenInvalid(reason="malformed") from None
+        if header.get("alg") not in self._keys.algorithms:
+            raise TokenInvalid(reason="algorithm")
+        key = await self._keys.key_for(header.get("kid"))
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=list(self._keys.algorithms),
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as refused:
+            raise TokenInvalid(reason=_REASONS.get(type(refused), "malformed")) from None
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        """What the claims say, each in the shape it must have. Raises: TokenInvalid."""
+        subject, organisation = claims["sub"], claims.get("org", "")
+        if not (isinstance(subject, str) and 0 < len(subject) <= 200):
+            raise TokenInvalid(reason="subject")
+        if not (isinstance(organisation, str) and len(organisation) <= 200):
+            raise TokenInvalid(reason="organisation")
+        try:
+            role = Role(claims[self._role_claim])
+        except (KeyError, ValueError, TypeError):
+            raise TokenInvalid(reason="role") from None
+        behalf = claims.get("on_behalf_of")
+        if behalf is not None and not isinstance(behalf, str):
+            raise TokenInvalid(reason="on_behalf_of")
+        return Principal(
+            subject=subject,
+            role=role,
+            organisation=organisation,
+            ledgers=_ledgers(claims.get("ledgers")),
+            expires_at=int(claims["exp"]) + LEEWAY_S,
+            backfill=claims.get("backfill") is True,
+            on_behalf_of=behalf,
+        )
+
+    async def close(self) -> None:
+        """Give up what checking needed."""
+        await self._keys.close()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+def _ledgers(claim: Any) -> frozenset[str]:
+    """Ledgers of a token: a list, or one text parted by spaces as OpenID scopes are."""
+    names = claim.split() if isinstance(claim, str) else claim
+    if not isinstance(names, list) or not names:
+        raise TokenInvalid(reason="ledgers")
+    if not all(isinstance(name, str) and _LEDGER.fullmatch(name) for name in names):
+        raise TokenInvalid(reason="ledgers")
+    return frozenset(names)
+
+
+_REASONS: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "expired",
+    jwt.ImmatureSignatureError: "not_yet_valid",
+    jwt.InvalidAudienceError: "audience",
+    jwt.InvalidIssuerError: "issuer",
+    jwt.InvalidSignatureError: "signature",
+    jwt.MissingRequiredClaimError: "claim_missing",
+    jwt.InvalidIssuedAtError: "not_yet_valid",
+}
+"""What went wrong, in one word of ours: the library's own texts may hold parts of the token."""

@@ -1,0 +1,87 @@
+"""`certledger backup`: a data directory that a service can be started on.
+
+PostgreSQL's own base backup of the running server, checked against its manifest, and after it the
+attachments: a file is kept before the event that names it, so nothing named is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from api.cli.environment import data_option, open_cluster, settings_of
+from api.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A new directory.",
+)
+@click.option("--with-keys", is_flag=True, help="Copy the keys too: who has both reads all names.")
+@data_option
+def backup(out: Path, with_keys: bool, data: Path | None) -> None:
+    """Copy the embedded database and the attachments, while the service runs.
+
+    The copy is a data directory: `certledger serve --data DIR` starts on it. The keys are kept
+    apart from it unless --with-keys is given.
+    """
+    settings = settings_of(data)
+    if not settings.embedded:
+        told = "a database of yours has its own backups: pg_basebackup and an archive of its WAL"
+        raise click.ClickException(told)
+    if out.exists() and any(out.iterdir()):
+        raise click.ClickException(f"{out} is not empty")
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    out.chmod(0o700)
+    # Before the database: a signed head may be older than the copy, but never newer.
+    _copy(settings, out, ["heads"])
+    with open_cluster(settings) as (dsn, programs):
+        cluster = out / "postgres"
+        how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
+        _run(programs / "pg_basebackup", f"--dbname={dsn}", f"--pgdata={cluster}", *how)
+    files = _verify(cluster)
+    named = ["blobs"] if settings.blob_url is None else []
+    _copy(settings, out, named + (["keys"] if with_keys else []))
+    click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
+    if not with_keys:
+        click.echo("its keys are not in it: without them no name in it can ever be read")
+
+
+def _run(program: Path, *arguments: str) -> None:
+    """One of PostgreSQL's programs. Raises: ClickException with what it said."""
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise click.ClickException(f"{program.name}: {said}")
+
+
+def _verify(cluster: Path) -> int:
+    """Compare every file with the manifest, as pg_verifybackup does; that of the wheel crashes.
+
+    Returns: how many files. Raises: ClickException for the first that differs.
+    """
+    manifest = json.loads((cluster / "backup_manifest").read_bytes())
+    for file in manifest["Files"]:
+        name = file.get("Path") or bytes.fromhex(file["Encoded-Path"]).decode()
+        with (cluster / name).open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != file["Checksum"]:
+            raise click.ClickException(f"{name} was not copied as it is; take the backup again")
+    return len(manifest["Files"])
+
+
+def _copy(settings: Settings, out: Path, names: Sequence[str]) -> None:
+    """Folders of the data directory, as far as they are there."""
+    home = settings.data_dir.expanduser().absolute()
+    for name in names:
+        if (home / name).is_dir():
+            shutil.copytree(home / name, out / name, copy_function=shutil.copy2)

@@ -1,0 +1,184 @@
+"""`certledger export`: views as tables for people, events as lines for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+
+from api.cli.environment import Store, data_option, open_store, settings_of
+from domain.service.ledger import Ledger
+from projections.catalogue import VIEWS
+from projections.engine.catch_up import bring_up
+from projections.engine.view import Table
+
+HIDDEN_TABLES = frozenset({"refund_ledger_counters", "certificate_old_tokens"})
+HIDDEN_COLUMNS = frozenset({"name_index", "document_index", "verify_token", "answer"})
+"""What is of no use outside, or opens something: indexes of names, tokens of QR codes."""
+TABLES: dict[str, Table] = {
+    table.name: table for view in VIEWS for table in view.tables if table.name not in HIDDEN_TABLES
+}
+SHEET_ROWS_MAX = 1_048_575
+CATCH_UP_S = 600.0
+"""How long a view may take to come to the end of the journal, seconds."""
+_PAGE = 5_000
+_FORMULA = re.compile(r"\s*[=＝+＋\-－@＠]|[\t\r\n]")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+@click.command()
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["csv", "xlsx", "ndjson"]),
+    help="csv: one table; xlsx: a sheet for each table; ndjson: every event of the journal.",
+)
+@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--ledger", help="Whose; not needed if there is only one ledger.")
+@click.option(
+    "--table",
+    "tables",
+    multiple=True,
+    type=click.Choice(list(TABLES)),
+    help="Which tables; csv takes exactly one, xlsx takes all by default.",
+)
+@data_option
+def export(
+    form: str, out: Path, ledger: str | None, tables: tuple[str, ...], data: Path | None
+) -> None:
+    """Write views or events into a file.
+
+    Names and document numbers are masked in the views, and sealed in the events. A text that a
+    spreadsheet would take for a formula gets an apostrophe in front, in CSV only.
+    """
+    if form == "csv" and len(tables) != 1:
+        raise click.UsageError(f"csv holds one table: give --table, one of {', '.join(TABLES)}.")
+    if form == "ndjson" and tables:
+        raise click.UsageError("ndjson holds the events of the journal, which are no --table.")
+    with open_store(settings_of(data)) as store:
+        chosen = store.ledger(ledger)
+        if form == "ndjson":
+            count = _events(chosen, out)
+        else:
+            wanted = [TABLES[name] for name in tables or TABLES]
+            _catch_up(store, chosen, wanted)
+            write = _csv if form == "csv" else _xlsx
+            count = write(store, chosen.name, wanted, out)
+    click.echo(f"{count} {'events' if form == 'ndjson' else 'rows'} of {chosen.name} in {out}")
+
+
+@contextmanager
+def _written(out: Path, mode: str, **how: Any) -> Iterator[IO[Any]]:
+    """The file appears under its name when it is whole."""
+    draft = out.with_name(f".{out.name}.part")
+    try:
+        with draft.open(mode, **how) as file:
+            yield file
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def _events(ledger: Ledger, out: Path) -> int:
+    """One line an event: its position, its leaf hash, and the envelope byte for byte."""
+    count = 0
+    with _written(out, "wb") as file:
+        for event in ledger.journal.events():
+            start = json.dumps({"position": event.position, "leaf_hash": event.leaf_hash.hex()})
+            # The envelope stands last and unchanged, so that its hash can be taken from the line.
+            file.write(start[:-1].encode() + b', "envelope": ' + event.envelope + b"}\n")
+            count += 1
+    return count
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _columns(table: Table) -> list[str]:
+    return [name for name in table.columns if name not in HIDDEN_COLUMNS]
+
+
+def _catch_up(store: Store, ledger: Ledger, tables: Sequence[Table]) -> None:
+    """Fold the whole journal into the views, here and now; none of them is made anew.
+
+    Raises: NeedsRebuild, NeedsNewerProgram; StandsStill when a view is paused or too slow.
+    """
+    wanted = [view for view in VIEWS if any(table in tables for table in view.tables)]
+    bring_up(store.dsn, store.secrets, ledger.name, wanted, CATCH_UP_S)
+
+
+def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
+    """Every row of a table of a ledger, in the order of its key, without holding them all."""
+    columns, key = ", ".join(_columns(table)), ", ".join(table.primary_key)
+    with connection.cursor(name="export") as cursor:
+        cursor.itersize = _PAGE
+        cursor.execute(
+            f"SELECT {columns} FROM views.{table.name} WHERE ledger = %s ORDER BY {key}", (ledger,)
+        )
+        yield from cursor
+
+
+def _csv(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
+    (table,), count = tables, 0
+    with (
+        store.snapshot() as connection,
+        _written(out, "w", newline="", encoding="utf-8-sig") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(_columns(table))
+        for row in _rows(connection, ledger, table):
+            writer.writerow([_text(value) for value in row])
+            count += 1
+    return count
+
+
+def _text(value: Any) -> str:
+    """A value as text; one that would be a formula is made harmless."""
+    text = _plain(value)
+    text = "" if text is None else str(text)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _xlsx(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
+    """A workbook whose texts are texts: long numbers keep their digits, formulas stay text."""
+    book, count = Workbook(write_only=True), 0
+    with store.snapshot() as connection:
+        for table in tables:
+            sheet = book.create_sheet(table.name[:31])
+            sheet.append(_columns(table))
+            for number, row in enumerate(_rows(connection, ledger, table), start=1):
+                if number > SHEET_ROWS_MAX:
+                    raise click.ClickException(f"{table.name} has more rows than a sheet: use csv")
+                sheet.append([_cell(sheet, value) for value in row])
+                count += 1
+    with _written(out, "wb") as file:
+        book.save(file)
+    return count
+
+
+def _cell(sheet: Any, value: Any) -> Any:
+    value = _plain(value)
+    if not isinstance(value, str):
+        return value
+    cell = WriteOnlyCell(sheet, value)
+    cell.data_type = "s"
+    return cell

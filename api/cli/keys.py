@@ -1,0 +1,103 @@
+"""`certledger token` and `certledger keys`: who may ask, and by which key a log is known."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import click
+
+from api.auth.secrets import load_secrets, new_token_key
+from api.auth.tokens import EVERY_LEDGER, mint_token
+from api.cli.environment import data_option, open_store, settings_of
+from api.settings import KEY_BYTES, PREFIX
+from api.transparency.log_keys import make_log_key
+from domain.decision import Role
+
+
+@click.command()
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@click.option("--subject", required=True, help="The login that the token speaks for.")
+@click.option("--organisation", default="public", show_default=True)
+@click.option("--ledger", "ledgers", multiple=True, help="Good for this ledger; all by default.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="How long it is good.")
+@click.option("--backfill", is_flag=True, help="May say when something happened (Occurred-At).")
+@data_option
+def token(
+    role: str,
+    subject: str,
+    organisation: str,
+    ledgers: tuple[str, ...],
+    hours: float | None,
+    backfill: bool,
+    data: Path | None,
+) -> None:
+    """Print a bearer token, signed with the service's own key.
+
+    Without --hours it is good for CERTLEDGER_TOKEN_LIFETIME_S.
+    """
+    settings = settings_of(data)
+    secrets = load_secrets(settings)
+    if secrets.token_signer is None:
+        raise click.ClickException("tokens are signed elsewhere: no private token key is set")
+    lifetime_s = settings.token_lifetime_s if hours is None else round(hours * 3600)
+    minted = mint_token(
+        secrets.token_signer,
+        subject=subject,
+        role=Role(role),
+        organisation=organisation,
+        ledgers=ledgers or (EVERY_LEDGER,),
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        lifetime_s=max(lifetime_s, 1),
+        backfill=backfill,
+    )
+    click.echo(minted)
+
+
+@click.command()
+@click.option("--public", is_flag=True, help="Print the log's public key (vkey) as the last line.")
+@click.option("--make", is_flag=True, help="Make a new log key; one that is there is kept.")
+@click.option(
+    "--secrets",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write new secrets for a database of yours to this file, as settings.",
+)
+@click.option("--ledger", help="Whose log; not needed if there is only one ledger.")
+@data_option
+def keys(
+    public: bool, make: bool, secrets: Path | None, ledger: str | None, data: Path | None
+) -> None:
+    """Make keys, and print what others need to check ours.
+
+    A key that exists is never overwritten.
+    """
+    if not (public or make or secrets):
+        raise click.UsageError("say --public, --make or --secrets FILE.")
+    if secrets is not None:
+        _write_secrets(secrets)
+        click.echo(f"wrote {secrets}; keep it safe: without the master key no name can be read")
+    if not (public or make):
+        return
+    settings = settings_of(data)
+    with open_store(settings) as store:
+        chosen = store.ledger(ledger)
+        if make:
+            click.echo(f"made {make_log_key(settings, chosen.name)}")
+        if public:
+            click.echo(f"the log of ledger {chosen.name} is signed by")
+            click.echo(store.log_signer(chosen).verifier.vkey)
+
+
+def _write_secrets(path: Path) -> None:
+    """New secrets as lines of an environment file. Raises: FileExistsError."""
+    lines = [
+        f"{PREFIX}{name}={base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
+        for name in ("MASTER_KEY", "INDEX_KEY")
+    ]
+    pem = new_token_key().strip().replace("\n", "\\n")
+    lines.append(f"{PREFIX}TOKEN_KEY={pem}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "w") as file:
+        file.write("\n".join(lines) + "\n")

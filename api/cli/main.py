@@ -1,0 +1,69 @@
+"""The program `certledger`: the service, its views, and the tools beside them.
+
+Every command takes `--data DIR` for the embedded database, or works on the one that
+CERTLEDGER_DATABASE_URL names; all of them may run beside a service. An error is one line on
+stderr: exit code 2 for a command that was written wrongly, 1 for everything that was refused.
+Reading order: main, then one module for each group of commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from api.cli.backup import backup
+from api.cli.export import export
+from api.cli.import_ import import_
+from api.cli.keys import keys, token
+from api.cli.maintenance import migrate, rebuild, verify
+from api.cli.serve import project, serve
+from domain.errors import LedgerError
+from domain.store.embedded.server import EmbeddedPostgresError
+from projections.engine.view import ViewError
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.version_option(package_name="certledger")
+def cli() -> None:
+    """Event-sourced ledger for vocational-skill certification."""
+
+
+for command in (serve, project, rebuild, verify, export, import_, token, keys, migrate, backup):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code; never a traceback for what is foreseen."""
+    try:
+        code = cli.main(args=arguments, prog_name="certledger", standalone_mode=False)
+    except click.UsageError as wrong:
+        where = wrong.ctx.command_path if wrong.ctx else "certledger"
+        _leave(2, f"{where}: {wrong.format_message()} See {where} --help.")
+    except click.ClickException as refused:
+        _leave(refused.exit_code, f"certledger: {refused.format_message()}")
+    except (click.Abort, KeyboardInterrupt):
+        _leave(130, "certledger: interrupted")
+    except LedgerError as refusal:
+        _leave(1, f"certledger: {refusal}")
+    except (EmbeddedPostgresError, ViewError) as error:
+        _leave(1, f"certledger: {error}")
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _leave(1, f"certledger: {place}{error.strerror or error}")
+    except Exception as error:
+        # A driver's error has a pgcode; which driver it is, only the store knows.
+        if not hasattr(error, "pgcode"):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        _leave(1, f"certledger: the database can't be used: {lines[0]}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int, line: str) -> None:
+    click.echo(" ".join(line.split()), err=True)
+    sys.exit(code)

@@ -1,0 +1,368 @@
+"""Files for those above us: the upward report, its answer, and the city's talent statistics.
+
+The upward report is frozen: its SHA-256 goes into the journal, so the same rows must give the
+same bytes. Spreadsheets are therefore written with a fixed clock and stored, not deflated
+(compressors differ between machines); a change of openpyxl's own XML would show in the test
+that pins a digest. Identifiers are text cells: a spreadsheet would round 18 digits.
+Reading order: safe spreadsheets and CSV, the upward report, its answer, the statistics.
+Source: source-document 5.3, 5.4.
+"""
+
+import csv
+import hashlib
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, NamedTuple
+
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.styles import Font
+from openpyxl.utils import get_column_letter
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.files.tables import CellProblem, Column, one_of, read_table
+from domain.errors import LedgerError
+from domain.values.certificate_numbers import NumberKind, classify_number, normalise_number
+from domain.values.primitives import Level
+
+REPORT_ROWS_MAX = 10_000
+"""Rows of one report: about 7 MB, below what an upload commonly may have."""
+Cell = str | int
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200,
+                           pattern=r"^[^\x00-\x1f\x7f]+$")
+]  # fmt: skip
+
+
+class ReportRowRepeated(LedgerError):
+    """Certificate number {certificate_number} stands twice in one report."""
+
+    code = "report_row_repeated"
+
+
+class ReportSizeWrong(LedgerError):
+    """A report has 1 to {limit} rows, not {count}."""
+
+    code = "report_size_wrong"
+
+
+class Sheet(NamedTuple):
+    """One sheet to write: a bold header, then rows; str cells are text, int cells numbers."""
+
+    title: str
+    header: Sequence[str]
+    rows: Iterable[Sequence[Cell]]
+
+
+def write_xlsx(sheets: Sequence[Sheet]) -> bytes:
+    """A workbook whose bytes depend on its cells alone.
+
+    Text that looks like a formula stays text, with the quote prefix that keeps it text when a
+    person edits the cell.
+    """
+    book = Workbook(write_only=True)
+    for one in sheets:
+        page = book.create_sheet(one.title)
+        page.freeze_panes = "A2"
+        for at, title in enumerate(one.header, 1):
+            page.column_dimensions[get_column_letter(at)].width = max(12, 2 * len(title) + 6)
+        page.append([_text_cell(page, title, bold=True) for title in one.header])
+        for row in one.rows:
+            page.append([cell if isinstance(cell, int) else _text_cell(page, cell) for cell in row])
+    buffer = io.BytesIO()
+    book.save(buffer)
+    return _timeless(buffer.getvalue())
+
+
+def _text_cell(page: object, text: str, *, bold: bool = False) -> WriteOnlyCell:
+    cell = WriteOnlyCell(page, text)
+    cell.data_type = "s"  # openpyxl takes a leading = for a formula; here it never is one
+    cell.number_format = "@"
+    cell.quotePrefix = int(_looks_like_formula(text))
+    if bold:
+        cell.font = Font(bold=True)
+    return cell
+
+
+def _looks_like_formula(text: str) -> bool:
+    return text.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r"))
+
+
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def _timeless(workbook: bytes) -> bytes:
+    """The same workbook without the hour of its making: fixed clock, fixed flags, stored."""
+    buffer = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(workbook)) as made,
+        zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as fixed,
+    ):
+        for name in sorted(made.namelist()):
+            content = made.read(name)
+            if name == "docProps/core.xml":
+                content = _STAMP.sub(b"2000-01-01T00:00:00Z", content)
+            entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # otherwise it names the machine's operating system
+            entry.external_attr = 0o600 << 16
+            fixed.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
+    """CSV in UTF-8 with BOM (so that Excel shows Chinese), CRLF.
+
+    A cell that looks like a formula gets a leading ', for a CSV has no text type.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    for row in (header, *rows):
+        writer.writerow(
+            f"'{cell}" if isinstance(cell, str) and _looks_like_formula(cell) else cell
+            for cell in row
+        )
+    return text.getvalue().encode("utf-8-sig")
+
+
+# --- the upward report ----------------------------------------------------------------------------
+
+
+class BatchKind(StrEnum):
+    """What a report does with its rows (批次类型)."""
+
+    NEW = "新增"
+    CORRECTION = "更正"
+    LATE = "补录"
+
+
+class ReportRow(BaseModel):
+    """One certificate as it is reported upward (证书数据上报). Source: source-document 5.3."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: Text
+    document_type_code: str = Field(
+        pattern=r"^[0-9]{3}$",
+        description="证件类型 (domain.values.identity_documents.report_code), such as 201",
+    )
+    document_number: Text
+    employer: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    occupation: Text
+    job: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    level: Level
+    certificate_number: str = Field(pattern=r"^[A-Z]{1,2}[0-9]{20,21}$")
+    issued_on: date
+    evaluator: Text = Field(description="评价机构")
+    issuer: Text = Field(description="发证机构")
+
+
+class ReportBatch(BaseModel):
+    """The batch a report belongs to; printed on its own sheet, behind the fixed columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: Text = Field(description="批次号, such as 251120S0013650000010005")
+    kind: BatchKind
+    prepared_on: date = Field(description="制表日期")
+
+
+class FrozenFile(NamedTuple):
+    """A file that will not change: its bytes, their SHA-256 (hex), and how many rows it has."""
+
+    content: bytes
+    sha256: str
+    row_count: int
+
+
+REPORT_HEADER = (
+    "姓名", "证件类型", "证件号码", "所在单位", "职业名称", "工种名称",
+    "职业技能等级", "证书编号", "发证日期", "评价机构", "发证机构",
+)  # fmt: skip
+
+
+def build_report(batch: ReportBatch, rows: Iterable[ReportRow]) -> FrozenFile:
+    """The report of one batch as XLSX: first sheet the 11 fixed columns, second the batch.
+
+    Rows are sorted by certificate number, so that the same set gives the same bytes.
+    Raises: ReportRowRepeated, ReportSizeWrong.
+    Source: source-document 5.3
+    """
+    ordered = sorted(rows, key=lambda row: row.certificate_number)
+    if not 1 <= len(ordered) <= REPORT_ROWS_MAX:
+        raise ReportSizeWrong(count=len(ordered), limit=REPORT_ROWS_MAX)
+    _refuse_repeats(row.certificate_number for row in ordered)
+    summary = (
+        ("批次号", batch.number),
+        ("批次类型", batch.kind.value),
+        ("制表日期", batch.prepared_on.isoformat()),
+        ("证书数量", len(ordered)),
+        ("首个证书编号", ordered[0].certificate_number),
+        ("末个证书编号", ordered[-1].certificate_number),
+    )
+    content = write_xlsx(
+        (
+            Sheet("证书数据", REPORT_HEADER, map(_report_cells, ordered)),
+            Sheet("批次信息", ("项目", "内容"), summary),
+        )
+    )
+    return FrozenFile(content, hashlib.sha256(content).hexdigest(), len(ordered))
+
+
+def _report_cells(row: ReportRow) -> tuple[str, ...]:
+    return (
+        row.name, row.document_type_code, row.document_number, row.employer.strip() or "其他",
+        row.occupation, row.job.strip(), str(int(row.level)), row.certificate_number,
+        row.issued_on.isoformat(), row.evaluator, row.issuer,
+    )  # fmt: skip
+
+
+# --- the answer from above ------------------------------------------------------------------------
+
+
+class AnswerRow(NamedTuple):
+    """What was decided on one reported certificate (受理结果)."""
+
+    line: int
+    certificate_number: str
+    accepted: bool
+    reason: str | None
+
+
+class Answer(NamedTuple):
+    """The file that came back: its good rows, and every bad cell by line and column."""
+
+    rows: tuple[AnswerRow, ...]
+    problems: tuple[CellProblem, ...]
+
+
+def _national_number(text: str) -> str:
+    """A parser of certificate numbers. Raises: ValueError."""
+    if classify_number(text) not in (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR):
+        raise ValueError("不是职业技能等级证书编号（22位）")
+    return normalise_number(text)
+
+
+_ANSWER_COLUMNS = (
+    Column("certificate_number", parse=_national_number),
+    Column(
+        "result",
+        parse=one_of(
+            {"接受": True, "受理": True, "通过": True, "accepted": True,
+             "退回": False, "拒绝": False, "不通过": False, "rejected": False}
+        ),
+    ),
+    Column("reason", required=False),
+)  # fmt: skip
+
+
+def read_answer(data: bytes, filename: str) -> Answer:
+    """The acceptance file (受理结果), row by row: 证书编号, 受理结果 接受/退回, 原因.
+
+    A returned row needs a reason; a number may stand once. Rows at fault are left out.
+    Raises: the errors of `api.files.tables.read_table` when the file as a whole cannot be read.
+    Source: source-document 5.3
+    """
+    table = read_table(data, filename, _ANSWER_COLUMNS)
+    problems = list(table.problems)
+    rows: list[AnswerRow] = []
+    lines: dict[str, int] = {}
+    for line, values in table.rows:
+        number, reason = values["certificate_number"], values.get("reason")
+        if number in lines:
+            problems.append(CellProblem(line, "证书编号", f"与第{lines[number]}行重复"))
+            continue
+        lines[number] = line
+        if not values["result"] and reason is None:
+            problems.append(CellProblem(line, "原因", "退回的证书须写明原因"))
+            continue
+        rows.append(AnswerRow(line, number, values["result"], reason))
+    return Answer(tuple(rows), tuple(sorted(problems)))
+
+
+# --- the city's talent statistics -----------------------------------------------------------------
+
+
+class TalentRow(BaseModel):
+    """One person with a valid certificate, as the city counts talent (人才统计).
+
+    The columns are those of the upward report that describe a person and a certificate, with
+    性别 and 文化程度, by which skill statistics are commonly broken down. The city has published no
+    form of its own; a blank stays blank. Source: source-document 5.4.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: Text
+    sex: str = Field(default="", pattern=r"^(男|女|)$")
+    document_type: Text = Field(description="证件类型, such as 居民身份证")
+    document_number: Text
+    education: str = Field(default="", max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")
+    employer: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    occupation: Text
+    job: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+    level: Level
+    certificate_number: Text
+    issued_on: date
+    evaluator: Text
+
+
+class TalentExport(NamedTuple):
+    """The statistics in both forms; each CSV is one of the workbook's two sheets."""
+
+    xlsx: bytes
+    counts_csv: bytes
+    people_csv: bytes
+
+
+COUNTS_HEADER = ("发证月份", "职业名称", "职业技能等级", "人次")
+PEOPLE_HEADER = (
+    "序号", "姓名", "性别", "证件类型", "证件号码", "文化程度", "所在单位", "职业名称",
+    "工种名称", "职业技能等级", "证书编号", "发证日期", "评价机构",
+)  # fmt: skip
+
+
+def build_talent_export(rows: Iterable[TalentRow]) -> TalentExport:
+    """Counts by month of issue, occupation and level, with a total; and the list of people.
+
+    rows: valid certificates only; leaving out revoked ones is the caller's to do. One person
+        with two certificates counts twice (人次).
+    Raises: ReportRowRepeated for a certificate number that stands twice.
+    Source: source-document 5.4
+    """
+    ordered = sorted(rows, key=lambda row: (row.issued_on, row.certificate_number))
+    _refuse_repeats(row.certificate_number for row in ordered)
+    groups = Counter((f"{row.issued_on:%Y-%m}", row.occupation, -int(row.level)) for row in ordered)
+    counts: list[Sequence[Cell]] = [
+        (month, occupation, Level(-level).chinese_name, count)
+        for (month, occupation, level), count in sorted(groups.items())
+    ]
+    counts.append(("合计", "", "", len(ordered)))
+    people = [(number, *_person_cells(row)) for number, row in enumerate(ordered, 1)]
+    sheets = Sheet("统计", COUNTS_HEADER, counts), Sheet("人员名单", PEOPLE_HEADER, people)
+    return TalentExport(
+        write_xlsx(sheets),
+        write_csv(COUNTS_HEADER, counts),
+        write_csv(PEOPLE_HEADER, people),
+    )
+
+
+def _person_cells(row: TalentRow) -> tuple[str, ...]:
+    return (
+        row.name, row.sex, row.document_type, row.document_number, row.education,
+        row.employer, row.occupation, row.job, row.level.chinese_name,
+        row.certificate_number, row.issued_on.isoformat(), row.evaluator,
+    )  # fmt: skip
+
+
+def _refuse_repeats(numbers: Iterable[str]) -> None:
+    """Raises: ReportRowRepeated for the first number that comes a second time."""
+    seen: set[str] = set()
+    for number in numbers:
+        if number in seen:
+            raise ReportRowRepeated(certificate_number=number)
+        seen.add(number)

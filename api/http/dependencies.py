@@ -1,0 +1,291 @@
+"""What every handler is given: the ledger it works on, who asks, and how to record or read.
+
+`Writing` turns a command into a receipt under the request's Idempotency-Key; `Reading` runs
+questions on the reader threads, waits for `min_position`, and answers 304 where nothing changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Depends, Header, Path, Query, Request
+from starlette.responses import Response
+
+from api.auth.tokens import Principal
+from api.errors.request import (
+    AsOfInvalid,
+    BackfillNotAllowed,
+    OccurredAtMalformed,
+)
+from api.http.context import Service
+from api.http.idempotency import canonical_value, fingerprint
+from domain.decision import Command, NotYourOwn, Role
+from domain.service.ledger import Ledger
+from domain.service.receipt import Receipt
+from domain.service.receipt_futures import LoopAnswer
+from domain.store.errors import IdempotencyKeyReused
+from domain.values.primitives import parse_instant
+
+T = TypeVar("T")
+
+LedgerName = Annotated[
+    str,
+    Path(
+        pattern=r"^[a-z][a-z0-9-]{1,30}$",
+        description="账本名 · name of the ledger",
+        examples=["omc"],
+    ),
+]
+ThingId = Annotated[str, Path(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$", examples=["a1"])]
+"""An id in a path."""
+
+IdempotencyKeyHeader = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        description="幂等键:同一请求重发时不变 · the caller's own key of this request, 1 to 200 "
+        "printable ASCII characters; the same on every retry, kept for ever",
+        examples=["5f0c2b1e-6f5a-4d0b-8a51-0c5a6c5e9b11"],
+    ),
+]
+OccurredAtHeader = Annotated[
+    str | None,
+    Header(
+        alias="Occurred-At",
+        description="发生时间(仅限补录令牌)· when it happened, RFC 3339; only for tokens with "
+        "the claim backfill",
+    ),
+]
+MinPosition = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        lt=2**53,
+        description="读己之写:视图须已处理到此位置 · wait until the view has come to this position",
+    ),
+]
+AsOf = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        description="时点查询:位置或 RFC 3339 时间 · the view as of a position, or as it was "
+        "known at a time",
+        examples=["128", "2026-11-20T09:00:00+08:00"],
+    ),
+]
+Cursor = Annotated[
+    str | None, Query(max_length=2000, description="上一页的 next · `next` of the page before")
+]
+Limit = Annotated[int, Query(ge=1, le=1000, description="每页行数 · rows of a page")]
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response. body: JSON values; dates and times become ISO 8601 text."""
+    data = orjson.dumps(body, default=str)
+    return Response(data, status, dict(headers or {}), media_type="application/json")
+
+
+def recorded(receipt: Receipt, status: int = 201, location: str | None = None) -> Response:
+    """The receipt of a command: the same bytes whether it was carried out now or before."""
+    headers = {"ETag": etag(receipt.version)}
+    if location is not None:
+        headers["Location"] = location
+    if receipt.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(receipt.to_bytes(), status, headers, media_type="application/json")
+
+
+def etag(version: int | str) -> str:
+    """A strong entity tag."""
+    return f'"{version}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """One write: everything but the command itself.
+
+    request_hash: digest of the request; a form's handler gives its own (`of_form`).
+    """
+
+    service: Service
+    ledger: Ledger
+    principal: Principal
+    key: str
+    request_hash: bytes
+    occurred_at: datetime | None
+    base: str = field(repr=False)
+
+    async def record(self, command: Command, part: str | None = None) -> Receipt:
+        """Carry a command out, or find what came of it before.
+
+        part: tells the commands of one request apart, each under a key derived from its key.
+        Raises: the LedgerError that refused it.
+        """
+        key = self.key if part is None else f"{self.key}#{part}"
+        return await self.ledger.submit(
+            command,
+            self.principal.actor,
+            key=key,
+            request_hash=self.request_hash,
+            principal=self.principal.subject,
+            occurred_at=self.occurred_at,
+            timeout_seconds=self.service.settings.deadline_s,
+            answer=LoopAnswer(loop=asyncio.get_running_loop()),
+        )
+
+    async def before(self, part: str | None = None) -> Receipt | None:
+        """The receipt of this very request if it was carried out already; None if not.
+
+        For requests that make something costly before their command is recorded.
+        Raises: IdempotencyKeyReused.
+        """
+        key = self.key if part is None else f"{self.key}#{part}"
+        known = await self.service.read(self.ledger.journal.command, self.principal.subject, key)
+        if known is None:
+            return None
+        if known.request_hash != self.request_hash:
+            raise IdempotencyKeyReused()
+        return Receipt.from_bytes(known.receipt, replayed=True)
+
+    def of_form(self, method_and_path: str, form: bytes) -> Writing:
+        """The same write, told apart by a form's canonical bytes."""
+        method, _, path = method_and_path.partition(" ")
+        return replace(self, request_hash=fingerprint(method, path, "", form))
+
+    def path(self, rest: str) -> str:
+        """An address within the ledger, for Location."""
+        return f"{self.base}{rest}"
+
+
+async def writing(
+    request: Request,
+    ledger: LedgerName,
+    idempotency_key: IdempotencyKeyHeader,
+    occurred_at: OccurredAtHeader = None,
+) -> Writing:
+    """What a handler that records is given. Raises: BackfillNotAllowed, OccurredAtMalformed."""
+    service: Service = request.app.state.service
+    return await write_on(request, await service.ledger(ledger), occurred_at)
+
+
+async def write_on(request: Request, ledger: Ledger, occurred_at: str | None) -> Writing:
+    """The write that a request is, on a ledger that is open."""
+    body = b""
+    is_json = request.headers.get("content-type", "").startswith("application/json")
+    if is_json and await request.body():
+        body = canonical_value(await request.json())
+    return Writing(
+        service=request.app.state.service,
+        ledger=ledger,
+        principal=request.state.principal,
+        key=request.state.key,
+        request_hash=fingerprint(request.method, request.url.path, request.url.query, body),
+        occurred_at=occurred_moment(occurred_at, request.state.principal),
+        base=f"/ledgers/{ledger.name}",
+    )
+
+
+def occurred_moment(header: str | None, principal: Principal) -> datetime | None:
+    """When something happened, as told. Raises: BackfillNotAllowed, OccurredAtMalformed."""
+    if header is None:
+        return None
+    if not principal.backfill:
+        raise BackfillNotAllowed()
+    try:
+        return parse_instant(header.strip())
+    except ValueError:
+        raise OccurredAtMalformed() from None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One read on a ledger. principal: None on public routes."""
+
+    service: Service
+    ledger: Ledger
+    principal: Principal | None
+    if_none_match: str | None
+
+    async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Blocking work on a reader thread."""
+        return await self.service.read(work, *args, **kwargs)
+
+    async def state(self, kind: str, key: str | None = None) -> Any:
+        """The present state of one thing. Raises: NotFound."""
+        return await self.run(self.ledger.state, kind, key)
+
+    async def candidacy(self, application_id: str) -> Any:
+        """An application that the caller may see. Raises: NotFound, NotYourOwn."""
+        state = await self.state("application", application_id)
+        await self.ensure_own(state.person_id, "application")
+        return state
+
+    async def ensure_own(self, person_id: str, what: str) -> None:
+        """A candidate reads what is theirs. Raises: NotYourOwn."""
+        principal = self.principal
+        if principal is None or principal.role is not Role.CANDIDATE:
+            return
+        person = await self.state("person", person_id)
+        if person.subject != principal.subject:
+            raise NotYourOwn(what=what)
+
+    def tagged(self, tag: str, body: Callable[[], Any]) -> Response:
+        """A body under an entity tag, or 304 if the caller has it already."""
+        # Another role sees other fields and another language reads other words.
+        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+        given = [part.strip() for part in (self.if_none_match or "").split(",")]
+        if tag in given or f"W/{tag}" in given or "*" in given:
+            return Response(status_code=304, headers=headers)
+        return answer(body(), headers=headers)
+
+    async def caught_up(self, view: str, min_position: int | None) -> None:
+        """Wait for a view to come to a position. Raises: ViewBehind."""
+        timeout_s = self.service.settings.min_position_wait_s
+        await self.service.views.wait_for(view, self.ledger.name, min_position, timeout_s)
+
+    async def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Rows of a view's query, which takes a cursor and then the ledger's name."""
+        return await self.run(self.service.views.ask, query, self.ledger.name, *args, **kwargs)
+
+
+async def reading(
+    request: Request, ledger: LedgerName, if_none_match: IfNoneMatch = None
+) -> Reading:
+    """What a handler that reads is given."""
+    service: Service = request.app.state.service
+    principal = getattr(request.state, "principal", None)
+    return Reading(service, await service.ledger(ledger), principal, if_none_match)
+
+
+Write = Annotated[Writing, Depends(writing)]
+Read = Annotated[Reading, Depends(reading)]
+
+_POSITION = re.compile(r"[0-9]{1,15}")
+
+
+def as_of_moment(text: str | None) -> int | datetime | None:
+    """A point in time of a view: a position, or an aware moment. Raises: AsOfInvalid."""
+    if text is None:
+        return None
+    if _POSITION.fullmatch(text):
+        return int(text)
+    try:
+        moment = parse_instant(text.replace(" ", "+"))  # a plus sign in a query reads as a space
+    except ValueError:
+        raise AsOfInvalid() from None
+    if moment > datetime.now(UTC):
+        raise AsOfInvalid()
+    return moment
+
+
+__all__ = [
+    "AsOf", "Cursor", "IfNoneMatch", "LedgerName", "Limit", "MinPosition", "Read", "Reading",
+    "ThingId", "Write", "Writing", "answer", "as_of_moment", "etag", "recorded", "write_on",
+]  # fmt: skip

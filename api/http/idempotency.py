@@ -1,0 +1,68 @@
+"""What makes a repeated request the same request: its key, and a digest of what it asks.
+
+The key comes with every write (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header); it
+is the caller's own and counts per caller. The digest is over method, address and the canonical
+body, so that the order of JSON members or the boundary of a form makes no difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from api.errors.request import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
+from api.http.strict_json import parse_json
+
+KEY_LENGTH_MAX = 200
+
+
+def idempotency_key(header: str | None) -> str:
+    """The key of a request, with or without the quotes of a structured header.
+
+    Raises: IdempotencyKeyMissing, IdempotencyKeyMalformed.
+    """
+    if header is None:
+        raise IdempotencyKeyMissing()
+    key = header.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+    if not 1 <= len(key) <= KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
+        raise IdempotencyKeyMalformed(length_max=KEY_LENGTH_MAX)
+    return key
+
+
+def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
+    """Digest of a request: 32 bytes. body: canonical."""
+    parts = method.encode(), path.encode(), query.encode(), body
+    told = [len(part).to_bytes(8, "big") + part for part in parts]
+    return hashlib.sha256(b"".join(told)).digest()
+
+
+def canonical_body(body: bytes) -> bytes:
+    """A JSON body in one spelling. Raises: MalformedJson, JsonKeyTwice."""
+    return canonical_value(parse_json(body)) if body else b""
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+"""`json.dumps` would make one for every body."""
+
+
+def canonical_value(value: Any) -> bytes:
+    """A JSON value in one spelling. Raises: MalformedJson for a lone surrogate."""
+    try:
+        return _ENCODER.encode(value).encode()
+    except (ValueError, RecursionError):  # UnicodeEncodeError, of a lone surrogate, is one too
+        raise MalformedJson() from None
+
+
+def canonical_form(fields: dict[str, str], files: Iterable[tuple[str, str, bytes]]) -> bytes:
+    """A multipart body in one spelling: its fields, and for each file name and digest.
+
+    files: (field, file name, bytes).
+    """
+    named: list[Any] = [
+        [field, name, hashlib.sha256(data).hexdigest()] for field, name, data in files
+    ]
+    return json.dumps([sorted(fields.items()), sorted(named)], ensure_ascii=False).encode()

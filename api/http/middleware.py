@@ -1,0 +1,254 @@
+"""What every request passes first: a trace id, limits, one log line, headers that protect.
+
+A plain ASGI layer around the whole service. The body is read here, up to its limit and within a
+time, so that nothing behind ever waits for a slow sender; then it is handed on whole. The log line
+names the route by its pattern, never by its address: addresses hold ids, tokens and queries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.requests import Request
+
+from api.errors.request import (
+    BodyTooLarge,
+    ControlCharacter,
+    InternalError,
+    JsonTooDeep,
+    MalformedJson,
+    ServerBusy,
+)
+from api.http.access_log import tell_request
+from api.settings import Settings
+from api.web import error_pages as web_errors
+from domain.errors import LedgerError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BODY_WAIT_S = 40
+"""How long a sender may take for a whole body, seconds; the server in front waits less."""
+
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_NO_TRACE = b"0" * 32
+_UPLOADS = (b"multipart/", b"text/csv", b"application/vnd.openxmlformats", b"application/octet")
+# Escapes of control characters other than tab and line breaks: PostgreSQL can't store U+0000 in
+# text, and the rest would end up in print. An even number of backslashes before one means that the
+# backslash itself was escaped.
+_CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[bf]|u00(?:0[0-8bcef]|1[0-9a-f]|7f))", re.IGNORECASE)
+# A string without an end matches up to the end, so that no byte is ever looked at twice.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+
+faults = logging.getLogger("certledger.faults")
+
+
+def is_always_served(path: str) -> bool:
+    """Whether a request is served however busy the service is: who looks after it has to see it."""
+    return path in ("/health", "/ready")
+
+
+class ClientGone(Exception):
+    """The sender closed the connection before the body was complete."""
+
+
+class Gate:
+    """The outermost layer."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._serving = 0
+        self._headers = protection(settings)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one request, or pass anything but HTTP through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        trace_id = trace_id_of(headers.get(b"traceparent"))
+        exchange = _Exchange(scope, send, self._headers, trace_id)
+        scope.setdefault("state", {})["trace_id"] = exchange.trace_id
+        self._serving += 1
+        try:
+            if self._serving > self._settings.requests_max and not is_always_served(scope["path"]):
+                raise ServerBusy()
+            body = await self._body(headers, receive)
+            await self._app(scope, _whole(body, receive), exchange.send)
+        except ClientGone:
+            exchange.status = 499
+        except LedgerError as refusal:
+            await exchange.refuse(refusal, receive)
+        except Exception as fault:
+            log_fault(fault, exchange.trace_id)
+            await exchange.refuse(InternalError(), receive)
+        finally:
+            self._serving -= 1
+            exchange.log()
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises: BodyTooLarge, MalformedJson, ControlCharacter, JsonTooDeep, ClientGone.
+        """
+        kind = headers.get(b"content-type", b"").lower()
+        upload = kind.startswith(_UPLOADS)
+        settings = self._settings
+        limit = settings.upload_bytes_max if upload else settings.body_bytes_max
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > limit:
+            raise BodyTooLarge(bytes_max=limit)
+        body = await _read(receive, limit)
+        if body and b"json" in kind:
+            check_json(body, settings.json_depth_max)
+        return body
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_WAIT_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > limit:
+                    raise BodyTooLarge(bytes_max=limit)
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+    except TimeoutError:
+        raise ClientGone from None
+
+
+def check_json(body: bytes, levels_max: int) -> None:
+    """Refuse what would be dear to parse or impossible to store, before anybody parses it.
+
+    Raises: JsonTooDeep, ControlCharacter; MalformedJson for anything but UTF-8.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise MalformedJson() from None
+    if b"\x00" in body or (b"\\" in body and _may_escape(body) and _CONTROL.search(body)):
+        raise ControlCharacter()
+    if body.count(b"[") + body.count(b"{") <= levels_max:
+        return
+    depth = 0
+    for found in _BRACKETS.finditer(body):
+        first = found[0][:1]
+        if first in b"[{":
+            depth += 1
+            if depth > levels_max:
+                raise JsonTooDeep(levels_max=levels_max)
+        elif first in b"]}":
+            depth -= 1
+
+
+def _may_escape(body: bytes) -> bool:
+    """Whether the search for escaped control characters, which is dear, can find one."""
+    lower = body.lower()
+    return b"\\u00" in lower or b"\\b" in lower or b"\\f" in lower
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body in one piece, then what comes after it."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+class _Exchange:
+    """One request and its response, as far as this layer looks at them."""
+
+    def __init__(
+        self, scope: Message, send: Send, headers: dict[bytes, bytes], trace_id: str
+    ) -> None:
+        self.scope = scope
+        self.trace_id = trace_id
+        self.status = 0
+        self._send = send
+        self._headers = headers | {b"trace-id": trace_id.encode()}
+        self._begun = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        """Hand a message on, the first one with our headers where the route set none."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = list(message.get("headers", ()))
+            names = {name.lower() for name, _ in given}
+            given += [pair for pair in self._headers.items() if pair[0] not in names]
+            message = {**message, "headers": given}
+        await self._send(message)
+
+    async def refuse(self, refusal: LedgerError, receive: Receive) -> None:
+        """Answer with a problem or its page, unless an answer was begun already."""
+        if self.status:
+            return
+        response = web_errors.refusal(Request(self.scope), refusal, self.trace_id)
+        await response(self.scope, receive, self.send)
+
+    def log(self) -> None:
+        """The line of this request."""
+        route = self.scope.get("route")
+        principal = self.scope.get("state", {}).get("principal")
+        tell_request(
+            self.trace_id,
+            self.scope["method"],
+            getattr(route, "path", None) or "unknown",
+            self.status,
+            time.perf_counter() - self._begun,
+            principal.role.value if principal is not None else None,
+        )
+
+
+def log_fault(fault: Exception, trace_id: str) -> None:
+    """Where an unexpected error came from; never its message, which may hold personal data."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
+    faults.error("trace %s: %s at %s", trace_id, type(fault).__name__, where)
+
+
+def trace_id_of(traceparent: bytes | None) -> str:
+    """The caller's trace id if it sent a valid one (W3C Trace Context), else a new one."""
+    if traceparent is not None:
+        match = _TRACEPARENT.fullmatch(traceparent)
+        if match and match[1] != _NO_TRACE:
+            return match[1].decode()
+    # No secret, so the system need not be asked for it: that would give up the interpreter lock,
+    # and under load it takes milliseconds to get it back.
+    return f"{random.getrandbits(128):032x}"
+
+
+def protection(settings: Settings) -> dict[bytes, bytes]:
+    """Headers of every response that does not set them itself."""
+    headers = {
+        b"x-content-type-options": b"nosniff",
+        b"x-frame-options": b"DENY",
+        b"referrer-policy": b"no-referrer",
+        b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+        b"cross-origin-resource-policy": b"same-origin",
+        b"cache-control": b"no-store",
+    }
+    if settings.public_base_url.startswith("https://"):
+        headers[b"strict-transport-security"] = b"max-age=31536000"
+    return headers

@@ -1,0 +1,104 @@
+"""Files that come with a request, read in memory on the event loop without a thread.
+
+The gate has already bounded the whole body, so a form fits into memory; the framework's own form
+would spool larger files to disk through its thread pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from api.errors.request import MalformedMultipart, UploadMissing
+from api.http.idempotency import canonical_form
+from api.http.routing import MULTIPART
+
+PARTS_MAX = 20
+NAME_LENGTH_MAX = 200
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = 2**31  # bytes: larger than any body the gate lets through
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """One file. name: as its sender called it, without a folder; personal, never logged."""
+
+    field: str
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form that was read: its texts and its files by field."""
+
+    texts: dict[str, str]
+    files: dict[str, UploadedFile]
+
+    @property
+    def canonical(self) -> bytes:
+        """One spelling of the form, for its fingerprint."""
+        files = ((f.field, f.name, f.data) for f in self.files.values())
+        return canonical_form(self.texts, files)
+
+    def file(self, field: str) -> UploadedFile:
+        """The file of a field. Raises: UploadMissing."""
+        if field not in self.files:
+            raise UploadMissing(field=field)
+        return self.files[field]
+
+
+async def read_form(request: Request) -> Form:
+    """The multipart form of a request. Raises: MalformedMultipart."""
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield await request.body()
+
+    parser = _InMemory(request.headers, whole(), max_files=PARTS_MAX, max_fields=PARTS_MAX)
+    try:
+        parsed = await parser.parse()
+    except (MultiPartException, KeyError, ValueError, UnicodeError):
+        raise MalformedMultipart() from None
+    try:
+        return _kept(parsed)
+    finally:
+        await parsed.close()
+
+
+def _kept(parsed: FormData) -> Form:
+    """Texts and files of a parsed form. Raises: MalformedMultipart for a field that comes twice."""
+    form = Form({}, {})
+    for name, value in parsed.multi_items():
+        if name in form.texts or name in form.files:
+            raise MalformedMultipart()
+        if isinstance(value, UploadFile):
+            form.files[name] = UploadedFile(
+                name,
+                (value.filename or "").replace("\\", "/").rpartition("/")[2],
+                value.content_type or "application/octet-stream",
+                value.file.read(),
+            )
+        else:
+            form.texts[name] = value
+    return form
+
+
+def form_schema(
+    properties: dict[str, Any], required: list[str], file_types: str = "*/*"
+) -> dict[str, Any]:
+    """OpenAPI `requestBody` of a form with one field `file`."""
+    file = {"type": "string", "format": "binary", "description": f"文件 · {file_types}"}
+    schema = {
+        "type": "object",
+        "properties": {"file": file, **properties},
+        "required": ["file", *required],
+    }
+    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}

@@ -1,0 +1,408 @@
+"""What can be imported: one kind of file for each kind of row, its columns, and its command.
+
+A row's command is the one that the HTTP service would make of it, so that every rule holds for
+it. The kinds stand in the order in which things happen; rows of the same moment are sent in this
+order. How rows become commands: `api.imports.row_commands`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from api.imports import cell_parsers as v
+from api.imports import qualification_parser as claims
+from api.imports import row_commands as make
+from api.imports.columns import (
+    APPLICATION,
+    DOCUMENT,
+    LEVEL,
+    NOTICE,
+    OCCUPATION,
+    PERSON,
+    REASON,
+    SESSION,
+    Column,
+    Kind,
+    claims_column,
+    required,
+)
+
+KINDS = (
+    Kind(
+        "ledger",
+        ("账本", "评价机构"),
+        "open_ledger",
+        make.open_ledger,
+        (
+            Column("organisation_name", ("评价机构", "机构名称"), required=True),
+            Column("issuer_name", ("发证机构",), required=True),
+            Column("unified_social_credit_code", ("统一社会信用代码",), required=True),
+            Column("site_code", ("站点编码", "机构编码"), required=True),
+            Column("log_origin", ("日志名称",), required=True),
+        ),
+    ),
+    Kind(
+        "fees",
+        ("费用标准", "收费标准", "fee schedule"),
+        "set_fee_schedule",
+        make.set_fees,
+        (
+            OCCUPATION,
+            LEVEL,
+            *make.amounts(Column),
+            Column("valid_from", ("生效日期",), v.day, required=True),
+        ),
+    ),
+    Kind(
+        "persons",
+        ("人员", "考生", "people"),
+        "register_person",
+        make.register,
+        (
+            *DOCUMENT,
+            Column("phone", ("电话", "手机"), personal=True),
+            Column("subject", ("登录名", "login")),
+        ),
+        own=True,
+    ),
+    Kind(
+        "person_corrections",
+        ("人员更正",),
+        "correct_person",
+        make.correct_person,
+        (PERSON, *DOCUMENT, required(REASON)),
+    ),
+    Kind(
+        "applications",
+        ("报考", "报名", "申请"),
+        "open_application",
+        make.open_application,
+        (
+            PERSON,
+            OCCUPATION,
+            Column("edition", ("标准版本",), required=True),
+            LEVEL,
+            Column("job_type", ("工种", "职业方向")),
+            Column("as_of", ("计算截止日",), v.day),
+            Column("birth_date", ("出生日期",), v.day, personal=True),
+            claims_column("work_periods", "工作经历"),
+            claims_column("certificates", "已有证书"),
+            claims_column("titles", "职称"),
+            claims_column("trainings", "培训"),
+            claims_column("education", "学历"),
+            claims_column("apprenticeships", "学徒"),
+            Column("intends_to_work", ("拟从业",), v.yes, personal=True),
+            Column("qualifications", ("报考条件",), claims.nested, personal=True),
+        ),
+        own=True,
+    ),
+    Kind(
+        "payments",
+        ("缴费", "支付"),
+        "record_payment",
+        make.record_payment,
+        (
+            APPLICATION,
+            Column("provider", ("支付渠道",), v.provider, required=True),
+            Column("provider_transaction_id", ("渠道交易号", "交易号"), required=True),
+            Column("merchant_order_no", ("商户订单号",), required=True),
+            Column("paid_at", ("支付时间",), v.moment, required=True),
+            *make.amounts(Column),
+        ),
+    ),
+    Kind(
+        "item_uses",
+        ("资料使用", "学习记录"),
+        "use_item",
+        make.use_item,
+        (
+            APPLICATION,
+            Column("item", ("项目",), v.item, required=True),
+            Column("used_at", ("使用时间",), v.moment),
+        ),
+        own=True,
+    ),
+    Kind(
+        "documents",
+        ("资料", "材料"),
+        "submit_document",
+        make.submit_document,
+        (
+            APPLICATION,
+            Column("kind", ("材料类型",), v.material, required=True, fields=("material",)),
+            Column("path", ("文件",), required=True, personal=True),
+            Column("file_name", ("文件名",), personal=True),
+            Column("taken_on", ("拍摄日期",), v.day),
+        ),
+        own=True,
+    ),
+    Kind(
+        "submissions",
+        ("提交审核", "资料提交"),
+        "submit_documents",
+        make.submit_documents,
+        (APPLICATION,),
+        own=True,
+    ),
+    Kind(
+        "reviews",
+        ("审核", "资料审核"),
+        "review",
+        make.review,
+        (
+            APPLICATION,
+            Column("stage", ("环节", "审核环节"), v.stage, required=True),
+            Column("verdict", ("结论", "审核结论"), v.verdict, required=True),
+            Column("round", ("轮次",), v.whole),
+            Column("missing", ("需补材料",), v.listed(v.material)),
+            REASON,
+        ),
+    ),
+    Kind(
+        "withdrawals",
+        ("放弃报考", "撤回"),
+        "withdraw_application",
+        make.withdraw,
+        (APPLICATION, required(REASON)),
+        own=True,
+    ),
+    Kind(
+        "refunds",
+        ("退费", "退费申请"),
+        "order_refund",
+        make.order_refund,
+        (
+            APPLICATION,
+            Column("payment_id", ("缴费编号",), required=True),
+            Column("component", ("费用项目",), v.component, required=True),
+        ),
+        own=True,
+    ),
+    Kind(
+        "refund_decisions",
+        ("退费审批",),
+        "approve_refund",
+        make.decide_refund,
+        (
+            APPLICATION,
+            Column("refund_no", ("退费单号",), required=True),
+            Column("decision", ("审批结论",), v.refund_decision, required=True),
+            REASON,
+        ),
+    ),
+    Kind(
+        "refund_outcomes",
+        ("退费结果",),
+        "record_refund_outcome",
+        make.refund_outcome,
+        (
+            APPLICATION,
+            Column("refund_no", ("退费单号",), required=True),
+            Column("outcome", ("结果",), v.refund_outcome, required=True),
+            Column("provider_refund_id", ("渠道退款号",)),
+            Column("channel", ("退款渠道",), v.refund_channel),
+            Column("settled_at", ("到账时间",), v.moment),
+            REASON,
+        ),
+    ),
+    Kind(
+        "sessions",
+        ("考试", "考试场次", "考试安排"),
+        "schedule_session",
+        make.schedule_session,
+        (
+            Column("name", ("名称", "场次名称"), required=True),
+            OCCUPATION,
+            LEVEL,
+            Column("place", ("考点",), required=True),
+            Column("address", ("地址",), required=True),
+            Column("theory_starts_at", ("理论开始时间",), v.moment, required=True),
+            Column("practical_starts_at", ("技能开始时间",), v.moment, required=True),
+            Column("rooms", ("考场",), make.rooms, required=True),
+        ),
+    ),
+    Kind(
+        "seats",
+        ("座位", "准考证"),
+        "assign_seat",
+        make.assign_seat,
+        (APPLICATION, SESSION, Column("room", ("考场",)), Column("seat", ("座位号",), v.whole)),
+    ),
+    Kind(
+        "sessions_held",
+        ("考试结束",),
+        "end_session",
+        make.close_session,
+        (SESSION, Column("ended_at", ("结束时间",), v.moment, required=True)),
+    ),
+    Kind(
+        "scores",
+        ("成绩",),
+        "record_scores",
+        make.record_score,
+        (
+            SESSION,
+            Column("ticket_number", ("准考证号",), required=True),
+            Column("subject", ("科目",), v.subject, required=True),
+            Column("marks", ("成绩", "分数"), v.marks, required=True),
+        ),
+    ),
+    Kind(
+        "score_corrections",
+        ("成绩更正",),
+        "correct_score",
+        make.correct_score,
+        (
+            APPLICATION,
+            Column("subject", ("科目",), v.subject, required=True),
+            Column("marks", ("成绩", "分数"), v.marks, required=True),
+            Column("objection_id", ("异议编号",)),
+            required(REASON),
+        ),
+    ),
+    Kind(
+        "verifications",
+        ("成绩复核",),
+        "verify_scores",
+        make.verify_scores,
+        (
+            APPLICATION,
+            Column("theory", ("理论", "理论成绩"), v.marks, required=True),
+            Column("practical", ("技能", "实操", "技能成绩"), v.marks, required=True),
+        ),
+    ),
+    Kind(
+        "notices",
+        ("公示",),
+        "open_notice",
+        make.open_notice,
+        (SESSION, Column("late_reason", ("逾期原因",))),
+    ),
+    Kind("notice_extensions", ("公示延期",), "extend_notice", make.extend_notice, (NOTICE,)),
+    Kind(
+        "objections",
+        ("异议",),
+        "file_objection",
+        make.file_objection,
+        (
+            NOTICE,
+            APPLICATION,
+            PERSON,
+            Column("text", ("异议内容",), required=True, personal=True),
+        ),
+        own=True,
+    ),
+    Kind(
+        "objection_outcomes",
+        ("异议处理",),
+        "resolve_objection",
+        make.resolve_objection,
+        (
+            NOTICE,
+            Column("objection_id", ("异议编号",), required=True),
+            Column("outcome", ("处理结论", "结论"), v.objection_outcome, required=True),
+            required(REASON),
+        ),
+    ),
+    Kind("notice_closings", ("公示结束",), "close_notice", make.close_notice, (NOTICE,)),
+    Kind(
+        "certificates",
+        ("证书编号", "证书"),
+        "number_certificates",
+        make.number_certificates,
+        (APPLICATION, Column("number", ("证书编号", "下发编号"))),
+    ),
+    Kind(
+        "issues",
+        ("发证", "证书发放"),
+        "issue_certificates",
+        make.issue,
+        (APPLICATION, Column("issued_on", ("发证日期",), v.day)),
+    ),
+    Kind(
+        "reports",
+        ("上报", "上报批次"),
+        "freeze_report",
+        make.freeze_report,
+        (
+            Column("batch_type", ("批次类型",), v.batch_type, required=True),
+            Column("file", ("文件",), required=True, fields=("file_sha256",)),
+            Column("application_ids", ("报考编号",), v.listed(v.text), required=True),
+        ),
+    ),
+    Kind(
+        "report_answers",
+        ("上报结果", "上报回执"),
+        "answer_report",
+        make.answer_report,
+        (
+            Column("report_id", ("批次编号",), required=True),
+            Column("number", ("证书编号",), required=True),
+            Column("accepted", ("受理", "受理结果"), v.yes, required=True),
+            REASON,
+        ),
+    ),
+    Kind(
+        "visibility",
+        ("查询可见", "联网查询"),
+        "record_visibility",
+        make.record_visibility,
+        (
+            APPLICATION,
+            Column("scope", ("范围",), v.scope, required=True),
+            Column("seen_on", ("查到日期",), v.day),
+        ),
+    ),
+    Kind(
+        "certificate_changes",
+        ("证书变更",),
+        "correct_certificate",
+        make.change_certificate,
+        (
+            APPLICATION,
+            Column("kind", ("证书类型",), v.certificate_kind, required=True),
+            Column("change", ("变更类型",), v.certificate_change, required=True),
+            Column("reason_class", ("撤销类别",), v.revocation_reason),
+            Column("reissued_on", ("补发日期",), v.day),
+            required(REASON),
+        ),
+    ),
+    Kind(
+        "erasures",
+        ("个人信息删除", "信息删除"),
+        "erase_person",
+        make.erase,
+        (PERSON, required(REASON)),
+    ),
+)
+"""Every kind, in the order of a journey."""
+
+ORDER = {kind.name: place for place, kind in enumerate(KINDS)}
+_SEPARATORS = re.compile(r"[\s_.-]+")
+
+
+def _fold_name(name: str) -> str:
+    return _SEPARATORS.sub("_", unicodedata.normalize("NFKC", name).casefold())
+
+
+_BY_NAME = {_fold_name(title): kind for kind in KINDS for title in (kind.name, *kind.titles)}
+
+
+def kind_named(name: str) -> Kind | None:
+    """The kind that a file's name begins with, such as `applications-autumn` or 缴费2026.
+
+    The longest that fits: `notice_closings` is not `notices`. Behind an English name no further
+    letter may follow.
+    """
+    folded = _fold_name(name)
+    fitting = [
+        title
+        for title in _BY_NAME
+        if folded.startswith(title) and not _goes_on(title, folded[len(title) :])
+    ]
+    return _BY_NAME[max(fitting, key=len)] if fitting else None
+
+
+def _goes_on(title: str, rest: str) -> bool:
+    return title.isascii() and rest[:1].isascii() and rest[:1].isalpha()

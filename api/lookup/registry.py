@@ -1,0 +1,51 @@
+"""What public lookups ask of the certificate registry, in whichever process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from api.lookup.coalescing import Together
+
+LOOKUPS_AT_ONCE = 2
+"""Connections for lookups, and queries of one kind of them under way at the same time."""
+
+
+class Sought(Protocol):
+    """A personal text that is looked for: in it is every index that it may be stored as."""
+
+    def __contains__(self, stored: object) -> bool: ...
+    def all(self) -> tuple[str, ...]:
+        """The indexes to look for."""
+
+
+class Registry:
+    """Three questions, and how personal text is looked for.
+
+    by_number, by_document, by_token: ask for the certificates of one key.
+    sought: kind and personal text -> what it may be stored as; equal in all ledgers.
+    """
+
+    def __init__(
+        self,
+        lines: Any,
+        sought: Callable[[str, str], Sought],
+        *,
+        deadline_s: float,
+    ) -> None:
+        """lines: asks the prepared questions, `ask(statement, keys, until)`."""
+
+        def together(statement: str) -> Together:
+            ask = partial(lines.ask, statement)
+            return Together(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
+
+        self.sought = sought
+        self.by_number = together("by_numbers")
+        self.by_document = together("by_documents")
+        self.by_token = together("by_tokens")
+        self._lines = lines
+
+    def close(self) -> None:
+        """Close the connections; who still waits for an answer gets an error."""
+        self._lines.close()

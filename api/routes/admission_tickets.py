@@ -1,0 +1,155 @@
+"""The admission ticket (准考证) as data and as a page to print. Source: 4.1, 4.2."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.files.admission_ticket_pdf import TicketSheet, TicketSubject, render_ticket
+from api.http.dependencies import Reading
+from api.routes.masking import PersonShown, show_person
+from domain.decision import NotFound
+from domain.documents.materials import MaterialKind
+from domain.errors import LedgerError
+from domain.states.application import Candidacy
+from domain.states.folds import ExamSession
+from domain.values.identity_documents import DocumentType
+from domain.values.primitives import format_instant
+
+
+class SittingShown(BaseModel):
+    """One subject of the ticket."""
+
+    subject: str
+    starts_at: str
+    ends_at: str
+
+
+class TicketBody(BaseModel):
+    """准考证 · everything that is printed on the ticket."""
+
+    ticket_number: str
+    application_id: str
+    session_id: str
+    session_name: str
+    person: PersonShown
+    occupation_name: str
+    level: int
+    level_name: str
+    place: str
+    address: str
+    room: str
+    seat: int = Field(ge=1)
+    subjects: list[SittingShown]
+
+
+def ticket_of(reading: Reading, state: Candidacy) -> dict[str, Any]:
+    """The ticket of an application; blocking. Raises: NotFound when there is none yet."""
+    session, room, seat = seat_of(reading, state)
+    plan = session.scheduled
+    length = timedelta(minutes=plan.subject_minutes)
+    return {
+        "ticket_number": state.ticket_number,
+        "application_id": state.id,
+        "session_id": session.id,
+        "session_name": plan.name,
+        "person": show_person(reading, state.person_id),
+        "occupation_name": state.occupation_name,
+        "level": int(state.level),
+        "level_name": state.level.chinese_name,
+        "place": plan.place,
+        "address": plan.address,
+        "room": room,
+        "seat": seat,
+        "subjects": [
+            {
+                "subject": name,
+                "starts_at": format_instant(start),
+                "ends_at": format_instant(start + length),
+            }
+            for name, start in _sittings(session)
+        ],
+    }
+
+
+def _sittings(session: ExamSession) -> list[tuple[str, datetime]]:
+    plan = session.scheduled
+    both = [("theory", plan.theory_starts_at), ("practical", plan.practical_starts_at)]
+    return sorted(both, key=lambda sitting: sitting[1])
+
+
+def seat_of(reading: Reading, state: Candidacy) -> tuple[ExamSession, str, int]:
+    """Session, room and seat of an application; blocking. Raises: NotFound."""
+    if state.session_id is None:
+        raise NotFound(what="ticket", id=state.id)
+    session: ExamSession = reading.ledger.state("session", state.session_id)
+    for key, application_id in session.seats.items():
+        if application_id == state.id:
+            room, _, seat = key.rpartition("#")
+            return session, room, int(seat)
+    raise NotFound(what="ticket", id=state.id)
+
+
+SUBJECT_NAMES = {"theory": "理论知识考试", "practical": "技能考核"}
+
+
+def ticket_pdf_of(reading: Reading, state: Candidacy) -> bytes:
+    """The ticket as a PDF; blocking. Raises: NotFound."""
+    session, room, seat = seat_of(reading, state)
+    plan = session.scheduled
+    person = show_person(reading, state.person_id)
+    base = reading.service.settings.public_base_url
+    sheet = TicketSheet(
+        organisation=reading.ledger.state("ledger").opened.organisation_name,
+        session_title=plan.name,
+        ticket_number=state.ticket_number or "",
+        name=person["name"],
+        document_type=document_type_name(DocumentType(person["document_type"])),
+        document_number=person["document_number"],
+        occupation=state.occupation_name,
+        job=state.job_type,
+        level=state.level.chinese_name,
+        subjects=tuple(
+            TicketSubject(
+                name=SUBJECT_NAMES[name],
+                starts_at=start,
+                minutes=plan.subject_minutes,
+                room=room,
+                seat=str(seat),
+            )
+            for name, start in _sittings(session)
+        ),
+        place=plan.place,
+        address=plan.address,
+        photo=_photo(reading, state),
+        verification_url=f"{base}/ledgers/{reading.ledger.name}/applications/{state.id}/ticket",
+    )
+    return render_ticket(sheet)
+
+
+def _photo(reading: Reading, state: Candidacy) -> bytes | None:
+    """The photo that was handed in; a ticket without one is still a ticket."""
+    sha256 = state.documents.get(MaterialKind.PHOTO)
+    if sha256 is None:
+        return None
+    try:
+        return bytes(reading.service.blobs.get(sha256))
+    except LedgerError:
+        return None
+
+
+@cache
+def _document_names() -> dict[str, str]:
+    path = resources.files("domain") / "data" / "document_types.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["types"]
+    return {row["type"]: row["name"] for row in rows}
+
+
+def document_type_name(kind: DocumentType) -> str:
+    """The Chinese name of a kind of document, such as 居民身份证."""
+    return _document_names()[kind.value]

@@ -1,0 +1,206 @@
+"""Exam sessions (考试场次), seats and admission tickets (准考证)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from api.http.body_models import RECORDED, body_of, command_of
+from api.http.dependencies import Cursor, Limit, Read, ThingId, Write, answer, etag, recorded
+from api.http.routing import READING, file_response, router
+from api.routes.admission_tickets import TicketBody, ticket_of, ticket_pdf_of
+from api.routes.stream_listing import newest_sessions
+from domain.decision import Role
+from domain.states.folds import ExamSession
+from domain.steps.exam import AssignSeat, CloseSession, ScheduleSession
+from domain.values.primitives import format_instant
+
+routes = router("考试 · Exams")
+
+SessionBody = body_of(
+    ScheduleSession,
+    example={
+        "session_id": "s20261212",
+        "name": "2026年12月第一场",
+        "occupation": "4-01-02-07",
+        "level": 4,
+        "place": "杭州考点",
+        "address": "杭州市西湖区示例路1号",
+        "theory_starts_at": "2026-12-12T09:00:00+08:00",
+        "practical_starts_at": "2026-12-12T13:30:00+08:00",
+        "rooms": [{"room": "101", "seats": 30}],
+    },
+)
+SeatBody = body_of(AssignSeat, "session_id", example={"application_id": "a1"})
+EndBody = body_of(CloseSession, "session_id", example={"ended_at": "2026-12-12T15:00:00+08:00"})
+
+
+class SeatShown(BaseModel):
+    """A seat that is taken."""
+
+    seat: str = Field(description="room#number")
+    application_id: str
+
+
+class SessionShown(BaseModel):
+    """One exam session. seats: only for staff."""
+
+    session_id: str
+    name: str
+    occupation: str
+    level: int
+    place: str
+    address: str
+    theory_starts_at: str
+    practical_starts_at: str
+    subject_minutes: int
+    rooms: list[dict[str, Any]]
+    seats_total: int
+    seats_taken: int
+    ended_at: str | None
+    seats: list[SeatShown] | None
+    version: int
+
+
+class SessionListBody(BaseModel):
+    """A page of sessions."""
+
+    data: list[SessionShown]
+    next: str | None
+
+
+@routes.post(
+    "/sessions",
+    operation_id="schedule_session",
+    summary="安排考试场次 · Schedule an exam session",
+    status_code=201,
+    responses=RECORDED,
+)
+async def schedule_session(write: Write, body: SessionBody) -> Response:  # type: ignore[valid-type]
+    """理论与技能各90分钟,不得重叠。· Each subject lasts 90 minutes and they do not overlap.
+    Source: 4.2, 4.3."""
+    receipt = await write.record(command_of(ScheduleSession, body))
+    return recorded(receipt, location=write.path(f"/sessions/{receipt.outcome['session_id']}"))
+
+
+@routes.get(
+    "/sessions",
+    operation_id="list_sessions",
+    summary="考试场次列表 · List exam sessions",
+    responses={200: {"model": SessionListBody}, **READING},
+)
+async def list_sessions(read: Read, limit: Limit = 50, cursor: Cursor = None) -> Response:
+    """最新在前。· The newest first."""
+    of = f"sessions|{read.ledger.name}"
+    after = read.service.cursors.read(of, cursor)
+    rows_max = min(limit, read.service.settings.page_rows_max)
+    page = await read.run(newest_sessions, read.ledger, after[0] if after else None, rows_max)
+    following = None if page.after is None else read.service.cursors.make(of, [page.after])
+    return answer({"data": [_shown(s, seats=False) for s in page.states], "next": following})
+
+
+@routes.get(
+    "/sessions/{session_id}",
+    operation_id="get_session",
+    summary="查看考试场次 · Show an exam session",
+    responses={200: {"model": SessionShown}, **READING},
+)
+async def get_session(read: Read, session_id: ThingId) -> Response:
+    """时间、地点、考场;工作人员可见座位。· Time, place, rooms; staff also see who sits where."""
+    state = await read.state("session", session_id)
+    staff = read.principal is not None and read.principal.role is not Role.CANDIDATE
+    return read.tagged(etag(state.version), lambda: _shown(state, seats=staff))
+
+
+def _shown(state: ExamSession, *, seats: bool) -> dict[str, Any]:
+    plan = state.scheduled
+    taken = [{"seat": seat, "application_id": a} for seat, a in sorted(state.seats.items())]
+    return {
+        "session_id": state.id,
+        "name": plan.name,
+        "occupation": plan.occupation,
+        "level": int(plan.level),
+        "place": plan.place,
+        "address": plan.address,
+        "theory_starts_at": format_instant(plan.theory_starts_at),
+        "practical_starts_at": format_instant(plan.practical_starts_at),
+        "subject_minutes": plan.subject_minutes,
+        "rooms": [room.model_dump() for room in plan.rooms],
+        "seats_total": sum(room.seats for room in plan.rooms),
+        "seats_taken": len(taken),
+        "ended_at": None if state.ended_at is None else format_instant(state.ended_at),
+        "seats": taken if seats else None,
+        "version": state.version,
+    }
+
+
+@routes.post(
+    "/sessions/{session_id}/seats",
+    operation_id="assign_seat",
+    summary="分配座位并生成准考证 · Assign a seat and issue the ticket",
+    status_code=201,
+    responses=RECORDED,
+)
+async def assign_seat(
+    write: Write,
+    session_id: ThingId,
+    body: SeatBody,  # type: ignore[valid-type]
+) -> Response:
+    """仅限报考成功者;未指定时取第一个空位。· For who is enrolled (报考成功); the first free seat
+    unless one is named. Source: 4.1, 4.2."""
+    command = command_of(AssignSeat, body, session_id=session_id)
+    receipt = await write.record(command)
+    location = write.path(f"/applications/{command.application_id}/ticket")
+    return recorded(receipt, location=location)
+
+
+@routes.post(
+    "/sessions/{session_id}/end",
+    operation_id="end_session",
+    summary="登记考试结束 · Record the end of a session",
+    status_code=201,
+    responses=RECORDED,
+)
+async def end_session(
+    write: Write,
+    session_id: ThingId,
+    body: EndBody,  # type: ignore[valid-type]
+) -> Response:
+    """考试结束后一个月内须公示成绩。· Its end starts the month for the public notice.
+    Source: 5.1."""
+    command = command_of(CloseSession, body, session_id=session_id)
+    receipt = await write.record(command)
+    return recorded(receipt, location=write.path(f"/sessions/{session_id}"))
+
+
+@routes.get(
+    "/applications/{application_id}/ticket",
+    operation_id="get_ticket",
+    summary="查看准考证 · Show the admission ticket",
+    responses={200: {"model": TicketBody}, **READING},
+)
+async def get_ticket(read: Read, application_id: ThingId) -> Response:
+    """时间、地点、考场、座位。· When, where, which room and seat. Source: 4.1, 4.2."""
+    state = await read.candidacy(application_id)
+    ticket = await read.run(ticket_of, read, state)
+    tag = etag(f"{state.version}.{ticket['person']['version']}")
+    return read.tagged(tag, lambda: ticket)
+
+
+@routes.get(
+    "/applications/{application_id}/ticket.pdf",
+    operation_id="get_ticket_pdf",
+    summary="下载准考证 · Download the admission ticket",
+    responses={**file_response(["application/pdf"], "准考证 · the ticket"), **READING},
+)
+async def get_ticket_pdf(read: Read, application_id: ThingId) -> Response:
+    """可打印的一页准考证。· One page to print. Source: 4.1."""
+    state = await read.candidacy(application_id)
+    pdf = await read.run(ticket_pdf_of, read, state)
+    headers = {
+        "Content-Disposition": 'attachment; filename="ticket.pdf"',
+        "Cache-Control": "private, no-store",
+    }
+    return Response(pdf, media_type="application/pdf", headers=headers)

@@ -1,0 +1,67 @@
+"""The journal itself, as a regulator reads it: every event in order, personal fields sealed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from api.http.dependencies import Limit, Read, answer
+from api.http.routing import READING, router
+
+routes = router("监管 · Oversight")
+
+
+class EventShown(BaseModel):
+    """One event of the journal."""
+
+    position: int = Field(ge=1, description="1, 2, 3 … without gaps; position-1 is the leaf index")
+    leaf_hash: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of 0x00 and the canonical envelope"
+    )
+    envelope: dict[str, Any] = Field(
+        description='everything the event is; a sealed field reads {"sealed": …}'
+    )
+
+
+class EventsBody(BaseModel):
+    """A stretch of the journal."""
+
+    data: list[EventShown]
+    next_after: int = Field(description="give it as `after` to go on; also when data is empty")
+    head: int = Field(description="last position of the ledger")
+
+
+@routes.get(
+    "/events",
+    operation_id="list_events",
+    summary="事件流 · The journal in order",
+    responses={200: {"model": EventsBody}, **READING},
+)
+async def list_events(
+    read: Read,
+    after: Annotated[int, Query(ge=0, lt=2**53, description="自此位置之后 · after here")] = 0,
+    limit: Limit = 100,
+) -> Response:
+    """逐条、按位置、不可更改;个人信息保持密封。· Every event by position, as recorded, personal
+    fields still sealed. Nothing ever appears behind a position that was read."""
+    head = await read.run(read.ledger.journal.head)
+    rows_max = min(limit, read.service.settings.page_rows_max)
+    events = await read.run(read.ledger.journal.read, after, rows_max)
+    return answer(
+        {
+            "data": [_shown(event) for event in events],
+            "next_after": events[-1].position if events else after,
+            "head": max(head.position, events[-1].position if events else 0),
+        }
+    )
+
+
+def _shown(event: Any) -> dict[str, Any]:
+    return {
+        "position": event.position,
+        "leaf_hash": bytes(event.leaf_hash).hex(),
+        "envelope": event.parsed,
+    }

@@ -1,0 +1,71 @@
+"""Names and document numbers, in full for those whose work needs them and masked for the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from api.auth.permissions import SEES_IDENTITY
+from api.http.dependencies import Reading
+from domain.decision import Identity, NotFound, Role
+from domain.values.identity_documents import mask_number
+from domain.values.person_names import mask_name
+
+ERASED = "已删除"
+"""Stands where a name or number stood before it was erased."""
+
+
+class PersonShown(BaseModel):
+    """A person as this caller may see them."""
+
+    person_id: str
+    document_type: str
+    name: str = Field(description="in full, or masked: 张*")
+    document_number: str = Field(description="in full, or masked: 330*************17")
+    masked: bool = Field(description="whether name and number are masked")
+    erased: bool = Field(description="whether the personal data were erased")
+    version: int = Field(description="of the person's own stream")
+
+
+def sees_identity(reading: Reading, person: Any) -> bool:
+    """Whether the caller sees this person's name and number: by role, or as the person."""
+    principal = reading.principal
+    if principal is None:
+        return False
+    if principal.role is Role.CANDIDATE:
+        return bool(person.subject == principal.subject)
+    return principal.role in SEES_IDENTITY
+
+
+def show_person(reading: Reading, person_id: str) -> dict[str, Any]:
+    """A person for this caller; blocking. Raises: NotFound."""
+    person = reading.ledger.state("person", person_id)
+    full = sees_identity(reading, person)
+    try:
+        identity: Identity | None = reading.ledger.identity(person_id)
+    except NotFound:  # erased: the state is there, the key is not
+        identity = None
+    return {
+        "person_id": person.id,
+        "document_type": person.document_type.value,
+        "name": _name(identity, full),
+        "document_number": _number(identity, full),
+        "masked": not full,
+        "erased": identity is None,
+        "version": person.version,
+    }
+
+
+def _name(identity: Identity | None, full: bool) -> str:
+    if identity is None:
+        return ERASED
+    return identity.name if full else mask_name(identity.name)
+
+
+def _number(identity: Identity | None, full: bool) -> str:
+    if identity is None:
+        return ERASED
+    if full:
+        return identity.document_number
+    return mask_number(identity.document_type, identity.document_number)

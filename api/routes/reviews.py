@@ -1,0 +1,182 @@
+"""Documents (报名资料) and the three reviews (初审、复审、终审)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.errors.request import FieldInvalid
+from api.files.upload_inspection import inspect_document, inspect_photo
+from api.http.body_models import RECORDED, body_of, command_of
+from api.http.dependencies import Read, Reading, ThingId, Write, recorded
+from api.http.multipart import Form, UploadedFile, form_schema, read_form
+from api.http.routing import READING, file_response, router
+from domain import events as e
+from domain.decision import NotFound
+from domain.documents.materials import MaterialFact, MaterialKind
+from domain.events import Stage
+from domain.steps.review import Review, SubmitDocument, SubmitDocuments
+
+routes = router("资料与审核 · Documents and reviews")
+
+ReviewBody = body_of(Review, "application_id", "stage", example={"verdict": "pass", "round": 1})
+
+DOCUMENT_TYPES = ("application/pdf", "image/jpeg", "image/png")
+FILE_NAME_LENGTH_MAX = 200
+
+
+@routes.post(
+    "/applications/{application_id}/documents",
+    operation_id="submit_document",
+    summary="上传一份资料 · Hand one document in",
+    status_code=201,
+    responses=RECORDED,
+    openapi_extra=form_schema(
+        {
+            "kind": {
+                "type": "string",
+                "enum": [kind.value for kind in MaterialKind],
+                "description": "资料种类 · kind of document",
+            },
+            "taken_on": {
+                "type": "string",
+                "format": "date",
+                "description": "照片拍摄日期(照片内无记录时)· day a photo was taken, where the "
+                "picture itself does not say",
+            },
+        },
+        ["kind"],
+        "PDF, JPEG, PNG",
+    ),
+)
+async def submit_document(request: Request, write: Write, application_id: ThingId) -> Response:
+    """证件照须为近半年内2寸白底彩色照片、不超过50KB、文件名“姓名_证件号”。所有问题一次列出。·
+    A file is judged by its bytes, and every fault is told at once. A newer file of the same kind
+    takes the older one's place. Source: 3.1(1)-(5)."""
+    form = await read_form(request)
+    write = write.of_form(f"{request.method} {request.url.path}", form.canonical)
+    kind, taken_on = _kind(form), _taken_on(form)
+    file = form.file("file")
+    if not 1 <= len(file.name) <= FILE_NAME_LENGTH_MAX:
+        raise FieldInvalid(field="file")
+    material = await write.service.read(measure, file, kind, taken_on)
+    # The bytes are kept before the fact that names them: a fact never points at nothing.
+    await write.service.read(write.service.blobs.put, file.data)
+    command = SubmitDocument(application_id=application_id, material=material, file_name=file.name)
+    location = write.path(f"/applications/{application_id}/documents/{kind.value}")
+    return recorded(await write.record(command), location=location)
+
+
+def measure(file: UploadedFile, kind: MaterialKind, taken_on: date | None) -> MaterialFact:
+    """What the bytes of a file are; blocking. Raises: FileProblem in all its kinds."""
+    if kind is MaterialKind.PHOTO:
+        facts = inspect_photo(file.data)
+        return MaterialFact(
+            kind=kind,
+            sha256=facts.sha256,
+            size_bytes=facts.size_bytes,
+            media_type=facts.media_type,
+            photo=facts.fact(taken_on),
+        )
+    media_type = inspect_document(file.data, file.media_type)
+    return MaterialFact(
+        kind=kind,
+        sha256=hashlib.sha256(file.data).hexdigest(),
+        size_bytes=len(file.data),
+        media_type=media_type,
+    )
+
+
+def _kind(form: Form) -> MaterialKind:
+    try:
+        return MaterialKind(form.texts.get("kind", ""))
+    except ValueError:
+        raise FieldInvalid(field="kind") from None
+
+
+def _taken_on(form: Form) -> date | None:
+    text = form.texts.get("taken_on")
+    if not text:
+        return None
+    try:
+        if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise FieldInvalid(field="taken_on") from None
+
+
+@routes.get(
+    "/applications/{application_id}/documents/{kind}",
+    operation_id="get_document",
+    summary="下载一份资料 · Download a document",
+    responses={**file_response(DOCUMENT_TYPES, "文件 · the file as handed in"), **READING},
+)
+async def get_document(read: Read, application_id: ThingId, kind: MaterialKind) -> Response:
+    """最近一次提交的该类资料。· The document of that kind that was handed in last."""
+    state = await read.candidacy(application_id)
+    sha256 = state.documents.get(kind)
+    if sha256 is None:
+        raise NotFound(what="document", id=kind.value)
+    media_type = await read.run(_media_type, read, application_id, sha256)
+    data = await read.run(read.service.blobs.get, sha256)
+    extension = media_type.rpartition("/")[2]
+    return Response(
+        data,
+        media_type=media_type,
+        headers={
+            # Named by its kind, not by its sender: that name holds a name and a number.
+            "Content-Disposition": f'attachment; filename="{kind.value}.{extension}"',
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+            "Cache-Control": "private, no-store",
+        },
+    )
+
+
+def _media_type(read: Reading, application_id: str, sha256: str) -> str:
+    """As it was found when the document came in; blocking."""
+    for entry in read.ledger.history(f"application-{application_id}"):
+        fact: Any = entry.fact
+        if isinstance(fact, e.DocumentSubmitted) and fact.sha256 == sha256:
+            return fact.media_type
+    return "application/octet-stream"
+
+
+@routes.post(
+    "/applications/{application_id}/submission",
+    operation_id="submit_documents",
+    summary="提交审核 · Send the documents into review",
+    status_code=201,
+    responses=RECORDED,
+)
+async def submit_documents(write: Write, application_id: ThingId) -> Response:
+    """资料齐全后进入三级审核;补正后从初审重新开始。· The set goes into review once it is
+    complete; after a supplement the three reviews begin anew. Source: 3.2(2)."""
+    receipt = await write.record(SubmitDocuments(application_id=application_id))
+    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+
+
+@routes.post(
+    "/applications/{application_id}/reviews/{stage}",
+    operation_id="review",
+    summary="审核 · Give one of the three reviews",
+    status_code=201,
+    responses=RECORDED,
+)
+async def review(
+    write: Write,
+    application_id: ThingId,
+    stage: Stage,
+    body: ReviewBody,  # type: ignore[valid-type]
+) -> Response:
+    """初审由报名机构、复审由认证方、终审由省系统;终审通过即报考成功。· Initial by the agency,
+    second by the certifier, final by the province, never twice by the same person or organisation.
+    A final pass *is* 报考成功; any rejection makes what may go back owed. Source: 3.2(2), 2.4."""
+    command = command_of(Review, body, application_id=application_id, stage=stage)
+    receipt = await write.record(command)
+    return recorded(receipt, location=write.path(f"/applications/{application_id}"))

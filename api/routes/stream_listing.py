@@ -1,0 +1,87 @@
+"""Finding applications and sessions in the journal, where no view lists them.
+
+The journal's index by topic gives the facts that open a thing in their order, a page at a time; the
+states are then folded from their streams, so a list is never older than the journal itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from domain import events as e
+from domain.decision import NotFound
+from domain.service.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """States in order, and the position to go on after; None when there is no more."""
+
+    states: list[Any]
+    after: int | None
+
+
+def newest_things(ledger: Ledger, kind: str, topic: str, before: int | None, limit: int) -> Page:
+    """States of the things that a topic opens, the newest first; blocking.
+
+    before: position to go on below; None for the newest. limit: how many facts are looked at.
+    """
+    rows = ledger.journal.query(
+        "SELECT position, stream FROM certledger.journal WHERE ledger = %s AND topic = %s "
+        "AND position < %s ORDER BY position DESC LIMIT %s",
+        (ledger.name, topic, before or 2**62, limit + 1),
+    )
+    states = [ledger.state(kind, _key(stream, kind)) for _, stream in rows[:limit]]
+    return Page(states, rows[limit - 1][0] if len(rows) > limit else None)
+
+
+def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Page:
+    """Applications, the newest first; blocking."""
+    return newest_things(ledger, "application", e.ApplicationOpened.TOPIC, before, limit)
+
+
+def newest_sessions(ledger: Ledger, before: int | None, limit: int) -> Page:
+    """Exam sessions, the newest first; blocking."""
+    return newest_things(ledger, "session", e.ExamSessionScheduled.TOPIC, before, limit)
+
+
+def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
+    """Every application of a person that was found eligible, the newest first; blocking.
+
+    Found by the claim that keeps a person from two live applications: it stays in the table when
+    it is released, and its position is that of the application's first facts.
+    """
+    rows = ledger.journal.query(
+        "SELECT DISTINCT j.position, j.stream FROM certledger.claims c "
+        "JOIN certledger.journal j ON j.ledger = c.ledger AND j.position = c.position "
+        "WHERE c.ledger = %s AND c.kind = 'live_application' AND c.key >= %s AND c.key < %s "
+        "ORDER BY j.position DESC LIMIT 200",
+        (ledger.name, f"{person_id}|", f"{person_id}}}"),
+    )
+    return [
+        ledger.state("application", _key(stream, "application"))
+        for _, stream in rows
+        if stream.startswith("application-")
+    ]
+
+
+def holder_of_document(ledger: Ledger, indexes: Sequence[str]) -> str:
+    """The person who holds the claim on a document, by its blind indexes; blocking.
+
+    Raises: NotFound.
+    """
+    rows = ledger.journal.query(
+        "SELECT j.stream FROM certledger.claims c JOIN certledger.journal j "
+        "ON j.ledger = c.ledger AND j.position = c.position WHERE c.ledger = %s "
+        "AND c.kind = 'person_document' AND c.key = ANY(%s) AND c.released_position IS NULL",
+        (ledger.name, list(indexes)),
+    )
+    if not rows:
+        raise NotFound(what="person", id="with this document")
+    return _key(str(rows[0][0]), "person")
+
+
+def _key(stream: str, kind: str) -> str:
+    return stream.removeprefix(f"{kind}-")

@@ -1,0 +1,167 @@
+"""A request and its answer without the framework: the bytes of the answer, written by ourselves.
+
+An `Exchange` stands where the server keeps the framework's cycle of a request, so that pipelined
+requests, a lost connection and a stop find what they look for. Reading order: Exchange, Answers.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from api.errors.problem_details import problem_response
+from api.errors.request import InternalError
+from api.http.access_log import tell_request
+from api.http.middleware import log_fault, protection, trace_id_of
+from api.routes.lookup import no_such_link
+from api.settings import Settings
+from api.web.rendering import preferred
+from domain.errors import LedgerError
+
+Headers = dict[bytes, bytes]
+
+HEADER_BYTES_MAX = 200
+"""Of a header that is remembered with what it means; no browser sends a longer one of those."""
+
+_NO_TRACE = "0" * 32
+_NO_LINK_FIELDS = no_such_link().fields
+
+
+class Nobody:
+    """Who would be told of more of a request's body."""
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        *("body", "disconnected", "keep_alive", "more_body", "response_complete"),
+        *("answers", "connection", "headers", "method", "role", "route", "trace_id"),
+        "_begun",
+    )
+    message_event = Nobody()
+
+    def __init__(
+        self, answers: Answers, connection: Any, headers: Headers, method: str, route: str
+    ) -> None:
+        """route: as the log names it."""
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+        parser = connection.parser
+        self.keep_alive: bool = parser.get_http_version() != "1.0" and parser.should_keep_alive()
+        self.answers = answers
+        self.connection = connection
+        self.headers = headers
+        self.method = method
+        self.route = route
+        self.role: str | None = None  # of who asks, once it is known
+        self.trace_id = trace_id_of(headers.get(b"traceparent"))
+        self._begun = time.perf_counter()
+
+    def whole(self) -> None:
+        """Go on, now that the request is there as a whole."""
+
+    def send(self, status: int, lines: bytes, body: bytes) -> None:
+        """Answer, and make room for the next request of the connection.
+
+        lines: headers as they travel, but for the date and the trace id.
+        """
+        connection = self.connection
+        self.response_complete = True
+        transport = connection.transport
+        if not transport.is_closing():
+            date = self.answers.date(connection.server_state.default_headers)
+            trace = self.trace_id.encode()
+            end = b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n"
+            parts = (STATUS_LINE[status], date, lines, b"trace-id: ", trace, end, body)
+            transport.write(b"".join(parts))
+            if not self.keep_alive:
+                transport.close()
+        connection.on_response_complete()
+        seconds = time.perf_counter() - self._begun
+        tell_request(self.trace_id, self.method, self.route, status, seconds, self.role)
+
+    def refuse(self, refusal: LedgerError) -> None:
+        """Answer with a problem, unless an answer was given."""
+        if not self.response_complete:
+            language = _language(self.headers.get(b"accept-language", b"")[:HEADER_BYTES_MAX])
+            problem = self.answers.problem(refusal, language)
+            self.send(problem.status, problem.lines, problem.body(self.trace_id))
+
+    def fail(self, fault: Exception) -> None:
+        """Answer with what became of a fault: a refusal is told, anything else is ours."""
+        if isinstance(fault, LedgerError):
+            self.refuse(fault)
+        else:
+            log_fault(fault, self.trace_id)
+            self.refuse(InternalError())
+
+
+@lru_cache(256)
+def _language(accept_language: bytes) -> str:
+    return preferred(accept_language.decode("latin-1"))
+
+
+class ProblemBytes(NamedTuple):
+    """A refusal as it travels, but for the trace id."""
+
+    status: int
+    lines: bytes
+    parts: list[bytes]
+
+    def body(self, trace_id: str) -> bytes:
+        """The body of one occurrence."""
+        return trace_id.encode().join(self.parts)
+
+
+class Answers:
+    """Headers of answers as bytes; what is the same every time is made once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._protection = protection(settings)
+        self._missing: dict[frozenset[bytes], bytes] = {}  # by the names that our handlers set
+        self._problems: dict[tuple[str, str], ProblemBytes] = {}
+        self._dated: tuple[Any, bytes] = (None, b"")
+
+    def date(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The headers that the server puts first; it makes them anew every second."""
+        if self._dated[0] is not default_headers:
+            self._dated = default_headers, header_lines(default_headers)
+        return self._dated[1]
+
+    def protected(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Headers as they travel, and those that protect where the route sets none."""
+        names = frozenset([name for name, _ in headers])
+        missing = self._missing.get(names)
+        if missing is None:
+            pairs = [pair for pair in self._protection.items() if pair[0] not in names]
+            missing = self._missing[names] = header_lines(pairs)
+        return header_lines(headers) + missing
+
+    def problem(self, refusal: LedgerError, language: str) -> ProblemBytes:
+        """A refusal in one of the languages."""
+        if refusal.fields and refusal.fields != _NO_LINK_FIELDS:
+            return self._problem(refusal, language)
+        key = refusal.code, language
+        made = self._problems.get(key)
+        if made is None:
+            made = self._problems[key] = self._problem(refusal, language)
+        return made
+
+    def _problem(self, refusal: LedgerError, language: str) -> ProblemBytes:
+        response = problem_response(refusal, language, _NO_TRACE)
+        parts = bytes(response.body).split(_NO_TRACE.encode())
+        return ProblemBytes(response.status_code, self.protected(response.raw_headers), parts)
+
+
+def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they travel."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])

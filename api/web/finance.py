@@ -1,0 +1,270 @@
+"""The finance pages: signing in with a token, the refund list, its export.
+
+The token is the one of the API. It is kept in a cookie that no script can read, that no other site
+can have sent, and that goes to addresses under /finance only; each request checks it anew. Who may
+is what `api.auth.permissions` says of the same list in the API.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from api.auth.permissions import admit
+from api.auth.tokens import Principal, TokenInvalid, TokenMissing
+from api.errors.request import RoleNotAllowed
+from api.files.csv_export import BYTE_ORDER_MARK, amount, csv_lines
+from api.http.context import Service
+from api.web.formatting import as_moment
+from api.web.i18n import TAGS, Language, has_text, text
+from api.web.page_route import form_of, is_from_here
+from api.web.queries import (
+    OPEN,
+    REFUND_LEDGER,
+    book,
+    books,
+    line_key,
+    refund_lines,
+    refunds,
+    totals,
+)
+from api.web.rendering import HEADERS, language_of, render
+from api.web.score_board import as_of, known, ledger_of
+from projections.engine.view import Row
+
+COOKIE = "certledger_finance"
+COOKIE_PATH = "/finance"
+COOKIE_CHARS_MAX = 3800
+"""A browser drops a cookie of more than 4096 characters without a word."""
+OPERATION = "list_refunds"
+LINES_A_PAGE = 50
+CSV_CHUNK = 1000
+STATES = (
+    "entitled", "ordered", "approved", "accepted", "abnormal", "closed", "declined", "settled",
+    "refused", "paid", "used", "enrolled",
+)  # fmt: skip
+"""In the order in which somebody has to look at them: money that is owed comes first."""
+COLUMNS = ("paid_fen", "entitled_fen", "ordered_fen", "settled_fen")
+TONES = {
+    "entitled": "wait",
+    "ordered": "wait",
+    "approved": "wait",
+    "accepted": "wait",
+    "abnormal": "bad",
+    "closed": "bad",
+    "declined": "bad",
+    "settled": "good",
+}
+NO_STORE = HEADERS | {"Cache-Control": "no-store"}
+
+
+# --- signing in -----------------------------------------------------------------------------------
+
+
+async def sign_in_form(request: Request) -> Response:
+    """GET /sign-in."""
+    return _sign_in(request, signed_out="signed-out" in request.query_params)
+
+
+async def sign_in(request: Request) -> Response:
+    """POST /sign-in: check the token and keep it in its cookie."""
+    if not is_from_here(request):
+        return _sign_in(request, "sign_in.foreign", status=403)
+    token = (await form_of(request)).get("token", "").strip().removeprefix("Bearer ").strip()
+    if not token:
+        return _sign_in(request, "sign_in.empty", status=422)
+    if len(token) > COOKIE_CHARS_MAX:
+        return _sign_in(request, "sign_in.too_long", status=422)
+    service: Service = request.app.state.service
+    try:
+        principal = await service.tokens.check(token)
+        admit(OPERATION, principal, None)
+    except TokenInvalid:
+        return _sign_in(request, "sign_in.refused", status=422)
+    except RoleNotAllowed:
+        return _sign_in(request, "sign_in.wrong_role", status=403)
+    response = RedirectResponse("/finance", 303, headers=NO_STORE)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=max(1, principal.expires_at - int(time.time())),
+        path=COOKIE_PATH,
+        httponly=True,
+        samesite="strict",
+        secure=_is_secure(request),
+    )
+    return response
+
+
+async def sign_out(request: Request) -> Response:
+    """POST /finance/sign-out: forget the token."""
+    if not is_from_here(request):
+        return _sign_in(request, "sign_in.foreign", status=403)
+    return _to_sign_in(request, "/sign-in?signed-out=1")
+
+
+def _sign_in(
+    request: Request, fault: str | None = None, *, status: int = 200, signed_out: bool = False
+) -> Response:
+    told = text(language_of(request), fault) if fault else ""
+    return render(
+        request, "sign_in.html", keep="never", status=status, fault=told, signed_out=signed_out
+    )
+
+
+def _to_sign_in(request: Request, address: str = "/sign-in") -> Response:
+    response = RedirectResponse(address, 303, headers=NO_STORE)
+    response.delete_cookie(
+        COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict", secure=_is_secure(request)
+    )
+    return response
+
+
+def _is_secure(request: Request) -> bool:
+    """Whether the outside reaches us by https, so that the cookie must not go over http."""
+    service: Service = request.app.state.service
+    return request.url.scheme == "https" or service.settings.public_base_url.startswith("https:")
+
+
+async def _signed_in(request: Request, ledger: str | None = None) -> Principal | None:
+    """Who is signed in and may see this; None if nobody is.
+
+    Raises: RoleNotAllowed, LedgerNotInToken.
+    """
+    service: Service = request.app.state.service
+    try:
+        principal = await service.tokens.check(request.cookies.get(COOKIE, ""))
+        admit(OPERATION, principal, ledger)
+    except (TokenInvalid, TokenMissing):
+        return None
+    request.state.principal = principal
+    return principal
+
+
+# --- the list -------------------------------------------------------------------------------------
+
+
+async def ledgers(request: Request) -> Response:
+    """GET /finance: which ledger? Straight on where the token is good for one only."""
+    principal = await _signed_in(request)
+    if principal is None:
+        return _to_sign_in(request)
+    service: Service = request.app.state.service
+    found = await service.read(service.views.ask, books, REFUND_LEDGER)
+    mine = [row for row in found if principal.may_enter(row["ledger"])]
+    if len(mine) == 1:
+        return RedirectResponse(f"/finance/{mine[0]['ledger']}/refunds", 303, headers=NO_STORE)
+    return render(request, "finance.html", keep="never", books=mine, subject=principal.subject)
+
+
+async def refund_list(request: Request) -> Response:
+    """GET /finance/{ledger}/refunds: sums, and lines in one state or all."""
+    name = ledger_of(request)
+    principal = await _signed_in(request, name)
+    if principal is None:
+        return _to_sign_in(request)
+    service: Service = request.app.state.service
+    state = _state(request)
+    list_name = f"page of refunds|{name}|{state}"
+    after = service.cursors.read(list_name, request.query_params.get("after"))
+    limit = min(LINES_A_PAGE, service.settings.page_rows_max)
+    whose, sums, found = await service.read(service.views.ask, refunds, name, state, after, limit)
+    shown = found[:limit]
+    chosen = {"state": state} if state else {}
+    following = None
+    if len(found) > limit:
+        following = "?" + urlencode(
+            chosen | {"after": service.cursors.make(list_name, line_key(shown[-1], state))}
+        )
+    return render(
+        request,
+        "refunds.html",
+        keep="never",
+        **as_of(known(whose, name)),
+        subject=principal.subject,
+        sums=sorted(sums, key=lambda row: (row["component"], STATES.index(row["state"]))),
+        total=totals(sums),
+        lines=shown,
+        state=state or "",
+        states=STATES,
+        columns=COLUMNS,
+        tones=TONES,
+        csv=f"{request.url.path}.csv" + (f"?{urlencode(chosen)}" if chosen else ""),
+        first=f"{request.url.path}?{urlencode(chosen)}" if after else None,
+        next=following,
+    )
+
+
+def _state(request: Request) -> str | None:
+    """The state asked for; what is none of ours means all."""
+    asked = request.query_params.get("state")
+    return asked if asked in (*STATES, OPEN) else None
+
+
+# --- the export -----------------------------------------------------------------------------------
+
+_CSV_COLUMNS = (
+    "application", "payment", "component", "state", *COLUMNS, "refund_no", "paid_by",
+    "merchant_order_no", "provider_transaction_id", "paid_at", "changed_at", "position",
+)  # fmt: skip
+
+
+async def refund_csv(request: Request) -> Response:
+    """GET /finance/{ledger}/refunds.csv: the same list, all of it."""
+    name = ledger_of(request)
+    principal = await _signed_in(request, name)
+    if principal is None:
+        return _to_sign_in(request)
+    service: Service = request.app.state.service
+    whose = known(await service.read(service.views.ask, book, REFUND_LEDGER, name), name)
+    state, language = _state(request), language_of(request)
+    file = "-".join(["refunds", name, *([state] if state else []), str(whose["position"])])
+    headers = NO_STORE | {
+        "Content-Disposition": f'attachment; filename="{file}.csv"',
+        "Content-Language": TAGS[language],
+    }
+    return StreamingResponse(
+        _csv(service, name, state, language), headers=headers, media_type="text/csv; charset=utf-8"
+    )
+
+
+async def _csv(
+    service: Service, name: str, state: str | None, language: Language
+) -> AsyncIterator[str]:
+    """The file in pieces. A fault on the way breaks the transfer off, so it shows."""
+    heads = [text(language, f"refunds.{column}") for column in _CSV_COLUMNS]
+    yield BYTE_ORDER_MARK + csv_lines([heads])
+    after: list[str] | None = None
+    while True:
+        found = await service.read(service.views.ask, refund_lines, name, state, after, CSV_CHUNK)
+        yield csv_lines(_csv_line(line, language) for line in found)
+        if len(found) < CSV_CHUNK:
+            return
+        after = line_key(found[-1], state)
+
+
+def _csv_line(line: Row, language: Language) -> list[Any]:
+    return [
+        line["application_id"],
+        line["payment_id"],
+        _word(language, "component", line["component"]),
+        _word(language, "refund", line["state"]),
+        *(amount(line[column]) for column in COLUMNS),
+        line["refund_no"],
+        _word(language, "provider", line["provider"]),
+        line["merchant_order_no"],
+        line["provider_transaction_id"],
+        as_moment(line["paid_at"]).isoformat(timespec="seconds"),
+        as_moment(line["changed_at"]).isoformat(timespec="seconds"),
+        line["position"],
+    ]
+
+
+def _word(language: Language, kind: str, value: str) -> str:
+    key = f"{kind}.{value}"
+    return text(language, key) if has_text(key) else value

@@ -1,0 +1,129 @@
+"""The pages of the public score board: notices, and the rows of a notice while it runs."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from api.http.context import Service
+from api.web.queries import SCORE_BOARD, books, notice, notices, recorded_at
+from api.web.rendering import HEADERS, render
+from domain.decision import NotFound
+from domain.store.errors import UnknownLedger
+from domain.values.working_days import SHANGHAI
+from projections.engine.view import Row
+
+NOTICES_A_PAGE = 20
+ROWS_A_PAGE = 100
+_LEDGER = re.compile(r"[a-z][a-z0-9-]{1,30}")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+
+
+async def boards(request: Request) -> Response:
+    """GET /scores: whose results? Straight on where there is only one ledger."""
+    service: Service = request.app.state.service
+    found = await service.read(service.views.ask, books, SCORE_BOARD)
+    if len(found) == 1:
+        address = f"/ledgers/{found[0]['ledger']}/scores"
+        return RedirectResponse(address, 303, headers=HEADERS | {"Cache-Control": "no-store"})
+    return render(request, "boards.html", books=found)
+
+
+async def board(request: Request) -> Response:
+    """GET /ledgers/{ledger}/scores: every notice, the latest first."""
+    service: Service = request.app.state.service
+    name = ledger_of(request)
+    list_name = f"page of notices|{name}"
+    after = service.cursors.read(list_name, request.query_params.get("after"))
+    key = (date.fromisoformat(after[0]), str(after[1])) if after else None
+    limit = min(NOTICES_A_PAGE, service.settings.page_rows_max)
+    whose, found = await service.read(service.views.ask, notices, name, key, limit)
+    whose = known(whose, name)
+    shown = found[:limit]
+    following = None
+    if len(found) > limit:
+        last = [shown[-1]["published_on"].isoformat(), shown[-1]["notice_id"]]
+        following = _after(service.cursors.make(list_name, last))
+    today = datetime.now(SHANGHAI).date()
+    return render(
+        request,
+        "scores.html",
+        **as_of(whose),
+        notices=[_phased(row, today) for row in shown],
+        first=request.url.path if after else None,
+        next=following,
+    )
+
+
+async def rows(request: Request) -> Response:
+    """GET /ledgers/{ledger}/scores/{notice_id}: one notice, with its rows while it runs."""
+    service: Service = request.app.state.service
+    name, notice_id = ledger_of(request), request.path_params["notice_id"]
+    if not _ID.fullmatch(notice_id):
+        raise NotFound(what="notice", id="with this name")
+    list_name = f"page of rows|{name}|{notice_id}"
+    after = service.cursors.read(list_name, request.query_params.get("after"))
+    today = datetime.now(SHANGHAI).date()
+    limit = min(ROWS_A_PAGE, service.settings.page_rows_max)
+    whose, found = await service.read(
+        service.views.ask,
+        notice,
+        name,
+        notice_id,
+        today,
+        str(after[0]) if after else None,
+        limit,
+    )
+    whose = known(whose, name)
+    if found is None:
+        raise NotFound(what="notice", id=notice_id)
+    shown = found["rows"][:limit]
+    following = None
+    if len(found["rows"]) > limit:
+        following = _after(service.cursors.make(list_name, [shown[-1]["ticket_number"]]))
+    return render(
+        request,
+        "scores_notice.html",
+        **as_of(whose),
+        n=_phased(found, today),
+        rows=shown,
+        totals=found["totals"],
+        first=request.url.path if after else None,
+        next=following,
+    )
+
+
+def ledger_of(request: Request) -> str:
+    """The ledger a page's address names. Raises: UnknownLedger."""
+    name: str = request.path_params["ledger"]
+    if not _LEDGER.fullmatch(name):
+        raise UnknownLedger(ledger="with this name")
+    return name
+
+
+def known(whose: Row | None, name: str) -> Row:
+    """A ledger that is there. Raises: UnknownLedger."""
+    if whose is None:
+        raise UnknownLedger(ledger=name)
+    return whose
+
+
+def as_of(whose: Row) -> dict[str, Any]:
+    """What a page says of the ledger it shows."""
+    return {"book": whose, "position": whose["position"], "recorded_at": recorded_at(whose)}
+
+
+def _phased(row: Row, today: date) -> Row:
+    """A notice with the phase it is in: running, over (but not closed yet), closed."""
+    running = row["published_on"] <= today <= row["ends_on"]
+    phase = "closed" if row["status"] == "closed" else "running" if running else "over"
+    return {**row, "phase": phase}
+
+
+def _after(cursor: str) -> str:
+    return f"?after={quote(cursor)}"

@@ -1,0 +1,300 @@
+"""The documents a candidate hands in (报名资料), and every rule that needs only their values.
+
+Nothing here opens a file. The edge (`api.files.upload_inspection`) measures the bytes; this room
+judges what was
+measured, and reports everything that is wrong at once, because a candidate who mends one fault
+only to be told of the next gives up. Each fault has a class and a code of its own. Texts are
+Chinese, for candidates read them, and never hold a name or a document number.
+Reading order: the kinds, what a file is, what is required, the photo, one file.
+Source: source-document 3.1(1)-(5), 3.2(3).
+"""
+
+import unicodedata
+from calendar import monthrange
+from collections.abc import Iterable
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from domain.documents.errors import (
+    DocumentProblem,
+    FileEmpty,
+    FileTooLarge,
+    MediaTypeNotAllowed,
+    MissingMaterial,
+    PhotoBackgroundNotWhite,
+    PhotoBackgroundUneven,
+    PhotoDateUnknown,
+    PhotoExtensionNotAllowed,
+    PhotoNameMalformed,
+    PhotoNameNumberDiffers,
+    PhotoNamePersonDiffers,
+    PhotoNotInColour,
+    PhotoNotTwoInch,
+    PhotoTakenLater,
+    PhotoTooFewPixels,
+    PhotoTooLarge,
+    PhotoTooManyPixels,
+    PhotoTooOld,
+    UnknownMaterialKey,
+)
+from domain.values.primitives import Sha256Hex
+
+PHOTO_BYTES_MAX = 51_200
+"""50 KB, counted as 50 x 1,024 bytes. Source: source-document 3.1(4)."""
+FILE_BYTES_MAX = 10_485_760
+"""10 MB for every other file: a scan of several pages still fits."""
+PHOTO_AGE_MONTHS = 6
+"""近半年内. Source: source-document 3.1(4)."""
+
+TWO_INCH_FORMATS_MM = ((35, 49), (35, 53))
+"""What is sold as a 2-inch photo (2寸, 小2寸 35x49 and 大2寸 35x53), width x height."""
+RATIO_TOLERANCE = 0.02
+"""How far width/height may lie from a format, relative: cropping to whole pixels needs 0.4 %,
+cropping by hand about 2 %. The formats stand 8 % apart, so no picture fits both."""
+PHOTO_WIDTH_PX_MIN = 276
+"""35 mm at 200 dots per inch; below that a face printed on a certificate is coarse."""
+PHOTO_WIDTH_PX_MAX = 1_654
+"""35 mm at 1,200 dots per inch; nothing printed needs more, and decoding stays cheap."""
+
+
+class MaterialKind(StrEnum):
+    """The document types of source 3.1. The values are stored in facts and never change."""
+
+    IDENTITY_PROOF = "identity_proof"  # 身份证明文件, 3.1(1)
+    EDUCATION_CERTIFICATE = "education_certificate"  # 毕业证书, 3.1(2)
+    ENROLMENT_PROOF = "enrolment_proof"  # 学籍证明 of 技工院校/中职 final-year students, 3.1(2)
+    WORK_HISTORY = "work_history"  # 参加工作经历及相关证明材料, 3.1(3)
+    PHOTO = "photo"  # 2寸白底彩色证件照, 3.1(4)
+    SKILL_CERTIFICATE = "skill_certificate"  # 职业资格证书、技能等级证书, 3.1(5)
+    TRAINING_CERTIFICATE = "training_certificate"  # 培训结业证书, 1.2(3)
+
+    @property
+    def chinese_name(self) -> str:
+        """The name the application form prints, such as 学籍证明."""
+        return _CHINESE_NAMES[self]
+
+
+_CHINESE_NAMES = {
+    MaterialKind.IDENTITY_PROOF: "身份证明文件",
+    MaterialKind.EDUCATION_CERTIFICATE: "毕业证书",
+    MaterialKind.ENROLMENT_PROOF: "学籍证明",
+    MaterialKind.WORK_HISTORY: "工作经历证明",
+    MaterialKind.PHOTO: "证件照",
+    MaterialKind.SKILL_CERTIFICATE: "职业技能证书",
+    MaterialKind.TRAINING_CERTIFICATE: "结业证书",
+}
+
+PICTURES = ("image/jpeg", "image/png")
+ALLOWED_MEDIA_TYPES: dict[MaterialKind, tuple[str, ...]] = {
+    kind: PICTURES if kind is MaterialKind.PHOTO else ("application/pdf", *PICTURES)
+    for kind in MaterialKind
+}
+PHOTO_EXTENSIONS = ("jpg", "jpeg", "png")
+
+
+class Background(StrEnum):
+    """The verdict on a photo's background (白底)."""
+
+    WHITE = "white"
+    UNEVEN = "uneven"  # light, but shaded from one part to another
+    NOT_WHITE = "not_white"
+
+
+class PhotoFact(BaseModel):
+    """What was measured on a photo, turned upright. Source: source-document 3.1(4)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width_px: int = Field(strict=True, ge=1, le=100_000, description="pixels, upright")
+    height_px: int = Field(strict=True, ge=1, le=100_000, description="pixels, upright")
+    background: Background
+    in_colour: bool = Field(strict=True, description="彩色: False for a grey-scale picture")
+    taken_on: date | None = Field(default=None, description="拍摄日期, China; None = not known")
+
+
+class MaterialFact(BaseModel):
+    """One file as it was handed in: its fingerprint and measures, never its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: MaterialKind
+    sha256: Sha256Hex
+    size_bytes: int = Field(strict=True, ge=0, description="bytes")
+    media_type: str = Field(min_length=1, max_length=100, description="as found by its magic")
+    photo: PhotoFact | None = Field(default=None, description="present exactly for a photo")
+
+    @model_validator(mode="after")
+    def _only_a_photo_is_measured(self) -> Self:
+        if (self.photo is not None) != (self.kind is MaterialKind.PHOTO):
+            raise ValueError("photo measures belong to a photo, and a photo has them")
+        return self
+
+
+ALWAYS_REQUIRED = (MaterialKind.IDENTITY_PROOF, MaterialKind.PHOTO)
+"""Whatever route a candidate takes. The rest follows from the eligibility alternative: clause
+3.1(2) names no school below 技工院校/中职, so a candidate who qualifies by years of work
+alone has no certificate to show, and none is asked for."""
+
+_KIND_OF_KEY = {
+    "identity_document": MaterialKind.IDENTITY_PROOF,
+    "graduation_certificate": MaterialKind.EDUCATION_CERTIFICATE,
+    "enrolment_certificate": MaterialKind.ENROLMENT_PROOF,
+    "work_experience": MaterialKind.WORK_HISTORY,
+    # 学徒期满证明 is one of the 相关证明材料 of 3.1(3), 职称证书 stands with those of 3.1(5).
+    "apprenticeship_certificate": MaterialKind.WORK_HISTORY,
+    "title_certificate": MaterialKind.SKILL_CERTIFICATE,
+    "skill_certificate": MaterialKind.SKILL_CERTIFICATE,
+    "training_certificate": MaterialKind.TRAINING_CERTIFICATE,
+}
+
+
+def required_materials(keys: Iterable[str]) -> tuple[MaterialKind, ...]:
+    """Which documents must be present (必交材料) for the eligibility alternative that was met.
+
+    keys: the alternative's material keys (`domain.eligibility.rule_sets.MaterialKey`), or
+    MaterialKind
+        values; repeats are harmless.
+    Returns: each kind once, in the order of MaterialKind, with ALWAYS_REQUIRED.
+    Raises: UnknownMaterialKey.
+    Source: source-document 3.1(1)-(5), 1.2(1)-(4).
+    """
+    return _required(tuple(keys))
+
+
+@lru_cache(maxsize=256)
+def _required(keys: tuple[str, ...]) -> tuple[MaterialKind, ...]:
+    wanted = set(ALWAYS_REQUIRED)
+    for key in keys:
+        if key in _KIND_OF_KEY:
+            wanted.add(_KIND_OF_KEY[key])
+        elif key in set(MaterialKind):
+            wanted.add(MaterialKind(key))
+        else:
+            raise UnknownMaterialKey(key=key)
+    return tuple(kind for kind in MaterialKind if kind in wanted)
+
+
+def check_completeness(
+    submitted: Iterable[MaterialFact | MaterialKind], required: Iterable[MaterialKind]
+) -> list[MissingMaterial]:
+    """Which required documents are missing (缺少的材料); empty when the set is complete.
+
+    A 毕业证书 answers for a required 学籍证明 — the student has graduated meanwhile — but a
+    学籍证明 never for a 毕业证书.
+    Source: source-document 3.1(2).
+    """
+    present = {item.kind if isinstance(item, MaterialFact) else item for item in submitted}
+    if MaterialKind.EDUCATION_CERTIFICATE in present:
+        present.add(MaterialKind.ENROLMENT_PROOF)
+    wanted = set(required)
+    return [
+        MissingMaterial(kind=kind, label=kind.chinese_name)
+        for kind in MaterialKind
+        if kind in wanted and kind not in present
+    ]
+
+
+def earliest_photo_day(submitted_on: date) -> date:
+    """The first day on which a photo may have been taken: the same day six months before.
+
+    Where that month is shorter, its last day, in the candidate's favour: handed in on
+    2026-08-31 or on 2026-08-28, a photo of 2026-02-28 is good.
+    Source: source-document 3.1(4).
+    """
+    months = submitted_on.year * 12 + submitted_on.month - 1 - PHOTO_AGE_MONTHS
+    year, month = divmod(months, 12)
+    return date(year, month + 1, min(submitted_on.day, monthrange(year, month + 1)[1]))
+
+
+def two_inch_format_mm(width_px: int, height_px: int) -> tuple[int, int] | None:
+    """The 2-inch format (2寸) a picture has the proportions of, in mm; None for any other."""
+    for width_mm, height_mm in TWO_INCH_FORMATS_MM:
+        if abs(width_px * height_mm / (height_px * width_mm) - 1) <= RATIO_TOLERANCE:
+            return width_mm, height_mm
+    return None
+
+
+def check_photo_name(file_name: str, *, name: str, number: str) -> list[DocumentProblem]:
+    """Whether a photo is named 姓名_证件号 after the person (文件名).
+
+    file_name: with its extension, without a folder; compared in NFKC, the number and the
+        extension without regard to case (a check digit x is X). Nothing else is tolerated.
+    name, number: as in the application.
+    Returns: every fault found; their texts carry neither name nor number.
+    Source: source-document 3.1(4).
+    """
+    problems: list[DocumentProblem] = []
+    stem, _, extension = unicodedata.normalize("NFKC", file_name).rpartition(".")
+    if extension.lower() not in PHOTO_EXTENSIONS:
+        problems.append(PhotoExtensionNotAllowed())
+    # The last underscore parts them: a name may hold one, a document number may not.
+    given_name, underscore, given_number = stem.rpartition("_")
+    if not (underscore and given_name and given_number):
+        return [PhotoNameMalformed(), *problems]
+    if _spelled(given_name) != _spelled(name):
+        problems.append(PhotoNamePersonDiffers())
+    if given_number.upper() != unicodedata.normalize("NFKC", number).upper():
+        problems.append(PhotoNameNumberDiffers())
+    return problems
+
+
+_DOTS = str.maketrans(dict.fromkeys("•・∙⋅‧", "·"))
+
+
+def _spelled(name: str) -> str:
+    """A name with its width, case and middle dots written in one way, and nothing else changed."""
+    return unicodedata.normalize("NFKC", name).translate(_DOTS).upper()
+
+
+def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem]:
+    """Every fault of a photo's measures: 近半年内, 2寸, 白底, 彩色.
+
+    submitted_on: the day of hand-in in China (UTC+8).
+    Source: source-document 3.1(4).
+    """
+    problems: list[DocumentProblem] = []
+    width, height = photo.width_px, photo.height_px
+    if two_inch_format_mm(width, height) is None:
+        problems.append(PhotoNotTwoInch(width_px=width, height_px=height))
+    if width < PHOTO_WIDTH_PX_MIN:
+        problems.append(PhotoTooFewPixels(width_px=width, limit_px=PHOTO_WIDTH_PX_MIN))
+    if width > PHOTO_WIDTH_PX_MAX:
+        problems.append(PhotoTooManyPixels(width_px=width, limit_px=PHOTO_WIDTH_PX_MAX))
+    if photo.background is Background.NOT_WHITE:
+        problems.append(PhotoBackgroundNotWhite())
+    if photo.background is Background.UNEVEN:
+        problems.append(PhotoBackgroundUneven())
+    if not photo.in_colour:
+        problems.append(PhotoNotInColour())
+    earliest = earliest_photo_day(submitted_on)
+    if photo.taken_on is None:
+        problems.append(PhotoDateUnknown())
+    elif photo.taken_on < earliest:
+        problems.append(PhotoTooOld(taken_on=photo.taken_on, earliest=earliest))
+    elif photo.taken_on > submitted_on:
+        problems.append(PhotoTakenLater(taken_on=photo.taken_on, submitted_on=submitted_on))
+    return problems
+
+
+def check_material(material: MaterialFact) -> list[DocumentProblem]:
+    """Every fault of one file's type and size (格式, 大小). Source: source-document 3.1(4)."""
+    problems: list[DocumentProblem] = []
+    label, size = material.kind.chinese_name, material.size_bytes
+    allowed = ALLOWED_MEDIA_TYPES[material.kind]
+    if material.media_type not in allowed:
+        problems.append(
+            MediaTypeNotAllowed(
+                label=label, media_type=material.media_type, allowed="、".join(allowed)
+            )
+        )
+    if size == 0:
+        problems.append(FileEmpty(label=label))
+    if material.kind is MaterialKind.PHOTO and size > PHOTO_BYTES_MAX:
+        problems.append(PhotoTooLarge(size_bytes=size, limit_bytes=PHOTO_BYTES_MAX))
+    elif material.kind is not MaterialKind.PHOTO and size > FILE_BYTES_MAX:
+        problems.append(FileTooLarge(label=label, size_bytes=size, limit_bytes=FILE_BYTES_MAX))
+    return problems

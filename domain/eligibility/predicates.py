@@ -1,0 +1,349 @@
+"""Is one thing asked of a candidate there, how much of it, and what is still lacking?
+
+One judge for each predicate of `rule_sets`; judge() finds it. A judge can put its finding into
+words that the candidate understands, in Chinese and in English, once they are wanted. Reading
+order: the finding, work, certificates, training and schooling, the person, the table of judges.
+Source: source-document 1.1, 1.2(1)-(4).
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import date
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from domain.documents.materials import MaterialKind
+from domain.eligibility import rule_sets as rules
+from domain.eligibility.explanations import (
+    NOTHING,
+    Words,
+    certificate_name,
+    education_needed,
+    occupation_text,
+    school_text,
+    there_or_not,
+    training_needed,
+)
+from domain.eligibility.qualifications import (
+    RANKS,
+    Education,
+    Length,
+    Qualifications,
+    Relation,
+    Text,
+    Training,
+    Worked,
+    add_months,
+    length_between,
+    worked_spans,
+)
+from domain.values.primitives import Level
+
+
+class Finding(NamedTuple):
+    """One predicate judged. share: 0 = met … 1 = nothing of it is there yet.
+
+    tell: puts it into words, which takes longer than to judge, and few are ever read.
+    """
+
+    share: Fraction
+    tell: Callable[[], Words]
+    materials: tuple[MaterialKind, ...] | None = None  # None = what the predicate says
+
+
+MET = Fraction(0)
+ALL_LACKING = Fraction(1)
+
+
+# --- work -----------------------------------------------------------------------------------------
+
+
+def _years_worked(
+    years: int,
+    worked: Worked,
+    relations: Collection[Relation],
+    after: Text | None = None,
+) -> Finding:
+    """Years reached or not. after: what they are counted from, such as 五级/初级工证书."""
+    share = ALL_LACKING
+    if worked.reaches(years):
+        share = MET
+    elif worked.spans:
+        share = 1 - Fraction(worked.days, worked.days_needed(years))
+
+    def tell() -> Words:
+        have, lack = worked.length.text, worked.lacking(years).text
+        where = occupation_text(relations)
+        since = Text(zh="", en="")
+        if after is not None:
+            since = Text(zh=f"取得{after.zh}后", en=f" after the {after.en}")
+        return Words(
+            needed=Text(
+                zh=f"{since.zh}累计从事{where.zh}工作{years}年(含)以上",
+                en=f"{years} year{'s' * (years > 1)} or more of work in {where.en}{since.en}",
+            ),
+            have=have,
+            lacking=lack,
+            text=Text(
+                zh=f"{since.zh}累计工作{have.zh},差{lack.zh}",
+                en=f"worked {have.en}{since.en}, {lack.en} short",
+            ),
+        )
+
+    return Finding(share, tell)
+
+
+def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -> Finding:
+    """Source: source-document 1.2(2)."""
+    worked = Worked(worked_spans(stated.work_periods, asked.relations, as_of))
+    return _years_worked(asked.years, worked, asked.relations)
+
+
+def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
+    spans = worked_spans(stated.work_periods, asked.relations, as_of)
+
+    def tell() -> Words:
+        where = occupation_text(asked.relations)
+        needed = Text(zh=f"从事{where.zh}工作", en=f"work in {where.en}")
+        return there_or_not(needed, needed if spans else NOTHING)
+
+    return _all_or_nothing(bool(spans), tell)
+
+
+def _years_after(
+    held: list[date], name: Text, asked: Any, stated: Qualifications, as_of: date
+) -> Finding:
+    """Years on or after the earliest of `held`; that one always counts the most days."""
+    if held:
+        spans = worked_spans(stated.work_periods, asked.relations, as_of, since=min(held))
+        return _years_worked(asked.years, Worked(spans), asked.relations, name)
+
+    def tell() -> Words:
+        needed = _years_worked(asked.years, Worked(()), asked.relations, name).tell().needed
+        return Words(
+            needed=needed,
+            have=NOTHING,
+            lacking=needed,
+            text=Text(
+                zh=f"未取得{name.zh},无法计算其后的工作年限",
+                en=f"no {name.en}, so no years after it can be counted",
+            ),
+        )
+
+    return Finding(ALL_LACKING, tell)
+
+
+def _years_after_certificate(
+    asked: rules.YearsAfterCertificate, stated: Qualifications, as_of: date
+) -> Finding:
+    """Source: source-document 1.2(1)."""
+    held = _certificates(stated, asked.level, asked.kinds, asked.certificate_relations)
+    return _years_after(held, certificate_name(asked.level), asked, stated, as_of)
+
+
+def _years_after_title(
+    asked: rules.YearsAfterTitle, stated: Qualifications, as_of: date
+) -> Finding:
+    held = [
+        title.obtained_on
+        for title in stated.titles
+        if title.rank == asked.rank and title.relation in asked.title_relations
+    ]
+    name = Text(zh=RANKS[asked.rank], en=f"{asked.rank} professional title")
+    return _years_after(held, name, asked, stated, as_of)
+
+
+# --- certificates, training, schooling ------------------------------------------------------------
+
+
+def _certificates(
+    stated: Qualifications, level: Level | None, kinds: Iterable[str], relations: Iterable[str]
+) -> list[date]:
+    """When the certificates were issued that are of such a kind."""
+    return [
+        each.issued_on
+        for each in stated.certificates
+        if each.level == level and each.kind in kinds and each.relation in relations
+    ]
+
+
+def _all_or_nothing(met: bool, tell: Callable[[], Words]) -> Finding:
+    """A predicate without a measure: it is there or it is not."""
+    return Finding(MET if met else ALL_LACKING, tell)
+
+
+def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_of: date) -> Finding:
+    """Held for N months once the corresponding day has come (Civil Code art. 201, 202)."""
+    name = certificate_name(asked.level)
+    held = _certificates(stated, asked.level, asked.kinds, asked.relations)
+
+    def needed() -> Text:
+        if not asked.months:
+            return name
+        span = Length(*divmod(asked.months, 12), 0).text
+        return Text(zh=f"{name.zh}满{span.zh}", en=f"{name.en} held for {span.en}")
+
+    if not held:
+        return _all_or_nothing(False, lambda: there_or_not(needed(), NOTHING))
+    issued_on = min(held)
+    due = add_months(issued_on, asked.months)
+    if as_of >= due:
+        return _all_or_nothing(True, lambda: there_or_not(needed(), name))
+
+    def tell() -> Words:
+        have, lacking = length_between(issued_on, as_of).text, length_between(as_of, due).text
+        return Words(
+            needed=needed(),
+            have=have,
+            lacking=lacking,
+            text=Text(
+                zh=f"{name.zh}持证{have.zh},差{lacking.zh}",
+                en=f"{name.en} held {have.en}, {lacking.en} short",
+            ),
+        )
+
+    return Finding(Fraction((due - as_of).days, (due - issued_on).days), tell)
+
+
+def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Finding:
+    """The course that comes nearest; its certificate weighs as much as one hour.
+
+    Source: source-document 1.2(3).
+    """
+    needs_paper = asked.completion_certificate
+
+    def lack(course: Training) -> tuple[int, bool]:
+        return max(0, asked.hours - course.hours), needs_paper and not course.certificate
+
+    courses = [course for course in stated.trainings if course.level == asked.level]
+    if not courses:
+        return _all_or_nothing(False, lambda: there_or_not(training_needed(asked), NOTHING))
+    best = min(courses, key=lambda course: (sum(lack(course)), *lack(course), course.completed_on))
+    hours, paper = lack(best)
+
+    def tell() -> Words:
+        level = Text(zh=asked.level.chinese_name, en=f"level {int(asked.level)}")
+        have = Text(
+            zh=f"培训{best.hours}学时,{'已' if best.certificate else '未'}取得结业证书",
+            en=f"{best.hours} hours, {'with' if best.certificate else 'without'} certificate",
+        )
+        zh = [f"{hours}学时"] * (hours > 0) + ["结业证书"] * paper
+        en = [f"{hours} hours"] * (hours > 0) + ["the completion certificate"] * paper
+        lacking = Text(zh="及".join(zh) or "无", en=" and ".join(en))
+        return Words(
+            needed=training_needed(asked),
+            have=have,
+            lacking=lacking,
+            text=Text(
+                zh=f"{level.zh}{have.zh},差{lacking.zh}",
+                en=f"{level.en} training: {have.en}; lacks {lacking.en}",
+            ),
+        )
+
+    return Finding(Fraction(hours + paper, asked.hours + needs_paper), tell)
+
+
+def _accepts(accepted: rules.AcceptedEducation, school: Education) -> bool:
+    return (
+        school.kind in accepted.kinds
+        and school.relation in accepted.majors
+        and school.standing in accepted.standings
+        and (school.evaluated or not accepted.evaluated)
+        and (not accepted.programmes or school.programme in accepted.programmes)
+    )
+
+
+def _graduates_first(school: Education) -> tuple[bool, str, str]:
+    return school.standing != "graduated", str(school.graduated_on), school_text(school).en
+
+
+def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> Finding:
+    """Graduates are preferred over students where both would do: their paper is final.
+
+    Source: source-document 1.2(4), 3.1(2).
+    """
+    fitting = [
+        school
+        for school in stated.education
+        if any(_accepts(accepted, school) for accepted in asked.accepted)
+    ]
+    if not fitting:
+        return _all_or_nothing(False, lambda: _no_school_fits(asked, stated))
+    best = min(fitting, key=_graduates_first)
+
+    found = _all_or_nothing(True, lambda: there_or_not(education_needed(asked), school_text(best)))
+    if best.standing == "graduated":
+        return found
+    return found._replace(materials=asked.student_materials)
+
+
+def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Words:
+    have = sorted({(text.zh, text.en) for text in map(school_text, stated.education)})
+    text = Text(zh="、".join(zh for zh, _ in have), en=", ".join(en for _, en in have))
+    return there_or_not(education_needed(asked), text if have else NOTHING)
+
+
+def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: date) -> Finding:
+    done = any(each.relation in asked.relations for each in stated.apprenticeships)
+
+    def tell() -> Words:
+        where = occupation_text(asked.relations)
+        needed = Text(zh=f"{where.zh}学徒期满", en=f"a completed apprenticeship in {where.en}")
+        return there_or_not(needed, needed if done else NOTHING)
+
+    return _all_or_nothing(done, tell)
+
+
+# --- the person -----------------------------------------------------------------------------------
+
+
+def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
+    """An age is reached on the birthday. Told in whole years: more would tell the birth date."""
+    needed = Text(zh=f"年满{asked.years}周岁", en=f"{asked.years} years of age")
+    born = stated.birth_date
+    if born is None:
+        unknown = Text(zh="未提供出生日期", en="no date of birth")
+        return _all_or_nothing(False, lambda: there_or_not(needed, unknown))
+    due = add_months(born, 12 * asked.years)
+    if as_of >= due:
+        return _all_or_nothing(True, lambda: there_or_not(needed, needed))
+    age = length_between(born, as_of).years
+    now = Text(zh=f"{age}周岁", en=f"{age} years")
+    share = Fraction((due - as_of).days, (due - born).days)
+    return Finding(share, lambda: there_or_not(needed, now))
+
+
+def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: date) -> Finding:
+    met = stated.intends_to_work
+
+    def tell() -> Words:
+        needed = Text(
+            zh="拟从事本职业或相关职业工作",
+            en="the intention to work in this or a related occupation",
+        )
+        if not met:
+            return there_or_not(needed, NOTHING)
+        return there_or_not(needed, needed)
+
+    return _all_or_nothing(met, tell)
+
+
+_JUDGES: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Finding]] = {
+    rules.Age: _age,
+    rules.IntendsToWork: _intends_to_work,
+    rules.Works: _works,
+    rules.TotalYears: _total_years,
+    rules.YearsAfterCertificate: _years_after_certificate,
+    rules.YearsAfterTitle: _years_after_title,
+    rules.HeldCertificate: _held_certificate,
+    rules.Training: _training,
+    rules.Apprenticeship: _apprenticeship,
+    rules.Education: _education,
+}
+
+
+def judge(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> Finding:
+    """One predicate against what a candidate states; nothing stated lies after `as_of`.
+
+    Returns: share 0 when met, else what is lacking. Source: source-document 1.2.
+    """
+    return _JUDGES[type(predicate)](predicate, stated, as_of)

@@ -1,0 +1,244 @@
+"""Step 5: two certificates are handed out, and what becomes of them (获取证书).
+
+Their numbers come from `numbering`; from here on the number stays, and versions count.
+
+Source: source-document 0.2, 5.2, 5.3.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from domain import events as e
+from domain.decision import Command, Context, Decision, NotFound, World, ensure_day, stream_of
+from domain.errors import LedgerError
+from domain.events import CertificateKind
+from domain.states.application import Candidacy, Certificate
+from domain.steps.enrolment import PersonErased
+from domain.steps.number_allocation import final_from
+from domain.values.certificate_numbers import NationalNumber, OmcNumber
+
+VERSIONS_MAX = 999
+"""How often the text of one certificate can be made anew."""
+
+
+class CertificateOutOfOrder(LedgerError):
+    """The {kind} certificate is {progress}, {standing}; this step can't follow."""
+
+    code = "certificate_out_of_order"
+
+
+class YearDiffers(LedgerError):
+    """The number was given for {year}; the certificate must bear a day of that year."""
+
+    code = "year_differs"
+
+
+class IssueCertificates(Command):
+    """Make and hand out every numbered certificate of an application."""
+
+    application_id: e.Id
+    issued_on: date | None = None
+
+
+class _CertificateCommand(Command):
+    application_id: e.Id
+    kind: CertificateKind
+
+
+class CorrectCertificate(_CertificateCommand):
+    """Put the text of a certificate right: same number, next version."""
+
+    reason: e.LongText
+
+
+class ReissueCertificate(_CertificateCommand):
+    """Make a lost or damaged certificate again: same number, next version."""
+
+    reissued_on: date | None = None
+    reason: e.LongText
+
+
+class SuspendCertificate(_CertificateCommand):
+    """Stop a certificate from counting for the time being."""
+
+    reason: e.LongText
+
+
+class ReinstateCertificate(_CertificateCommand):
+    """Let a suspended certificate count again."""
+
+    reason: e.LongText
+
+
+class RevokeCertificate(_CertificateCommand):
+    """Make a certificate void for good."""
+
+    reason_class: e.RevocationReason
+    reason: e.LongText
+
+
+def number_year(certificate: Certificate) -> int:
+    """The year that a certificate's number bears."""
+    if certificate.kind is CertificateKind.NATIONAL:
+        return NationalNumber.parse(certificate.number).year
+    return OmcNumber.parse(certificate.number).year
+
+
+def _national_now(state: Candidacy) -> dict[str, str]:
+    """How the national certificate stands, or that there is none yet."""
+    found = state.certificates.get(CertificateKind.NATIONAL)
+    return {
+        "kind": CertificateKind.NATIONAL.value,
+        "progress": found.progress if found else "not_numbered",
+        "standing": found.standing if found else "not_issued",
+    }
+
+
+def decide_issue_certificates(
+    world: World, command: IssueCertificates, context: Context
+) -> Decision:
+    """Both certificates are issued together, on a day of the year their numbers bear.
+
+    The day lies after the end of the notice and is not still to come.
+    Raises: NotFound, CertificateOutOfOrder, PersonErased, InTheFuture, TooEarly, YearDiffers.
+    Source: source-document 5.2, 5.3.
+    """
+    state = world.candidacy(command.application_id)
+    waiting = [
+        c for c in state.certificates.values() if c.progress == "numbered" and c.standing == "valid"
+    ]
+    if not waiting:
+        raise CertificateOutOfOrder(**_national_now(state))
+    if world.person(state.person_id).erased:
+        raise PersonErased()
+    issued_on = command.issued_on or context.today
+    ensure_day(context, "issued_on", issued_on, final_from(world, state))
+    for certificate in waiting:
+        if number_year(certificate) != issued_on.year:
+            raise YearDiffers(year=number_year(certificate))
+    stream = stream_of("application", state.id)
+    return Decision(
+        facts=tuple(
+            (
+                stream,
+                e.CertificateIssued(
+                    application_id=state.id,
+                    kind=c.kind,
+                    number=c.number,
+                    issued_on=issued_on,
+                    version=1,
+                ),
+            )
+            for c in waiting
+        ),
+        outcome={c.kind.value: c.number for c in waiting},
+    )
+
+
+def find(state: Candidacy, kind: CertificateKind) -> Certificate:
+    """The certificate of a kind. Raises: NotFound."""
+    certificate = state.certificates.get(kind)
+    if certificate is None:
+        raise NotFound(what="certificate of kind", id=kind.value)
+    return certificate
+
+
+def _standing(
+    world: World, command: _CertificateCommand, allowed: tuple[str, ...], issued: bool = True
+) -> tuple[Candidacy, Certificate, dict[str, object]]:
+    """A certificate in one of the allowed standings, and the fields of its next fact.
+
+    issued: whether it has to be issued already.
+    """
+    state = world.candidacy(command.application_id)
+    certificate = find(state, command.kind)
+    too_soon = issued and certificate.version == 0
+    if too_soon or certificate.standing not in allowed:
+        raise CertificateOutOfOrder(
+            kind=certificate.kind.value,
+            progress=certificate.progress,
+            standing=certificate.standing,
+        )
+    base = {
+        "application_id": state.id,
+        "kind": certificate.kind,
+        "number": certificate.number,
+    }
+    return state, certificate, base
+
+
+def _next_version(certificate: Certificate) -> int:
+    """Raises: CertificateOutOfOrder when the versions are used up."""
+    if certificate.version >= VERSIONS_MAX:
+        raise CertificateOutOfOrder(
+            kind=certificate.kind.value,
+            progress=f"at version {certificate.version}",
+            standing=certificate.standing,
+        )
+    return certificate.version + 1
+
+
+def decide_correct(world: World, command: CorrectCertificate, context: Context) -> Decision:
+    """The number stays; the new version has to be reported again as a correction.
+
+    Raises: NotFound, CertificateOutOfOrder.
+    Source: source-document 3.2(3), 5.3.
+    """
+    state, certificate, base = _standing(world, command, ("valid", "suspended"))
+    fact = e.CertificateCorrected(**base, version=_next_version(certificate), reason=command.reason)
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_reissue(world: World, command: ReissueCertificate, context: Context) -> Decision:
+    """A lost certificate keeps its number and gets the next version.
+
+    Raises: NotFound, CertificateOutOfOrder, PersonErased, InTheFuture, TooEarly.
+    Source: source-document 5.3.
+    """
+    state, certificate, base = _standing(world, command, ("valid",))
+    if world.person(state.person_id).erased:
+        raise PersonErased()
+    reissued_on = command.reissued_on or context.today
+    ensure_day(context, "reissued_on", reissued_on, certificate.issued_on or reissued_on)
+    fact = e.CertificateReissued(
+        **base,
+        version=_next_version(certificate),
+        reissued_on=reissued_on,
+        reason=command.reason,
+    )
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_suspend(world: World, command: SuspendCertificate, context: Context) -> Decision:
+    """Only a valid certificate is suspended; the public sees it at once.
+
+    Raises: NotFound, CertificateOutOfOrder.
+    Source: source-document 3.2(3).
+    """
+    state, _, base = _standing(world, command, ("valid",))
+    fact = e.CertificateSuspended(**base, reason=command.reason)
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_reinstate(world: World, command: ReinstateCertificate, context: Context) -> Decision:
+    """Only a suspended certificate is reinstated; a revoked one never is.
+
+    Raises: NotFound, CertificateOutOfOrder.
+    Source: source-document 3.2(3).
+    """
+    state, _, base = _standing(world, command, ("suspended",))
+    fact = e.CertificateReinstated(**base, reason=command.reason)
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_revoke(world: World, command: RevokeCertificate, context: Context) -> Decision:
+    """Revoked for good, with a reason the public sees; the number is never given again.
+
+    A number that was not issued yet can be revoked too: it was given in error.
+    Raises: NotFound, CertificateOutOfOrder.
+    Source: source-document 3.2(3), 5.3.
+    """
+    state, _, base = _standing(world, command, ("valid", "suspended"), issued=False)
+    fact = e.CertificateRevoked(**base, reason_class=command.reason_class, reason=command.reason)
+    return Decision(facts=((stream_of("application", state.id), fact),))

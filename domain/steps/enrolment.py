@@ -1,0 +1,356 @@
+"""Step 1: who somebody is, and whether they may apply (资质评估).
+
+Source: source-document 1.1, 1.2, 3.1(1).
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from pydantic import Field
+
+from domain import events as e
+from domain.decision import (
+    AlreadyExists,
+    Claim,
+    Command,
+    Context,
+    Decision,
+    InTheFuture,
+    Role,
+    World,
+    ensure_own,
+    stream_of,
+)
+from domain.documents.materials import required_materials
+from domain.eligibility.assessment import Eligible, NotEligible, assess
+from domain.eligibility.qualifications import Qualifications
+from domain.eligibility.rule_sets import available_rule_sets, rule_set_for
+from domain.errors import LedgerError
+from domain.states.application import CLOSED, Status
+from domain.steps.refund import entitlement
+from domain.values.identity_documents import DocumentType, validate_document
+from domain.values.person_names import normalise_name
+from domain.values.primitives import Level
+
+
+class PersonErased(LedgerError):
+    """The personal data of this person was erased."""
+
+    code = "person_erased"
+
+
+class ApplicationNotOpen(LedgerError):
+    """This can't be done while the application is {status}."""
+
+    code = "application_not_open"
+
+
+class JobTypeNotOffered(LedgerError):
+    """Job type {job_type} is not certified at level {level}."""
+
+    code = "job_type_not_offered"
+
+
+class PersonReviewed(LedgerError):
+    """All reviews compared this person with their documents; only the registrar corrects them."""
+
+    code = "person_reviewed"
+
+
+class PersonStillNeeded(LedgerError):
+    """Personal data can't be erased while {what}."""
+
+    code = "person_still_needed"
+
+
+class RegisterPerson(Command):
+    """Make a person known by name and identity document."""
+
+    person_id: e.Id | None = None
+    document_type: DocumentType
+    document_number: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=80)
+    phone: str | None = Field(default=None, max_length=30)
+    subject: str | None = Field(default=None, max_length=200)
+
+
+class CorrectPerson(Command):
+    """Put a person's name or document right."""
+
+    person_id: e.Id
+    document_type: DocumentType
+    document_number: str = Field(min_length=1, max_length=40)
+    name: str = Field(min_length=1, max_length=80)
+    reason: e.LongText
+
+
+class ErasePersonalData(Command):
+    """Destroy a person's key, so that nothing sealed under it can be read again."""
+
+    person_id: e.Id
+    reason: e.LongText
+
+
+class OpenApplication(Command):
+    """Ask to be assessed for an occupation and level; assessed at once. Source: 1.1, 1.2."""
+
+    application_id: e.Id | None = None
+    person_id: e.Id
+    occupation: e.ShortText
+    edition: e.ShortText
+    level: Level
+    job_type: e.ShortText | None = None
+    qualifications: Qualifications
+    as_of: date | None = Field(default=None, description="day of the count; default today")
+
+
+class WithdrawApplication(Command):
+    """Give an application up before 报考成功."""
+
+    application_id: e.Id
+    reason: e.LongText
+
+
+def identify(
+    context: Context, kind: DocumentType, number: str, name: str
+) -> tuple[str, str, str, str]:
+    """Normalised number and name with their indexes.
+
+    Raises: InvalidIdentityDocument, InvalidName.
+    """
+    document = validate_document(kind, number, context.today)
+    clean = normalise_name(name)
+    index = context.blind_index("document", f"{kind.value}|{document.same_person_key}")
+    return document.number, clean, index, context.blind_index("name", clean)
+
+
+def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]:
+    """What a person holds: their document and, if they have one, their login."""
+    login = (("person_login", subject),) if subject else ()
+    return ("person_document", document_index), *login
+
+
+def login_of(command: RegisterPerson, context: Context) -> str | None:
+    """The login that will be this person; a candidate's own, whatever they say."""
+    own = context.actor.role is Role.CANDIDATE
+    return context.actor.subject if own else command.subject
+
+
+def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
+    """One person per document and one per login; a candidate registers themselves.
+
+    Raises: AlreadyExists, InvalidIdentityDocument, InvalidName; the claims refuse a second
+        registration of the same person, under whichever document they bring.
+    Source: source-document 3.1(1).
+    """
+    person_id = command.person_id or context.new_id()
+    stream = stream_of("person", person_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="person", id=person_id)
+    number, name, document_index, name_index = identify(
+        context, command.document_type, command.document_number, command.name
+    )
+    subject = login_of(command, context)
+    fact = e.PersonRegistered(
+        person_id=person_id,
+        subject=subject,
+        document_type=command.document_type,
+        document_number=number,
+        name=name,
+        phone=command.phone,
+        document_index=document_index,
+        name_index=name_index,
+    )
+    return Decision(
+        facts=((stream, fact),),
+        claims=person_claims(document_index, subject),
+        outcome={"person_id": person_id},
+    )
+
+
+def decide_correct_person(world: World, command: CorrectPerson, context: Context) -> Decision:
+    """The person stays the same, their history too; only what is read from now on changes.
+
+    Once all three reviews of some application compared them with the documents, only the registrar
+    puts them right: another hand could make the certificate somebody else's.
+    Raises: NotFound, NotYourOwn, PersonErased, PersonReviewed, InvalidIdentityDocument,
+        InvalidName.
+    Source: source-document 3.2(2), 3.2(3).
+    """
+    person = world.person(command.person_id)
+    ensure_own(context, person, "person")
+    if person.erased:
+        raise PersonErased()
+    if world.claimed(*reviewed_claim(person.id)) and context.actor.role is not Role.REGISTRAR:
+        raise PersonReviewed()
+    number, name, document_index, name_index = identify(
+        context, command.document_type, command.document_number, command.name
+    )
+    moved = document_index != person.document_index
+    fact = e.PersonCorrected(
+        person_id=person.id,
+        document_type=command.document_type,
+        document_number=number,
+        name=name,
+        document_index=document_index,
+        name_index=name_index,
+        reason=command.reason,
+    )
+    return Decision(
+        facts=((stream_of("person", person.id), fact),),
+        claims=person_claims(document_index, None) if moved else (),
+        releases=person_claims(person.document_index, None) if moved else (),
+    )
+
+
+def decide_erase(world: World, command: ErasePersonalData, context: Context) -> Decision:
+    """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
+
+    Raises: NotFound, NotYourOwn, PersonErased, PersonStillNeeded while an application is open.
+    Source: source-document 3.1(1); PIPL art. 47.
+    """
+    person = world.person(command.person_id)
+    ensure_own(context, person, "person")
+    if person.erased:
+        raise PersonErased()
+    if any(world.claimed(*claim) for claim in live_claims(person.id)):
+        raise PersonStillNeeded(what="an application is open")
+    return Decision(
+        facts=(
+            (
+                stream_of("person", person.id),
+                e.PersonalDataErased(person_id=person.id, reason=command.reason),
+            ),
+        ),
+        releases=person_claims(person.document_index, person.subject),
+        erases=(person.id,),
+    )
+
+
+def reviewed_claim(person_id: str) -> Claim:
+    """Held for good by a person whose documents passed all three reviews."""
+    return "reviewed_person", person_id
+
+
+def live_claim(person_id: str, occupation: str, level: int) -> Claim:
+    """What an open application holds: one per person, occupation and level."""
+    return "live_application", f"{person_id}|{occupation}|{int(level)}"
+
+
+def live_claims(person_id: str) -> tuple[Claim, ...]:
+    """What a person's open applications may hold, of every occupation and level there is."""
+    return tuple(
+        live_claim(person_id, rules.occupation, level)
+        for rules in available_rule_sets()
+        for level in Level
+    )
+
+
+def _eligible(opened: e.ApplicationOpened, common: dict[str, Any], result: Eligible) -> Decision:
+    """Confirmed; the person now has this one application open for the occupation and level."""
+    stream = stream_of("application", opened.application_id)
+    fact = e.EligibilityConfirmed(
+        **common,
+        alternative=result.alternative,
+        also_met=result.also_met,
+        required_materials=required_materials(result.required_materials),
+    )
+    return Decision(
+        facts=((stream, opened), (stream, fact)),
+        claims=(live_claim(opened.person_id, opened.occupation, opened.level),),
+        outcome={
+            "application_id": opened.application_id,
+            "eligible": True,
+            "alternative": result.alternative,
+        },
+    )
+
+
+def _not_eligible(
+    opened: e.ApplicationOpened, common: dict[str, Any], result: NotEligible
+) -> Decision:
+    """Refused as a fact, with what is missing, so that it can be appealed."""
+    stream = stream_of("application", opened.application_id)
+    missing = tuple(
+        e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
+        for m in result.missing
+    )
+    fact = e.EligibilityRefused(**common, nearest=result.nearest, missing=missing)
+    return Decision(
+        facts=((stream, opened), (stream, fact)),
+        outcome={
+            "application_id": opened.application_id,
+            "eligible": False,
+            "nearest": result.nearest,
+            "missing": [m.model_dump() for m in missing],
+        },
+    )
+
+
+def decide_open_application(world: World, command: OpenApplication, context: Context) -> Decision:
+    """Opened and assessed in one go; a refusal says what is missing and can be appealed.
+
+    Years are counted up to today at the latest: nobody has worked tomorrow yet.
+    Order of refusals: unknown person, erased person, not your own, known application, unknown
+    rules, job type, a day of the count to come, then what `assess` refuses.
+    Raises: NotFound, PersonErased, NotYourOwn, AlreadyExists, UnknownRuleSet, JobTypeNotOffered,
+        InTheFuture, LevelNotInRuleSet, QualificationInFuture. The claim refuses a second open
+        application of one person for one occupation and level.
+    Source: source-document 1.1, 1.2(1), 1.2(2), 1.2(3), 1.2(4), 3.2(1).
+    """
+    person = world.person(command.person_id)
+    if person.erased:
+        raise PersonErased()
+    ensure_own(context, person, "person")
+    application_id = command.application_id or context.new_id()
+    stream = stream_of("application", application_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="application", id=application_id)
+    rules = rule_set_for(command.occupation, command.edition)
+    if command.job_type and rules.job_types and not rules.offers(command.job_type, command.level):
+        raise JobTypeNotOffered(job_type=command.job_type, level=int(command.level))
+    today = context.today
+    as_of = command.as_of or today
+    if as_of > today:
+        raise InTheFuture(field="as_of")
+    result = assess(rules, command.level, command.qualifications, as_of)
+    opened = e.ApplicationOpened(
+        application_id=application_id,
+        person_id=person.id,
+        occupation=rules.occupation,
+        occupation_name=rules.name,
+        edition=command.edition,
+        level=command.level,
+        job_type=command.job_type,
+    )
+    common = {
+        "application_id": application_id,
+        "person_id": person.id,
+        "edition": command.edition,
+        "rule_set_sha256": rules.digest,
+        "as_of": as_of,
+        "qualifications": command.qualifications.model_dump_json(),
+    }
+    if isinstance(result, Eligible):
+        return _eligible(opened, common, result)
+    return _not_eligible(opened, common, result)
+
+
+def decide_withdraw(world: World, command: WithdrawApplication, context: Context) -> Decision:
+    """Withdrawn before 报考成功 counts as 报考未成功: what may go back is owed at once.
+
+    Raises: NotFound, NotYourOwn, ApplicationNotOpen once enrolled or closed.
+    Source: source-document 2.4(1), 2.4(2).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    if state.status in CLOSED or state.status is Status.ENROLLED:
+        raise ApplicationNotOpen(status=state.status.value)
+    stream = stream_of("application", state.id)
+    withdrawn = e.ApplicationWithdrawn(application_id=state.id, reason=command.reason)
+    return Decision(
+        facts=((stream, withdrawn), *entitlement(state)),
+        releases=(live_claim(state.person_id, state.occupation, state.level),),
+    )

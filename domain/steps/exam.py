@@ -1,0 +1,391 @@
+"""Step 4: sessions, seats, admission tickets and scores (学员考试).
+
+Source: source-document 4.1, 4.2, 4.3.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from domain import events as e
+from domain.decision import (
+    AlreadyExists,
+    Claim,
+    Command,
+    Context,
+    Decision,
+    NotFound,
+    World,
+    ensure_not_own,
+    ensure_past,
+    stream_of,
+)
+from domain.errors import LedgerError
+from domain.events import Item, Subject
+from domain.states.application import Candidacy, Status
+from domain.states.folds import ExamSession, seat_key
+from domain.steps.payment import use_fact
+from domain.steps.refund import SecondPersonNeeded
+from domain.values.primitives import Instant, Level, Marks
+
+SUBJECT_MINUTES = 90
+"""How long each subject lasts, minutes. Source: 4.3(2)."""
+
+
+SessionId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,54}$")]
+"""Shorter than other ids: a ticket's number is `<session>-<room>-<seat>`, itself an id."""
+
+
+class NotEnrolled(LedgerError):
+    """Only who is enrolled (报考成功) sits the exam; this application is {status}."""
+
+    code = "not_enrolled"
+
+
+class SessionFull(LedgerError):
+    """Session {session_id} has no free seat."""
+
+    code = "session_full"
+
+
+class SeatTaken(LedgerError):
+    """Seat {seat} in room {room} is taken or does not exist."""
+
+    code = "seat_taken"
+
+
+class WrongSession(LedgerError):
+    """Session {session_id} is for another occupation or level."""
+
+    code = "wrong_session"
+
+
+class SessionOver(LedgerError):
+    """Session {session_id} has begun already."""
+
+    code = "session_over"
+
+
+class SessionNotHeld(LedgerError):
+    """Session {session_id} was not held yet."""
+
+    code = "session_not_held"
+
+
+class AlreadySeated(LedgerError):
+    """This application has a seat already."""
+
+    code = "already_seated"
+
+
+class ScoreAlreadyRecorded(LedgerError):
+    """The {subject} score stands already; put it right with a correction."""
+
+    code = "score_already_recorded"
+
+
+class ScoreMissing(LedgerError):
+    """The {subject} score is not recorded yet."""
+
+    code = "score_missing"
+
+
+class AlreadyVerified(LedgerError):
+    """The scores are verified already."""
+
+    code = "already_verified"
+
+
+class ScoreUnchanged(LedgerError):
+    """A correction has to change the {subject} score."""
+
+    code = "score_unchanged"
+
+
+class CertificateAlreadyNumbered(LedgerError):
+    """A certificate was numbered on this result; revoke it before the score is corrected."""
+
+    code = "certificate_already_numbered"
+
+
+class ScheduleSession(Command):
+    """Fix time, place, rooms and seats of an exam session."""
+
+    session_id: SessionId | None = None
+    name: e.ShortText
+    occupation: e.ShortText
+    level: Level
+    place: e.ShortText
+    address: e.ShortText
+    theory_starts_at: Instant
+    practical_starts_at: Instant
+    rooms: tuple[e.ExamRoom, ...] = Field(min_length=1, max_length=100)
+
+
+class AssignSeat(Command):
+    """Give an enrolled candidate a seat and issue the admission ticket.
+
+    With a room only, the first free seat of it; with neither, the first free one of the session.
+    """
+
+    application_id: e.Id
+    session_id: e.Id
+    room: e.ShortText | None = None
+    seat: int | None = Field(default=None, ge=1, le=1000, description="number within the room")
+
+    @model_validator(mode="after")
+    def _a_seat_stands_in_a_room(self) -> Self:
+        if self.seat is not None and self.room is None:
+            raise ValueError("a seat needs its room")
+        return self
+
+
+class CloseSession(Command):
+    """Record that a session was held, and when it ended."""
+
+    session_id: e.Id
+    ended_at: Instant
+
+
+class RecordScore(Command):
+    """Record one subject's marks, or that the candidate was absent (marks left out)."""
+
+    session_id: e.Id
+    ticket_number: e.Id
+    subject: Subject
+    marks: Marks | None = Field(description="0..100 in halves; null: absent (缺考)")
+
+
+class VerifyScores(Command):
+    """Confirm both scores as the second person, having compared them with the papers."""
+
+    application_id: e.Id
+    theory: Marks | None
+    practical: Marks | None
+
+
+class CorrectScore(Command):
+    """Put a recorded score right."""
+
+    application_id: e.Id
+    subject: Subject
+    marks: Marks | None
+    reason: e.LongText
+    objection_id: e.Id | None = None
+
+
+class SubjectsOverlap(LedgerError):
+    """The two subjects overlap; each lasts {minutes} minutes."""
+
+    code = "subjects_overlap"
+
+
+class RoomTwice(LedgerError):
+    """Room {room} is named twice."""
+
+    code = "room_twice"
+
+
+class ScoreDiffers(LedgerError):
+    """The {subject} score on the paper is not the one recorded."""
+
+    code = "score_differs"
+
+
+def decide_schedule_session(world: World, command: ScheduleSession, context: Context) -> Decision:
+    """Each subject lasts 90 minutes and they do not overlap.
+
+    Raises: AlreadyExists, SubjectsOverlap, RoomTwice.
+    Source: source-document 4.2, 4.3, 4.3(1), 4.3(2).
+    """
+    session_id = command.session_id or context.new_id()
+    stream = stream_of("session", session_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="session", id=session_id)
+    apart = abs((command.practical_starts_at - command.theory_starts_at).total_seconds())
+    if apart < SUBJECT_MINUTES * 60:
+        raise SubjectsOverlap(minutes=SUBJECT_MINUTES)
+    names = [room.room for room in command.rooms]
+    for name in names:
+        if names.count(name) > 1:
+            raise RoomTwice(room=name)
+    fields = command.model_dump() | {"session_id": session_id}
+    fact = e.ExamSessionScheduled(**fields, subject_minutes=SUBJECT_MINUTES)
+    return Decision(facts=((stream, fact),), outcome={"session_id": session_id})
+
+
+def seat_for(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
+    """The seat asked for if it is free, else the first free one. Raises: SeatTaken, SessionFull."""
+    if command.room is None or command.seat is None:
+        free = session.free_seat(command.room)
+        if free is None:
+            raise SessionFull(session_id=session.id)
+        return free
+    rooms = {r.room: r.seats for r in session.scheduled.rooms}
+    taken = seat_key(command.room, command.seat) in session.seats
+    if command.seat > rooms.get(command.room, 0) or taken:
+        raise SeatTaken(room=command.room, seat=command.seat)
+    return command.room, command.seat
+
+
+def ticket_number(session: ExamSession, room: str, seat: int) -> str:
+    """Made of the session, the number of the room in it, and the seat."""
+    room_no = [r.room for r in session.scheduled.rooms].index(room) + 1
+    return f"{session.id}-{room_no:02d}-{seat:03d}"
+
+
+def session_claim(session_id: str, person_id: str) -> Claim:
+    """One seat of a session for a person, whatever they applied for."""
+    return "session_person", f"{session_id}|{person_id}"
+
+
+def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> Decision:
+    """A seat, a ticket number and the ticket; the ticket number holds session, room and seat.
+
+    The claim refuses a second seat of one person in one session, whatever they applied for.
+    Raises: NotFound, NotEnrolled, AlreadySeated, WrongSession, SessionOver, SeatTaken,
+        SessionFull.
+    Source: source-document 4.1, 4.2.
+    """
+    state = world.candidacy(command.application_id)
+    session = world.session(command.session_id)
+    if state.status is not Status.ENROLLED:
+        raise NotEnrolled(status=state.status.value)
+    if state.session_id is not None:
+        raise AlreadySeated()
+    plan = session.scheduled
+    if (plan.occupation, plan.level) != (state.occupation, state.level):
+        raise WrongSession(session_id=session.id)
+    if min(plan.theory_starts_at, plan.practical_starts_at) <= context.now:
+        raise SessionOver(session_id=session.id)
+    room, seat = seat_for(session, command)
+    ticket = ticket_number(session, room, seat)
+    given = {"session_id": session.id, "room": room, "seat": seat, "ticket_number": ticket}
+    return Decision(
+        facts=(
+            (
+                stream_of("session", session.id),
+                e.SeatAssigned(application_id=state.id, **given),
+            ),
+            (
+                stream_of("application", state.id),
+                e.AdmissionTicketIssued(application_id=state.id, **given),
+            ),
+        ),
+        claims=(session_claim(session.id, state.person_id), ("ticket", ticket)),
+        outcome={"ticket_number": ticket, "room": room, "seat": seat},
+    )
+
+
+def decide_close_session(world: World, command: CloseSession, context: Context) -> Decision:
+    """The end of the later subject starts the month for the public notice.
+
+    Raises: NotFound, AlreadyExists if it was closed before, InTheFuture, SessionNotHeld if it
+        would end before it began.
+    Source: source-document 4.2, 5.1.
+    """
+    session = world.session(command.session_id)
+    if session.ended_at is not None:
+        raise AlreadyExists(what="end of session", id=session.id)
+    ensure_past(context, ended_at=command.ended_at)
+    plan = session.scheduled
+    if command.ended_at <= max(plan.theory_starts_at, plan.practical_starts_at):
+        raise SessionNotHeld(session_id=session.id)
+    fact = e.ExamSessionHeld(session_id=session.id, ended_at=command.ended_at)
+    return Decision(facts=((stream_of("session", session.id), fact),))
+
+
+def decide_record_score(world: World, command: RecordScore, context: Context) -> Decision:
+    """One subject of one ticket. An absence is recorded as such, it is not a zero.
+
+    Sitting a subject uses the item that the certification fee pays for; an absence does not.
+    Raises: NotFound, SessionNotHeld, ScoreAlreadyRecorded, OwnApplication.
+    Source: source-document 2.2, 4.3(1), 4.3(2).
+    """
+    session = world.session(command.session_id)
+    application_id = session.tickets.get(command.ticket_number)
+    if application_id is None:
+        raise NotFound(what="ticket", id=command.ticket_number)
+    if session.ended_at is None:
+        raise SessionNotHeld(session_id=session.id)
+    state = world.candidacy(application_id)
+    theory = command.subject is Subject.THEORY
+    if (state.theory if theory else state.practical) is not None:
+        raise ScoreAlreadyRecorded(subject=command.subject.value)
+    ensure_not_own(context, world.person(state.person_id))
+    cls = e.TheoryScoreRecorded if theory else e.PracticalScoreRecorded
+    item = Item.THEORY_EXAM if theory else Item.PRACTICAL_EXAM
+    stream = stream_of("application", state.id)
+    fact = cls(application_id=state.id, session_id=session.id, marks=command.marks)
+    facts: tuple[tuple[str, e.Fact], ...] = ((stream, fact),)
+    if command.marks is not None and item not in state.used:
+        facts += ((stream, use_fact(state.id, item, session.ended_at)),)
+    return Decision(facts=facts, outcome={"application_id": state.id})
+
+
+def _scores(state: Candidacy) -> tuple[Marks | None, Marks | None]:
+    """Both marks. Raises: ScoreMissing."""
+    for subject, score in ((Subject.THEORY, state.theory), (Subject.PRACTICAL, state.practical)):
+        if score is None:
+            raise ScoreMissing(subject=subject.value)
+    return state.marks()
+
+
+def decide_verify_scores(world: World, command: VerifyScores, context: Context) -> Decision:
+    """The second person names both marks again; only equal ones are verified.
+
+    Raises: NotFound, ScoreMissing, AlreadyVerified, SecondPersonNeeded, OwnApplication,
+        ScoreDiffers.
+    Source: source-document 4.3(3).
+    """
+    state = world.candidacy(command.application_id)
+    theory, practical = _scores(state)
+    if state.verified:
+        raise AlreadyVerified()
+    recorders = {s.recorded_by for s in (state.theory, state.practical) if s}
+    if context.actor.subject in recorders:
+        raise SecondPersonNeeded()
+    ensure_not_own(context, world.person(state.person_id))
+    if command.theory != theory:
+        raise ScoreDiffers(subject=Subject.THEORY.value)
+    if command.practical != practical:
+        raise ScoreDiffers(subject=Subject.PRACTICAL.value)
+    fact = e.ScoresVerified(
+        application_id=state.id, theory=theory, practical=practical, passed=state.has_passed()
+    )
+    return Decision(
+        facts=((stream_of("application", state.id), fact),), outcome={"passed": fact.passed}
+    )
+
+
+def decide_correct_score(world: World, command: CorrectScore, context: Context) -> Decision:
+    """A correction is a new fact and asks for verification and a notice again.
+
+    It may name the objection it follows from: one to this row that was upheld.
+    Raises: NotFound, ScoreMissing, ScoreUnchanged, CertificateAlreadyNumbered, OwnApplication.
+    Source: source-document 4.3(2), 5.1.
+    """
+    state = world.candidacy(command.application_id)
+    theory, practical = _scores(state)
+    standing = theory if command.subject is Subject.THEORY else practical
+    if standing == command.marks:
+        raise ScoreUnchanged(subject=command.subject.value)
+    if any(c.standing != "revoked" for c in state.certificates.values()):
+        raise CertificateAlreadyNumbered()
+    ensure_not_own(context, world.person(state.person_id))
+    if command.objection_id is not None:
+        notices = [world.notice(notice_id) for notice_id in state.notices]
+        wanted = command.objection_id
+        rows = [n.objections[wanted] for n in notices if wanted in n.upheld]
+        if state.id not in rows:
+            raise NotFound(what="upheld objection", id=command.objection_id)
+    fact = e.ScoreCorrected(
+        application_id=state.id,
+        subject=command.subject,
+        marks=command.marks,
+        reason=command.reason,
+        objection_id=command.objection_id,
+    )
+    return Decision(facts=((stream_of("application", state.id), fact),))

@@ -1,0 +1,223 @@
+"""Step 5: the numbers of certificates, given here or taken over from the province (证书编号).
+
+A number is given once, to a result that is final and passed, and never again.
+Source: source-document 0.2, 5.2, 5.3.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from pydantic import Field
+
+from domain import events as e
+from domain.decision import Claim, Command, Context, Decision, World, stream_of
+from domain.errors import LedgerError
+from domain.events import CertificateKind
+from domain.states.application import Candidacy
+from domain.states.folds import LedgerBook
+from domain.values.certificate_numbers import NationalNumber, format_national, format_omc
+from domain.values.primitives import Level
+
+
+class ResultNotFinal(LedgerError):
+    """The result of this application is not final: its notice is not closed, or holds the row."""
+
+    code = "result_not_final"
+
+
+class NotPassed(LedgerError):
+    """A certificate needs 60 or more in both subjects."""
+
+    code = "not_passed"
+
+
+class NumberedAlready(LedgerError):
+    """The {kind} certificate has a number already."""
+
+    code = "numbered_already"
+
+
+class ForeignNumber(LedgerError):
+    """Number {number} is not one of this ledger's site and of level {level}."""
+
+    code = "foreign_number"
+
+
+class YearImpossible(LedgerError):
+    """Numbers of this result bear a year from {earliest} to {latest}, not {year}."""
+
+    code = "year_impossible"
+
+
+class SeriesIsHandedOut(LedgerError):
+    """Numbers of series {series_id} are {source}; the two ways can't be mixed in one series."""
+
+    code = "series_is_handed_out"
+
+
+class NumberCertificates(Command):
+    """Give the next national and OMC numbers to a candidate who passed for good."""
+
+    application_id: e.Id
+    year: int | None = Field(default=None, ge=2000, le=2099, description="default: this year")
+
+
+class ImportNumber(Command):
+    """Take over a national number that the province handed out; the OMC one is allocated."""
+
+    application_id: e.Id
+    number: e.ShortText
+
+
+def series_id(kind: CertificateKind, year: int, level: int) -> str:
+    """A number series: one kind, year and level of a ledger."""
+    return f"{kind.value}-{year}-{int(level)}"
+
+
+def final_from(world: World, state: Candidacy) -> date:
+    """The first day on which the result was final: published, period over, row not held.
+
+    Raises: ResultNotFinal. Source: 5.1.
+    """
+    if state.notice_id is None or state.published is None:
+        raise ResultNotFinal()
+    notice = world.notice(state.notice_id)
+    if not notice.closed or state.id in notice.withheld:
+        raise ResultNotFinal()
+    return notice.ends_on + timedelta(days=1)
+
+
+def _ensure_final_pass(world: World, state: Candidacy) -> date:
+    """As `final_from`, and passed. Raises: ResultNotFinal, NotPassed. 5.1, 5.2."""
+    first_day = final_from(world, state)
+    if not state.has_passed():
+        raise NotPassed()
+    return first_day
+
+
+def _ensure_year(context: Context, year: int, first_day: date) -> None:
+    """A number of any other year could never be issued. Raises: YearImpossible."""
+    if not first_day.year <= year <= context.today.year:
+        raise YearImpossible(year=year, earliest=first_day.year, latest=context.today.year)
+
+
+def is_unnumbered(state: Candidacy, kind: CertificateKind) -> bool:
+    """Whether a certificate of the kind is due: none yet, or the last one was issued in error.
+
+    One revoked for any other reason is never replaced on the same application.
+    """
+    last = state.certificates.get(kind)
+    return last is None or last.revoked_for is e.RevocationReason.ISSUED_IN_ERROR
+
+
+_Taken = tuple[tuple[tuple[str, e.Fact], ...], str]
+
+
+def _take(
+    state: Candidacy, kind: CertificateKind, series: str, number: str, serial: int, source: str
+) -> tuple[tuple[str, e.Fact], ...]:
+    """The serial leaves its series and the certificate gets its number, together."""
+    taken = e.SerialTaken(
+        series_id=series,
+        kind=kind,
+        number=number,
+        serial=serial,
+        application_id=state.id,
+        source=source,
+    )
+    numbered = e.CertificateNumbered(
+        application_id=state.id,
+        kind=kind,
+        number=number,
+        person_id=state.person_id,
+        source=source,
+    )
+    return (
+        (stream_of("series", series), taken),
+        (stream_of("application", state.id), numbered),
+    )
+
+
+def number_of(kind: CertificateKind, book: LedgerBook, year: int, level: Level, serial: int) -> str:
+    """A serial as it is printed. Raises: SerialExhausted."""
+    if kind is CertificateKind.NATIONAL:
+        return str(format_national(book.opened.site_code, year, level, serial))
+    return str(format_omc(year, level, serial))
+
+
+def number_claim(number: str) -> Claim:
+    """A certificate's number, given once and for good."""
+    return "certificate_number", number
+
+
+def _allocate(world: World, state: Candidacy, kind: CertificateKind, year: int) -> _Taken:
+    """The next number of a series. Raises: SeriesIsHandedOut, SerialExhausted."""
+    series = world.series(series_id(kind, year, state.level))
+    if series.source == "imported":
+        raise SeriesIsHandedOut(series_id=series.id, source="handed out by the province")
+    serial = series.last_serial + 1
+    number = number_of(kind, world.book(), year, state.level, serial)
+    return _take(state, kind, series.id, number, serial, "allocated"), number
+
+
+def _numbered(taken: dict[CertificateKind, _Taken]) -> Decision:
+    """Facts, claims and outcome of the numbers that were taken, by kind."""
+    return Decision(
+        facts=tuple(fact for facts, _ in taken.values() for fact in facts),
+        claims=tuple(number_claim(number) for _, number in taken.values()),
+        outcome={kind.value: number for kind, (_, number) in taken.items()},
+    )
+
+
+def decide_number_certificates(
+    world: World, command: NumberCertificates, context: Context
+) -> Decision:
+    """Serials follow one another without gaps, per ledger, year and level.
+
+    Both kinds are numbered together; one that was revoked as issued in error gets the next
+    number, beside the other that still counts. The series stands under the ledger's lock, so
+    that two processes never give the same number.
+    Raises: NotFound, ResultNotFinal, NotPassed, NumberedAlready, YearImpossible,
+        SeriesIsHandedOut, SerialExhausted.
+    Source: source-document 0.2, 5.2, 5.3.
+    """
+    state = world.candidacy(command.application_id)
+    first_day = _ensure_final_pass(world, state)
+    due = [kind for kind in CertificateKind if is_unnumbered(state, kind)]
+    if not due:
+        raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
+    year = command.year or context.today.year
+    _ensure_year(context, year, first_day)
+    taken = [_allocate(world, state, kind, year) for kind in due]
+    return _numbered(dict(zip(due, taken, strict=True)))
+
+
+def decide_import_number(world: World, command: ImportNumber, context: Context) -> Decision:
+    """A number from the province must be of our site, of the level, and given to nobody else.
+
+    The claim refuses a number that another candidate holds.
+    Raises: NotFound, ResultNotFinal, NotPassed, NumberedAlready, InvalidCertificateNumber,
+        ForeignNumber, YearImpossible, SeriesIsHandedOut.
+    Source: source-document 5.3.
+    """
+    state = world.candidacy(command.application_id)
+    first_day = _ensure_final_pass(world, state)
+    if not is_unnumbered(state, CertificateKind.NATIONAL):
+        raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
+    number = NationalNumber.parse(command.number)
+    own = world.book().opened.site_code
+    if number.site_code != own or number.grade != state.level:
+        raise ForeignNumber(number=str(number), level=int(state.level))
+    _ensure_year(context, number.year, first_day)
+    series = world.series(series_id(CertificateKind.NATIONAL, number.year, state.level))
+    if series.source == "allocated":
+        raise SeriesIsHandedOut(series_id=series.id, source="allocated here")
+    facts = _take(
+        state, CertificateKind.NATIONAL, series.id, str(number), number.serial, "imported"
+    )
+    taken: dict[CertificateKind, _Taken] = {CertificateKind.NATIONAL: (facts, str(number))}
+    if is_unnumbered(state, CertificateKind.OMC):
+        omc = _allocate(world, state, CertificateKind.OMC, number.year)
+        taken[CertificateKind.OMC] = omc
+    return _numbered(taken)

@@ -1,0 +1,196 @@
+"""Step 2: the fee, its two components and the use of what it pays for (缴纳费用).
+
+Source: source-document 2.1, 2.2, 2.3.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from domain import events as e
+from domain.decision import (
+    AlreadyExists,
+    Claim,
+    Command,
+    Context,
+    Decision,
+    TooEarly,
+    World,
+    ensure_own,
+    ensure_past,
+    stream_of,
+)
+from domain.errors import LedgerError
+from domain.events import ITEMS, Component, Item
+from domain.states.application import CLOSED, Candidacy, Status
+from domain.values.primitives import Instant
+from domain.values.working_days import shanghai_date
+
+PaymentId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,57}$")]
+"""Shorter than other ids: a refund's number is `R<payment>-<n>` and providers take 64 places."""
+
+
+class NoFeeSchedule(LedgerError):
+    """No fee is set for occupation {occupation}, level {level} on {day}."""
+
+    code = "no_fee_schedule"
+
+
+class WrongAmount(LedgerError):
+    """{component} costs {expected_fen} fen, not {given_fen} fen."""
+
+    code = "wrong_amount"
+
+
+class ComponentMissing(LedgerError):
+    """The fee has two components; {component} is missing or stands twice."""
+
+    code = "component_missing"
+
+
+class NotPaid(LedgerError):
+    """{component} is not paid."""
+
+    code = "not_paid"
+
+
+class ItemUsedUp(LedgerError):
+    """{item} was used already; the fee covers it once."""
+
+    code = "item_used_up"
+
+
+class UsedBySitting(LedgerError):
+    """{item} is used by sitting the exam; its score records that."""
+
+    code = "used_by_sitting"
+
+
+class NotYetPayable(LedgerError):
+    """Only an eligible candidate pays; this application is {status}."""
+
+    code = "not_yet_payable"
+
+
+class RecordPayment(Command):
+    """Record money that arrived for an application, as the provider confirmed it."""
+
+    application_id: e.Id
+    payment_id: PaymentId | None = None
+    provider: e.Provider
+    provider_transaction_id: e.ShortText
+    merchant_order_no: e.ShortText
+    paid_at: Instant
+    lines: tuple[e.FeeLine, ...] = Field(min_length=1, max_length=2)
+
+
+class UseItem(Command):
+    """Record the use of one item that was paid for."""
+
+    application_id: e.Id
+    item: Item
+    used_at: Instant | None = None
+
+
+def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> None:
+    """Exactly the two components at the price of the day of payment. Source: 2.1-2.3."""
+    day = shanghai_date(command.paid_at)
+    fees = world.book().fees_on(state.occupation, state.level, day)
+    if fees is None:
+        raise NoFeeSchedule(occupation=state.occupation, level=int(state.level), day=str(day))
+    due = {
+        Component.CERTIFICATION_FEE: fees.certification_fee_fen,
+        Component.STUDY_MATERIAL: fees.study_material_fee_fen,
+    }
+    given = {line.component: line.amount_fen for line in command.lines}
+    for component in due:
+        if component not in given:
+            raise ComponentMissing(component=component.value)
+    for component, expected in due.items():
+        if given[component] != expected:
+            raise WrongAmount(
+                component=component.value, expected_fen=expected, given_fen=given[component]
+            )
+
+
+def payment_claims(command: RecordPayment, payment_id: str) -> tuple[Claim, ...]:
+    """The provider's number of the movement, and ours, each for one payment only."""
+    key = f"{command.provider.value}|{command.provider_transaction_id}"
+    return ("provider_transaction", key), ("payment", payment_id)
+
+
+def decide_record_payment(world: World, command: RecordPayment, context: Context) -> Decision:
+    """The fee is paid once, after eligibility and before documents.
+
+    Money that nobody owed (twice, or after the application closed) is never turned away: it is
+    recorded as excess and all of it goes back. The provider's transaction id is claimed, so
+    that a callback delivered twice is refused as such. A refund hangs on one component of one
+    payment, so no payment names a component twice.
+    Raises: NotFound, InTheFuture, NotYetPayable, AlreadyExists, ComponentMissing (twice),
+        NoFeeSchedule, ComponentMissing, WrongAmount.
+    Source: source-document 2.1, 2.2, 2.3.
+    """
+    state = world.candidacy(command.application_id)
+    ensure_past(context, paid_at=command.paid_at)
+    if state.status is Status.OPENED:
+        raise NotYetPayable(status=state.status.value)
+    payment_id = command.payment_id or context.new_id()
+    if any(line.payment_id == payment_id for line in state.paid):
+        raise AlreadyExists(what="payment", id=payment_id)
+    components = [line.component for line in command.lines]
+    if len(set(components)) != len(components):
+        raise ComponentMissing(component=components[0].value)
+    fields = command.model_dump() | {"payment_id": payment_id}
+    fact: e.Fact
+    if state.status in CLOSED:
+        fact = e.ExcessPaymentReceived(**fields, reason="application_closed")
+    elif state.paid_component(Component.CERTIFICATION_FEE):
+        fact = e.ExcessPaymentReceived(**fields, reason="component_already_paid")
+    else:
+        _check_amounts(state, command, world)
+        fact = e.FeePaid(**fields)
+    return Decision(
+        facts=((stream_of("application", state.id), fact),),
+        claims=payment_claims(command, payment_id),
+        outcome={"payment_id": payment_id, "excess": isinstance(fact, e.ExcessPaymentReceived)},
+    )
+
+
+def component_of(item: Item) -> Component:
+    """The component that pays for an item. Source: 2.2, 2.3."""
+    return next(component for component, items in ITEMS.items() if item in items)
+
+
+def decide_use_item(world: World, command: UseItem, context: Context) -> Decision:
+    """Each item is used once, and only while what pays for it is not on its way back.
+
+    Raises: NotFound, NotYourOwn, UsedBySitting, InTheFuture, NotPaid, TooEarly, ItemUsedUp.
+    Source: source-document 2.2, 2.3, 2.4(1).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    component = component_of(command.item)
+    if component is Component.CERTIFICATION_FEE:
+        raise UsedBySitting(item=command.item.value)
+    used_at = command.used_at or context.now
+    ensure_past(context, used_at=used_at)
+    line = state.paid_component(component)
+    if line is None or state.status in CLOSED:
+        raise NotPaid(component=component.value)
+    if used_at < line.paid_at:
+        raise TooEarly(field="used_at", earliest=line.paid_at.isoformat())
+    if command.item in state.used:
+        raise ItemUsedUp(item=command.item.value)
+    return Decision(
+        facts=((stream_of("application", state.id), use_fact(state.id, command.item, used_at)),)
+    )
+
+
+def use_fact(application_id: str, item: Item, used_at: datetime) -> e.FeeItemUsed:
+    """The fact that an item was used."""
+    return e.FeeItemUsed(
+        application_id=application_id, component=component_of(item), item=item, used_at=used_at
+    )

@@ -1,0 +1,359 @@
+"""Step 5: results go public, are objected to, and become final (成绩公示).
+
+Source: source-document 5.1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from domain import events as e
+from domain.decision import (
+    AlreadyExists,
+    Command,
+    Context,
+    Decision,
+    NotFound,
+    World,
+    ensure_not_own,
+    ensure_own,
+    stream_of,
+)
+from domain.errors import LedgerError
+from domain.states.application import Candidacy
+from domain.states.folds import ExamSession, Notice
+from domain.steps.enrolment import PersonErased, live_claim
+from domain.steps.exam import SessionNotHeld
+from domain.values.working_days import (
+    add_working_days,
+    closes_at,
+    publication_deadline,
+    shanghai_date,
+)
+
+NOTICE_WORKING_DAYS = 5
+"""How long results stand in public, working days. Source: 5.1."""
+
+ROWS_MAX = 800
+"""Rows of one notice: with ids of 64 places and a long reason it still fits into one event, which
+takes 65,535 bytes. What is left over is published with the next notice."""
+
+
+class ScoresNotVerified(LedgerError):
+    """Scores of {count} candidates of session {session_id} are not verified yet."""
+
+    code = "scores_not_verified"
+
+
+class NothingToPublish(LedgerError):
+    """Session {session_id} has no result that is not published already."""
+
+    code = "nothing_to_publish"
+
+
+class NoticeTooLate(LedgerError):
+    """The notice was due by {deadline}; publishing later needs a reason."""
+
+    code = "notice_too_late"
+
+
+class NoticeOver(LedgerError):
+    """Notice {notice_id} took objections until {ends_on}."""
+
+    code = "notice_over"
+
+
+class NoticeRunning(LedgerError):
+    """Notice {notice_id} runs until {ends_on}, 24:00."""
+
+    code = "notice_running"
+
+
+class NoticeEndProvisional(LedgerError):
+    """The calendar for the end of notice {notice_id} is not known yet; extend it first."""
+
+    code = "notice_end_provisional"
+
+
+class ObjectionsOpen(LedgerError):
+    """Notice {notice_id} has {count} open objections."""
+
+    code = "objections_open"
+
+
+class NoticeClosed(LedgerError):
+    """Notice {notice_id} is closed."""
+
+    code = "notice_closed"
+
+
+class RowNotInNotice(LedgerError):
+    """Application {application_id} has no row in notice {notice_id}."""
+
+    code = "row_not_in_notice"
+
+
+class OpenNotice(Command):
+    """Publish the results of a session: all verified ones that are not public as they stand.
+
+    late_reason: needed when the month after the exam is over; kept only then.
+    """
+
+    notice_id: e.Id | None = None
+    session_id: e.Id
+    late_reason: e.LongText | None = None
+
+
+class ExtendNotice(Command):
+    """Work a provisional end out again, now that the calendar is known."""
+
+    notice_id: e.Id
+
+
+class FileObjection(Command):
+    """Object to one row within the period."""
+
+    notice_id: e.Id
+    application_id: e.Id
+    objection_id: e.Id | None = None
+    person_id: e.Id
+    text: str = Field(min_length=1, max_length=2000)
+
+
+class ResolveObjection(Command):
+    """Say whether the check found the row right or wrong."""
+
+    notice_id: e.Id
+    objection_id: e.Id
+    outcome: Literal["dismissed", "upheld"]
+    reason: e.LongText
+
+
+class CloseNotice(Command):
+    """End a notice whose period is over and whose objections are settled."""
+
+    notice_id: e.Id
+
+
+def _publishable(world: World, session: ExamSession) -> list[Candidacy]:
+    """Rows whose verified scores are not public as they stand: the never published ones first.
+
+    Raises: ScoresNotVerified.
+    """
+    states = [world.candidacy(application_id) for application_id in session.seats.values()]
+    # A corrected row waits for its own verification; it must not hold up those of a first notice
+    # that is out already, but nobody is left out of the first one.
+    unpublished = [s for s in states if s.notice_id is None]
+    waiting = sum(1 for s in unpublished if not s.verified)
+    if waiting:
+        raise ScoresNotVerified(session_id=session.id, count=waiting)
+    return unpublished or [s for s in states if s.verified and s.published is None]
+
+
+def decide_open_notice(world: World, command: OpenNotice, context: Context) -> Decision:
+    """Within one month of the exam's end, for five working days; both dates frozen in the fact.
+
+    The day of publication is not counted. Past the calendar's last known day the end is
+    provisional and says so. A corrected row gets a supplementary notice of its own.
+    Raises: NotFound, AlreadyExists, SessionNotHeld, ScoresNotVerified, NothingToPublish,
+        NoticeTooLate without a reason.
+    Source: source-document 5.1.
+    """
+    session = world.session(command.session_id)
+    notice_id = command.notice_id or context.new_id()
+    stream = stream_of("notice", notice_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="notice", id=notice_id)
+    if session.ended_at is None:
+        raise SessionNotHeld(session_id=session.id)
+    publishable = _publishable(world, session)
+    if not publishable:
+        raise NothingToPublish(session_id=session.id)
+    rows = publishable[:ROWS_MAX]
+    first = rows[0].notice_id is None
+    deadline = publication_deadline(shanghai_date(session.ended_at))
+    late = first and context.today > deadline
+    if late and command.late_reason is None:
+        raise NoticeTooLate(deadline=str(deadline))
+    end = add_working_days(context.today, NOTICE_WORKING_DAYS)
+    opened = e.PublicNoticeOpened(
+        notice_id=notice_id,
+        session_id=session.id,
+        kind="main" if first else "supplementary",
+        published_on=context.today,
+        ends_on=end.date,
+        ends_on_is_provisional=end.provisional,
+        working_days=NOTICE_WORKING_DAYS,
+        calendar_edition=end.calendar_edition,
+        deadline_on=deadline,
+        late_reason=command.late_reason if late else None,
+        application_ids=tuple(state.id for state in rows),
+    )
+    facts: list[tuple[str, e.Fact]] = [(stream, opened)]
+    facts += [(stream_of("application", s.id), _published(s, session, notice_id)) for s in rows]
+    return Decision(
+        facts=tuple(facts),
+        outcome={
+            "notice_id": notice_id,
+            "rows": len(rows),
+            "remaining": len(publishable) - len(rows),
+            "ends_on": str(end.date),
+            "ends_on_is_provisional": end.provisional,
+        },
+    )
+
+
+def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.ResultPublished:
+    theory, practical = state.marks()
+    return e.ResultPublished(
+        application_id=state.id,
+        person_id=state.person_id,
+        notice_id=notice_id,
+        session_id=session.id,
+        ticket_number=state.ticket_number,
+        theory=theory,
+        practical=practical,
+        passed=state.has_passed(),
+    )
+
+
+def decide_extend_notice(world: World, command: ExtendNotice, context: Context) -> Decision:
+    """A provisional end is worked out again from the same day of publication.
+
+    Raises: NotFound, NoticeClosed, NoticeEndProvisional while the calendar still does not reach.
+    Source: source-document 5.1.
+    """
+    notice = world.notice(command.notice_id)
+    if notice.closed:
+        raise NoticeClosed(notice_id=notice.id)
+    end = add_working_days(notice.opened.published_on, notice.opened.working_days)
+    if not notice.provisional or end.provisional:
+        raise NoticeEndProvisional(notice_id=notice.id)
+    fact = e.PublicNoticeExtended(
+        notice_id=notice.id,
+        ends_on=end.date,
+        ends_on_is_provisional=False,
+        calendar_edition=end.calendar_edition,
+    )
+    return Decision(facts=((stream_of("notice", notice.id), fact),))
+
+
+def _running(notice: Notice, context: Context) -> bool:
+    return context.now < closes_at(notice.ends_on)
+
+
+def decide_file_objection(world: World, command: FileObjection, context: Context) -> Decision:
+    """A known person objects to a row inside the period; the row is held until it is settled.
+
+    While the end is provisional it may still move, so nobody is turned away by it.
+    Raises: NotFound, NotYourOwn, PersonErased, NoticeClosed, NoticeOver, RowNotInNotice,
+        AlreadyExists.
+    Source: source-document 5.1.
+    """
+    notice = world.notice(command.notice_id)
+    person = world.person(command.person_id)
+    ensure_own(context, person, "person")
+    if person.erased:
+        raise PersonErased()
+    if notice.closed:
+        raise NoticeClosed(notice_id=notice.id)
+    if not notice.provisional and not _running(notice, context):
+        raise NoticeOver(notice_id=notice.id, ends_on=str(notice.ends_on))
+    if command.application_id not in notice.opened.application_ids:
+        raise RowNotInNotice(application_id=command.application_id, notice_id=notice.id)
+    objection_id = command.objection_id or context.new_id()
+    if objection_id in notice.objections:
+        raise AlreadyExists(what="objection", id=objection_id)
+    fact = e.ObjectionFiled(
+        notice_id=notice.id,
+        objection_id=objection_id,
+        application_id=command.application_id,
+        person_id=person.id,
+        text=command.text,
+    )
+    return Decision(
+        facts=((stream_of("notice", notice.id), fact),), outcome={"objection_id": objection_id}
+    )
+
+
+def decide_resolve_objection(world: World, command: ResolveObjection, context: Context) -> Decision:
+    """Dismissed: the row stays. Upheld: it leaves this notice and waits for its correction.
+
+    Raises: NotFound, NoticeClosed, NotFound for an unknown or settled objection, OwnApplication
+        if the row is one's own.
+    Source: source-document 5.1.
+    """
+    notice = world.notice(command.notice_id)
+    if notice.closed:
+        raise NoticeClosed(notice_id=notice.id)
+    application_id = notice.open_objections.get(command.objection_id)
+    if application_id is None:
+        raise NotFound(what="open objection", id=command.objection_id)
+    ensure_not_own(context, world.person(world.candidacy(application_id).person_id))
+    fact: e.Fact
+    if command.outcome == "dismissed":
+        fact = e.ObjectionDismissed(
+            notice_id=notice.id, objection_id=command.objection_id, reason=command.reason
+        )
+    else:
+        fact = e.ObjectionUpheld(
+            notice_id=notice.id,
+            objection_id=command.objection_id,
+            application_id=application_id,
+            reason=command.reason,
+        )
+    return Decision(facts=((stream_of("notice", notice.id), fact),))
+
+
+def is_withheld(world: World, notice: Notice, application_id: str) -> bool:
+    """Whether a row leaves the notice without becoming final.
+
+    Either an objection to it was upheld, or its score was corrected meanwhile and is published
+    anew, or waits for that.
+    """
+    if application_id in notice.withheld:
+        return True
+    state = world.candidacy(application_id)
+    return state.notice_id != notice.id or state.published is None
+
+
+def _was_final_before(world: World, state: Candidacy) -> bool:
+    """Whether an earlier notice of the row closed with it: its claim ended there.
+
+    The person may have applied anew since; that application's claim is not this row's to end.
+    """
+    earlier = (world.notice(notice_id) for notice_id in state.notices[:-1])
+    return any(notice.closed and state.id not in notice.withheld for notice in earlier)
+
+
+def decide_close_notice(world: World, command: CloseNotice, context: Context) -> Decision:
+    """The rest becomes final once the period is over and no objection is open.
+
+    A final row ends its application's claim, so that the person may apply again.
+    Raises: NotFound, NoticeClosed, NoticeEndProvisional, NoticeRunning, ObjectionsOpen.
+    Source: source-document 5.1.
+    """
+    notice = world.notice(command.notice_id)
+    if notice.closed:
+        raise NoticeClosed(notice_id=notice.id)
+    if notice.provisional:
+        raise NoticeEndProvisional(notice_id=notice.id)
+    if _running(notice, context):
+        raise NoticeRunning(notice_id=notice.id, ends_on=str(notice.ends_on))
+    if notice.open_objections:
+        raise ObjectionsOpen(notice_id=notice.id, count=len(notice.open_objections))
+    rows = notice.opened.application_ids
+    withheld = tuple(row for row in rows if is_withheld(world, notice, row))
+    final = [world.candidacy(row) for row in rows if row not in withheld]
+    fact = e.PublicNoticeClosed(notice_id=notice.id, final_count=len(final), withheld=withheld)
+    return Decision(
+        facts=((stream_of("notice", notice.id), fact),),
+        releases=tuple(
+            live_claim(s.person_id, s.occupation, s.level)
+            for s in final
+            if not _was_final_before(world, s)
+        ),
+        outcome={"final": len(final), "withheld": list(withheld)},
+    )

@@ -1,0 +1,353 @@
+"""Money that goes back, per component and to the original payment (退费).
+
+The three rules stand as three predicates; everything else is the path of one refund:
+ordered -> approved by a second person -> accepted by the provider -> settled, with declined,
+closed and abnormal as the ways it can fail. The order is recorded before a provider is called.
+Source: source-document 2.4(1), 2.4(2), 2.4(3).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from domain import events as e
+from domain.decision import (
+    Claim,
+    Command,
+    Context,
+    Decision,
+    NotFound,
+    TooEarly,
+    World,
+    ensure_not_own,
+    ensure_own,
+    ensure_past,
+    stream_of,
+)
+from domain.errors import LedgerError
+from domain.events import ITEMS, Component, RefundRefusal
+from domain.states.application import CLOSED, Candidacy, PaidLine, Refund, Status
+from domain.values.primitives import Instant
+
+LIVE = frozenset({"ordered", "approved", "accepted", "abnormal", "settled"})
+"""States in which a refund holds its amount, so that no second one can be ordered."""
+
+
+class UnknownFeeLine(LedgerError):
+    """Payment {payment_id} has no component {component}."""
+
+    code = "unknown_fee_line"
+
+
+class ApplicationStillOpen(LedgerError):
+    """The application is {status}; nothing is refunded until it failed or was withdrawn."""
+
+    code = "application_still_open"
+
+
+class AlreadyRefunded(LedgerError):
+    """{component} of payment {payment_id} is on its way back already as {refund_no}."""
+
+    code = "already_refunded"
+
+
+class NothingToRefund(LedgerError):
+    """{component} of payment {payment_id} cost nothing, so nothing goes back."""
+
+    code = "nothing_to_refund"
+
+
+class SecondPersonNeeded(LedgerError):
+    """This needs somebody other than who did the step before."""
+
+    code = "second_person_needed"
+
+
+class RefundOutOfOrder(LedgerError):
+    """Refund {refund_no} is {state}; it can't become {wanted}."""
+
+    code = "refund_out_of_order"
+
+
+class WrongProviderRefund(LedgerError):
+    """Refund {refund_no} was accepted under another number of the provider's.
+
+    Only a bank transfer in its stead carries a number of its own.
+    """
+
+    code = "wrong_provider_refund"
+
+
+class OrderRefund(Command):
+    """Ask for one component of one payment back."""
+
+    application_id: e.Id
+    payment_id: e.Id
+    component: Component
+
+
+class _RefundStep(Command):
+    application_id: e.Id
+    refund_no: e.Id
+
+
+class ApproveRefund(_RefundStep):
+    """Approve a refund that somebody else ordered."""
+
+
+class DeclineRefund(_RefundStep):
+    """Decline a refund that somebody else ordered."""
+
+    reason: e.LongText
+
+
+class RecordRefundOutcome(_RefundStep):
+    """Record what the provider says of a refund."""
+
+    outcome: Literal["accepted", "settled", "closed", "abnormal"]
+    provider_refund_id: e.ShortText | None = None
+    channel: (
+        Literal["original", "balance", "other_balance", "other_bankcard", "bank_transfer"] | None
+    ) = None
+    settled_at: Instant | None = None
+    reason: e.LongText | None = None
+
+
+def has_failed(state: Candidacy) -> bool:
+    """报考未成功: rejected, withdrawn or not eligible. Source: 2.4(1)."""
+    return state.status in CLOSED
+
+
+def has_succeeded(state: Candidacy) -> bool:
+    """报考成功: the final review passed. Source: 2.4(2), 2.4(3)."""
+    return state.status is Status.ENROLLED
+
+
+def material_is_used(state: Candidacy) -> bool:
+    """学习资料已使用: any item of it was used. Source: 2.4(1)."""
+    return any(item in state.used for item in ITEMS[Component.STUDY_MATERIAL])
+
+
+def refusal(state: Candidacy, line: PaidLine) -> tuple[RefundRefusal, str] | None:
+    """Why the rules keep a paid component, with the clause; None if it goes back.
+
+    An excess payment was never owed, so no rule keeps it.
+    Source: source-document 2.4(1), 2.4(2), 2.4(3).
+    """
+    if line.excess:
+        return None
+    if has_succeeded(state):
+        return RefundRefusal.FINAL_REVIEW_PASSED, "2.4(2)"
+    if line.component is Component.STUDY_MATERIAL and material_is_used(state):
+        return RefundRefusal.STUDY_MATERIAL_USED, "2.4(1)"
+    return None
+
+
+def entitlement(state: Candidacy) -> tuple[tuple[str, e.Fact], ...]:
+    """What is owed back at the moment an application fails, as facts. Source: 2.4(1)."""
+    lines = tuple(
+        e.RefundLine(
+            payment_id=line.payment_id, component=line.component, amount_fen=line.amount_fen
+        )
+        for line in state.paid
+        if not line.excess and line.amount_fen > 0 and refusal(state, line) is None
+    )
+    if not lines:
+        return ()
+    fact = e.RefundEntitled(application_id=state.id, lines=lines)
+    return ((stream_of("application", state.id), fact),)
+
+
+def _live_refund(state: Candidacy, command: OrderRefund) -> Refund | None:
+    return next(
+        (
+            r
+            for r in state.refunds
+            if (r.payment_id, r.component) == (command.payment_id, command.component)
+            and r.state in LIVE
+        ),
+        None,
+    )
+
+
+def _paid_line(state: Candidacy, command: OrderRefund) -> PaidLine | None:
+    """The line asked for; a payment names each component once."""
+    wanted = (command.payment_id, command.component)
+    return next((p for p in state.paid if (p.payment_id, p.component) == wanted), None)
+
+
+def next_refund_no(state: Candidacy, payment_id: str) -> str:
+    """Numbered per payment, so that a retry at the provider always carries the same number."""
+    count = sum(1 for r in state.refunds if r.payment_id == payment_id)
+    return f"R{payment_id}-{count + 1}"
+
+
+def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -> Decision:
+    fact = e.RefundRefused(
+        application_id=state.id,
+        payment_id=line.payment_id,
+        component=line.component,
+        refusal=why[0],
+        clause=why[1],
+    )
+    return Decision(
+        facts=((stream_of("application", state.id), fact),),
+        outcome={"refused": why[0].value, "clause": why[1]},
+    )
+
+
+def decide_order_refund(world: World, command: OrderRefund, context: Context) -> Decision:
+    """A refund is ordered for the whole component, or refused by a rule as a recorded fact.
+
+    Order of refusals: unknown application, not your own, unknown line, already on its way,
+    nothing to refund; then the rules; then still open.
+    Raises: NotFound, NotYourOwn, UnknownFeeLine, AlreadyRefunded, NothingToRefund,
+        ApplicationStillOpen.
+    Source: source-document 2.4(1), 2.4(2), 2.4(3).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    named = {"component": command.component.value, "payment_id": command.payment_id}
+    line = _paid_line(state, command)
+    if line is None:
+        raise UnknownFeeLine(**named)
+    live = _live_refund(state, command)
+    if live:
+        raise AlreadyRefunded(**named, refund_no=live.refund_no)
+    if line.amount_fen == 0:
+        raise NothingToRefund(**named)
+    refused = refusal(state, line)
+    if refused:
+        return _refused(state, line, refused)
+    if not line.excess and not has_failed(state):
+        raise ApplicationStillOpen(status=state.status.value)
+    refund_no = next_refund_no(state, line.payment_id)
+    fact = e.RefundOrdered(
+        application_id=state.id,
+        refund_no=refund_no,
+        payment_id=line.payment_id,
+        component=line.component,
+        amount_fen=line.amount_fen,
+        provider=line.provider,
+        provider_transaction_id=line.provider_transaction_id,
+        clause="excess" if line.excess else "2.4(1)",
+    )
+    return Decision(
+        facts=((stream_of("application", state.id), fact),),
+        claims=(("refund", refund_no),),
+        outcome={"refund_no": refund_no, "amount_fen": line.amount_fen},
+    )
+
+
+def _refund(world: World, command: _RefundStep) -> tuple[Candidacy, Refund]:
+    state = world.candidacy(command.application_id)
+    refund = state.refund(command.refund_no)
+    if refund is None:
+        raise NotFound(what="refund", id=command.refund_no)
+    return state, refund
+
+
+def _ensure_state(refund: Refund, allowed: tuple[str, ...], wanted: str) -> None:
+    if refund.state not in allowed:
+        raise RefundOutOfOrder(refund_no=refund.refund_no, state=refund.state, wanted=wanted)
+
+
+def decide_approve_refund(world: World, command: ApproveRefund, context: Context) -> Decision:
+    """Four eyes: who ordered a refund never approves it, nor does who receives it.
+
+    Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded, OwnApplication.
+    Source: source-document 2.4.
+    """
+    state, refund = _refund(world, command)
+    _ensure_state(refund, ("ordered",), "approved")
+    if refund.ordered_by == context.actor.subject:
+        raise SecondPersonNeeded()
+    ensure_not_own(context, world.person(state.person_id))
+    fact = e.RefundApproved(application_id=state.id, refund_no=refund.refund_no)
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_decline_refund(world: World, command: DeclineRefund, context: Context) -> Decision:
+    """A declined refund may be ordered anew, under a new number.
+
+    Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded.
+    Source: source-document 2.4.
+    """
+    state, refund = _refund(world, command)
+    _ensure_state(refund, ("ordered",), "declined")
+    if refund.ordered_by == context.actor.subject:
+        raise SecondPersonNeeded()
+    fact = e.RefundDeclined(
+        application_id=state.id, refund_no=refund.refund_no, reason=command.reason
+    )
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+class OutcomeIncomplete(LedgerError):
+    """A refund that is {outcome} needs {field}."""
+
+    code = "outcome_incomplete"
+
+
+def _needed(command: RecordRefundOutcome, *fields: str) -> None:
+    for name in fields:
+        if getattr(command, name) is None:
+            raise OutcomeIncomplete(outcome=command.outcome, field=name)
+
+
+def provider_refund_claim(provider: e.Provider, command: RecordRefundOutcome) -> Claim:
+    """The provider's number of a refund, for one of ours only."""
+    return "provider_refund", f"{provider.value}|{command.provider_refund_id}"
+
+
+def paid_by(state: Candidacy, refund: Refund) -> PaidLine:
+    """The line that a refund gives back."""
+    wanted = (refund.payment_id, refund.component)
+    return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
+
+
+def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: Context) -> Decision:
+    """The provider's word moves the refund; acceptance is not yet the money's arrival.
+
+    One number of the provider's stands for one refund, so that one movement of money never
+    settles two.
+    Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, InTheFuture, TooEarly,
+        WrongProviderRefund.
+    Source: source-document 2.4(1).
+    """
+    state, refund = _refund(world, command)
+    base = {"application_id": state.id, "refund_no": refund.refund_no}
+    line = paid_by(state, refund)
+    fact: e.Fact
+    claims: tuple[Claim, ...] = ()
+    if command.outcome == "accepted":
+        _ensure_state(refund, ("approved",), "accepted")
+        _needed(command, "provider_refund_id")
+        fact = e.RefundAccepted(**base, provider_refund_id=command.provider_refund_id)
+        claims = (provider_refund_claim(line.provider, command),)
+    elif command.outcome == "settled":
+        _ensure_state(refund, ("accepted", "abnormal"), "settled")
+        _needed(command, "provider_refund_id", "channel", "settled_at")
+        settled_at = command.settled_at or context.now
+        ensure_past(context, settled_at=settled_at)
+        if settled_at < line.paid_at:
+            raise TooEarly(field="settled_at", earliest=line.paid_at.isoformat())
+        if command.provider_refund_id != refund.provider_refund_id:
+            if command.channel != "bank_transfer":
+                raise WrongProviderRefund(refund_no=refund.refund_no)
+            claims = (provider_refund_claim(e.Provider.BANK, command),)
+        fact = e.RefundSettled(
+            **base,
+            provider_refund_id=command.provider_refund_id,
+            channel=command.channel,
+            settled_at=settled_at,
+        )
+    elif command.outcome == "closed":
+        _ensure_state(refund, ("approved", "accepted"), "closed")
+        _needed(command, "reason")
+        fact = e.RefundClosed(**base, reason=command.reason)
+    else:
+        _ensure_state(refund, ("accepted",), "abnormal")
+        _needed(command, "reason")
+        fact = e.RefundAbnormal(**base, reason=command.reason)
+    return Decision(facts=((stream_of("application", state.id), fact),), claims=claims)

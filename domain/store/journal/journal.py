@@ -1,0 +1,324 @@
+"""The journal of one ledger: append under the head lock, read in order.
+
+Positions are dense and given out under the lock, in commit order: whoever has read up to position
+n has read everything up to n, and nothing will ever appear behind them. Reading order: Journal,
+its transaction, its reads.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+
+from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
+from domain.store.journal.batch import Batch
+from domain.store.journal.records import Head, KnownCommand, Recorded
+from domain.store.journal.statements import EVENT_COLUMNS, Need, recorded_from
+from domain.store.journal.transaction import Ahead, Transaction, send
+from domain.store.postgres.connection import (
+    PgCursor,
+    close_quietly,
+    connect,
+    is_connection_failure,
+    leave_pool,
+    shared_pool,
+)
+
+_LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_PAGE = 1000  # events per message: a megabyte or so
+_NOTHING = Need()
+
+# Shared by the ledgers of a process: in each, one batch is written and the next one decided.
+_WRITER, _WRITERS = "certledger writer", 64
+_READER, _READERS = "certledger reader", 16
+
+# What a writer runs is prepared, perhaps while the tables are empty, and then runs for years: it
+# must probe indexes whatever the tables looked like on that day.
+_WRITER_SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+# recorded_at never falls along position, so a time is found by halving: no index to keep.
+_POSITION_AT = """
+WITH RECURSIVE search (low, high) AS (
+    SELECT 0::bigint, position + 1 FROM certledger.ledgers WHERE ledger = %(ledger)s
+    UNION ALL
+    SELECT CASE WHEN j.recorded_at <= %(time)s THEN j.position ELSE s.low END,
+           CASE WHEN j.recorded_at <= %(time)s THEN s.high ELSE j.position END
+    FROM search s JOIN certledger.journal j
+        ON j.ledger = %(ledger)s AND j.position = (s.low + s.high) / 2
+    WHERE s.high - s.low > 1
+)
+SELECT max(low) FROM search"""
+
+
+class Journal:
+    """One ledger's events. Thread-safe; connections are opened when they are first needed."""
+
+    def __init__(
+        self,
+        dsn: str,
+        ledger: str,
+        *,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Name the ledger; nothing is opened yet.
+
+        dsn: any login that is a member of certledger_app, the owner included.
+        clock: aware time for recorded_at; the database server's own if None, so that several
+            processes on several machines agree.
+        Raises: InvalidLedgerName.
+        """
+        if not _LEDGER_NAME.fullmatch(ledger):
+            raise InvalidLedgerName(ledger=ledger)
+        self.dsn = dsn
+        self.ledger = ledger
+        self._clock = clock
+        self._writers = shared_pool(dsn, _WRITER, _WRITERS, _WRITER_SETTINGS)
+        self._readers = shared_pool(dsn, _READER, _READERS)
+        self._closed = False
+
+    def close(self) -> None:
+        """Give the connections back; using the journal afterwards is an error. May be repeated."""
+        if not self._closed:
+            self._closed = True
+            leave_pool(self.dsn, _WRITER)
+            leave_pool(self.dsn, _READER)
+
+    def create_ledger(self, site_code: str | None = None) -> None:
+        """Make the ledger's head row if there is none. May be repeated.
+
+        site_code: first 13 characters of its certificate numbers; set once, never changed.
+        Raises: SiteCodeTaken if it belongs to another ledger or this one has another;
+            Unavailable if the server cannot be reached.
+        """
+        try:
+            rows = self.change(
+                "INSERT INTO certledger.ledgers (ledger, site_code) VALUES (%(l)s, %(s)s) "
+                "ON CONFLICT (ledger) DO UPDATE "
+                "SET site_code = coalesce(ledgers.site_code, excluded.site_code) "
+                "RETURNING site_code",
+                {"l": self.ledger, "s": site_code},
+            )
+        except psycopg2.errors.UniqueViolation:
+            raise SiteCodeTaken(site_code=site_code) from None
+        except psycopg2.Error as error:
+            if not is_connection_failure(error):
+                raise
+            raise Unavailable(ledger=self.ledger) from error
+        if site_code is not None and rows[0][0] != site_code:
+            raise SiteCodeTaken(site_code=site_code)
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self, need: Need = _NOTHING) -> Iterator[Transaction]:
+        """Hold the head lock for a block and commit what was accepted in it.
+
+        need: what to read together with the lock, in the same message.
+        An exception in the block gives everything up. The events that `append` returns are final
+        only once the block has ended well.
+        Raises: UnknownLedger; OutcomeUnknown if the connection was lost while the COMMIT was on
+            its way; psycopg2.Error if the database failed and surely nothing was recorded.
+        """
+        for last_attempt in (False, True):
+            with self._writers.connection() as connection:
+                try:
+                    now = self._clock() if self._clock else None
+                    transaction = Transaction(connection, self.ledger, need, now)
+                except psycopg2.Error as error:
+                    # An idle connection may have died with the server it spoke to.
+                    if last_attempt or not is_connection_failure(error):
+                        raise
+                    close_quietly(connection)
+                    continue
+                yield transaction
+                transaction.commit()
+                return
+
+    @contextmanager
+    def ahead(self, need: Need, before: Batch | None) -> Iterator[Ahead]:
+        """A batch to be decided without the head lock; nothing is written by the block.
+
+        need: what to read beforehand. before: the batch on its way to being committed.
+        Raises: UnknownLedger; HeadMoved if others have appended, then or in the block;
+            psycopg2.Error.
+        """
+        for last_attempt in (False, True):
+            with self._writers.connection() as connection:
+                try:
+                    now = self._clock() if self._clock else None
+                    ahead = Ahead(connection, self.ledger, need, now, before)
+                except psycopg2.Error as error:
+                    if last_attempt or not is_connection_failure(error):
+                        raise
+                    close_quietly(connection)
+                    continue
+                try:
+                    yield ahead
+                finally:
+                    ahead.end()
+                return
+
+    def send(self, batch: Batch) -> None:
+        """Write and commit a batch that was decided ahead.
+
+        Raises: HeadMoved if others have appended meanwhile, or psycopg2.Error, if surely nothing
+            was recorded; OutcomeUnknown if the connection was lost while the COMMIT was on its way.
+        """
+        with self._writers.connection() as connection:
+            send(connection, batch)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        """Last position (0 when empty) and its recorded_at. Raises: UnknownLedger."""
+        rows = self.query(
+            "SELECT position, recorded_at FROM certledger.ledgers WHERE ledger = %s", (self.ledger,)
+        )
+        if not rows:
+            raise UnknownLedger(ledger=self.ledger)
+        return Head(*rows[0])
+
+    def read(
+        self, after: int, limit: int, topics: Sequence[str] = (), upto: int | None = None
+    ) -> list[Recorded]:
+        """Events in order of position: after < position <= upto, at most `limit` of them.
+
+        topics: only these; all if empty. upto: no bound if None.
+        """
+        sql = f"SELECT {EVENT_COLUMNS} FROM certledger.journal WHERE ledger = %s AND position > %s"
+        arguments: list[Any] = [self.ledger, after]
+        if upto is not None:
+            sql += " AND position <= %s"
+            arguments.append(upto)
+        if topics:
+            sql += " AND topic = ANY(%s)"
+            arguments.append(list(topics))
+        sql += " ORDER BY position LIMIT %s"
+        return [recorded_from(row) for row in self.query(sql, (*arguments, limit))]
+
+    def events(
+        self, after: int = 0, upto: int | None = None, page: int = _PAGE
+    ) -> Iterator[Recorded]:
+        """All events after a position, page by page, up to the head as it is found."""
+        while found := self.read(after, page, (), upto):
+            yield from found
+            after = found[-1].position
+
+    def stream(
+        self,
+        stream: str,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> list[Recorded]:
+        """Events of one stream in order of version (backwards if desc), gt < version <= lte."""
+        sql = f"SELECT {EVENT_COLUMNS} FROM certledger.journal WHERE ledger = %s AND stream = %s"
+        arguments: list[Any] = [self.ledger, stream]
+        for bound, operator in ((gt, ">"), (lte, "<=")):
+            if bound is not None:
+                sql += f" AND version {operator} %s"
+                arguments.append(bound)
+        sql += " ORDER BY version" + (" DESC" if desc else "")
+        if limit is not None:
+            sql += " LIMIT %s"
+            arguments.append(limit)
+        return [recorded_from(row) for row in self.query(sql, arguments)]
+
+    def position_at(self, time: datetime) -> int:
+        """Last position recorded at or before an aware time; 0 if there is none."""
+        rows = self.query(_POSITION_AT, {"ledger": self.ledger, "time": time})
+        return rows[0][0] or 0
+
+    def command(self, principal: str, key: str) -> KnownCommand | None:
+        """What became of a command, by the key its sender gave it; None if not carried out."""
+        rows = self.query(
+            "SELECT request_hash, command_id, first_position, last_position, receipt "
+            "FROM certledger.commands WHERE ledger = %s AND principal = %s AND key = %s",
+            (self.ledger, principal, key),
+        )
+        if not rows:
+            return None
+        request_hash, command_id, first, last, receipt = rows[0]
+        return KnownCommand(bytes(request_hash), command_id, first, last, bytes(receipt))
+
+    def query(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
+        """Rows of one read-only statement.
+
+        Raises: Unavailable if the server cannot be reached; psycopg2.Error otherwise.
+        """
+
+        def work(cursor: Any) -> list[tuple[Any, ...]]:
+            cursor.execute(sql, arguments)
+            return cursor.fetchall()  # type: ignore[no-any-return]
+
+        try:
+            return self._readers.run(work)  # type: ignore[no-any-return]
+        except psycopg2.Error as error:
+            if not is_connection_failure(error):
+                raise
+            raise Unavailable(ledger=self.ledger) from error
+
+    def change(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
+        """Run one statement that writes, by itself; its RETURNING rows if it has any.
+
+        Raises: psycopg2.Error; if the connection was lost, the outcome is unknown.
+        """
+        with self.unit_of_work() as cursor:
+            cursor.execute(sql, arguments)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def unit_of_work(self) -> Iterator[PgCursor]:
+        """A transaction beside the journal, such as a view's; commits when the block ends well.
+
+        Raises: psycopg2.Error.
+        """
+        for last_attempt in (False, True):
+            with self._readers.connection() as connection, connection.cursor() as cursor:
+                try:
+                    cursor.execute("BEGIN")
+                except psycopg2.Error as error:
+                    if last_attempt or not is_connection_failure(error):
+                        raise
+                    close_quietly(connection)
+                    continue
+                yield cursor
+                cursor.execute("COMMIT")
+                return
+
+
+def ledgers(dsn: str) -> tuple[str, ...]:
+    """Names of all ledgers of a database, in order. Raises: psycopg2.Error."""
+    with _connected(dsn) as cursor:
+        cursor.execute("SELECT ledger FROM certledger.ledgers ORDER BY ledger")
+        return tuple(row[0] for row in cursor.fetchall())
+
+
+def is_ledger(dsn: str, name: str) -> bool:
+    """Whether a database has a ledger of that name.
+
+    Raises: Unavailable if the server cannot be reached; psycopg2.Error otherwise.
+    """
+    try:
+        with _connected(dsn) as cursor:
+            cursor.execute("SELECT 1 FROM certledger.ledgers WHERE ledger = %s", (name,))
+            return cursor.fetchone() is not None
+    except psycopg2.Error as error:
+        if not is_connection_failure(error):
+            raise
+        raise Unavailable(ledger=name) from error
+
+
+@contextmanager
+def _connected(dsn: str) -> Iterator[PgCursor]:
+    connection = connect(dsn, name="certledger")
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()

@@ -1,0 +1,330 @@
+"""The messages an append costs: one that reads, one that writes and commits.
+
+The head lock is taken with the reading, or between the two if the batch is decided ahead. Several
+statements travel in one message, because on a fast disk the round trips are what an append waits
+for. In PostgreSQL each statement of such a message sees what was committed before it began, so a
+read that follows the lock is the newest state there is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg2
+from psycopg2.errorcodes import NOT_NULL_VIOLATION
+
+from domain.store.journal.batch import Batch
+from domain.store.journal.envelope import rfc3339
+from domain.store.journal.records import Claim, KnownCommand, Recorded
+from domain.store.postgres.connection import PgConnection, PgCursor
+
+CHANNEL = "certledger"
+"""NOTIFY channel; the payload is the ledger."""
+
+EVENT_COLUMNS = (
+    "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
+)
+
+_SEPARATOR = b"\x1e"
+"""Between envelopes that travel together: JSON writes this character as an escape."""
+
+_LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
+
+# One row shape for every kind of answer, so that they can travel as one result:
+# kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once per wanted key:
+# LATERAL keeps the planner from reading the table when its statistics are old. $1 is the ledger.
+_HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, NULL::bytea,
+    recorded_at, clock_timestamp(), NULL::uuid
+FROM certledger.ledgers WHERE ledger = $1::text"""
+
+_EVENTS = """SELECT 'event', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
+    e.occurred_at, e.recorded_at, e.event_id
+FROM unnest({}::text[], {}::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.journal j
+    WHERE j.ledger = $1 AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
+
+_VERSIONS = """SELECT 'version', w.stream, NULL, NULL, e.version, NULL::bytea, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest({}::text[]) AS w (stream) CROSS JOIN LATERAL (
+    SELECT version FROM certledger.journal j
+    WHERE j.ledger = $1 AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""
+
+_COMMANDS = """SELECT 'command', c.principal, c.key, c.first_position, c.last_position,
+    c.request_hash, c.receipt, NULL::timestamptz, NULL::timestamptz, c.command_id
+FROM unnest({}::text[], {}::text[]) AS w (principal, key) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.commands k
+    WHERE k.ledger = $1 AND k.principal = w.principal AND k.key = w.key LIMIT 1) c"""
+
+_CLAIMS = """SELECT 'claim', c.kind, c.key, c.position, NULL::bigint, NULL::bytea, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest({}::text[], {}::text[]) AS w (kind, key) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.claims k WHERE k.ledger = $1 AND k.kind = w.kind AND k.key = w.key
+    AND k.released_position IS NULL LIMIT 1) c"""
+
+_PERSONS = """SELECT 'person', p.person, p.algorithm, NULL::bigint, NULL::bigint, p.wrapped,
+    convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest({}::text[]) AS w (person) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.person_keys k
+    WHERE k.ledger = $1 AND k.person = w.person LIMIT 1) p"""
+
+_TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NULL::bytea,
+    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid
+FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.tracking k WHERE k.ledger = $1 AND k.view = w.view LIMIT 1) t"""
+
+_INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
+    topic, envelope, leaf_hash, occurred_at, recorded_at)
+SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, convert_to(r.envelope, 'UTF8'),
+    decode(r.leaf_hash, 'hex'), r.occurred_at, $3
+FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], string_to_array($8, U&'\\001E'),
+    $9::text[], $10::timestamptz[]) WITH ORDINALITY
+    AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, n)"""
+
+_MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
+
+# The lock, the check and the move at once. The UPDATE waits for whoever holds the row and then
+# looks at it again; if it finds another position, it gives NULL, which the column refuses.
+_TAKE_HEAD = """UPDATE certledger.ledgers
+SET position = CASE WHEN position = $4 THEN $1::bigint END,
+    recorded_at = greatest(recorded_at, $2) WHERE ledger = $3"""
+
+_INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
+    command_id, first_position, last_position, receipt)
+SELECT $1, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
+    r.last_position, decode(r.receipt, 'hex')
+FROM unnest($2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[],
+    $8::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
+    receipt)"""
+
+# One at a time: nothing but a probe of the index on live claims can come of it.
+_RELEASE_CLAIM = """UPDATE certledger.claims SET released_position = $1
+WHERE ledger = $2 AND kind = $3 AND key = $4 AND released_position IS NULL"""
+
+_INSERT_CLAIMS = """INSERT INTO certledger.claims (ledger, kind, key, position, released_position)
+SELECT $1, r.kind, r.key, r.position, r.released
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[])
+    AS r (kind, key, position, released)"""
+
+_INSERT_KEYS = """INSERT INTO certledger.person_keys (ledger, person, algorithm, master_key_id,
+    wrapped, created_at, destroyed_at)
+SELECT $1, r.person, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'), $2,
+    CASE WHEN r.wrapped IS NULL THEN $3::timestamptz END
+FROM unnest($4::text[], $5::text[], $6::text[], $7::text[])
+    AS r (person, algorithm, master_key_id, wrapped)"""
+
+_DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = $1
+WHERE ledger = $2 AND person = ANY($3::text[]) AND destroyed_at IS NULL"""
+
+# A tracking row that would not move forward gives NULL, which the column refuses: the check made
+# under the head lock cannot see a writer that does not take it.
+_TRACK = """INSERT INTO certledger.tracking AS t (ledger, view, position)
+SELECT $1, r.view, r.position FROM unnest($2::text[], $3::bigint[]) AS r (view, position)
+ON CONFLICT (ledger, view) DO UPDATE SET position =
+    CASE WHEN excluded.position > t.position THEN excluded.position END"""
+
+
+_WRITES = {
+    "certledger_events": _INSERT_EVENTS,
+    "certledger_head": _MOVE_HEAD,
+    "certledger_take": _TAKE_HEAD,
+    "certledger_commands": _INSERT_COMMANDS,
+    "certledger_release_claim": _RELEASE_CLAIM,
+    "certledger_claims": _INSERT_CLAIMS,
+    "certledger_keys": _INSERT_KEYS,
+    "certledger_destroy_keys": _DESTROY_KEYS,
+    "certledger_track": _TRACK,
+}
+"""Prepared once a connection, by these names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What to read with the lock. streams: name -> version after which events are wanted."""
+
+    streams: Mapping[str, int] = field(default_factory=dict)
+    versions: Iterable[str] = ()
+    commands: Iterable[tuple[str, str]] = ()
+    claims: Iterable[Claim] = ()
+    persons: Iterable[str] = ()
+    views: Iterable[str] = ()
+
+
+def read(
+    connection: PgConnection, cursor: PgCursor, ledger: str, need: Need, *, lock: bool
+) -> list[tuple[Any, ...]]:
+    """Read everything needed as one result, the head row among it; take the head lock first.
+
+    The statement is prepared once a connection and kind of need: planning it takes longer than
+    running it.
+    """
+    name, parts, arguments = "certledger_read", [_HEAD], [ledger]
+    for letter, sql, columns in (
+        ("e", _EVENTS, list(zip(*need.streams.items(), strict=True))),
+        ("v", _VERSIONS, [tuple(need.versions)]),
+        ("c", _COMMANDS, list(zip(*need.commands, strict=True))),
+        ("k", _CLAIMS, list(zip(*need.claims, strict=True))),
+        ("p", _PERSONS, [tuple(need.persons)]),
+        ("t", _TRACKED, [tuple(need.views)]),
+    ):
+        if columns and columns[0]:
+            numbers = [f"${len(arguments) + n}" for n in range(1, len(columns) + 1)]
+            parts.append(sql.format(*numbers))
+            arguments.extend(array(column) for column in columns)
+            name += "_" + letter
+    if name not in connection.prepared:
+        _prepare(connection, cursor, name, "\nUNION ALL ".join(parts))
+    places = ", ".join(["%s"] * len(arguments))
+    if lock:
+        if "certledger_lock" not in connection.prepared:
+            _prepare(connection, cursor, "certledger_lock", _LOCK)
+        cursor.execute(
+            f"BEGIN; EXECUTE certledger_lock (%s); EXECUTE {name} ({places})", (ledger, *arguments)
+        )
+    else:
+        cursor.execute(f"EXECUTE {name} ({places})", arguments)
+    return cursor.fetchall()
+
+
+def _prepare(connection: PgConnection, cursor: PgCursor, name: str, sql: str) -> None:
+    cursor.execute(f"PREPARE {name} AS {sql}")
+    connection.prepared.add(name)
+
+
+class _Message:
+    """Statements that travel together, each prepared when its connection first needs it."""
+
+    def __init__(self, connection: PgConnection, cursor: PgCursor, *begun: bytes) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._parts = list(begun)
+
+    def execute(self, name: str, *arguments: Any) -> None:
+        if name not in self._connection.prepared:
+            _prepare(self._connection, self._cursor, name, _WRITES[name])
+        places = ", ".join(["%s"] * len(arguments))
+        self._parts.append(self._cursor.mogrify(f"EXECUTE {name} ({places})", arguments))
+
+    def add(self, statement: bytes) -> None:
+        self._parts.append(statement)
+
+    def bytes(self) -> bytes:
+        return b"; ".join(self._parts)
+
+
+def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> None:
+    """Take the head lock for a batch that was decided without it, and move the head.
+
+    A message of its own: whoever has to find out what became of a COMMIT relies on the lock being
+    held before the COMMIT was on its way. Raises: psycopg2.Error; see `is_head_elsewhere`.
+    """
+    message = _Message(connection, cursor, b"BEGIN")
+    end = batch.end
+    message.execute(
+        "certledger_take", end.position, rfc3339(end.recorded_at), batch.ledger, batch.head.position
+    )
+    cursor.execute(message.bytes())
+
+
+def is_head_elsewhere(error: psycopg2.Error) -> bool:
+    """Whether a batch failed because the head was not where it builds on."""
+    return error.pgcode == NOT_NULL_VIOLATION and error.diag.table_name == "ledgers"
+
+
+def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool) -> bytes:
+    """Everything a batch writes, and the COMMIT, as one message.
+
+    head: whether the head is still to be moved.
+    """
+    message = _Message(connection, cursor)
+    add = message.execute
+    ledger, now = batch.ledger, rfc3339(batch.recorded_at)
+    if batch.fresh_keys:
+        rows = [
+            (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
+            for k in map(batch.person_key, batch.fresh_keys)
+            if k
+        ]
+        add("certledger_keys", ledger, now, now, *_columns(rows))
+    stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
+    if stored:
+        add("certledger_destroy_keys", now, ledger, array(stored))
+    if batch.events:
+        add("certledger_events", ledger, batch.head.position, now, *_event_columns(batch.events))
+        if head:
+            add("certledger_head", batch.position, now, ledger)
+        message.add(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
+    for claim, position in batch.released:
+        add("certledger_release_claim", position, ledger, *claim)
+    if batch.new_claims:
+        rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
+        add("certledger_claims", ledger, *_columns(rows))
+    if batch.commands:
+        add("certledger_commands", ledger, *_command_columns(batch.commands))
+    if batch.tracks:
+        add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
+    message.add(b"COMMIT")
+    return message.bytes()
+
+
+def _event_columns(events: Sequence[Recorded]) -> list[str]:
+    return [
+        array([e.stream for e in events]),
+        _plain(e.version for e in events),
+        _plain(e.event_id for e in events),
+        array([e.topic for e in events]),
+        _SEPARATOR.join([e.envelope for e in events]).decode(),
+        _plain(e.leaf_hash.hex() for e in events),
+        _plain(rfc3339(e.occurred_at) for e in events),
+    ]
+
+
+def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[str]:
+    known = commands.values()
+    return [
+        array([principal for principal, _ in commands]),
+        array([key for _, key in commands]),
+        array([c.request_hash.hex() for c in known]),
+        _plain(c.command_id for c in known),
+        array([c.first_position for c in known]),
+        array([c.last_position for c in known]),
+        array([c.receipt.hex() for c in known]),
+    ]
+
+
+def recorded_from(row: Sequence[Any]) -> Recorded:
+    """An event from a row of EVENT_COLUMNS."""
+    position, stream, version, topic, event_id, envelope, leaf, occurred, recorded = row
+    return Recorded(
+        position, stream, version, topic, event_id, bytes(envelope), bytes(leaf), occurred, recorded
+    )
+
+
+def array(values: Iterable[Any]) -> str:
+    """A PostgreSQL array literal: one constant to parse instead of one an element."""
+    elements = list(values)
+    try:
+        text = '","'.join(elements)
+    except TypeError:
+        return "{" + ",".join(map(_element, elements)) + "}"
+    if elements and "\\" not in text and text.count('"') == 2 * len(elements) - 2:
+        return f'{{"{text}"}}'
+    return "{" + ",".join(map(_element, elements)) + "}"
+
+
+def _plain(values: Iterable[Any]) -> str:
+    """The same of numbers, ids and times: they are never empty, and need no quotes."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return "NULL" if value is None else str(value)
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:
+    return [array(column) for column in zip(*rows, strict=True)]
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()

@@ -1,0 +1,400 @@
+"""Identity documents (身份证明文件): reading a number, judging it, and hiding it.
+
+Typing is forgiven (full-width digits, spaces, a lower-case x); content is not (check digit,
+birth date). Regions are advisory: a county list is out of date the year it is printed, and
+refusing 330113 临平 refuses real people.
+Numbers and names are personal data. Errors here carry reasons, never the number itself.
+Reading order: DocumentType, validate_document, mask_number; the rules by kind come last.
+"""
+
+import datetime as dt
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import cache, partial
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from stdnum.iso7064 import mod_11_2
+
+from domain.errors import LedgerError
+from domain.values.person_names import InvalidName as InvalidName
+from domain.values.person_names import mask_name as mask_name
+from domain.values.person_names import normalise_name as normalise_name
+from domain.values.provinces import provinces
+
+EARLIEST_BIRTH = dt.date(1900, 1, 1)
+
+
+class DocumentType(StrEnum):
+    """Kinds of identity document a candidate may show. Source: source-document 3.1(1)"""
+
+    RESIDENT_ID = "resident_id"  # 居民身份证, GB 11643
+    HMT_RESIDENCE_PERMIT = "hmt_residence_permit"  # 港澳台居民居住证, 81/82/83
+    FOREIGN_PERMANENT_RESIDENT_ID = "foreign_permanent_resident_id"  # 永居证, 2017 and 2023
+    HOME_RETURN_PERMIT = "home_return_permit"  # 回乡证, 港澳居民来往内地通行证
+    TAIWAN_PERMIT = "taiwan_permit"  # 台胞证, 台湾居民来往大陆通行证
+    HONG_KONG_ID = "hong_kong_id"  # 香港居民身份证
+    MACAO_ID = "macao_id"  # 澳门居民身份证
+    TAIWAN_ID = "taiwan_id"  # 台湾地区身份证
+    PASSPORT = "passport"  # 护照
+    MILITARY_ID = "military_id"  # 军官证/士兵证
+    HANGZHOU_SOCIAL_CARD = "hangzhou_social_card"  # 杭州市社保卡
+    RESIDENCE_PERMIT = "residence_permit"  # 居住证
+
+
+class Sex(StrEnum):
+    """Sex (性别) as a document number encodes it."""
+
+    MALE = "male"
+    FEMALE = "female"
+
+
+class Refusal(StrEnum):
+    """Why a document number is refused; stable words, in order of precedence."""
+
+    LEGACY_FIFTEEN_DIGITS = "legacy_fifteen_digits"  # first-generation number, not for new people
+    WRONG_SHAPE = "wrong_shape"
+    BELONGS_TO_OTHER_TYPE = "belongs_to_other_type"  # right number, wrong kind of document chosen
+    UNKNOWN_REGION = "unknown_region"
+    WRONG_CHECK_CHARACTER = "wrong_check_character"
+    IMPOSSIBLE_BIRTH_DATE = "impossible_birth_date"
+    BIRTH_DATE_IN_FUTURE = "birth_date_in_future"
+
+
+class InvalidIdentityDocument(LedgerError):
+    """The {document_type} number was refused: {reason}."""
+
+    code = "invalid_identity_document"
+
+
+class ReportCodeUnknown(LedgerError):
+    """The national reporting code of {document_type} is not configured."""
+
+    code = "report_code_unknown"
+
+
+class IdentityDocument(BaseModel):
+    """A document number that passed every check its kind allows.
+
+    number: normalised. birth_date, sex: as the number encodes them, None where it does not.
+    region: advisory; the region digits, or for permits and passports the issuing region.
+    same_person_key: equal for two documents that name one person (a renewed 回乡证, a social
+        card that carries the citizen number); `<space>:<compared part>`, personal data.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    document_type: DocumentType
+    number: str
+    birth_date: dt.date | None = None
+    sex: Sex | None = None
+    region: str | None = None
+    same_person_key: str
+
+    def __repr__(self) -> str:
+        # A repr ends in logs and tracebacks; neither may hold the number.
+        return f"IdentityDocument({self.document_type}, {self.masked})"
+
+    __str__ = __repr__
+
+    @property
+    def masked(self) -> str:
+        """The number as it may be shown in public."""
+        return mask_number(self.document_type, self.number)
+
+
+def normalise(document_type: DocumentType, raw: str) -> str:
+    """A number as typed, in the form it is compared, indexed and stored in.
+
+    Full-width becomes half-width (NFKC), letters upper-case; spaces and invisible characters
+    go, and hyphens, dots and brackets too, save in a 军官证 number, which is free text.
+    Raises nothing: whether the result is a number is for `validate_document`.
+    """
+    if raw.isascii() and raw.isalnum():
+        return raw.upper()  # nothing in it is another form of something else
+    half_width = unicodedata.normalize("NFKC", raw).upper()
+    kept = [c for c in half_width if not c.isspace() and unicodedata.category(c) != "Cf"]
+    if document_type != DocumentType.MILITARY_ID:
+        kept = [c for c in kept if unicodedata.category(c) != "Pd" and c not in "()[].·"]
+    # Taking a character out can leave a letter beside its accent, so it is composed again.
+    return unicodedata.normalize("NFKC", "".join(kept))
+
+
+def validate_document(
+    document_type: DocumentType,
+    number: str,
+    today: dt.date,
+    *,
+    issuing_region: str | None = None,
+) -> IdentityDocument:
+    """Judge a document number.
+
+    number: as typed. today: date in Asia/Shanghai; nobody is born after it.
+    issuing_region: ISO 3166 alpha-3 country of a passport, such as "CHN"; other kinds carry
+        their region in the number. Without it two countries' equal passport numbers are one.
+    Returns: the document with what its number tells.
+    Raises: InvalidIdentityDocument with document_type and reason (see Refusal).
+    Source: source-document 3.1(1)
+    """
+    document_type = DocumentType(document_type)
+    normal = normalise(document_type, number)
+    told = _RULES[document_type](normal, today)
+    if document_type is DocumentType.PASSPORT and issuing_region is not None:
+        told |= _told_by_issuer(normal, issuing_region)
+    told.setdefault("same_person_key", f"{document_type}:{normal}")
+    return IdentityDocument(document_type=document_type, number=normal, **told)
+
+
+def matches_legacy(number18: str, number15: str) -> bool:
+    """Whether an old 15-digit number is the same citizen's as an 18-character one.
+
+    Old certificates bear 15 digits: the same number without the century and the check
+    character, given to people born 1900-1999. A wrong check character matches nothing.
+    """
+    long = normalise(DocumentType.RESIDENT_ID, number18)
+    short = normalise(DocumentType.RESIDENT_ID, number15)
+    if not _CITIZEN.fullmatch(long) or not _FIFTEEN_DIGITS.fullmatch(short):
+        return False
+    same = long[:6] + long[8:17] == short
+    return same and long[6:8] == "19" and mod_11_2.is_valid(long)
+
+
+@cache
+def _packaged_report_codes() -> dict[str, str | None]:
+    path = resources.files("domain") / "data" / "document_types.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["types"]
+    return {row["type"]: row["report_code"] for row in rows}
+
+
+def report_code(
+    document_type: DocumentType, configured: Mapping[DocumentType, str] | None = None
+) -> str:
+    """The code of a document kind in the national reporting sheet (证件类型), such as "201".
+
+    configured: codes learnt from the province; they win over the packaged ones, of which only
+        居民身份证 is known.
+    Raises: ReportCodeUnknown where neither knows.
+    Source: source-document 5.3
+    """
+    code = (configured or {}).get(document_type) or _packaged_report_codes()[document_type]
+    if code is None:
+        raise ReportCodeUnknown(document_type=document_type)
+    return code
+
+
+def mask_number(document_type: DocumentType, number: str) -> str:
+    """A document number as it may be published: one fixed mask, on every page the same.
+
+    First 3 + stars + last 2, one star a character; of 5 to 8 characters only the first and
+    last; of fewer, none. So the birth date is always covered, and at least 3 characters are.
+    One mask only, because two masks of the same number can be laid over one another.
+    Source: source-document 5.1
+    """
+    text = normalise(document_type, number)
+    head, tail = (3, 2) if len(text) >= 9 else (1, 1) if len(text) >= 5 else (0, 0)
+    return text[:head] + "*" * (len(text) - head - tail) + text[len(text) - tail :]
+
+
+# One rule per kind of document: it takes the normalised number and today, and returns what
+# the number tells.
+
+_CITIZEN = re.compile(r"[0-9]{17}[0-9X]")
+_FIFTEEN_DIGITS = re.compile(r"[0-9]{15}")
+_PERMANENT_2017 = re.compile(r"[A-Z]{3}[0-9]{12}")
+_HMT_PREFIXES = ("810000", "820000", "830000")
+_CHINESE_PASSPORT = re.compile(r"E[0-9]{8}|E[A-HJ-NP-Z][0-9]{7}|[DGPS]E?[0-9]{7,8}|1[45][0-9]{7}")
+# Each letter's two-digit number in a Taiwan identity number; the order is historical.
+_TAIWAN_LETTERS = "ABCDEFGHJKLMNPQRSTUVXYWZIO"
+
+_Rule = Callable[[str, dt.date], dict[str, Any]]
+
+
+def _refuse(document_type: DocumentType, reason: Refusal) -> InvalidIdentityDocument:
+    return InvalidIdentityDocument(document_type=document_type, reason=reason)
+
+
+def _eighteen(document_type: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
+    """What the 18-character layout tells, check character and birth date proven."""
+    if not mod_11_2.is_valid(number):
+        raise _refuse(document_type, Refusal.WRONG_CHECK_CHARACTER)
+    birth_date = _birth_date(document_type, number[6:14], today)
+    return {
+        "birth_date": birth_date,
+        "sex": Sex.MALE if int(number[16]) % 2 else Sex.FEMALE,
+        "region": number[:6],
+    }
+
+
+def _birth_date(document_type: DocumentType, yyyymmdd: str, today: dt.date) -> dt.date:
+    try:
+        born = dt.date(int(yyyymmdd[:4]), int(yyyymmdd[4:6]), int(yyyymmdd[6:]))
+    except ValueError:
+        raise _refuse(document_type, Refusal.IMPOSSIBLE_BIRTH_DATE) from None
+    if born < EARLIEST_BIRTH:
+        raise _refuse(document_type, Refusal.IMPOSSIBLE_BIRTH_DATE)
+    if born > today:
+        raise _refuse(document_type, Refusal.BIRTH_DATE_IN_FUTURE)
+    return born
+
+
+def _citizen(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
+    if _FIFTEEN_DIGITS.fullmatch(number):
+        raise _refuse(kind, Refusal.LEGACY_FIFTEEN_DIGITS)
+    if not _CITIZEN.fullmatch(number):
+        raise _refuse(kind, Refusal.WRONG_SHAPE)
+    if number.startswith((*_HMT_PREFIXES, "9")):
+        # Accepted under the wrong kind, one person would have two identities here.
+        raise _refuse(kind, Refusal.BELONGS_TO_OTHER_TYPE)
+    province = provinces().get(number[:2])
+    if province is None or not province.resident_id:
+        raise _refuse(kind, Refusal.UNKNOWN_REGION)
+    told = _eighteen(kind, number, today)
+    return told | {"same_person_key": f"citizen:{number}"}
+
+
+def _hmt_residence_permit(number: str, today: dt.date) -> dict[str, Any]:
+    kind = DocumentType.HMT_RESIDENCE_PERMIT
+    if not _CITIZEN.fullmatch(number):
+        raise _refuse(kind, Refusal.WRONG_SHAPE)
+    if not number.startswith(_HMT_PREFIXES):
+        raise _refuse(kind, Refusal.BELONGS_TO_OTHER_TYPE)
+    return _eighteen(kind, number, today)
+
+
+def _permanent_resident(number: str, today: dt.date) -> dict[str, Any]:
+    kind = DocumentType.FOREIGN_PERMANENT_RESIDENT_ID
+    if _PERMANENT_2017.fullmatch(number):
+        return _permanent_resident_2017(number, today)
+    if not _CITIZEN.fullmatch(number):
+        raise _refuse(kind, Refusal.WRONG_SHAPE)
+    if not number.startswith("9"):
+        raise _refuse(kind, Refusal.BELONGS_TO_OTHER_TYPE)
+    return _permanent_resident_2023(kind, number, today)
+
+
+def _permanent_resident_2023(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
+    # 9 + province 2 + nationality 3 (ISO 3166 numeric). Whether the order number tells the
+    # sex is not confirmed for this kind, so it is left unsaid.
+    return _eighteen(kind, number, today) | {"sex": None, "region": number[1:3]}
+
+
+def _permanent_resident_2017(number: str, today: dt.date) -> dict[str, Any]:
+    """Nationality 3 letters, region 4, birth YYMMDD, order 1, check 1 (ICAO 9303, 7-3-1)."""
+    kind = DocumentType.FOREIGN_PERMANENT_RESIDENT_ID
+    values = (int(c, 36) for c in number[:14])  # A is 10 … Z is 35, as in a passport's strip
+    total = sum(value * (7, 3, 1)[place % 3] for place, value in enumerate(values))
+    if total % 10 != int(number[14]):
+        raise _refuse(kind, Refusal.WRONG_CHECK_CHARACTER)
+    try:
+        # Two digits of a year: the later century, unless that is impossible or not yet here.
+        born = _birth_date(kind, "20" + number[7:13], today)
+    except InvalidIdentityDocument:
+        born = _birth_date(kind, "19" + number[7:13], today)
+    return {"birth_date": born, "region": number[3:7]}
+
+
+def _home_return_permit(number: str, today: dt.date) -> dict[str, Any]:
+    _require_shape(DocumentType.HOME_RETURN_PERMIT, r"[HM]([0-9]{8}|[0-9]{10})", number)
+    # The last two of the 1999-2012 form count re-issues; the person is in the first nine.
+    region = "HKG" if number[0] == "H" else "MAC"
+    return {"region": region, "same_person_key": f"home_return_permit:{number[:9]}"}
+
+
+def _taiwan_permit(number: str, today: dt.date) -> dict[str, Any]:
+    _require_shape(DocumentType.TAIWAN_PERMIT, r"[0-9]{8}|[0-9]{10}[A-Z]?", number)
+    # Whether the first eight digits survive a renewal is unconfirmed: only the letter goes.
+    key = number.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return {"region": "TWN", "same_person_key": f"taiwan_permit:{key}"}
+
+
+def _hong_kong_id(number: str, today: dt.date) -> dict[str, Any]:
+    """One or two letters, 6 digits, check; weights 9..2, total divisible by 11."""
+    kind = DocumentType.HONG_KONG_ID
+    _require_shape(kind, r"[A-Z]{1,2}[0-9]{6}[0-9A]", number)
+    # A missing second letter counts as 36, one past Z.
+    values = [36] * (9 - len(number)) + [int(c, 36) for c in number]
+    if sum(v * w for v, w in zip(values, (9, 8, 7, 6, 5, 4, 3, 2, 1), strict=True)) % 11:
+        raise _refuse(kind, Refusal.WRONG_CHECK_CHARACTER)
+    return {"region": "HKG"}
+
+
+def _macao_id(number: str, today: dt.date) -> dict[str, Any]:
+    # The rule of its last digit is not public.
+    _require_shape(DocumentType.MACAO_ID, r"[157][0-9]{7}", number)
+    return {"region": "MAC"}
+
+
+def _taiwan_id(number: str, today: dt.date) -> dict[str, Any]:
+    """A letter worth two digits, sex, 7 digits, check; total divisible by 10."""
+    kind = DocumentType.TAIWAN_ID
+    _require_shape(kind, r"[A-Z][1289][0-9]{8}", number)
+    tens, units = divmod(_TAIWAN_LETTERS.index(number[0]) + 10, 10)
+    digits = (tens, units, *map(int, number[1:]))
+    weights = (1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1)
+    if sum(d * w for d, w in zip(digits, weights, strict=True)) % 10:
+        raise _refuse(kind, Refusal.WRONG_CHECK_CHARACTER)
+    return {"sex": Sex.MALE if number[1] in "18" else Sex.FEMALE, "region": "TWN"}
+
+
+def _passport(number: str, today: dt.date) -> dict[str, Any]:
+    _require_shape(DocumentType.PASSPORT, r"[A-Z0-9]{5,17}", number, digits_min=1)
+    return {}
+
+
+def _told_by_issuer(number: str, issuing_region: str) -> dict[str, Any]:
+    """What the issuing country adds to a passport number, and its own pattern if known."""
+    kind, issuer = DocumentType.PASSPORT, normalise(DocumentType.PASSPORT, issuing_region)
+    if not re.fullmatch(r"[A-Z]{3}", issuer):
+        raise _refuse(kind, Refusal.UNKNOWN_REGION)
+    if issuer == "CHN":
+        _require_shape(kind, _CHINESE_PASSPORT, number)
+    return {"region": issuer, "same_person_key": f"passport:{issuer}:{number}"}
+
+
+def _military_id(number: str, today: dt.date) -> dict[str, Any]:
+    # 南字第1234号: free text by unit, so only length, alphabet and four digits are asked for.
+    shape = r"[\u4e00-\u9fffA-Z0-9-]{6,20}"
+    _require_shape(DocumentType.MILITARY_ID, shape, number, digits_min=4)
+    return {}
+
+
+def _local_card(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
+    """A card that bears its holder's 18-character number, or a local number of its own."""
+    if not _CITIZEN.fullmatch(number) and not _FIFTEEN_DIGITS.fullmatch(number):
+        _require_shape(kind, r"[A-Z0-9]{8,20}", number, digits_min=6)
+        return {}
+    if number.startswith(_HMT_PREFIXES) and len(number) == 18:
+        key = f"{DocumentType.HMT_RESIDENCE_PERMIT}:{number}"
+        return _eighteen(kind, number, today) | {"same_person_key": key}
+    if number.startswith("9") and len(number) == 18:
+        key = f"{DocumentType.FOREIGN_PERMANENT_RESIDENT_ID}:{number}"
+        return _permanent_resident_2023(kind, number, today) | {"same_person_key": key}
+    return _citizen(kind, number, today)
+
+
+def _require_shape(
+    kind: DocumentType, shape: str | re.Pattern[str], number: str, digits_min: int = 0
+) -> None:
+    # Digits are counted, not looked ahead for: a pattern that does both can be made to hang.
+    if not re.fullmatch(shape, number) or sum(c.isdigit() for c in number) < digits_min:
+        raise _refuse(kind, Refusal.WRONG_SHAPE)
+
+
+_RULES: dict[DocumentType, _Rule] = {
+    DocumentType.RESIDENT_ID: partial(_citizen, DocumentType.RESIDENT_ID),
+    DocumentType.HMT_RESIDENCE_PERMIT: _hmt_residence_permit,
+    DocumentType.FOREIGN_PERMANENT_RESIDENT_ID: _permanent_resident,
+    DocumentType.HOME_RETURN_PERMIT: _home_return_permit,
+    DocumentType.TAIWAN_PERMIT: _taiwan_permit,
+    DocumentType.HONG_KONG_ID: _hong_kong_id,
+    DocumentType.MACAO_ID: _macao_id,
+    DocumentType.TAIWAN_ID: _taiwan_id,
+    DocumentType.PASSPORT: _passport,
+    DocumentType.MILITARY_ID: _military_id,
+    DocumentType.HANGZHOU_SOCIAL_CARD: partial(_local_card, DocumentType.HANGZHOU_SOCIAL_CARD),
+    DocumentType.RESIDENCE_PERMIT: partial(_local_card, DocumentType.RESIDENCE_PERMIT),
+}

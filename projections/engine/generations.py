@@ -1,0 +1,286 @@
+"""Generations of a view's tables: made empty, filled, put in place of the old ones, dropped.
+
+The tables of a view carry their generation in their name (`score_board_rows_g3`); the name that
+queries use is an SQL view over the generation in force. So a new generation is filled beside the
+old one, and the swap is one short transaction. Each SQL here needs only the program's own rights.
+Reading order: Generation, ensure, create, finish, swap, drop_others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from projections.engine.table_writer import kind_of
+from projections.engine.view import TYPES, Table, View
+
+SCHEMA = "views"
+
+_KEEP = f"""
+CREATE TABLE IF NOT EXISTS {SCHEMA}.generations (
+    view       text    COLLATE "C" PRIMARY KEY,
+    version    integer NOT NULL,
+    generation integer NOT NULL,
+    made_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.made (
+    view       text    COLLATE "C" NOT NULL,
+    generation integer NOT NULL,
+    name       text    COLLATE "C" NOT NULL,
+    PRIMARY KEY (view, generation, name)
+);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.numbers (
+    view text    COLLATE "C" PRIMARY KEY,
+    last integer NOT NULL
+);
+CREATE TABLE IF NOT EXISTS {SCHEMA}.pauses (
+    ledger   text   COLLATE "C" NOT NULL,
+    view     text   COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    topic    text,
+    reason   text   NOT NULL,
+    since    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (ledger, view)
+);
+CREATE OR REPLACE FUNCTION {SCHEMA}.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are only ever added', TG_TABLE_NAME
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE OR REPLACE FUNCTION {SCHEMA}.refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    SELECT entry_no INTO wrong FROM added GROUP BY ledger, entry_no
+        HAVING sum(debit_fen) <> sum(credit_fen) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entry % does not sum to zero', wrong USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+"""
+
+_APPEND_ONLY = (
+    "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    f"FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_change()"
+)
+
+BALANCED = (
+    "CREATE TRIGGER balanced AFTER INSERT ON {table} REFERENCING NEW TABLE AS added "
+    f"FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_unbalanced()"
+)
+"""For a table of postings: every statement adds whole entries, and each of them sums to zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Which tables answer for a view. version: of the code that folds into them."""
+
+    view: str
+    version: int
+    number: int
+
+
+def physical(table: Table, number: int) -> str:
+    """Name of a table in a generation, with its schema."""
+    return f"{SCHEMA}.{table.name}_g{number}"
+
+
+def tracking_name(view: View, number: int) -> str:
+    """What a generation that is not in force yet is called in `tracking`."""
+    return f"{view.name}@{number}"
+
+
+LOCK_SHARED = (
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended('certledger view ' || name, 0)) "
+    "FROM unnest(%s) AS name"
+)
+"""Taken, in order of name, by whoever folds into views: many at once, but none during a swap."""
+
+
+def lock_exclusive(cursor: Any, name: str) -> None:
+    """Taken for a swap or a comparison: waits for folds under way and keeps new ones out."""
+    cursor.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('certledger view ' || %s, 0))", (name,)
+    )
+
+
+def in_force(cursor: Any, names: Iterable[str]) -> dict[str, Generation]:
+    """The generations that answer now, by view; a view that was never made is missing."""
+    cursor.execute(
+        f"SELECT view, version, generation FROM {SCHEMA}.generations WHERE view = ANY(%s)",
+        (list(names),),
+    )
+    return {row[0]: Generation(*row) for row in cursor.fetchall()}
+
+
+def ensure(connection: Any, views: Sequence[View]) -> None:
+    """Make what is missing, so that every view can be asked; may run in many processes at once.
+
+    A view that exists in another version is left as it is: it goes on answering until `rebuild`
+    puts the new one in its place. Raises: psycopg2.Error.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        try:
+            lock_exclusive(cursor, "*")
+            cursor.execute(_KEEP)
+            made = in_force(cursor, [view.name for view in views])
+            for view in views:
+                if view.name not in made:
+                    number = next_number(cursor, view)
+                    create(cursor, view, number)
+                    finish(cursor, view, number)
+                    _point(cursor, view, number)
+                    cursor.execute(
+                        f"INSERT INTO {SCHEMA}.generations (view, version, generation) "
+                        "VALUES (%s, %s, %s)",
+                        (view.name, view.version, number),
+                    )
+            cursor.execute("COMMIT")
+        except BaseException:
+            cursor.execute("ROLLBACK")
+            raise
+
+
+def next_number(cursor: Any, view: View) -> int:
+    """A generation number that was never given out: whoever still fills the tables of a rebuild
+    that was killed must not find others of the same name. Inside a transaction.
+    """
+    cursor.execute(f"SELECT max(generation) FROM {SCHEMA}.made WHERE view = %s", (view.name,))
+    listed = cursor.fetchone()[0] or 0
+    free = max([listed, *(number for _, number, _ in _unlisted(cursor, view))]) + 1
+    cursor.execute(
+        f"INSERT INTO {SCHEMA}.numbers AS n (view, last) VALUES (%s, %s) ON CONFLICT (view) "
+        "DO UPDATE SET last = greatest(n.last + 1, excluded.last) RETURNING last",
+        (view.name, free),
+    )
+    number: int = cursor.fetchone()[0]
+    return number
+
+
+def _unlisted(cursor: Any, view: View) -> list[tuple[str, int, bool]]:
+    """Tables of a view that `made` does not know: (name, generation, whether we may drop it).
+
+    Versions that made and listed a table in two steps left them, when they were killed in between.
+    """
+    cursor.execute(
+        "SELECT f.name, f.number, f.ours FROM (SELECT (regexp_match(tablename, %(form)s))[1] AS "
+        "name, (regexp_match(tablename, %(form)s))[2]::integer AS number, "
+        "pg_has_role(tableowner, 'USAGE') AS ours FROM pg_tables WHERE schemaname = %(schema)s) f "
+        f"WHERE (f.name = ANY(%(names)s) OR f.name IN (SELECT name FROM {SCHEMA}.made "
+        f"WHERE view = %(view)s)) AND NOT EXISTS (SELECT FROM {SCHEMA}.made m "
+        "WHERE m.view = %(view)s AND m.name = f.name AND m.generation = f.number)",
+        {
+            "form": "^(.+)_g([1-9][0-9]{0,8})$",
+            "schema": SCHEMA,
+            "names": [table.name for table in view.tables],
+            "view": view.name,
+        },
+    )
+    found: list[tuple[str, int, bool]] = cursor.fetchall()
+    return found
+
+
+def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
+    """Make the tables of a generation, empty. Inside a transaction: a table is listed, or is not.
+
+    keys: with their primary keys already; without, filling is faster.
+    """
+    for table in view.tables:
+        columns = ['ledger text COLLATE "C" NOT NULL']
+        for name, declared in table.columns.items():
+            null = "" if declared.endswith("?") else " NOT NULL"
+            columns.append(f"{name} {TYPES[kind_of(declared)]}{null}")
+        # Autovacuum would hold up the indexes of a table that is being filled.
+        cursor.execute(
+            f"CREATE TABLE {physical(table, number)} ({', '.join(columns)}) "
+            "WITH (autovacuum_enabled = off)"
+        )
+        cursor.execute(
+            f"INSERT INTO {SCHEMA}.made (view, generation, name) VALUES (%s, %s, %s)",
+            (view.name, number, table.name),
+        )
+        if keys:
+            _add_key(cursor, table, number)
+        for trigger in table.triggers:
+            cursor.execute(trigger.format(table=physical(table, number)))
+
+
+def finish(cursor: Any, view: View, number: int, *, keys: bool = True) -> None:
+    """Indexes, and the triggers that keep history as it is; after the rows are in."""
+    for table in view.tables:
+        finish_table(cursor, table, number, keys=keys)
+
+
+def finish_table(cursor: Any, table: Table, number: int, *, keys: bool) -> None:
+    """The same for one table. keys: whether its primary key is still to be made."""
+    name = physical(table, number)
+    if keys:
+        _add_key(cursor, table, number)
+    for index in table.indexes:
+        unique = "UNIQUE " if index.startswith("UNIQUE ") else ""
+        cursor.execute(f"CREATE {unique}INDEX ON {name} {index.removeprefix(unique)}")
+    if table.kind != "current":
+        cursor.execute(_APPEND_ONLY.format(table=name))
+    # The columns that are searched by; autovacuum sees to the others in its own time.
+    mentioned = re.findall(r"\w+", " ".join(table.indexes))
+    searched = {*table.primary_key, *mentioned} & {"ledger", *table.columns}
+    cursor.execute(f"ANALYZE {name} ({', '.join(sorted(searched))})")
+    cursor.execute(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
+
+
+def _add_key(cursor: Any, table: Table, number: int) -> None:
+    key = ", ".join(table.primary_key)
+    cursor.execute(f"ALTER TABLE {physical(table, number)} ADD PRIMARY KEY ({key})")
+
+
+def swap(cursor: Any, view: View, number: int) -> None:
+    """Put a finished generation in force, together with the positions it has reached.
+
+    Inside a transaction that holds `lock_exclusive`.
+    """
+    _point(cursor, view, number)
+    cursor.execute("DELETE FROM certledger.tracking WHERE view = %s", (view.name,))
+    cursor.execute(
+        "UPDATE certledger.tracking SET view = %s WHERE view = %s",
+        (view.name, tracking_name(view, number)),
+    )
+    cursor.execute(f"DELETE FROM {SCHEMA}.pauses WHERE view = %s", (view.name,))
+    cursor.execute(
+        f"INSERT INTO {SCHEMA}.generations (view, version, generation) VALUES (%s, %s, %s) "
+        "ON CONFLICT (view) DO UPDATE SET version = excluded.version, "
+        "generation = excluded.generation, made_at = clock_timestamp()",
+        (view.name, view.version, number),
+    )
+
+
+def _point(cursor: Any, view: View, number: int) -> None:
+    """Let the stable names show a generation; names of tables that are no more go too."""
+    cursor.execute(f"SELECT DISTINCT name FROM {SCHEMA}.made WHERE view = %s", (view.name,))
+    for (name,) in cursor.fetchall():
+        cursor.execute(f"DROP VIEW IF EXISTS {SCHEMA}.{name}")
+    for table in view.tables:
+        cursor.execute(
+            f"CREATE VIEW {SCHEMA}.{table.name} AS SELECT * FROM {physical(table, number)}"
+        )
+
+
+def drop_others(cursor: Any, view: View, keep: int) -> None:
+    """Drop every generation but one, finished or left over from a rebuild that was killed.
+
+    Under the lock of a rebuild, so that nobody is filling them. Inside a transaction.
+    """
+    unlisted = [(n, number) for n, number, ours in _unlisted(cursor, view) if ours]
+    cursor.execute(
+        f"DELETE FROM {SCHEMA}.made WHERE view = %s AND generation <> %s "
+        "RETURNING name, generation",
+        (view.name, keep),
+    )
+    for name, number in [*cursor.fetchall(), *(t for t in unlisted if t[1] != keep)]:
+        cursor.execute(f"DROP TABLE IF EXISTS {SCHEMA}.{name}_g{number}")
+        cursor.execute(
+            "DELETE FROM certledger.tracking WHERE view = %s", (tracking_name(view, number),)
+        )

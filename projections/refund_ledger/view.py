@@ -1,0 +1,399 @@
+"""What finance asks: what was paid, what is owed back, what went back, and the double entry of it.
+
+`refund_lines` has one row per component of a payment, `refunds` one per refund number,
+`refund_steps` everything that ever happened to them, `postings` the vouchers. A posting is never
+changed: what turns out wrong is posted back by a new entry.
+
+Invariants, checked by `invariants` and by a test against a plain recount of the journal:
+every entry sums to zero; per line settled <= accepted <= approved <= ordered <= paid; 应付退款 is
+what is entitled and not settled; 退款中间户 is what is accepted and not settled; and what was
+captured = advance + contract + revenue and tax + refund payable + refunded.
+Queries stand in refund_queries.py. Source: source-document 2.1-2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
+
+from domain import events as e
+from projections.engine.rows import Rows
+from projections.engine.view import Entry, Handles, Row, View, topics
+from projections.refund_ledger import posting_rules as rules
+from projections.refund_ledger.posting_rules import Leg, Part
+from projections.refund_ledger.tables import COUNTERS, LINES, POSTINGS, REFUNDS, STEPS
+from projections.refund_ledger.voucher_rows import day, part, post
+
+# --- lines --------------------------------------------------------------------------------------
+
+
+def _change(rows: Rows, entry: Entry, line: Row, **changes: Any) -> None:
+    stamp = {"position": entry.position, "changed_at": entry.recorded_at}
+    rows.put(LINES, {**line, **changes, **stamp})
+
+
+def _lines(rows: Rows, entry: Entry, component: str | None = None) -> list[Row]:
+    """Lines of the application that were owed, or of one component of it, in order of their key:
+    the order is the entry's.
+    """
+    held = rows.group(LINES, entry.data["application_id"])
+    lines = [x for x in held if x["excess"] is None and component in (None, x["component"])]
+    return sorted(lines, key=_line_key) if len(lines) > 1 else lines
+
+
+_line_key = itemgetter("payment_id", "component")
+
+
+def _step(rows: Rows, entry: Entry, step: str, line: Row, fen: int, **more: Any) -> None:
+    rows.add(
+        STEPS,
+        {
+            "refund_no": None,
+            "provider_refund_id": None,
+            "channel": None,
+            "clause": None,
+            "reason": None,
+            **more,
+            "position": entry.position,
+            "payment_id": line["payment_id"],
+            "component": line["component"],
+            "application_id": line["application_id"],
+            "step": step,
+            "amount_fen": fen,
+            "subject": entry.actor["subject"],
+            "role": entry.actor["role"],
+            "occurred_at": entry.occurred_at,
+            "recorded_at": entry.recorded_at,
+        },
+    )
+
+
+def _received(rows: Rows, entry: Entry) -> None:
+    """FeePaid and ExcessPaymentReceived."""
+    data = entry.data
+    excess = data.get("reason")
+    parts = []
+    for paid in data["lines"]:
+        fen = paid["amount_fen"]
+        line = {
+            "application_id": data["application_id"],
+            "payment_id": data["payment_id"],
+            "component": paid["component"],
+            "provider": data["provider"],
+            "provider_transaction_id": data["provider_transaction_id"],
+            "merchant_order_no": data["merchant_order_no"],
+            "paid_at": data["paid_at"],
+            "paid_fen": fen,
+            "excess": excess,
+            "used_items": [],
+            "first_used_at": None,
+            "booked": "payable" if excess else "advance",
+            "entitled_fen": fen if excess else 0,
+            "ordered_fen": 0,
+            "approved_fen": 0,
+            "accepted_fen": 0,
+            "settled_fen": 0,
+            "refused": None,
+            "refused_clause": None,
+            "state": "entitled" if excess else "paid",
+            "refund_no": None,
+            "provider_refund_id": None,
+            "position": entry.position,
+            "changed_at": entry.recorded_at,
+        }
+        rows.put(LINES, line)
+        parts.append(part(line))
+        if excess:
+            _step(rows, entry, "entitled", line, fen, clause="excess", reason=excess)
+    if excess:
+        post(rows, entry, rules.EXCESS_RECEIVED, rules.excess_received(parts), data["paid_at"])
+    else:
+        post(rows, entry, rules.FEE_PAID, rules.fee_paid(parts), data["paid_at"])
+
+
+def _used(rows: Rows, entry: Entry) -> None:
+    """The first use of study material ends its refund and earns its price. Source: 2.4(1)."""
+    data = entry.data
+    line = _lines(rows, entry, data["component"])[0]
+    changes: dict[str, Any] = {
+        "used_items": [*line["used_items"], data["item"]],
+        "first_used_at": line["first_used_at"] or data["used_at"],
+    }
+    if line["booked"] != "income" and data["component"] == e.Component.STUDY_MATERIAL:
+        changes["booked"] = "income"
+        if line["state"] == "paid":
+            changes["state"] = "used"
+        legs = rules.earned(
+            part(line), day(data["used_at"]), from_contract=line["booked"] == "contract"
+        )
+        post(rows, entry, rules.MATERIAL_USED, legs, data["used_at"])
+    _change(rows, entry, line, **changes)
+
+
+def _enrolled(rows: Rows, entry: Entry) -> None:
+    """报考成功: what still was an advance becomes a contract. Source: 2.4(2), 2.4(3)."""
+    parts = []
+    for line in _lines(rows, entry):
+        changes = {"state": "enrolled"}
+        if line["booked"] == "advance":
+            parts.append(part(line))
+            changes["booked"] = "contract"
+        _change(rows, entry, line, **changes)
+    post(rows, entry, rules.ENROLLED, rules.enrolled(parts))
+
+
+def _performed(rows: Rows, entry: Entry) -> None:
+    """The exam was given and its result is out, attended or not: the fee for it is earned.
+
+    Only the first publication finds it still owed; a corrected result earns nothing again.
+    """
+    legs: list[Leg] = []
+    for line in _lines(rows, entry, e.Component.CERTIFICATION_FEE):
+        if line["booked"] == "contract":
+            legs += rules.earned(part(line), day(entry.occurred_at), from_contract=True)
+            _change(rows, entry, line, booked="income")
+    post(rows, entry, rules.CONTRACT_PERFORMED, legs)
+
+
+def _entitled(rows: Rows, entry: Entry) -> None:
+    """The application failed; a used material is not among the lines. Source: 2.4(1)."""
+    parts = []
+    for owed in entry.data["lines"]:
+        line = _line(rows, entry, owed)
+        fen = owed["amount_fen"]
+        parts.append(part(line, fen))
+        _change(
+            rows,
+            entry,
+            line,
+            entitled_fen=line["entitled_fen"] + fen,
+            booked="payable",
+            state="entitled",
+        )
+        _step(rows, entry, "entitled", line, fen, clause=entry.data["clause"])
+    post(rows, entry, rules.REFUND_ENTITLED, rules.refund_entitled(parts))
+
+
+def _refused(rows: Rows, entry: Entry) -> None:
+    """A refund was asked for and a rule keeps the money. Source: 2.4(1), 2.4(2)."""
+    data = entry.data
+    line = _line(rows, entry, data)
+    changes = {"refused": data["refusal"], "refused_clause": data["clause"], "state": "refused"}
+    _change(rows, entry, line, **changes)
+    _step(rows, entry, "refused", line, 0, clause=data["clause"], reason=data["refusal"])
+
+
+def _line(rows: Rows, entry: Entry, named: Row) -> Row:
+    return rows.need(LINES, entry.data["application_id"], named["payment_id"], named["component"])
+
+
+# --- refunds ------------------------------------------------------------------------------------
+
+
+def _ordered(rows: Rows, entry: Entry) -> None:
+    data = entry.data
+    line = _line(rows, entry, data)
+    refund = {
+        "application_id": data["application_id"],
+        "refund_no": data["refund_no"],
+        "payment_id": data["payment_id"],
+        "component": data["component"],
+        "amount_fen": data["amount_fen"],
+        "provider": data["provider"],
+        "provider_transaction_id": data["provider_transaction_id"],
+        "merchant_order_no": line["merchant_order_no"],
+        "clause": data["clause"],
+        "provider_refund_id": None,
+        "channel": None,
+        "ordered_by": entry.actor["subject"],
+        "approved_by": None,
+        "ordered_at": entry.occurred_at,
+        "accepted_at": None,
+        "settled_at": None,
+        "reason": None,
+    }
+    _move(rows, entry, refund, "ordered", ("ordered_fen",), 1)
+
+
+def _move(
+    rows: Rows,
+    entry: Entry,
+    refund: Row,
+    state: str,
+    amounts: Iterable[str] = (),
+    sign: int = 0,
+    **changes: Any,
+) -> Row:
+    """The refund's next state, what it does to its line's amounts, and the step itself."""
+    line = rows.need(LINES, refund["application_id"], refund["payment_id"], refund["component"])
+    fen = refund["amount_fen"]
+    moved = {
+        **refund,
+        **changes,
+        "state": state,
+        "position": entry.position,
+        "changed_at": entry.recorded_at,
+    }
+    rows.put(REFUNDS, moved)
+    _change(
+        rows,
+        entry,
+        line,
+        state=state,
+        refund_no=refund["refund_no"],
+        provider_refund_id=moved["provider_refund_id"],
+        **{name: line[name] + sign * fen for name in amounts},
+    )
+    shown = ("provider_refund_id", "channel", "reason")
+    told = {name: changes[name] for name in shown if name in changes}
+    _step(rows, entry, state, line, fen, refund_no=refund["refund_no"], **told)
+    return moved
+
+
+def _refund(rows: Rows, entry: Entry) -> Row:
+    return rows.need(REFUNDS, entry.data["application_id"], entry.data["refund_no"])
+
+
+def _refund_part(refund: Row) -> Part:
+    return part({**refund, "paid_fen": refund["amount_fen"]})
+
+
+def _approved(rows: Rows, entry: Entry) -> None:
+    by = entry.actor["subject"]
+    _move(rows, entry, _refund(rows, entry), "approved", ("approved_fen",), 1, approved_by=by)
+
+
+def _declined(rows: Rows, entry: Entry) -> None:
+    """The amount is free again; nothing was posted for it."""
+    reason = entry.data["reason"]
+    _move(rows, entry, _refund(rows, entry), "declined", ("ordered_fen",), -1, reason=reason)
+
+
+def _accepted(rows: Rows, entry: Entry) -> None:
+    refund = _move(
+        rows,
+        entry,
+        _refund(rows, entry),
+        "accepted",
+        ("accepted_fen",),
+        1,
+        provider_refund_id=entry.data["provider_refund_id"],
+        accepted_at=entry.occurred_at,
+    )
+    legs = rules.refund_accepted(_refund_part(refund), refund["refund_no"])
+    post(rows, entry, rules.REFUND_ACCEPTED, legs)
+
+
+def _settled(rows: Rows, entry: Entry) -> None:
+    data = entry.data
+    refund = _move(
+        rows,
+        entry,
+        _refund(rows, entry),
+        "settled",
+        ("settled_fen",),
+        1,
+        provider_refund_id=data["provider_refund_id"],
+        channel=data["channel"],
+        settled_at=data["settled_at"],
+    )
+    named = _refund_part(refund), refund["refund_no"]
+    if data["channel"] == "bank_transfer" and refund["provider"] != e.Provider.BANK:
+        legs = rules.refund_settled_off_path(*named)
+        post(rows, entry, rules.REFUND_SETTLED_OFF_PATH, legs, data["settled_at"])
+    else:
+        legs = rules.refund_settled(*named)
+        post(rows, entry, rules.REFUND_SETTLED, legs, data["settled_at"])
+
+
+def _closed(rows: Rows, entry: Entry) -> None:
+    """A new entry takes the acceptance back, if there was one; the debt stays open."""
+    refund = _refund(rows, entry)
+    accepted = refund["accepted_at"] is not None
+    amounts = ("ordered_fen", "approved_fen", *(("accepted_fen",) if accepted else ()))
+    _move(rows, entry, refund, "closed", amounts, -1, reason=entry.data["reason"])
+    if accepted:
+        legs = rules.refund_closed(_refund_part(refund), refund["refund_no"])
+        post(rows, entry, rules.REFUND_CLOSED, legs)
+
+
+def _abnormal(rows: Rows, entry: Entry) -> None:
+    """Nothing is posted: liability and transit stay open and grow old."""
+    _move(rows, entry, _refund(rows, entry), "abnormal", reason=entry.data["reason"])
+
+
+def _handles(*folds: tuple[type[e.Fact], Callable[[Rows, Entry], None]]) -> dict[str, Handles]:
+    reads = (LINES, REFUNDS)
+    return {fact.TOPIC: Handles(fold, reads) for fact, fold in folds}
+
+
+VIEW = View(
+    name="refund_ledger",
+    version=2,
+    tables=(LINES, REFUNDS, STEPS, POSTINGS, COUNTERS),
+    handles=_handles(
+        (e.FeePaid, _received),
+        (e.ExcessPaymentReceived, _received),
+        (e.FeeItemUsed, _used),
+        (e.FinalReviewPassed, _enrolled),
+        (e.ResultPublished, _performed),
+        (e.RefundEntitled, _entitled),
+        (e.RefundRefused, _refused),
+        (e.RefundOrdered, _ordered),
+        (e.RefundApproved, _approved),
+        (e.RefundDeclined, _declined),
+        (e.RefundAccepted, _accepted),
+        (e.RefundSettled, _settled),
+        (e.RefundClosed, _closed),
+        (e.RefundAbnormal, _abnormal),
+    ),
+    ignores=topics(
+        e.LedgerOpened,
+        e.FeeScheduleSet,
+        e.PersonRegistered,
+        e.PersonCorrected,
+        e.PersonalDataErased,
+        e.ApplicationOpened,
+        e.EligibilityConfirmed,
+        e.EligibilityRefused,
+        e.ApplicationWithdrawn,
+        e.DocumentSubmitted,
+        e.DocumentsSubmitted,
+        e.InitialReviewPassed,
+        e.InitialReviewReturned,
+        e.InitialReviewRejected,
+        e.SecondReviewPassed,
+        e.SecondReviewReturned,
+        e.SecondReviewRejected,
+        e.FinalReviewReturned,
+        e.FinalReviewRejected,
+        e.ExamSessionScheduled,
+        e.SeatAssigned,
+        e.AdmissionTicketIssued,
+        e.ExamSessionHeld,
+        e.TheoryScoreRecorded,
+        e.PracticalScoreRecorded,
+        e.ScoreCorrected,
+        e.ScoresVerified,
+        e.PublicNoticeOpened,
+        e.PublicNoticeExtended,
+        e.ObjectionFiled,
+        e.ObjectionDismissed,
+        e.ObjectionUpheld,
+        e.PublicNoticeClosed,
+        e.SerialTaken,
+        e.CertificateNumbered,
+        e.CertificateIssued,
+        e.CertificateReported,
+        e.CertificateAccepted,
+        e.CertificateRejected,
+        e.CertificateVisible,
+        e.CertificateCorrected,
+        e.CertificateReissued,
+        e.CertificateSuspended,
+        e.CertificateReinstated,
+        e.CertificateRevoked,
+        e.ReportFrozen,
+    ),
+)

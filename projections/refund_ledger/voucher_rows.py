@@ -1,0 +1,69 @@
+"""Entries of the refund ledger: legs get the next voucher number and become postings."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from domain.values.working_days import shanghai_date
+from projections.engine.rows import Rows
+from projections.engine.view import Entry, Row
+from projections.refund_ledger.posting_rules import Leg, Part, Rule
+from projections.refund_ledger.tables import COUNTERS, POSTINGS
+
+
+def post(
+    rows: Rows, entry: Entry, rule: Rule, legs: list[Leg], effective_at: str | None = None
+) -> None:
+    """One entry with the next voucher number; nothing if there is nothing to move.
+
+    The number is given out with the rows, so a batch that is rolled back leaves no gap.
+    """
+    if not legs:
+        return
+    if sum([leg.fen for leg in legs]) != 0:
+        raise ValueError(f"rule {rule.id} does not sum to zero at position {entry.position}")
+    counter = rows.get(COUNTERS, "entry")
+    number = (counter["value"] if counter else 0) + 1
+    rows.put(COUNTERS, {"name": "entry", "value": number})
+    voucher = {
+        "entry_no": number,
+        "line": 0,
+        "position": entry.position,
+        "rule_id": rule.id,
+        "rule_version": rule.version,
+        "account": "",
+        "debit_fen": 0,
+        "credit_fen": 0,
+        "application_id": entry.data["application_id"],
+        "payment_id": "",
+        "component": "",
+        "refund_no": None,
+        "effective_at": effective_at or entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+    }
+    postings = []
+    for line, (account, fen, payment_id, component, refund_no) in enumerate(legs, 1):
+        posting = voucher.copy()  # in half the time it takes to name everything once more
+        posting["line"] = line
+        posting["account"] = account
+        posting["debit_fen" if fen > 0 else "credit_fen"] = abs(fen)
+        posting["payment_id"] = payment_id
+        posting["component"] = component
+        posting["refund_no"] = refund_no
+        postings.append(posting)
+    rows.add(POSTINGS, *postings)
+
+
+def part(line: Row, fen: int | None = None) -> Part:
+    """A line's component as posting rules want it; its whole amount if no other is named."""
+    return Part(
+        line["payment_id"],
+        line["component"],
+        line["provider"],
+        line["paid_fen"] if fen is None else fen,
+    )
+
+
+def day(moment: str) -> date:
+    """The calendar day in Shanghai of a UTC text."""
+    return shanghai_date(datetime.fromisoformat(moment))

@@ -1,0 +1,76 @@
+"""Chance that repeats itself, and the hours at which people and offices do things."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import TypeVar
+
+from domain.values.working_days import SHANGHAI, is_working_day
+
+T = TypeVar("T")
+
+
+class Dice:
+    """Seeded chance. Only `random()` itself is promised to repeat from one Python to the next."""
+
+    def __init__(self, seed: str) -> None:
+        self._random = random.Random(seed)
+
+    def below(self, limit: int) -> int:
+        """0 <= x < limit."""
+        return int(self._random.random() * limit)
+
+    def between(self, low: int, high: int) -> int:
+        """low <= x <= high."""
+        return low + self.below(high - low + 1)
+
+    def pick(self, choices: Sequence[T]) -> T:
+        return choices[self.below(len(choices))]
+
+    def chance(self, percent: int) -> bool:
+        return self.below(100) < percent
+
+    def digits(self, count: int) -> str:
+        return "".join(str(self.below(10)) for _ in range(count))
+
+
+def at(day: date, hour: int, minute: int = 0, second: int = 0) -> datetime:
+    """A moment in Shanghai."""
+    return datetime.combine(day, time(hour, minute, second), SHANGHAI)
+
+
+def minutes_later(dice: Dice, after: datetime, low: int = 2, high: int = 12) -> datetime:
+    """Soon after, in one sitting."""
+    return after + timedelta(minutes=dice.between(low, high), seconds=dice.between(1, 59))
+
+
+def at_home(dice: Dice, after: datetime, low: int, high: int) -> datetime:
+    """Some hours later, between 8 in the morning and 10 at night."""
+    moment = after + timedelta(hours=dice.between(low, high), minutes=dice.between(1, 59))
+    if not 8 <= moment.hour < 22:
+        day = moment.date() + timedelta(days=moment.hour >= 22)
+        moment = at(day, dice.between(8, 21), dice.between(0, 59), dice.between(0, 59))
+    return max(moment, after + timedelta(minutes=1))
+
+
+def working_day(day: date, days: int) -> date:
+    """The working day that many after a day; 0: the day itself, or the first one after it."""
+    while not is_working_day(day):
+        day += timedelta(days=1)
+    for _ in range(days):
+        day += timedelta(days=1)
+        while not is_working_day(day):
+            day += timedelta(days=1)
+    return day
+
+
+def at_office(dice: Dice, after: datetime, days: int) -> datetime:
+    """On a working day between 9 and 5, that many working days later."""
+    day = working_day(after.date(), days)
+    moment = at(day, dice.between(9, 16), dice.between(0, 59), dice.between(0, 59))
+    while moment <= after:
+        day = working_day(day, 1)
+        moment = at(day, dice.between(9, 16), dice.between(0, 59), dice.between(0, 59))
+    return moment

@@ -1,0 +1,70 @@
+"""An export and views that another version made: one clear line, and nothing begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.cli.environment import open_store
+from api.settings import Settings
+from tests.api.cli.test_main import SETTINGS, settings_for
+from tests.support.cohort import Program
+from tests.support.journeys import a_paid_application, fees, open_book
+from tests.support.ledgers import SITE_CODE, RealWorld
+from tests.support.postgres import Database
+
+VERSIONS = "UPDATE views.generations SET version = version + %s WHERE view = 'refund_ledger'"
+
+
+@pytest.fixture
+def program(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Program:
+    """The program on a ledger with one paid application, its tables made and empty."""
+    given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
+    with open_store(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
+        world = RealWorld(store.ledgers.create("omc", SITE_CODE))
+        world.do(open_book())
+        world.do(fees())
+        a_paid_application(1, world)
+        store.ensure_views()
+    return Program(capsys, settings_for(database, tmp_path))
+
+
+def export(program: Program, table: str, out: Path) -> tuple[int, str, str]:
+    return program("export", "--format", "csv", "--table", table, "--out", out)
+
+
+def tables_made(database: Database) -> list[tuple]:
+    return database.execute("SELECT * FROM views.made ORDER BY 1, 2, 3")
+
+
+def test_an_export_folds_what_nobody_folded_and_leaves_nothing_running(
+    program: Program, tmp_path: Path
+) -> None:
+    out = tmp_path / "lines.csv"
+    assert export(program, "refund_lines", out) == (0, f"2 rows of omc in {out}\n", "")
+
+
+def test_an_export_from_older_tables_names_the_command_and_starts_no_rebuild(
+    program: Program, database: Database, tmp_path: Path
+) -> None:
+    database.execute(VERSIONS, -1)
+    before = tables_made(database)
+    out = tmp_path / "lines.csv"
+    code, told, err = export(program, "refund_lines", out)
+    assert (code, told, err.count("\n")) == (1, "", 1)
+    assert "run `certledger rebuild refund_ledger` first" in err
+    assert not out.exists()
+    assert tables_made(database) == before
+    assert export(program, "certificates", tmp_path / "c.csv")[0] == 0, "the others can be read"
+    assert program("rebuild", "refund_ledger")[0] == 0
+    assert export(program, "refund_lines", out)[0] == 0
+
+
+def test_an_export_from_newer_tables_asks_for_the_newer_program(
+    program: Program, database: Database, tmp_path: Path
+) -> None:
+    database.execute(VERSIONS, 1)
+    code, told, err = export(program, "refund_lines", tmp_path / "lines.csv")
+    assert (code, told, err.count("\n")) == (1, "", 1)
+    assert "use the newer program" in err

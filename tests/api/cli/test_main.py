@@ -1,0 +1,350 @@
+"""The program: what it prints, its exit codes, and that every error is one line."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from openpyxl import load_workbook
+
+from api.cli.environment import open_store
+from api.settings import Settings
+from domain.store.embedded.server import SUPERUSER
+from domain.store.tlog.checkpoints import sign_checkpoint
+from domain.store.tlog.signed_note import Signer, Verifier
+from tests.support.cohort import COHORT, Program, empty_ledger, load
+from tests.support.ledgers import SITE_CODE
+from tests.support.postgres import Database
+
+SETTINGS = {
+    "CERTLEDGER_MASTER_KEY": base64.b64encode(bytes(range(32))).decode(),
+    "CERTLEDGER_INDEX_KEY": base64.b64encode(bytes(range(32, 64))).decode(),
+    "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
+}
+SEED = b"s" * 32
+
+
+def settings_for(database: Database, data: Path) -> dict[str, str]:
+    places = {"CERTLEDGER_DATABASE_URL": database.dsn, "CERTLEDGER_DATA_DIR": str(data)}
+    return SETTINGS | places
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    module_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, Path]]:
+    """A database with the cohort, and its data directory."""
+    data = tmp_path_factory.mktemp("data")
+    given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
+    settings = Settings(database_url=module_database.dsn, data_dir=data, **given)
+    with open_store(settings) as store:
+        load(store.ledgers.create("omc", SITE_CODE), store.blobs, COHORT)
+    yield module_database, data
+
+
+@pytest.fixture
+def program(loaded: tuple[Database, Path], capsys: pytest.CaptureFixture[str]) -> Program:
+    return Program(capsys, settings_for(*loaded))
+
+
+@pytest.fixture
+def fresh(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Program:
+    """The program on a database of its own."""
+    return Program(capsys, settings_for(database, tmp_path))
+
+
+def tamper(database: Database, *statements: str) -> None:
+    """What only a superuser can do, and only with the guards taken down."""
+    tables = ("journal", "ledgers", "checkpoints")
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
+        for statement in statements:
+            cursor.execute(statement)
+        for table in tables:
+            cursor.execute(f"ALTER TABLE certledger.{table} ENABLE TRIGGER ALL")
+
+
+def is_one_line(text: str) -> bool:
+    return text.endswith("\n") and len(text.splitlines()) == 1
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["import"], "Missing argument 'PATH…'"),
+        (["import", "/nowhere", "--ledger", "omc"], "Path '/nowhere' does not exist"),
+        (["import", str(COHORT)], "Missing option '--ledger'"),
+        (["export", "--format", "parquet", "--out", "x"], "'parquet' is not one of 'csv'"),
+        (["export", "--format", "csv", "--out", "x"], "give --table"),
+        (["token", "--role", "king", "--subject", "a"], "'king' is not one of"),
+        (["rebuild", "no_such_view"], "there is no view no_such_view"),
+        (["keys"], "say --public, --make or --secrets FILE"),
+        (["verify", "--key", "k"], "give --ledger too"),
+        (["serve", "--port", "70000"], "70000 is not in the range"),
+        (["serve", "--demo"], "--demo needs the embedded database"),
+    ],
+)
+def test_a_command_written_wrongly_is_one_line_and_exit_code_two(
+    program: Program, arguments: list[str], told: str
+) -> None:
+    code, out, err = program(*arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert is_one_line(err)
+    assert err.startswith("certledger")
+
+
+def test_a_missing_secret_is_named_and_never_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    url = "postgresql://me:secret-word@127.0.0.1:1/nothing"
+    given = {"CERTLEDGER_DATABASE_URL": url, "CERTLEDGER_DATA_DIR": str(tmp_path)}
+    code, _, err = Program(capsys, given)("verify")
+    assert code == 1
+    assert "CERTLEDGER_MASTER_KEY" in err
+    assert "secret-word" not in err
+    assert is_one_line(err)
+
+
+def test_a_database_that_is_not_there_is_one_line(
+    capsys: pytest.CaptureFixture[str], database: Database, tmp_path: Path
+) -> None:
+    given = settings_for(database, tmp_path)
+    given["CERTLEDGER_DATABASE_URL"] = "postgresql://me:secret-word@127.0.0.1:1/nothing"
+    code, _, err = Program(capsys, given)("verify")
+    assert code == 1
+    assert "the database can't be used" in err
+    assert "secret-word" not in err
+    assert is_one_line(err)
+
+
+def test_a_ledger_that_is_not_there_is_named(program: Program) -> None:
+    code, _, err = program("verify", "--ledger", "nobody")
+    assert (code, err) == (1, "certledger: There is no ledger nobody.\n")
+
+
+# --- import ---------------------------------------------------------------------------------------
+
+
+def test_an_import_says_what_became_of_its_rows(program: Program) -> None:
+    code, out, err = program("import", COHORT / "fees.csv", COHORT / "staff.csv", "--ledger", "omc")
+    assert code == 0
+    assert out == "0 accepted, 7 already there, 0 refused\n"
+    assert err == "importing into omc: 7 of 7 rows\n"
+
+
+def test_refused_rows_are_told_written_and_make_the_exit_code_one(
+    program: Program, tmp_path: Path
+) -> None:
+    lines = (COHORT / "fees.csv").read_text(encoding="utf-8").splitlines()
+    bad = tmp_path / "fees.csv"
+    bad.write_text("\n".join([*lines, "F9,2026-03-02 09:00,finance.01,x,9,1,1,2026-03-01"]))
+    errors = tmp_path / "refused.csv"
+    code, out, err = program(
+        "import", bad, COHORT / "staff.csv", "--ledger", "omc", "--errors", errors
+    )
+    assert code == 1
+    assert out == "0 accepted, 7 already there, 1 refused\n"
+    assert "fees.csv, line 9, column level: is none of: 5 五级/初级工, 4 四级/中级工, " in err
+    with errors.open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["_kind"], row["_line"], row["_column"], row["id"]) == ("fees", "9", "level", "F9")
+
+
+def test_a_dry_run_judges_rows_and_sends_nothing(fresh: Program) -> None:
+    code, out, _ = fresh("import", COHORT, "--ledger", "omc", "--dry-run")
+    assert code == 0
+    assert out.endswith(" good, 0 already there, 0 refused\n")
+    assert fresh("verify") == (0, "there is no ledger yet, so there is nothing to check\n", "")
+
+
+def test_an_import_into_a_ledger_that_nobody_opens_is_refused(fresh: Program) -> None:
+    code, out, err = fresh("import", COHORT / "fees.csv", "--ledger", "omc")
+    assert (code, out) == (1, "")
+    assert "there is no ledger omc, and no ledger file opens it" in err
+    assert is_one_line(err)
+
+
+def test_a_file_of_no_known_kind_stops_the_import(fresh: Program, tmp_path: Path) -> None:
+    (tmp_path / "something.csv").write_text("id,occurred_at,by\n")
+    code, _, err = fresh("import", tmp_path / "something.csv", "--ledger", "omc")
+    assert code == 1
+    assert "something.csv: its name begins with no kind of file" in err
+    assert is_one_line(err)
+
+
+# --- verify ---------------------------------------------------------------------------------------
+
+
+def test_verify_says_what_it_checked(program: Program) -> None:
+    code, out, err = program("verify", "--ledger", "omc")
+    assert (code, err) == (0, "")
+    assert out.endswith("omc: good\n")
+    assert " events hashed, root " in out
+    assert "signatures not checked: no key" in out
+
+
+def test_verify_names_the_first_position_of_a_flipped_byte(
+    fresh: Program, database: Database
+) -> None:
+    code, _, _ = fresh(
+        "import", *(COHORT / f for f in ("ledger.json", "fees.csv", "staff.csv")), "--ledger", "omc"
+    )
+    assert code == 0
+    tamper(
+        database,
+        "UPDATE certledger.journal SET envelope = set_byte(envelope, 40, "
+        "get_byte(envelope, 40) # 1) WHERE position = 3",
+    )
+    code, out, err = fresh("verify")
+    assert code == 1
+    assert "omc: ALTERED, first bad position 3\n" in out
+    assert "position 3: the envelope does not have the stored hash" in err
+
+
+def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
+    fresh: Program, database: Database, tmp_path: Path
+) -> None:
+    signer = Signer("certledger.example/omc", SEED)
+    files = [COHORT / f for f in ("ledger.json", "fees.csv", "staff.csv")]
+    assert fresh("import", *files, "--ledger", "omc")[0] == 0
+    with empty_ledger(database, tmp_path) as (ledger, _):
+        note = sign_checkpoint(ledger.journal, signer)
+    assert note is not None
+    (tmp_path / "kept").write_text(note.note, encoding="utf-8")
+    seen = ("verify", "--ledger", "omc", "--key", signer.verifier.vkey)
+    code, out, _ = fresh(*seen, "--checkpoint", tmp_path / "kept")
+    assert code == 0
+    assert "2 checkpoints compared (signed by certledger.example/omc)" in out
+    tamper(
+        database,
+        "DELETE FROM certledger.journal WHERE position = 8",
+        "DELETE FROM certledger.checkpoints",
+        "UPDATE certledger.ledgers SET position = 7",
+    )
+    code, out, _ = fresh(*seen, "--checkpoint", tmp_path / "kept")
+    assert code == 1
+    assert "first bad position 8" in out
+
+
+# --- views and exports ----------------------------------------------------------------------------
+
+
+def test_views_are_made_anew_and_differ_in_no_row(program: Program) -> None:
+    code, out, _ = program("rebuild", "refund_ledger")
+    assert code == 0
+    assert out.endswith("in place: refund_ledger\n")
+    code, out, err = program("rebuild", "refund_ledger", "--check")
+    assert (code, out, err) == (0, "refund_ledger: no row differs\n", "")
+
+
+def test_a_table_is_exported_with_every_row(program: Program, tmp_path: Path) -> None:
+    out = tmp_path / "certificates.csv"
+    code, told, _ = program("export", "--format", "csv", "--table", "certificates", "--out", out)
+    assert code == 0
+    with out.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert told == f"{len(rows)} rows of omc in {out}\n"
+    assert {row["kind"] for row in rows} == {"national", "omc"}
+    assert "verify_token" not in rows[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["certificates.csv"]
+
+
+def test_a_workbook_has_a_sheet_for_each_table(program: Program, tmp_path: Path) -> None:
+    out = tmp_path / "omc.xlsx"
+    wanted = ("--table", "refunds", "--table", "certificate_people")
+    assert program("export", "--format", "xlsx", *wanted, "--out", out)[0] == 0
+    book = load_workbook(out, read_only=True)
+    assert book.sheetnames == ["refunds", "certificate_people"]
+    header, first, *_ = book["refunds"].iter_rows(values_only=True)
+    assert isinstance(dict(zip(header, first, strict=True))["provider_transaction_id"], str)
+    book.close()
+
+
+def test_events_are_exported_byte_for_byte(program: Program, tmp_path: Path) -> None:
+    out = tmp_path / "events.ndjson"
+    assert program("export", "--format", "ndjson", "--out", out)[0] == 0
+    with (COHORT / "persons.csv").open(encoding="utf-8", newline="") as file:
+        people = list(csv.DictReader(file))
+    text = out.read_text(encoding="utf-8")
+    assert people[0]["document_number"] not in text
+    for number, line in enumerate(text.splitlines(), start=1):
+        event = json.loads(line)
+        envelope = line.partition(', "envelope": ')[2][:-1].encode()
+        assert event["position"] == number
+        assert event["leaf_hash"] == hashlib.sha256(b"\0" + envelope).hexdigest()
+
+
+# --- keys and tokens ------------------------------------------------------------------------------
+
+
+def test_the_public_key_of_the_log_is_the_last_line(
+    loaded: tuple[Database, Path], program: Program
+) -> None:
+    code, _, err = program("keys", "--public")
+    assert code == 1
+    assert "certledger keys --make" in err
+    code, out, _ = program("keys", "--make", "--public")
+    assert code == 0
+    verifier = Verifier.from_vkey(out.splitlines()[-1])
+    assert verifier.name == "certledger.example/omc"
+    path = loaded[1] / "keys" / "log_omc"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    before = path.read_bytes()
+    code, _, err = program("keys", "--make")
+    assert (code, path.read_bytes()) == (1, before)
+    assert "never overwritten" in err
+    assert program("keys", "--public")[1].splitlines()[-1] == verifier.vkey
+
+
+def test_new_secrets_are_settings_and_never_overwritten(
+    program: Program, capsys: pytest.CaptureFixture[str], database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "certledger.env"
+    assert program("keys", "--secrets", path)[0] == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = path.read_text(encoding="utf-8").splitlines()
+    given = dict(line.partition("=")[::2] for line in lines)
+    assert sorted(given) == [f"CERTLEDGER_{n}_KEY" for n in ("INDEX", "MASTER", "TOKEN")]
+    given |= {"CERTLEDGER_DATABASE_URL": database.dsn, "CERTLEDGER_DATA_DIR": str(tmp_path)}
+    assert Program(capsys, given)("migrate")[0] == 0
+    before = path.read_bytes()
+    code, _, err = program("keys", "--secrets", path)
+    assert (code, path.read_bytes()) == (1, before)
+    assert is_one_line(err)
+
+
+def test_a_token_says_who_and_for_how_long(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program = Program(capsys, {"CERTLEDGER_DATA_DIR": str(tmp_path)})
+    code, out, _ = program(
+        "token", "--role", "registrar", "--subject", "registrar.01", "--organisation", "office",
+        "--ledger", "omc", "--hours", "2", "--backfill",
+    )  # fmt: skip
+    assert code == 0
+    claims = jwt.decode(out.strip(), options={"verify_signature": False})
+    assert (claims["sub"], claims["role"], claims["org"]) == (
+        "registrar.01", "registrar", "office",
+    )  # fmt: skip
+    assert claims["ledgers"] == ["omc"]
+    assert claims["backfill"] is True
+    assert claims["exp"] - claims["iat"] == 7200
+
+
+def test_a_token_signed_elsewhere_cannot_be_made_here(program: Program) -> None:
+    code, out, err = program("token", "--role", "finance", "--subject", "f")
+    assert (code, out) == (1, "")
+    assert "tokens are signed elsewhere" in err

@@ -1,0 +1,368 @@
+"""Every refusal has a status, a code, and words in two languages; none tells what is inside."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import string
+from pathlib import Path
+
+import httpx
+import pytest
+
+import api
+import domain
+import projections
+from api.errors.problem_details import (
+    STATUS,
+    Problem,
+    is_retryable,
+    preferred_language,
+    problem_of,
+    status_of,
+    texts,
+    title_and_detail,
+)
+from api.errors.request import InternalError, InvalidRequest, LedgerNotInToken, MalformedJson
+from api.http.strict_json import parse_json
+from domain.decision import NotFound
+from domain.errors import LedgerError
+from domain.steps.certificate import CertificateOutOfOrder
+from domain.steps.payment import WrongAmount
+from domain.steps.review import ReviewOutOfOrder
+from domain.store.errors import BlobDamaged, Overloaded
+from tests.support.service import Book, Door
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+def refusals() -> list[type[LedgerError]]:
+    """Every class of refusal in the three rooms."""
+    for room in (domain, projections, api):
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
+    found, waiting = [], [LedgerError]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        if cls.__module__.split(".")[0] in ("domain", "projections", "api"):
+            found.append(cls)
+    return sorted(found, key=lambda cls: (cls.__module__, cls.__name__))
+
+
+ALL = refusals()
+
+
+def places(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def template_of(cls: type[LedgerError]) -> str:
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def test_there_are_as_many_refusals_as_a_whole_service_needs():
+    assert len(ALL) > 150
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_every_refusal_has_a_status_of_its_own(cls: type[LedgerError]):
+    assert cls.code in STATUS
+
+
+def test_no_status_and_no_text_is_left_of_a_refusal_that_is_gone():
+    codes = {cls.code for cls in ALL}
+    assert set(STATUS) == codes
+    assert set(texts()["problems"]) == codes
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_every_refusal_speaks_chinese_and_english(cls: type[LedgerError]):
+    entry = texts()["problems"][cls.code]
+    own = template_of(cls)
+    zh_title, zh_detail = entry["zh"]
+    en_title, en_detail = entry["en"]
+    assert HAN.search(zh_title)
+    assert HAN.search(zh_detail or own)
+    assert not HAN.search(en_title)
+    assert not HAN.search(en_detail or own)
+    # Nothing is said that the refusal does not know; a missing document also knows its kind.
+    known = places(own) | {"kind"}
+    assert places(zh_detail or own) <= known
+    assert places(en_detail or own) <= known
+
+
+@pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
+def test_every_refusal_can_be_told_as_a_problem(cls: type[LedgerError]):
+    error = cls(**dict.fromkeys(places(template_of(cls)) | {"kind"}, "x"))
+    for language in ("zh", "en"):
+        body = problem_of(error, language, "0" * 32)
+        Problem.model_validate(body)
+        assert body["status"] == STATUS[cls.code]
+        assert "{" not in body["detail"]
+
+
+def test_a_refusal_without_a_row_has_its_parents_status():
+    class Odd(WrongAmount):
+        """Odd {component} {expected_fen} {given_fen}."""
+
+        code = "odd"
+
+    odd = Odd(component="x", expected_fen=1, given_fen=2)
+    try:
+        assert status_of(odd) == 422
+        assert title_and_detail(odd, "en")[1] == "Odd x 1 2."
+    finally:
+        # The other tests look at every class there is.
+        Odd.__module__ = "tests"
+
+
+def test_values_that_have_a_chinese_word_are_said_in_it():
+    error = WrongAmount(component="certification_fee", expected_fen=30_000, given_fen=1)
+    assert title_and_detail(error, "zh")[1] == "认证费用应为30000分,而不是1分。"
+    assert title_and_detail(error, "en")[1] == "certification_fee costs 30000 fen, not 1 fen."
+
+
+def test_an_id_is_nobody_elses_word():
+    told = title_and_detail(LedgerNotInToken(ledger="omc"), "zh")[1]
+    assert told == "该令牌不能用于账本omc。"
+    told = title_and_detail(NotFound(what="ticket", id="paid"), "zh")[1]
+    assert told == "本账本没有准考证 paid。"
+
+
+def test_what_is_out_of_order_says_how_it_stands():
+    review = ReviewOutOfOrder(stage="initial", status="paid", due="none")
+    assert title_and_detail(review, "zh")[1] == (
+        "初审现在不该进行:报考处于“已缴费”,应进行的审核:无。"
+    )
+    certificate = CertificateOutOfOrder(
+        kind="national", progress="not_numbered", standing="not_issued"
+    )
+    assert "“未编号、未颁发”" in title_and_detail(certificate, "zh")[1]
+
+
+def test_every_kind_of_thing_that_is_claimed_has_a_word():
+    rooms = Path(domain.__file__).parent.rglob("*.py")
+    source = "".join(path.read_text() for path in rooms)
+    kinds = set(re.findall(r'\(\("(\w+)", |return \(?\("(\w+)", |return "(\w+)", f?"', source))
+    named = {kind for found in kinds for kind in found if kind}
+    assert {"person_login", "provider_refund", "live_application", "refund"} <= named
+    assert named <= set(texts()["words"])
+
+
+def test_what_went_wrong_inside_stays_inside():
+    body = problem_of(BlobDamaged(sha256="ab" * 32), "en", "0" * 32)
+    assert body["code"] == "blob_damaged"
+    assert "fields" not in body
+    assert body["detail"] == title_and_detail(InternalError(), "en")[1]
+
+
+def test_what_may_be_sent_again_says_so():
+    assert is_retryable(Overloaded(ledger="omc", waiting=1))
+    assert not is_retryable(InvalidRequest(count=1))
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (None, "zh"),
+        ("", "zh"),
+        ("de-DE", "zh"),
+        ("en", "en"),
+        ("en-GB,en;q=0.9,zh;q=0.8", "en"),
+        ("zh-CN,en;q=0.9", "zh"),
+        ("en;q=0.2,zh;q=0.7", "zh"),
+        ("en;q=nonsense", "zh"),
+        ("en,zh", "en"),
+        ("*", "zh"),
+        ("en;q=0,zh;q=0", "zh"),
+    ],
+)
+def test_the_language_is_the_one_preferred(header: str | None, language: str):
+    assert preferred_language(header) == language
+
+
+# --- on the wire ----------------------------------------------------------------------------------
+
+
+def is_problem(answer: httpx.Response, status: int, code: str) -> dict:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    Problem.model_validate(body)
+    assert body["code"] == code
+    assert body["status"] == status
+    assert answer.headers["trace-id"] == body["trace_id"]
+    assert answer.headers["cache-control"] == "no-store"
+    return body
+
+
+def test_an_address_that_is_not_there_is_404(client: httpx.Client):
+    is_problem(client.get("/nowhere"), 404, "route_not_found")
+
+
+def test_a_method_that_is_not_taken_is_405_and_says_which_are(client: httpx.Client):
+    answer = client.delete("/ledgers")
+    is_problem(answer, 405, "method_not_allowed")
+    assert "GET" in answer.headers["allow"]
+
+
+def test_a_body_of_another_type_is_415(module_book: Book):
+    door = module_book.door("agency")
+    answer = door.send("persons", headers={"Content-Type": "text/xml"}, content=b"<a/>")
+    is_problem(answer, 415, "media_type_unsupported")
+
+
+def test_a_body_without_a_type_is_415(module_book: Book):
+    answer = module_book.door("agency").send("persons", content=b"{}")
+    is_problem(answer, 415, "media_type_unsupported")
+
+
+@pytest.mark.parametrize("body", [b"{", b"nul", b"", b"\xff\xfe", b'{"a":"\xff"}'])
+def test_a_body_that_is_no_json_is_400(module_book: Book, body: bytes):
+    answer = module_book.door("agency").send(
+        "persons", content=body, headers={"Content-Type": "application/json"}
+    )
+    # An empty body is JSON of nothing: every field is missing.
+    if body:
+        is_problem(answer, 400, "malformed_json")
+    else:
+        is_problem(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"name":"LI SI","name":"LI WU"}', "#/name"),
+        (b'{"name":"LI SI","n\\u0061me":"LI SI"}', "#/name"),
+        (b'{"a/b":[1,{"c":{"d":1,"d":1}}]}', "#/a~1b/1/c/d"),
+        (b'{"\\ud800":1,"\\ud800":1}', "#/?"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named(module_book: Book, body: bytes, pointer: str):
+    typed = {"Content-Type": "application/json"}
+    doors = module_book.door("agency"), Door(module_book.client, "x", None)
+    for door, path in zip(doors, ("persons", "/lookup"), strict=True):
+        answer = door.send(path, content=body, headers=typed)
+        problem = is_problem(answer, 400, "json_key_twice")
+        assert problem["fields"] == {"pointer": pointer}
+        assert pointer in problem["detail"]
+
+
+def test_a_key_that_stands_twice_in_no_json_is_no_json():
+    assert parse_json(b'[{"a":1},{"a":1}]') == [{"a": 1}, {"a": 1}]
+    with pytest.raises(MalformedJson):
+        parse_json(b'{"b":{"a":1,"a":2}')
+
+
+def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book):
+    secret = "330106199503151275"
+    body = {
+        "document_type": "library_card",
+        "document_number": [secret],
+        "name": "",
+        "nickname": secret,
+    }
+    answer = module_book.door("agency").send("persons", body)
+    problem = is_problem(answer, 422, "invalid_request")
+    found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
+    assert found == {
+        "#/document_type": "enum",
+        "#/document_number": "string_type",
+        "#/name": "string_too_short",
+        "#/nickname": "extra_forbidden",
+    }
+    assert secret not in answer.text
+    assert all(HAN.search(fault["detail"]) for fault in problem["errors"])
+
+
+def test_faults_of_a_payment_are_told_in_one_language_and_no_false_one(module_book: Book):
+    body = {
+        "provider": "wechat",
+        "provider_transaction_id": "1",
+        "merchant_order_no": "1",
+        "paid_at": "2026-13-01T10:00:00Z",
+        "lines": [{"component": "certification_fee", "amount_fen": -1}],
+    }
+    finance = module_book.door("finance")
+    problem = is_problem(finance.send("applications/A1/payments", body), 422, "invalid_request")
+    found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
+    assert found == {
+        "#/paid_at": "not_an_instant",
+        "#/lines/0/amount_fen": "greater_than_equal",
+    }
+    assert problem["errors"][0]["detail"].startswith("应为带时区的")
+    answer = finance.send("applications/A1/payments", body | {"lines": []})
+    assert "too_short" in {f["code"] for f in is_problem(answer, 422, "invalid_request")["errors"]}
+
+
+def test_wrong_values_are_explained_in_english_too(module_book: Book):
+    answer = module_book.door("agency").send("persons", {}, headers={"Accept-Language": "en"})
+    problem = is_problem(answer, 422, "invalid_request")
+    assert answer.headers["content-language"] == "en"
+    assert {fault["detail"] for fault in problem["errors"]} == {"is missing"}
+
+
+def test_a_wrong_query_is_pointed_at(module_book: Book):
+    answer = module_book.door("regulator").get("events", limit=0)
+    problem = is_problem(answer, 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "query/limit"
+
+
+@pytest.mark.parametrize("amount", [1.5, "30000", True, -1, 2**53])
+def test_money_is_whole_fen_and_nothing_else(module_book: Book, amount: object):
+    body = {
+        "occupation": "4-01-02-07",
+        "level": 4,
+        "certification_fee_fen": amount,
+        "study_material_fee_fen": 0,
+        "valid_from": "2026-01-01",
+    }
+    answer = module_book.door("finance").send("fee-schedules", body)
+    problem = is_problem(answer, 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "#/certification_fee_fen"
+
+
+def test_an_unknown_thing_is_404(module_book: Book):
+    answer = module_book.door("regulator").get("applications/nobody")
+    is_problem(answer, 404, "not_found")
+
+
+def test_a_rule_that_is_broken_is_422_with_its_values(module_book: Book):
+    body = {
+        "document_type": "resident_id",
+        "document_number": "330106199503151276",
+        "name": "张三",
+    }
+    answer = module_book.door("agency").send("persons", body)
+    problem = is_problem(answer, 422, "invalid_identity_document")
+    assert problem["fields"] == {
+        "document_type": "resident_id",
+        "reason": "wrong_check_character",
+    }
+    assert "校验码不符" in problem["detail"]
+    assert "330106199503151276" not in answer.text
+
+
+def test_a_clash_with_what_is_there_is_409(module_book: Book):
+    body = {
+        "document_type": "resident_id",
+        "document_number": "330106199503151275",
+        "name": "张三",
+    }
+    agency = module_book.door("agency")
+    agency.done("persons", body | {"person_id": "twice"})
+    answer = agency.send("persons", body)
+    is_problem(answer, 409, "claim_taken")
+    assert "330106199503151275" not in answer.text
+
+
+def test_the_trace_id_is_the_callers_own_if_it_sent_one(client: httpx.Client):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    assert client.get("/nowhere", headers=headers).json()["trace_id"] == trace
+    for bad in ("00-xyz-1-01", f"00-{'0' * 32}-00f067aa0ba902b7-01"):
+        answer = client.get("/nowhere", headers={"traceparent": bad})
+        assert re.fullmatch("[0-9a-f]{32}", answer.json()["trace_id"])
+        assert answer.json()["trace_id"] not in bad

@@ -1,0 +1,234 @@
+"""The short way of commands and the framework's carry out the same and answer alike."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.auth.permissions import ACCESS
+from api.http.routing import GuardedRoute
+from api.routes.routers import ROUTERS
+from api.server.command_fast_path import QuickCommands, direct
+from domain.store.embedded.server import EmbeddedPostgres
+from tests.api.server.test_lookup_fast_path import (
+    ACCEPT,
+    JSON,
+    LANGUAGE,
+    TRACE,
+    Asked,
+    answer_of,
+    without_short_way,
+)
+from tests.support.commands import document_of
+from tests.support.postgres import fresh_database
+from tests.support.service import FEES, Book, opening, running, settings_for, token
+
+LEDGER = "twins"
+QUALIFIED = {"work_periods": [{"started_on": "2020-01-01", "ended_on": None, "relation": "own"}]}
+
+
+@dataclass
+class Twins:
+    """Two services, each on a database of its own, that were told the same.
+
+    staff: a token; others: of those who may not.
+    """
+
+    quick: str
+    framework: str
+    books: tuple[Book, Book]
+    staff: str
+    others: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def twins(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
+    folder: Path = tmp_path_factory.mktemp("twins")
+    with ExitStack() as closing:
+        urls, books = [], []
+        for prepare in (None, without_short_way):
+            database = closing.enter_context(fresh_database(postgres))
+            known = settings_for(database.dsn, folder)
+            urls.append(closing.enter_context(running(known, prepare)))
+            client = httpx.Client(base_url=urls[-1], timeout=30, trust_env=False)
+            books.append(Book(closing.enter_context(client), LEDGER, "S000033999999"))
+        staff = token("agency", "assistant-1")
+        for book in books:
+            book.door("operator").done("", opening(book.site_code, LEDGER), method="PUT", key="1")
+            book.door("finance").done("fee-schedules", FEES, key="1")
+        others = "stale", token("finance"), token("candidate"), token("agency", ledgers=["other"])
+        twins = Twins(urls[0], urls[1], (books[0], books[1]), staff, others)
+        for n in (1, 2, 3):
+            alike(twins, wish(twins, "persons", f"person {n}", registration(n)))
+        for n in (1, 2):
+            alike(twins, wish(twins, "applications", f"application {n}", application(n)))
+        yield twins
+
+
+def registration(n: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "person_id": f"P{n}",
+        "document_type": "resident_id",
+        "document_number": document_of(n),
+        "name": "赵一",
+    } | changed
+
+
+def application(n: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "application_id": f"A{n}",
+        "person_id": f"P{n}",
+        "occupation": "4-01-02-07",
+        "edition": "2021",
+        "level": 4,
+        "qualifications": QUALIFIED,
+    } | changed
+
+
+def wish(twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]) -> Asked:
+    data = json.dumps(body).encode()
+    headers = (
+        ("Authorization", f"Bearer {twins.staff}"),
+        ("Content-Type", JSON),
+        ("Content-Length", str(len(data))),
+        ("Idempotency-Key", key),
+    )
+    return Asked("POST", f"/ledgers/{LEDGER}/{path}", (*headers, *more), data)
+
+
+def alike(twins: Twins, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+    """The answer of both, which is the same but for the moment of recording."""
+    quick, framework = (
+        (status, headers, re.sub(rb'"recorded_at":"[^"]*"', b'"recorded_at":"-"', body))
+        for status, headers, body in (answer_of(u, asked) for u in (twins.quick, twins.framework))
+    )
+    assert quick == framework
+    return quick
+
+
+def test_a_command_is_carried_out_refused_and_repeated_alike(twins: Twins) -> None:
+    told = wish(twins, "persons", "once", registration(4))
+    first, again = alike(twins, told), alike(twins, told)
+    assert (first[0], json.loads(first[2])["outcome"]) == (201, {"person_id": "P4"})
+    assert again[1].pop("idempotency-replayed") == "true"
+    assert again == first
+    reused = alike(twins, wish(twins, "persons", "once", registration(5)))
+    assert json.loads(reused[2])["code"] == "idempotency_key_reused"
+    refused = alike(twins, wish(twins, "persons", "another", registration(4)))
+    assert json.loads(refused[2])["code"] == "already_exists"
+    unknown = alike(
+        twins, wish(twins, "applications", "x", application(9), ("Accept-Language", "en"))
+    )
+    assert (unknown[0], unknown[1]["content-language"]) == (404, "en")
+    assert [len(book.door("regulator").seen("events")["data"]) for book in twins.books] == [10, 10]
+
+
+_keys = count(1)
+PATIENT = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+BODIES: dict[str, list[Any]] = {
+    "persons": [registration(4), registration(1, name="1234"), {}, [], {"person_id": 7}],
+    "applications": [
+        application(3),
+        application(3, application_id="A9", qualifications={}),
+        application(3, level=9),
+        application(1, application_id=None),
+        application(9),
+        application(3, unheard=1),
+    ],
+    "applications/A2/withdrawal": [{"reason": "个人原因"}, {"reason": ""}, {}],
+    "applications/A%32/withdrawal": [{"reason": "个人原因"}],
+    "applications/A9/withdrawal?x=1": [{"reason": "个人原因"}],
+    "applications/A1/item-uses": [{"item": "handbook"}, {"item": "nothing"}],
+    "applications/.1/item-uses": [{"item": "handbook"}],
+    "applications/A1/certificates/national/suspension": [{"reason": "错"}],
+    "applications/A1/certificates/paper/suspension": [{"reason": "错"}],
+    "applications/A1/submission": [{}],
+    "nothing": [{}],
+}
+BROKEN = (b"", b"{", b'{"reason":"a","reason":"b"}', b'{"reason":"\\u0000"}', b"\xff", b"[" * 50)
+
+
+@PATIENT
+@given(data=st.data())
+def test_whatever_is_asked_is_answered_alike_by_either_way(
+    twins: Twins, data: st.DataObject
+) -> None:
+    path = data.draw(st.sampled_from(sorted(BODIES)))
+    body = json.dumps(data.draw(st.sampled_from(BODIES[path]))).encode()
+    body = data.draw(st.sampled_from([body] * 6 + [data.draw(st.sampled_from(BROKEN))]))
+    ledger = data.draw(st.sampled_from([LEDGER] * 6 + ["nowhere", "-"]))
+    roles = st.sampled_from([twins.staff] * 6 + [*twins.others])
+    headers = [
+        ("Authorization", f"{data.draw(st.sampled_from(['Bearer'] * 4 + ['bearer', 'Basic']))} "
+         f"{data.draw(roles)}"),
+        ("Content-Type", data.draw(st.sampled_from([JSON] * 4 + [f"{JSON}; charset=utf-8", "x"]))),
+        ("Idempotency-Key", data.draw(st.sampled_from(
+            [f"key {next(_keys)}"] * 4 + ["person 1", '"quoted"', "", "钥", "x" * 201]))),
+        ("Content-Length", str(len(body))),
+        *data.draw(st.lists(st.one_of(ACCEPT, LANGUAGE, TRACE, OTHER), max_size=3)),
+    ]  # fmt: skip
+    left_out = data.draw(st.sampled_from(["nothing"] * 8 + [name for name, _ in headers[:3]]))
+    kept = tuple(
+        (name, value.encode().decode("latin-1")) for name, value in headers if name != left_out
+    )
+    method = data.draw(st.sampled_from(["POST"] * 6 + ["PUT", "GET"]))
+    version = data.draw(st.sampled_from(["1.1"] * 5 + ["1.0"]))
+    alike(twins, Asked(method, f"/ledgers/{ledger}/{path}", kept, body, version))
+
+
+OTHER = st.sampled_from(
+    [
+        *[("Connection", "close"), ("Occurred-At", "2026-01-01T00:00:00Z")],
+        *[("Idempotency-Key", "twice"), ("X-Forwarded-For", "192.0.2.7"), ("Cookie", "lang=en")],
+    ]
+)
+
+
+def test_every_route_that_records_one_json_body_goes_the_short_way() -> None:
+    routes = [route for router in ROUTERS for route in router.routes]
+    short = {r.operation for r in routes if isinstance(r, GuardedRoute) and direct(r) is not None}
+    assert {"open_application", "register_person", "record_payment", "review"} < short
+    assert len(short) == 30
+    # What takes files or rows, no body at all, or opens the ledger first.
+    recording = {r.operation for r in routes if isinstance(r, GuardedRoute) and r.records}
+    assert recording - short == {
+        *("open_ledger", "submit_document", "submit_documents", "approve_refund"),
+        *("record_scores", "verify_session_scores", "extend_notice", "close_notice"),
+        *("import_numbers", "answer_report"),
+    }
+    assert short < {*ACCESS}
+
+
+def test_the_plainest_commands_do_go_the_short_way(
+    twins: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str] = []
+    take_on = QuickCommands.take_on
+
+    def watched(self: QuickCommands, connection: Any, method: bytes) -> Any:
+        exchange = take_on(self, connection, method)
+        if exchange is not None:
+            taken.append(exchange.route)
+        return exchange
+
+    monkeypatch.setattr(QuickCommands, "take_on", watched)
+    browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"))
+    answer_of(twins.quick, wish(twins, "applications", "application 1", application(1), *browser))
+    answer_of(twins.quick, wish(twins, "applications/A2/withdrawal", "w", {"reason": "错"}))
+    assert taken == [
+        "/ledgers/{ledger}/applications",
+        "/ledgers/{ledger}/applications/{application_id}/withdrawal",
+    ]

@@ -1,0 +1,82 @@
+"""Signed heads: what a superuser can't undo, however carefully."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from api.app import open_service
+from api.transparency.checkpoint_signing import kept_head_path
+from api.transparency.log_keys import log_seed, make_log_key
+from domain.store.journal.envelope import leaf_hash
+from domain.store.journal.journal import Journal
+from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.signed_note import Signer
+from tests.support.commands import fees, open_book
+from tests.support.ledgers import submit
+from tests.support.postgres import Database
+from tests.support.service import settings_for
+
+ORIGIN = "example.org/omc"
+
+
+@pytest.fixture
+def signed(database: Database, tmp_path: Path) -> tuple[Database, str, str]:
+    """A ledger that a service has signed: the database, the log's key, and the kept head."""
+    settings = settings_for(database.dsn, tmp_path)
+    make_log_key(settings, "omc")
+    with ExitStack() as closing:
+        service = open_service(settings, closing)
+        ledger = service.ledgers.create("omc", "S000033000123")
+        submit(ledger, open_book(log_origin=ORIGIN), key="1")
+        submit(ledger, fees(), key="2")
+    vkey = Signer(ORIGIN, log_seed(settings, "omc")).verifier.vkey
+    return database, vkey, kept_head_path(settings, "omc").read_text()
+
+
+def audit(database: Database, vkey: str, note: str) -> Report:
+    journal = Journal(database.dsn, "omc")
+    try:
+        return verify(journal, vkey, [note])
+    finally:
+        journal.close()
+
+
+def test_a_stopped_service_has_signed_its_last_event(signed: tuple[Database, str, str]) -> None:
+    database, vkey, note = signed
+    report = audit(database, vkey, note)
+    assert report.is_good
+    assert report.checkpoints >= 1
+    assert f"\n{report.size}\n" in note
+
+
+def test_a_superusers_careful_edit_is_found(signed: tuple[Database, str, str]) -> None:
+    database, vkey, note = signed
+    rows = database.execute("SELECT envelope FROM certledger.journal WHERE position = 2")
+    forged = bytes(rows[0][0]).replace(b"30000", b"10000")
+    with database.connect("postgres") as connection, connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+        cursor.execute(
+            "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE position = 2",
+            (forged, leaf_hash(forged)),
+        )
+    report = audit(database, vkey, note)
+    assert not report.is_good
+    told = " ".join(str(problem) for problem in report.problems)
+    assert "signed" in told, told
+
+
+def test_heads_deleted_with_the_tail_are_still_kept_beside(
+    signed: tuple[Database, str, str],
+) -> None:
+    database, vkey, note = signed
+    with database.connect("postgres") as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+        cursor.execute("ALTER TABLE certledger.checkpoints DISABLE TRIGGER ALL")
+        cursor.execute("ALTER TABLE certledger.ledgers DISABLE TRIGGER ALL")
+        cursor.execute("DELETE FROM certledger.journal WHERE position = 2")
+        cursor.execute("DELETE FROM certledger.checkpoints")
+        cursor.execute("UPDATE certledger.ledgers SET position = 1")
+    report = audit(database, vkey, note)
+    assert not report.is_good

@@ -1,0 +1,285 @@
+"""The pages in a real Chromium, on a phone and on a desk, in both languages."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from api.web.finance import COOKIE
+from tests.api.web.example_history import History
+from tests.api.web.page_driver import DESKTOP, PHONE, Visit, visit
+
+pytestmark = pytest.mark.browser
+SMALLEST = {"width": 320, "height": 600}
+"""A page must still fit on it (WCAG 1.4.10)."""
+Visitors = Callable[..., Visit]
+
+
+@pytest.fixture
+def visitors(browser: Any, history: History, address: str) -> Iterator[Visitors]:
+    """Makes visitors; in the end nothing was complained of and nobody else was asked."""
+    made: list[Visit] = []
+
+    def make(**given: Any) -> Visit:
+        made.append(visit(browser, history, address, **given))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.context.close()
+    assert [complaint for one in made for complaint in one.complaints] == []
+    assert [url for one in made for url in one.strangers] == []
+
+
+def every_page(visitor: Visit) -> Iterator[str]:
+    """Open every kind of page in turn; gives its name."""
+    history = visitor.history
+    board = f"/ledgers/{history.ledger}/scores"
+    paths = {
+        "front page": "/",
+        "lookup": "/lookup",
+        "link": f"/v/{history.links[1][0]}",
+        "replaced link": f"/v/{history.links[4][0]}",
+        "unknown link": f"/v/{'0' * 32}",
+        "boards": "/scores",
+        "board": board,
+        "running notice": f"{board}/N2",
+        "closed notice": f"{board}/N1",
+        "API": "/docs",
+        "sign in": "/sign-in",
+        "not found": "/nothing-here",
+    }
+    for name, path in paths.items():
+        visitor.go(path)
+        yield name
+    visitor.look_up(name=history.name(1), document_number=history.document(1))
+    yield "found"
+    visitor.look_up(number=history.numbers[2]["national"], name=history.name(2))
+    yield "revoked"
+    visitor.look_up(number=history.numbers[2]["national"], name=history.name(1))
+    yield "missed"
+    visitor.look_up(number="S1", name="1")
+    yield "filled in wrongly"
+    visitor.sign_in("nonsense")
+    yield "token refused"
+    visitor.sign_in(history.token())
+    yield "refunds"
+    visitor.go(f"/finance/{history.ledger}/refunds?state=abnormal")
+    yield "no refunds"
+    visitor.go(f"/finance/{history.other.ledger}/refunds")
+    yield "not allowed"
+
+
+FAULTY = """
+<html lang="fr"><title>x</title><body><header class="head"></header><main><h1>A</h1><h3>B</h3>
+<p id="p" style="color:#999;background:#fff">pale</p><p id="p">twice</p>
+<input><button></button><a href="#none">away</a><table><tr><th>x</th></tr></table>
+<div style="width:3000px">wide</div></main><footer></footer></body></html>
+"""
+
+
+def test_the_audit_finds_what_is_wrong(visitors: Visitors) -> None:
+    visitor = visitors()
+    visitor.page.set_content(FAULTY)
+    found = " | ".join(visitor.audit())
+    for wanted in (
+        "no language", "heading jumps", "contrast 2.85", "two elements are p",
+        "has no name: <input", "has no name: <button", "leads nowhere", "header without scope",
+        "pixels too wide",
+    ):  # fmt: skip
+        assert wanted in found
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+@pytest.mark.parametrize(
+    ("viewport", "colours"),
+    [(PHONE, "light"), (DESKTOP, "light"), (DESKTOP, "dark"), (SMALLEST, "dark")],
+    ids=["phone", "desktop", "desktop in the dark", "smallest phone in the dark"],
+)
+def test_every_page_can_be_read_reached_and_understood(
+    visitors: Visitors, viewport: dict[str, int], colours: str, lang: str
+) -> None:
+    visitor = visitors(viewport=viewport, color_scheme=colours)
+    visitor.go(f"/?lang={lang}")
+    problems = {name: visitor.audit() for name in every_page(visitor)}
+    assert len(problems) == 20
+    assert {name: found for name, found in problems.items() if found} == {}
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_a_certificate_is_found_and_shown(visitors: Visitors, viewport: dict[str, int]) -> None:
+    visitor = visitors(viewport=viewport)
+    history = visitor.history
+    visitor.look_up(name=history.name(1), document_number=history.document(1))
+    assert visitor.page.locator("article.certificate").count() == 2
+    national = visitor.page.get_by_role("region", name="职业技能等级证书")
+    assert history.numbers[1]["national"] in national.inner_text()
+    assert "有效" in national.inner_text()
+    omc = visitor.page.get_by_role("region", name="巨量认证（OMC）证书")
+    assert history.numbers[1]["omc"] in omc.inner_text()
+    assert visitor.page.url == f"{history.url}/lookup"
+
+
+def test_a_miss_and_a_wrong_pair_look_the_same(visitors: Visitors) -> None:
+    visitor = visitors()
+    number, seen = visitor.history.numbers[1]["national"], []
+    for asked in (number, f"{number[:-6]}999999"):
+        visitor.look_up(number=asked, name="不存在")
+        visitor.page.fill("#number", "")
+        seen.append((visitor.page.title(), visitor.text(), visitor.page.screenshot()))
+    assert seen[0] == seen[1], "to the last pixel"
+
+
+def test_a_revoked_certificate_shows_on_a_phone_without_scrolling_far(visitors: Visitors) -> None:
+    visitor = visitors(viewport=PHONE)
+    history = visitor.history
+    visitor.look_up(number=history.numbers[2]["national"], name=history.name(2))
+    badge = visitor.page.locator("article .standing", has_text="已撤销")
+    assert badge.bounding_box()["y"] < PHONE["height"]
+    assert "考试作弊" in visitor.text()
+
+
+def test_the_language_is_switched_and_remembered(visitors: Visitors) -> None:
+    visitor = visitors()
+    visitor.go("/lookup")
+    assert visitor.page.get_attribute("html", "lang") == "zh-CN"
+    visitor.page.get_by_role("link", name="English").click()
+    visitor.page.wait_for_url("**lang=en")
+    assert visitor.page.get_attribute("html", "lang") == "en"
+    visitor.go("/scores")
+    assert visitor.page.get_attribute("html", "lang") == "en"
+    visitor.page.get_by_role("link", name="中文").click()
+    visitor.page.wait_for_url("**lang=zh")
+    visitor.go("/")
+    assert visitor.page.get_attribute("html", "lang") == "zh-CN"
+
+
+def test_an_answer_is_shown_again_in_the_other_language(visitors: Visitors) -> None:
+    visitor = visitors(viewport=PHONE)
+    history = visitor.history
+    visitor.look_up(name=history.name(1), document_number=history.document(1))
+    with visitor.page.expect_navigation():
+        visitor.page.get_by_role("button", name="English").click()
+    assert visitor.page.locator("article.certificate").count() == 2
+    assert "Certificates found: 2." in visitor.text()
+    assert visitor.page.url == f"{history.url}/lookup?lang=en"
+
+
+def test_a_lookup_needs_no_mouse(visitors: Visitors) -> None:
+    visitor = visitors()
+    history, keys = visitor.history, visitor.page.keyboard
+    visitor.go("/lookup")
+    keys.press("Tab")
+    assert visitor.page.locator(":focus").inner_text() == "跳到正文"
+    assert visitor.page.locator(":focus").bounding_box()["y"] >= 0, "it shows once it has focus"
+    keys.press("Enter")
+    keys.press("Tab")
+    assert visitor.page.locator(":focus").get_attribute("id") == "number"
+    outline = visitor.page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+    assert outline == "3px"
+    keys.type(history.numbers[1]["national"])
+    keys.press("Tab")
+    keys.insert_text(history.name(1))
+    with visitor.page.expect_navigation():
+        keys.press("Enter")
+    assert visitor.page.locator("article.certificate").count() == 1
+
+
+def test_faults_are_named_beside_their_fields_and_led_to(visitors: Visitors) -> None:
+    visitor = visitors(viewport=PHONE)
+    visitor.look_up(name="1")
+    page = visitor.page
+    assert page.get_attribute("#name", "aria-invalid") == "true"
+    described = page.get_attribute("#name", "aria-describedby")
+    assert "姓名只能包含" in page.inner_text(f"#{described.split()[-1]}")
+    page.get_by_role("alert").get_by_role("link", name="姓名只能包含").click()
+    assert page.locator(":focus").get_attribute("id") == "name"
+    assert page.input_value("#name") == "1"
+
+
+def test_everything_works_without_scripts(visitors: Visitors) -> None:
+    visitor = visitors(java_script_enabled=False)
+    history = visitor.history
+    visitor.look_up(name=history.name(1), document_number=history.document(1))
+    assert "查到 2 张证书" in visitor.text()
+    visitor.page.get_by_text("为什么要填两项").click()
+    assert "没有校验位" in visitor.text()
+    visitor.sign_in(history.token())
+    assert "应退未到账" in visitor.text()
+
+
+def test_the_token_is_out_of_reach_of_scripts_and_of_other_pages(visitors: Visitors) -> None:
+    visitor = visitors()
+    visitor.sign_in(visitor.history.token())
+    assert visitor.page.url.endswith("/refunds")
+    cookie = next(c for c in visitor.context.cookies() if c["name"] == COOKIE)
+    assert cookie["httpOnly"] is True
+    assert cookie["sameSite"] == "Strict"
+    assert cookie["path"] == "/finance"
+    assert COOKIE not in visitor.page.evaluate("document.cookie")
+    with visitor.page.expect_request("**/lookup") as asked:
+        visitor.go("/lookup")
+    assert COOKIE not in asked.value.all_headers().get("cookie", "")
+    visitor.go("/finance")
+    visitor.page.get_by_role("button", name="退出").click()
+    visitor.page.wait_for_url("**/sign-in*")
+    assert COOKIE not in {c["name"] for c in visitor.context.cookies()}
+
+
+def test_finance_filters_turns_pages_and_takes_the_list_along(
+    visitors: Visitors, tmp_path: Path
+) -> None:
+    visitor = visitors()
+    page = visitor.page
+    visitor.sign_in(visitor.history.token())
+    first = page.locator(".cards tbody th").all_inner_texts()
+    with page.expect_navigation():
+        page.get_by_role("link", name="下一页").click()
+    assert page.locator(".cards tbody th").all_inner_texts() != first
+    page.select_option("#state", "settled")
+    with page.expect_navigation():
+        page.get_by_role("button", name="筛选").click()
+    assert page.locator(".cards tbody tr").count() == 1
+    assert "¥300.00" in page.locator(".cards tbody").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="导出 CSV").click()
+    assert download.value.suggested_filename.startswith("refunds-")
+    file = tmp_path / "refunds.csv"
+    download.value.save_as(file)
+    lines = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline="")))
+    assert len(lines) == 2
+    assert lines[1][3] == "已到账"
+
+
+def test_a_certificate_is_printed_with_its_code_and_without_the_frame(visitors: Visitors) -> None:
+    visitor = visitors()
+    visitor.go(f"/v/{visitor.history.links[1][0]}")
+    page = visitor.page
+    code, menu = page.locator(".code svg"), page.locator("header nav")
+    assert menu.is_visible()
+    assert not code.is_visible()
+    page.emulate_media(media="print")
+    assert code.is_visible()
+    assert not menu.is_visible()
+    assert not page.get_by_text("本页可直接打印").is_visible()
+    paper = PdfReader(io.BytesIO(page.pdf(format="A4")))
+    assert len(paper.pages) == 1
+
+
+def test_a_notice_is_read_row_by_row_on_a_phone(visitors: Visitors) -> None:
+    visitor = visitors(viewport=PHONE)
+    visitor.go(f"/ledgers/{visitor.history.ledger}/scores")
+    with visitor.page.expect_navigation():
+        visitor.page.get_by_role("link", name="查看公示名单").click()
+    table = visitor.page.get_by_role("table")
+    assert table.get_by_role("row").count() == 3, "its head and two rows, cards or not"
+    assert table.get_by_role("columnheader").count() == 6
+    with visitor.page.expect_navigation():
+        visitor.page.get_by_role("link", name="下一页").click()
+    assert "异议核查中" in visitor.text()

@@ -1,0 +1,208 @@
+"""The certificate lookup over plain HTTP: what is told, and what never is."""
+
+import logging
+import re
+
+import httpx
+import pytest
+
+from tests.api.web.example_history import History
+
+
+def look_up(http: httpx.Client, **typed: str) -> httpx.Response:
+    return http.post("/lookup", data=typed)
+
+
+def without_what_was_typed(page: str) -> str:
+    return re.sub(r' value="[^"]*"', "", page)
+
+
+def test_a_name_and_a_document_find_both_certificates_in_sections_of_their_own(
+    http: httpx.Client, history: History
+) -> None:
+    page = look_up(http, name=history.name(1), document_number=history.document(1)).text
+    assert "查到 2 张证书" in page
+    national, omc = page.index("section-national"), page.index("section-omc")
+    numbers = history.numbers[1]
+    shown = page.replace("<wbr>", "")
+    assert national < shown.index(numbers["national"])
+    assert omc < page.index(numbers["omc"])
+    assert page.count('class="standing good"') == 2
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("number", "name"), ("number", "document_number"), ("name", "document_number")],
+    ids=" and ".join,
+)
+def test_any_two_of_the_three_are_enough(
+    http: httpx.Client, history: History, pair: tuple[str, str]
+) -> None:
+    all_three = {
+        "number": history.numbers[1]["national"],
+        "name": history.name(1),
+        "document_number": history.document(1),
+    }
+    page = look_up(http, **{name: all_three[name] for name in pair}).text
+    assert history.numbers[1]["national"] in page.replace("<wbr>", "")
+
+
+def test_typing_is_forgiven(http: httpx.Client, history: History) -> None:
+    spread = " ".join(history.numbers[1]["national"].lower())
+    document = history.document(1).lower()
+    page = look_up(http, number=spread, document_number=f" {document} ").text
+    assert "查到 1 张证书" in page
+
+
+def test_names_and_documents_are_shown_masked_only(http: httpx.Client, history: History) -> None:
+    name, document = history.name(1), history.document(1)
+    page = look_up(http, number=history.numbers[1]["national"], name=name).text
+    shown = without_what_was_typed(page)
+    assert f"{name[0]}*" in shown
+    assert name not in shown
+    assert document not in shown
+    assert f"{document[:3]}*************{document[-2:]}" in shown
+
+
+def test_marks_are_on_the_page_of_the_link_only(http: httpx.Client, history: History) -> None:
+    found = look_up(http, name=history.name(1), document_number=history.document(1)).text
+    assert "81.5" not in found
+    assert "81.5" in http.get(f"/v/{history.links[1][0]}").text
+
+
+def test_a_wrong_pair_reads_as_a_number_that_does_not_exist(
+    http: httpx.Client, history: History
+) -> None:
+    number = history.numbers[1]["national"]
+    wrong_pair = look_up(http, number=number, name="不存在")
+    no_such = look_up(http, number=f"{number[:-6]}999999", name="不存在")
+    wrong_document = look_up(http, number=number, document_number=history.document(2))
+    pages = [without_what_was_typed(page.text) for page in (wrong_pair, no_such, wrong_document)]
+    assert pages[0] == pages[1] == pages[2]
+    assert wrong_pair.status_code == no_such.status_code == 200
+    assert dict(wrong_pair.headers).keys() == dict(no_such.headers).keys()
+    assert "没有查到相符的证书" in pages[0]
+    assert "全国网较晚" in pages[0]
+
+
+def test_a_revoked_certificate_says_so_with_the_class_of_its_reason(
+    http: httpx.Client, history: History
+) -> None:
+    page = look_up(http, number=history.numbers[2]["national"], name=history.name(2)).text
+    assert "已撤销" in page
+    assert "考试作弊" in page
+    assert "替考" not in page, "the words of the reason are not for the public"
+
+
+def test_a_suspended_and_a_reissued_certificate_say_so(
+    http: httpx.Client, history: History
+) -> None:
+    suspended = look_up(http, number=history.numbers[3]["national"], name=history.name(3)).text
+    assert "暂停使用" in suspended
+    reissued = look_up(http, number=history.numbers[4]["national"], name=history.name(4)).text
+    assert "第 2 版" in reissued
+    assert "遗失" not in reissued
+
+
+def test_the_way_upward_is_shown_step_by_step(http: httpx.Client, history: History) -> None:
+    reported = look_up(http, number=history.numbers[1]["national"], name=history.name(1)).text
+    marks = re.findall(r'<li class="(done|waiting|failed)"><b>([^<]+)', reported)
+    assert marks == [
+        ("done", "发证"),
+        ("done", "已上报"),
+        ("waiting", "已受理"),
+        ("waiting", "省网可查"),
+        ("waiting", "全国网可查"),
+    ]
+
+
+def test_every_certificate_says_as_of_when(http: httpx.Client, history: History) -> None:
+    page = look_up(http, number=history.numbers[1]["national"], name=history.name(1)).text
+    assert re.search(rf"数据截至账本 {history.ledger} 第 [\d,]+ 条记录，记录于<time", page)
+    assert "（北京时间）" in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ({"name": "张三"}, "请至少填写两项"),
+        ({"number": "", "name": " ", "document_number": ""}, "请至少填写两项"),
+        ({"number": "S00003", "name": "张三"}, "这不是证书编号的写法"),
+        ({"number": "1234567890123456", "name": "张三"}, "旧版国家职业资格证书"),
+        ({"number": "OMC-2026-4-0000001-X", "name": "张三"}, "这不是证书编号的写法"),
+        ({"name": "<b>1</b>", "document_number": "330106199001011234"}, "姓名只能包含"),
+        ({"name": "张三", "document_number": "33"}, "证件号码应为"),
+    ],
+)
+def test_a_form_filled_in_wrongly_is_told_where(
+    http: httpx.Client, typed: dict[str, str], told: str
+) -> None:
+    answer = look_up(http, **typed)
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert "<b>1</b>" not in answer.text
+
+
+def test_a_document_with_a_wrong_check_character_is_a_miss_not_a_fault(
+    http: httpx.Client, history: History
+) -> None:
+    number = history.document(1)
+    wrong = number[:-1] + ("0" if number[-1] != "0" else "1")
+    answer = look_up(http, name=history.name(1), document_number=wrong)
+    assert answer.status_code == 200
+    assert "没有查到相符的证书" in answer.text
+
+
+def test_a_link_shows_its_certificate_with_a_code_to_print(
+    http: httpx.Client, history: History
+) -> None:
+    token = history.links[1][0]
+    answer = http.get(f"/v/{token}")
+    assert answer.status_code == 200
+    assert history.numbers[1]["national"] in answer.text.replace("<wbr>", "")
+    assert history.numbers[1]["omc"] not in answer.text
+    assert f"/v/{token}" in answer.text
+    assert "<svg" in answer.text.split('class="code', 1)[1]
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_link_of_an_older_version_says_that_it_was_replaced(
+    http: httpx.Client, history: History
+) -> None:
+    old, new = history.links[4]
+    assert "已由第 2 版替换" in http.get(f"/v/{old}").text
+    assert "已由第 2 版替换" not in http.get(f"/v/{new}").text
+
+
+@pytest.mark.parametrize("token", ["0" * 32, "abc", "%3Cscript%3E"])
+def test_an_unknown_link_has_a_page_of_its_own(http: httpx.Client, token: str) -> None:
+    answer = http.get(f"/v/{token}")
+    assert answer.status_code == 404
+    assert "没有这个核验链接" in answer.text
+    assert "<script" not in answer.text
+
+
+def test_api_clients_get_json_at_the_same_addresses(history: History, http: httpx.Client) -> None:
+    headers = {"Accept": "application/json"}
+    found = http.get(f"/v/{history.links[1][0]}", headers=headers)
+    assert found.headers["content-type"] == "application/json"
+    asked = {"certificate_number": history.numbers[1]["national"], "name": history.name(1)}
+    found = http.post("/lookup", json=asked, headers=headers)
+    assert len(found.json()["certificates"]) == 1
+
+
+def test_nothing_personal_reaches_an_address_or_a_log(
+    http: httpx.Client, history: History, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = history.links[1][0]
+    name, document = history.name(1), history.document(1)
+    found = look_up(http, name=name, document_number=document)
+    look_up(http, name="x1", document_number=document)
+    http.get(f"/v/{token}", headers={"Accept": "text/html"})
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith(("certledger", "api"))]
+    assert any('"/lookup"' in line for line in ours)
+    for secret in (name, document, document[6:14], token):
+        assert not any(secret in line for line in ours)
+    assert str(found.url) == f"{history.url}/lookup"
+    assert found.headers["cache-control"] == "no-store"

@@ -1,0 +1,202 @@
+"""The field's own promises: the independent model of the journey, told the commands in the
+journal's order, and asked what it would have said at every place in between.
+
+What a ledger or a service answers is compared with the model as it was after some position:
+refusals by their code, reads and views by what they show.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tests.consistency.database_oracle import Event, Stored
+from tests.consistency.history import Operation, Refused, Replayed, Saw, Wrote
+from tests.consistency.journal_invariants import Violation
+from tests.support.model import Refused as ModelRefused
+from tests.support.model import day_of
+from tests.support.model_adapter import without_check
+from tests.support.model_results import Journey
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A command in the model's words. by: login, role, organisation; the key is the login's own.
+
+    command: the whole of it as it is sent, also when it is sent again.
+    """
+
+    kind: str
+    by: tuple[str, str, str]
+    fields: dict[str, Any]
+    command: Any
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A question. of: what it is about; after: where a page of the journal begins."""
+
+    what: str
+    of: str = ""
+    after: int = 0
+
+
+Expected = Callable[["DomainSpec", Journey, Read, int], Any]
+"""What a read gives in the state after a position."""
+
+_OUTCOMES = {
+    "register": lambda m, f: {"person_id": f["person"]},
+    "open": lambda m, f: {"application_id": f["app"]},
+    "number": lambda m, f: dict(m.apps[f["app"]]["certs"]),
+    "seat": lambda m, f: {"ticket_number": m.apps[f["app"]]["ticket"]},
+    "object": lambda m, f: {"objection_id": f["objection"]},
+    "pay": lambda m, f: {
+        "payment_id": f["payment"],
+        "excess": any(m.apps[f["app"]]["paid"][f["payment"], c]["excess"] for c, _ in f["lines"]),
+    },
+}
+"""Of some commands, what their receipts have to say besides where they stand."""
+
+
+class DomainSpec:
+    """Commands one after the other."""
+
+    def __init__(
+        self, stored: Stored, model: Journey, base: int, now: datetime, reads: dict[str, Expected]
+    ) -> None:
+        """model: as it stands after position `base`. now: when the history began; the model looks
+        at days only."""
+        self.stored = stored
+        self._now = now
+        self._reads = reads
+        self._names = {row.command_id: (row.principal, row.key) for row in stored.commands}
+        self._rows = {(row.principal, row.key): row for row in stored.commands}
+        self._requests: dict[Hashable, Any] = {}
+        self._positions = [base]
+        self._states = [pickle.dumps(model.__dict__)]
+        self._opened: tuple[int, Journey] = (-1, model)
+        self._said: dict[tuple[str, str, int], Any] = {}
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def name_of(self, asked: Any) -> Hashable | None:
+        """Whose key: all attempts under it are one command."""
+        return (asked.by[0], asked.key) if isinstance(asked, Wish) else None
+
+    def name_of_event(self, event: Event) -> Hashable:
+        """Whose key its command came under."""
+        return self._names.get(event.command_id)
+
+    def request_of(self, asked: Wish) -> Hashable:
+        """What has to be the same if it comes again."""
+        return repr(asked.command)
+
+    # --- commands --------------------------------------------------------------------------------
+
+    def take(self, asked: Wish, events: Sequence[Event]) -> str | None:
+        """Go on by one command, if the model carries it out."""
+        model = self.model(self._positions[-1])
+        refused = self._try(model, asked)
+        if refused is not None:
+            return f"the model refuses it: {refused}"
+        outcome = json.loads(self._row(events).receipt)["outcome"]
+        expected = _OUTCOMES.get(asked.kind, lambda _, __: {})(model, asked.fields)
+        said = {name: _plain_number(value) for name, value in outcome.items()}
+        # Of two certificates only the new one is told, when the other was numbered before.
+        both = said.keys() & expected.keys()
+        if any(said[name] != expected[name] for name in both) or (expected and not both):
+            return f"its outcome is {outcome}, not {expected}"
+        self._requests[self.name_of(asked)] = asked.command
+        self._positions.append(events[-1].position)
+        self._states.append(pickle.dumps(model.__dict__))
+        return None
+
+    def _try(self, model: Journey, wish: Wish) -> str | None:
+        """Have a model carry a wish out; it is spoilt if it refuses."""
+        model.by, model.now, model.today = wish.by, self._now, day_of(self._now)
+        try:
+            getattr(model, wish.kind)(**wish.fields)
+        except ModelRefused as refused:
+            return str(refused)
+        return None
+
+    def model(self, position: int) -> Journey:
+        """The model as it was after a position; a copy, to be used up."""
+        place = bisect_right(self._positions, position) - 1
+        model = Journey()
+        model.__dict__ = pickle.loads(self._states[place])
+        return model
+
+    def _row(self, events: Sequence[Event]) -> Any:
+        return self._rows[self._names[events[0].command_id]]
+
+    # --- answers ---------------------------------------------------------------------------------
+
+    def told(self, operation: Operation, events: Sequence[Event]) -> str | None:
+        """The receipt is the one that is kept, and says where the events are."""
+        answer = operation.answer
+        assert isinstance(answer, Wrote)
+        receipt, kept = dict(answer.receipt), json.loads(self._row(events).receipt)
+        if receipt != kept:
+            return f"kept is {kept}"
+        first = events[0]
+        truth = {
+            "command_id": first.command_id,
+            "ledger": self.stored.ledger,
+            "stream": first.stream,
+            "version": max(e.version for e in events if e.stream == first.stream),
+            "first_position": first.position,
+            "last_position": events[-1].position,
+            "topics": [e.topic for e in events],
+            "recorded_at": first.parsed["recorded_at"],
+        }
+        wrong = {name: receipt.get(name) for name in truth if receipt.get(name) != truth[name]}
+        return f"{wrong} is not {truth}" if wrong else None
+
+    def agrees(self, operation: Operation, position: int) -> bool:
+        """Refusals, replays and reads of the ledger itself."""
+        answer, asked = operation.answer, operation.asked
+        if isinstance(answer, Saw):
+            return bool(answer.what == self.expected(asked, position))
+        row = self._rows.get((asked.by[0], asked.key))
+        known = row is not None and (row.last_position or 0) <= position
+        same = self._requests.get((asked.by[0], asked.key)) == asked.command
+        if isinstance(answer, Replayed):
+            return known and same and answer.receipt == json.loads(row.receipt)
+        assert isinstance(answer, Refused)
+        if known:
+            # The key comes before everything else: the first answer is given again, or this.
+            return not same and answer.code == "idempotency_key_reused"
+        return self._try(self.model(position), asked) == answer.code
+
+    def shows(self, operation: Operation, position: int) -> bool:
+        """Views, by what the model and the journal say."""
+        return bool(operation.answer.what == self.expected(operation.asked, position))
+
+    def expected(self, read: Read, position: int) -> Any:
+        """What a read gives in the state after a position."""
+        key = (read.what, read.of, read.after, position)
+        if key not in self._said:
+            if self._opened[0] != position:
+                self._opened = position, self.model(position)
+            self._said[key] = self._reads[read.what](self, self._opened[1], read, position)
+        return self._said[key]
+
+    def final(self, stored: Stored) -> Iterable[Violation]:
+        """Every command that is kept was asked for, and keys are gone when a person is."""
+        model = self.model(stored.position)
+        erased = {person for person, p in model.persons.items() if p["erased"]}
+        gone = {person for person, wrapped in stored.keys.items() if wrapped is None}
+        if erased != gone or model.persons.keys() != stored.keys.keys():
+            different = (model.persons.keys() ^ stored.keys.keys()) | (erased ^ gone)
+            yield Violation("keys differ", str(different))
+
+
+def _plain_number(value: Any) -> Any:
+    return without_check(value) if isinstance(value, str) else value

@@ -1,0 +1,347 @@
+"""Clients of a committer: random appends and reads, many at once, everything taken down."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+from domain.store.errors import (
+    Closed,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    Overloaded,
+    PersonErased,
+    StoreError,
+    Unavailable,
+)
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import NO_EVENTS, Append, CommandKey, Draft, PersonKey, Recorded
+from domain.store.writer.group_commit import Accepted, Committer, Job, View
+from tests.consistency.history import (
+    Answer,
+    NotDone,
+    Recorder,
+    Refused,
+    Replayed,
+    Saw,
+    Unknown,
+    Wrote,
+)
+from tests.consistency.store_spec import (
+    ERASED,
+    PICKY,
+    POISON,
+    Ask,
+    Look,
+    digest_of,
+    plain,
+    receipt_of,
+)
+
+ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
+MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
+STREAMS = tuple("abcdefgh")
+CLAIMS = tuple(("number", str(n)) for n in range(4))
+PERSONS = tuple(f"p{n}" for n in range(12))
+KEYS = range(100)
+"""Idempotency keys that several clients come upon."""
+NOTHING_RECORDED = (Overloaded, DeadlineExceeded, Unavailable, Closed)
+
+
+class Unwilling(StoreError):
+    """The decision looked and would not."""
+
+    code = "unwilling"
+
+
+class Owner:
+    """Whoever holds folded states, as a ledger does: here the last mark of each stream.
+
+    Give its methods to the committer's hooks. What it holds never becomes wrong, only old.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[int, str]] = {}
+
+    def known_version(self, stream: str) -> int:
+        return self._held[stream][0] if stream in self._held else NO_EVENTS
+
+    def on_recorded(self, events: Sequence[Recorded]) -> None:
+        for event in events:
+            version, _ = self._held.get(event.stream, (0, ""))
+            if event.version == version + 1:
+                self._held[event.stream] = event.version, event.data["mark"]
+
+    def last(self, stream: str, view: View) -> list[Any]:
+        """Version and mark of a stream's last event, as a decision sees them."""
+        held = self._held.get(stream)
+        later = view.recorded(stream)
+        assert all(e.version > held[0] for e in later) if held else True
+        if later:
+            return [later[-1].version, later[-1].data["mark"]]
+        return [0, None] if held is None else list(held)
+
+
+def job_of(ask: Ask, owner: Owner) -> Job:
+    """An append as a job, which writes into its events what it saw."""
+    command_id = uuid5(NAMESPACE_URL, f"https://example.com/{ask.key or ask.mark}")
+
+    def run(view: View) -> Append:
+        seen = _look(ask, owner, view)
+        if ask.picky and seen["position"] % PICKY == 0:
+            raise Unwilling(seen=seen)
+        data: dict[str, Any] = {"mark": ask.mark, "seen": seen}
+        fresh: tuple[PersonKey, ...] = ()
+        if ask.person is not None:
+            fresh = _seal(ask, seen, data)
+        return Append(
+            drafts=tuple(_draft(ask, n, view, data, command_id) for n in range(len(ask.writes))),
+            claims=ask.claims,
+            releases=ask.releases,
+            receipt=receipt_of,
+            fresh_keys=fresh,
+            destroy_keys=(ask.person,) if ask.erase and ask.person else (),
+        )
+
+    command = None
+    if ask.key is not None:
+        command = CommandKey(ACTOR["subject"] or "", ask.key, ask.request, command_id)
+    streams = tuple(stream for stream, _ in ask.writes)
+    return Job(run, streams=streams, command=command, timeout_seconds=ask.timeout_s)
+
+
+def _look(ask: Ask, owner: Owner, view: View) -> dict[str, Any]:
+    key = view.person_key(ask.person) if ask.person is not None else None
+    digest = None
+    if key is not None:
+        digest = ERASED if key.wrapped is None else digest_of(key.wrapped)
+    return {
+        "position": view.position,
+        "streams": [owner.last(s, view) for s in sorted({stream for stream, _ in ask.writes})],
+        "claims": [view.claimed(*claim) for claim in sorted({*ask.claims, *ask.releases})],
+        "key": digest,
+    }
+
+
+def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonKey, ...]:
+    """Seal with the person's key, made if there is none; or refuse, as a vault would."""
+    assert ask.person is not None
+    if seen["key"] == ERASED:
+        raise PersonErased(person=ask.person)
+    if ask.erase:
+        if seen["key"] is None:
+            raise Unwilling(seen=seen)
+        return ()
+    data["sealed_with"] = seen["key"]
+    if seen["key"] is not None:
+        return ()
+    wrapped = os.urandom(48)
+    data["sealed_with"] = digest_of(wrapped)
+    return (PersonKey(ask.person, "aes-256-gcm", "test", wrapped),)
+
+
+def _draft(ask: Ask, place: int, view: View, data: dict[str, Any], command_id: Any) -> Draft:
+    stream, known = ask.writes[place]
+    ahead = sum(other == stream for other, _ in ask.writes[:place])
+    version = (view.version(stream) if known is None else known - ahead) + ahead + 1
+    return Draft(
+        stream=stream,
+        version=version,
+        topic=ask.topic,
+        # A command's events have the same ids whenever and wherever it is decided.
+        event_id=uuid5(command_id, f"event {place}") if ask.key else uuid4(),
+        occurred_at=MORNING,
+        actor=ACTOR,
+        command_id=command_id,
+        correlation_id=command_id,
+        causation_id=None,
+        data=data,
+    )
+
+
+def answer_of(future: Future[Any]) -> Answer:
+    """What a job's future says."""
+    error = future.exception()
+    if isinstance(error, OutcomeUnknown):
+        return Unknown(error.code)
+    if isinstance(error, NOTHING_RECORDED):
+        return NotDone(error.code)
+    if isinstance(error, StoreError):
+        return Refused(error.code, dict(error.fields))
+    result = future.result()
+    if isinstance(result, Accepted):
+        return Wrote(result.receipt, tuple(plain(event) for event in result.recorded))
+    known = (str(result.command_id), result.first_position, result.last_position)
+    return Replayed(result.receipt, known)
+
+
+def submit(
+    recorder: Recorder, client: str, committer: Committer, owner: Owner, ask: Ask
+) -> Future[Any] | None:
+    """Submit an append and take down what comes of it; None if it was turned away at once."""
+    end = recorder.begin(client, ask)
+    try:
+        future = committer.submit(job_of(ask, owner))
+    except StoreError as refusal:
+        end(NotDone(refusal.code))
+        return None
+    future.add_done_callback(lambda done: end(answer_of(done)))
+    return future
+
+
+# --- what clients do ------------------------------------------------------------------------------
+
+
+class Client:
+    """One who asks at random, sometimes several things before the first is answered.
+
+    Whatever has no certain answer is sent again under its key. owners: committers to choose from,
+    each with who holds its states.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        committers: Sequence[tuple[Committer, Owner]],
+        reads: Journal,
+        recorder: Recorder,
+        timeouts_s: tuple[float, ...] = (30.0,),
+    ) -> None:
+        self._name = name
+        self._dice = random.Random(f"{name} {seed}")
+        self._committers = committers
+        self._reads = reads
+        self._recorder = recorder
+        self._timeouts_s = timeouts_s
+        self._asked = 0
+        self._known: dict[str, int] = {}
+
+    def work(self, rounds: int) -> None:
+        """Ask, look, and ask again what is not certain."""
+        for _ in range(rounds):
+            burst = [self._ask() for _ in range(self._dice.choice((1, 1, 2, 5)))]
+            if self._dice.random() < 0.4 and burst[-1].key:
+                burst.append(self._twin(burst[-1]))
+            futures = [(ask, self._submit(ask)) for ask in burst]
+            wait_for([future for _, future in futures if future is not None], 120)
+            for ask, future in futures:
+                self._settle(ask, future)
+            self._look()
+
+    def _ask(self) -> Ask:
+        self._asked += 1
+        dice, mark = self._dice, f"{self._name}/{self._asked}"
+        count = dice.choice((1, 1, 1, 2, 3))
+        streams = sorted(dice.choice(STREAMS) for _ in range(count))
+        ask = Ask(
+            mark,
+            tuple((stream, None) for stream in streams),
+            key=dice.choice((None, f"key of {mark}", f"key {dice.choice(KEYS)}")),
+            timeout_s=dice.choice(self._timeouts_s),
+        )
+        kind = dice.random()
+        if kind < 0.3:
+            stream = dice.choice(STREAMS)
+            # What it knows may be old by now.
+            return replace(ask, writes=((stream, self._known.get(stream, 0)),))
+        if kind < 0.5:
+            claims = tuple(dice.sample(CLAIMS, 2))
+            return replace(ask, **dice.choice(_with_claims(claims)))
+        if kind < 0.65:
+            return replace(ask, person=dice.choice(PERSONS), erase=dice.random() < 0.1)
+        if kind < 0.75:
+            return replace(ask, picky=True)
+        return replace(ask, topic=POISON) if kind < 0.78 else ask
+
+    def _twin(self, ask: Ask) -> Ask:
+        """The same request again, or another one under its key."""
+        self._asked += 1
+        request = ask.request if self._dice.random() < 0.7 else b"another"
+        return replace(ask, mark=f"{self._name}/{self._asked}", request=request)
+
+    def _submit(self, ask: Ask) -> Future[Any] | None:
+        committer, owner = self._dice.choice(self._committers)
+        return submit(self._recorder, self._name, committer, owner, ask)
+
+    def _settle(self, ask: Ask, future: Future[Any] | None) -> None:
+        answer = NotDone("overloaded") if future is None else answer_of(future)
+        if isinstance(answer, Wrote):
+            self._known.update({row[1]: row[2] for row in answer.events or ()})
+        elif isinstance(answer, Refused) and answer.code == "stale_stream":
+            self._known[answer.told["stream"]] = answer.told["actual"]
+        elif isinstance(answer, Unknown | NotDone) and ask.key and self._dice.random() < 0.8:
+            self._asked += 1
+            again = replace(ask, mark=f"{self._name}/{self._asked}")
+            later = self._submit(again)
+            if later is not None:
+                wait_for([later], 120)
+
+    def _look(self) -> None:
+        dice = self._dice
+        at = dice.choice(("head", "stream", "page", "command", "nothing", "nothing"))
+        if at == "nothing":
+            return
+        of: Any = None
+        if at == "stream":
+            of = dice.choice(STREAMS)
+        elif at == "command":
+            of = f"key of {self._name}/{dice.randint(1, self._asked)}"
+        elif at == "page":
+            of = (dice.randint(0, self._asked), 40)
+        look = Look(at, of)
+        self._recorder.run(self._name, look, lambda: look_up(self._reads, look))
+
+
+def _with_claims(claims: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
+    """Ways to ask for two claims: take them, let one go, hand one over for another."""
+    return (
+        {"claims": claims},
+        {"claims": claims[:1]},
+        {"releases": claims[:1]},
+        {"releases": claims[:1], "claims": claims[1:]},
+        {"releases": claims[:1], "claims": claims[:1]},
+    )
+
+
+def look_up(journal: Journal, look: Look) -> Answer:
+    """A read, on a connection that no fault is aimed at."""
+    try:
+        if look.at == "head":
+            return Saw(journal.head().position)
+        if look.at == "stream":
+            return Saw(tuple(plain(event) for event in journal.stream(look.of)))
+        if look.at == "page":
+            return Saw(tuple(plain(event) for event in journal.read(*look.of)))
+        known = journal.command(ACTOR["subject"] or "", look.of)
+    except Unavailable:
+        return NotDone("unavailable")
+    if known is None:
+        return Saw(None)
+    return Saw((known.first_position, known.last_position, known.receipt))
+
+
+def at_once(clients: Sequence[Client], rounds: int) -> None:
+    """Let them all work, each in a thread of its own."""
+    failed: list[BaseException] = []
+
+    def work(client: Client) -> None:
+        try:
+            client.work(rounds)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed

@@ -1,0 +1,240 @@
+"""Objections to a published result, and what an upheld one leads to (异议)."""
+
+from datetime import timedelta
+
+import pytest
+
+from domain import events as e
+from domain.decision import AlreadyExists, NotFound, NotYourOwn, OwnApplication, Role
+from domain.events import Subject
+from domain.steps.certificate import IssueCertificates
+from domain.steps.enrolment import PersonErased
+from domain.steps.exam import ScoreUnchanged
+from domain.steps.number_allocation import NotPassed, NumberCertificates, ResultNotFinal
+from domain.steps.publication import (
+    NothingToPublish,
+    NoticeClosed,
+    NoticeOver,
+    ObjectionsOpen,
+    RowNotInNotice,
+)
+from tests.support.actors import OPERATOR, REGISTRAR, VERIFIER, candidate, staff
+from tests.support.commands import (
+    CLOSED_AT,
+    ISSUED_AT,
+    PASSED,
+    close,
+    correct,
+    erase,
+    object_to,
+    publish,
+    settle,
+    verify,
+    when,
+)
+from tests.support.journeys import a_registered_person, final_results, published_results
+from tests.support.world import World, given
+
+THEORY = Subject.THEORY
+FAILED = ("59.5", "100")
+NUMBER = NumberCertificates(application_id="A1")
+
+
+def an_open_objection(*pairs: object) -> World:
+    world = published_results(*pairs)
+    world.do(object_to(), by=candidate(1))
+    return world
+
+
+def an_upheld_objection() -> World:
+    world = an_open_objection(FAILED)
+    world.do(settle("upheld"))
+    return world
+
+
+# --- filing ---------------------------------------------------------------------------------------
+
+
+def test_a_candidate_objects_to_their_own_row():
+    """Source: source-document 5.1."""
+    given(published_results()).when(object_to(), by=candidate(1)).tells(objection_id="O1").then(
+        e.ObjectionFiled(
+            notice_id="N1",
+            objection_id="O1",
+            application_id="A1",
+            person_id="P1",
+            text="技能考核第二题漏判",
+        )
+    )
+
+
+def test_anybody_who_is_known_objects_to_any_row():
+    """Source: source-document 5.1."""
+    world = a_registered_person(8, published_results())
+    given(world).when(object_to(by=8), by=candidate(8)).then_kinds(e.ObjectionFiled)
+    given(world).when(object_to(by=9), by=OPERATOR).fails(NotFound, what="person")
+
+
+def test_nobody_objects_in_somebody_elses_name():
+    given(published_results()).when(object_to(), by=candidate(2)).fails(NotYourOwn)
+
+
+def test_who_was_erased_objects_no_more():
+    world = a_registered_person(8, published_results())
+    world.do(erase(8))
+    given(world).when(object_to(by=8)).fails(PersonErased)
+
+
+def test_objections_are_taken_until_midnight_of_the_last_day():
+    """Source: source-document 5.1."""
+    world = published_results()
+    last = CLOSED_AT - timedelta(seconds=1)
+    given(world).when(object_to(), at=last).then_kinds(e.ObjectionFiled)
+    given(world).when(object_to(), at=CLOSED_AT).fails(NoticeOver, ends_on="2026-10-13")
+
+
+def test_a_closed_notice_takes_no_objection():
+    given(final_results()).when(object_to(), by=candidate(1)).fails(NoticeClosed)
+
+
+def test_only_a_row_of_the_notice_is_objected_to():
+    given(published_results()).when(object_to(application_id="A9")).fails(RowNotInNotice)
+    given(published_results()).when(object_to(notice_id="N9")).fails(NotFound, what="notice")
+
+
+def test_an_objection_id_is_given_once_and_made_up_where_none_is_given():
+    given(an_open_objection()).when(object_to()).fails(AlreadyExists, what="objection")
+    given(published_results()).when(object_to(objection_id=None)).tells(objection_id="id-1")
+
+
+def test_refusals_of_an_objection_come_in_their_order():
+    stranger = candidate(9)
+    world = final_results()
+    wrong = {"application_id": "A9"}
+    given(world).when(object_to(notice_id="N9", **wrong), by=stranger).fails(NotFound)
+    given(world).when(object_to(**wrong), by=stranger).fails(NotYourOwn)
+    given(world).when(object_to(**wrong), by=candidate(1)).fails(NoticeClosed)
+    given(published_results()).when(object_to(**wrong), at=CLOSED_AT).fails(NoticeOver)
+
+
+# --- settling -------------------------------------------------------------------------------------
+
+
+def test_a_dismissed_objection_leaves_the_row_where_it_is():
+    """Source: source-document 5.1."""
+    world = an_open_objection()
+    after = (
+        given(world)
+        .when(settle("dismissed"))
+        .then(e.ObjectionDismissed(notice_id="N1", objection_id="O1", reason="已核对答卷"))
+    )
+    given(after).when(close(), at=CLOSED_AT).tells(final=1, withheld=[])
+
+
+def test_an_upheld_objection_takes_the_row_out_of_the_notice():
+    """Source: source-document 5.1."""
+    world = an_open_objection(FAILED, PASSED)
+    after = (
+        given(world)
+        .when(settle("upheld"))
+        .then(
+            e.ObjectionUpheld(
+                notice_id="N1", objection_id="O1", application_id="A1", reason="已核对答卷"
+            )
+        )
+    )
+    given(after).when(close(), at=CLOSED_AT).tells(final=1, withheld=["A1"])
+
+
+def test_an_open_objection_keeps_the_notice_from_closing():
+    """Source: source-document 5.1."""
+    world = an_open_objection(PASSED, PASSED)
+    world.do(object_to(2, objection_id="O2b"), by=candidate(2))
+    given(world).when(close(), at=CLOSED_AT).fails(ObjectionsOpen, count=2)
+    world.do(settle("dismissed"))
+    given(world).when(close(), at=CLOSED_AT).fails(ObjectionsOpen, count=1)
+
+
+def test_an_objection_is_settled_once_and_only_if_it_was_filed():
+    world = an_open_objection()
+    given(world).when(settle("upheld", 9)).fails(NotFound, what="open objection")
+    world.do(settle("dismissed"))
+    given(world).when(settle("upheld")).fails(NotFound, what="open objection")
+    given(world).when(settle("upheld", notice="N9")).fails(NotFound, what="notice")
+
+
+def test_nothing_is_settled_in_a_closed_notice():
+    given(final_results()).when(settle("upheld")).fails(NoticeClosed)
+
+
+def test_nobody_settles_an_objection_to_their_own_row():
+    himself = staff("candidate-1", Role.SCORE_VERIFIER, "exam-office")
+    given(an_open_objection()).when(settle("upheld"), by=himself).fails(OwnApplication)
+
+
+def test_an_objection_may_be_settled_after_the_period():
+    """Source: source-document 5.1."""
+    given(an_open_objection()).when(settle("dismissed"), at=CLOSED_AT).then_kinds(
+        e.ObjectionDismissed
+    )
+
+
+# --- from an upheld objection to the certificate --------------------------------------------------
+
+
+def test_an_upheld_objection_leads_over_a_new_notice_to_the_certificate():
+    """Correction, verification, supplementary notice. Source: source-document 5.1, 5.2."""
+    world = an_upheld_objection()
+    given(world).when(publish("N2")).fails(NothingToPublish)
+    world.do(correct(THEORY, "60", objection_id="O1"))
+    world.do(close(), at=CLOSED_AT)
+    given(world).when(NUMBER, by=REGISTRAR).fails(ResultNotFinal)
+    world.do(verify("60", "100"), by=VERIFIER)
+    given(world).when(NUMBER, by=REGISTRAR).fails(ResultNotFinal)
+    world.do(publish("N2"), at=ISSUED_AT)
+    given(world).when(NUMBER, by=REGISTRAR).fails(ResultNotFinal)
+    world.do(close("N2"), at=when("2026-10-23 00:00"))
+    world.do(NUMBER, by=REGISTRAR)
+    given(world).when(IssueCertificates(application_id="A1"), by=REGISTRAR).then_kinds(
+        e.CertificateIssued, e.CertificateIssued
+    )
+
+
+def test_an_upheld_row_is_not_final_without_its_correction():
+    """Source: source-document 5.1."""
+    world = published_results()
+    world.do(object_to(), by=candidate(1))
+    world.do(settle("upheld"))
+    world.do(close(), at=CLOSED_AT)
+    given(world).when(NUMBER, by=REGISTRAR).fails(ResultNotFinal)
+
+
+def test_an_upheld_row_needs_a_correction_that_changes_it():
+    world = an_upheld_objection()
+    given(world).when(correct(THEORY, "59.5", objection_id="O1")).fails(ScoreUnchanged)
+
+
+def test_an_upheld_objection_may_end_in_a_result_that_still_fails():
+    """Source: source-document 4.3(3), 5.1."""
+    world = an_upheld_objection()
+    world.do(correct(THEORY, "58", objection_id="O1"))
+    world.do(verify("58", "100"), by=VERIFIER)
+    world.do(publish("N2"), at=CLOSED_AT)
+    world.do(close("N2"), at=when("2026-11-02 09:00"))
+    given(world).when(NUMBER, by=REGISTRAR).fails(NotPassed)
+
+
+@pytest.mark.parametrize("first", ["N1", "N2"])
+def test_whichever_notice_closes_first_the_row_becomes_final_once(first):
+    """Source: source-document 5.1."""
+    world = an_upheld_objection()
+    world.do(correct(THEORY, "60", objection_id="O1"))
+    world.do(verify("60", "100"), by=VERIFIER)
+    world.do(publish("N2"))
+    order = ("N1", "N2") if first == "N1" else ("N2", "N1")
+    final = [
+        world.do(close(name), at=CLOSED_AT + timedelta(days=n)).outcome["final"]
+        for n, name in enumerate(order, 7)
+    ]
+    assert sum(final) == 1
+    assert world.notice("N1").withheld == {"A1"}

@@ -1,0 +1,90 @@
+"""What may be shown of an identity document, and what goes upward in a report."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from domain.values.identity_documents import (
+    DocumentType,
+    InvalidIdentityDocument,
+    ReportCodeUnknown,
+    mask_number,
+    report_code,
+    validate_document,
+)
+from tests.support.synthetic_identity import TODAY, citizen, citizen_numbers, permanent_2017
+
+CITIZEN = DocumentType.RESIDENT_ID
+FOREIGN = DocumentType.FOREIGN_PERMANENT_RESIDENT_ID
+
+
+@given(citizen_numbers)
+def test_a_mask_never_shows_the_birthday(number):
+    masked = mask_number(CITIZEN, number)
+    assert masked == number[:3] + "*" * 13 + number[-2:]
+    assert masked[6:14] == "*" * 8
+
+
+@given(st.dates(dt.date(1930, 1, 1), TODAY), st.integers(0, 9))
+def test_a_mask_never_shows_the_birthday_of_a_card_of_2017(born, order):
+    number = permanent_2017(f"USA3301{born:%y%m%d}{order}")
+    assert mask_number(FOREIGN, number)[7:13] == "*" * 6
+
+
+@given(st.sampled_from(DocumentType), st.text("0123456789ABCHMX", max_size=30))
+def test_a_mask_covers_three_characters_at_least_and_never_a_short_number(document_type, number):
+    masked = mask_number(document_type, number)
+    assert len(masked) == len(number)
+    assert masked.count("*") >= min(3, len(number))
+    if len(number) < 5:
+        assert set(masked) <= {"*"}
+
+
+def test_the_mask_of_a_number_is_the_same_however_it_was_typed():
+    number = citizen()
+    assert mask_number(CITIZEN, f" {number[:6]} {number[6:]}") == mask_number(CITIZEN, number)
+    assert mask_number(DocumentType.TAIWAN_PERMIT, "12345678") == "1******8"
+    assert mask_number(DocumentType.HOME_RETURN_PERMIT, "H12345678") == "H12****78"
+
+
+@given(citizen_numbers)
+def test_a_document_in_a_log_line_shows_its_mask_only(number):
+    document = validate_document(CITIZEN, number, TODAY)
+    for shown in (repr(document), str(document), f"{document}"):
+        assert number not in shown
+        assert document.masked in shown
+
+
+def test_a_refusal_never_repeats_the_number():
+    number = citizen(born="20270101")
+    with pytest.raises(InvalidIdentityDocument) as refusal:
+        validate_document(CITIZEN, number, TODAY)
+    assert number not in str(refusal.value)
+    assert number not in repr(refusal.value.fields)
+
+
+def test_a_document_cannot_be_changed():
+    document = validate_document(CITIZEN, citizen(), TODAY)
+    with pytest.raises(ValidationError):
+        document.number = "x"
+    assert document.number == citizen()
+
+
+def test_only_the_confirmed_reporting_code_is_packaged():
+    assert report_code(CITIZEN) == "201"
+    with pytest.raises(ReportCodeUnknown):
+        report_code(DocumentType.PASSPORT)
+    assert report_code(DocumentType.PASSPORT, {DocumentType.PASSPORT: "299"}) == "299"
+    assert report_code(CITIZEN, {CITIZEN: "101"}) == "101"
+
+
+@pytest.mark.parametrize("document_type", list(DocumentType))
+def test_every_kind_of_document_has_a_line_in_the_reporting_table(document_type):
+    configured = {document_type: "900"}
+    assert report_code(document_type, configured) == "900"
+    if document_type is not CITIZEN:
+        with pytest.raises(ReportCodeUnknown):
+            report_code(document_type)

@@ -1,0 +1,368 @@
+"""What the certificate registry answers: to whom who knows enough, and nothing to others."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from domain.events import CertificateKind, RevocationReason
+from domain.steps import certificate as c
+from domain.steps.authority_report import AnswerReportRow, RecordVisibility
+from domain.store.privacy.vault import Vault
+from projections.certificate_registry import public_record as public_answer
+from projections.certificate_registry import queries as q
+from projections.certificate_registry.view import verify_token
+from projections.engine.view import ERASED
+from tests.projections.grammar import Book
+from tests.support.actors import REGISTRAR
+from tests.support.commands import PASSED, correct_person, document_of, erase, national_number
+from tests.support.journeys import (
+    issued_certificates,
+    numbered_certificates,
+    reported_certificates,
+)
+from tests.support.ledgers import SECRETS
+from tests.support.world import World, blind_index
+
+NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
+NUMBER = "S000033000123264000001"
+
+
+def step(cls: type[Any], kind: CertificateKind = NATIONAL, **more: Any) -> Any:
+    return cls(application_id="A1", kind=kind, reason="按规定办理", **more)
+
+
+def revoke(reason: RevocationReason = RevocationReason.EXAM_FRAUD) -> Any:
+    return step(c.RevokeCertificate, reason_class=reason)
+
+
+def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
+    """Name and document of candidate n, as the asker's words would be indexed."""
+    person = world.person(f"P{n}")
+    return {"names": (person.name_index,), "documents": (person.document_index,)}
+
+
+def found(book: Book, **asked: Any) -> list[dict[str, Any]]:
+    with book.cursor() as cursor:
+        return list(map(public_answer.public, q.lookup(cursor, **asked)))
+
+
+def shown_by(book: Book, link: str) -> dict[str, Any]:
+    """What everybody sees by a link, and whether it was replaced."""
+    with book.cursor() as cursor:
+        row = q.verify(cursor, link)
+    assert row is not None
+    return public_answer.public(row.answer) | {"replaced": row.replaced}
+
+
+def current(book: Book, kind: CertificateKind = NATIONAL) -> dict[str, Any]:
+    return book.row("certificates", kind=kind.value)
+
+
+def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) -> str:
+    vault = Vault("omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {})
+    return verify_token(vault.blind_index, "", "omc", kind.value, number, version)
+
+
+# --- finding -------------------------------------------------------------------------------------
+
+
+def test_any_two_of_number_name_and_document_find_a_certificate(book: Book) -> None:
+    """Source: source-document 5.3."""
+    world = issued_certificates()
+    book.told(world).fold()
+    known = indexes(world)
+    for asked in (
+        {"number": NUMBER, "names": known["names"]},
+        {"number": NUMBER, "documents": known["documents"]},
+        {"number": NUMBER, **known},
+    ):
+        assert [r["number"] for r in found(book, **asked)] == [NUMBER], asked
+    both = found(book, **known)
+    assert [r["kind"] for r in both] == ["national", "omc"], "one person may have many"
+
+
+@pytest.mark.parametrize("given", ["number", "names", "documents"])
+def test_one_alone_finds_nothing(book: Book, given: str) -> None:
+    """Numbers have no check digit: a typo is another person's number."""
+    world = issued_certificates()
+    book.told(world).fold()
+    assert found(book, **{given: ({"number": NUMBER} | indexes(world))[given]}) == []
+    assert found(book) == []
+
+
+def test_what_does_not_agree_finds_nothing(book: Book) -> None:
+    world = issued_certificates(PASSED, PASSED)
+    book.told(world).fold()
+    other = indexes(world, 2)
+    assert found(book, number=NUMBER, names=other["names"]) == []
+    mixed = indexes(world) | {"names": other["names"]}
+    assert found(book, number=NUMBER, **mixed) == []
+    assert found(book, **mixed) == []
+
+
+def test_a_found_certificate_shows_its_face_and_no_person_in_clear(book: Book) -> None:
+    """Source: source-document 5.2, 5.3."""
+    world = issued_certificates()
+    book.told(world).fold()
+    (shown,) = found(book, number=NUMBER, names=indexes(world)["names"])
+    assert shown["masked_name"] == "钱*"
+    assert shown["masked_number"] == document_of(1)[:3] + "*" * 13 + document_of(1)[-2:]
+    assert (shown["occupation"], shown["occupation_name"]) == ("4-01-02-07", "互联网营销师")
+    assert (shown["level"], shown["edition"], shown["theory"], shown["practical"]) == (
+        4, "2021", "72", "65.5"
+    )  # fmt: skip
+    assert (shown["issued_on"], shown["standing"]) == (date(2026, 10, 15), "valid")
+    assert shown["organisation_name"] == "浙江今日头条科技有限公司"
+    assert not {"person_id", "application_id", "name_index", "document_index"} & set(shown)
+    assert document_of(1) not in str(shown)
+
+
+def test_a_numbered_certificate_is_nobody_s_business_yet(book: Book) -> None:
+    world = numbered_certificates()
+    book.told(world).fold()
+    assert found(book, number=NUMBER, **indexes(world)) == []
+    assert found(book, **indexes(world)) == []
+    with book.cursor() as cursor:
+        staff = q.of_application(cursor, "omc", "A1")
+        assert [(r["kind"], r["progress"]) for r in staff] == [
+            ("national", "numbered"), ("omc", "numbered")
+        ]  # fmt: skip
+        assert q.statistics(cursor, "omc") == []
+
+
+def test_a_batch_of_numbers_is_one_question(book: Book) -> None:
+    world = issued_certificates(PASSED, PASSED, PASSED)
+    book.told(world).fold()
+    numbers = [national_number(world, n) for n in (1, 2, 3)]
+    with book.cursor() as cursor:
+        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"])
+        rows.sort()
+        assert [r.number for r in rows] == numbers
+        documents = [index for n in (1, 3) for index in indexes(world, n)["documents"]]
+        held = q.by_documents(cursor, documents)
+    assert len(held) == 4
+    names = (*indexes(world, 2)["names"], "hmac-sm3:0")
+    assert q.matches(rows[1], number=numbers[1], names=names)
+    assert q.matches(rows[1], number=numbers[1], names=names[::-1])
+    assert not q.matches(rows[1], number=numbers[0], names=names)
+    assert not q.matches(rows[1], number=numbers[1], names=names[1:])
+    assert not q.matches(rows[1], number=numbers[1])
+
+
+def test_the_registry_is_nationwide(open_book: Callable[..., Book]) -> None:
+    """Both organisations number their own kind alike; the national numbers differ by site."""
+    worlds = {"omc": issued_certificates(), "zju": issued_certificates()}
+    books = [open_book(name).told(world).fold() for name, world in worlds.items()]
+    with books[0].cursor() as cursor:
+        names = indexes(worlds["omc"])["names"]
+        rows = q.lookup(cursor, number="OMC-2026-4-0000001-H", names=names)
+        assert [public_answer.told(r)["ledger"] for r in rows] == ["omc", "zju"]
+        listed = [q.listed(cursor, ledger, "omc")[0] for ledger in ("omc", "zju")]
+        tokens = [r["verify_token"] for r in listed]
+        assert len(set(tokens)) == 2
+        assert not any(link in str(rows) for link in tokens), "no part of what is looked up"
+        assert shown_by(books[0], tokens[1])["ledger"] == "zju"
+
+
+# --- the link ------------------------------------------------------------------------------------
+
+
+def test_the_printed_link_finds_the_certificate_alone(book: Book) -> None:
+    book.told(issued_certificates()).fold()
+    printed = current(book)["verify_token"]
+    assert printed == token(1)
+    assert len(printed) == 32
+    shown = shown_by(book, printed)
+    assert (shown["number"], shown["replaced"]) == (NUMBER, False)
+    with book.cursor() as cursor:
+        assert q.verify(cursor, "0" * 32) is None
+    events = b"".join(event.envelope for event in book.journal.events())
+    assert printed.encode() not in events, "the journal is published; the link is not in it"
+
+
+def test_an_old_version_s_link_says_that_it_was_replaced(book: Book) -> None:
+    world = issued_certificates()
+    world.do(step(c.ReissueCertificate), by=REGISTRAR)
+    book.told(world).fold()
+    old, new = shown_by(book, token(1)), shown_by(book, token(2))
+    assert (old["replaced"], new["replaced"]) == (True, False)
+    assert old["version"] == 2
+
+
+def test_a_printed_link_stays_what_it_is_when_another_algorithm_becomes_the_usual_one() -> None:
+    """Or a rebuild would make every printed QR code a dead one."""
+    links = {
+        usual: verify_token(
+            Vault(
+                "omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {}, algorithm=usual
+            ).blind_index,
+            "hmac-sha256",
+            "omc",
+            "national",
+            NUMBER,
+            1,
+        )
+        for usual in ("aes-256-gcm", "sm4-gcm")
+    }
+    assert links["aes-256-gcm"] == links["sm4-gcm"] == token(1)
+
+
+# --- standing ------------------------------------------------------------------------------------
+
+
+def test_a_certificate_s_standing_and_since_when(book: Book) -> None:
+    """Source: source-document 3.2(3)."""
+    world = issued_certificates()
+    for command, standing in (
+        (step(c.SuspendCertificate), "suspended"),
+        (step(c.ReinstateCertificate), "valid"),
+        (revoke(), "revoked"),
+    ):
+        world.do(command, by=REGISTRAR)
+        book.told(world).fold()
+        assert current(book)["standing"] == standing
+        assert current(book)["current_since"] == world.now
+    assert current(book)["reason_class"] == "exam_fraud"
+    assert current(book, OMC)["standing"] == "valid", "the other certificate is another one"
+
+
+def test_a_revoked_certificate_is_still_found_and_says_so(book: Book) -> None:
+    world = issued_certificates()
+    world.do(revoke(), by=REGISTRAR)
+    book.told(world).fold()
+    (shown,) = found(book, number=NUMBER, names=indexes(world)["names"])
+    assert (shown["standing"], shown["reason_class"]) == ("revoked", "exam_fraud")
+    assert "reason" not in shown, "its words are not for everybody"
+
+
+def test_its_way_upward_is_followed(book: Book) -> None:
+    """Source: source-document 5.3."""
+    world = reported_certificates()
+    assert current(book.told(world).fold())["progress"] == "reported"
+    world.do(AnswerReportRow(report_id="R1", number=NUMBER, accepted=True), by=REGISTRAR)
+    assert current(book.told(world).fold())["progress"] == "accepted"
+    for scope in ("province", "nation"):
+        world.do(RecordVisibility(application_id="A1", scope=scope), by=REGISTRAR)
+    row = current(book.told(world).fold())
+    assert (row["progress"], row["report_id"]) == ("visible", "R1")
+    assert row["seen_province_on"] == row["seen_nation_on"] == date(2026, 10, 15)
+    world.do(step(c.CorrectCertificate), by=REGISTRAR)
+    row = current(book.told(world).fold())
+    assert (row["progress"], row["version"], row["seen_nation_on"]) == ("issued", 2, None)
+
+
+def test_history_answers_what_was_so_and_what_we_knew(book: Book) -> None:
+    world = issued_certificates()
+    issued_at = world.now
+    before = book.told(world).fold().journal.head()
+    world.do(revoke(), by=REGISTRAR, at=issued_at + timedelta(days=2))
+    book.told(world).fold()
+    with book.cursor() as cursor:
+
+        def standing(moment: Any, **as_of: Any) -> str | None:
+            row = q.standing_on(cursor, "omc", NUMBER, moment, **as_of)
+            return row and row["standing"]
+
+        assert standing(issued_at - timedelta(days=1)) is None
+        assert standing(issued_at) == "valid"
+        assert standing(issued_at + timedelta(days=1)) == "valid"
+        assert standing(issued_at + timedelta(days=2)) == "revoked"
+        assert standing(issued_at + timedelta(days=2), as_of=before.position) == "valid"
+        assert standing(issued_at + timedelta(days=2), as_of=before.recorded_at) == "valid"
+        events = [r["event"] for r in q.history(cursor, "omc", NUMBER)]
+        assert events == ["numbered", "issued", "revoked"]
+        then = q.history(cursor, "omc", NUMBER, as_of=before.position)
+        assert [r["event"] for r in then] == ["numbered", "issued"]
+
+
+# --- persons -------------------------------------------------------------------------------------
+
+
+def test_a_corrected_name_finds_and_the_old_one_does_not(book: Book) -> None:
+    world = issued_certificates()
+    old = indexes(world)
+    world.do(correct_person(name="钱壹"), by=REGISTRAR)
+    book.told(world).fold()
+    new = indexes(world)
+    assert new["names"] == (blind_index("name", "钱壹"),) != old["names"]
+    assert found(book, number=NUMBER, names=old["names"]) == []
+    assert len(found(book, number=NUMBER, names=new["names"])) == 1
+
+
+def test_an_erased_person_s_certificate_is_found_by_its_link_only(book: Book) -> None:
+    world = issued_certificates()
+    known = indexes(world)
+    world.do(erase())
+    book.told(world).fold()
+    assert found(book, number=NUMBER, **known) == []
+    assert found(book, number=NUMBER, names=known["names"]) == []
+    assert found(book, **known) == []
+    shown = shown_by(book, token(1))
+    assert (shown["masked_name"], shown["masked_number"]) == (ERASED, ERASED)
+    assert shown["standing"] == "valid"
+    assert all(each["name_index"] is None for each in book.rows("certificates"))
+
+
+def test_whatever_happened_the_row_holds_what_everybody_is_told(book: Book) -> None:
+    """The answer is made when a row is written, so each kind of change has to write it."""
+    world = issued_certificates(PASSED, PASSED)
+    happened: list[Callable[[], Any]] = [
+        lambda: None,
+        lambda: world.do(step(c.SuspendCertificate), by=REGISTRAR),
+        lambda: world.do(correct_person(name="钱壹壹"), by=REGISTRAR),
+        lambda: world.do(step(c.ReinstateCertificate), by=REGISTRAR),
+        lambda: world.do(step(c.CorrectCertificate), by=REGISTRAR),
+        lambda: world.do(step(c.ReissueCertificate), by=REGISTRAR),
+        lambda: world.do(revoke(), by=REGISTRAR),
+        lambda: world.do(erase()),
+    ]
+    answers = set()
+    for happens in happened:
+        happens()
+        book.told(world).fold()
+        for row in book.rows("certificates"):
+            shown = public_answer.public(row["answer"])
+            assert shown == {name: row[name] for name in public_answer.PUBLIC}
+        answers.add(book.row("certificates", number=NUMBER)["answer"])
+    assert len(answers) == len(happened), "each of them is seen"
+
+
+def test_a_certificate_that_is_not_issued_has_no_answer(book: Book) -> None:
+    book.told(numbered_certificates()).fold()
+    assert {row["answer"] for row in book.rows("certificates")} == {None}
+
+
+# --- counting ------------------------------------------------------------------------------------
+
+
+def test_statistics_count_what_is_valid_by_level_occupation_and_month(book: Book) -> None:
+    """Source: source-document 5.4."""
+    world = issued_certificates(PASSED, PASSED, PASSED)
+    world.do(revoke(), by=REGISTRAR)
+    book.told(world).fold()
+    with book.cursor() as cursor:
+        assert q.statistics(cursor, "omc") == [
+            {"level": 4, "occupation": "4-01-02-07", "occupation_name": "互联网营销师",
+             "month": "2026-10", "certificates": 2}
+        ]  # fmt: skip
+        assert q.statistics(cursor, "omc", issued=(date(2026, 11, 1), None)) == []
+        assert q.statistics(cursor, "omc", kind="omc")[0]["certificates"] == 3
+        counted = {
+            (r["kind"], r["standing"]): r["certificates"] for r in q.standings(cursor, "omc")
+        }
+    assert counted == {("national", "valid"): 2, ("national", "revoked"): 1, ("omc", "valid"): 3}
+
+
+def test_staff_lists_follow_page_by_page(book: Book) -> None:
+    book.told(issued_certificates(PASSED, PASSED, PASSED)).fold()
+    numbers: list[str] = []
+    with book.cursor() as cursor:
+        while page := q.listed(
+            cursor, "omc", "national", after=numbers[-1] if numbers else None, limit=2
+        ):
+            numbers += [r["number"] for r in page]
+        assert q.listed(cursor, "omc", "national", standing="revoked") == []
+        assert len(q.listed(cursor, "omc", "omc", progress=("issued",))) == 3
+    assert numbers == [f"S000033000123264{n:06d}" for n in (1, 2, 3)]

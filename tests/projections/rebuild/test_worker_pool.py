@@ -1,0 +1,88 @@
+"""Processes that share out work: they answer, fail and die so that nobody waits for ever."""
+
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from domain.store.errors import WrongKey
+from projections.engine.view import UnknownTopic
+from projections.rebuild.worker_pool import WorkerDied, workers
+from tests.projections.engine.test_runner import backends
+from tests.support.postgres import Database
+from tests.support.waiting import wait_until
+
+NAME = "certledger rebuild"
+
+
+def doubled(connection: Any, number: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 2 * %s", (number,))
+        doubled: int = cursor.fetchone()[0]
+    return doubled
+
+
+def refused(connection: Any, task: str) -> None:
+    if task == "topic":
+        raise UnknownTopic("moon_landed.v1", 7)
+    raise WrongKey(reason="it is too short")
+
+
+def ends(connection: Any, task: None) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def asleep(connection: Any, task: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(600)")
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_every_task_is_done_once(dsn: str, processes: int) -> None:
+    with workers(dsn, processes) as run:
+        assert sorted(run(doubled, range(20))) == list(range(0, 40, 2))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_the_work_raises_is_raised_here(dsn: str, database: Database, processes: int) -> None:
+    with pytest.raises(UnknownTopic) as raised, workers(dsn, processes) as run:
+        list(run(refused, ["topic"]))
+    assert (raised.value.topic, raised.value.position) == ("moon_landed.v1", 7)
+    with pytest.raises(Exception, match="it is too short"), workers(dsn, processes) as run:
+        list(run(refused, ["key"]))
+    wait_until(lambda: not backends(database, NAME))
+
+
+def test_a_process_that_is_killed_is_missed(dsn: str, database: Database) -> None:
+    with pytest.raises(WorkerDied), workers(dsn, 2) as run:
+        list(run(ends, [None]))
+    wait_until(lambda: not backends(database, NAME))
+
+
+def test_what_is_under_way_is_broken_off_when_the_one_who_asked_fails(
+    dsn: str, database: Database
+) -> None:
+    with pytest.raises(ZeroDivisionError), workers(dsn, 2) as run:
+        run(asleep, [None])
+        wait_until(lambda: backends(database, NAME), 30)
+        raise ZeroDivisionError
+    wait_until(lambda: not backends(database, NAME))
+
+
+def test_processes_end_with_the_one_who_started_them(dsn: str, database: Database) -> None:
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from projections.rebuild.worker_pool import workers\n"
+        "from tests.projections.rebuild.test_worker_pool import asleep\n"
+        f"with workers({dsn!r}, 2) as run: list(run(asleep, [None, None]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        wait_until(lambda: len(backends(database, NAME)) == 2, 30)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not backends(database, NAME))

@@ -1,0 +1,374 @@
+"""Money that came, is owed back and went back; and the vouchers of it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+
+from domain.events import Component, Item, Provider
+from projections.refund_ledger import queries as q
+from projections.refund_ledger.chart_of_accounts import ACCOUNTS
+from projections.refund_ledger.posting_rules import RULES
+from tests.projections.grammar import Book
+from tests.support.actors import FINANCE, FINANCE_2, candidate
+from tests.support.commands import order, pay, pay_again, use, withdraw
+from tests.support.journeys import (
+    a_paid_application,
+    a_rejected_application,
+    an_eligible_application,
+    an_enrolled_application,
+    published_results,
+)
+from tests.support.refunds import approve, decline, told
+from tests.support.world import World
+
+CERT, MATERIAL = Component.CERTIFICATION_FEE, Component.STUDY_MATERIAL
+
+
+def entries(book: Book, *rules: str) -> list[dict[str, int]]:
+    """Each voucher as account -> debit minus credit, fen; of some rules, or all."""
+    found: dict[int, dict[str, int]] = {}
+    for p in book.rows("postings", "entry_no, line"):
+        if not rules or p["rule_id"] in rules:
+            entry = found.setdefault(p["entry_no"], {})
+            net = p["debit_fen"] - p["credit_fen"]
+            entry[p["account"]] = entry.get(p["account"], 0) + net
+    return list(found.values())
+
+
+def line(book: Book, component: Component, payment: str = "PAY1") -> dict[str, Any]:
+    return book.row("refund_lines", payment_id=payment, component=component.value)
+
+
+def steps(book: Book) -> list[str]:
+    with book.cursor() as cursor:
+        return [step["step"] for step in q.steps(cursor, "omc")]
+
+
+def moved(world: World, *outcomes: str, number: str = "RPAY1-1", **more: Any) -> World:
+    """A refund ordered, approved, and then what the provider says."""
+    world.do(approve(number), by=FINANCE_2)
+    for outcome in outcomes:
+        fields: dict[str, Any] = {"reason": "账户注销"}
+        if outcome in ("accepted", "settled"):
+            fields = {"provider_refund_id": "5030001"}
+        if outcome == "settled":
+            fields |= {"channel": "original", "settled_at": world.now} | more
+        world.do(told(outcome, number, **fields), by=FINANCE)
+    return world
+
+
+def an_ordered_refund(**paid: Any) -> World:
+    world = an_eligible_application()
+    world.do(pay(1, world, **paid), by=FINANCE)
+    world.do(withdraw(), by=candidate())
+    world.do(order(CERT), by=FINANCE)
+    return world
+
+
+# --- lines ---------------------------------------------------------------------------------------
+
+
+def test_a_payment_has_a_line_for_each_component(book: Book) -> None:
+    """Source: source-document 2.1."""
+    book.told(a_paid_application()).fold()
+    fee = line(book, CERT)
+    assert (fee["paid_fen"], fee["state"], fee["booked"]) == (30_000, "paid", "advance")
+    assert (fee["provider"], fee["merchant_order_no"]) == ("wechat", "ORDER1")
+    assert fee["provider_transaction_id"] == "4200000000000000000000000001"
+    assert line(book, MATERIAL)["paid_fen"] == 18_000
+
+
+def test_a_failed_application_is_owed_both_components(book: Book) -> None:
+    """Source: source-document 2.4(1)."""
+    book.told(a_rejected_application()).fold()
+    assert [line(book, c)["entitled_fen"] for c in (CERT, MATERIAL)] == [30_000, 18_000]
+    assert {line(book, c)["state"] for c in (CERT, MATERIAL)} == {"entitled"}
+    assert steps(book) == ["entitled", "entitled"]
+
+
+def test_used_material_is_income_and_never_owed_back(book: Book) -> None:
+    """Source: source-document 2.4(1)."""
+    world = a_rejected_application(used=[Item.MOCK_EXAM, Item.HANDBOOK])
+    world.do(order(MATERIAL), by=FINANCE)
+    book.told(world).fold()
+    material = line(book, MATERIAL)
+    assert (material["entitled_fen"], material["booked"]) == (0, "income")
+    assert material["used_items"] == ["mock_exam", "handbook"]
+    assert (material["refused"], material["refused_clause"]) == ("study_material_used", "2.4(1)")
+    assert material["state"] == "refused"
+    assert entries(book, "material_used") == [{"2203.02": 18_000, "6001.02": -18_000}]
+    assert entries(book, "refund_entitled") == [{"2203.01": 30_000, "2241.01": -30_000}]
+
+
+def test_after_the_final_review_nothing_goes_back(book: Book) -> None:
+    """Source: source-document 2.4(2)."""
+    world = an_enrolled_application()
+    world.do(order(CERT), by=FINANCE)
+    book.told(world).fold()
+    fee = line(book, CERT)
+    assert (fee["state"], fee["refused"], fee["refused_clause"]) == (
+        "refused", "final_review_passed", "2.4(2)"
+    )  # fmt: skip
+    assert line(book, MATERIAL)["state"] == "enrolled"
+    assert steps(book) == ["refused"]
+
+
+def test_a_refund_is_followed_from_order_to_arrival(book: Book) -> None:
+    """Source: source-document 2.4(1)."""
+    world = moved(an_ordered_refund(), "accepted", "settled")
+    book.told(world).fold()
+    fee = line(book, CERT)
+    amounts = ("entitled_fen", "ordered_fen", "approved_fen", "accepted_fen", "settled_fen")
+    assert [fee[name] for name in amounts] == [30_000] * 5
+    assert (fee["state"], fee["refund_no"]) == ("settled", "RPAY1-1")
+    assert fee["provider_refund_id"] == "5030001"
+    with book.cursor() as cursor:
+        refund = q.refund(cursor, "omc", "RPAY1-1")
+        done = q.steps(cursor, "omc", refund_no="RPAY1-1")
+        assert q.refund(cursor, "omc", "RNOBODY-1") is None
+    assert refund is not None
+    assert (refund["state"], refund["channel"]) == ("settled", "original")
+    assert (refund["ordered_by"], refund["approved_by"]) == ("finance-1", "finance-2")
+    assert [(s["step"], s["subject"]) for s in done] == [
+        ("ordered", "finance-1"),
+        ("approved", "finance-2"),
+        ("accepted", "finance-1"),
+        ("settled", "finance-1"),
+    ]
+
+
+def test_a_declined_refund_frees_its_amount_and_can_be_ordered_anew(book: Book) -> None:
+    world = an_ordered_refund()
+    world.do(decline(), by=FINANCE_2)
+    book.told(world).fold()
+    assert (line(book, CERT)["ordered_fen"], line(book, CERT)["state"]) == (0, "declined")
+    world.do(order(CERT), by=FINANCE)
+    book.told(world).fold()
+    assert (line(book, CERT)["ordered_fen"], line(book, CERT)["refund_no"]) == (30_000, "RPAY1-2")
+    assert [r["state"] for r in book.rows("refunds", "refund_no")] == ["declined", "ordered"]
+
+
+def test_money_nobody_owed_is_owed_back_at_once(book: Book) -> None:
+    world = a_paid_application()
+    world.do(pay_again(paid_at=world.now, provider=Provider.ALIPAY), by=FINANCE)
+    book.told(world).fold()
+    again = line(book, CERT, "TWICE1")
+    assert (again["excess"], again["entitled_fen"], again["state"]) == (
+        "component_already_paid", 30_000, "entitled"
+    )  # fmt: skip
+    assert entries(book, "excess_received") == [{"1012.02.1": 48_000, "2241.01": -48_000}]
+    world.do(order(CERT, "TWICE1"), by=FINANCE)
+    book.told(world).fold()
+    assert book.row("refunds")["clause"] == "excess"
+
+
+# --- vouchers ------------------------------------------------------------------------------------
+
+
+def test_vouchers_of_a_journey_that_succeeds(book: Book) -> None:
+    """Advance, contract, and revenue once the exam is given. Source: source-document 2.4(2)."""
+    book.told(published_results()).fold()
+    assert entries(book) == [
+        {"1012.01.1": 48_000, "2203.01": -30_000, "2203.02": -18_000},
+        {"2203.01": 30_000, "2205.01": -30_000, "2203.02": 18_000, "2205.02": -18_000},
+        {"2205.01": 30_000, "6001.01": -30_000},
+    ]
+
+
+def test_material_used_after_the_final_review_is_earned_from_the_contract(book: Book) -> None:
+    world = an_enrolled_application()
+    world.do(use(Item.RECORDED_COURSE), by=candidate())
+    world.do(use(Item.MOCK_EXAM), by=candidate())
+    book.told(world).fold()
+    assert entries(book, "material_used") == [{"2205.02": 18_000, "6001.02": -18_000}]
+    assert line(book, MATERIAL)["state"] == "enrolled"
+
+
+def test_vouchers_of_a_refund(book: Book) -> None:
+    book.told(moved(an_ordered_refund(), "accepted", "settled")).fold()
+    assert entries(book)[1:] == [
+        {"2203.01": 30_000, "2203.02": 18_000, "2241.01": -48_000},
+        {"1012.01.3": 30_000, "1012.01.1": -30_000},
+        {"2241.01": 30_000, "1012.01.3": -30_000},
+    ]
+
+
+def test_a_refund_the_provider_closed_takes_the_acceptance_back_by_a_new_entry(
+    book: Book,
+) -> None:
+    book.told(moved(an_ordered_refund(), "accepted", "closed")).fold()
+    assert entries(book, "refund_accepted") == [{"1012.01.3": 30_000, "1012.01.1": -30_000}]
+    assert entries(book, "refund_closed") == [{"1012.01.1": 30_000, "1012.01.3": -30_000}]
+    fee = line(book, CERT)
+    assert (fee["ordered_fen"], fee["accepted_fen"], fee["entitled_fen"]) == (0, 0, 30_000)
+
+
+def test_a_refund_closed_before_it_was_accepted_has_nothing_to_take_back(book: Book) -> None:
+    book.told(moved(an_ordered_refund(), "closed")).fold()
+    assert entries(book, "refund_accepted", "refund_closed") == []
+
+
+def test_an_abnormal_refund_posts_nothing_and_stays_open(book: Book) -> None:
+    book.told(moved(an_ordered_refund(), "accepted", "abnormal")).fold()
+    assert len(entries(book)) == 3
+    with book.cursor() as cursor:
+        (owed, *_) = q.owed(cursor, "omc")
+        balances = {r["account"]: r["balance_fen"] for r in q.trial_balance(cursor, "omc")}
+    assert (owed["state"], owed["open_fen"]) == ("abnormal", 30_000)
+    assert (balances["1012.01.3"], balances["2241.01"]) == (30_000, -48_000)
+
+
+def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(book: Book) -> None:
+    world = moved(an_ordered_refund(), "accepted", "abnormal")
+    world.do(
+        told("settled", provider_refund_id="B1", channel="bank_transfer", settled_at=world.now),
+        by=FINANCE,
+    )
+    book.told(world).fold()
+    assert entries(book, "refund_settled") == []
+    (entry,) = entries(book, "refund_settled_off_path")
+    assert entry == {"1002": 0, "1012.01.3": -30_000, "2241.01": 30_000}
+    bank = book.rows("postings", account="1002")
+    assert sorted((p["debit_fen"], p["credit_fen"]) for p in bank) == [(0, 30_000), (30_000, 0)]
+
+
+def test_a_bank_payment_goes_back_by_the_bank_on_its_own_path(book: Book) -> None:
+    world = an_ordered_refund(provider=Provider.BANK)
+    book.told(moved(world, "accepted", "settled", channel="bank_transfer")).fold()
+    assert entries(book, "refund_settled") == [{"2241.01": 30_000, "1012.03.3": -30_000}]
+
+
+def test_a_posting_tells_its_rule_its_event_and_both_times(book: Book) -> None:
+    world = a_paid_application()
+    paid_at = next(x.fact.paid_at for x in world.entries if x.fact.TOPIC == "fee_paid.v1")
+    book.told(world).fold()
+    posting = book.rows("postings", "entry_no, line")[0]
+    event = book.journal.read(posting["position"] - 1, 1)[0]
+    assert (posting["rule_id"], posting["rule_version"]) == ("fee_paid", 1)
+    assert event.topic == "fee_paid.v1"
+    assert posting["effective_at"] == paid_at
+    assert posting["recorded_at"] == event.recorded_at
+    known = {(rule.id, rule.version) for rule in RULES}
+    assert {(p["rule_id"], p["rule_version"]) for p in book.rows("postings")} <= known
+    assert {p["account"] for p in book.rows("postings")} <= set(ACCOUNTS)
+
+
+# --- the database as second line of defence ------------------------------------------------------
+
+POSTING = """INSERT INTO {table} (ledger, entry_no, line, position, rule_id, rule_version, account,
+    debit_fen, credit_fen, application_id, payment_id, component, effective_at, recorded_at)
+SELECT 'omc', 99, line, 1, 'by_hand', 1, '1002', debit, credit, 'A1', 'PAY1', 'study_material',
+    now(), now() FROM (VALUES {values}) AS v (line, debit, credit)"""
+
+
+def postings_table(book: Book) -> str:
+    (number,) = book.execute("SELECT generation FROM views.generations WHERE view='refund_ledger'")
+    return f"views.postings_g{number[0]}"
+
+
+def test_an_entry_that_does_not_sum_to_zero_is_refused_by_the_database(book: Book) -> None:
+    table = postings_table(book)
+    with pytest.raises(psycopg2.errors.CheckViolation, match="entry 99 does not sum to zero"):
+        book.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 4)"))
+    assert book.rows("postings") == []
+    book.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 5)"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE {t} SET debit_fen = debit_fen", "DELETE FROM {t}", "TRUNCATE {t}"],
+)
+def test_a_posting_is_never_changed_or_taken_away(book: Book, statement: str) -> None:
+    book.told(a_paid_application()).fold()
+    with pytest.raises(psycopg2.errors.RestrictViolation):
+        book.execute(statement.format(t=postings_table(book)))
+
+
+# --- what finance asks ---------------------------------------------------------------------------
+
+
+def test_balances_are_known_on_both_axes_of_time(book: Book) -> None:
+    world = a_paid_application()
+    before = book.told(world).fold().journal.head()
+    world.do(withdraw(), by=candidate())
+    book.told(world).fold()
+
+    def balances(**bounds: Any) -> dict[str, int]:
+        with book.cursor() as cursor:
+            return {
+                r["account"]: r["balance_fen"] for r in q.trial_balance(cursor, "omc", **bounds)
+            }
+
+    then = {"1012.01.1": 48_000, "2203.01": -30_000, "2203.02": -18_000}
+    now = {"1012.01.1": 48_000, "2203.01": 0, "2203.02": 0, "2241.01": -48_000}
+    assert balances() == now
+    assert balances(as_of=before.position) == then
+    assert balances(as_of=before.recorded_at) == then
+    assert balances(effective=(None, world.now)) == then
+    assert balances(recorded=(None, before.recorded_at + timedelta(microseconds=1))) == then
+    assert balances(effective=(datetime(2027, 1, 1, tzinfo=UTC), None)) == {}
+
+
+def test_the_invariants_hold_and_name_what_does_not(book: Book) -> None:
+    book.told(moved(an_ordered_refund(), "accepted")).fold()
+    with book.cursor() as cursor:
+        held = q.invariants(cursor, "omc")
+        assert all(row["holds"] for row in held)
+        assert len(held) == 6
+    book.execute(POSTING.format(table=postings_table(book), values="(1, 7, 0), (2, 0, 7)"))
+    with book.cursor() as cursor:
+        broken = [row["name"] for row in q.invariants(cursor, "omc") if not row["holds"]]
+    assert broken == ["vouchers have no gap"]
+
+
+def test_worklists_and_pages(book: Book) -> None:
+    world = an_eligible_application()
+    for n in (1, 2, 3):
+        if n > 1:
+            an_eligible_application(n, world)
+        world.do(pay(n, world), by=FINANCE)
+        world.do(withdraw(n), by=candidate(n))
+        world.do(order(CERT, f"PAY{n}", n), by=FINANCE)
+    world.do(approve("RPAY2-1", 2), by=FINANCE_2)
+    book.told(world).fold()
+    with book.cursor() as cursor:
+        ordered = q.refunds(cursor, "omc", states=("ordered",))
+        assert [r["refund_no"] for r in ordered] == ["RPAY1-1", "RPAY3-1"]
+        assert [r["refund_no"] for r in q.refunds(cursor, "omc", after="RPAY2-1")] == ["RPAY3-1"]
+        assert len(q.refunds(cursor, "omc", application_id="A2")) == 1
+        assert len(q.lines(cursor, "omc", state="approved")) == 1
+        assert len(q.lines(cursor, "omc", application_id="A3")) == 2
+        seen: list[tuple[str, str, str]] = []
+        while page := q.lines(cursor, "omc", after=seen[-1] if seen else None, limit=4):
+            seen += [(r["application_id"], r["payment_id"], r["component"]) for r in page]
+        assert len(set(seen)) == 6
+        owed = q.owed(cursor, "omc", limit=2)
+        last = owed[-1]
+        key = (last["paid_at"], last["application_id"], last["payment_id"], last["component"])
+        assert len(q.owed(cursor, "omc", after=key)) == 4
+        assert q.owed(cursor, "omc", paid_before=owed[0]["paid_at"]) == []
+        first = q.postings(cursor, "omc", limit=3)
+        cut = (first[-1]["entry_no"], first[-1]["line"])
+        rest = q.postings(cursor, "omc", after=cut)
+        assert [(p["entry_no"], p["line"]) for p in first + rest] == [
+            (p["entry_no"], p["line"]) for p in book.rows("postings", "entry_no, line")
+        ]
+        assert q.vouchers(cursor, "omc")["last_entry"] == 6
+        assert {r["state"] for r in q.summary(cursor, "omc")} == {
+            "ordered", "approved", "entitled"
+        }  # fmt: skip
+
+
+def test_a_bill_finds_its_payments_and_refunds(book: Book) -> None:
+    world = moved(an_ordered_refund(), "accepted")
+    book.told(world).fold()
+    day = (world.now - timedelta(days=1), world.now + timedelta(days=1))
+    with book.cursor() as cursor:
+        (paid,) = q.payments_paid_between(cursor, "omc", "wechat", *day)
+        assert (paid["merchant_order_no"], paid["paid_fen"]) == ("ORDER1", 48_000)
+        assert q.payments_of_orders(cursor, "omc", "wechat", ["ORDER1", "NONE"]) == [paid]
+        (refund,) = q.refunds_accepted_between(cursor, "omc", "wechat", *day)
+        assert q.refunds_of_numbers(cursor, "omc", [refund["refund_no"]]) == [refund]
+        assert q.payments_paid_between(cursor, "omc", "alipay", *day) == []

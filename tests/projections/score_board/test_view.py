@@ -1,0 +1,253 @@
+"""What the score board shows, when, and to whom."""
+
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from domain import events as e
+from domain.events import Subject
+from projections.engine.view import ERASED
+from projections.score_board import queries as q
+from tests.projections.grammar import Book
+from tests.support.actors import EXAMINER, REGISTRAR, VERIFIER, candidate
+from tests.support.commands import (
+    CLOSED_AT,
+    NOTICE_ENDS_ON,
+    PASSED,
+    close,
+    correct,
+    correct_person,
+    document_of,
+    erase,
+    object_to,
+    publish,
+    settle,
+    verify,
+)
+from tests.support.journeys import final_results, published_results
+from tests.support.world import World
+
+FAILED = ("59.5", "100")
+ABSENT = (None, "80")
+OPENED_ON = date(2026, 9, 30)
+
+
+def board(book: Book, today: date = OPENED_ON, notice: str = "N1") -> dict[str, Any]:
+    """The page as everybody sees it on a day."""
+    with book.cursor() as cursor:
+        found = q.public_board(cursor, "omc", notice, today)
+    assert found is not None
+    return found
+
+
+def states(book: Book, notice: str = "N1", **options: Any) -> dict[str, str]:
+    """Application -> state of its row."""
+    with book.cursor() as cursor:
+        listed = q.rows(cursor, "omc", notice, **options)
+    return {row["application_id"]: row["state"] for row in listed}
+
+
+def test_a_notice_shows_its_period_and_its_rows_masked(book: Book) -> None:
+    """Source: source-document 5.1."""
+    book.told(published_results(PASSED, FAILED, ABSENT)).fold()
+    shown = board(book)
+    assert (shown["status"], shown["kind"], shown["session_name"]) == (
+        "open",
+        "main",
+        "2026年第3批",
+    )
+    assert (shown["published_on"], shown["ends_on"]) == (OPENED_ON, NOTICE_ENDS_ON)
+    assert (shown["working_days"], shown["ends_on_is_provisional"]) == (5, False)
+    assert shown["deadline_on"] == date(2026, 10, 8)
+    assert [
+        (r["ticket_number"], r["masked_name"], r["theory"], r["practical"], r["passed"])
+        for r in shown["rows"]
+    ] == [
+        ("S1-01-001", "钱*", "72", "65.5", True),
+        ("S1-01-002", "孙*", "59.5", "100", False),
+        ("S1-01-003", "李*", None, "80", False),
+    ]
+    number = document_of(1)
+    assert shown["rows"][0]["masked_number"] == number[:3] + "*" * 13 + number[-2:]
+    assert (shown["rows"][0]["occupation_name"], shown["rows"][0]["level"]) == ("互联网营销师", 4)
+
+
+def test_totals_tell_failed_from_absent(book: Book) -> None:
+    book.told(published_results(PASSED, FAILED, ABSENT)).fold()
+    totals = board(book)["totals"]
+    assert {n: totals[n] for n in ("rows", "passed", "failed", "absent", "final")} == {
+        "rows": 3, "passed": 1, "failed": 1, "absent": 1, "final": 0
+    }  # fmt: skip
+
+
+def test_public_rows_hold_nothing_that_leads_to_a_person(book: Book) -> None:
+    book.told(published_results()).fold()
+    shown = board(book)
+    assert not set(q.NEVER_PUBLIC) & set(shown["rows"][0])
+    assert document_of(1) not in str(shown)
+    assert "钱一" not in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("today", "is_shown"),
+    [
+        (OPENED_ON - timedelta(days=1), False),
+        (OPENED_ON, True),
+        (NOTICE_ENDS_ON, True),
+        (NOTICE_ENDS_ON + timedelta(days=1), False),
+    ],
+)
+def test_rows_are_public_in_the_period_only(book: Book, today: date, is_shown: bool) -> None:
+    """Source: source-document 5.1."""
+    book.told(published_results()).fold()
+    shown = board(book, today)
+    assert shown["rows_shown"] is is_shown
+    assert len(shown["rows"]) == is_shown
+
+
+def test_after_a_notice_is_closed_its_totals_remain_and_its_rows_are_for_staff(
+    book: Book,
+) -> None:
+    book.told(final_results(PASSED, FAILED)).fold()
+    shown = board(book, NOTICE_ENDS_ON)
+    assert (shown["status"], shown["rows"], shown["totals"]["final"]) == ("closed", [], 2)
+    assert (shown["final_count"], shown["withheld_count"]) == (2, 0)
+    assert states(book) == {"A1": "final", "A2": "final"}
+
+
+def test_a_row_is_held_from_the_objection_until_the_last_one_to_it_is_dismissed(
+    book: Book,
+) -> None:
+    """Source: source-document 5.1."""
+    world = published_results(PASSED, PASSED)
+    world.do(object_to(1), by=candidate(1))
+    world.do(object_to(1, by=2, objection_id="O2"), by=candidate(2))
+    assert states(book.told(world).fold()) == {"A1": "under_objection", "A2": "published"}
+    world.do(settle("dismissed", 1), by=REGISTRAR)
+    assert states(book.told(world).fold())["A1"] == "under_objection"
+    world.do(settle("dismissed", 2), by=REGISTRAR)
+    assert states(book.told(world).fold())["A1"] == "published"
+    with book.cursor() as cursor:
+        found = q.objections(cursor, "omc", "N1")
+        assert [(o["objection_id"], o["state"]) for o in found] == [
+            ("O1", "dismissed"), ("O2", "dismissed")
+        ]  # fmt: skip
+        assert q.objections(cursor, "omc", "N1", state="open") == []
+
+
+def an_upheld_objection() -> World:
+    """The row of candidate 1 is wrong; candidate 2 objects without cause."""
+    world = published_results(FAILED, PASSED)
+    world.do(object_to(1), by=candidate(1))
+    world.do(settle("upheld"), by=REGISTRAR)
+    return world
+
+
+def test_an_upheld_row_leaves_its_notice_for_good(book: Book) -> None:
+    world = an_upheld_objection()
+    world.do(object_to(1, objection_id="O9"), by=candidate(1))
+    world.do(settle("dismissed", 9), by=REGISTRAR)
+    assert states(book.told(world).fold()) == {"A1": "withheld", "A2": "published"}
+
+
+def test_a_corrected_result_supersedes_the_old_row_in_a_notice_of_its_own(book: Book) -> None:
+    """Source: source-document 5.1."""
+    world = an_upheld_objection()
+    world.do(correct(Subject.THEORY, "61", objection_id="O1"), by=EXAMINER)
+    book.told(world).fold()
+    old = book.rows("score_board_rows", "position DESC", application_id="A1", notice_id="N1")[0]
+    assert (old["superseded"], old["corrected"], old["theory"]) == (True, False, "59.5")
+    world.do(verify("61", "100"), by=VERIFIER)
+    world.do(publish("N2"), at=CLOSED_AT)
+    world.do(close(), at=CLOSED_AT + timedelta(minutes=1))
+    book.told(world).fold()
+    assert states(book) == {"A1": "withheld", "A2": "final"}
+    with book.cursor() as cursor:
+        (row,) = q.rows(cursor, "omc", "N2")
+        kinds = [(n["notice_id"], n["kind"]) for n in q.notices(cursor, "omc")]
+        history = q.results_of_application(cursor, "omc", "A1")
+    assert (row["theory"], row["passed"], row["corrected"]) == ("61", True, True)
+    assert (row["superseded"], row["state"]) == (False, "published")
+    assert kinds == [("N2", "supplementary"), ("N1", "main")]
+    assert [(r["notice_id"], r["state"], r["superseded"]) for r in history] == [
+        ("N1", "published", False),
+        ("N1", "under_objection", False),
+        ("N1", "withheld", False),
+        ("N1", "withheld", True),
+        ("N2", "published", False),
+    ]
+
+
+def test_a_provisional_end_is_replaced(book: Book) -> None:
+    """Source: source-document 5.1."""
+    world = published_results()
+    world.append(
+        e.PublicNoticeExtended(
+            notice_id="N1",
+            ends_on=date(2026, 10, 20),
+            ends_on_is_provisional=False,
+            calendar_edition="CN 2027",
+        )
+    )
+    book.told(world).fold()
+    with book.cursor() as cursor:
+        first = q.notice(cursor, "omc", "N1", as_of=book.row("score_board_people")["position"])
+        assert first is None, "it was not there yet"
+        found = q.notice(cursor, "omc", "N1")
+    assert found is not None
+    assert (found["ends_on"], found["calendar_edition"]) == (date(2026, 10, 20), "CN 2027")
+    assert len(book.rows("score_board_notices")) == 2, "what was announced before is kept"
+
+
+def test_the_board_can_be_read_as_it_was_at_a_position_or_a_time(book: Book) -> None:
+    world = published_results(PASSED)
+    before = book.told(world).fold().journal.head()
+    world.do(close(), at=CLOSED_AT)
+    book.told(world).fold()
+    assert states(book) == {"A1": "final"}
+    assert states(book, as_of=before.position) == {"A1": "published"}
+    assert states(book, as_of=before.recorded_at) == {"A1": "published"}
+    assert states(book, as_of=before.position - 1) == {}
+    with book.cursor() as cursor:
+        assert q.notice(cursor, "omc", "N1", as_of=before.recorded_at)["status"] == "open"
+        assert q.totals(cursor, "omc", "N1", as_of=before.position)["final"] == 0
+        assert q.notices(cursor, "omc", status="closed", as_of=before.position) == []
+        with pytest.raises(ValueError, match="time zone"):
+            q.rows(cursor, "omc", "N1", as_of=datetime(2026, 1, 1))
+
+
+def test_a_corrected_name_shows_at_once_on_every_page(book: Book) -> None:
+    world = published_results()
+    world.do(correct_person(name="欧阳娜娜"), by=REGISTRAR)
+    assert board(book.told(world).fold())["rows"][0]["masked_name"] == "欧***"
+
+
+def test_an_erased_person_is_gone_from_every_page(book: Book) -> None:
+    world = final_results()
+    world.do(erase())
+    book.told(world).fold()
+    with book.cursor() as cursor:
+        (row,) = q.rows(cursor, "omc", "N1")
+    assert (row["masked_name"], row["masked_number"]) == (ERASED, ERASED)
+    assert row["theory"] == "72", "the result stays"
+
+
+def test_pages_follow_one_another_without_a_gap(book: Book) -> None:
+    book.told(published_results(*[PASSED] * 5)).fold()
+    tickets: list[str] = []
+    with book.cursor() as cursor:
+        while page := q.rows(cursor, "omc", "N1", after=tickets[-1] if tickets else None, limit=2):
+            tickets += [row["ticket_number"] for row in page]
+        (notice,) = q.notices(cursor, "omc", limit=1)
+        after = (notice["published_on"], notice["notice_id"])
+        assert q.notices(cursor, "omc", after=after) == []
+        assert q.notices(cursor, "omc", status="closed") == []
+        assert len(q.notices(cursor, "omc", session_id="S1")) == 1
+    assert tickets == [f"S1-01-{n:03d}" for n in range(1, 6)]
+
+
+def test_nothing_is_found_where_nothing_is(book: Book) -> None:
+    with book.cursor() as cursor:
+        assert q.public_board(cursor, "omc", "N1", OPENED_ON) is None
+        assert q.totals(cursor, "omc", "N1")["rows"] == 0

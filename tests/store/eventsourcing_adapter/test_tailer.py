@@ -1,0 +1,209 @@
+"""A follower sees every event once, in order, whatever happens to its connections."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
+from domain.store.journal.journal import Journal
+from domain.store.journal.records import Append
+from domain.store.writer.group_commit import Committer
+from tests.store.drafts import append, draft, next_event
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def listener(dsn: str) -> Iterator[Listener]:
+    listener = Listener(dsn)
+    yield listener
+    listener.close()
+
+
+class Follower:
+    """A tailer in a thread of its own."""
+
+    def __init__(self, journal: Journal, listener: Listener, *, poll_seconds: float = 30.0) -> None:
+        self.tailer = Tailer(journal, listener, limit=10, poll_seconds=poll_seconds)
+        self.seen: list[int] = []
+        self.position = 0
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        for page in self.tailer.pages(0):
+            self.seen.extend(event.position for event in page.events)
+            self.position = page.position
+
+    def wait_for(self, position: int, timeout_seconds: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while self.position < position and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.seen == list(range(1, position + 1))
+
+    def stop(self) -> None:
+        self.tailer.stop()
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def follower(journal: Journal, listener: Listener) -> Iterator[Follower]:
+    """It polls so seldom that only notifications can bring it news in time."""
+    follower = Follower(journal, listener)
+    yield follower
+    follower.stop()
+
+
+def write(journal: Journal, *appends: Append) -> None:
+    with journal.transaction() as transaction:
+        transaction.append(appends)
+
+
+def wait_until_connected(listener: Listener) -> None:
+    deadline = time.monotonic() + 10
+    while not listener.is_connected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert listener.is_connected
+
+
+def test_what_was_there_and_what_comes_is_followed(journal: Journal, follower: Follower) -> None:
+    write(journal, append("a", *range(1, 26)))
+    follower.wait_for(25)
+    write(journal, append("b", 1))
+    follower.wait_for(26)
+
+
+def test_a_slow_transaction_never_makes_a_reader_skip(
+    journal: Journal, follower: Follower, listener: Listener
+) -> None:
+    wait_until_connected(listener)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        with journal.transaction() as transaction:
+            transaction.append([append("slow", 1)])
+            begun.set()
+            assert go_on.wait(60)
+
+    def quickly() -> None:
+        write(journal, append("quick", 1))
+
+    slow = threading.Thread(target=slowly)
+    slow.start()
+    assert begun.wait(60)
+    quick = threading.Thread(target=quickly)
+    quick.start()
+    time.sleep(0.3)
+    # The later one has no position yet: it cannot overtake.
+    assert journal.head().position == 0
+    assert follower.seen == []
+    go_on.set()
+    slow.join(60)
+    quick.join(60)
+    follower.wait_for(2)
+    assert [event.stream for event in journal.read(0, 9)] == ["slow", "quick"]
+
+
+def test_readers_beside_busy_writers_see_positions_without_gaps(
+    journal: Journal, listener: Listener
+) -> None:
+    followers = [Follower(journal, listener) for _ in range(3)]
+    with Committer(journal) as one, Committer(journal) as two:
+        futures = [
+            committer.submit(next_event(f"s{n % 9}"))
+            for n in range(400)
+            for committer in (one, two)
+        ]
+        for future in futures:
+            future.result(30)
+    for follower in followers:
+        follower.wait_for(800)
+        follower.stop()
+
+
+def test_a_wake_up_before_listening_began_is_not_lost(journal: Journal, dsn: str) -> None:
+    # The event comes after the first read and before LISTEN is active; a follower that relied
+    # on notifications alone would sleep until the next one.
+    class LateListener(Listener):
+        def _work(self) -> None:
+            assert may_listen.wait(60)
+            super()._work()
+
+    may_listen = threading.Event()
+    listener = LateListener(dsn)
+    follower = Follower(journal, listener)
+    time.sleep(0.2)
+    write(journal, append("a", 1))
+    time.sleep(0.2)
+    assert follower.seen == []
+    may_listen.set()
+    follower.wait_for(1, timeout_seconds=5)
+    follower.stop()
+    listener.close()
+
+
+def test_without_any_notification_news_arrive_by_polling(
+    journal: Journal, listener: Listener, database: Database
+) -> None:
+    follower = Follower(journal, listener, poll_seconds=0.1)
+    wait_until_connected(listener)
+    listener._bump = lambda ledgers: None  # type: ignore[method-assign]
+    write(journal, append("a", 1))
+    follower.wait_for(1, timeout_seconds=5)
+    follower.stop()
+
+
+def test_a_listening_connection_that_is_killed_comes_back(
+    journal: Journal, follower: Follower, listener: Listener, database: Database
+) -> None:
+    for version in range(1, 4):
+        wait_until_connected(listener)
+        killed = database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND application_name = 'certledger listener'",
+            database.name,
+            user="postgres",
+        )
+        assert len(killed) == 1
+        write(journal, append("a", version))
+        follower.wait_for(version)
+
+
+def test_a_follower_of_rare_topics_moves_on_all_the_same(
+    journal: Journal, listener: Listener
+) -> None:
+    write(journal, Append(tuple(draft("a", n, topic="often.v1") for n in range(1, 30))))
+    tailer = Tailer(journal, listener, limit=10)
+    page = tailer.page(0, ("rare.v1",))
+    assert (page.events, page.position) == ([], 29)
+    write(journal, Append((draft("a", 30, topic="rare.v1"), draft("a", 31, topic="often.v1"))))
+    page = tailer.page(page.position, ("rare.v1",))
+    assert [event.position for event in page.events] == [30]
+    assert page.position == 31
+    full = Tailer(journal, listener, limit=3).page(0, ("often.v1",))
+    assert ([event.position for event in full.events], full.position) == ([1, 2, 3], 3)
+    assert tailer.page(31).position == 31
+
+
+def test_a_follower_stops_at_once(journal: Journal, listener: Listener) -> None:
+    follower = Follower(journal, listener)
+    time.sleep(0.2)
+    began = time.monotonic()
+    follower.stop()
+    assert time.monotonic() - began < 1.0
+
+
+def test_ledgers_wake_their_own_followers_only(
+    journal: Journal, listener: Listener, dsn: str
+) -> None:
+    other = Journal(dsn, "other")
+    other.create_ledger()
+    wait_until_connected(listener)
+    seen, seen_other = listener.count("omc"), listener.count("other")
+    write(other, append("a", 1))
+    listener.wait("other", seen_other, 10)
+    assert listener.count("other") == seen_other + 1
+    assert listener.count("omc") == seen
+    other.close()

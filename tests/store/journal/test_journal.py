@@ -1,0 +1,355 @@
+"""Appending under the head lock, and reading what was appended."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.store.errors import (
+    ClaimNotHeld,
+    ClaimTaken,
+    EnvelopeTooLarge,
+    IdempotencyKeyReused,
+    InvalidLedgerName,
+    PersonErased,
+    RejectedByDatabase,
+    SiteCodeTaken,
+    StaleStream,
+    TrackingBehind,
+    Unavailable,
+    UnknownLedger,
+)
+from domain.store.journal.journal import Journal, ledgers
+from domain.store.journal.records import NO_EVENTS, Append, CommandKey, KnownCommand, PersonKey
+from domain.store.journal.statements import Need
+from domain.store.tlog.audit import verify
+from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
+from tests.support.postgres import Database
+
+
+def write(journal: Journal, *appends: Append) -> list:
+    with journal.transaction() as transaction:
+        return transaction.append(appends)
+
+
+def test_events_get_the_next_positions_in_order(journal: Journal) -> None:
+    first, second = write(journal, append("a", 1, 2), append("b", 1))
+    (third,) = write(journal, append("a", 3))
+    assert [event.position for event in first + second + third] == [1, 2, 3, 4]
+    assert journal.read(0, 10) == first + second + third
+    assert journal.head().position == 4
+    assert verify(journal).is_good
+
+
+@pytest.mark.parametrize("others", [0, 20])
+def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
+    data = {
+        "text": "专业技能 \\ \" ' , { } \u2028 \x00 \x7f NULL",
+        "empty": "",
+        "list": [1, None, True],
+    }
+    written = draft('it\'s "a" {stream}, \\N 考', 1, topic="topic,1", **data)
+    more = tuple(draft("b", version) for version in range(1, others + 1))
+    ((event, *rest),) = write(journal, Append((written, *more)))
+    assert journal.read(0, 99) == [event, *rest]
+    found = journal.read(0, 1)[0]
+    assert found.data == data
+    assert found.parsed["actor"] == ACTOR
+    assert (found.stream, found.topic) == (written.stream, "topic,1")
+    assert (found.event_id, found.occurred_at) == (written.event_id, written.occurred_at)
+    assert journal.stream(written.stream) == [event]
+    assert verify(journal).is_good
+
+
+def test_text_travels_in_utf8_whatever_the_environment_says(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "GBK")
+    write(journal, Append((draft("𠮷", 1, name="𠮷"),)))
+    [found] = journal.read(0, 1)
+    assert (found.stream, found.data) == ("𠮷", {"name": "𠮷"})
+
+
+@pytest.mark.parametrize("others", [0, 20])
+def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
+    receipt = bytes(range(256))
+    odd = CommandKey('it\'s "li"', "{key}, \\N 考", b"\x00\xff", id_of("odd"))
+    empty = Append(command=command("nothing"))
+    more = [Append(command=command(f"k{n}")) for n in range(others)]
+    write(journal, append("a", 1, 2, command=odd, receipt=lambda _: receipt), empty, *more)
+    assert journal.command(*odd.name) == KnownCommand(b"\x00\xff", id_of("odd"), 1, 2, receipt)
+    known = journal.command("li", "nothing")
+    assert known == KnownCommand(b"request", command("nothing").command_id, None, None, b"")
+    assert len(journal.query("SELECT 1 FROM certledger.commands")) == 2 + others
+
+
+def test_a_ledger_is_made_once_and_keeps_its_site_code(journal: Journal, dsn: str) -> None:
+    journal.create_ledger()
+    journal.create_ledger("S000000000001")
+    journal.create_ledger("S000000000001")
+    journal.create_ledger()
+    with pytest.raises(SiteCodeTaken):
+        journal.create_ledger("S000000000002")
+    other = Journal(dsn, "other")
+    with pytest.raises(SiteCodeTaken):
+        other.create_ledger("S000000000001")
+    other.create_ledger("S000000000002")
+    assert ledgers(dsn) == ("omc", "other")
+    other.close()
+
+
+@pytest.mark.parametrize("name", ["", "Omc", "a b", "-a", "a" * 64, "考"])
+def test_a_name_no_ledger_can_have_is_refused(dsn: str, name: str) -> None:
+    with pytest.raises(InvalidLedgerName):
+        Journal(dsn, name)
+
+
+def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
+    journal = Journal(dsn, "nobody")
+    with pytest.raises(UnknownLedger), journal.transaction():
+        pass
+    with pytest.raises(UnknownLedger):
+        journal.head()
+    journal.close()
+
+
+def test_ledgers_do_not_see_one_another(journal: Journal, dsn: str) -> None:
+    other = Journal(dsn, "other")
+    other.create_ledger()
+    write(journal, append("a", 1, claims=(("n", "1"),), command=command("k")))
+    write(other, append("a", 1, claims=(("n", "1"),), command=command("k")))
+    assert journal.head().position == other.head().position == 1
+    assert other.read(0, 10)[0].parsed["ledger"] == "other"
+    assert verify(journal).is_good
+    assert verify(other).is_good
+    other.close()
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected", "actual"), [((1,), 0, 2), ((2,), 1, 2), ((4,), 3, 2), ((3, 5), 4, 3)]
+)
+def test_a_version_that_is_not_the_next_is_refused(
+    journal: Journal, versions: tuple[int, ...], expected: int, actual: int
+) -> None:
+    write(journal, append("a", 1, 2))
+    with pytest.raises(StaleStream) as refusal:
+        write(journal, append("a", *versions))
+    assert refusal.value.fields == {"stream": "a", "expected": expected, "actual": actual}
+    assert journal.head().position == 2
+
+
+def test_a_first_event_has_version_one(journal: Journal) -> None:
+    with pytest.raises(StaleStream):
+        write(journal, append("a", 2))
+
+
+def test_a_claim_is_held_by_one_until_it_is_released(journal: Journal) -> None:
+    number = ("certificate_number", "S000044010000126400001")
+    write(journal, append("a", 1), append("b", 1, claims=(number,)))
+    with pytest.raises(ClaimTaken) as refusal:
+        write(journal, append("c", 1, claims=(number,)))
+    assert refusal.value.position == 2
+    write(journal, append("b", 2, releases=(number,)))
+    write(journal, append("c", 1, claims=(number,)))
+    rows = journal.query("SELECT position, released_position FROM certledger.claims ORDER BY 1")
+    assert rows == [(2, 3), (4, None)]
+
+
+def test_a_claim_may_be_passed_on_within_one_transaction(journal: Journal) -> None:
+    seat = ("seat", "1")
+    write(
+        journal,
+        append("a", 1, claims=(seat,)),
+        append("a", 2, releases=(seat,)),
+        append("b", 1, claims=(seat,)),
+        append("b", 2, releases=(seat,), claims=(seat,)),
+    )
+    rows = journal.query("SELECT position, released_position FROM certledger.claims ORDER BY 1")
+    assert rows == [(1, 2), (3, 4), (4, None)]
+    with journal.transaction() as transaction:
+        assert transaction.claimed([seat, ("seat", "2")]) == {seat: 4}
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        append("b", 1, claims=(("n", "1"), ("n", "1"))),
+        append("b", 1, claims=(("n", "0"),)),
+    ],
+)
+def test_a_claim_cannot_be_taken_twice(journal: Journal, refused: Append) -> None:
+    write(journal, append("a", 1, claims=(("n", "0"),)))
+    with pytest.raises(ClaimTaken):
+        write(journal, refused)
+
+
+def test_what_nobody_holds_cannot_be_released(journal: Journal) -> None:
+    with pytest.raises(ClaimNotHeld):
+        write(journal, append("a", 1, releases=(("n", "1"),)))
+
+
+def test_a_command_key_is_used_once(journal: Journal) -> None:
+    write(journal, append("a", 1, command=command("k"), receipt=lambda _: b"answer"))
+    with pytest.raises(IdempotencyKeyReused):
+        write(journal, append("a", 2, command=command("k")))
+    known = KnownCommand(b"request", command("k").command_id, 1, 1, b"answer")
+    assert journal.command("li", "k") == known
+    assert journal.command("li", "other") is None
+    with journal.transaction() as transaction:
+        assert transaction.commands([("li", "k"), ("li", "x")]) == {("li", "k"): known}
+
+
+def test_a_command_may_record_nothing_but_its_receipt(journal: Journal) -> None:
+    write(journal, Append(command=command("k"), receipt=lambda _: b"nothing to do"))
+    known = journal.command("li", "k")
+    assert known is not None
+    assert (known.first_position, known.last_position, known.receipt) == (
+        None,
+        None,
+        b"nothing to do",
+    )
+    assert journal.head().position == 0
+
+
+def test_an_event_too_large_for_the_log_is_refused(journal: Journal) -> None:
+    with pytest.raises(EnvelopeTooLarge):
+        write(journal, Append((draft("a", 1, text="x" * 70_000),)))
+
+
+def test_a_view_only_moves_forward(journal: Journal) -> None:
+    write(journal, append("a", 1, tracks=(("view", 7),)))
+    with pytest.raises(TrackingBehind):
+        write(journal, append("a", 2, tracks=(("view", 7),)))
+    write(journal, append("a", 2, tracks=(("view", 8),)))
+    assert journal.query("SELECT view, position FROM certledger.tracking") == [("view", 8)]
+
+
+def test_a_person_has_one_key_for_ever(journal: Journal) -> None:
+    key = PersonKey("p", "aes-256-gcm", "m", b"wrapped")
+    write(journal, append("a", 1, fresh_keys=(key,)))
+    with pytest.raises(RejectedByDatabase):
+        write(journal, append("a", 2, fresh_keys=(key,)))
+    write(journal, append("a", 2, destroy_keys=("p",)))
+    with pytest.raises(PersonErased):
+        write(journal, append("a", 3, fresh_keys=(key,)))
+    with journal.transaction() as transaction:
+        assert transaction.person_keys(["p", "q"]) == {
+            "p": PersonKey("p", "aes-256-gcm", "m", None),
+            "q": None,
+        }
+
+
+def test_a_key_may_be_made_and_destroyed_in_one_transaction(journal: Journal) -> None:
+    key = PersonKey("p", "aes-256-gcm", "m", b"wrapped")
+    write(journal, append("a", 1, fresh_keys=(key,)), append("a", 2, destroy_keys=("p",)))
+    rows = journal.query("SELECT wrapped, destroyed_at IS NOT NULL FROM certledger.person_keys")
+    assert rows == [(None, True)]
+
+
+def test_an_exception_gives_everything_up(journal: Journal) -> None:
+    with pytest.raises(RuntimeError), journal.transaction() as transaction:
+        transaction.append([append("a", 1)])
+        raise RuntimeError("changed my mind")
+    assert journal.head().position == 0
+    write(journal, append("a", 1))
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_recorded_at_never_runs_backwards_whatever_the_clock_does(dsn: str) -> None:
+    times = iter([MORNING, MORNING - timedelta(days=1), MORNING + timedelta(seconds=1)])
+    journal = Journal(dsn, "omc", clock=lambda: next(times))
+    journal.create_ledger()
+    for version in (1, 2, 3):
+        write(journal, append("a", version))
+    later = MORNING + timedelta(seconds=1)
+    assert [event.recorded_at for event in journal.read(0, 9)] == [MORNING, MORNING, later]
+    assert journal.head().recorded_at == later
+    journal.close()
+
+
+def test_a_time_names_a_position(dsn: str) -> None:
+    minutes = iter(range(100))
+    journal = Journal(dsn, "omc", clock=lambda: MORNING + timedelta(minutes=next(minutes)))
+    journal.create_ledger()
+    assert journal.position_at(MORNING) == 0
+    for version in range(1, 8):
+        write(journal, append("a", 2 * version - 1, 2 * version))
+    for minute in range(7):
+        assert journal.position_at(MORNING + timedelta(minutes=minute)) == 2 * minute + 2
+        assert (
+            journal.position_at(MORNING + timedelta(minutes=minute, seconds=59)) == 2 * minute + 2
+        )
+    assert journal.position_at(MORNING - timedelta(microseconds=1)) == 0
+    assert journal.position_at(datetime.now(UTC) + timedelta(days=9999)) == 14
+    journal.close()
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def test_reading_takes_a_window_and_topics(journal: Journal) -> None:
+    drafts = [draft("a", n, topic=f"topic{n % 3}.v1") for n in range(1, 10)]
+    write(journal, Append(tuple(drafts)))
+
+    def positions(*arguments, **more) -> list[int]:
+        return [event.position for event in journal.read(*arguments, **more)]
+
+    assert positions(0, 3) == [1, 2, 3]
+    assert positions(7, 5) == [8, 9]
+    assert positions(2, 9, upto=5) == [3, 4, 5]
+    assert positions(0, 9, ("topic0.v1",)) == [3, 6, 9]
+    assert positions(0, 9, ("topic0.v1", "topic1.v1"), upto=6) == [1, 3, 4, 6]
+    assert positions(9, 9) == []
+    assert [event.position for event in journal.events(page=2)] == list(range(1, 10))
+    assert [event.position for event in journal.events(3, 6, page=2)] == [4, 5, 6]
+
+
+def test_a_stream_reads_from_either_end(journal: Journal) -> None:
+    write(journal, append("a", 1, 2, 3), append("b", 1), append("a", 4, 5))
+
+    def versions(**window) -> list[int]:
+        return [event.version for event in journal.stream("a", **window)]
+
+    assert versions() == [1, 2, 3, 4, 5]
+    assert versions(gt=2, lte=4) == [3, 4]
+    assert versions(desc=True, limit=2) == [5, 4]
+    assert versions(lte=3, desc=True, limit=1) == [3]
+    assert journal.stream("nobody") == []
+
+
+def test_many_streams_load_together_each_from_where_it_is_known(journal: Journal) -> None:
+    write(journal, append("a", 1, 2, 3), append("b", 1, 2))
+    with journal.transaction(Need(streams={"a": 2, "b": NO_EVENTS})) as transaction:
+        found = transaction.load({"a": 2, "b": NO_EVENTS, "c": NO_EVENTS})
+        assert {s: [e.version for e in events] for s, events in found.items()} == {
+            "a": [3],
+            "b": [1, 2],
+            "c": [],
+        }
+        assert [e.version for e in transaction.load({"a": 0})["a"]] == [1, 2, 3]
+        assert transaction.versions(["a", "b", "c"]) == {"a": 3, "b": 2, "c": None}
+        assert transaction.head.position == 5
+
+
+def test_a_server_that_cannot_be_reached_is_said_to_be_unavailable() -> None:
+    journal = Journal("host=/nonexistent dbname=none", "omc")
+    with pytest.raises(Unavailable):
+        journal.head()
+
+
+def test_a_restarted_server_is_noticed_by_nobody(journal: Journal, database: Database) -> None:
+    write(journal, append("a", 1))
+    assert journal.head().position == 1
+    database.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = %s AND pid <> pg_backend_pid()",
+        database.name,
+        user="postgres",
+    )
+    assert journal.head().position == 1
+    write(journal, append("a", 2))
+    assert [event.event_id for event in journal.read(1, 1)] == [id_of("event/a/2")]

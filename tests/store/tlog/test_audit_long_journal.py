@@ -1,0 +1,134 @@
+"""The audit of a journal that is read in several stretches, by one process and by two."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from domain.store.embedded.server import SUPERUSER
+from domain.store.journal.journal import Journal
+from domain.store.postgres.migrate import migrate
+from domain.store.tlog import merkle
+from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.checkpoints import sign_checkpoint
+from domain.store.tlog.fast_audit import STRETCH, reread
+from domain.store.tlog.signed_note import Signer
+from tests.store.drafts import append
+from tests.support.postgres import Database
+
+SIGNER = Signer("certledger.example/omc", b"k" * 32)
+VKEY = SIGNER.verifier.vkey
+
+SIGNED = (5, STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 50)
+SIZE = 2 * STRETCH + 100
+
+
+@pytest.fixture(scope="module")
+def long(module_database: Database) -> Iterator[Journal]:
+    """Three stretches, of which the last is short, signed within them and on their borders."""
+    migrate(module_database.dsn)
+    journal = Journal(module_database.dsn, "omc")
+    journal.create_ledger()
+    written = 0
+    for size in (*SIGNED, SIZE):
+        with journal.transaction() as transaction:
+            transaction.append(
+                append(f"application-{n // 10}", n % 10 + 1) for n in range(written, size)
+            )
+        written = size
+        if size in SIGNED:
+            sign_checkpoint(journal, SIGNER)
+    yield journal
+    journal.close()
+
+
+@contextmanager
+def changed(database: Database, position: int, verb: str, what: str = "") -> Iterator[None]:
+    """One event as a superuser can change it; as it was again afterwards.
+
+    verb: apart from the rest, because a statement that changes the journal has no place in any
+    program.
+    """
+    one = "WHERE position = %s"
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+        cursor.execute(f"CREATE TABLE kept AS SELECT * FROM certledger.journal {one}", (position,))
+        try:
+            cursor.execute(f"{verb} certledger.journal {what} {one}", (position,))
+            yield
+        finally:
+            cursor.execute(f"{'DELETE'} FROM certledger.journal {one}", (position,))
+            cursor.execute("INSERT INTO certledger.journal SELECT * FROM kept")
+            cursor.execute("DROP TABLE kept")
+            cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
+
+
+def told(report: Report) -> list[str]:
+    return [str(problem) for problem in report.problems]
+
+
+@pytest.mark.parametrize("hashes_only", [True, False])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_signed_size_is_met_wherever_stretches_end(
+    long: Journal, processes: int, hashes_only: bool
+) -> None:
+    report = verify(long, VKEY, hashes_only=hashes_only, processes=processes)
+    assert (report.size, report.checkpoints, told(report)) == (SIZE, len(SIGNED), [])
+    assert report.root == merkle.root(event.leaf_hash for event in long.events())
+
+
+@pytest.mark.parametrize("position", [1, STRETCH, STRETCH + 1, 2 * STRETCH + 1, SIZE])
+@pytest.mark.parametrize("hashes_only", [True, False])
+def test_a_flipped_byte_is_named_in_whatever_stretch_it_is(
+    long: Journal, module_database: Database, position: int, hashes_only: bool
+) -> None:
+    flip = "SET envelope = set_byte(envelope, 99, get_byte(envelope, 99) # 1)"
+    with changed(module_database, position, "UPDATE", flip):
+        report = verify(long, VKEY, hashes_only=hashes_only, processes=2)
+    assert f"position {position}: the envelope does not have the stored hash" in told(report)
+    assert report.first_bad_position == position
+    assert verify(long, VKEY).is_good
+
+
+@pytest.mark.parametrize("position", [1, STRETCH, STRETCH + 1, SIZE])
+@pytest.mark.parametrize("hashes_only", [True, False])
+def test_a_missing_event_is_named_in_whatever_stretch_it_is(
+    long: Journal, module_database: Database, position: int, hashes_only: bool
+) -> None:
+    with changed(module_database, position, "DELETE FROM"):
+        report = verify(long, hashes_only=hashes_only)
+    assert report.first_bad_position == position
+    assert told(report)[0].startswith(f"position {position}: is missing; ")
+
+
+def test_every_byte_of_an_event_counts(long: Journal, module_database: Database) -> None:
+    size = len(long.read(6, 1)[0].envelope)
+    assert size > 400
+    assert reread(long, 4, 8, (), hashes_only=True) is not None
+    with module_database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+
+        def flip(column: str, index: int) -> None:
+            new = f"set_byte({column}, {index}, get_byte({column}, {index}) # 64)"
+            cursor.execute(f"{'UPDATE'} certledger.journal SET {column} = {new} WHERE position = 7")
+
+        for column, bytes_ in (("envelope", size), ("leaf_hash", 32)):
+            for index in range(bytes_):
+                flip(column, index)
+                assert reread(long, 4, 8, (), hashes_only=True) is None, (column, index)
+                flip(column, index)
+        cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
+    assert reread(long, 4, 8) is not None
+
+
+def test_a_hash_of_another_length_is_no_hash(long: Journal, module_database: Database) -> None:
+    # Without its constraint: as much as a superuser can do.
+    limit = "journal_leaf_hash_check"
+    alter = "ALTER TABLE certledger.journal"
+    module_database.execute(f"{alter} DROP CONSTRAINT {limit}", user=SUPERUSER)
+    for new in ("leaf_hash || '\\x00'::bytea", "substr(leaf_hash, 1, 31)"):
+        with changed(module_database, 7, "UPDATE", f"SET leaf_hash = {new}"):
+            assert verify(long, hashes_only=True).first_bad_position == 7
+    check = f"ADD CONSTRAINT {limit} CHECK (octet_length(leaf_hash) = 32)"
+    module_database.execute(f"{alter} {check}", user=SUPERUSER)
+    assert verify(long, VKEY, hashes_only=True).is_good
