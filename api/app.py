@@ -27,15 +27,14 @@ from api.http.pagination import Cursors
 from api.http.read_models import Views
 from api.http.reader_pool import Readers
 from api.http.routing import GuardedRoute
-from api.lookup.rate_limit import Limit
+from api.lookup.rate_limit import Limit, Unlimited
+from api.lookup.registry import RegistryConfig
 from api.routes.health import Seen, watch_database
-from api.routes.lookup import Unlimited
 from api.routes.routers import ROUTERS
-from api.server.lookup_worker import Access
-from api.server.lookup_worker_pool import Elsewhere
 from api.settings import Settings
 from api.transparency.checkpoint_signing import HeadSigner
 from api.web import routes as web
+from api.web.error_pages import refusal
 from domain.service.ledger import Ledgers
 from domain.service.ledger import Secrets as LedgerSecrets
 from domain.store.blobs import Blobs
@@ -47,7 +46,7 @@ from domain.store.privacy.vault import MasterKeys
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import Lookout
-from projections.engine.runner_process import Beside
+from projections.runner_process import RunnerProcess
 
 STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
@@ -72,10 +71,10 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     app.state.settings = settings
-    app.state.elsewhere = Elsewhere(settings.lookup_processes_wanted)
+    app.state.elsewhere = None  # set by the server that starts lookup workers
     app.state.lookup_limit = Limit() if settings.lookup_limit else Unlimited()
-    app.add_middleware(Gate, settings=settings)
-    handlers.install(app)
+    app.add_middleware(Gate, settings=settings, render_error=refusal)
+    handlers.install(app, refusal)
     app.router.routes.extend(web.router.routes)  # first: at a shared address the page asks first
     for routes in ROUTERS:
         app.router.routes.extend(routes.routes)
@@ -138,7 +137,7 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
         ledger_secrets = secrets_of_ledgers(settings, secrets)
         ledgers = Ledgers(dsn, ledger_secrets)
         undo.callback(ledgers.close)
-        access = Access(dsn, secrets.index_key, ledger_secrets.algorithm)
+        access = RegistryConfig(dsn, secrets.index_key, ledger_secrets.algorithm)
         views = _views(dsn, ledger_secrets, settings, undo)
         undo.callback(HeadSigner(settings, ledgers).start().stop)
         readers = Readers(
@@ -176,10 +175,10 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     undo.callback(connections.close)
     with connections.connection() as connection:
         schema.ensure(connection, VIEWS)
-    lookout = Lookout(dsn)
+    lookout = Lookout(dsn, VIEWS)
     lookout.start()
     undo.callback(lookout.stop)
-    beside = Beside(dsn, secrets, FORMAT)
+    beside = RunnerProcess(dsn, secrets, FORMAT)
     beside.start()
     undo.callback(beside.stop)
     return Views(lookout, beside, connections)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from api.auth.tokens import Principal, TokenMissing
 from api.errors.request import LedgerNotInToken, RoleNotAllowed
-from domain.decision import Role
+from domain.actors import Role
 
 PUBLIC: frozenset[Role] | None = None
 """No token is asked for."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from api.auth.secrets import CheckingKey, SigningKey
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 from domain.errors import LedgerError
 
 EVERY_LEDGER = "*"

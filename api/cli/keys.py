@@ -13,7 +13,7 @@ from api.auth.tokens import EVERY_LEDGER, mint_token
 from api.cli.environment import data_option, open_store, settings_of
 from api.settings import KEY_BYTES, PREFIX
 from api.transparency.log_keys import make_log_key
-from domain.decision import Role
+from domain.actors import Role
 
 
 @click.command()

@@ -117,12 +117,12 @@ def project(data: Path | None) -> None:
     For a machine of its own beside the service. Of all processes that do this, one folds each
     ledger; another takes over within a second when it dies.
     """
-    from projections.engine.runner import Runner
+    from projections.runner_process import new_runner
 
     stopped = threading.Event()
     with open_store(settings_of(data)) as store:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        with Runner(store.dsn, store.secrets):
+        with new_runner(store.dsn, store.secrets):
             click.echo("views are being kept up to date")
             stopped.wait()

@@ -25,7 +25,8 @@ from api.errors.request import (
 )
 from api.http.context import Service
 from api.http.idempotency import canonical_value, fingerprint
-from domain.decision import Command, NotYourOwn, Role
+from domain.actors import Role
+from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopAnswer

@@ -1,7 +1,8 @@
-"""Every way a request can end badly, turned into one shape: a problem (RFC 9457), or its page."""
+"""Turns every exception of a request into a problem (RFC 9457) or its HTML page."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,31 +13,27 @@ from starlette.responses import Response
 
 from api.errors.request import BadRequest, MethodNotAllowed, RouteNotFound
 from api.errors.validation import invalid_request
-from api.web.error_pages import refusal
 from domain.errors import LedgerError
 
-
-def install(app: FastAPI) -> None:
-    """Make every error a problem. What is not named here is caught by the gate as a 500."""
-    app.add_exception_handler(LedgerError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+RenderError = Callable[[Request, LedgerError, str, Mapping[str, str] | None], Response]
+"""(request, error, trace id, headers) to the response; `api.web.error_pages.refusal` is one."""
 
 
-async def _refused(request: Request, error: Any) -> Response:
-    return _answer(request, error)
+def install(app: FastAPI, render_error: RenderError) -> None:
+    """Answer every error through `render_error`. The middleware answers all others with 500."""
 
+    async def on_ledger_error(request: Request, error: Any) -> Response:
+        return render_error(request, error, request.state.trace_id, None)
 
-async def _invalid(request: Request, error: Any) -> Response:
-    return _answer(request, invalid_request(error.errors()))
+    async def on_validation_error(request: Request, error: Any) -> Response:
+        return await on_ledger_error(request, invalid_request(error.errors()))
 
+    async def on_framework_error(request: Request, error: Any) -> Response:
+        """What the framework itself refuses: no such route, wrong method, malformed body."""
+        refusals = {404: RouteNotFound, 405: MethodNotAllowed}
+        refused = refusals.get(error.status_code, BadRequest)()
+        return render_error(request, refused, request.state.trace_id, error.headers)
 
-async def _http(request: Request, error: Any) -> Response:
-    """What the framework itself refuses: no such route, not that method, an odd body."""
-    refusals = {404: RouteNotFound, 405: MethodNotAllowed}
-    refused = refusals.get(error.status_code, BadRequest)()
-    return _answer(request, refused, error.headers)
-
-
-def _answer(request: Request, error: LedgerError, headers: Any = None) -> Response:
-    return refusal(request, error, request.state.trace_id, headers)
+    app.add_exception_handler(LedgerError, on_ledger_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_framework_error)

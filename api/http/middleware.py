@@ -27,8 +27,8 @@ from api.errors.request import (
     ServerBusy,
 )
 from api.http.access_log import tell_request
+from api.http.exception_handlers import RenderError
 from api.settings import Settings
-from api.web import error_pages as web_errors
 from domain.errors import LedgerError
 
 Message = MutableMapping[str, Any]
@@ -63,8 +63,9 @@ class ClientGone(Exception):
 class Gate:
     """The outermost layer."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
+    def __init__(self, app: Any, settings: Settings, render_error: RenderError) -> None:
         self._app = app
+        self._render_error = render_error
         self._settings = settings
         self._serving = 0
         self._headers = protection(settings)
@@ -87,10 +88,10 @@ class Gate:
         except ClientGone:
             exchange.status = 499
         except LedgerError as refusal:
-            await exchange.refuse(refusal, receive)
+            await exchange.refuse(refusal, receive, self._render_error)
         except Exception as fault:
             log_fault(fault, exchange.trace_id)
-            await exchange.refuse(InternalError(), receive)
+            await exchange.refuse(InternalError(), receive, self._render_error)
         finally:
             self._serving -= 1
             exchange.log()
@@ -200,11 +201,13 @@ class _Exchange:
             message = {**message, "headers": given}
         await self._send(message)
 
-    async def refuse(self, refusal: LedgerError, receive: Receive) -> None:
+    async def refuse(
+        self, refusal: LedgerError, receive: Receive, render_error: RenderError
+    ) -> None:
         """Answer with a problem or its page, unless an answer was begun already."""
         if self.status:
             return
-        response = web_errors.refusal(Request(self.scope), refusal, self.trace_id)
+        response = render_error(Request(self.scope), refusal, self.trace_id, None)
         await response(self.scope, receive, self.send)
 
     def log(self) -> None:

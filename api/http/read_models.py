@@ -16,7 +16,7 @@ from api.errors.request import ViewBehind
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.progress import Lookout
-from projections.engine.runner_process import Beside
+from projections.runner_process import RunnerProcess
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Connections(Protocol):
 class Views:
     """Views of all ledgers: kept up to date beside us, asked through a few connections."""
 
-    def __init__(self, lookout: Lookout, beside: Beside, connections: Connections) -> None:
+    def __init__(self, lookout: Lookout, beside: RunnerProcess, connections: Connections) -> None:
         """Take what is asked."""
         self._lookout = lookout
         self._beside = beside

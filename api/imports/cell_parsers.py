@@ -14,7 +14,7 @@ from datetime import date, datetime, time
 from typing import Any
 
 from domain import events as e
-from domain.decision import Role
+from domain.actors import Role
 from domain.documents.materials import MaterialKind
 from domain.eligibility import qualifications as q
 from domain.values.identity_documents import DocumentType

@@ -28,7 +28,7 @@ from api.imports.columns import COMMON, ID, Column
 from api.imports.row_commands import Made, Row
 from api.imports.row_types import ORDER
 from api.imports.source_files import Cells, FileFault, gather
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt

@@ -25,7 +25,7 @@ from api.files.table_readers import (
 )
 from api.imports.columns import COMMON, Kind, fold_title
 from api.imports.row_types import kind_named
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 from domain.errors import LedgerError
 
 EXTENSIONS = (".csv", ".xlsx", ".json", ".jsonl")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 from api.lookup.coalescing import Together
+from api.settings import Settings
+from domain.store.postgres.async_queries import Lines
+from domain.store.privacy.blind_index import BlindIndexes
+from projections.certificate_registry import queries as registry_queries
 
 LOOKUPS_AT_ONCE = 2
 """Connections for lookups, and queries of one kind of them under way at the same time."""
@@ -49,3 +54,24 @@ class Registry:
     def close(self) -> None:
         """Close the connections; who still waits for an answer gets an error."""
         self._lines.close()
+
+
+@dataclass(frozen=True)
+class RegistryConfig:
+    """What it takes to ask the registry. algorithm: of the blind indexes that are stored."""
+
+    dsn: str = field(repr=False)
+    index_key: bytes = field(repr=False)
+    algorithm: str
+
+    def opened(self, settings: Settings) -> Registry:
+        """The registry; nothing is connected before the first question."""
+        lines = Lines(
+            self.dsn,
+            registry_queries.prepared(),
+            size=LOOKUPS_AT_ONCE,
+            name="certledger lookups",
+            server_seconds=settings.deadline_s + 1,  # we give up first
+        )
+        indexes = BlindIndexes(self.index_key, self.algorithm)
+        return Registry(lines, indexes.sought, deadline_s=settings.deadline_s)

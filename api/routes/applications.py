@@ -25,7 +25,8 @@ from api.routes.application_detail import ApplicationShown, described, due, show
 from api.routes.history import HistoryBody, show_history
 from api.routes.masking import show_person
 from api.routes.stream_listing import applications_of, newest_applications
-from domain.decision import NotYourOwn, Role
+from domain.actors import Role
+from domain.decision import NotYourOwn
 from domain.states.application import Candidacy, Status
 from domain.steps.enrolment import OpenApplication, WithdrawApplication
 

@@ -12,7 +12,7 @@ from api.http.dependencies import Cursor, Limit, Read, ThingId, Write, answer, e
 from api.http.routing import READING, file_response, router
 from api.routes.admission_tickets import TicketBody, ticket_of, ticket_pdf_of
 from api.routes.stream_listing import newest_sessions
-from domain.decision import Role
+from domain.actors import Role
 from domain.states.folds import ExamSession
 from domain.steps.exam import AssignSeat, CloseSession, ScheduleSession
 from domain.values.primitives import format_instant

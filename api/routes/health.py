@@ -90,6 +90,7 @@ async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
     service: Service = request.app.state.service
     seen: Seen = service.seen
+    workers = request.app.state.elsewhere
     kept = service.views.are_kept
     well = seen.database_ok and kept and all(v["state"] == "following" for v in seen.views)
     return answer(
@@ -100,7 +101,7 @@ async def health(request: Request) -> Response:
             "reads_waiting": service.readers.asked,
             "writes_running": len(service.running),
             "view_process": "running" if kept else "restarting",
-            "lookup_processes": request.app.state.elsewhere.alive,
+            "lookup_processes": workers.alive if workers is not None else 0,
             "views": seen.views,
         }
     )

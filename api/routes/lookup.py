@@ -158,20 +158,6 @@ def enter(limit: Limit, address: str) -> None:
         raise LookupsTooFast(seconds=wait.seconds) from None
 
 
-class Unlimited(Limit):
-    """Where a gateway in front counts lookups."""
-
-    def __init__(self) -> None:
-        """Nothing to keep."""
-        self.file = None
-
-    def enter(self, address: str) -> None:
-        """Nothing to pay."""
-
-    def missed(self, address: str) -> None:
-        """Nothing to pay."""
-
-
 _WELL_FORMED = (NumberKind.NATIONAL, NumberKind.NATIONAL_SENIOR, NumberKind.OMC)
 
 

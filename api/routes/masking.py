@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 
 from api.auth.permissions import SEES_IDENTITY
 from api.http.dependencies import Reading
-from domain.decision import Identity, NotFound, Role
+from domain.actors import Role
+from domain.decision import Identity, NotFound
 from domain.values.identity_documents import mask_number
 from domain.values.person_names import mask_name
 

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from api.http.body_models import RECORDED, body_of, command_of
 from api.http.dependencies import Read, ThingId, Write, answer, etag, recorded
 from api.http.routing import READING, WRITING, problems, router
-from api.lookup.rate_limit import Limit, address_of, limit_of
-from api.routes.lookup import Unlimited, document_text, enter
+from api.lookup.rate_limit import Limit, Unlimited, address_of, limit_of
+from api.routes.lookup import document_text, enter
 from api.routes.masking import PersonShown, show_person
 from api.routes.stream_listing import holder_of_document
-from domain.decision import NotFound, NotYourOwn, Role
+from domain.actors import Role
+from domain.decision import NotFound, NotYourOwn
 from domain.steps.enrolment import CorrectPerson, ErasePersonalData, RegisterPerson
 from domain.values.identity_documents import DocumentType
 

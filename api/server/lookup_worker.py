@@ -12,7 +12,6 @@ import asyncio
 import signal
 import socket
 import time
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -22,9 +21,8 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from api.lookup.rate_limit import Limit
-from api.lookup.registry import LOOKUPS_AT_ONCE, Registry
-from api.routes.lookup import Unlimited
+from api.lookup.rate_limit import Limit, Unlimited
+from api.lookup.registry import RegistryConfig
 from api.server import socket_passing as channel
 from api.server.connection import close_late
 from api.server.lookup_fast_path import QuickLookups
@@ -32,37 +30,13 @@ from api.server.lookup_worker_connection import LookupConnection
 from api.server.process_setup import configure_logging, settle_memory
 from api.server.socket_passing import Channel
 from api.settings import Settings
-from domain.store.postgres.async_queries import Lines
-from domain.store.privacy.blind_index import BlindIndexes
-from projections.certificate_registry import queries as registry_queries
 
 GRACE_S = 20.0
 """How long requests that were begun may take once the process is to stop, seconds."""
 
 
-@dataclass(frozen=True)
-class Access:
-    """What it takes to ask the registry. algorithm: of the blind indexes that are stored."""
-
-    dsn: str = field(repr=False)
-    index_key: bytes = field(repr=False)
-    algorithm: str
-
-    def opened(self, settings: Settings) -> Registry:
-        """The registry; nothing is connected before the first question."""
-        lines = Lines(
-            self.dsn,
-            registry_queries.prepared(),
-            size=LOOKUPS_AT_ONCE,
-            name="certledger lookups",
-            server_seconds=settings.deadline_s + 1,  # we give up first
-        )
-        indexes = BlindIndexes(self.index_key, self.algorithm)
-        return Registry(lines, indexes.sought, deadline_s=settings.deadline_s)
-
-
 def answer_lookups(
-    connection: Connection, end: int, settings: Settings, access: Access, limit: int | None
+    connection: Connection, end: int, settings: Settings, access: RegistryConfig, limit: int | None
 ) -> None:
     """Answer until the caller is gone or a signal says stop.
 
@@ -74,7 +48,7 @@ def answer_lookups(
 
 
 async def _serve(
-    connection: Connection, end: int, settings: Settings, access: Access, limit: int | None
+    connection: Connection, end: int, settings: Settings, access: RegistryConfig, limit: int | None
 ) -> None:
     stopped = _stop_signals(connection)
     registry = access.opened(settings)

@@ -20,6 +20,7 @@ from api.app import create_app
 from api.server.command_fast_path import QuickCommands
 from api.server.connection import HttpConnection, close_late
 from api.server.lookup_fast_path import QuickLookups
+from api.server.lookup_worker_pool import Elsewhere
 from api.server.process_setup import configure_logging, settle_memory
 from api.settings import Settings
 
@@ -58,6 +59,7 @@ def _allow_connections(wanted: int) -> None:
 
 
 def _config(app: Any) -> uvicorn.Config:
+    app.state.elsewhere = Elsewhere(app.state.settings.lookup_processes_wanted)
     lookups = QuickLookups(app.state)
     return uvicorn.Config(
         app,

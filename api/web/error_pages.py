@@ -27,7 +27,7 @@ def refusal(
     request: Request,
     error: LedgerError,
     trace_id: str,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None,
 ) -> Response:
     """What a refused request is answered with."""
     language = preferred(request.headers.get("accept-language"))

@@ -12,8 +12,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from domain.actors import Actor
 from domain.commands import decide
-from domain.decision import Actor, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.decision import Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
 from domain.service.read_sets import Look, look_of

@@ -20,7 +20,8 @@ from uuid import UUID
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import EventStore
 
-from domain.decision import Actor, Command, Identity, NotFound, stream_of
+from domain.actors import Actor
+from domain.decision import Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.service.command_execution import CommandRun, identity_of, named_id

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain import events as e
-from domain.decision import actor_of, subject_of
+from domain.actors import actor_of, subject_of
 from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage
 from domain.values.fast_replace import replace

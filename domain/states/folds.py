@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import Any
 
 from domain import events as e
-from domain.decision import subject_of
+from domain.actors import subject_of
 from domain.states import application as candidacy
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType

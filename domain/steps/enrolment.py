@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from domain import events as e
+from domain.actors import Role
 from domain.decision import (
     AlreadyExists,
     Claim,
@@ -18,7 +19,6 @@ from domain.decision import (
     Context,
     Decision,
     InTheFuture,
-    Role,
     World,
     ensure_own,
     stream_of,

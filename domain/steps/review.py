@@ -11,16 +11,8 @@ from typing import Literal
 from pydantic import Field
 
 from domain import events as e
-from domain.decision import (
-    Command,
-    Context,
-    Decision,
-    OwnApplication,
-    Role,
-    World,
-    ensure_own,
-    stream_of,
-)
+from domain.actors import Role
+from domain.decision import Command, Context, Decision, OwnApplication, World, ensure_own, stream_of
 from domain.documents.errors import DocumentProblem, EnrolmentProofNotAccepted
 from domain.documents.materials import (
     MaterialFact,

@@ -14,7 +14,8 @@ from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.health import ViewState, view_states
 from projections.engine.ledger_projector import Displaced, Follower
-from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS, Secrets, vault_of
+from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS
+from projections.engine.vaults import Secrets, vault_of
 from projections.engine.view import View, ViewError
 
 _PAUSE_SECONDS = 0.1

@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import Any
 
 from domain.store.postgres.connection import connect
-from projections.catalogue import VIEWS
 from projections.engine.listening import Ear
 from projections.engine.view import View
 
@@ -47,7 +46,7 @@ class Lookout:
     """Knows how far every view of every ledger is, whichever process folds it; one a process."""
 
     def __init__(
-        self, dsn: str, views: Sequence[View] = VIEWS, *, poll_seconds: float = POLL_SECONDS
+        self, dsn: str, views: Sequence[View], *, poll_seconds: float = POLL_SECONDS
     ) -> None:
         """Nothing is opened yet. dsn: any login that is a member of certledger_app."""
         self._names = [view.name for view in views]

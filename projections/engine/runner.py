@@ -13,18 +13,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from domain.store.journal.records import PersonKey
 from domain.store.journal.statements import CHANNEL
 from domain.store.postgres.connection import close_quietly, connect
-from domain.store.privacy.vault import MasterKeys, Vault
-from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.ledger_projector import Displaced, Follower, is_transient
 from projections.engine.listening import Ear
+from projections.engine.vaults import Secrets, vault_of
 from projections.engine.view import View
 
 BATCH = 1000  # events a transaction: a few tens of milliseconds
@@ -38,39 +36,8 @@ _REST, _LONGEST_REST_SECONDS = 3, 0.02
 log = logging.getLogger(__name__)
 
 
-class Secrets(Protocol):
-    """What vaults are made of: `domain.service.ledger.Secrets` is one."""
-
-    @property
-    def master_keys(self) -> MasterKeys: ...
-    @property
-    def index_key(self) -> bytes: ...
-    @property
-    def algorithm(self) -> str: ...
-
-
-def vault_of(secrets: Secrets, ledger: str, connection: Any) -> Vault:
-    """A ledger's vault that reads persons' keys on a connection of ours."""
-
-    def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
-                "WHERE ledger = %s AND person = ANY(%s)",
-                (ledger, list(persons)),
-            )
-            return {
-                person: PersonKey(person, algorithm, master, None if w is None else bytes(w))
-                for person, algorithm, master, w in cursor.fetchall()
-            }
-
-    return Vault(
-        ledger, secrets.master_keys, secrets.index_key, key_rows, algorithm=secrets.algorithm
-    )
-
-
-Replace = Callable[[Sequence[View]], Any]
-"""Makes views anew and puts them in place of the old ones."""
+Rebuild = Callable[[str, Secrets, Sequence[View]], Any]
+"""(dsn, secrets, views): rebuilds the views and swaps their tables; `rebuild.replace` is one."""
 
 
 class Runner:
@@ -80,18 +47,17 @@ class Runner:
         self,
         dsn: str,
         secrets: Secrets,
-        views: Sequence[View] = VIEWS,
+        views: Sequence[View],
+        rebuild: Rebuild,
         *,
         batch: int = BATCH,
         poll_seconds: float = POLL_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
-        rebuild: Replace | None = None,
     ) -> None:
         """Nothing is opened yet.
 
         dsn: any login that is a member of certledger_app. secrets: to open what views mask.
-        rebuild: what makes views of another version anew; `rebuild.replace` in this process if
-            None.
+        rebuild: what rebuilds views whose stored tables are of an older version.
         """
         self._dsn = dsn
         self._secrets = secrets
@@ -99,7 +65,7 @@ class Runner:
         self._batch = batch
         self._poll_seconds = poll_seconds
         self._retry_seconds = retry_seconds
-        self._replace = rebuild or self._replace_here
+        self._rebuild_views = rebuild
         self._connection: Any = None
         self._targets: dict[str, Target] = {}
         self._followers: dict[str, Follower] = {}
@@ -313,15 +279,10 @@ class Runner:
 
     def _rebuild(self, views: Sequence[View]) -> None:
         try:
-            self._replace(views)
+            self._rebuild_views(self._dsn, self._secrets, views)
         except Exception:
             log.exception("making %s anew failed", ", ".join(view.name for view in views))
             self._stopped.wait(self._retry_seconds)
         finally:
             self._rebuilding -= {view.name for view in views}
             self._anything()
-
-    def _replace_here(self, views: Sequence[View]) -> None:
-        from projections.rebuild.rebuild import replace as replace_views
-
-        replace_views(self._dsn, self._secrets, views, processes=1)

@@ -17,7 +17,7 @@ from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.journal_reader import Vault, decoded, fetch
 from projections.engine.rows import Rows
-from projections.engine.runner import vault_of
+from projections.engine.vaults import vault_of
 from projections.engine.view import Entry, Handler, Table, UnknownTopic, View
 
 

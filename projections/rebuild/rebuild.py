@@ -20,7 +20,7 @@ from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.journal_reader import Vault
-from projections.engine.runner import Secrets, vault_of
+from projections.engine.vaults import Secrets, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import DEFAULT, Filled, Finish, Keys, Sizes, Task, fill, finish
 from projections.rebuild.compare import Difference, differences

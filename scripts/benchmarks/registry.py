@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.environment import Store, open_store, settings_of
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 from domain.steps.ledger_setup import OpenLedger
 from domain.store.tlog.merkle import Frontier
 from domain.store.tlog.signed_note import Checkpoint, sign_note

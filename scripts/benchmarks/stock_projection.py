@@ -21,7 +21,7 @@ from domain.store.recorder import JournalTrackingRecorder
 from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.journal_reader import decoded
-from projections.engine.runner import vault_of
+from projections.engine.vaults import vault_of
 from projections.engine.view import View
 
 

@@ -23,7 +23,7 @@ import psycopg2
 from stdnum.iso7064 import mod_37_36
 
 from domain import events as e
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 from domain.events import CertificateKind
 from domain.service.ledger import Secrets
 from domain.service.receipt import Receipt

@@ -12,7 +12,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from domain.decision import Actor
+from domain.actors import Actor
 from domain.service.ledger import Ledger
 from domain.values.primitives import Level
 from tests.consistency.domain_spec import Wish

@@ -5,7 +5,7 @@ import re
 import pytest
 
 import domain
-from domain.decision import Role
+from domain.actors import Role
 from domain.events import CATALOGUE
 from scripts.export_schemas import ROOT
 

@@ -20,7 +20,7 @@ from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.generation_writer import Target
 from projections.engine.ledger_projector import Follower
-from projections.engine.runner import vault_of
+from projections.engine.vaults import vault_of
 from projections.engine.view import View
 from tests.support.ledgers import SECRETS
 from tests.support.world import World

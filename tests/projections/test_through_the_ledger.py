@@ -3,8 +3,8 @@
 from domain.events import Component
 from projections.catalogue import VIEWS
 from projections.engine.progress import Lookout
-from projections.engine.runner import Runner
 from projections.refund_ledger import queries as refund_queries
+from projections.runner_process import new_runner
 from tests.projections.rebuild.test_rebuild import check
 from tests.support.actors import FINANCE, FINANCE_2, candidate
 from tests.support.commands import erase, fees, open_book, order, pay, withdraw
@@ -17,8 +17,8 @@ from tests.support.refunds import accepted, approve
 def test_every_answer_can_be_read_back_from_every_view_at_once(database: Database) -> None:
     with (
         a_real_ledger(database) as world,
-        Runner(database.dsn, SECRETS),
-        Lookout(database.dsn) as lookout,
+        new_runner(database.dsn, SECRETS),
+        Lookout(database.dsn, VIEWS) as lookout,
     ):
         world.do(open_book())
         world.do(fees())

@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from api.auth.permissions import ACCESS
-from domain.decision import Actor, Command, Role
+from domain.actors import Actor, Role
+from domain.decision import Command
 from domain.steps.authority_report import AnswerReportRow
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.journal.journal import Journal

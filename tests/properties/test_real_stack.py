@@ -12,16 +12,17 @@ from typing import ClassVar
 
 import pytest
 
-from domain.decision import Actor, Command
+from domain.actors import Actor
+from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.journal.journal import Journal
 from projections.catalogue import VIEWS
 from projections.engine.progress import Lookout
-from projections.engine.runner import Runner
 from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
+from projections.runner_process import new_runner
 from tests.support.ledgers import SECRETS, open_ledgers, submit
 from tests.support.model_comparison import BesideModel, few_examples
 from tests.support.postgres import fresh_database
@@ -66,7 +67,7 @@ def stack(postgres: EmbeddedPostgres) -> Iterator[None]:
     with fresh_database(postgres) as database, open_ledgers(database) as ledgers:
         StackBesideModel.database = database
         StackBesideModel.ledgers = ledgers
-        with Runner(database.dsn, SECRETS), Lookout(database.dsn) as lookout:
+        with new_runner(database.dsn, SECRETS), Lookout(database.dsn, VIEWS) as lookout:
             StackBesideModel.lookout = lookout
             yield
             found: list[Difference] = []

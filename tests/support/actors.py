@@ -1,6 +1,6 @@
 """Who acts in the tests: one login for each role, and a second one where two pairs of eyes look."""
 
-from domain.decision import Actor, Role
+from domain.actors import Actor, Role
 
 
 def staff(subject: str, role: Role, organisation: str) -> Actor:

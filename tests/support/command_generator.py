@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.decision import Actor
+from domain.actors import Actor
 from tests.support import actors
 from tests.support.model import HOLDING, MATERIAL, PRICE, REQUIRED, SITE, STAGES, passes
 from tests.support.model_results import KINDS, Journey

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.decision import Actor, Command
+from domain.actors import Actor
+from domain.decision import Command
 from domain.service.ledger import Ledger, Ledgers, Secrets
 from domain.service.receipt import Receipt
 from domain.store.postgres.migrate import migrate

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from domain.decision import Actor, Command
+from domain.actors import Actor
+from domain.decision import Command
 from domain.values.primitives import Level
 from tests.support.actors import OPERATOR
 from tests.support.command_generator import APPS, PEOPLE, Wish, anything, sensible

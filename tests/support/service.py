@@ -25,7 +25,7 @@ from api.auth.secrets import new_token_key, read_token_key
 from api.auth.tokens import mint_token
 from api.server.main import Server, listen
 from api.settings import Settings, load_settings
-from domain.decision import Role
+from domain.actors import Role
 
 ISSUER = "certledger"
 TOKEN_KEY = new_token_key()

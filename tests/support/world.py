@@ -18,8 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain import events as e
+from domain.actors import Actor
 from domain.commands import decide
-from domain.decision import Actor, Claim, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.decision import Claim, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.service import snapshots
 from domain.service.read_sets import LOOKS, Look

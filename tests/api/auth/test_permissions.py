@@ -15,7 +15,7 @@ from api.app import create_app
 from api.auth.permissions import ACCESS, OWN_ONLY, PUBLIC, UnguardedRoute, roles_for
 from api.http.routing import GuardedRoute
 from api.settings import load_settings
-from domain.decision import Role
+from domain.actors import Role
 from tests.support.service import Book, Door
 
 LETTERS = {

@@ -24,7 +24,7 @@ from api.auth.tokens import (
     mint_token,
     public_jwk,
 )
-from domain.decision import Role
+from domain.actors import Role
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 CLAIMS: dict[str, Any] = {

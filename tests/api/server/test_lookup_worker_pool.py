@@ -20,8 +20,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from api.lookup.registry import RegistryConfig
 from api.server.connection import LOOKUPS_IN_A_ROW
-from api.server.lookup_worker import Access
 from api.server.lookup_worker_connection import lookup_bytes
 from api.server.main import Server
 from api.settings import Settings
@@ -378,7 +378,9 @@ def test_a_lookup_process_is_given_no_secret_that_it_has_no_use_for(tmp_path: Pa
     assert TOKEN_KEY not in repr(known.model_dump())
     secret = known.database_url, known.master_key, known.index_key, known.token_key, known.blob_url
     assert not any(secret)
-    assert "secret" not in repr(Access("postgresql://u:secret@h/d", b"secret", "aes-256-gcm"))
+    assert "secret" not in repr(
+        RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm")
+    )
 
 
 def test_a_service_without_lookup_processes_answers_all_by_itself(

@@ -21,7 +21,7 @@ import pytest
 from api.auth.secrets import load_secrets
 from api.auth.tokens import mint_token
 from api.settings import load_settings
-from domain.decision import Role
+from domain.actors import Role
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.service import ISSUER, Door, opening
 from tests.support.waiting import wait_until

@@ -6,7 +6,7 @@ import httpx
 
 from api.web.api_docs import spoken
 from api.web.i18n import has_text
-from domain.decision import Role
+from domain.actors import Role
 
 
 def test_every_operation_stands_on_the_page(http: httpx.Client) -> None:

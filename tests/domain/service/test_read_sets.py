@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from domain.actors import Actor
 from domain.commands import DECISIONS
-from domain.decision import Actor, Command
+from domain.decision import Command
 from domain.errors import LedgerError
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage, Subject
 from domain.service.read_sets import LOOKS

@@ -3,7 +3,8 @@
 import pytest
 
 from domain import events as e
-from domain.decision import NotFound, OwnApplication, Role
+from domain.actors import Role
+from domain.decision import NotFound, OwnApplication
 from domain.events import Component, Item, Subject
 from domain.steps.exam import (
     AlreadyVerified,

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from domain import events as e
-from domain.decision import AlreadyExists, NotFound, NotYourOwn, OwnApplication, Role
+from domain.actors import Role
+from domain.decision import AlreadyExists, NotFound, NotYourOwn, OwnApplication
 from domain.events import Subject
 from domain.steps.certificate import IssueCertificates
 from domain.steps.enrolment import PersonErased

@@ -3,7 +3,8 @@
 import pytest
 
 from domain import events as e
-from domain.decision import NotFound, OwnApplication, Role
+from domain.actors import Role
+from domain.decision import NotFound, OwnApplication
 from domain.documents.materials import MaterialKind
 from domain.events import Component, Item, Stage
 from domain.states.application import Status

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,7 @@ from projections.engine.ledger_projector import Displaced
 from projections.engine.progress import Lookout
 from projections.engine.runner import Runner
 from projections.engine.view import View
+from projections.rebuild.rebuild import replace
 from tests.projections.grammar import Book
 from tests.support.journeys import a_paid_application, an_open_book, reported_certificates
 from tests.support.ledgers import SECRETS
@@ -44,9 +46,10 @@ class Watched:
 
 @contextmanager
 def running(dsn: str, views: Sequence[View] = VIEWS, **options: object) -> Iterator[Watched]:
-    runner = Runner(dsn, SECRETS, views, **({"poll_seconds": 0.5} | options))
+    options = {"rebuild": partial(replace, processes=1), "poll_seconds": 0.5} | options
+    runner = Runner(dsn, SECRETS, views, **options)
     # Only what a runner tells is heard in time.
-    with Lookout(dsn, poll_seconds=60) as lookout, runner:
+    with Lookout(dsn, views, poll_seconds=60) as lookout, runner:
         yield Watched(runner, lookout, dsn, views)
 
 
@@ -143,7 +146,7 @@ def test_a_lost_notification_costs_no_more_than_a_poll(book: Book, dsn: str) -> 
 
 
 def test_what_no_runner_told_is_seen_at_the_next_look(book: Book, dsn: str) -> None:
-    with Lookout(dsn, poll_seconds=0.3) as lookout:
+    with Lookout(dsn, VIEWS, poll_seconds=0.3) as lookout:
         assert not lookout.wait_for("omc", "score_board", 7, timeout_seconds=0.1)
         book.execute("INSERT INTO certledger.tracking VALUES ('omc', 'score_board', 7)")
         assert lookout.wait_for("omc", "score_board", 7, timeout_seconds=10)

@@ -274,10 +274,10 @@ def test_a_view_of_a_new_version_is_made_beside_the_old_which_answers_meanwhile(
     book.told(world).fold()
     proceed, begun = threading.Event(), threading.Event()
 
-    def held_up(views: Any) -> None:
+    def held_up(dsn: str, secrets: Any, views: Any) -> None:
         begun.set()
         assert proceed.wait(20)
-        rebuild.replace(dsn, SECRETS, views, processes=1)
+        rebuild.replace(dsn, secrets, views, processes=1)
 
     with running(dsn, views=(next_version(),), rebuild=held_up) as runner:
         assert begun.wait(10)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from projections.catalogue import VIEWS
 from projections.engine.progress import Lookout
-from projections.engine.runner_process import Beside
+from projections.runner_process import RunnerProcess
 from tests.projections.engine.test_runner import ALL, backends
 from tests.projections.grammar import Book
 from tests.support.journeys import a_paid_application, an_open_book
@@ -21,13 +22,13 @@ from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 RUNNER = "certledger view runner"
 
 CALLER = """import sys, time
-from projections.engine.runner_process import Beside
+from projections.runner_process import RunnerProcess
 from tests.support.ledgers import SECRETS
-beside = Beside(sys.argv[1], SECRETS, "%(message)s")
+beside = RunnerProcess(sys.argv[1], SECRETS, "%(message)s")
 beside.start()
 while beside.pid is None:
     time.sleep(0.01)
@@ -36,8 +37,8 @@ time.sleep(600)"""
 
 
 @contextmanager
-def kept(dsn: str) -> Iterator[Beside]:
-    beside = Beside(dsn, SECRETS, "%(message)s")
+def kept(dsn: str) -> Iterator[RunnerProcess]:
+    beside = RunnerProcess(dsn, SECRETS, "%(message)s")
     beside.start()
     try:
         yield beside
@@ -51,7 +52,7 @@ def wait_for_head(lookout: Lookout, book: Book) -> None:
         assert lookout.wait_for(book.ledger, view, head, timeout_seconds=30), view
 
 
-def pid_of(beside: Beside, *former: int) -> int:
+def pid_of(beside: RunnerProcess, *former: int) -> int:
     wait_until(lambda: beside.pid not in (None, *former))
     assert beside.pid is not None
     return beside.pid
@@ -68,7 +69,7 @@ def is_gone(pid: int) -> bool:
 
 def test_it_folds_and_everybody_else_hears_of_it(book: Book, dsn: str) -> None:
     book.told(a_paid_application())
-    with kept(dsn) as beside, Lookout(dsn, poll_seconds=60) as lookout:
+    with kept(dsn) as beside, Lookout(dsn, VIEWS, poll_seconds=60) as lookout:
         wait_for_head(lookout, book)
         assert pid_of(beside) != os.getpid()
         assert len(book.rows("refund_lines")) == 2
@@ -77,7 +78,7 @@ def test_it_folds_and_everybody_else_hears_of_it(book: Book, dsn: str) -> None:
 def test_however_often_it_is_killed_every_event_is_folded_once(book: Book, dsn: str) -> None:
     world = an_open_book()
     killed: list[int] = []
-    with kept(dsn) as beside, Lookout(dsn) as lookout:
+    with kept(dsn) as beside, Lookout(dsn, VIEWS) as lookout:
         for number in range(1, 7):
             a_paid_application(number, world)
             book.told(world)
@@ -97,7 +98,7 @@ def test_it_is_said_how_one_ended(book: Book, dsn: str, caplog: pytest.LogCaptur
         first = pid_of(beside)
         os.kill(first, signal.SIGKILL)
         second = pid_of(beside, first)
-        with Lookout(dsn) as lookout:
+        with Lookout(dsn, VIEWS) as lookout:
             book.told(an_open_book())
             wait_for_head(lookout, book)  # from here on a signal finds it at work
         os.kill(second, signal.SIGTERM)
@@ -109,7 +110,7 @@ def test_when_it_is_no_longer_wanted_it_ends_and_none_follows(
     book: Book, dsn: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     book.told(a_paid_application())
-    with kept(dsn) as beside, Lookout(dsn) as lookout:
+    with kept(dsn) as beside, Lookout(dsn, VIEWS) as lookout:
         wait_for_head(lookout, book)
         pid = pid_of(beside)
         assert len(backends(database, RUNNER)) == 1
@@ -141,7 +142,7 @@ def test_it_does_not_outlive_a_caller_that_is_killed(dsn: str, database: Databas
 def test_where_none_can_live_it_is_tried_again_and_stopping_does_not_wait(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    beside = Beside("postgresql://nobody@127.0.0.1:1/nowhere", SECRETS, "%(message)s")
+    beside = RunnerProcess("postgresql://nobody@127.0.0.1:1/nowhere", SECRETS, "%(message)s")
     beside.start()
     wait_until(lambda: len(caplog.records) >= 2)
     begun = time.monotonic()

@@ -1,0 +1,55 @@
+"""Who acts: roles, and the actor that a command and its facts name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Role(StrEnum):
+    """Who may ask. One person holds one role at a time (design 1)."""
+
+    CANDIDATE = "candidate"  # 报考者
+    AGENCY = "agency"  # 报名机构, 初审
+    CERTIFIER = "certifier"  # 巨量认证, 复审
+    PROVINCE = "province"  # 省系统, 终审
+    EXAMINER = "examiner"  # 考评员
+    SCORE_VERIFIER = "score_verifier"  # 成绩复核
+    REGISTRAR = "registrar"  # 证书管理
+    FINANCE = "finance"  # 财务
+    REGULATOR = "regulator"  # 监管
+    OPERATOR = "operator"  # 运维
+
+
+class Actor(BaseModel):
+    """Who did it: login, role, organisation, and for whom if not for themselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    subject: str
+    role: Role
+    organisation: str
+    on_behalf_of: str | None = None
+
+    def stored(self) -> dict[str, str | None]:
+        """As it stands in an envelope; the same as its JSON, made once a command."""
+        return {
+            "subject": self.subject,
+            "role": self.role.value,
+            "organisation": self.organisation,
+            "on_behalf_of": self.on_behalf_of,
+        }
+
+
+def actor_of(entry: Any) -> Actor:
+    """Who recorded a journal entry; there the actor stands as the envelope has it."""
+    actor = entry.actor
+    return actor if isinstance(actor, Actor) else Actor.model_validate(actor)
+
+
+def subject_of(entry: Any) -> str:
+    """The login that recorded a journal entry, which is all that most folds want of it."""
+    actor = entry.actor
+    subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
+    return subject

@@ -1,0 +1,40 @@
+"""The vault of a ledger as projections use it: it reads data keys on their own connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from domain.store.journal.records import PersonKey
+from domain.store.privacy.vault import MasterKeys, Vault
+
+
+class Secrets(Protocol):
+    """What vaults are made of: `domain.service.ledger.Secrets` is one."""
+
+    @property
+    def master_keys(self) -> MasterKeys: ...
+    @property
+    def index_key(self) -> bytes: ...
+    @property
+    def algorithm(self) -> str: ...
+
+
+def vault_of(secrets: Secrets, ledger: str, connection: Any) -> Vault:
+    """A ledger's vault that reads persons' keys on a connection of ours."""
+
+    def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
+                "WHERE ledger = %s AND person = ANY(%s)",
+                (ledger, list(persons)),
+            )
+            return {
+                person: PersonKey(person, algorithm, master, None if w is None else bytes(w))
+                for person, algorithm, master, w in cursor.fetchall()
+            }
+
+    return Vault(
+        ledger, secrets.master_keys, secrets.index_key, key_rows, algorithm=secrets.algorithm
+    )
