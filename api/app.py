@@ -17,26 +17,25 @@ from fastapi.routing import APIRoute
 
 from api import openapi
 from api.auth.permissions import ACCESS, UnguardedRoute
-from api.auth.secrets import Secrets, load_secrets
+from api.auth.secrets import ServiceKeys, load_secrets
 from api.auth.tokens import OwnKey, PublishedKeys, TokenChecker
 from api.http import exception_handlers as handlers
 from api.http.access_log import FORMAT
-from api.http.context import Service
-from api.http.middleware import Gate
+from api.http.context import AppContext
+from api.http.middleware import RequestMiddleware
 from api.http.pagination import Cursors
-from api.http.read_models import Views
-from api.http.reader_pool import Readers
-from api.http.routing import GuardedRoute
-from api.lookup.rate_limit import Limit, Unlimited
+from api.http.read_models import ReadModels
+from api.http.reader_pool import ReaderPool
+from api.http.routing import AuthorizedRoute
+from api.lookup.rate_limit import RateLimiter, Unlimited
 from api.lookup.registry import RegistryConfig
-from api.routes.health import Seen, watch_database
+from api.routes.health import HealthSnapshot, watch_database
 from api.routes.routers import ROUTERS
 from api.settings import Settings
-from api.transparency.checkpoint_signing import HeadSigner
+from api.transparency.checkpoint_signing import CheckpointSigningJob
 from api.web import routes as web
 from api.web.error_pages import refusal
-from domain.service.ledger import Ledgers
-from domain.service.ledger import Secrets as LedgerSecrets
+from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.connection import Pool, connect
@@ -45,7 +44,7 @@ from domain.store.privacy.cipher_suites import AES, SM4
 from domain.store.privacy.vault import MasterKeys
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
-from projections.engine.progress import Lookout
+from projections.engine.progress import ProgressTracker
 from projections.runner_process import RunnerProcess
 
 STOP_WAIT_S = 30.0
@@ -72,8 +71,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.elsewhere = None  # set by the server that starts lookup workers
-    app.state.lookup_limit = Limit() if settings.lookup_limit else Unlimited()
-    app.add_middleware(Gate, settings=settings, render_error=refusal)
+    app.state.lookup_limit = RateLimiter() if settings.lookup_limit else Unlimited()
+    app.add_middleware(RequestMiddleware, settings=settings, render_error=refusal)
     handlers.install(app, refusal)
     app.router.routes.extend(web.router.routes)  # first: at a shared address the page asks first
     for routes in ROUTERS:
@@ -90,9 +89,9 @@ def check_guarded(app: FastAPI) -> None:
     """
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
     for route in routes:
-        if not isinstance(route, GuardedRoute):
+        if not isinstance(route, AuthorizedRoute):
             raise UnguardedRoute(f"route {route.path} is not guarded")
-    operations = [route.operation for route in routes if isinstance(route, GuardedRoute)]
+    operations = [route.operation for route in routes if isinstance(route, AuthorizedRoute)]
     gone = set(ACCESS) - set(operations)
     twice = {name for name in operations if operations.count(name) > 1}
     if gone or twice:
@@ -124,7 +123,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
     return lifespan
 
 
-def open_service(settings: Settings, closing: ExitStack) -> Service:
+def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     """Open everything the service works with; blocking, a second or two.
 
     closing: what has to be closed is pushed onto it, to be closed in the opposite order.
@@ -139,14 +138,14 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
         undo.callback(ledgers.close)
         access = RegistryConfig(dsn, secrets.index_key, ledger_secrets.algorithm)
         views = _views(dsn, ledger_secrets, settings, undo)
-        undo.callback(HeadSigner(settings, ledgers).start().stop)
-        readers = Readers(
+        undo.callback(CheckpointSigningJob(settings, ledgers).start().stop)
+        readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
             deadline_s=settings.deadline_s,
         )
         undo.callback(readers.close)
-        service = Service(
+        service = AppContext(
             settings=settings,
             tokens=token_checker(settings, secrets),
             ledgers=ledgers,
@@ -156,32 +155,32 @@ def open_service(settings: Settings, closing: ExitStack) -> Service:
             views=views,
             access=access,
             registry=access.opened(settings),
-            seen=Seen(),
+            seen=HealthSnapshot(),
         )
         closing.push(undo.pop_all())
     return service
 
 
-def secrets_of_ledgers(settings: Settings, secrets: Secrets) -> LedgerSecrets:
+def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecrets:
     """What ledgers and views are opened with."""
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
     return LedgerSecrets(keys, secrets.index_key, suite.name)
 
 
-def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> Views:
+def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:
     """The views, followed from now on, and connections to ask them through."""
     connections = Pool(lambda: connect(dsn, name="certledger api"), size=settings.reader_threads)
     undo.callback(connections.close)
     with connections.connection() as connection:
         schema.ensure(connection, VIEWS)
-    lookout = Lookout(dsn, VIEWS)
+    lookout = ProgressTracker(dsn, VIEWS)
     lookout.start()
     undo.callback(lookout.stop)
     beside = RunnerProcess(dsn, secrets, FORMAT)
     beside.start()
     undo.callback(beside.stop)
-    return Views(lookout, beside, connections)
+    return ReadModels(lookout, beside, connections)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:
@@ -193,7 +192,7 @@ def _database(settings: Settings, undo: ExitStack) -> str:
     return embedded.start()
 
 
-def token_checker(settings: Settings, secrets: Secrets) -> TokenChecker:
+def token_checker(settings: Settings, secrets: ServiceKeys) -> TokenChecker:
     """What checks bearer tokens: our own key, or the keys of an issuer elsewhere."""
     if settings.token_jwks_url is not None:
         source: Any = PublishedKeys(settings.token_jwks_url, settings.token_algorithms)

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.auth.permissions import PUBLIC
-from api.http.routing import GuardedRoute
+from api.http.routing import AuthorizedRoute
 from api.routes.certificates import NumbersBody
 from api.routes.scores import ScoresBody, VerificationsBody
 
@@ -98,14 +98,14 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     found["components"]["securitySchemes"] = SECURITY
-    routes = {r.operation: r for r in app.routes if isinstance(r, GuardedRoute)}
+    routes = {r.operation: r for r in app.routes if isinstance(r, AuthorizedRoute)}
     for item in found["paths"].values():
         for operation in item.values():
             _complete(operation, routes[operation["operationId"]])
     return found
 
 
-def _complete(operation: dict[str, Any], route: GuardedRoute) -> None:
+def _complete(operation: dict[str, Any], route: AuthorizedRoute) -> None:
     """What holds for every operation: who may, and how errors come."""
     if route.roles is PUBLIC:
         operation["security"] = []

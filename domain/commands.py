@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from domain.decision import Command, Context, Decision, World
+from domain.decision import Command, Context, Decision, States
 from domain.steps import authority_report as reporting
 from domain.steps import certificate, enrolment, exam, payment, publication, refund
 from domain.steps import ledger_setup as book
 from domain.steps import number_allocation as numbering
 from domain.steps import review as reviews
 
-DECISIONS: dict[type[Command], Callable[[World, Any, Context], Decision]] = {
+DECISIONS: dict[type[Command], Callable[[States, Any, Context], Decision]] = {
     book.OpenLedger: book.decide_open_ledger,
     book.SetFeeSchedule: book.decide_set_fee_schedule,
     enrolment.RegisterPerson: enrolment.decide_register_person,
@@ -55,6 +55,6 @@ DECISIONS: dict[type[Command], Callable[[World, Any, Context], Decision]] = {
 """Every command there is. A test holds that no command class is left out."""
 
 
-def decide(world: World, command: Command, context: Context) -> Decision:
+def decide(world: States, command: Command, context: Context) -> Decision:
     """The decision of a command. Raises: the `LedgerError` that says why not."""
     return DECISIONS[type(command)](world, command, context)

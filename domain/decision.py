@@ -1,7 +1,7 @@
 """What every decision takes and gives: a command, the world as it stands, and new facts.
 
 `decide_*(world, command, context)` is pure: time, actor and ids come in with the context, and
-what it may look at comes through `World`. It returns a `Decision` or raises a `LedgerError`;
+what it may look at comes through `States`. It returns a `Decision` or raises a `LedgerError`;
 then nothing moved.
 """
 
@@ -18,7 +18,7 @@ from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from domain.events import Fact
 from domain.states.application import Candidacy
-from domain.states.folds import ExamSession, LedgerBook, Notice, Person, Report, Series
+from domain.states.folds import ExamSession, LedgerState, Notice, Person, Report, Series
 from domain.values.identity_documents import DocumentType
 from domain.values.working_days import shanghai_date
 
@@ -75,14 +75,14 @@ class Decision:
     outcome: dict[str, Any] = field(default_factory=dict)
 
 
-class World(Protocol):
+class States(Protocol):
     """The states a decision may look at.
 
     Each raises NotFound when there is no such thing, save `series`: a series begins with its
     first number, so an unknown one is an empty one. `claimed` says what others hold at present.
     """
 
-    def book(self) -> LedgerBook: ...
+    def book(self) -> LedgerState: ...
     def person(self, person_id: str) -> Person: ...
     def identity(self, person_id: str) -> Identity: ...
     def candidacy(self, application_id: str) -> Candidacy: ...

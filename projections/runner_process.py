@@ -13,25 +13,25 @@ import sys
 from functools import partial
 from multiprocessing.connection import Connection
 
-from domain.store.processes.child import Child, Kept
+from domain.store.processes.child import Child, Supervisor
 from projections.catalogue import VIEWS
 from projections.engine.runner import Runner
-from projections.engine.vaults import Secrets
+from projections.engine.vaults import VaultSecrets
 from projections.rebuild.rebuild import replace
 
 STOP_SECONDS = 20.0
 """How long the current batch may take after a stop was requested."""
 
 
-def new_runner(dsn: str, secrets: Secrets) -> Runner:
+def new_runner(dsn: str, secrets: VaultSecrets) -> Runner:
     """A runner of every view; it rebuilds outdated views in its own process."""
     return Runner(dsn, secrets, VIEWS, partial(replace, processes=1))
 
 
-class RunnerProcess(Kept):
+class RunnerProcess(Supervisor):
     """Supervises the child process that runs the projection runner."""
 
-    def __init__(self, dsn: str, secrets: Secrets, log_format: str) -> None:
+    def __init__(self, dsn: str, secrets: VaultSecrets, log_format: str) -> None:
         """Starts nothing yet. log_format: of the lines the process writes to stderr."""
         super().__init__(
             "projection runner process",
@@ -40,7 +40,7 @@ class RunnerProcess(Kept):
         )
 
 
-def run(connection: Connection, dsn: str, secrets: Secrets, log_format: str) -> None:
+def run(connection: Connection, dsn: str, secrets: VaultSecrets, log_format: str) -> None:
     """Run until the parent exits or a signal arrives. Raises: psycopg2.Error."""
     logging.basicConfig(stream=sys.stderr, format=log_format, level=logging.INFO)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

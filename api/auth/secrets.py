@@ -33,7 +33,7 @@ CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
+class ServiceKeys:
     """Keys in the form they are used in; none of them is ever printed.
 
     token_signer: None where only the public half is known, or an issuer elsewhere signs.
@@ -51,13 +51,13 @@ class Secrets:
         return HKDF(SHA256(), 32, salt=None, info=b"certledger cursor v1").derive(self.index_key)
 
 
-def load_secrets(settings: Settings) -> Secrets:
+def load_secrets(settings: Settings) -> ServiceKeys:
     """Every secret of a service.
 
     Raises: SettingsInvalid when a key can't be read, or a demo key file is open to others.
     """
     signer, checker = _token_keys(settings)
-    return Secrets(
+    return ServiceKeys(
         master_key=_symmetric(settings, "master_key", settings.master_key),
         index_key=_symmetric(settings, "index_key", settings.index_key),
         token_signer=signer,

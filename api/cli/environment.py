@@ -17,13 +17,13 @@ import click
 from api.auth.secrets import load_secrets
 from api.settings import Settings, load_settings
 from api.transparency.log_keys import log_key_path, log_seed
-from domain.service.ledger import Ledger, Ledgers, Secrets
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.errors import UnknownLedger
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
-from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
@@ -38,12 +38,12 @@ data_option: Callable[[F], F] = click.option(
 
 
 @dataclass(frozen=True)
-class Store:
+class CliEnvironment:
     """An open database. dsn: the role that owns the schema."""
 
     settings: Settings
     dsn: str = field(repr=False)
-    secrets: Secrets = field(repr=False)
+    secrets: LedgerSecrets = field(repr=False)
     ledgers: Ledgers
     blobs: Blobs
 
@@ -57,7 +57,7 @@ class Store:
             name = names[0]
         return self.ledgers.get(name)
 
-    def audit(self, ledger: Ledger, vkey: str | None, notes: Sequence[str]) -> Report:
+    def audit(self, ledger: Ledger, vkey: str | None, notes: Sequence[str]) -> AuditReport:
         """Hash every event of a ledger again; see `domain.store.tlog.audit`."""
         return verify(ledger.journal, vkey, notes)
 
@@ -129,7 +129,7 @@ def open_cluster(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[Store]:
+def open_store(settings: Settings) -> Iterator[CliEnvironment]:
     """Everything a command may need. Raises: as `open_database`; SettingsInvalid."""
     # Here, because the service's modules take half a second that `--help` should not wait for.
     from api.app import secrets_of_ledgers
@@ -138,12 +138,12 @@ def open_store(settings: Settings) -> Iterator[Store]:
     with open_database(settings) as dsn:
         ledgers = Ledgers(dsn, secrets)
         try:
-            yield Store(settings, dsn, secrets, ledgers, Blobs(settings.blobs))
+            yield CliEnvironment(settings, dsn, secrets, ledgers, Blobs(settings.blobs))
         finally:
             ledgers.close()
 
 
-def ledger_or_none(store: Store, name: str) -> Ledger | None:
+def ledger_or_none(store: CliEnvironment, name: str) -> Ledger | None:
     """A ledger by its name, None if there is none."""
     try:
         return store.ledgers.get(name)

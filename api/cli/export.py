@@ -15,7 +15,7 @@ import click
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from api.cli.environment import Store, data_option, open_store, settings_of
+from api.cli.environment import CliEnvironment, data_option, open_store, settings_of
 from domain.service.ledger import Ledger
 from projections.catalogue import VIEWS
 from projections.engine.catch_up import bring_up
@@ -111,7 +111,7 @@ def _columns(table: Table) -> list[str]:
     return [name for name in table.columns if name not in HIDDEN_COLUMNS]
 
 
-def _catch_up(store: Store, ledger: Ledger, tables: Sequence[Table]) -> None:
+def _catch_up(store: CliEnvironment, ledger: Ledger, tables: Sequence[Table]) -> None:
     """Fold the whole journal into the views, here and now; none of them is made anew.
 
     Raises: NeedsRebuild, NeedsNewerProgram; StandsStill when a view is paused or too slow.
@@ -131,7 +131,7 @@ def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]
         yield from cursor
 
 
-def _csv(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _csv(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
     (table,), count = tables, 0
     with (
         store.snapshot() as connection,
@@ -158,7 +158,7 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _xlsx(store: Store, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _xlsx(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
     """A workbook whose texts are texts: long numbers keep their digits, formulas stay text."""
     book, count = Workbook(write_only=True), 0
     with store.snapshot() as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from api.cli.environment import Store, data_option, ledger_or_none, open_store, settings_of
+from api.cli.environment import CliEnvironment, data_option, ledger_or_none, open_store, settings_of
 from api.imports.columns import COMMON, Column
 from api.imports.importer import Import, Summary
 from api.imports.row_types import KINDS
@@ -102,7 +102,7 @@ def read(paths: tuple[Path, ...], ledger: str) -> Import:
     return job
 
 
-def send(job: Import, store: Store) -> Summary:
+def send(job: Import, store: CliEnvironment) -> Summary:
     """Send what was read; the ledger is made if the files open it. Raises: ImportFailed, …"""
     ledger = ledger_or_none(store, job.ledger)
     if ledger is None:
@@ -154,7 +154,7 @@ def _tell(summary: Summary, verb: str, errors: Path | None) -> None:
     )
 
 
-def load_example(store: Store) -> None:
+def load_example(store: CliEnvironment) -> None:
     """Put the example cohort into an empty database, or go on with what was cut short.
 
     Raises: ImportFailed if a row of it is refused, which a changed file can cause.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from api.cli.environment import Report, data_option, open_database, open_store, settings_of
+from api.cli.environment import data_option, open_database, open_store, settings_of
 from api.transparency.checkpoint_signing import kept_head_path
 from domain.service.ledger import Ledger
+from domain.store.tlog.audit import AuditReport
 
 
 @click.command()
@@ -48,7 +49,7 @@ def verify(
         sys.exit(1)
 
 
-def _say(ledger: Ledger, report: Report, vkey: str | None) -> bool:
+def _say(ledger: Ledger, report: AuditReport, vkey: str | None) -> bool:
     """Print what was checked and what is wrong. Returns: whether nothing is."""
     signed = f"signed by {vkey.partition('+')[0]}" if vkey else "signatures not checked: no key"
     click.echo(

@@ -195,7 +195,7 @@ def title_and_detail(error: LedgerError, language: str) -> tuple[str, str]:
     if template is None:
         return title, str(error)
     words = texts()["words"] if language == "zh" else {}
-    return title, _Filled(words).format(template, **error.fields)
+    return title, _TemplateFormatter(words).format(template, **error.fields)
 
 
 _IDS = frozenset({"id", "key", "ledger", "name", "number", "refund_no", "room", "seat"})
@@ -206,7 +206,7 @@ def _is_id(key: str, value: str) -> bool:
     return (key in _IDS or key.endswith("_id")) and " " not in value
 
 
-class _Filled(string.Formatter):
+class _TemplateFormatter(string.Formatter):
     """Fills a text's places; values that have a Chinese word are said in it."""
 
     def __init__(self, words: Mapping[str, str]) -> None:
@@ -262,7 +262,7 @@ def _fault(fault: Mapping[str, Any], language: str) -> dict[str, Any]:
     entry = texts()["problems"].get(code)
     if written is not None:
         template = written[0 if language == "zh" else 1]
-        detail = _Filled({}).format(template, **fault.get("limits", {}))
+        detail = _TemplateFormatter({}).format(template, **fault.get("limits", {}))
     elif entry is not None and language == "en":
         # A decision hands these on in Chinese, complete; in English the title has to do.
         detail = entry["en"][0]

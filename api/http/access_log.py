@@ -44,13 +44,13 @@ def tell_request(
         }
     ).decode()
     handlers = log.handlers
-    if len(handlers) == 1 and type(handlers[0]) is LaterHandler and not log.propagate:
+    if len(handlers) == 1 and type(handlers[0]) is BufferedHandler and not log.propagate:
         handlers[0].tell(line)  # a record costs more than a whole lookup may
     else:
         log.info(line)
 
 
-class LaterHandler(logging.Handler):
+class BufferedHandler(logging.Handler):
     """Writes what it is told a little later, many lines at once."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -21,7 +21,7 @@ from api.errors.problem_details import is_retryable, preferred_language, title_a
 from api.errors.request import FieldInvalid, MalformedJson
 from api.errors.validation import invalid_request
 from api.files.tables import CellProblem, Column, Table, read_table
-from api.http.dependencies import Writing, answer
+from api.http.dependencies import CommandContext, answer
 from api.http.multipart import read_form
 from api.http.routing import JSON, MULTIPART
 from domain.decision import Command
@@ -113,7 +113,7 @@ def make_row(line: int, key: str | None, part: str, command: type[Command], **va
         return Row(line, key, part, refusal=invalid_request([first], "body"), column=column)
 
 
-async def record_all(write: Writing, rows: Iterable[Row], outcome: Outcome) -> None:
+async def record_all(write: CommandContext, rows: Iterable[Row], outcome: Outcome) -> None:
     """Carry every row out and note what became of it.
 
     Raises: IdempotencyKeyReused when the key was used for another request: that concerns all.
@@ -128,7 +128,7 @@ async def record_all(write: Writing, rows: Iterable[Row], outcome: Outcome) -> N
             outcome.add(row, result)
 
 
-async def _one(write: Writing, row: Row) -> Receipt | LedgerError:
+async def _one(write: CommandContext, row: Row) -> Receipt | LedgerError:
     if row.command is None:
         assert row.refusal is not None
         return row.refusal
@@ -139,8 +139,8 @@ async def _one(write: Writing, row: Row) -> Receipt | LedgerError:
 
 
 async def table_of(
-    request: Request, write: Writing, columns: list[Column]
-) -> tuple[Table, dict[str, str], Writing]:
+    request: Request, write: CommandContext, columns: list[Column]
+) -> tuple[Table, dict[str, str], CommandContext]:
     """The table that a form carries, its other fields, and the write told apart by them.
 
     Raises: FieldInvalid, and what `read_table` raises for the table as a whole.

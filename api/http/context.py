@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from api.auth.tokens import TokenChecker
 from api.errors.request import DatabaseUnreachable
 from api.http.pagination import Cursors
-from api.http.reader_pool import Readers
-from api.lookup.registry import Registry
+from api.http.reader_pool import ReaderPool
+from api.lookup.registry import RegistryClient
 from api.settings import Settings
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.errors import UnknownLedger
@@ -29,7 +29,7 @@ _UNKNOWN_MAX = 1000
 
 
 @dataclass
-class Service:
+class AppContext:
     """What handlers work with. The event loop owns it; threads get work through `readers`.
 
     access: what another process needs to open the registry too.
@@ -40,12 +40,12 @@ class Service:
     settings: Settings
     tokens: TokenChecker
     ledgers: Ledgers
-    readers: Readers
+    readers: ReaderPool
     cursors: Cursors
     blobs: Any
     views: Any
     access: Any
-    registry: Registry
+    registry: RegistryClient
     running: set[tuple[str, str, str]] = field(default_factory=set)
     seen: Any = None
     _known: dict[str, Ledger] = field(default_factory=dict)

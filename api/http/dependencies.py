@@ -1,6 +1,7 @@
 """What every handler is given: the ledger it works on, who asks, and how to record or read.
 
-`Writing` turns a command into a receipt under the request's Idempotency-Key; `Reading` runs
+`CommandContext` turns a command into a receipt under the request's Idempotency-Key; `QueryContext`
+runs
 questions on the reader threads, waits for `min_position`, and answers 304 where nothing changed.
 """
 
@@ -23,13 +24,13 @@ from api.errors.request import (
     BackfillNotAllowed,
     OccurredAtMalformed,
 )
-from api.http.context import Service
+from api.http.context import AppContext
 from api.http.idempotency import canonical_value, fingerprint
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
-from domain.service.receipt_futures import LoopAnswer
+from domain.service.receipt_futures import LoopReceiptFuture
 from domain.store.errors import IdempotencyKeyReused
 from domain.values.primitives import parse_instant
 
@@ -109,13 +110,13 @@ def etag(version: int | str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class CommandContext:
     """One write: everything but the command itself.
 
     request_hash: digest of the request; a form's handler gives its own (`of_form`).
     """
 
-    service: Service
+    service: AppContext
     ledger: Ledger
     principal: Principal
     key: str
@@ -138,7 +139,7 @@ class Writing:
             principal=self.principal.subject,
             occurred_at=self.occurred_at,
             timeout_seconds=self.service.settings.deadline_s,
-            answer=LoopAnswer(loop=asyncio.get_running_loop()),
+            answer=LoopReceiptFuture(loop=asyncio.get_running_loop()),
         )
 
     async def before(self, part: str | None = None) -> Receipt | None:
@@ -155,7 +156,7 @@ class Writing:
             raise IdempotencyKeyReused()
         return Receipt.from_bytes(known.receipt, replayed=True)
 
-    def of_form(self, method_and_path: str, form: bytes) -> Writing:
+    def of_form(self, method_and_path: str, form: bytes) -> CommandContext:
         """The same write, told apart by a form's canonical bytes."""
         method, _, path = method_and_path.partition(" ")
         return replace(self, request_hash=fingerprint(method, path, "", form))
@@ -170,19 +171,19 @@ async def writing(
     ledger: LedgerName,
     idempotency_key: IdempotencyKeyHeader,
     occurred_at: OccurredAtHeader = None,
-) -> Writing:
+) -> CommandContext:
     """What a handler that records is given. Raises: BackfillNotAllowed, OccurredAtMalformed."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     return await write_on(request, await service.ledger(ledger), occurred_at)
 
 
-async def write_on(request: Request, ledger: Ledger, occurred_at: str | None) -> Writing:
+async def write_on(request: Request, ledger: Ledger, occurred_at: str | None) -> CommandContext:
     """The write that a request is, on a ledger that is open."""
     body = b""
     is_json = request.headers.get("content-type", "").startswith("application/json")
     if is_json and await request.body():
         body = canonical_value(await request.json())
-    return Writing(
+    return CommandContext(
         service=request.app.state.service,
         ledger=ledger,
         principal=request.state.principal,
@@ -206,10 +207,10 @@ def occurred_moment(header: str | None, principal: Principal) -> datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class QueryContext:
     """One read on a ledger. principal: None on public routes."""
 
-    service: Service
+    service: AppContext
     ledger: Ledger
     principal: Principal | None
     if_none_match: str | None
@@ -258,15 +259,15 @@ class Reading:
 
 async def reading(
     request: Request, ledger: LedgerName, if_none_match: IfNoneMatch = None
-) -> Reading:
+) -> QueryContext:
     """What a handler that reads is given."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     principal = getattr(request.state, "principal", None)
-    return Reading(service, await service.ledger(ledger), principal, if_none_match)
+    return QueryContext(service, await service.ledger(ledger), principal, if_none_match)
 
 
-Write = Annotated[Writing, Depends(writing)]
-Read = Annotated[Reading, Depends(reading)]
+Write = Annotated[CommandContext, Depends(writing)]
+Read = Annotated[QueryContext, Depends(reading)]
 
 _POSITION = re.compile(r"[0-9]{1,15}")
 
@@ -287,6 +288,20 @@ def as_of_moment(text: str | None) -> int | datetime | None:
 
 
 __all__ = [
-    "AsOf", "Cursor", "IfNoneMatch", "LedgerName", "Limit", "MinPosition", "Read", "Reading",
-    "ThingId", "Write", "Writing", "answer", "as_of_moment", "etag", "recorded", "write_on",
+    "AsOf",
+    "CommandContext",
+    "Cursor",
+    "IfNoneMatch",
+    "LedgerName",
+    "Limit",
+    "MinPosition",
+    "QueryContext",
+    "Read",
+    "ThingId",
+    "Write",
+    "answer",
+    "as_of_moment",
+    "etag",
+    "recorded",
+    "write_on",
 ]  # fmt: skip

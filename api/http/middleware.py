@@ -60,7 +60,7 @@ class ClientGone(Exception):
     """The sender closed the connection before the body was complete."""
 
 
-class Gate:
+class RequestMiddleware:
     """The outermost layer."""
 
     def __init__(self, app: Any, settings: Settings, render_error: RenderError) -> None:

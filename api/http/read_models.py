@@ -15,7 +15,7 @@ from api.errors.database import refusal_of
 from api.errors.request import ViewBehind
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
-from projections.engine.progress import Lookout
+from projections.engine.progress import ProgressTracker
 from projections.runner_process import RunnerProcess
 
 T = TypeVar("T")
@@ -32,10 +32,12 @@ class Connections(Protocol):
     def close(self) -> None: ...
 
 
-class Views:
+class ReadModels:
     """Views of all ledgers: kept up to date beside us, asked through a few connections."""
 
-    def __init__(self, lookout: Lookout, beside: RunnerProcess, connections: Connections) -> None:
+    def __init__(
+        self, lookout: ProgressTracker, beside: RunnerProcess, connections: Connections
+    ) -> None:
         """Take what is asked."""
         self._lookout = lookout
         self._beside = beside

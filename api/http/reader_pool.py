@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Readers:
+class ReaderPool:
     """A crew of threads with a limit on what may wait for it. Used from one event loop."""
 
     def __init__(self, *, threads: int, queue_max: int, deadline_s: float) -> None:

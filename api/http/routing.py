@@ -37,7 +37,7 @@ ASKS_BY_POST = frozenset({"lookup_certificate", "find_person"})
 """What reads by POST, because personal data have no place in an address."""
 
 
-class GuardedRoute(APIRoute):
+class AuthorizedRoute(APIRoute):
     """A route with a row in the access table. Raises: UnguardedRoute when it has none."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
@@ -64,7 +64,7 @@ def is_recording(route: APIRoute) -> bool:
     return bool(WRITES & set(route.methods or ())) and route.operation_id not in ASKS_BY_POST
 
 
-def guarded(route: GuardedRoute, handle: Handler) -> Handler:
+def guarded(route: AuthorizedRoute, handle: Handler) -> Handler:
     """A handler that runs only for who may, once at a time for each Idempotency-Key."""
 
     async def check_first(request: Request) -> Response:
@@ -111,7 +111,7 @@ async def principal_of(request: Request) -> Principal | None:
     return principal
 
 
-def _check_parameters(request: Request, route: GuardedRoute) -> None:
+def _check_parameters(request: Request, route: AuthorizedRoute) -> None:
     """Every parameter is one the route documents. Raises: UnknownParameter."""
     for name in request.query_params:
         if name not in route.parameters:
@@ -129,7 +129,7 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _check_media_type(request: Request, route: GuardedRoute) -> None:
+def _check_media_type(request: Request, route: AuthorizedRoute) -> None:
     """A body is of one of the types the route documents. Raises: MediaTypeUnsupported."""
     wanted = body_types(route)
     if not wanted or request.method not in WRITES:
@@ -148,7 +148,7 @@ def body_types(route: APIRoute) -> tuple[str, ...]:
 
 def router(tag: str, prefix: str = "/ledgers/{ledger}") -> APIRouter:
     """A router of guarded routes under one tag."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=GuardedRoute)
+    return APIRouter(prefix=prefix, tags=[tag], route_class=AuthorizedRoute)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -35,13 +35,13 @@ def parse_json(body: bytes) -> Any:
         plain = body[:1] == b"{" and body[1:2] != b"\x00"
         encoding = "utf-8" if plain else json.detect_encoding(body)
         return _DECODER.decode(body.decode(encoding, "surrogatepass"))
-    except _Twice:
+    except DuplicateKey:
         raise JsonKeyTwice(pointer=_place_of_second(body)) from None
     except (ValueError, RecursionError):
         raise MalformedJson() from None
 
 
-class _Twice(Exception):
+class DuplicateKey(Exception):
     """Some object has two members of one name."""
 
 
@@ -52,7 +52,7 @@ class _Members(list[tuple[str, Any]]):
 def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) != len(members):
-        raise _Twice
+        raise DuplicateKey
     return made
 
 

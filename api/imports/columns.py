@@ -15,7 +15,7 @@ from api.imports import qualification_parser as claims
 from api.imports import row_commands as make
 from api.imports.cell_parsers import Parser
 
-Maker = Callable[[dict[str, Any], "make.Row"], "make.Made"]
+Maker = Callable[[dict[str, Any], "make.RowContext"], "make.RowCommand"]
 
 
 class Column(NamedTuple):
@@ -33,7 +33,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Kind:
+class RowType:
     """One kind of file. operation: the row of `api.auth.permissions.ACCESS` that says who may do
     it.
 

@@ -25,9 +25,9 @@ from pydantic import ValidationError
 from api.auth.permissions import ACCESS
 from api.imports.cell_parsers import CellFault
 from api.imports.columns import COMMON, ID, Column
-from api.imports.row_commands import Made, Row
+from api.imports.row_commands import RowCommand, RowContext
 from api.imports.row_types import ORDER
-from api.imports.source_files import Cells, FileFault, gather
+from api.imports.source_files import FileFault, RawRow, gather
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from domain.service.ledger import Ledger
@@ -74,7 +74,7 @@ class ImportStopped(LedgerError):
 class Refused:
     """A row that was not taken. column: "" if it is about the row as a whole."""
 
-    cells: Cells
+    cells: RawRow
     column: str
     reason: str
 
@@ -104,11 +104,11 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dated:
+class TimedRow:
     """A row whose place in time is known."""
 
     occurred_at: datetime
-    cells: Cells
+    cells: RawRow
     id: str
 
 
@@ -118,7 +118,7 @@ class Import:
     def __init__(self, ledger: str) -> None:
         self.ledger = ledger
         self.summary = Summary()
-        self._rows: list[_Dated] = []
+        self._rows: list[TimedRow] = []
         self._staff: dict[str, Actor] = {}
         self._file_order: dict[Path, int] = {}
 
@@ -128,24 +128,24 @@ class Import:
         """Read all files and put their rows in order. Returns: what is wrong with whole files."""
         found = gather(paths)
         self._staff |= found.staff
-        seen: dict[tuple[str, str], Cells] = {}
+        seen: dict[tuple[str, str], RawRow] = {}
         for cells in found.rows:
             try:
                 row = _dated(cells)
-            except _Fault as fault:
+            except RowError as fault:
                 self._refuse(cells, fault)
                 continue
             first = seen.setdefault((cells.kind.name, row.id), cells)
             if first is not cells:
                 place = f"{first.file.name}, line {first.line}"
-                self._refuse(cells, _Fault(_title(cells, ID), f"stands twice, first in {place}"))
+                self._refuse(cells, RowError(_title(cells, ID), f"stands twice, first in {place}"))
                 continue
             self._file_order.setdefault(cells.file, len(self._file_order))
             self._rows.append(row)
         self._rows.sort(key=self._place)
         return found.faults
 
-    def _place(self, row: _Dated) -> tuple[datetime, int, int, int]:
+    def _place(self, row: TimedRow) -> tuple[datetime, int, int, int]:
         cells = row.cells
         order = self._file_order[cells.file]
         return row.occurred_at, ORDER[cells.kind.name], order, cells.line
@@ -168,7 +168,7 @@ class Import:
             try:
                 self._command(row)
                 self.summary.accepted += 1
-            except _Fault as fault:
+            except RowError as fault:
                 self._refuse(row.cells, fault)
         return self.summary.sorted()
 
@@ -180,7 +180,7 @@ class Import:
         Raises: ImportStopped when the ledger can't be reached; what was sent before is kept.
         """
         told = progress or (lambda done: None)
-        waiting: deque[tuple[_Dated, Future[Receipt]]] = deque()
+        waiting: deque[tuple[TimedRow, Future[Receipt]]] = deque()
         kept: set[Path] = set()
         try:
             for row, made, actor in self._commands():
@@ -194,21 +194,23 @@ class Import:
             while waiting:
                 self._settle(*waiting.popleft())
                 told(self.summary.done)
-        except _Stop as stop:
+        except ImportAborted as stop:
             cells = stop.row.cells
             raise ImportStopped(file=cells.file.name, line=cells.line, reason=stop.reason) from None
         return self.summary.sorted()
 
-    def _commands(self) -> Iterator[tuple[_Dated, Made, Actor]]:
+    def _commands(self) -> Iterator[tuple[TimedRow, RowCommand, Actor]]:
         for row in self._rows:
             try:
                 made, actor = self._command(row)
-            except _Fault as fault:
+            except RowError as fault:
                 self._refuse(row.cells, fault)
                 continue
             yield row, made, actor
 
-    def _submit(self, ledger: Ledger, row: _Dated, made: Made, actor: Actor) -> Future[Receipt]:
+    def _submit(
+        self, ledger: Ledger, row: TimedRow, made: RowCommand, actor: Actor
+    ) -> Future[Receipt]:
         try:
             return ledger.submit(
                 made.command,
@@ -220,68 +222,70 @@ class Import:
                 timeout_seconds=ANSWER_S,
             )
         except FAILURES as failure:
-            raise _Stop(row, str(failure)) from None
+            raise ImportAborted(row, str(failure)) from None
         except LedgerError as refusal:
             refused: Future[Receipt] = Future()
             refused.set_exception(refusal)
             return refused
 
-    def _settle(self, row: _Dated, answer: Future[Receipt]) -> None:
+    def _settle(self, row: TimedRow, answer: Future[Receipt]) -> None:
         """Count one answer. Raises: _Stop."""
         try:
             receipt = answer.result()
         except FAILURES as failure:
-            raise _Stop(row, str(failure)) from None
+            raise ImportAborted(row, str(failure)) from None
         except store.IdempotencyKeyReused:
             reason = "was imported before with other content; a correction needs a new id"
-            self._refuse(row.cells, _Fault(_title(row.cells, ID), reason))
+            self._refuse(row.cells, RowError(_title(row.cells, ID), reason))
         except store.ClaimTaken as taken:
             held = TAKEN.get(taken.kind, f"{taken.kind} is taken")
-            self._refuse(row.cells, _Fault("", f"{held}, since position {taken.position}."))
+            self._refuse(row.cells, RowError("", f"{held}, since position {taken.position}."))
         except LedgerError as refusal:
-            self._refuse(row.cells, _Fault("", f"{refusal} ({refusal.code})"))
+            self._refuse(row.cells, RowError("", f"{refusal} ({refusal.code})"))
         else:
             self.summary.last_position = max(self.summary.last_position, receipt.last_position)
             self.summary.already_there += receipt.replayed
             self.summary.accepted += not receipt.replayed
 
-    def _refuse(self, cells: Cells, fault: _Fault) -> None:
+    def _refuse(self, cells: RawRow, fault: RowError) -> None:
         self.summary.refused.append(Refused(cells, fault.column, fault.reason))
 
     # --- one row ------------------------------------------------------------------------------
 
-    def _command(self, row: _Dated) -> tuple[Made, Actor]:
+    def _command(self, row: TimedRow) -> tuple[RowCommand, Actor]:
         """What a row asks for, and who asks. Raises: _Fault."""
         cells, kind = row.cells, row.cells.kind
         if cells.bad is not None:
-            raise _Fault(*cells.bad)
+            raise RowError(*cells.bad)
         values = _values(cells, (*COMMON, *kind.columns))
         actor = self._actor(cells, values)
         for column in COMMON:
             values.pop(column.name, None)
         try:
-            return kind.make(values, Row(row.id, cells.folder, self.ledger)), actor
+            return kind.make(values, RowContext(row.id, cells.folder, self.ledger)), actor
         except CellFault as fault:
-            raise _Fault("", str(fault)) from None
+            raise RowError("", str(fault)) from None
         except ValidationError as wrong:
             raise _explained(cells, wrong) from None
         except LedgerError as refusal:
-            raise _Fault("", f"{refusal} ({refusal.code})") from None
+            raise RowError("", f"{refusal} ({refusal.code})") from None
         except OSError as error:
-            raise _Fault("", error.strerror or "a file can't be read") from None
+            raise RowError("", error.strerror or "a file can't be read") from None
 
-    def _actor(self, cells: Cells, values: dict[str, Any]) -> Actor:
+    def _actor(self, cells: RawRow, values: dict[str, Any]) -> Actor:
         """Who did it: as the row says, else as the staff list says, else a candidate."""
         kind, subject = cells.kind, values["by"]
         known = self._staff.get(subject)
         role = values.get("role") or (known.role if known else None)
         if role is None:
             if not kind.own:
-                raise _Fault(_title(cells, COMMON[2]), "is not in the staff list; add it or a role")
+                raise RowError(
+                    _title(cells, COMMON[2]), "is not in the staff list; add it or a role"
+                )
             role = Role.CANDIDATE
         allowed = ACCESS[kind.operation]
         if allowed is not None and role not in allowed:
-            raise _Fault(_title(cells, COMMON[2]), f"has the role {role}, which may not do this")
+            raise RowError(_title(cells, COMMON[2]), f"has the role {role}, which may not do this")
         organisation = values.get("organisation") or (known.organisation if known else PUBLIC)
         return Actor(
             subject=subject,
@@ -291,7 +295,7 @@ class Import:
         )
 
 
-class _Fault(Exception):
+class RowError(Exception):
     """What is wrong with a row. column: its header, "" for the row as a whole."""
 
     def __init__(self, column: str, reason: str) -> None:
@@ -300,45 +304,45 @@ class _Fault(Exception):
         self.reason = reason
 
 
-class _Stop(Exception):
-    def __init__(self, row: _Dated, reason: str) -> None:
+class ImportAborted(Exception):
+    def __init__(self, row: TimedRow, reason: str) -> None:
         super().__init__(reason)
         self.row = row
         self.reason = reason
 
 
-def _title(cells: Cells, column: Column) -> str:
+def _title(cells: RawRow, column: Column) -> str:
     """The header of a column as the file has it."""
     return cells.titles.get(column.name, column.name)
 
 
-def _dated(cells: Cells) -> _Dated:
+def _dated(cells: RawRow) -> TimedRow:
     """The row's id and moment. Raises: _Fault."""
     if cells.bad is not None:
-        raise _Fault(*cells.bad)
+        raise RowError(*cells.bad)
     values = _values(cells, COMMON)
     row_id = values["id"]
     if len(row_id) > 100:
-        raise _Fault(_title(cells, ID), "is longer than 100 letters")
+        raise RowError(_title(cells, ID), "is longer than 100 letters")
     moment = values["occurred_at"]
     if moment > datetime.now(UTC):
-        raise _Fault(_title(cells, COMMON[1]), "lies in the future")
-    return _Dated(moment, cells, row_id)
+        raise RowError(_title(cells, COMMON[1]), "lies in the future")
+    return TimedRow(moment, cells, row_id)
 
 
-def _values(cells: Cells, columns: Iterable[Column]) -> dict[str, Any]:
+def _values(cells: RawRow, columns: Iterable[Column]) -> dict[str, Any]:
     """Every filled cell of these columns, understood. Raises: _Fault for the first bad one."""
     values: dict[str, Any] = {}
     for column in columns:
         cell = cells.values.get(column.name)
         if cell is None:
             if column.required:
-                raise _Fault(_title(cells, column), "is empty")
+                raise RowError(_title(cells, column), "is empty")
             continue
         try:
             values[column.name] = column.parse(cell)
         except CellFault as fault:
-            raise _Fault(_title(cells, column), str(fault)) from None
+            raise RowError(_title(cells, column), str(fault)) from None
     return values
 
 
@@ -359,7 +363,7 @@ _WORDS = {
 _ID_PATTERN = "up to 64 letters, digits, dots, underscores and hyphens"
 
 
-def _explained(cells: Cells, wrong: ValidationError) -> _Fault:
+def _explained(cells: RawRow, wrong: ValidationError) -> RowError:
     """The first fault that a command's own checks found, by column and without its value."""
     error = wrong.errors(include_url=False, include_input=False)[0]
     place = [str(part) for part in error["loc"]]
@@ -376,12 +380,12 @@ def _explained(cells: Cells, wrong: ValidationError) -> _Fault:
     for column in (*cells.kind.columns, ID):
         if place[:1] and place[0] in (column.name, *column.fields):
             entry = " ".join(f"entry {int(p) + 1}" if p.isdigit() else p for p in place[1:])
-            return _Fault(_title(cells, column), f"{entry} {message}".strip())
+            return RowError(_title(cells, column), f"{entry} {message}".strip())
     named = cells.titles.get("qualifications", "") if inside else ""
-    return _Fault(named, " ".join([*place, message]))
+    return RowError(named, " ".join([*place, message]))
 
 
-def _digest(ledger: Ledger, row: _Dated, made: Made, actor: Actor) -> bytes:
+def _digest(ledger: Ledger, row: TimedRow, made: RowCommand, actor: Actor) -> bytes:
     """What tells a repeated row from another one under the same id.
 
     Keyed: a plain digest would stay behind when a person is erased, and could be guessed.

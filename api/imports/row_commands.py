@@ -33,7 +33,7 @@ OWN_IDS = (
 """Fields that the row's own id fills, where the row is about a new thing."""
 
 
-class Row(NamedTuple):
+class RowContext(NamedTuple):
     """What a maker knows besides the values: the row's id, its file's folder, the ledger."""
 
     id: str
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     ledger: str
 
 
-class Made(NamedTuple):
+class RowCommand(NamedTuple):
     """A command, and files to keep before it is sent."""
 
     command: Command
@@ -91,60 +91,60 @@ def rooms(value: Any) -> list[dict[str, Any]]:
 # --- the book and the people ----------------------------------------------------------------------
 
 
-def open_ledger(values: Values, row: Row) -> Made:
+def open_ledger(values: Values, row: RowContext) -> RowCommand:
     if row.id != row.ledger:
         raise CellFault(f"the row is of ledger {row.id}, the import is into {row.ledger}")
-    return Made(book.OpenLedger(**values))
+    return RowCommand(book.OpenLedger(**values))
 
 
-def set_fees(values: Values, row: Row) -> Made:
+def set_fees(values: Values, row: RowContext) -> RowCommand:
     fees = {f"{n}_fen": _fen(values, n) for n in ("certification_fee", "study_material_fee")}
-    return Made(book.SetFeeSchedule(**values, **fees))
+    return RowCommand(book.SetFeeSchedule(**values, **fees))
 
 
-def register(values: Values, row: Row) -> Made:
-    return Made(enrolment.RegisterPerson(person_id=row.id, **values))
+def register(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(enrolment.RegisterPerson(person_id=row.id, **values))
 
 
-def correct_person(values: Values, row: Row) -> Made:
-    return Made(enrolment.CorrectPerson(**values))
+def correct_person(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(enrolment.CorrectPerson(**values))
 
 
-def erase(values: Values, row: Row) -> Made:
-    return Made(enrolment.ErasePersonalData(**values))
+def erase(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(enrolment.ErasePersonalData(**values))
 
 
 # --- steps 1 to 3 ---------------------------------------------------------------------------------
 
 
-def open_application(values: Values, row: Row) -> Made:
+def open_application(values: Values, row: RowContext) -> RowCommand:
     told = values.pop("qualifications", None) or {}
     for name in Qualifications.model_fields:
         if name in values:
             told = told | {name: values.pop(name)}
     command = enrolment.OpenApplication(application_id=row.id, qualifications=told, **values)
-    return Made(command)
+    return RowCommand(command)
 
 
-def withdraw(values: Values, row: Row) -> Made:
-    return Made(enrolment.WithdrawApplication(**values))
+def withdraw(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(enrolment.WithdrawApplication(**values))
 
 
-def record_payment(values: Values, row: Row) -> Made:
+def record_payment(values: Values, row: RowContext) -> RowCommand:
     lines = (
         FeeLine(
             component=Component.CERTIFICATION_FEE, amount_fen=_fen(values, "certification_fee")
         ),
         FeeLine(component=Component.STUDY_MATERIAL, amount_fen=_fen(values, "study_material_fee")),
     )
-    return Made(payment.RecordPayment(payment_id=row.id, lines=lines, **values))
+    return RowCommand(payment.RecordPayment(payment_id=row.id, lines=lines, **values))
 
 
-def use_item(values: Values, row: Row) -> Made:
-    return Made(payment.UseItem(**values))
+def use_item(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(payment.UseItem(**values))
 
 
-def submit_document(values: Values, row: Row) -> Made:
+def submit_document(values: Values, row: RowContext) -> RowCommand:
     path = _beside(row.folder, values["path"])
     fact = _inspected(path, values["kind"], _stat(path))
     if fact.photo is not None:
@@ -156,7 +156,7 @@ def submit_document(values: Values, row: Row) -> Made:
         material=fact,
         file_name=values.get("file_name") or path.name,
     )
-    return Made(command, (path,))
+    return RowCommand(command, (path,))
 
 
 def _beside(folder: Path, name: str) -> Path:
@@ -204,107 +204,107 @@ def _declared(path: Path) -> str:
     return known.get(path.suffix.lower(), "image/jpeg")
 
 
-def submit_documents(values: Values, row: Row) -> Made:
-    return Made(reviews.SubmitDocuments(**values))
+def submit_documents(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(reviews.SubmitDocuments(**values))
 
 
-def review(values: Values, row: Row) -> Made:
-    return Made(reviews.Review(**values))
+def review(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(reviews.Review(**values))
 
 
 # --- money that goes back -------------------------------------------------------------------------
 
 
-def order_refund(values: Values, row: Row) -> Made:
-    return Made(refund.OrderRefund(**values))
+def order_refund(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(refund.OrderRefund(**values))
 
 
-def decide_refund(values: Values, row: Row) -> Made:
+def decide_refund(values: Values, row: RowContext) -> RowCommand:
     if values.pop("decision") == "decline":
-        return Made(refund.DeclineRefund(**values))
+        return RowCommand(refund.DeclineRefund(**values))
     values.pop("reason", None)
-    return Made(refund.ApproveRefund(**values))
+    return RowCommand(refund.ApproveRefund(**values))
 
 
-def refund_outcome(values: Values, row: Row) -> Made:
-    return Made(refund.RecordRefundOutcome(**values))
+def refund_outcome(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(refund.RecordRefundOutcome(**values))
 
 
 # --- step 4 ---------------------------------------------------------------------------------------
 
 
-def schedule_session(values: Values, row: Row) -> Made:
-    return Made(exam.ScheduleSession(session_id=row.id, **values))
+def schedule_session(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.ScheduleSession(session_id=row.id, **values))
 
 
-def assign_seat(values: Values, row: Row) -> Made:
-    return Made(exam.AssignSeat(**values))
+def assign_seat(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.AssignSeat(**values))
 
 
-def close_session(values: Values, row: Row) -> Made:
-    return Made(exam.CloseSession(**values))
+def close_session(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.CloseSession(**values))
 
 
-def record_score(values: Values, row: Row) -> Made:
-    return Made(exam.RecordScore(**{"marks": None, **values}))
+def record_score(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.RecordScore(**{"marks": None, **values}))
 
 
-def correct_score(values: Values, row: Row) -> Made:
-    return Made(exam.CorrectScore(**{"marks": None, **values}))
+def correct_score(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.CorrectScore(**{"marks": None, **values}))
 
 
-def verify_scores(values: Values, row: Row) -> Made:
-    return Made(exam.VerifyScores(**{"theory": None, "practical": None, **values}))
+def verify_scores(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(exam.VerifyScores(**{"theory": None, "practical": None, **values}))
 
 
 # --- step 5 ---------------------------------------------------------------------------------------
 
 
-def open_notice(values: Values, row: Row) -> Made:
-    return Made(publication.OpenNotice(notice_id=row.id, **values))
+def open_notice(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(publication.OpenNotice(notice_id=row.id, **values))
 
 
-def extend_notice(values: Values, row: Row) -> Made:
-    return Made(publication.ExtendNotice(**values))
+def extend_notice(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(publication.ExtendNotice(**values))
 
 
-def close_notice(values: Values, row: Row) -> Made:
-    return Made(publication.CloseNotice(**values))
+def close_notice(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(publication.CloseNotice(**values))
 
 
-def file_objection(values: Values, row: Row) -> Made:
-    return Made(publication.FileObjection(objection_id=row.id, **values))
+def file_objection(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(publication.FileObjection(objection_id=row.id, **values))
 
 
-def resolve_objection(values: Values, row: Row) -> Made:
-    return Made(publication.ResolveObjection(**values))
+def resolve_objection(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(publication.ResolveObjection(**values))
 
 
-def number_certificates(values: Values, row: Row) -> Made:
+def number_certificates(values: Values, row: RowContext) -> RowCommand:
     """With a number the province's is taken over, without one the next is given."""
     if "number" in values:
-        return Made(numbering.ImportNumber(**values))
-    return Made(numbering.NumberCertificates(**values))
+        return RowCommand(numbering.ImportNumber(**values))
+    return RowCommand(numbering.NumberCertificates(**values))
 
 
-def issue(values: Values, row: Row) -> Made:
-    return Made(certificate.IssueCertificates(**values))
+def issue(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(certificate.IssueCertificates(**values))
 
 
-def freeze_report(values: Values, row: Row) -> Made:
+def freeze_report(values: Values, row: RowContext) -> RowCommand:
     path = _beside(row.folder, values.pop("file"))
     _stat(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     command = reporting.FreezeReport(report_id=row.id, file_sha256=digest, **values)
-    return Made(command, (path,))
+    return RowCommand(command, (path,))
 
 
-def answer_report(values: Values, row: Row) -> Made:
-    return Made(reporting.AnswerReportRow(**values))
+def answer_report(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(reporting.AnswerReportRow(**values))
 
 
-def record_visibility(values: Values, row: Row) -> Made:
-    return Made(reporting.RecordVisibility(**values))
+def record_visibility(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(reporting.RecordVisibility(**values))
 
 
 _CHANGES: dict[str, type[Command]] = {
@@ -316,5 +316,5 @@ _CHANGES: dict[str, type[Command]] = {
 }
 
 
-def change_certificate(values: Values, row: Row) -> Made:
-    return Made(_CHANGES[values.pop("change")](**values))
+def change_certificate(values: Values, row: RowContext) -> RowCommand:
+    return RowCommand(_CHANGES[values.pop("change")](**values))

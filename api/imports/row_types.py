@@ -23,13 +23,13 @@ from api.imports.columns import (
     REASON,
     SESSION,
     Column,
-    Kind,
+    RowType,
     claims_column,
     required,
 )
 
 KINDS = (
-    Kind(
+    RowType(
         "ledger",
         ("账本", "评价机构"),
         "open_ledger",
@@ -42,7 +42,7 @@ KINDS = (
             Column("log_origin", ("日志名称",), required=True),
         ),
     ),
-    Kind(
+    RowType(
         "fees",
         ("费用标准", "收费标准", "fee schedule"),
         "set_fee_schedule",
@@ -54,7 +54,7 @@ KINDS = (
             Column("valid_from", ("生效日期",), v.day, required=True),
         ),
     ),
-    Kind(
+    RowType(
         "persons",
         ("人员", "考生", "people"),
         "register_person",
@@ -66,14 +66,14 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "person_corrections",
         ("人员更正",),
         "correct_person",
         make.correct_person,
         (PERSON, *DOCUMENT, required(REASON)),
     ),
-    Kind(
+    RowType(
         "applications",
         ("报考", "报名", "申请"),
         "open_application",
@@ -97,7 +97,7 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "payments",
         ("缴费", "支付"),
         "record_payment",
@@ -111,7 +111,7 @@ KINDS = (
             *make.amounts(Column),
         ),
     ),
-    Kind(
+    RowType(
         "item_uses",
         ("资料使用", "学习记录"),
         "use_item",
@@ -123,7 +123,7 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "documents",
         ("资料", "材料"),
         "submit_document",
@@ -137,7 +137,7 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "submissions",
         ("提交审核", "资料提交"),
         "submit_documents",
@@ -145,7 +145,7 @@ KINDS = (
         (APPLICATION,),
         own=True,
     ),
-    Kind(
+    RowType(
         "reviews",
         ("审核", "资料审核"),
         "review",
@@ -159,7 +159,7 @@ KINDS = (
             REASON,
         ),
     ),
-    Kind(
+    RowType(
         "withdrawals",
         ("放弃报考", "撤回"),
         "withdraw_application",
@@ -167,7 +167,7 @@ KINDS = (
         (APPLICATION, required(REASON)),
         own=True,
     ),
-    Kind(
+    RowType(
         "refunds",
         ("退费", "退费申请"),
         "order_refund",
@@ -179,7 +179,7 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "refund_decisions",
         ("退费审批",),
         "approve_refund",
@@ -191,7 +191,7 @@ KINDS = (
             REASON,
         ),
     ),
-    Kind(
+    RowType(
         "refund_outcomes",
         ("退费结果",),
         "record_refund_outcome",
@@ -206,7 +206,7 @@ KINDS = (
             REASON,
         ),
     ),
-    Kind(
+    RowType(
         "sessions",
         ("考试", "考试场次", "考试安排"),
         "schedule_session",
@@ -222,21 +222,21 @@ KINDS = (
             Column("rooms", ("考场",), make.rooms, required=True),
         ),
     ),
-    Kind(
+    RowType(
         "seats",
         ("座位", "准考证"),
         "assign_seat",
         make.assign_seat,
         (APPLICATION, SESSION, Column("room", ("考场",)), Column("seat", ("座位号",), v.whole)),
     ),
-    Kind(
+    RowType(
         "sessions_held",
         ("考试结束",),
         "end_session",
         make.close_session,
         (SESSION, Column("ended_at", ("结束时间",), v.moment, required=True)),
     ),
-    Kind(
+    RowType(
         "scores",
         ("成绩",),
         "record_scores",
@@ -248,7 +248,7 @@ KINDS = (
             Column("marks", ("成绩", "分数"), v.marks, required=True),
         ),
     ),
-    Kind(
+    RowType(
         "score_corrections",
         ("成绩更正",),
         "correct_score",
@@ -261,7 +261,7 @@ KINDS = (
             required(REASON),
         ),
     ),
-    Kind(
+    RowType(
         "verifications",
         ("成绩复核",),
         "verify_scores",
@@ -272,15 +272,15 @@ KINDS = (
             Column("practical", ("技能", "实操", "技能成绩"), v.marks, required=True),
         ),
     ),
-    Kind(
+    RowType(
         "notices",
         ("公示",),
         "open_notice",
         make.open_notice,
         (SESSION, Column("late_reason", ("逾期原因",))),
     ),
-    Kind("notice_extensions", ("公示延期",), "extend_notice", make.extend_notice, (NOTICE,)),
-    Kind(
+    RowType("notice_extensions", ("公示延期",), "extend_notice", make.extend_notice, (NOTICE,)),
+    RowType(
         "objections",
         ("异议",),
         "file_objection",
@@ -293,7 +293,7 @@ KINDS = (
         ),
         own=True,
     ),
-    Kind(
+    RowType(
         "objection_outcomes",
         ("异议处理",),
         "resolve_objection",
@@ -305,22 +305,22 @@ KINDS = (
             required(REASON),
         ),
     ),
-    Kind("notice_closings", ("公示结束",), "close_notice", make.close_notice, (NOTICE,)),
-    Kind(
+    RowType("notice_closings", ("公示结束",), "close_notice", make.close_notice, (NOTICE,)),
+    RowType(
         "certificates",
         ("证书编号", "证书"),
         "number_certificates",
         make.number_certificates,
         (APPLICATION, Column("number", ("证书编号", "下发编号"))),
     ),
-    Kind(
+    RowType(
         "issues",
         ("发证", "证书发放"),
         "issue_certificates",
         make.issue,
         (APPLICATION, Column("issued_on", ("发证日期",), v.day)),
     ),
-    Kind(
+    RowType(
         "reports",
         ("上报", "上报批次"),
         "freeze_report",
@@ -331,7 +331,7 @@ KINDS = (
             Column("application_ids", ("报考编号",), v.listed(v.text), required=True),
         ),
     ),
-    Kind(
+    RowType(
         "report_answers",
         ("上报结果", "上报回执"),
         "answer_report",
@@ -343,7 +343,7 @@ KINDS = (
             REASON,
         ),
     ),
-    Kind(
+    RowType(
         "visibility",
         ("查询可见", "联网查询"),
         "record_visibility",
@@ -354,7 +354,7 @@ KINDS = (
             Column("seen_on", ("查到日期",), v.day),
         ),
     ),
-    Kind(
+    RowType(
         "certificate_changes",
         ("证书变更",),
         "correct_certificate",
@@ -368,7 +368,7 @@ KINDS = (
             required(REASON),
         ),
     ),
-    Kind(
+    RowType(
         "erasures",
         ("个人信息删除", "信息删除"),
         "erase_person",
@@ -389,7 +389,7 @@ def _fold_name(name: str) -> str:
 _BY_NAME = {_fold_name(title): kind for kind in KINDS for title in (kind.name, *kind.titles)}
 
 
-def kind_named(name: str) -> Kind | None:
+def kind_named(name: str) -> RowType | None:
     """The kind that a file's name begins with, such as `applications-autumn` or 缴费2026.
 
     The longest that fits: `notice_closings` is not `notices`. Behind an English name no further

@@ -23,7 +23,7 @@ from api.files.table_readers import (
     csv_lines,
     xlsx_lines,
 )
-from api.imports.columns import COMMON, Kind, fold_title
+from api.imports.columns import COMMON, RowType, fold_title
 from api.imports.row_types import kind_named
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
@@ -42,14 +42,14 @@ class FileFault(LedgerError):
 
 
 @dataclass(slots=True)
-class Cells:
+class RawRow:
     """One row as it was written. values: column -> cell, those that are not empty.
 
     line: of the file, or the number of the record in JSON. titles: column -> header as written.
     bad: the first cell that could not be taken, with its header and the reason.
     """
 
-    kind: Kind
+    kind: RowType
     file: Path
     line: int
     values: dict[str, Any]
@@ -63,17 +63,17 @@ class Cells:
 
 
 @dataclass
-class Gathered:
+class SourceFiles:
     """Everything the files hold. staff: login -> who that is."""
 
-    rows: list[Cells] = field(default_factory=list)
+    rows: list[RawRow] = field(default_factory=list)
     staff: dict[str, Actor] = field(default_factory=dict)
     faults: list[FileFault] = field(default_factory=list)
 
 
-def gather(paths: Iterable[Path]) -> Gathered:
+def gather(paths: Iterable[Path]) -> SourceFiles:
     """Read files and folders. A folder's other files, such as a README.md, are left alone."""
-    found = Gathered()
+    found = SourceFiles()
     for path in _files(paths, found):
         try:
             if fold_title(path.stem) == STAFF:
@@ -92,7 +92,7 @@ def gather(paths: Iterable[Path]) -> Gathered:
     return found
 
 
-def _files(paths: Iterable[Path], found: Gathered) -> Iterator[Path]:
+def _files(paths: Iterable[Path], found: SourceFiles) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.iterdir() if p.suffix.lower() in EXTENSIONS)
@@ -107,7 +107,7 @@ def _files(paths: Iterable[Path], found: Gathered) -> Iterator[Path]:
             found.faults.append(FileFault(file=path.name, reason=reason))
 
 
-def read_file(path: Path) -> list[Cells]:
+def read_file(path: Path) -> list[RawRow]:
     """The rows of one file, in their order. Raises: FileFault, TableUnreadable, OSError."""
     kind = kind_named(path.stem)
     lines = list(_LINES[path.suffix.lower()](path.read_bytes(), path))
@@ -128,7 +128,7 @@ def read_file(path: Path) -> list[Cells]:
 Line = tuple[int, list[Any]]
 
 
-def _header(lines: list[Line], path: Path, kind: Kind | None) -> tuple[list[str], list[Line]]:
+def _header(lines: list[Line], path: Path, kind: RowType | None) -> tuple[list[str], list[Line]]:
     """The header and what follows. A title may stand above it, blank lines anywhere."""
     filled = [(line, cells) for line, cells in lines if any(cell != "" for cell in cells)]
     wanted = {fold_title(title) for c in COMMON[:3] for title in (c.name, *c.titles)}
@@ -142,7 +142,7 @@ def _header(lines: list[Line], path: Path, kind: Kind | None) -> tuple[list[str]
     raise FileFault(file=path.name, reason="has no header with id, occurred_at and by")
 
 
-def _column(title: str, kind: Kind | None, path: Path) -> str:
+def _column(title: str, kind: RowType | None, path: Path) -> str:
     """The column a header means; "" for one that is left alone. Raises: FileFault."""
     if not title or title.startswith(("_", "#")) or fold_title(title) in ("备注", "remark", "note"):
         return ""
@@ -156,14 +156,14 @@ def _column(title: str, kind: Kind | None, path: Path) -> str:
 
 
 def _cells(
-    kind: Kind,
+    kind: RowType,
     path: Path,
     line: int,
     columns: list[str],
     titles: dict[str, str],
     cells: list[Any],
-) -> Cells:
-    row = Cells(kind, path, line, {}, titles)
+) -> RawRow:
+    row = RawRow(kind, path, line, {}, titles)
     for place, cell in enumerate(cells):
         name = columns[place] if place < len(columns) else None
         if name is None and cell != "":
@@ -175,7 +175,7 @@ def _cells(
     return row
 
 
-def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> Cells:
+def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> RawRow:
     """A row of a file of refused rows: it says its kind, and the file it came from."""
     given = dict(zip(header, cells, strict=False))
     kind = kind_named(str(given.get(MENDED, "")))
@@ -190,7 +190,7 @@ def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> Cells
     return row
 
 
-def _known(title: str, kind: Kind) -> str:
+def _known(title: str, kind: RowType) -> str:
     column = None if title.startswith("_") else kind.column_of(title)
     return column.name if column else ""
 
@@ -263,7 +263,7 @@ def _staff(path: Path) -> dict[str, Actor]:
     return staff
 
 
-def write_refused(path: Path, refused: Iterable[tuple[Cells, str, str]]) -> None:
+def write_refused(path: Path, refused: Iterable[tuple[RawRow, str, str]]) -> None:
     """Refused rows with column and reason, as CSV that can be mended and imported again.
 
     It holds personal data, as the files it came from do, so only its owner may read it.

@@ -35,7 +35,7 @@ class _Waiting(NamedTuple):
     then: list[Then]
 
 
-class Together:
+class RequestCoalescer:
     """Collects keys while queries are under way. Used from one event loop."""
 
     def __init__(self, query: Query, *, at_once: int, deadline_s: float) -> None:

@@ -41,7 +41,7 @@ class TooManyLookups(Exception):
         self.seconds = seconds
 
 
-class Limit:
+class RateLimiter:
     """A budget for each network that refills with time.
 
     It is kept in memory that the processes of a service share, so that it is one budget however
@@ -106,7 +106,7 @@ class Limit:
         _ENTRY.pack_into(self._memory, place, name, left, self._clock())
 
 
-class Unlimited(Limit):
+class Unlimited(RateLimiter):
     """Where a gateway in front counts lookups."""
 
     def __init__(self) -> None:
@@ -133,9 +133,9 @@ def network_of(address: str) -> str:
     return str(parsed)
 
 
-def limit_of(request: Request) -> Limit:
+def limit_of(request: Request) -> RateLimiter:
     """The budget of the service a request came to."""
-    limit: Limit = request.app.state.lookup_limit
+    limit: RateLimiter = request.app.state.lookup_limit
     return limit
 
 

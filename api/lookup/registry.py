@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from api.lookup.coalescing import Together
+from api.lookup.coalescing import RequestCoalescer
 from api.settings import Settings
-from domain.store.postgres.async_queries import Lines
+from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
 from projections.certificate_registry import queries as registry_queries
 
@@ -25,7 +25,7 @@ class Sought(Protocol):
         """The indexes to look for."""
 
 
-class Registry:
+class RegistryClient:
     """Three questions, and how personal text is looked for.
 
     by_number, by_document, by_token: ask for the certificates of one key.
@@ -41,9 +41,9 @@ class Registry:
     ) -> None:
         """lines: asks the prepared questions, `ask(statement, keys, until)`."""
 
-        def together(statement: str) -> Together:
+        def together(statement: str) -> RequestCoalescer:
             ask = partial(lines.ask, statement)
-            return Together(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
+            return RequestCoalescer(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
 
         self.sought = sought
         self.by_number = together("by_numbers")
@@ -64,9 +64,9 @@ class RegistryConfig:
     index_key: bytes = field(repr=False)
     algorithm: str
 
-    def opened(self, settings: Settings) -> Registry:
+    def opened(self, settings: Settings) -> RegistryClient:
         """The registry; nothing is connected before the first question."""
-        lines = Lines(
+        lines = AsyncQueryPool(
             self.dsn,
             registry_queries.prepared(),
             size=LOOKUPS_AT_ONCE,
@@ -74,4 +74,4 @@ class RegistryConfig:
             server_seconds=settings.deadline_s + 1,  # we give up first
         )
         indexes = BlindIndexes(self.index_key, self.algorithm)
-        return Registry(lines, indexes.sought, deadline_s=settings.deadline_s)
+        return RegistryClient(lines, indexes.sought, deadline_s=settings.deadline_s)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.files.admission_ticket_pdf import TicketSheet, TicketSubject, render_ticket
-from api.http.dependencies import Reading
+from api.http.dependencies import QueryContext
 from api.routes.masking import PersonShown, show_person
 from domain.decision import NotFound
 from domain.documents.materials import MaterialKind
@@ -48,7 +48,7 @@ class TicketBody(BaseModel):
     subjects: list[SittingShown]
 
 
-def ticket_of(reading: Reading, state: Candidacy) -> dict[str, Any]:
+def ticket_of(reading: QueryContext, state: Candidacy) -> dict[str, Any]:
     """The ticket of an application; blocking. Raises: NotFound when there is none yet."""
     session, room, seat = seat_of(reading, state)
     plan = session.scheduled
@@ -83,7 +83,7 @@ def _sittings(session: ExamSession) -> list[tuple[str, datetime]]:
     return sorted(both, key=lambda sitting: sitting[1])
 
 
-def seat_of(reading: Reading, state: Candidacy) -> tuple[ExamSession, str, int]:
+def seat_of(reading: QueryContext, state: Candidacy) -> tuple[ExamSession, str, int]:
     """Session, room and seat of an application; blocking. Raises: NotFound."""
     if state.session_id is None:
         raise NotFound(what="ticket", id=state.id)
@@ -98,7 +98,7 @@ def seat_of(reading: Reading, state: Candidacy) -> tuple[ExamSession, str, int]:
 SUBJECT_NAMES = {"theory": "理论知识考试", "practical": "技能考核"}
 
 
-def ticket_pdf_of(reading: Reading, state: Candidacy) -> bytes:
+def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
     """The ticket as a PDF; blocking. Raises: NotFound."""
     session, room, seat = seat_of(reading, state)
     plan = session.scheduled
@@ -132,7 +132,7 @@ def ticket_pdf_of(reading: Reading, state: Candidacy) -> bytes:
     return render_ticket(sheet)
 
 
-def _photo(reading: Reading, state: Candidacy) -> bytes | None:
+def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
     """The photo that was handed in; a ticket without one is still a ticket."""
     sha256 = state.documents.get(MaterialKind.PHOTO)
     if sha256 is None:

@@ -12,8 +12,8 @@ from api.http.body_models import RECORDED, body_of, command_of
 from api.http.dependencies import (
     Cursor,
     Limit,
+    QueryContext,
     Read,
-    Reading,
     ThingId,
     Write,
     answer,
@@ -177,7 +177,7 @@ async def get_application_history(read: Read, application_id: ThingId) -> Respon
     return read.tagged(tag, lambda: {"data": entries})
 
 
-def _history(read: Reading, state: Candidacy) -> list[dict[str, Any]]:
+def _history(read: QueryContext, state: Candidacy) -> list[dict[str, Any]]:
     return show_history(read, f"application-{state.id}", state.person_id)
 
 

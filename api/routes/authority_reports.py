@@ -19,7 +19,7 @@ from api.files.authority_report_xlsx import (
 )
 from api.http.batch import make_row, new_outcome, record_all
 from api.http.body_models import BULK, RECORDED, body_of, command_of
-from api.http.dependencies import Read, Reading, ThingId, Write, Writing, etag, recorded
+from api.http.dependencies import CommandContext, QueryContext, Read, ThingId, Write, etag, recorded
 from api.http.multipart import form_schema, read_form
 from api.http.routing import READING, XLSX, file_response, router
 from api.routes.score_board import today_in_china
@@ -96,7 +96,7 @@ async def freeze_report(write: Write, body: ReportBody) -> Response:  # type: ig
     return recorded(known, location=write.path(f"/reports/{known.outcome['report_id']}"))
 
 
-def _build(write: Writing, body: Any, report_id: str) -> Any:
+def _build(write: CommandContext, body: Any, report_id: str) -> Any:
     """The workbook, kept in the attachment store; blocking.
 
     It is built before the decision, so what the decision would refuse is refused here in the same
@@ -120,7 +120,7 @@ def _build(write: Writing, body: Any, report_id: str) -> Any:
     return file
 
 
-def _is_known(write: Writing, report_id: str) -> bool:
+def _is_known(write: CommandContext, report_id: str) -> bool:
     try:
         write.ledger.state("report", report_id)
     except NotFound:
@@ -128,7 +128,7 @@ def _is_known(write: Writing, report_id: str) -> bool:
     return True
 
 
-def _report_row(write: Writing, opened: e.LedgerOpened, application_id: str) -> ReportRow:
+def _report_row(write: CommandContext, opened: e.LedgerOpened, application_id: str) -> ReportRow:
     """One certificate as it is reported; blocking."""
     state = write.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
@@ -176,7 +176,7 @@ def hash_of(shown: dict[str, Any]) -> str:
     return uuid5(NAMESPACE, progress).hex[:16]
 
 
-def _shown(read: Reading, state: Any) -> dict[str, Any]:
+def _shown(read: QueryContext, state: Any) -> dict[str, Any]:
     rows = []
     for number, application_id in sorted(state.rows.items()):
         candidacy = read.ledger.state("application", application_id)
@@ -197,7 +197,7 @@ def _shown(read: Reading, state: Any) -> dict[str, Any]:
     }
 
 
-def _frozen(read: Reading, report_id: str) -> e.ReportFrozen:
+def _frozen(read: QueryContext, report_id: str) -> e.ReportFrozen:
     """The fact that made a report; blocking. Raises: NotFound."""
     for entry in read.ledger.history(f"report-{report_id}"):
         if isinstance(entry.fact, e.ReportFrozen):

@@ -18,7 +18,7 @@ from api.http.batch import (
     table_of,
 )
 from api.http.body_models import BULK, RECORDED, body_of, command_of
-from api.http.dependencies import ThingId, Write, Writing, recorded
+from api.http.dependencies import CommandContext, ThingId, Write, recorded
 from api.http.routing import router
 from domain.decision import NotFound
 from domain.events import CertificateKind
@@ -149,7 +149,9 @@ async def import_numbers(request: Request, write: Write) -> Response:
     return outcome.response()
 
 
-def _number_rows(write: Writing, given: list[tuple[int, str | None, str | None, str]]) -> list[Row]:
+def _number_rows(
+    write: CommandContext, given: list[tuple[int, str | None, str | None, str]]
+) -> list[Row]:
     """Rows of a table of numbers; blocking, for tickets have to be looked up."""
     rows = []
     for line, application_id, ticket, number in given:

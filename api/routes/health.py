@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api.errors.request import DatabaseUnreachable
-from api.http.context import Service
+from api.http.context import AppContext
 from api.http.dependencies import answer
 from api.http.routing import problems, router
 
@@ -54,7 +54,7 @@ class HealthBody(BaseModel):
 
 
 @dataclass
-class Seen:
+class HealthSnapshot:
     """What the background task saw last."""
 
     database_ok: bool = False
@@ -62,15 +62,17 @@ class Seen:
     views: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def watch_database(service: Service) -> None:
+async def watch_database(service: AppContext) -> None:
     """Look at the database and the views, for ever."""
     while True:
         try:
             states = await service.read(service.views.states)
-            service.seen = Seen(True, time.monotonic(), [_view(state) for state in states])
+            service.seen = HealthSnapshot(
+                True, time.monotonic(), [_view(state) for state in states]
+            )
         except Exception:
             # Whatever it was, the database did not answer as it should; the next look tells.
-            service.seen = Seen(False, time.monotonic(), service.seen.views)
+            service.seen = HealthSnapshot(False, time.monotonic(), service.seen.views)
         await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -88,8 +90,8 @@ def _view(state: Any) -> dict[str, Any]:
 )
 async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
-    service: Service = request.app.state.service
-    seen: Seen = service.seen
+    service: AppContext = request.app.state.service
+    seen: HealthSnapshot = service.seen
     workers = request.app.state.elsewhere
     kept = service.views.are_kept
     well = seen.database_ok and kept and all(v["state"] == "following" for v in seen.views)
@@ -121,7 +123,7 @@ class ReadyBody(BaseModel):
 )
 async def ready(request: Request) -> Response:
     """可受理请求为200,否则503。· 200 while requests can be served, else 503."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     if not service.seen.database_ok:
         raise DatabaseUnreachable()
     return answer({"status": "ready"})

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from api.http.dependencies import Reading
+from api.http.dependencies import QueryContext
 from api.routes.masking import sees_identity
 from domain.values.person_names import mask_name
 from domain.values.personal import personal_fields
@@ -32,7 +32,7 @@ class HistoryBody(BaseModel):
     data: list[EntryShown]
 
 
-def show_history(read: Reading, stream: str, person_id: str) -> list[dict[str, Any]]:
+def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[str, Any]]:
     """Every fact of a stream for this caller; blocking. Raises: NotFound."""
     full = sees_identity(read, read.ledger.state("person", person_id))
     return [_shown(entry, full) for entry in read.ledger.history(stream)]

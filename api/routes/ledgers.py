@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.errors.validation import invalid_request
 from api.http.body_models import RECORDED, body_of, command_of
-from api.http.context import Service
+from api.http.context import AppContext
 from api.http.dependencies import IdempotencyKeyHeader as Key
 from api.http.dependencies import (
     LedgerName,
@@ -94,7 +94,7 @@ class LedgerListBody(BaseModel):
 )
 async def list_ledgers(request: Request) -> Response:
     """已开立的全部账本。· Every ledger whose book is open, in order of name."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     found = []
     for name in await service.ledger_names():
         ledger = await service.ledger(name)
@@ -123,7 +123,7 @@ async def open_ledger(
     organisation. Its site code begins every national number and never changes."""
     command = command_of(OpenLedger, body)
     _check_before_making(command)
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     made = await service.create_ledger(ledger, command.site_code)
     write = await write_on(request, made, occurred_at)
     return recorded(await write.record(command), location=f"/ledgers/{ledger}")

@@ -2,7 +2,7 @@
 
 Personal data travel in the body only. A lookup needs two of number, name and document that agree;
 "no match" and "a wrong pair" get the same answer from the same query. Requests that arrive
-together share one query (`Together`).
+together share one query (`RequestCoalescer`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.errors.request import LookupNeedsTwo, LookupsTooFast
-from api.http.context import Service
+from api.http.context import AppContext
 from api.http.dependencies import IfNoneMatch
 from api.http.routing import problems, router
-from api.lookup.coalescing import Found, Together
-from api.lookup.rate_limit import Limit, TooManyLookups, address_of, limit_of
-from api.lookup.registry import Registry, Sought
+from api.lookup.coalescing import Found, RequestCoalescer
+from api.lookup.rate_limit import RateLimiter, TooManyLookups, address_of, limit_of
+from api.lookup.registry import RegistryClient, Sought
 from domain.decision import NotFound
 from domain.values.certificate_numbers import (
     InvalidCertificateNumber,
@@ -72,7 +72,7 @@ class LookupBody(BaseModel):
     )
 
 
-class PlainLookup(NamedTuple):
+class ParsedLookup(NamedTuple):
     """What a `LookupBody` says most often, known to be in its form without the model."""
 
     certificate_number: str
@@ -131,11 +131,11 @@ class LookupResult(BaseModel):
 async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     """证书编号、姓名、证件号码任填两项;查无与不符答复相同。· Any two of number, name and document.
     Names and numbers come back masked; "no match" and "a wrong pair" read the same."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     ensure_two(body)
     limit, address = limit_of(request), address_of(request)
     enter(limit, address)
-    facts = Facts.of(service.registry, body)
+    facts = LookupCriteria.of(service.registry, body)
     questions, keys = facts.questions(service.registry)
     shown = facts.agreeing([row for key in keys for row in await questions.ask(key)])
     if not shown:
@@ -150,7 +150,7 @@ def ensure_two(body: LookupBody) -> None:
         raise LookupNeedsTwo()
 
 
-def enter(limit: Limit, address: str) -> None:
+def enter(limit: RateLimiter, address: str) -> None:
     """Pay for one lookup. Raises: LookupsTooFast."""
     try:
         limit.enter(address)
@@ -173,7 +173,7 @@ def _number(text: str | None) -> tuple[str | None, str | None]:
     return plain, None if kind in _WELL_FORMED else kind.value
 
 
-class Facts(NamedTuple):
+class LookupCriteria(NamedTuple):
     """What a lookup goes by, None where it was not given.
 
     hint: what the number looks like if it can't be one.
@@ -185,7 +185,7 @@ class Facts(NamedTuple):
     documents: Sought | None
 
     @classmethod
-    def of(cls, registry: Registry, body: LookupBody | PlainLookup) -> Facts:
+    def of(cls, registry: RegistryClient, body: LookupBody | ParsedLookup) -> LookupCriteria:
         """What was typed, as the registry keeps it.
 
         Raises: InvalidName, InvalidIdentityDocument.
@@ -198,7 +198,7 @@ class Facts(NamedTuple):
             document = registry.sought("document", text)
         return cls(number, hint, names, document)
 
-    def questions(self, registry: Registry) -> tuple[Together, tuple[str, ...]]:
+    def questions(self, registry: RegistryClient) -> tuple[RequestCoalescer, tuple[str, ...]]:
         """What to ask the registry, and under which keys."""
         if self.number is not None:
             return registry.by_number, (self.number,)
@@ -266,7 +266,7 @@ async def verify_certificate(
 ) -> Response:
     """二维码指向此处;旧版证书的链接会说明已被替换。· Where the QR code leads. The link of an older
     version says that it was replaced."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     found = await service.registry.by_token.ask(token)
     if not found:
         raise no_such_link()

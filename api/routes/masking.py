@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.auth.permissions import SEES_IDENTITY
-from api.http.dependencies import Reading
+from api.http.dependencies import QueryContext
 from domain.actors import Role
 from domain.decision import Identity, NotFound
 from domain.values.identity_documents import mask_number
@@ -29,7 +29,7 @@ class PersonShown(BaseModel):
     version: int = Field(description="of the person's own stream")
 
 
-def sees_identity(reading: Reading, person: Any) -> bool:
+def sees_identity(reading: QueryContext, person: Any) -> bool:
     """Whether the caller sees this person's name and number: by role, or as the person."""
     principal = reading.principal
     if principal is None:
@@ -39,7 +39,7 @@ def sees_identity(reading: Reading, person: Any) -> bool:
     return principal.role in SEES_IDENTITY
 
 
-def show_person(reading: Reading, person_id: str) -> dict[str, Any]:
+def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
     """A person for this caller; blocking. Raises: NotFound."""
     person = reading.ledger.state("person", person_id)
     full = sees_identity(reading, person)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.http.body_models import RECORDED, body_of, command_of
 from api.http.dependencies import Read, ThingId, Write, answer, etag, recorded
 from api.http.routing import READING, WRITING, problems, router
-from api.lookup.rate_limit import Limit, Unlimited, address_of, limit_of
+from api.lookup.rate_limit import RateLimiter, Unlimited, address_of, limit_of
 from api.routes.lookup import document_text, enter
 from api.routes.masking import PersonShown, show_person
 from api.routes.stream_listing import holder_of_document
@@ -93,7 +93,7 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
     return answer(await read.run(show_person, read, person_id))
 
 
-def limit_for(request: Request, read: Read) -> Limit:
+def limit_for(request: Request, read: Read) -> RateLimiter:
     """The budget of a search: those who work with the papers of others have no limit."""
     assert read.principal is not None
     return limit_of(request) if read.principal.role is Role.CANDIDATE else Unlimited()

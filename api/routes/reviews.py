@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.errors.request import FieldInvalid
 from api.files.upload_inspection import inspect_document, inspect_photo
 from api.http.body_models import RECORDED, body_of, command_of
-from api.http.dependencies import Read, Reading, ThingId, Write, recorded
+from api.http.dependencies import QueryContext, Read, ThingId, Write, recorded
 from api.http.multipart import Form, UploadedFile, form_schema, read_form
 from api.http.routing import READING, file_response, router
 from domain import events as e
@@ -138,7 +138,7 @@ async def get_document(read: Read, application_id: ThingId, kind: MaterialKind) 
     )
 
 
-def _media_type(read: Reading, application_id: str, sha256: str) -> str:
+def _media_type(read: QueryContext, application_id: str, sha256: str) -> str:
     """As it was found when the document came in; blocking."""
     for entry in read.ledger.history(f"application-{application_id}"):
         fact: Any = entry.fact

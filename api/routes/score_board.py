@@ -14,8 +14,8 @@ from api.http.dependencies import (
     Cursor,
     Limit,
     MinPosition,
+    QueryContext,
     Read,
-    Reading,
     ThingId,
     answer,
     as_of_moment,
@@ -207,7 +207,7 @@ async def get_notice(
 
 
 async def _board(
-    read: Reading, notice_id: str, limit: int, cursor: str | None
+    read: QueryContext, notice_id: str, limit: int, cursor: str | None
 ) -> dict[str, Any] | None:
     of = f"board|{read.ledger.name}|{notice_id}"
     after = read.service.cursors.read(of, cursor)
@@ -319,7 +319,7 @@ async def list_objections(
     return answer({"data": shown})
 
 
-def _texts(read: Reading, notice_id: str) -> dict[str, str | None]:
+def _texts(read: QueryContext, notice_id: str) -> dict[str, str | None]:
     """What the objections say, by id; blocking."""
     facts = [entry.fact for entry in read.ledger.history(f"notice-{notice_id}")]
     return {fact.objection_id: fact.text for fact in facts if isinstance(fact, e.ObjectionFiled)}

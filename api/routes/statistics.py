@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.auth.permissions import SEES_IDENTITY
 from api.errors.request import TooManyRows
 from api.files.authority_report_xlsx import COUNTS_HEADER, TalentRow, build_talent_export, write_csv
-from api.http.dependencies import MinPosition, Read, Reading, answer
+from api.http.dependencies import MinPosition, QueryContext, Read, answer
 from api.http.read_models import REGISTRY
 from api.http.routing import CSV, READING, XLSX, router
 from api.routes.admission_tickets import document_type_name
@@ -107,7 +107,7 @@ def _download(data: bytes, media_type: str, name: str) -> Response:
     return Response(data, media_type=media_type, headers=headers)
 
 
-async def _people(read: Reading, issued: tuple[date | None, date | None]) -> list[TalentRow]:
+async def _people(read: QueryContext, issued: tuple[date | None, date | None]) -> list[TalentRow]:
     """Holders of valid certificates, a page at a time, so that no reader is held for long.
 
     Raises: TooManyRows.
@@ -133,13 +133,15 @@ def _within(day: date, issued: tuple[date | None, date | None]) -> bool:
     return (first is None or first <= day) and (end is None or day < end)
 
 
-def _talent(read: Reading, rows: list[dict[str, Any]], organisation: str) -> list[TalentRow]:
+def _talent(read: QueryContext, rows: list[dict[str, Any]], organisation: str) -> list[TalentRow]:
     """Rows of the list of people; blocking."""
     full = read.principal is not None and read.principal.role in SEES_IDENTITY
     return [_talent_row(read, row, organisation, full) for row in rows]
 
 
-def _talent_row(read: Reading, row: dict[str, Any], organisation: str, full: bool) -> TalentRow:
+def _talent_row(
+    read: QueryContext, row: dict[str, Any], organisation: str, full: bool
+) -> TalentRow:
     identity = _identity(read, row["person_id"]) if full else None
     kind = DocumentType(row["document_type"])
     return TalentRow(
@@ -156,7 +158,7 @@ def _talent_row(read: Reading, row: dict[str, Any], organisation: str, full: boo
     )
 
 
-def _identity(read: Reading, person_id: str) -> Identity | None:
+def _identity(read: QueryContext, person_id: str) -> Identity | None:
     try:
         return read.ledger.identity(person_id)
     except NotFound:  # erased

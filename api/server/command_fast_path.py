@@ -19,14 +19,14 @@ from fastapi.params import Form
 
 from api.auth.permissions import admit
 from api.auth.tokens import Principal
-from api.http.context import Service
-from api.http.dependencies import Writing, writing
+from api.http.context import AppContext
+from api.http.dependencies import CommandContext, writing
 from api.http.idempotency import canonical_value, fingerprint, idempotency_key
 from api.http.middleware import check_json
-from api.http.routing import JSON, WRITES, GuardedRoute, body_types
+from api.http.routing import JSON, WRITES, AuthorizedRoute, body_types
 from api.http.strict_json import parse_json
 from api.server.lookup_fast_path import is_json_of, plain
-from api.server.raw_exchange import Answers, Exchange, Headers
+from api.server.raw_exchange import Answers, Headers, RawExchange
 from domain.errors import LedgerError
 
 BODY_BYTES_MAX = 32_768
@@ -36,7 +36,7 @@ _PATH = re.compile(rb"/[0-9A-Za-z/._~-]*")
 """Addresses that say what they say: nothing escaped, no query."""
 
 
-class QuickCommands:
+class CommandFastPath:
     """Takes on what can be carried out here. One for a server, used from its event loop."""
 
     def __init__(self, app: FastAPI, answers: Answers) -> None:
@@ -46,14 +46,14 @@ class QuickCommands:
         settings = app.state.settings
         self.json_depth_max: int = settings.json_depth_max
         self._body_bytes_max = min(BODY_BYTES_MAX, settings.body_bytes_max)
-        self._routes: dict[tuple[bytes, int], list[tuple[re.Pattern[str], Direct | None]]] = {}
+        self._routes: dict[tuple[bytes, int], list[tuple[re.Pattern[str], DirectRoute | None]]] = {}
         for route in app.router.routes:
             methods = getattr(route, "methods", None) or ()
             for method in WRITES.intersection(methods):
                 found = self._routes.setdefault((method.encode(), route.path.count("/")), [])
                 found.append((route.path_regex, direct(route)))
 
-    def take_on(self, connection: Any, method: bytes) -> Exchange | None:
+    def take_on(self, connection: Any, method: bytes) -> RawExchange | None:
         """Begin a request whose head is there; None if the framework has to."""
         url: bytes = connection.url
         routes = self._routes.get((method, url.count(b"/")))
@@ -72,14 +72,14 @@ class QuickCommands:
             return None
         if not is_json_of(headers, self._body_bytes_max):
             return None
-        return ByCommand(self, connection, headers, route, path, found.groupdict())
+        return CommandExchange(self, connection, headers, route, path, found.groupdict())
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
+class DirectRoute:
     """A route whose handler needs nothing but the write, ids in the path, and a JSON body."""
 
-    route: GuardedRoute
+    route: AuthorizedRoute
     write: str
     path_fields: tuple[Any, ...]
     body_field: Any
@@ -95,9 +95,9 @@ class Direct:
         return None if wrong else given
 
 
-def direct(route: Any) -> Direct | None:
+def direct(route: Any) -> DirectRoute | None:
     """How to call a route without the framework; None if it needs the framework."""
-    if not isinstance(route, GuardedRoute) or body_types(route) != (JSON,):
+    if not isinstance(route, AuthorizedRoute) or body_types(route) != (JSON,):
         return None
     needs = route.dependant
     if [each.call for each in needs.dependencies] != [writing] or len(needs.body_params) != 1:
@@ -108,20 +108,20 @@ def direct(route: Any) -> Direct | None:
     if any(others) or any(whole_request) or isinstance(body.field_info, Form):
         return None
     assert iscoroutinefunction(route.endpoint) and route.records
-    return Direct(route, needs.dependencies[0].name, tuple(needs.path_params), body)
+    return DirectRoute(route, needs.dependencies[0].name, tuple(needs.path_params), body)
 
 
-class ByCommand(Exchange):
+class CommandExchange(RawExchange):
     """A request that records one command."""
 
     __slots__ = ("_in_path", "_path", "_quick", "_route")
 
     def __init__(
         self,
-        quick: QuickCommands,
+        quick: CommandFastPath,
         connection: Any,
         headers: Headers,
-        route: Direct,
+        route: DirectRoute,
         path: str,
         in_path: dict[str, str],
     ) -> None:
@@ -134,7 +134,7 @@ class ByCommand(Exchange):
 
     def whole(self) -> None:
         """Call the handler; what is not right in every way is told by the framework."""
-        service: Service = self._quick.state.service
+        service: AppContext = self._quick.state.service
         try:
             write = self._write(service)
         except LedgerError:
@@ -149,7 +149,7 @@ class ByCommand(Exchange):
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    def _write(self, service: Service) -> tuple[tuple[str, str, str], dict[str, Any]] | None:
+    def _write(self, service: AppContext) -> tuple[tuple[str, str, str], dict[str, Any]] | None:
         """Under which name it runs, and what its handler is called with.
 
         Raises: the LedgerError that refuses it.
@@ -168,7 +168,7 @@ class ByCommand(Exchange):
         arguments = self._route.arguments(self._in_path, value)
         if arguments is None or running in service.running:
             return None
-        arguments[self._route.write] = Writing(
+        arguments[self._route.write] = CommandContext(
             service=service,
             ledger=ledger,
             principal=principal,
@@ -179,7 +179,7 @@ class ByCommand(Exchange):
         )
         return running, arguments
 
-    def _principal(self, service: Service) -> Principal | None:
+    def _principal(self, service: AppContext) -> Principal | None:
         """Who calls, if their token was checked before."""
         scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or b"idempotency-key" not in self.headers:
@@ -187,7 +187,7 @@ class ByCommand(Exchange):
         return service.tokens.checked(token.strip().decode("latin-1"))
 
     async def _answer(
-        self, service: Service, running: tuple[str, str, str], arguments: dict[str, Any]
+        self, service: AppContext, running: tuple[str, str, str], arguments: dict[str, Any]
     ) -> None:
         try:
             response = await self._route.route.endpoint(**arguments)

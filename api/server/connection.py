@@ -3,7 +3,8 @@
 uvicorn waits for ever for a head that does not come and for a client that does not read; here both
 have a deadline, looked at once a second for all connections (`close_late`), which costs a request
 nothing. What is more than can be served is refused before anything is made of it. A connection on
-which nothing but lookups is asked may be served by another process from then on (`Elsewhere`).
+which nothing but lookups is asked may be served by another process from then on
+(`LookupWorkerPool`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.middleware import is_always_served
-from api.server.lookup_fast_path import QuickLookups
-from api.server.raw_exchange import Exchange
+from api.server.lookup_fast_path import LookupFastPath
+from api.server.raw_exchange import RawExchange
 from api.settings import Settings
 
 if TYPE_CHECKING:
-    from api.server.command_fast_path import QuickCommands
-    from api.server.lookup_worker_pool import Elsewhere
+    from api.server.command_fast_path import CommandFastPath
+    from api.server.lookup_worker_pool import LookupWorkerPool
 
 
-class Waits(NamedTuple):
+class Timeouts(NamedTuple):
     """What a client is waited for, seconds.
 
     head_s: for a request's head, also the first one of a connection. body_s: for the body after
@@ -46,7 +47,7 @@ HEAD_BYTES_MAX = 65_536
 """Of a request's line and headers together, beyond what came in with its first byte."""
 
 
-class Flow(FlowControl):
+class ReadAheadFlowControl(FlowControl):
     """Reads nothing more while enough is there that waits for its turn."""
 
     def __init__(self, transport: Any, is_ahead: Callable[[], bool]) -> None:
@@ -66,15 +67,15 @@ class HttpConnection(HttpToolsProtocol):
     closes_at: until when something has to happen, as of `loop.time`; inf while it is our turn.
     """
 
-    waits: ClassVar[Waits] = Waits()
+    waits: ClassVar[Timeouts] = Timeouts()
 
     def __init__(
         self,
         *given: Any,
-        lookups: QuickLookups,
-        commands: QuickCommands | None,
+        lookups: LookupFastPath,
+        commands: CommandFastPath | None,
         settings: Settings,
-        elsewhere: Elsewhere | None = None,
+        elsewhere: LookupWorkerPool | None = None,
         begun: bytes | None = None,
         **named: Any,
     ) -> None:
@@ -101,7 +102,7 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request, unless it is there."""
         super().connection_made(transport)
-        self.flow = Flow(transport, self._is_ahead)
+        self.flow = ReadAheadFlowControl(transport, self._is_ahead)
         self.closes_at = self.loop.time() + self.waits.head_s
         if self._begun:
             self.data_received(self._begun)
@@ -156,7 +157,7 @@ class HttpConnection(HttpToolsProtocol):
                 return
         super().on_headers_complete()
 
-    def _without_framework(self, method: bytes) -> Exchange | None:
+    def _without_framework(self, method: bytes) -> RawExchange | None:
         """The exchange of what goes the short way, or has no room; None for the rest."""
         if self._is_one_too_many:
             return self._lookups.refuse_busy(self, method, last=True)
@@ -180,12 +181,12 @@ class HttpConnection(HttpToolsProtocol):
         if exchange.response_complete:  # refused before its body came
             return
         self.closes_at = math.inf
-        if isinstance(exchange, Exchange):
+        if isinstance(exchange, RawExchange):
             exchange.whole()
         else:
             super().on_message_complete()
 
-    def leave_to_framework(self, exchange: Exchange) -> None:
+    def leave_to_framework(self, exchange: RawExchange) -> None:
         """Hand a whole request over that turned out not to be for the short way."""
         self.cycle = None
         super().on_headers_complete()

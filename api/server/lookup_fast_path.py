@@ -22,15 +22,15 @@ from api.http.strict_json import parse_json
 from api.lookup.coalescing import Found
 from api.routes.lookup import (
     NAME_TYPED_MAX,
-    Facts,
     LookupBody,
-    PlainLookup,
+    LookupCriteria,
+    ParsedLookup,
     ensure_two,
     enter,
     link_answer,
     no_such_link,
 )
-from api.server.raw_exchange import HEADER_BYTES_MAX, Answers, Exchange, Headers
+from api.server.raw_exchange import HEADER_BYTES_MAX, Answers, Headers, RawExchange
 from api.settings import Settings
 from api.web.page_route import wants_page
 from domain.errors import LedgerError
@@ -43,7 +43,7 @@ _UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 """Headers that are left to the framework."""
 
 
-class QuickLookups:
+class LookupFastPath:
     """Takes on what can be answered here. One for a server, used from its event loop."""
 
     def __init__(self, state: Any) -> None:
@@ -56,7 +56,7 @@ class QuickLookups:
         self.after_facts = self.answers.protected([(b"content-type", JSON.encode())])
         self._body_bytes_max = min(BODY_BYTES_MAX, settings.body_bytes_max)
 
-    def take_on(self, connection: Any, method: bytes) -> Exchange | None:
+    def take_on(self, connection: Any, method: bytes) -> RawExchange | None:
         """Begin a request whose head is there; None if the framework has to."""
         if method == b"GET":
             asked = _LINK.fullmatch(connection.url)
@@ -65,18 +65,18 @@ class QuickLookups:
             headers = plain(connection.headers)
             if headers is None or b"content-length" in headers:
                 return None
-            return ByLink(self, connection, headers, asked[1].decode())
+            return LinkLookup(self, connection, headers, asked[1].decode())
         if method == b"POST" and connection.url == b"/lookup":
             headers = plain(connection.headers)
             if headers is None or not is_json_of(headers, self._body_bytes_max):
                 return None
-            return ByFacts(self, connection, headers)
+            return CriteriaLookup(self, connection, headers)
         return None
 
-    def refuse_busy(self, connection: Any, method: bytes, *, last: bool) -> Exchange:
+    def refuse_busy(self, connection: Any, method: bytes, *, last: bool) -> RawExchange:
         """Answer any request at once that there is no room for it. last: close the connection."""
         headers = dict(connection.headers)
-        exchange = Exchange(self.answers, connection, headers, method.decode(), "unknown")
+        exchange = RawExchange(self.answers, connection, headers, method.decode(), "unknown")
         exchange.keep_alive = exchange.keep_alive and not last
         exchange.refuse(ServerBusy())
         return exchange
@@ -114,13 +114,13 @@ def _asks_for_page(accept: bytes) -> bool:
     return wants_page(accept.decode("latin-1"))
 
 
-class ByLink(Exchange):
+class LinkLookup(RawExchange):
     """GET /v/{token}."""
 
     __slots__ = ("_lookups", "_token")
 
     def __init__(
-        self, lookups: QuickLookups, connection: Any, headers: Headers, token: str
+        self, lookups: LookupFastPath, connection: Any, headers: Headers, token: str
     ) -> None:
         super().__init__(lookups.answers, connection, headers, "GET", "/v/{token}")
         self._lookups = lookups
@@ -164,7 +164,7 @@ _PLAIN_BODY = re.compile(
 )
 
 
-def plainly_typed(body: bytes) -> PlainLookup | None:
+def plainly_typed(body: bytes) -> ParsedLookup | None:
     """A number and a name as most send them, read without a parser; None if it is not that."""
     found = _PLAIN_BODY.fullmatch(body)
     if found is None:
@@ -173,15 +173,15 @@ def plainly_typed(body: bytes) -> PlainLookup | None:
         name = orjson.loads(b'"%b"' % found[2])
     except orjson.JSONDecodeError:  # no UTF-8
         return None
-    return PlainLookup(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
+    return ParsedLookup(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
 
 
-class ByFacts(Exchange):
+class CriteriaLookup(RawExchange):
     """POST /lookup."""
 
     __slots__ = ("_address", "_facts", "_found", "_keys", "_left", "_limit", "_lookups")
 
-    def __init__(self, lookups: QuickLookups, connection: Any, headers: Headers) -> None:
+    def __init__(self, lookups: LookupFastPath, connection: Any, headers: Headers) -> None:
         super().__init__(lookups.answers, connection, headers, "POST", "/lookup")
         self._lookups = lookups
         self._limit = lookups.state.lookup_limit
@@ -191,7 +191,7 @@ class ByFacts(Exchange):
     def whole(self) -> None:
         """Read the body and ask; whatever is wrong with its form, the framework tells."""
         body = bytes(self.body)
-        typed: LookupBody | PlainLookup | None = plainly_typed(body)
+        typed: LookupBody | ParsedLookup | None = plainly_typed(body)
         if typed is None:
             try:
                 check_json(body, self._lookups.json_depth_max)
@@ -205,11 +205,11 @@ class ByFacts(Exchange):
         except Exception as fault:
             self.fail(fault)
 
-    def _ask(self, typed: LookupBody | PlainLookup) -> None:
+    def _ask(self, typed: LookupBody | ParsedLookup) -> None:
         registry = self._lookups.state.service.registry
         self._address = self.connection.address(self.headers)
         enter(self._limit, self._address)
-        self._facts = Facts.of(registry, typed)
+        self._facts = LookupCriteria.of(registry, typed)
         questions, self._keys = self._facts.questions(registry)
         self._left = len(self._keys)
         for key in self._keys:

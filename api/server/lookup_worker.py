@@ -21,14 +21,14 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from api.lookup.rate_limit import Limit, Unlimited
+from api.lookup.rate_limit import RateLimiter, Unlimited
 from api.lookup.registry import RegistryConfig
 from api.server import socket_passing as channel
 from api.server.connection import close_late
-from api.server.lookup_fast_path import QuickLookups
-from api.server.lookup_worker_connection import LookupConnection
+from api.server.lookup_fast_path import LookupFastPath
+from api.server.lookup_worker_connection import LookupWorkerConnection
 from api.server.process_setup import configure_logging, settle_memory
-from api.server.socket_passing import Channel
+from api.server.socket_passing import SocketChannel
 from api.settings import Settings
 
 GRACE_S = 20.0
@@ -54,15 +54,15 @@ async def _serve(
     registry = access.opened(settings)
     state = SimpleNamespace(
         settings=settings,
-        lookup_limit=Unlimited() if limit is None else Limit(file=limit),
+        lookup_limit=Unlimited() if limit is None else RateLimiter(file=limit),
         service=SimpleNamespace(registry=registry),
     )
     config = uvicorn.Config(_nothing, ws="none", log_config=None, server_header=False)
     config.load()
     served = ServerState()
 
-    def make(_: bytes) -> LookupConnection:
-        return LookupConnection(
+    def make(_: bytes) -> LookupWorkerConnection:
+        return LookupWorkerConnection(
             config=config,
             server_state=served,
             app_state={},
@@ -71,14 +71,14 @@ async def _serve(
             channel=to_service,
         )
 
-    lookups = QuickLookups(state)
+    lookups = LookupFastPath(state)
     told = asyncio.Event()  # that nothing more is on its way here
 
     def hear(kind: bytes) -> None:
         if kind in (channel.LEAVING, b""):
             told.set()
 
-    to_service = Channel(socket.socket(fileno=end), make, hear)
+    to_service = SocketChannel(socket.socket(fileno=end), make, hear)
     settle_memory()
     to_service.post(channel.READY)
     while not stopped.is_set():

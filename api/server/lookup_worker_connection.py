@@ -14,8 +14,8 @@ from typing import Any
 import httptools
 
 from api.server.connection import HttpConnection
-from api.server.raw_exchange import Exchange
-from api.server.socket_passing import GONE, Channel
+from api.server.raw_exchange import RawExchange
+from api.server.socket_passing import GONE, SocketChannel
 
 HELD_BYTES_MAX = 65_536
 """What is read ahead while an answer is under way; the rest waits at the client's end."""
@@ -48,10 +48,10 @@ def lookup_bytes(held: bytes) -> int | None:
     return 0 if begins else None
 
 
-class LookupConnection(HttpConnection):
+class LookupWorkerConnection(HttpConnection):
     """Answers lookups, and leaves with the first request that is none."""
 
-    def __init__(self, *given: Any, channel: Channel, **named: Any) -> None:
+    def __init__(self, *given: Any, channel: SocketChannel, **named: Any) -> None:
         """channel: to the service's own process."""
         super().__init__(*given, commands=None, **named)
         self._channel = channel
@@ -179,7 +179,7 @@ class LookupConnection(HttpConnection):
             self.closes_at = math.inf
             self.cycle.whole()
 
-    def leave_to_framework(self, exchange: Exchange) -> None:
+    def leave_to_framework(self, exchange: RawExchange) -> None:
         """A whole request that turned out not to be plain."""
         self._is_plain = False
 

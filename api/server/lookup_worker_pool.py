@@ -14,8 +14,8 @@ from typing import Any
 
 from api.server import socket_passing as channel
 from api.server.lookup_worker import answer_lookups
-from api.server.socket_passing import Channel
-from domain.store.processes.child import Child, Kept
+from api.server.socket_passing import SocketChannel
+from domain.store.processes.child import Child, Supervisor
 
 STOP_SECONDS = 25.0
 """How long a process may take to stop; it gives up by itself before."""
@@ -24,7 +24,7 @@ SILENT_LOOKS_MAX = 15
 Looks are counted, not seconds: if we stood still ourselves, nobody is to blame."""
 
 
-class Elsewhere:
+class LookupWorkerPool:
     """The lookup processes of a service. Used from its event loop.
 
     regulars: connections served here that asked for nothing but lookups of late.
@@ -96,8 +96,10 @@ class _Process:
         self._make = make
         self._begin = begin
         self._loop = asyncio.get_running_loop()
-        self._channel: Channel | None = None
-        self._kept = Kept("a process that answers lookups", self._start, stop_seconds=STOP_SECONDS)
+        self._channel: SocketChannel | None = None
+        self._kept = Supervisor(
+            "a process that answers lookups", self._start, stop_seconds=STOP_SECONDS
+        )
         self._kept.start()
 
     def give(self, connection: int) -> bool:
@@ -138,7 +140,7 @@ class _Process:
     def _begun(self, end: Any) -> None:
         if self._channel is not None:
             self._read_all(self._channel)
-        self._channel = Channel(end, self._make, self._hear)
+        self._channel = SocketChannel(end, self._make, self._hear)
 
     def _hear(self, kind: bytes) -> None:
         self._silent = 0
@@ -155,7 +157,7 @@ class _Process:
         else:
             self.connections, self.is_ready = 0, False
 
-    def _read_all(self, ended: Channel) -> None:
+    def _read_all(self, ended: SocketChannel) -> None:
         """What a process that is no more has sent."""
         while ended.read():
             pass

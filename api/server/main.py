@@ -17,10 +17,10 @@ from typing import Any
 import uvicorn
 
 from api.app import create_app
-from api.server.command_fast_path import QuickCommands
+from api.server.command_fast_path import CommandFastPath
 from api.server.connection import HttpConnection, close_late
-from api.server.lookup_fast_path import QuickLookups
-from api.server.lookup_worker_pool import Elsewhere
+from api.server.lookup_fast_path import LookupFastPath
+from api.server.lookup_worker_pool import LookupWorkerPool
 from api.server.process_setup import configure_logging, settle_memory
 from api.settings import Settings
 
@@ -59,15 +59,15 @@ def _allow_connections(wanted: int) -> None:
 
 
 def _config(app: Any) -> uvicorn.Config:
-    app.state.elsewhere = Elsewhere(app.state.settings.lookup_processes_wanted)
-    lookups = QuickLookups(app.state)
+    app.state.elsewhere = LookupWorkerPool(app.state.settings.lookup_processes_wanted)
+    lookups = LookupFastPath(app.state)
     return uvicorn.Config(
         app,
         loop="uvloop",
         http=partial(
             HttpConnection,
             lookups=lookups,
-            commands=QuickCommands(app, lookups.answers),
+            commands=CommandFastPath(app, lookups.answers),
             settings=app.state.settings,
             elsewhere=app.state.elsewhere,
         ),

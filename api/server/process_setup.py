@@ -6,7 +6,7 @@ import gc
 import logging
 import sys
 
-from api.http.access_log import FORMAT, LaterHandler
+from api.http.access_log import FORMAT, BufferedHandler
 
 
 def settle_memory() -> None:
@@ -29,7 +29,7 @@ def configure_logging() -> None:
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    requests = LaterHandler(sys.stderr)
+    requests = BufferedHandler(sys.stderr)
     requests.setFormatter(handler.formatter)
     logging.getLogger("certledger.requests").addHandler(requests)
     logging.getLogger("certledger.requests").propagate = False

@@ -1,6 +1,6 @@
 """A request and its answer without the framework: the bytes of the answer, written by ourselves.
 
-An `Exchange` stands where the server keeps the framework's cycle of a request, so that pipelined
+An `RawExchange` stands where the server keeps the framework's cycle of a request, so that pipelined
 requests, a lost connection and a stop find what they look for. Reading order: Exchange, Answers.
 """
 
@@ -30,14 +30,14 @@ _NO_TRACE = "0" * 32
 _NO_LINK_FIELDS = no_such_link().fields
 
 
-class Nobody:
+class NullEvent:
     """Who would be told of more of a request's body."""
 
     def set(self) -> None:
         """Nobody waits."""
 
 
-class Exchange:
+class RawExchange:
     """One request and its answer."""
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Exchange:
         *("answers", "connection", "headers", "method", "role", "route", "trace_id"),
         "_begun",
     )
-    message_event = Nobody()
+    message_event = NullEvent()
 
     def __init__(
         self, answers: Answers, connection: Any, headers: Headers, method: str, route: str

@@ -32,7 +32,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ends
 
 
-class Channel:
+class SocketChannel:
     """One end. is_stopping: what still comes is served as by a server that stops."""
 
     def __init__(

@@ -32,7 +32,7 @@ def kept_head_path(settings: Settings, ledger: str) -> Path:
     return settings.data_dir.expanduser().absolute() / "heads" / ledger
 
 
-class HeadSigner:
+class CheckpointSigningJob:
     """One thread that signs the logs of all ledgers. `stop` signs a last time."""
 
     def __init__(self, settings: Settings, ledgers: Ledgers) -> None:
@@ -44,7 +44,7 @@ class HeadSigner:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="signing", daemon=True)
 
-    def start(self) -> HeadSigner:
+    def start(self) -> CheckpointSigningJob:
         """Begin."""
         self._thread.start()
         return self

@@ -19,7 +19,7 @@ from api.auth.permissions import admit
 from api.auth.tokens import Principal, TokenInvalid, TokenMissing
 from api.errors.request import RoleNotAllowed
 from api.files.csv_export import BYTE_ORDER_MARK, amount, csv_lines
-from api.http.context import Service
+from api.http.context import AppContext
 from api.web.formatting import as_moment
 from api.web.i18n import TAGS, Language, has_text, text
 from api.web.page_route import form_of, is_from_here
@@ -80,7 +80,7 @@ async def sign_in(request: Request) -> Response:
         return _sign_in(request, "sign_in.empty", status=422)
     if len(token) > COOKIE_CHARS_MAX:
         return _sign_in(request, "sign_in.too_long", status=422)
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     try:
         principal = await service.tokens.check(token)
         admit(OPERATION, principal, None)
@@ -127,7 +127,7 @@ def _to_sign_in(request: Request, address: str = "/sign-in") -> Response:
 
 def _is_secure(request: Request) -> bool:
     """Whether the outside reaches us by https, so that the cookie must not go over http."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     return request.url.scheme == "https" or service.settings.public_base_url.startswith("https:")
 
 
@@ -136,7 +136,7 @@ async def _signed_in(request: Request, ledger: str | None = None) -> Principal |
 
     Raises: RoleNotAllowed, LedgerNotInToken.
     """
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     try:
         principal = await service.tokens.check(request.cookies.get(COOKIE, ""))
         admit(OPERATION, principal, ledger)
@@ -154,7 +154,7 @@ async def ledgers(request: Request) -> Response:
     principal = await _signed_in(request)
     if principal is None:
         return _to_sign_in(request)
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     found = await service.read(service.views.ask, books, REFUND_LEDGER)
     mine = [row for row in found if principal.may_enter(row["ledger"])]
     if len(mine) == 1:
@@ -168,7 +168,7 @@ async def refund_list(request: Request) -> Response:
     principal = await _signed_in(request, name)
     if principal is None:
         return _to_sign_in(request)
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     state = _state(request)
     list_name = f"page of refunds|{name}|{state}"
     after = service.cursors.read(list_name, request.query_params.get("after"))
@@ -220,7 +220,7 @@ async def refund_csv(request: Request) -> Response:
     principal = await _signed_in(request, name)
     if principal is None:
         return _to_sign_in(request)
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     whose = known(await service.read(service.views.ask, book, REFUND_LEDGER, name), name)
     state, language = _state(request), language_of(request)
     file = "-".join(["refunds", name, *([state] if state else []), str(whose["position"])])
@@ -234,7 +234,7 @@ async def refund_csv(request: Request) -> Response:
 
 
 async def _csv(
-    service: Service, name: str, state: str | None, language: Language
+    service: AppContext, name: str, state: str | None, language: Language
 ) -> AsyncIterator[str]:
     """The file in pieces. A fault on the way breaks the transfer off, so it shows."""
     heads = [text(language, f"refunds.{column}") for column in _CSV_COLUMNS]

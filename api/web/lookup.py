@@ -14,7 +14,7 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http.context import Service
+from api.http.context import AppContext
 from api.lookup.rate_limit import TooManyLookups, address_of, limit_of
 from api.lookup.registry import Sought
 from api.web.certificate_card import by_kind, card
@@ -50,7 +50,7 @@ _KEPT_ELSEWHERE = (
 
 
 @dataclass
-class Typed:
+class LookupForm:
     """What stands in the form, and what is wrong with it: field -> key of a text."""
 
     values: dict[str, str]
@@ -74,9 +74,9 @@ class Typed:
         return Asked(self.number, names, documents)
 
 
-def read_form(form: dict[str, str], now: datetime) -> Typed:
+def read_form(form: dict[str, str], now: datetime) -> LookupForm:
     """The form, each filled field checked for its shape. now: to judge birth dates by."""
-    typed = Typed({name: form.get(name, "").strip()[:TYPED_MAX] for name in FIELDS})
+    typed = LookupForm({name: form.get(name, "").strip()[:TYPED_MAX] for name in FIELDS})
     if typed.values["number"]:
         _read_number(typed)
     if typed.values["name"]:
@@ -89,7 +89,7 @@ def read_form(form: dict[str, str], now: datetime) -> Typed:
     return typed
 
 
-def _read_number(typed: Typed) -> None:
+def _read_number(typed: LookupForm) -> None:
     given = typed.values["number"]
     kind = classify_number(given)
     if kind in _KEPT_ELSEWHERE:
@@ -105,7 +105,7 @@ def _read_number(typed: Typed) -> None:
         typed.number = normalise_number(given)
 
 
-def _read_document(typed: Typed, now: datetime) -> None:
+def _read_document(typed: LookupForm, now: datetime) -> None:
     """The number alone does not say of which kind of document it is, so every kind is tried."""
     given = typed.values["document_number"]
     if not 4 <= len(normalise(DocumentType.RESIDENT_ID, given)) <= 20:
@@ -123,12 +123,12 @@ def _read_document(typed: Typed, now: datetime) -> None:
 
 async def lookup_form(request: Request) -> Response:
     """GET /lookup: the empty form."""
-    return _page(request, Typed(dict.fromkeys(FIELDS, "")), answered=False)
+    return _page(request, LookupForm(dict.fromkeys(FIELDS, "")), answered=False)
 
 
 async def lookup_answer(request: Request) -> Response:
     """POST /lookup: what was found, or what is wrong with the form."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     typed = read_form(await form_of(request), datetime.now(SHANGHAI))
     if typed.faults or typed.too_few:
         return _page(request, typed, answered=False, status=422)
@@ -145,7 +145,7 @@ async def lookup_answer(request: Request) -> Response:
     return _page(request, typed, [card(row, language) for row in found], answered=True)
 
 
-def _slow_down(request: Request, typed: Typed, refused: TooManyLookups) -> Response:
+def _slow_down(request: Request, typed: LookupForm, refused: TooManyLookups) -> Response:
     language = language_of(request)
     told = text(language, "lookup.slow_down", seconds=refused.seconds)
     headers = {"Retry-After": str(refused.seconds)}
@@ -154,7 +154,7 @@ def _slow_down(request: Request, typed: Typed, refused: TooManyLookups) -> Respo
 
 def _page(
     request: Request,
-    typed: Typed,
+    typed: LookupForm,
     cards: list[dict[str, object]] | None = None,
     *,
     answered: bool,
@@ -182,13 +182,13 @@ def _page(
     )
 
 
-def _told(typed: Typed, language: Language) -> dict[str, str]:
+def _told(typed: LookupForm, language: Language) -> dict[str, str]:
     faults = typed.faults
     return {name: text(language, faults[name]) if name in faults else "" for name in FIELDS}
 
 
 def _summary(
-    typed: Typed, language: Language, too_few: bool, told: str | None
+    typed: LookupForm, language: Language, too_few: bool, told: str | None
 ) -> list[tuple[str | None, str]]:
     """Everything that is wrong, each with the field to go to."""
     summary: list[tuple[str | None, str]] = [(None, told)] if told else []
@@ -201,7 +201,7 @@ def _summary(
 
 async def link_page(request: Request) -> Response:
     """GET /v/{token}: the certificate whose holder gave the link out."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     token = request.path_params["token"]
     found = None
     if _TOKEN.fullmatch(token):

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors.request import RouteNotFound
-from api.http.context import Service
+from api.http.context import AppContext
 from api.web import api_docs as web_docs
 from api.web import finance as web_finance
 from api.web import lookup as web_lookup
@@ -38,7 +38,7 @@ class Overview:
         self._counted_at = float("-inf")
         self._one_at_a_time = asyncio.Lock()
 
-    async def books(self, service: Service) -> list[Row]:
+    async def books(self, service: AppContext) -> list[Row]:
         """Every ledger with its last position and its number of certificates."""
         async with self._one_at_a_time:
             if time.monotonic() - self._counted_at > OVERVIEW_FRESH_S:

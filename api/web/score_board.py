@@ -10,7 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from api.http.context import Service
+from api.http.context import AppContext
 from api.web.queries import SCORE_BOARD, books, notice, notices, recorded_at
 from api.web.rendering import HEADERS, render
 from domain.decision import NotFound
@@ -26,7 +26,7 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 async def boards(request: Request) -> Response:
     """GET /scores: whose results? Straight on where there is only one ledger."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     found = await service.read(service.views.ask, books, SCORE_BOARD)
     if len(found) == 1:
         address = f"/ledgers/{found[0]['ledger']}/scores"
@@ -36,7 +36,7 @@ async def boards(request: Request) -> Response:
 
 async def board(request: Request) -> Response:
     """GET /ledgers/{ledger}/scores: every notice, the latest first."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     name = ledger_of(request)
     list_name = f"page of notices|{name}"
     after = service.cursors.read(list_name, request.query_params.get("after"))
@@ -62,7 +62,7 @@ async def board(request: Request) -> Response:
 
 async def rows(request: Request) -> Response:
     """GET /ledgers/{ledger}/scores/{notice_id}: one notice, with its rows while it runs."""
-    service: Service = request.app.state.service
+    service: AppContext = request.app.state.service
     name, notice_id = ledger_of(request), request.path_params["notice_id"]
     if not _ID.fullmatch(notice_id):
         raise NotFound(what="notice", id="with this name")

@@ -17,17 +17,17 @@ from domain.commands import decide
 from domain.decision import Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
-from domain.service.read_sets import Look, look_of
+from domain.service.read_sets import ReadSet, look_of
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
-from domain.service.state_cache import Kept, OnTheWay
+from domain.service.state_cache import CachedState, PendingEvent
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.journal.envelope import rfc3339
-from domain.store.journal.records import Append, Draft, Recorded
+from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import Entry
-from domain.store.privacy.vault import Sealer
-from domain.store.writer.commands import Accepted, Replayed, View
+from domain.store.privacy.vault import FieldEncryptor
+from domain.store.writer.commands import Accepted, BatchView, Replayed
 
 if TYPE_CHECKING:
     from domain.service.ledger import Ledger
@@ -42,7 +42,7 @@ class OccurredTooEarly(LedgerError):
     code = "occurred_too_early"
 
 
-class CommandRun:
+class CommandExecution:
     """One command's way from a wish to facts; may run again if the transaction is repeated."""
 
     def __init__(
@@ -63,21 +63,21 @@ class CommandRun:
         self._indexes: dict[tuple[str, str], str] = {}
         self._given: tuple[bytes, Receipt] | None = None
 
-    def look(self, now: datetime) -> Look:
+    def look(self, now: datetime) -> ReadSet:
         """What its decision will look at, as far as it can be said at this moment."""
         context = self._context(self.occurred_at or now)
         return look_of(self.ledger.held.known, self.command, context)
 
-    def __call__(self, view: View) -> Append:
+    def __call__(self, view: BatchView) -> AppendRequest:
         """Decide, and turn the decision into what is appended. Raises: LedgerError."""
         context = self._context(self.occurred_at or view.recorded_at)
-        world = WorldView(self.ledger, view)
+        world = StateReader(self.ledger, view)
         decision = decide(world, self.command, context)
         if self.occurred_at is not None:
             world.ensure_after(decision, self.occurred_at)
-        sealer = Sealer(self.ledger.vault, view)
+        sealer = FieldEncryptor(self.ledger.vault, view)
         drafts = tuple(self._drafts(decision, view, sealer, context.now))
-        return Append(
+        return AppendRequest(
             drafts=drafts,
             claims=decision.claims,
             releases=decision.releases,
@@ -103,8 +103,8 @@ class CommandRun:
         return index
 
     def _drafts(
-        self, decision: Decision, view: View, sealer: Sealer, now: datetime
-    ) -> Iterable[Draft]:
+        self, decision: Decision, view: BatchView, sealer: FieldEncryptor, now: datetime
+    ) -> Iterable[NewEvent]:
         actor = self.actor.stored()
         versions: dict[str, int] = {}
         for index, (stream, fact) in enumerate(decision.facts):
@@ -123,7 +123,7 @@ class CommandRun:
                 causation_id=None,
                 fact=fact,
             )
-            yield self.ledger.mapper.draft(entry, sealer, OnTheWay(entry))
+            yield self.ledger.mapper.draft(entry, sealer, PendingEvent(entry))
 
     def receipt_of(self, said: Accepted | Replayed) -> Receipt:
         """The receipt that the writer's word stands for."""
@@ -131,7 +131,7 @@ class CommandRun:
             return self._given[1]
         return Receipt.from_bytes(said.receipt, replayed=isinstance(said, Replayed))
 
-    def _receipt(self, recorded: Sequence[Recorded], decision: Decision) -> bytes:
+    def _receipt(self, recorded: Sequence[RecordedEvent], decision: Decision) -> bytes:
         first, last = recorded[0], recorded[-1]
         versions = [r.version for r in recorded if r.stream == first.stream]
         receipt = Receipt(
@@ -149,13 +149,13 @@ class CommandRun:
         return self._given[0]
 
 
-class WorldView:
+class StateReader:
     """What a decision sees: committed state under the head lock, and earlier commands' facts."""
 
-    def __init__(self, ledger: Ledger, view: View) -> None:
+    def __init__(self, ledger: Ledger, view: BatchView) -> None:
         self._ledger = ledger
         self._view = view
-        self._seen: dict[str, Kept | None] = {}
+        self._seen: dict[str, CachedState | None] = {}
 
     def ensure_after(self, decision: Decision, moment: datetime) -> None:
         """What is told afterwards still keeps each stream in order. Raises: OccurredTooEarly."""
@@ -164,7 +164,7 @@ class WorldView:
             if last is not None and last.occurred_at > moment:
                 raise OccurredTooEarly(stream=kind_of(stream))
 
-    def _kept(self, stream: str) -> Kept | None:
+    def _kept(self, stream: str) -> CachedState | None:
         if stream not in self._seen:
             self._seen[stream] = self._ledger.held.fold(stream, self._view)
         return self._seen[stream]
@@ -179,7 +179,7 @@ class WorldView:
             raise NotFound(what=what, id=key)
         return state
 
-    def book(self) -> states.LedgerBook:
+    def book(self) -> states.LedgerState:
         state = self._find("ledger")
         if state is None:
             raise NotFound(what="book", id="ledger")

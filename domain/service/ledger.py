@@ -24,21 +24,21 @@ from domain.actors import Actor
 from domain.decision import Command, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
-from domain.service.command_execution import CommandRun, identity_of, named_id
-from domain.service.receipt_futures import Answer, LoopAnswer, deliver
+from domain.service.command_execution import CommandExecution, identity_of, named_id
+from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, deliver
 from domain.service.snapshot_store import StateSnapshot, project, snapshot_store
 from domain.service.snapshots import INTERVAL
-from domain.service.state_cache import Held, Kept
+from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
 from domain.store.errors import UnknownLedger
 from domain.store.eventsourcing_adapter.conversion import our_errors
 from domain.store.journal.journal import Journal, is_ledger, ledgers
-from domain.store.journal.records import CommandKey, Recorded
+from domain.store.journal.records import CommandKey, RecordedEvent
 from domain.store.mapper import Catalogue, Entry, EntryMapper
 from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
-from domain.store.writer.commands import Job
+from domain.store.writer.commands import QueuedCommand
 
-A = TypeVar("A", Answer, LoopAnswer)
+A = TypeVar("A", ReceiptFuture, LoopReceiptFuture)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class OccurredInFuture(LedgerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
+class LedgerSecrets:
     """What ledgers are opened with. algorithm: aes-256-gcm or sm4-gcm, for what is sealed anew."""
 
     master_keys: MasterKeys
@@ -86,7 +86,7 @@ class Ledger(Application[str]):
     snapshot_class = StateSnapshot
     log_section_size = 500
 
-    def __init__(self, dsn: str, name: str, secrets: Secrets) -> None:
+    def __init__(self, dsn: str, name: str, secrets: LedgerSecrets) -> None:
         """Open the ledger; it connects when it is first used. `close` stops its writer."""
         self.name = name
         self._secrets = secrets
@@ -99,7 +99,7 @@ class Ledger(Application[str]):
                 "CREATE_TABLE": "n",
             }
         )
-        self.held = Held(self.mapper, self._restored)
+        self.held = StateCache(self.mapper, self._restored)
         self._committer = self.factory.datastore.start_committer(
             known_version=self.held.known_version, on_recorded=self._recorded, deliver=deliver
         )
@@ -142,14 +142,14 @@ class Ledger(Application[str]):
         correlation_id: UUID | None = None,
         timeout_seconds: float = 10.0,
         answer: A | None = None,
-    ) -> A | Answer:
+    ) -> A | ReceiptFuture:
         """Queue a command; never blocks.
 
         key, request_hash, principal: the Idempotency-Key, a digest of the whole request and who
             sent it (the actor's subject by default). The same three give the same receipt again.
         occurred_at: when it happened, aware; now by default.
-        answer: where the receipt goes, such as a `LoopAnswer` of the loop that waits; a new
-            `Answer` if None.
+        answer: where the receipt goes, such as a `LoopReceiptFuture` of the loop that waits; a new
+            `ReceiptFuture` if None.
         Returns: it. It raises the `LedgerError` that refused the command, in which case nothing
             moved.
         Raises: Overloaded, Closed; OccurredInFuture.
@@ -159,11 +159,11 @@ class Ledger(Application[str]):
             raise OccurredInFuture(occurred_at=occurred_at.isoformat())
         who = principal or actor.subject
         command_id = command_id_of(self.name, who, key)
-        run = CommandRun(
+        run = CommandExecution(
             self, command, actor, command_id, occurred_at, correlation_id or command_id
         )
         look = run.look(now)
-        job = Job(
+        job = QueuedCommand(
             run=run,
             streams=look.streams,
             versions=look.versions,
@@ -172,7 +172,7 @@ class Ledger(Application[str]):
             persons=look.persons,
             timeout_seconds=timeout_seconds,
         )
-        waited_for = answer or Answer()
+        waited_for = answer or ReceiptFuture()
         waited_for.receipt_of = run.receipt_of
         self._committer.submit(job, waited_for)
         return waited_for
@@ -205,16 +205,16 @@ class Ledger(Application[str]):
 
     # --- what the writer thread needs ---------------------------------------------------------
 
-    def _restored(self, stream: str) -> Kept | None:
+    def _restored(self, stream: str) -> CachedState | None:
         """A stream from its last snapshot, if there is one."""
         with our_errors():
             state = project(None, self.snapshots.get(stream, desc=True, limit=1))
         if state is None:
             return None
         found = self.journal.stream(stream, gt=state.version - 1, lte=state.version)
-        return Kept(state, found[0].occurred_at) if found else None
+        return CachedState(state, found[0].occurred_at) if found else None
 
-    def _recorded(self, events: Sequence[Recorded]) -> None:
+    def _recorded(self, events: Sequence[RecordedEvent]) -> None:
         """Carry held states on with what was just committed."""
         self.held.carry_on(events)
         for recorded in events:
@@ -234,7 +234,7 @@ class Ledger(Application[str]):
 class Ledgers:
     """The ledgers of one database, opened when they are first asked for. Thread-safe."""
 
-    def __init__(self, dsn: str, secrets: Secrets) -> None:
+    def __init__(self, dsn: str, secrets: LedgerSecrets) -> None:
         """Take what every ledger is opened with."""
         self._dsn = dsn
         self._secrets = secrets

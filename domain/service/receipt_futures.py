@@ -18,14 +18,14 @@ from domain.store.writer.commands import Accepted, Replayed
 ReceiptOf = Callable[[Accepted | Replayed], Receipt]
 
 
-class Answer(Future[Receipt]):
+class ReceiptFuture(Future[Receipt]):
     """For a thread. receipt_of: makes the receipt of what the writer says."""
 
     receipt_of: ReceiptOf
 
 
-class LoopAnswer(asyncio.Future[Receipt]):
-    """For a task of an event loop; make it there. receipt_of: as of `Answer`."""
+class LoopReceiptFuture(asyncio.Future[Receipt]):
+    """For a task of an event loop; make it there. receipt_of: as of `ReceiptFuture`."""
 
     receipt_of: ReceiptOf
 
@@ -39,12 +39,12 @@ def deliver(answers: Sequence[tuple[Any, Any]]) -> None:
 
     Futures that are no answers of ours, as those of `eventsourcing`, get what the writer says.
     """
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[LoopAnswer, Any]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[LoopReceiptFuture, Any]]] = {}
     for future, said in answers:
         result = said
-        if isinstance(future, Answer | LoopAnswer):
+        if isinstance(future, ReceiptFuture | LoopReceiptFuture):
             result = _receipt(future, said)
-        if isinstance(future, LoopAnswer):
+        if isinstance(future, LoopReceiptFuture):
             by_loop.setdefault(future.get_loop(), []).append((future, result))
         else:
             _set(future, result)
@@ -54,7 +54,7 @@ def deliver(answers: Sequence[tuple[Any, Any]]) -> None:
             loop.call_soon_threadsafe(_set_all, found)
 
 
-def _receipt(answer: Answer | LoopAnswer, said: Any) -> Any:
+def _receipt(answer: ReceiptFuture | LoopReceiptFuture, said: Any) -> Any:
     if isinstance(said, BaseException):
         return said
     try:
@@ -63,7 +63,7 @@ def _receipt(answer: Answer | LoopAnswer, said: Any) -> Any:
         return error
 
 
-def _set_all(answers: list[tuple[LoopAnswer, Any]]) -> None:
+def _set_all(answers: list[tuple[LoopReceiptFuture, Any]]) -> None:
     for future, result in answers:
         _set(future, result)
 

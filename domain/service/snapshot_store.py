@@ -12,7 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from eventsourcing.persistence import AggregateRecorder, EventStore, Mapper, StoredEvent
 
-from domain.service.snapshots import StateKept, keep, restore, shape_of, stream_of_state
+from domain.service.snapshots import Snapshot, keep, restore, shape_of, stream_of_state
 from domain.states import folds as states
 from domain.store.journal.envelope import canonical_json
 from domain.store.mapper import Entry, OrjsonTranscoder
@@ -33,7 +33,7 @@ class StateSnapshot:
 def project(state: Any, entries: Iterable[Entry]) -> Any:
     """Fold entries, the first of which may be a snapshot."""
     for entry in entries:
-        if isinstance(entry.fact, StateKept):
+        if isinstance(entry.fact, Snapshot):
             state = restore(entry.fact)
         else:
             state = states.evolve(state, entry)
@@ -51,7 +51,7 @@ class _SnapshotMapper(Mapper[str]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         """The snapshot of a row."""
-        kept = StateKept.model_validate_json(stored_event.state)
+        kept = Snapshot.model_validate_json(stored_event.state)
         return _entry(str(stored_event.originator_id), stored_event.originator_version, kept)
 
 
@@ -70,7 +70,7 @@ def snapshot_store(recorder: AggregateRecorder) -> EventStore[str]:
     return _SnapshotStore(_SnapshotMapper(OrjsonTranscoder()), recorder)
 
 
-def _entry(stream: str, version: int, kept: StateKept) -> Entry:
+def _entry(stream: str, version: int, kept: Snapshot) -> Entry:
     nothing = uuid5(NAMESPACE_OID, "snapshot")
     return Entry(
         originator_id=stream,

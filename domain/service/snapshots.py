@@ -19,7 +19,7 @@ from domain.states.application import Candidacy
 
 KEPT: dict[str, type[Any]] = {
     "application": Candidacy,
-    "ledger": states.LedgerBook,
+    "ledger": states.LedgerState,
     "notice": states.Notice,
     "person": states.Person,
     "report": states.Report,
@@ -35,7 +35,7 @@ INTERVAL = 100
 """A snapshot is taken each time a stream has grown by so many entries."""
 
 
-class StateKept(BaseModel):
+class Snapshot(BaseModel):
     """A folded state in JSON. shape: digest of its class's fields, see `shape_of`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,15 +61,15 @@ def shape_of(kind: str) -> str:
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
-def keep(stream: str, state: Any) -> StateKept:
+def keep(stream: str, state: Any) -> Snapshot:
     """The state of a stream as a snapshot."""
     kind = kind_of(stream)
-    return StateKept(
+    return Snapshot(
         kind=kind, shape=shape_of(kind), state=_adapter(kind).dump_python(state, mode="json")
     )
 
 
-def restore(kept: StateKept) -> Any:
+def restore(kept: Snapshot) -> Any:
     """The state again. Raises: ValueError if its class has another shape by now."""
     if kept.shape != shape_of(kept.kind):
         raise ValueError(f"a {kept.kind} had another shape when this snapshot was taken")

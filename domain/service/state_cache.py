@@ -18,9 +18,9 @@ from domain.decision import stream_of
 from domain.events import PersonCorrected, PersonRegistered
 from domain.service.snapshots import LONG, kind_of
 from domain.states import folds as states
-from domain.store.journal.records import NO_EVENTS, Recorded
+from domain.store.journal.records import NO_EVENTS, RecordedEvent
 from domain.store.mapper import Entry, EntryMapper
-from domain.store.writer.commands import View
+from domain.store.writer.commands import BatchView
 
 STATES_MAX = 20_000
 """How many folded states a ledger holds in memory, about 1 kB each."""
@@ -30,17 +30,17 @@ IDENTITIES_MAX = 1_000
 
 
 @dataclass(slots=True)
-class OnTheWay:
+class PendingEvent:
     """What we know of an event of ours until it is committed, so that none of it is read back.
 
     entry: in clear. kept: its stream up to here, once somebody looked at it.
     """
 
     entry: Entry
-    kept: Kept | None = None
+    kept: CachedState | None = None
 
 
-class Kept(NamedTuple):
+class CachedState(NamedTuple):
     """A stream as far as it is folded.
 
     occurred_at: of its last event. identity: of a person's, the envelope of the event that says
@@ -52,20 +52,20 @@ class Kept(NamedTuple):
     identity: bytes | None = None
 
 
-class Held:
+class StateCache:
     """States by stream, those used last. The writer thread changes them; anybody may look."""
 
     def __init__(
         self,
         mapper: EntryMapper,
-        restore: Callable[[str], Kept | None],
+        restore: Callable[[str], CachedState | None],
         states_max: int = STATES_MAX,
     ) -> None:
         """Hold nothing yet. restore: a long stream from its last snapshot."""
         self._mapper = mapper
         self._restore = restore
         self._states_max = states_max
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str, CachedState] = OrderedDict()
         self._unkept: set[str] = set()
         self._identities: deque[str] = deque()
 
@@ -92,7 +92,7 @@ class Held:
 
     # --- what a job sees ------------------------------------------------------------------------
 
-    def fold(self, stream: str, view: View) -> Kept | None:
+    def fold(self, stream: str, view: BatchView) -> CachedState | None:
         """A stream as a job sees it; the committed part is kept for the next one."""
         kept = self._kept.get(stream)
         committed = _after(kept, view.committed(stream))
@@ -102,12 +102,12 @@ class Held:
         # The newest first: those before it were folded for a job before this one, mostly.
         pending = _after(kept, view.pending(stream))
         for index in range(len(pending) - 1, -1, -1):
-            on_the_way: OnTheWay | None = pending[index].memo
+            on_the_way: PendingEvent | None = pending[index].memo
             if on_the_way is not None and on_the_way.kept is not None:
                 return self._project(on_the_way.kept, pending[index + 1 :])
         return self._project(kept, pending)
 
-    def identity(self, stream: str, view: View) -> bytes | None:
+    def identity(self, stream: str, view: BatchView) -> bytes | None:
         """The sealed identity of a person as a job sees it; None if there is no such person."""
         kept = self.fold(stream, view)
         if kept is not None and kept.identity is None:
@@ -116,21 +116,21 @@ class Held:
             kept = self.fold(stream, view)
         return None if kept is None else kept.identity
 
-    def carry_on(self, events: Sequence[Recorded]) -> None:
+    def carry_on(self, events: Sequence[RecordedEvent]) -> None:
         """Carry held states on with what was just committed."""
         for recorded in events:
             kept = self._kept.get(recorded.stream)
             if recorded.version == (1 if kept is None else kept.state.version + 1):
                 self._hold(recorded.stream, self._next(kept, recorded))
 
-    def _project(self, kept: Kept | None, events: Iterable[Recorded]) -> Any:
+    def _project(self, kept: CachedState | None, events: Iterable[RecordedEvent]) -> Any:
         for recorded in events:
             kept = self._next(kept, recorded)
         return kept
 
-    def _next(self, kept: Kept | None, recorded: Recorded) -> Kept:
+    def _next(self, kept: CachedState | None, recorded: RecordedEvent) -> CachedState:
         """The stream after one more event."""
-        on_the_way: OnTheWay | None = recorded.memo
+        on_the_way: PendingEvent | None = recorded.memo
         if on_the_way is not None:
             if on_the_way.kept is not None:
                 return on_the_way.kept
@@ -141,7 +141,7 @@ class Held:
         identity = None if kept is None else kept.identity
         if isinstance(entry.fact, PersonRegistered | PersonCorrected):
             identity = recorded.envelope
-        following = Kept(
+        following = CachedState(
             states.evolve(None if kept is None else kept.state, entry),
             recorded.occurred_at,
             identity,
@@ -150,7 +150,7 @@ class Held:
             on_the_way.kept = following
         return following
 
-    def _hold(self, stream: str, kept: Kept) -> None:
+    def _hold(self, stream: str, kept: CachedState) -> None:
         self._kept[stream] = kept
         self._kept.move_to_end(stream)
         while len(self._kept) > self._states_max:
@@ -166,7 +166,7 @@ class Held:
             self._kept[stream] = kept._replace(identity=None)
 
 
-def _after(kept: Kept | None, events: list[Recorded]) -> list[Recorded]:
+def _after(kept: CachedState | None, events: list[RecordedEvent]) -> list[RecordedEvent]:
     """Those that are not folded yet: what was on its way may be committed by now."""
     if kept is None or not events or events[0].version > kept.state.version:
         return events

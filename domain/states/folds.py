@@ -19,7 +19,7 @@ from domain.values.primitives import Level
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerBook:
+class LedgerState:
     """Who keeps the ledger and what it charges."""
 
     id: str
@@ -125,11 +125,11 @@ class Report:
     version: int = 0
 
 
-def _book(s: LedgerBook | None, f: e.LedgerOpened, entry: Any) -> LedgerBook:
-    return LedgerBook(id="ledger", opened=f)
+def _book(s: LedgerState | None, f: e.LedgerOpened, entry: Any) -> LedgerState:
+    return LedgerState(id="ledger", opened=f)
 
 
-def _fees(s: LedgerBook, f: e.FeeScheduleSet, entry: Any) -> LedgerBook:
+def _fees(s: LedgerState, f: e.FeeScheduleSet, entry: Any) -> LedgerState:
     return replace(s, fees=(*s.fees, f))
 
 

@@ -17,7 +17,7 @@ from domain.decision import (
     Context,
     Decision,
     NotFound,
-    World,
+    States,
     ensure_day,
     stream_of,
 )
@@ -75,7 +75,7 @@ class RecordVisibility(Command):
     seen_on: date | None = None
 
 
-def decide_freeze_report(world: World, command: FreezeReport, context: Context) -> Decision:
+def decide_freeze_report(world: States, command: FreezeReport, context: Context) -> Decision:
     """Only issued national certificates that count are reported; the file's hash is frozen.
 
     Order of refusals: known report, then row by row in the order given.
@@ -132,7 +132,7 @@ class RejectionNeedsReason(LedgerError):
     code = "rejection_needs_reason"
 
 
-def decide_answer_row(world: World, command: AnswerReportRow, context: Context) -> Decision:
+def decide_answer_row(world: States, command: AnswerReportRow, context: Context) -> Decision:
     """Each row is accepted or sent back by itself; one sent back can be reported again.
 
     Raises: NotFound, WrongReport, RejectionNeedsReason.
@@ -162,7 +162,9 @@ def decide_answer_row(world: World, command: AnswerReportRow, context: Context) 
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_record_visibility(world: World, command: RecordVisibility, context: Context) -> Decision:
+def decide_record_visibility(
+    world: States, command: RecordVisibility, context: Context
+) -> Decision:
     """First the province shows it, some months later the nation; each is recorded once.
 
     Raises: NotFound, CertificateOutOfOrder, SeenAlready, InTheFuture, TooEarly.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date
 
 from domain import events as e
-from domain.decision import Command, Context, Decision, NotFound, World, ensure_day, stream_of
+from domain.decision import Command, Context, Decision, NotFound, States, ensure_day, stream_of
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.states.application import Candidacy, Certificate
@@ -96,7 +96,7 @@ def _national_now(state: Candidacy) -> dict[str, str]:
 
 
 def decide_issue_certificates(
-    world: World, command: IssueCertificates, context: Context
+    world: States, command: IssueCertificates, context: Context
 ) -> Decision:
     """Both certificates are issued together, on a day of the year their numbers bear.
 
@@ -145,7 +145,7 @@ def find(state: Candidacy, kind: CertificateKind) -> Certificate:
 
 
 def _standing(
-    world: World, command: _CertificateCommand, allowed: tuple[str, ...], issued: bool = True
+    world: States, command: _CertificateCommand, allowed: tuple[str, ...], issued: bool = True
 ) -> tuple[Candidacy, Certificate, dict[str, object]]:
     """A certificate in one of the allowed standings, and the fields of its next fact.
 
@@ -179,7 +179,7 @@ def _next_version(certificate: Certificate) -> int:
     return certificate.version + 1
 
 
-def decide_correct(world: World, command: CorrectCertificate, context: Context) -> Decision:
+def decide_correct(world: States, command: CorrectCertificate, context: Context) -> Decision:
     """The number stays; the new version has to be reported again as a correction.
 
     Raises: NotFound, CertificateOutOfOrder.
@@ -190,7 +190,7 @@ def decide_correct(world: World, command: CorrectCertificate, context: Context) 
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_reissue(world: World, command: ReissueCertificate, context: Context) -> Decision:
+def decide_reissue(world: States, command: ReissueCertificate, context: Context) -> Decision:
     """A lost certificate keeps its number and gets the next version.
 
     Raises: NotFound, CertificateOutOfOrder, PersonErased, InTheFuture, TooEarly.
@@ -210,7 +210,7 @@ def decide_reissue(world: World, command: ReissueCertificate, context: Context) 
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_suspend(world: World, command: SuspendCertificate, context: Context) -> Decision:
+def decide_suspend(world: States, command: SuspendCertificate, context: Context) -> Decision:
     """Only a valid certificate is suspended; the public sees it at once.
 
     Raises: NotFound, CertificateOutOfOrder.
@@ -221,7 +221,7 @@ def decide_suspend(world: World, command: SuspendCertificate, context: Context) 
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_reinstate(world: World, command: ReinstateCertificate, context: Context) -> Decision:
+def decide_reinstate(world: States, command: ReinstateCertificate, context: Context) -> Decision:
     """Only a suspended certificate is reinstated; a revoked one never is.
 
     Raises: NotFound, CertificateOutOfOrder.
@@ -232,7 +232,7 @@ def decide_reinstate(world: World, command: ReinstateCertificate, context: Conte
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_revoke(world: World, command: RevokeCertificate, context: Context) -> Decision:
+def decide_revoke(world: States, command: RevokeCertificate, context: Context) -> Decision:
     """Revoked for good, with a reason the public sees; the number is never given again.
 
     A number that was not issued yet can be revoked too: it was given in error.

@@ -19,7 +19,7 @@ from domain.decision import (
     Context,
     Decision,
     InTheFuture,
-    World,
+    States,
     ensure_own,
     stream_of,
 )
@@ -138,7 +138,7 @@ def login_of(command: RegisterPerson, context: Context) -> str | None:
     return context.actor.subject if own else command.subject
 
 
-def decide_register_person(world: World, command: RegisterPerson, context: Context) -> Decision:
+def decide_register_person(world: States, command: RegisterPerson, context: Context) -> Decision:
     """One person per document and one per login; a candidate registers themselves.
 
     Raises: AlreadyExists, InvalidIdentityDocument, InvalidName; the claims refuse a second
@@ -170,7 +170,7 @@ def decide_register_person(world: World, command: RegisterPerson, context: Conte
     )
 
 
-def decide_correct_person(world: World, command: CorrectPerson, context: Context) -> Decision:
+def decide_correct_person(world: States, command: CorrectPerson, context: Context) -> Decision:
     """The person stays the same, their history too; only what is read from now on changes.
 
     Once all three reviews of some application compared them with the documents, only the registrar
@@ -205,7 +205,7 @@ def decide_correct_person(world: World, command: CorrectPerson, context: Context
     )
 
 
-def decide_erase(world: World, command: ErasePersonalData, context: Context) -> Decision:
+def decide_erase(world: States, command: ErasePersonalData, context: Context) -> Decision:
     """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
 
     Raises: NotFound, NotYourOwn, PersonErased, PersonStillNeeded while an application is open.
@@ -289,7 +289,7 @@ def _not_eligible(
     )
 
 
-def decide_open_application(world: World, command: OpenApplication, context: Context) -> Decision:
+def decide_open_application(world: States, command: OpenApplication, context: Context) -> Decision:
     """Opened and assessed in one go; a refusal says what is missing and can be appealed.
 
     Years are counted up to today at the latest: nobody has worked tomorrow yet.
@@ -338,7 +338,7 @@ def decide_open_application(world: World, command: OpenApplication, context: Con
     return _not_eligible(opened, common, result)
 
 
-def decide_withdraw(world: World, command: WithdrawApplication, context: Context) -> Decision:
+def decide_withdraw(world: States, command: WithdrawApplication, context: Context) -> Decision:
     """Withdrawn before 报考成功 counts as 报考未成功: what may go back is owed at once.
 
     Raises: NotFound, NotYourOwn, ApplicationNotOpen once enrolled or closed.

@@ -17,7 +17,7 @@ from domain.decision import (
     Context,
     Decision,
     NotFound,
-    World,
+    States,
     ensure_not_own,
     ensure_past,
     stream_of,
@@ -194,7 +194,7 @@ class ScoreDiffers(LedgerError):
     code = "score_differs"
 
 
-def decide_schedule_session(world: World, command: ScheduleSession, context: Context) -> Decision:
+def decide_schedule_session(world: States, command: ScheduleSession, context: Context) -> Decision:
     """Each subject lasts 90 minutes and they do not overlap.
 
     Raises: AlreadyExists, SubjectsOverlap, RoomTwice.
@@ -241,7 +241,7 @@ def session_claim(session_id: str, person_id: str) -> Claim:
     return "session_person", f"{session_id}|{person_id}"
 
 
-def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> Decision:
+def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> Decision:
     """A seat, a ticket number and the ticket; the ticket number holds session, room and seat.
 
     The claim refuses a second seat of one person in one session, whatever they applied for.
@@ -279,7 +279,7 @@ def decide_assign_seat(world: World, command: AssignSeat, context: Context) -> D
     )
 
 
-def decide_close_session(world: World, command: CloseSession, context: Context) -> Decision:
+def decide_close_session(world: States, command: CloseSession, context: Context) -> Decision:
     """The end of the later subject starts the month for the public notice.
 
     Raises: NotFound, AlreadyExists if it was closed before, InTheFuture, SessionNotHeld if it
@@ -297,7 +297,7 @@ def decide_close_session(world: World, command: CloseSession, context: Context) 
     return Decision(facts=((stream_of("session", session.id), fact),))
 
 
-def decide_record_score(world: World, command: RecordScore, context: Context) -> Decision:
+def decide_record_score(world: States, command: RecordScore, context: Context) -> Decision:
     """One subject of one ticket. An absence is recorded as such, it is not a zero.
 
     Sitting a subject uses the item that the certification fee pays for; an absence does not.
@@ -333,7 +333,7 @@ def _scores(state: Candidacy) -> tuple[Marks | None, Marks | None]:
     return state.marks()
 
 
-def decide_verify_scores(world: World, command: VerifyScores, context: Context) -> Decision:
+def decide_verify_scores(world: States, command: VerifyScores, context: Context) -> Decision:
     """The second person names both marks again; only equal ones are verified.
 
     Raises: NotFound, ScoreMissing, AlreadyVerified, SecondPersonNeeded, OwnApplication,
@@ -360,7 +360,7 @@ def decide_verify_scores(world: World, command: VerifyScores, context: Context) 
     )
 
 
-def decide_correct_score(world: World, command: CorrectScore, context: Context) -> Decision:
+def decide_correct_score(world: States, command: CorrectScore, context: Context) -> Decision:
     """A correction is a new fact and asks for verification and a notice again.
 
     It may name the objection it follows from: one to this row that was upheld.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from domain import events as e
-from domain.decision import AlreadyExists, Command, Context, Decision, World
+from domain.decision import AlreadyExists, Command, Context, Decision, States
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Fen, Level
 
@@ -30,7 +30,7 @@ class SetFeeSchedule(Command):
     valid_from: date
 
 
-def decide_open_ledger(world: World, command: OpenLedger, context: Context) -> Decision:
+def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> Decision:
     """The book opens once; its site code begins every national number it gives out.
 
     Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code.
@@ -42,7 +42,7 @@ def decide_open_ledger(world: World, command: OpenLedger, context: Context) -> D
     return Decision(facts=(("ledger", e.LedgerOpened(**command.model_dump())),))
 
 
-def decide_set_fee_schedule(world: World, command: SetFeeSchedule, context: Context) -> Decision:
+def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Context) -> Decision:
     """Both components have their own amount, because they have their own refund rule.
 
     Raises: NotFound if the book is not open.

@@ -11,11 +11,11 @@ from datetime import date, timedelta
 from pydantic import Field
 
 from domain import events as e
-from domain.decision import Claim, Command, Context, Decision, World, stream_of
+from domain.decision import Claim, Command, Context, Decision, States, stream_of
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.states.application import Candidacy
-from domain.states.folds import LedgerBook
+from domain.states.folds import LedgerState
 from domain.values.certificate_numbers import NationalNumber, format_national, format_omc
 from domain.values.primitives import Level
 
@@ -75,7 +75,7 @@ def series_id(kind: CertificateKind, year: int, level: int) -> str:
     return f"{kind.value}-{year}-{int(level)}"
 
 
-def final_from(world: World, state: Candidacy) -> date:
+def final_from(world: States, state: Candidacy) -> date:
     """The first day on which the result was final: published, period over, row not held.
 
     Raises: ResultNotFinal. Source: 5.1.
@@ -88,7 +88,7 @@ def final_from(world: World, state: Candidacy) -> date:
     return notice.ends_on + timedelta(days=1)
 
 
-def _ensure_final_pass(world: World, state: Candidacy) -> date:
+def _ensure_final_pass(world: States, state: Candidacy) -> date:
     """As `final_from`, and passed. Raises: ResultNotFinal, NotPassed. 5.1, 5.2."""
     first_day = final_from(world, state)
     if not state.has_passed():
@@ -139,7 +139,9 @@ def _take(
     )
 
 
-def number_of(kind: CertificateKind, book: LedgerBook, year: int, level: Level, serial: int) -> str:
+def number_of(
+    kind: CertificateKind, book: LedgerState, year: int, level: Level, serial: int
+) -> str:
     """A serial as it is printed. Raises: SerialExhausted."""
     if kind is CertificateKind.NATIONAL:
         return str(format_national(book.opened.site_code, year, level, serial))
@@ -151,7 +153,7 @@ def number_claim(number: str) -> Claim:
     return "certificate_number", number
 
 
-def _allocate(world: World, state: Candidacy, kind: CertificateKind, year: int) -> _Taken:
+def _allocate(world: States, state: Candidacy, kind: CertificateKind, year: int) -> _Taken:
     """The next number of a series. Raises: SeriesIsHandedOut, SerialExhausted."""
     series = world.series(series_id(kind, year, state.level))
     if series.source == "imported":
@@ -171,7 +173,7 @@ def _numbered(taken: dict[CertificateKind, _Taken]) -> Decision:
 
 
 def decide_number_certificates(
-    world: World, command: NumberCertificates, context: Context
+    world: States, command: NumberCertificates, context: Context
 ) -> Decision:
     """Serials follow one another without gaps, per ledger, year and level.
 
@@ -193,7 +195,7 @@ def decide_number_certificates(
     return _numbered(dict(zip(due, taken, strict=True)))
 
 
-def decide_import_number(world: World, command: ImportNumber, context: Context) -> Decision:
+def decide_import_number(world: States, command: ImportNumber, context: Context) -> Decision:
     """A number from the province must be of our site, of the level, and given to nobody else.
 
     The claim refuses a number that another candidate holds.

@@ -17,8 +17,8 @@ from domain.decision import (
     Command,
     Context,
     Decision,
+    States,
     TooEarly,
-    World,
     ensure_own,
     ensure_past,
     stream_of,
@@ -95,7 +95,7 @@ class UseItem(Command):
     used_at: Instant | None = None
 
 
-def _check_amounts(state: Candidacy, command: RecordPayment, world: World) -> None:
+def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> None:
     """Exactly the two components at the price of the day of payment. Source: 2.1-2.3."""
     day = shanghai_date(command.paid_at)
     fees = world.book().fees_on(state.occupation, state.level, day)
@@ -122,7 +122,7 @@ def payment_claims(command: RecordPayment, payment_id: str) -> tuple[Claim, ...]
     return ("provider_transaction", key), ("payment", payment_id)
 
 
-def decide_record_payment(world: World, command: RecordPayment, context: Context) -> Decision:
+def decide_record_payment(world: States, command: RecordPayment, context: Context) -> Decision:
     """The fee is paid once, after eligibility and before documents.
 
     Money that nobody owed (twice, or after the application closed) is never turned away: it is
@@ -164,7 +164,7 @@ def component_of(item: Item) -> Component:
     return next(component for component, items in ITEMS.items() if item in items)
 
 
-def decide_use_item(world: World, command: UseItem, context: Context) -> Decision:
+def decide_use_item(world: States, command: UseItem, context: Context) -> Decision:
     """Each item is used once, and only while what pays for it is not on its way back.
 
     Raises: NotFound, NotYourOwn, UsedBySitting, InTheFuture, NotPaid, TooEarly, ItemUsedUp.

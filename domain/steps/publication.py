@@ -16,7 +16,7 @@ from domain.decision import (
     Context,
     Decision,
     NotFound,
-    World,
+    States,
     ensure_not_own,
     ensure_own,
     stream_of,
@@ -137,7 +137,7 @@ class CloseNotice(Command):
     notice_id: e.Id
 
 
-def _publishable(world: World, session: ExamSession) -> list[Candidacy]:
+def _publishable(world: States, session: ExamSession) -> list[Candidacy]:
     """Rows whose verified scores are not public as they stand: the never published ones first.
 
     Raises: ScoresNotVerified.
@@ -152,7 +152,7 @@ def _publishable(world: World, session: ExamSession) -> list[Candidacy]:
     return unpublished or [s for s in states if s.verified and s.published is None]
 
 
-def decide_open_notice(world: World, command: OpenNotice, context: Context) -> Decision:
+def decide_open_notice(world: States, command: OpenNotice, context: Context) -> Decision:
     """Within one month of the exam's end, for five working days; both dates frozen in the fact.
 
     The day of publication is not counted. Past the calendar's last known day the end is
@@ -219,7 +219,7 @@ def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.Resu
     )
 
 
-def decide_extend_notice(world: World, command: ExtendNotice, context: Context) -> Decision:
+def decide_extend_notice(world: States, command: ExtendNotice, context: Context) -> Decision:
     """A provisional end is worked out again from the same day of publication.
 
     Raises: NotFound, NoticeClosed, NoticeEndProvisional while the calendar still does not reach.
@@ -244,7 +244,7 @@ def _running(notice: Notice, context: Context) -> bool:
     return context.now < closes_at(notice.ends_on)
 
 
-def decide_file_objection(world: World, command: FileObjection, context: Context) -> Decision:
+def decide_file_objection(world: States, command: FileObjection, context: Context) -> Decision:
     """A known person objects to a row inside the period; the row is held until it is settled.
 
     While the end is provisional it may still move, so nobody is turned away by it.
@@ -278,7 +278,9 @@ def decide_file_objection(world: World, command: FileObjection, context: Context
     )
 
 
-def decide_resolve_objection(world: World, command: ResolveObjection, context: Context) -> Decision:
+def decide_resolve_objection(
+    world: States, command: ResolveObjection, context: Context
+) -> Decision:
     """Dismissed: the row stays. Upheld: it leaves this notice and waits for its correction.
 
     Raises: NotFound, NoticeClosed, NotFound for an unknown or settled objection, OwnApplication
@@ -307,7 +309,7 @@ def decide_resolve_objection(world: World, command: ResolveObjection, context: C
     return Decision(facts=((stream_of("notice", notice.id), fact),))
 
 
-def is_withheld(world: World, notice: Notice, application_id: str) -> bool:
+def is_withheld(world: States, notice: Notice, application_id: str) -> bool:
     """Whether a row leaves the notice without becoming final.
 
     Either an objection to it was upheld, or its score was corrected meanwhile and is published
@@ -319,7 +321,7 @@ def is_withheld(world: World, notice: Notice, application_id: str) -> bool:
     return state.notice_id != notice.id or state.published is None
 
 
-def _was_final_before(world: World, state: Candidacy) -> bool:
+def _was_final_before(world: States, state: Candidacy) -> bool:
     """Whether an earlier notice of the row closed with it: its claim ended there.
 
     The person may have applied anew since; that application's claim is not this row's to end.
@@ -328,7 +330,7 @@ def _was_final_before(world: World, state: Candidacy) -> bool:
     return any(notice.closed and state.id not in notice.withheld for notice in earlier)
 
 
-def decide_close_notice(world: World, command: CloseNotice, context: Context) -> Decision:
+def decide_close_notice(world: States, command: CloseNotice, context: Context) -> Decision:
     """The rest becomes final once the period is over and no objection is open.
 
     A final row ends its application's claim, so that the person may apply again.

@@ -17,8 +17,8 @@ from domain.decision import (
     Context,
     Decision,
     NotFound,
+    States,
     TooEarly,
-    World,
     ensure_not_own,
     ensure_own,
     ensure_past,
@@ -196,7 +196,7 @@ def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -
     )
 
 
-def decide_order_refund(world: World, command: OrderRefund, context: Context) -> Decision:
+def decide_order_refund(world: States, command: OrderRefund, context: Context) -> Decision:
     """A refund is ordered for the whole component, or refused by a rule as a recorded fact.
 
     Order of refusals: unknown application, not your own, unknown line, already on its way,
@@ -239,7 +239,7 @@ def decide_order_refund(world: World, command: OrderRefund, context: Context) ->
     )
 
 
-def _refund(world: World, command: _RefundStep) -> tuple[Candidacy, Refund]:
+def _refund(world: States, command: _RefundStep) -> tuple[Candidacy, Refund]:
     state = world.candidacy(command.application_id)
     refund = state.refund(command.refund_no)
     if refund is None:
@@ -252,7 +252,7 @@ def _ensure_state(refund: Refund, allowed: tuple[str, ...], wanted: str) -> None
         raise RefundOutOfOrder(refund_no=refund.refund_no, state=refund.state, wanted=wanted)
 
 
-def decide_approve_refund(world: World, command: ApproveRefund, context: Context) -> Decision:
+def decide_approve_refund(world: States, command: ApproveRefund, context: Context) -> Decision:
     """Four eyes: who ordered a refund never approves it, nor does who receives it.
 
     Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded, OwnApplication.
@@ -267,7 +267,7 @@ def decide_approve_refund(world: World, command: ApproveRefund, context: Context
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_decline_refund(world: World, command: DeclineRefund, context: Context) -> Decision:
+def decide_decline_refund(world: States, command: DeclineRefund, context: Context) -> Decision:
     """A declined refund may be ordered anew, under a new number.
 
     Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded.
@@ -306,7 +306,9 @@ def paid_by(state: Candidacy, refund: Refund) -> PaidLine:
     return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
 
 
-def decide_refund_outcome(world: World, command: RecordRefundOutcome, context: Context) -> Decision:
+def decide_refund_outcome(
+    world: States, command: RecordRefundOutcome, context: Context
+) -> Decision:
     """The provider's word moves the refund; acceptance is not yet the money's arrival.
 
     One number of the provider's stands for one refund, so that one movement of money never

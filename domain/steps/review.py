@@ -12,7 +12,15 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
-from domain.decision import Command, Context, Decision, OwnApplication, World, ensure_own, stream_of
+from domain.decision import (
+    Command,
+    Context,
+    Decision,
+    OwnApplication,
+    States,
+    ensure_own,
+    stream_of,
+)
 from domain.documents.errors import DocumentProblem, EnrolmentProofNotAccepted
 from domain.documents.materials import (
     MaterialFact,
@@ -161,7 +169,7 @@ def _ensure_documents_open(state: Candidacy) -> None:
         raise DocumentsClosed(status=state.status.value)
 
 
-def decide_submit_document(world: World, command: SubmitDocument, context: Context) -> Decision:
+def decide_submit_document(world: States, command: SubmitDocument, context: Context) -> Decision:
     """A file is checked by itself; a newer one of the same kind takes the older one's place.
 
     The same bytes never stand for two kinds of document.
@@ -202,7 +210,7 @@ def decide_submit_document(world: World, command: SubmitDocument, context: Conte
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
-def decide_submit_documents(world: World, command: SubmitDocuments, context: Context) -> Decision:
+def decide_submit_documents(world: States, command: SubmitDocuments, context: Context) -> Decision:
     """The set goes into review once every document that proves the alternative is there.
 
     After a supplement the three reviews begin anew, since each looks at all documents; what a
@@ -246,7 +254,7 @@ def _ensure_reviewer(state: Candidacy, person: Person, command: Review, context:
             raise ReviewedBefore()
 
 
-def decide_review(world: World, command: Review, context: Context) -> Decision:
+def decide_review(world: States, command: Review, context: Context) -> Decision:
     """Three reviews in order; 终审 passed *is* 报考成功, any rejection is 报考未成功.
 
     Order of refusals: unknown application, not in review, not due, stale round, wrong role,

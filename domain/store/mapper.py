@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
 from domain.store.journal import envelope as envelopes
-from domain.store.journal.records import Draft, Recorded
-from domain.store.privacy.vault import Sealer, Vault
+from domain.store.journal.records import NewEvent, RecordedEvent
+from domain.store.privacy.vault import FieldEncryptor, Vault
 from domain.values.personal import personal_fields
 
 SEALED = "sealed"
@@ -55,7 +55,9 @@ class JournalEvent(StoredEvent):
     `state` is empty; coming out, `state` is the whole envelope.
     """
 
-    draft: Callable[[Sealer | None], Draft] | None = field(default=None, compare=False, repr=False)
+    draft: Callable[[FieldEncryptor | None], NewEvent] | None = field(
+        default=None, compare=False, repr=False
+    )
     vault: Vault | None = field(default=None, compare=False, repr=False)
 
 
@@ -158,7 +160,9 @@ class EntryMapper(Mapper[str]):
 
     # --- in --------------------------------------------------------------------------------------
 
-    def draft(self, entry: Entry, sealer: Sealer | None = None, memo: Any = None) -> Draft:
+    def draft(
+        self, entry: Entry, sealer: FieldEncryptor | None = None, memo: Any = None
+    ) -> NewEvent:
         """The event to append. sealer: needed if the fact has personal fields. memo: see Draft.
 
         Raises: UnknownTopic, PersonErased, ValueError if there is no sealer or no person.
@@ -175,7 +179,7 @@ class EntryMapper(Mapper[str]):
                     raise ValueError(f"{topic}.{name} is personal: it needs a sealer and person_id")
                 sealed = sealer.seal(data["person_id"], stream, version, name, data[name])
                 data[name] = {SEALED: sealed}
-        return Draft(
+        return NewEvent(
             stream=stream,
             version=version,
             topic=topic,
@@ -203,11 +207,11 @@ class EntryMapper(Mapper[str]):
 
     # --- out -------------------------------------------------------------------------------------
 
-    def entry(self, recorded: Recorded) -> Entry:
+    def entry(self, recorded: RecordedEvent) -> Entry:
         """What a recorded event says. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
         return self._opened_entry(recorded.parsed)
 
-    def entries(self, recorded: Iterable[Recorded]) -> list[Entry]:
+    def entries(self, recorded: Iterable[RecordedEvent]) -> list[Entry]:
         """The same for many: the persons' keys are read in one query."""
         events = list(recorded)
         if self.vault is not None:
@@ -215,7 +219,7 @@ class EntryMapper(Mapper[str]):
             self.vault.preload(persons)
         return [self._opened_entry(event.parsed) for event in events]
 
-    def sealed_entry(self, recorded: Recorded) -> Entry:
+    def sealed_entry(self, recorded: RecordedEvent) -> Entry:
         """As `entry`, but sealed fields stay shut: they are None, as if the person were erased."""
         data = recorded.data
         if _is_sealed(data):

@@ -44,7 +44,7 @@ from domain.store.journal.journal import Journal
 from domain.store.journal.records import CommandKey
 from domain.store.postgres.connection import PgCursor
 from domain.store.postgres.migrate import migrate
-from domain.store.writer.commands import Job, Replayed
+from domain.store.writer.commands import QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 
 _TIMEOUT_SECONDS = 30.0
@@ -130,7 +130,7 @@ class JournalAggregateRecorder(AggregateRecorder):
         """
         if not stored_events and not given.get("tracks"):
             return []
-        job = Job(
+        job = QueuedCommand(
             run=lambda view: append_of(stored_events, view, given),
             versions=tuple({str(event.originator_id) for event in stored_events}),
             command=command,

@@ -26,7 +26,7 @@ from projections.certificate_registry.tables import (
     PEOPLE,
     STATES,
 )
-from projections.engine.rows import BlindIndex, Rows
+from projections.engine.rows import BlindIndex, RowBuffer
 from projections.engine.view import ERASED, Entry, Handles, Row, View, topics
 from projections.masking import masks
 
@@ -54,7 +54,7 @@ def verify_token(
 # --- who and what -------------------------------------------------------------------------------
 
 
-def _book_opened(rows: Rows, entry: Entry) -> None:
+def _book_opened(rows: RowBuffer, entry: Entry) -> None:
     named = ("organisation_name", "issuer_name", "site_code")
     row = {name: entry.data[name] for name in named}
     rows.put(BOOK, {**row, "name": "ledger", "position": entry.position})
@@ -64,7 +64,7 @@ _HOLDER = ("masked_name", "masked_number", "document_type", "name_index", "docum
 """What a certificate's row repeats of its holder's."""
 
 
-def _person(rows: Rows, entry: Entry) -> None:
+def _person(rows: RowBuffer, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected."""
     data, masked = entry.data, masks(entry)
     known = rows.get(PEOPLE, data["person_id"])
@@ -85,7 +85,7 @@ def _person(rows: Rows, entry: Entry) -> None:
     )
 
 
-def _keep_person(rows: Rows, person: Row) -> None:
+def _keep_person(rows: RowBuffer, person: Row) -> None:
     rows.put(PEOPLE, person)
     if not person["certificates"]:
         return
@@ -97,14 +97,14 @@ def _keep_person(rows: Rows, person: Row) -> None:
                 rows.put(CERTIFICATES, {**certificate, **holder})
 
 
-def _erased(rows: Rows, entry: Entry) -> None:
+def _erased(rows: RowBuffer, entry: Entry) -> None:
     person = rows.need(PEOPLE, entry.data["person_id"])
     gone = {"masked_name": ERASED, "masked_number": ERASED,
             "name_index": None, "document_index": None}  # fmt: skip
     _keep_person(rows, {**person, **gone, "position": entry.position})
 
 
-def _application(rows: Rows, entry: Entry) -> None:
+def _application(rows: RowBuffer, entry: Entry) -> None:
     row = {name: entry.data[name] for name in _DESCRIBED}
     unmarked = {"theory": None, "practical": None}
     rows.put(APPLICATIONS, {**row, **unmarked, "application_id": entry.data["application_id"]})
@@ -113,7 +113,7 @@ def _application(rows: Rows, entry: Entry) -> None:
 _DESCRIBED = ("occupation", "occupation_name", "edition", "level", "job_type")
 
 
-def _result(rows: Rows, entry: Entry) -> None:
+def _result(rows: RowBuffer, entry: Entry) -> None:
     """The marks as published are those a certificate rests on. Source: source-document 5.1."""
     application = rows.need(APPLICATIONS, entry.data["application_id"])
     marks = {name: entry.data[name] for name in ("theory", "practical")}
@@ -123,7 +123,7 @@ def _result(rows: Rows, entry: Entry) -> None:
 # --- certificates -------------------------------------------------------------------------------
 
 
-def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
+def _change(rows: RowBuffer, entry: Entry, row: Row, **changes: Any) -> None:
     """The certificate's next state, and the state it is in from now on."""
     changed = {**row, **changes, "position": entry.position, "changed_at": entry.recorded_at}
     if not changes.keys().isdisjoint(_STANDING):
@@ -131,7 +131,7 @@ def _change(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
     _keep(rows, entry, changed)
 
 
-def _keep(rows: Rows, entry: Entry, changed: Row) -> None:
+def _keep(rows: RowBuffer, entry: Entry, changed: Row) -> None:
     rows.put(CERTIFICATES, changed)
     rows.add(
         STATES,
@@ -161,11 +161,11 @@ _STANDING = {"standing", "version"}
 """What everybody asks about: a change of it begins a new time."""
 
 
-def _certificate(rows: Rows, entry: Entry) -> Row:
+def _certificate(rows: RowBuffer, entry: Entry) -> Row:
     return rows.need(CERTIFICATES, entry.data["number"], entry.data["kind"])
 
 
-def _numbered(rows: Rows, entry: Entry) -> None:
+def _numbered(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     application = rows.need(APPLICATIONS, data["application_id"])
     person = rows.need(PEOPLE, data["person_id"])
@@ -201,20 +201,20 @@ def _numbered(rows: Rows, entry: Entry) -> None:
     _keep(rows, entry, row)
 
 
-def _token(rows: Rows, entry: Entry, certificate: Row, version: int) -> str:
+def _token(rows: RowBuffer, entry: Entry, certificate: Row, version: int) -> str:
     data, algorithm = entry.data, certificate["token_algorithm"]
     named = (rows.ledger, data["kind"], data["number"], version)
     return verify_token(rows.blind_index, algorithm, *named)
 
 
-def _keep_token(rows: Rows, entry: Entry, certificate: Row) -> None:
+def _keep_token(rows: RowBuffer, entry: Entry, certificate: Row) -> None:
     """The link of the version that is replaced now still finds the certificate."""
     named = {name: certificate[name] for name in ("number", "kind", "version")}
     old = {"token": certificate["verify_token"], "position": entry.position}
     rows.add(OLD_TOKENS, named | old)
 
 
-def _issued(rows: Rows, entry: Entry) -> None:
+def _issued(rows: RowBuffer, entry: Entry) -> None:
     """From now on the public sees it. Source: source-document 5.2, 5.3."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
@@ -230,26 +230,26 @@ def _issued(rows: Rows, entry: Entry) -> None:
     )
 
 
-def _reported(rows: Rows, entry: Entry) -> None:
+def _reported(rows: RowBuffer, entry: Entry) -> None:
     report_id = entry.data["report_id"]
     _change(rows, entry, _certificate(rows, entry), progress="reported", report_id=report_id)
 
 
-def _accepted(rows: Rows, entry: Entry) -> None:
+def _accepted(rows: RowBuffer, entry: Entry) -> None:
     _change(rows, entry, _certificate(rows, entry), progress="accepted")
 
 
-def _rejected(rows: Rows, entry: Entry) -> None:
+def _rejected(rows: RowBuffer, entry: Entry) -> None:
     _change(rows, entry, _certificate(rows, entry), progress="rejected")
 
 
-def _visible(rows: Rows, entry: Entry) -> None:
+def _visible(rows: RowBuffer, entry: Entry) -> None:
     """First in the province, months later in the nation. Source: source-document 5.3."""
     seen = {f"seen_{entry.data['scope']}_on": entry.data["seen_on"]}
     _change(rows, entry, _certificate(rows, entry), progress="visible", **seen)
 
 
-def _corrected(rows: Rows, entry: Entry) -> None:
+def _corrected(rows: RowBuffer, entry: Entry) -> None:
     """The next version; it has to go upward again, so what was seen there is out of date."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
@@ -266,7 +266,7 @@ def _corrected(rows: Rows, entry: Entry) -> None:
     )
 
 
-def _reissued(rows: Rows, entry: Entry) -> None:
+def _reissued(rows: RowBuffer, entry: Entry) -> None:
     """The next version says the same as before; the lost one's link says it was replaced."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
@@ -281,15 +281,15 @@ def _reissued(rows: Rows, entry: Entry) -> None:
     )
 
 
-def _suspended(rows: Rows, entry: Entry) -> None:
+def _suspended(rows: RowBuffer, entry: Entry) -> None:
     _change(rows, entry, _certificate(rows, entry), standing="suspended")
 
 
-def _reinstated(rows: Rows, entry: Entry) -> None:
+def _reinstated(rows: RowBuffer, entry: Entry) -> None:
     _change(rows, entry, _certificate(rows, entry), standing="valid")
 
 
-def _revoked(rows: Rows, entry: Entry) -> None:
+def _revoked(rows: RowBuffer, entry: Entry) -> None:
     """For good; the public sees the class of the reason, not its words."""
     reason = entry.data["reason_class"]
     _change(rows, entry, _certificate(rows, entry), standing="revoked", reason_class=reason)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from domain.store.postgres.connection import close_quietly, connect
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
+from projections.engine.generation_writer import GenerationWriter
 from projections.engine.health import ViewState, view_states
-from projections.engine.ledger_projector import Displaced, Follower
+from projections.engine.ledger_projector import LedgerProjector, Superseded
 from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS
-from projections.engine.vaults import Secrets, vault_of
+from projections.engine.vaults import VaultSecrets, vault_of
 from projections.engine.view import View, ViewError
 
 _PAUSE_SECONDS = 0.1
@@ -29,12 +29,12 @@ class NeedsNewerProgram(ViewError):
     """The tables of a view are of a newer version than this program."""
 
 
-class StandsStill(ViewError):
+class Stalled(ViewError):
     """A view does not come to the end of the journal."""
 
 
 def bring_up(
-    dsn: str, secrets: Secrets, ledger: str, views: Sequence[View], seconds: float
+    dsn: str, secrets: VaultSecrets, ledger: str, views: Sequence[View], seconds: float
 ) -> None:
     """Fold a ledger's journal into views, up to the head it has now.
 
@@ -45,7 +45,7 @@ def bring_up(
     connection = connect(dsn, name="certledger views once")
     try:
         schema.ensure(connection, views)
-        follower = Follower(
+        follower = LedgerProjector(
             ledger,
             vault_of(secrets, ledger, connection),
             batch=BATCH,
@@ -57,10 +57,10 @@ def bring_up(
                 made = schema.in_force(cursor, [view.name for view in views])
                 _ensure_versions(made, views)
                 follower.look(connection, views)
-                targets = [Target(view, made[view.name].number) for view in views]
+                targets = [GenerationWriter(view, made[view.name].number) for view in views]
                 try:
                     follower.advance(connection, targets, BATCHES)
-                except Displaced:
+                except Superseded:
                     time.sleep(_PAUSE_SECONDS)
                 states = [s for s in view_states(cursor, views) if s.ledger == ledger]
                 behind = [s for s in states if s.position < heads[s.view]]
@@ -85,7 +85,7 @@ def _ensure_moving(behind: Sequence[ViewState], heads: dict[str, int], deadline:
     for state in behind:
         if state.state == "paused":
             at = f"position {state.failing_position}: {state.reason}"
-            raise StandsStill(f"view {state.view} is paused at {at}")
+            raise Stalled(f"view {state.view} is paused at {at}")
     if time.monotonic() > deadline:
         first = behind[0]
-        raise StandsStill(f"view {first.view} did not come to position {heads[first.view]}")
+        raise Stalled(f"view {first.view} did not come to position {heads[first.view]}")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from projections.engine.generations import physical
-from projections.engine.rows import BlindIndex, Rows
+from projections.engine.rows import BlindIndex, RowBuffer
 from projections.engine.table_writer import TableWriter
 from projections.engine.view import Entry, Row, Table, View
 
 
-class Target:
+class GenerationWriter:
     """A view together with the tables of one generation."""
 
     def __init__(self, view: View, number: int) -> None:
@@ -31,10 +31,10 @@ class Target:
         blind_index: BlindIndex,
         *,
         complete: bool = False,
-    ) -> Rows:
+    ) -> RowBuffer:
         """Rows of a ledger, loaded through a cursor as they are asked for."""
         loader = self._loader(cursor, ledger)
-        return Rows(ledger, self.view.tables, blind_index, loader, complete=complete)
+        return RowBuffer(ledger, self.view.tables, blind_index, loader, complete=complete)
 
     def apply(
         self,
@@ -53,20 +53,20 @@ class Target:
         self.view.fold(entries, rows)
         self.write(cursor, rows)
 
-    def prefetch(self, rows: Rows, entries: Iterable[Entry]) -> None:
+    def prefetch(self, rows: RowBuffer, entries: Iterable[Entry]) -> None:
         """Load what folding these entries will look at."""
         for name, groups in self.view.wanted(entries).items():
             rows.prefetch(self.tables[name], groups)
 
-    def write(self, cursor: Any, rows: Rows) -> None:
+    def write(self, cursor: Any, rows: RowBuffer) -> None:
         """Write everything that changed since the last time."""
         self._write(cursor, rows, TableWriter.copy)
 
-    def hold(self, cursor: Any, rows: Rows) -> None:
+    def hold(self, cursor: Any, rows: RowBuffer) -> None:
         """The last that is written of a ledger; new rows wait for those of others, or `flush`."""
         self._write(cursor, rows, TableWriter.hold)
 
-    def hold_added(self, cursor: Any, rows: Rows) -> None:
+    def hold_added(self, cursor: Any, rows: RowBuffer) -> None:
         """Only the rows of history and log tables; a rebuild keeps the others in memory."""
         for name, added in rows.drain_added():
             self.writers[name].hold(cursor, rows.ledger, added)
@@ -76,14 +76,14 @@ class Target:
         for writer in self.writers.values():
             writer.flush(cursor)
 
-    def _write(self, cursor: Any, rows: Rows, add: Callable[..., None]) -> None:
+    def _write(self, cursor: Any, rows: RowBuffer, add: Callable[..., None]) -> None:
         for name, added in rows.drain_added():
             add(self.writers[name], cursor, rows.ledger, added)
         for name, new, replaced in rows.drain_current():
             add(self.writers[name], cursor, rows.ledger, new)
             self.writers[name].upsert(cursor, rows.ledger, replaced)
 
-    def spill(self, cursor: Any, rows: Rows) -> None:
+    def spill(self, cursor: Any, rows: RowBuffer) -> None:
         """Write everything and begin anew with an empty memory that asks the database."""
         self.write(cursor, rows)
         self.flush(cursor)

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg2
 
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target, track
+from projections.engine.generation_writer import GenerationWriter, track
 from projections.engine.journal_reader import Vault, read
 from projections.engine.progress import CHANNEL, to_payload
 from projections.engine.view import Entry, UnknownTopic, View
@@ -41,7 +41,7 @@ _END = f"""UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND vi
 NOTIFY {CHANNEL}, %s; COMMIT"""
 
 
-class Displaced(Exception):
+class Superseded(Exception):
     """Somebody else moved the views, or swapped their tables: look again."""
 
 
@@ -54,7 +54,7 @@ class Paused:
     retry_seconds: float
 
 
-class Follower:
+class LedgerProjector:
     """The views of one ledger. Used by one thread."""
 
     def __init__(
@@ -94,14 +94,14 @@ class Follower:
             payload = to_payload(self.ledger, self._positions.items())
             cursor.execute(f"NOTIFY {CHANNEL}, %s", (payload,))
 
-    def is_behind(self, head: int, targets: Sequence[Target]) -> bool:
+    def is_behind(self, head: int, targets: Sequence[GenerationWriter]) -> bool:
         """Whether a view that is not paused, or due to be tried again, is short of a position."""
         return any(self._positions.get(t.view.name, 0) < head for t in self._active(targets))
 
     def advance(
         self,
         connection: Any,
-        targets: Sequence[Target],
+        targets: Sequence[GenerationWriter],
         batches: int = 2**31,
     ) -> bool:
         """Fold what there is, into every view that can; at most so many batches.
@@ -127,7 +127,7 @@ class Follower:
                 return False  # whatever has come since is told by a notification
         return True
 
-    def _active(self, targets: Sequence[Target]) -> list[Target]:
+    def _active(self, targets: Sequence[GenerationWriter]) -> list[GenerationWriter]:
         now = time.monotonic()
         return [
             t
@@ -142,8 +142,8 @@ class Follower:
             return read(cursor, self.ledger, self._vault, after, self._batch, **bound)
 
     def _apply(
-        self, connection: Any, targets: Sequence[Target], entries: Sequence[Entry]
-    ) -> list[tuple[Target, Exception]]:
+        self, connection: Any, targets: Sequence[GenerationWriter], entries: Sequence[Entry]
+    ) -> list[tuple[GenerationWriter, Exception]]:
         """One transaction; one for each view if it fails.
 
         Returns: the views that failed, of which nothing was written.
@@ -173,7 +173,7 @@ class Follower:
             return [(targets[0], error)]
         return [failed for one in targets for failed in self._apply(connection, [one], entries)]
 
-    def _begin(self, cursor: Any, targets: Sequence[Target]) -> None:
+    def _begin(self, cursor: Any, targets: Sequence[GenerationWriter]) -> None:
         """Keep swaps and other runners out. Raises: Displaced if one was here before."""
         names = [t.view.name for t in targets]
         cursor.execute(_BEGIN, (sorted(names), self.ledger, names))
@@ -185,12 +185,12 @@ class Follower:
         for target in targets:
             found = made.get(target.view.name)
             if found is None or found.number != target.number:
-                raise Displaced
+                raise Superseded
         if track(cursor, self.ledger, names) != {n: self._positions[n] for n in names}:
-            raise Displaced
+            raise Superseded
 
     def _fold(
-        self, cursor: Any, targets: Sequence[Target], entries: Sequence[Entry]
+        self, cursor: Any, targets: Sequence[GenerationWriter], entries: Sequence[Entry]
     ) -> Exception | None:
         try:
             for target in targets:
@@ -213,7 +213,7 @@ class Follower:
         cursor.execute(_END, (position, self.ledger, list(names), payload))
 
     def _isolate(
-        self, connection: Any, target: Target, entries: Sequence[Entry], error: Exception
+        self, connection: Any, target: GenerationWriter, entries: Sequence[Entry], error: Exception
     ) -> None:
         """Fold what comes before the event a view fails on, and pause the view there."""
         if len(entries) == 1:

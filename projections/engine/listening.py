@@ -22,7 +22,7 @@ SILENCE_SECONDS = 10.0
 log = logging.getLogger(__name__)
 
 
-class Ear:
+class NotificationListener:
     """Listens on channels in a thread of its own and reconnects for ever."""
 
     def __init__(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from domain.store.postgres.connection import connect
-from projections.engine.listening import Ear
+from projections.engine.listening import NotificationListener
 from projections.engine.view import View
 
 Progress = tuple[str, str, int]
@@ -42,7 +42,7 @@ def from_payload(payload: str) -> list[Progress]:
     return found
 
 
-class Lookout:
+class ProgressTracker:
     """Knows how far every view of every ledger is, whichever process folds it; one a process."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Lookout:
         """Nothing is opened yet. dsn: any login that is a member of certledger_app."""
         self._names = [view.name for view in views]
         self._positions = Positions()
-        self._ear = Ear(
+        self._ear = NotificationListener(
             lambda: connect(dsn, name="certledger view lookout"),
             (CHANNEL,),
             self._heard,
@@ -67,7 +67,7 @@ class Lookout:
         """Listen no more; whoever waits goes on waiting."""
         self._ear.stop()
 
-    def __enter__(self) -> Lookout:
+    def __enter__(self) -> ProgressTracker:
         self.start()
         return self
 

@@ -48,7 +48,7 @@ class _Held:
         self.added: list[Row] = []
 
 
-class Rows:
+class RowBuffer:
     """The rows of one view of one ledger, in memory.
 
     blind_index: makes the keyed index of a text.

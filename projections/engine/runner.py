@@ -19,10 +19,10 @@ from typing import Any
 from domain.store.journal.statements import CHANNEL
 from domain.store.postgres.connection import close_quietly, connect
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
-from projections.engine.ledger_projector import Displaced, Follower, is_transient
-from projections.engine.listening import Ear
-from projections.engine.vaults import Secrets, vault_of
+from projections.engine.generation_writer import GenerationWriter
+from projections.engine.ledger_projector import LedgerProjector, Superseded, is_transient
+from projections.engine.listening import NotificationListener
+from projections.engine.vaults import VaultSecrets, vault_of
 from projections.engine.view import View
 
 BATCH = 1000  # events a transaction: a few tens of milliseconds
@@ -36,7 +36,7 @@ _REST, _LONGEST_REST_SECONDS = 3, 0.02
 log = logging.getLogger(__name__)
 
 
-Rebuild = Callable[[str, Secrets, Sequence[View]], Any]
+Rebuild = Callable[[str, VaultSecrets, Sequence[View]], Any]
 """(dsn, secrets, views): rebuilds the views and swaps their tables; `rebuild.replace` is one."""
 
 
@@ -46,7 +46,7 @@ class Runner:
     def __init__(
         self,
         dsn: str,
-        secrets: Secrets,
+        secrets: VaultSecrets,
         views: Sequence[View],
         rebuild: Rebuild,
         *,
@@ -67,15 +67,15 @@ class Runner:
         self._retry_seconds = retry_seconds
         self._rebuild_views = rebuild
         self._connection: Any = None
-        self._targets: dict[str, Target] = {}
-        self._followers: dict[str, Follower] = {}
+        self._targets: dict[str, GenerationWriter] = {}
+        self._followers: dict[str, LedgerProjector] = {}
         self._rebuilding: set[str] = set()
         self._due: set[str] = set()
         self._look_at_all = True
         self._signal = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="views", daemon=True)
-        self._ear = Ear(
+        self._ear = NotificationListener(
             lambda: connect(dsn, name="certledger view listener"),
             (CHANNEL,),
             self._heard,
@@ -205,10 +205,10 @@ class Runner:
                 is_behind = True
         return is_behind
 
-    def _advance(self, connection: Any, follower: Follower) -> bool:
+    def _advance(self, connection: Any, follower: LedgerProjector) -> bool:
         try:
             more = follower.advance(connection, list(self._targets.values()), BATCHES)
-        except Displaced:
+        except Superseded:
             self._refresh(connection, always=True)
             follower.look(connection, self._views)
             more = True
@@ -217,7 +217,7 @@ class Runner:
                 self._due.add(follower.ledger)
         return more
 
-    def _take(self, connection: Any, ledger: str) -> Follower | None:
+    def _take(self, connection: Any, ledger: str) -> LedgerProjector | None:
         """Become the one who folds a ledger, unless another process is. The lock is the
         connection's: it goes when the process or its connection dies.
         """
@@ -230,7 +230,7 @@ class Runner:
             taken, exists = cursor.fetchone()
         if not taken or not exists:
             return None
-        follower = Follower(
+        follower = LedgerProjector(
             ledger,
             vault_of(self._secrets, ledger, connection),
             batch=self._batch,
@@ -261,7 +261,7 @@ class Runner:
         with connection.cursor() as cursor:
             made = schema.in_force(cursor, [view.name for view in self._views])
         self._targets = {
-            view.name: Target(view, made[view.name].number)
+            view.name: GenerationWriter(view, made[view.name].number)
             for view in self._views
             if view.name in made and made[view.name].version == view.version
         }

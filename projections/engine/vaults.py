@@ -9,8 +9,8 @@ from domain.store.journal.records import PersonKey
 from domain.store.privacy.vault import MasterKeys, Vault
 
 
-class Secrets(Protocol):
-    """What vaults are made of: `domain.service.ledger.Secrets` is one."""
+class VaultSecrets(Protocol):
+    """What vaults are made of: `domain.service.ledger.VaultSecrets` is one."""
 
     @property
     def master_keys(self) -> MasterKeys: ...
@@ -20,7 +20,7 @@ class Secrets(Protocol):
     def algorithm(self) -> str: ...
 
 
-def vault_of(secrets: Secrets, ledger: str, connection: Any) -> Vault:
+def vault_of(secrets: VaultSecrets, ledger: str, connection: Any) -> Vault:
     """A ledger's vault that reads persons' keys on a connection of ours."""
 
     def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:

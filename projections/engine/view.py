@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from domain.events import Fact
 
 if TYPE_CHECKING:
-    from projections.engine.rows import Rows
+    from projections.engine.rows import RowBuffer
 
 Row = dict[str, Any]
 """Column -> value: text, int, bool, None, or a list of text. Times and days are text (ISO 8601)."""
@@ -147,7 +147,7 @@ class Table:
         return ("ledger", *self.key, *extra)
 
 
-Handler = Callable[["Rows", Entry], None]
+Handler = Callable[["RowBuffer", Entry], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ class View:
     handles: Mapping[str, Handles]
     ignores: frozenset[str]
 
-    def fold(self, entries: Iterable[Entry], rows: Rows) -> None:
+    def fold(self, entries: Iterable[Entry], rows: RowBuffer) -> None:
         """Fold entries into rows, in order.
 
         Raises: UnknownTopic, and whatever a fact that makes no sense here raises.

@@ -14,9 +14,9 @@ from typing import Any
 
 from domain.store.privacy.vault import MasterKeys
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
+from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import Vault, decoded, fetch
-from projections.engine.rows import Rows
+from projections.engine.rows import RowBuffer
 from projections.engine.vaults import vault_of
 from projections.engine.view import Entry, Handler, Table, UnknownTopic, View
 
@@ -84,7 +84,7 @@ def fill(connection: Any, task: Task) -> list[Filled]:
 
     Raises: UnknownTopic, and whatever a fold raises.
     """
-    targets = [Target(view, number) for view, number in task.targets]
+    targets = [GenerationWriter(view, number) for view, number in task.targets]
     # Millions of rows stay in memory and none of them is in a cycle: looking for one takes a third
     # of the time.
     collecting = gc.isenabled()
@@ -103,7 +103,9 @@ def fill(connection: Any, task: Task) -> list[Filled]:
     return done
 
 
-def _filled(cursor: Any, task: Task, targets: list[Target], vault: Vault, upto: int) -> Filled:
+def _filled(
+    cursor: Any, task: Task, targets: list[GenerationWriter], vault: Vault, upto: int
+) -> Filled:
     """A ledger's rows, written or held by what writes them."""
     begun = time.monotonic()
     held = [(t, t.rows(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets]
@@ -128,8 +130,8 @@ def _filled(cursor: Any, task: Task, targets: list[Target], vault: Vault, upto: 
     return Filled(vault.ledger, names, count, time.monotonic() - begun)
 
 
-Held = list[tuple[Target, Rows]]
-Folds = dict[str, list[tuple[Handler, Rows]]]
+Held = list[tuple[GenerationWriter, RowBuffer]]
+Folds = dict[str, list[tuple[Handler, RowBuffer]]]
 
 
 def _folds(held: Held) -> Folds:

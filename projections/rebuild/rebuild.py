@@ -18,9 +18,9 @@ from typing import Any
 
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
+from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import Vault
-from projections.engine.vaults import Secrets, vault_of
+from projections.engine.vaults import VaultSecrets, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import DEFAULT, Filled, Finish, Keys, Sizes, Task, fill, finish
 from projections.rebuild.compare import Difference, differences
@@ -52,7 +52,7 @@ class OtherVersion(ViewError):
 
 def check(
     dsn: str,
-    secrets: Secrets,
+    secrets: VaultSecrets,
     views: Sequence[View] = VIEWS,
     *,
     processes: int | None = None,
@@ -70,7 +70,7 @@ def check(
         numbers = _fill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = Target(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name])
             await_erasures(connection, view)
             with resting(connection, view):
                 align(connection, vaults, target)
@@ -83,7 +83,7 @@ def check(
 
 def replace(
     dsn: str,
-    secrets: Secrets,
+    secrets: VaultSecrets,
     views: Sequence[View] = VIEWS,
     *,
     processes: int | None = None,
@@ -99,7 +99,7 @@ def replace(
         numbers = _fill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = Target(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name])
             catch_up(connection, vaults, target)
             swap(connection, vaults, target)
             drop(connection, view, target.number)
@@ -112,7 +112,7 @@ def replace(
 def _fill(
     connection: Any,
     dsn: str,
-    secrets: Secrets,
+    secrets: VaultSecrets,
     views: Sequence[View],
     processes: int | None,
     sizes: Sizes,
@@ -248,7 +248,7 @@ def _of_this_version(connection: Any, views: Sequence[View]) -> dict[str, schema
     return made
 
 
-def _vault(secrets: Secrets, connection: Any, ledger: str) -> Vault:
+def _vault(secrets: VaultSecrets, connection: Any, ledger: str) -> Vault:
     return vault_of(secrets, ledger, connection)
 
 

@@ -16,7 +16,7 @@ import psycopg2.errors
 
 from domain.events import PersonalDataErased
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target, move, track
+from projections.engine.generation_writer import GenerationWriter, move, track
 from projections.engine.journal_reader import Vault, read
 from projections.engine.view import View, ViewError
 
@@ -41,7 +41,7 @@ Vaults = Callable[[str], Vault]
 
 
 def catch_up(
-    connection: Any, vaults: Vaults, target: Target, upto: dict[str, int] | None = None
+    connection: Any, vaults: Vaults, target: GenerationWriter, upto: dict[str, int] | None = None
 ) -> None:
     """Fold what came meanwhile into the new generation.
 
@@ -60,7 +60,7 @@ def catch_up(
 
 
 def _catch_up_once(
-    connection: Any, vault: Vault, target: Target, name: str, ledger: str, bound: int
+    connection: Any, vault: Vault, target: GenerationWriter, name: str, ledger: str, bound: int
 ) -> bool:
     """One batch; inside the caller's transaction if there is one. False: nothing to do."""
     with transaction(connection) as cursor:
@@ -75,7 +75,7 @@ def _catch_up_once(
     return True
 
 
-def align(connection: Any, vaults: Vaults, target: Target) -> None:
+def align(connection: Any, vaults: Vaults, target: GenerationWriter) -> None:
     """Bring the new generation to where the live one is; while folding rests."""
     live = live_positions(connection, [target.view])
     upto = {ledger: of[target.view.name] for ledger, of in live.items()}
@@ -102,7 +102,7 @@ def await_erasures(connection: Any, view: View) -> None:
         time.sleep(_PAUSE_SECONDS)
 
 
-def swap(connection: Any, vaults: Vaults, target: Target) -> None:
+def swap(connection: Any, vaults: Vaults, target: GenerationWriter) -> None:
     """Put the new generation in force; again, if a long reading query would not let go."""
     for attempt in range(_ATTEMPTS):
         try:

@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any
 
 from domain import events as e
-from projections.engine.rows import Rows
+from projections.engine.rows import RowBuffer
 from projections.engine.view import Entry, Handles, Row, View, topics
 from projections.refund_ledger import posting_rules as rules
 from projections.refund_ledger.posting_rules import Leg, Part
@@ -28,12 +28,12 @@ from projections.refund_ledger.voucher_rows import day, part, post
 # --- lines --------------------------------------------------------------------------------------
 
 
-def _change(rows: Rows, entry: Entry, line: Row, **changes: Any) -> None:
+def _change(rows: RowBuffer, entry: Entry, line: Row, **changes: Any) -> None:
     stamp = {"position": entry.position, "changed_at": entry.recorded_at}
     rows.put(LINES, {**line, **changes, **stamp})
 
 
-def _lines(rows: Rows, entry: Entry, component: str | None = None) -> list[Row]:
+def _lines(rows: RowBuffer, entry: Entry, component: str | None = None) -> list[Row]:
     """Lines of the application that were owed, or of one component of it, in order of their key:
     the order is the entry's.
     """
@@ -45,7 +45,7 @@ def _lines(rows: Rows, entry: Entry, component: str | None = None) -> list[Row]:
 _line_key = itemgetter("payment_id", "component")
 
 
-def _step(rows: Rows, entry: Entry, step: str, line: Row, fen: int, **more: Any) -> None:
+def _step(rows: RowBuffer, entry: Entry, step: str, line: Row, fen: int, **more: Any) -> None:
     rows.add(
         STEPS,
         {
@@ -69,7 +69,7 @@ def _step(rows: Rows, entry: Entry, step: str, line: Row, fen: int, **more: Any)
     )
 
 
-def _received(rows: Rows, entry: Entry) -> None:
+def _received(rows: RowBuffer, entry: Entry) -> None:
     """FeePaid and ExcessPaymentReceived."""
     data = entry.data
     excess = data.get("reason")
@@ -112,7 +112,7 @@ def _received(rows: Rows, entry: Entry) -> None:
         post(rows, entry, rules.FEE_PAID, rules.fee_paid(parts), data["paid_at"])
 
 
-def _used(rows: Rows, entry: Entry) -> None:
+def _used(rows: RowBuffer, entry: Entry) -> None:
     """The first use of study material ends its refund and earns its price. Source: 2.4(1)."""
     data = entry.data
     line = _lines(rows, entry, data["component"])[0]
@@ -131,7 +131,7 @@ def _used(rows: Rows, entry: Entry) -> None:
     _change(rows, entry, line, **changes)
 
 
-def _enrolled(rows: Rows, entry: Entry) -> None:
+def _enrolled(rows: RowBuffer, entry: Entry) -> None:
     """报考成功: what still was an advance becomes a contract. Source: 2.4(2), 2.4(3)."""
     parts = []
     for line in _lines(rows, entry):
@@ -143,7 +143,7 @@ def _enrolled(rows: Rows, entry: Entry) -> None:
     post(rows, entry, rules.ENROLLED, rules.enrolled(parts))
 
 
-def _performed(rows: Rows, entry: Entry) -> None:
+def _performed(rows: RowBuffer, entry: Entry) -> None:
     """The exam was given and its result is out, attended or not: the fee for it is earned.
 
     Only the first publication finds it still owed; a corrected result earns nothing again.
@@ -156,7 +156,7 @@ def _performed(rows: Rows, entry: Entry) -> None:
     post(rows, entry, rules.CONTRACT_PERFORMED, legs)
 
 
-def _entitled(rows: Rows, entry: Entry) -> None:
+def _entitled(rows: RowBuffer, entry: Entry) -> None:
     """The application failed; a used material is not among the lines. Source: 2.4(1)."""
     parts = []
     for owed in entry.data["lines"]:
@@ -175,7 +175,7 @@ def _entitled(rows: Rows, entry: Entry) -> None:
     post(rows, entry, rules.REFUND_ENTITLED, rules.refund_entitled(parts))
 
 
-def _refused(rows: Rows, entry: Entry) -> None:
+def _refused(rows: RowBuffer, entry: Entry) -> None:
     """A refund was asked for and a rule keeps the money. Source: 2.4(1), 2.4(2)."""
     data = entry.data
     line = _line(rows, entry, data)
@@ -184,14 +184,14 @@ def _refused(rows: Rows, entry: Entry) -> None:
     _step(rows, entry, "refused", line, 0, clause=data["clause"], reason=data["refusal"])
 
 
-def _line(rows: Rows, entry: Entry, named: Row) -> Row:
+def _line(rows: RowBuffer, entry: Entry, named: Row) -> Row:
     return rows.need(LINES, entry.data["application_id"], named["payment_id"], named["component"])
 
 
 # --- refunds ------------------------------------------------------------------------------------
 
 
-def _ordered(rows: Rows, entry: Entry) -> None:
+def _ordered(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     line = _line(rows, entry, data)
     refund = {
@@ -217,7 +217,7 @@ def _ordered(rows: Rows, entry: Entry) -> None:
 
 
 def _move(
-    rows: Rows,
+    rows: RowBuffer,
     entry: Entry,
     refund: Row,
     state: str,
@@ -251,7 +251,7 @@ def _move(
     return moved
 
 
-def _refund(rows: Rows, entry: Entry) -> Row:
+def _refund(rows: RowBuffer, entry: Entry) -> Row:
     return rows.need(REFUNDS, entry.data["application_id"], entry.data["refund_no"])
 
 
@@ -259,18 +259,18 @@ def _refund_part(refund: Row) -> Part:
     return part({**refund, "paid_fen": refund["amount_fen"]})
 
 
-def _approved(rows: Rows, entry: Entry) -> None:
+def _approved(rows: RowBuffer, entry: Entry) -> None:
     by = entry.actor["subject"]
     _move(rows, entry, _refund(rows, entry), "approved", ("approved_fen",), 1, approved_by=by)
 
 
-def _declined(rows: Rows, entry: Entry) -> None:
+def _declined(rows: RowBuffer, entry: Entry) -> None:
     """The amount is free again; nothing was posted for it."""
     reason = entry.data["reason"]
     _move(rows, entry, _refund(rows, entry), "declined", ("ordered_fen",), -1, reason=reason)
 
 
-def _accepted(rows: Rows, entry: Entry) -> None:
+def _accepted(rows: RowBuffer, entry: Entry) -> None:
     refund = _move(
         rows,
         entry,
@@ -285,7 +285,7 @@ def _accepted(rows: Rows, entry: Entry) -> None:
     post(rows, entry, rules.REFUND_ACCEPTED, legs)
 
 
-def _settled(rows: Rows, entry: Entry) -> None:
+def _settled(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     refund = _move(
         rows,
@@ -307,7 +307,7 @@ def _settled(rows: Rows, entry: Entry) -> None:
         post(rows, entry, rules.REFUND_SETTLED, legs, data["settled_at"])
 
 
-def _closed(rows: Rows, entry: Entry) -> None:
+def _closed(rows: RowBuffer, entry: Entry) -> None:
     """A new entry takes the acceptance back, if there was one; the debt stays open."""
     refund = _refund(rows, entry)
     accepted = refund["accepted_at"] is not None
@@ -318,12 +318,12 @@ def _closed(rows: Rows, entry: Entry) -> None:
         post(rows, entry, rules.REFUND_CLOSED, legs)
 
 
-def _abnormal(rows: Rows, entry: Entry) -> None:
+def _abnormal(rows: RowBuffer, entry: Entry) -> None:
     """Nothing is posted: liability and transit stay open and grow old."""
     _move(rows, entry, _refund(rows, entry), "abnormal", reason=entry.data["reason"])
 
 
-def _handles(*folds: tuple[type[e.Fact], Callable[[Rows, Entry], None]]) -> dict[str, Handles]:
+def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) -> dict[str, Handles]:
     reads = (LINES, REFUNDS)
     return {fact.TOPIC: Handles(fold, reads) for fact, fold in folds}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from domain.values.working_days import shanghai_date
-from projections.engine.rows import Rows
+from projections.engine.rows import RowBuffer
 from projections.engine.view import Entry, Row
 from projections.refund_ledger.posting_rules import Leg, Part, Rule
 from projections.refund_ledger.tables import COUNTERS, POSTINGS
 
 
 def post(
-    rows: Rows, entry: Entry, rule: Rule, legs: list[Leg], effective_at: str | None = None
+    rows: RowBuffer, entry: Entry, rule: Rule, legs: list[Leg], effective_at: str | None = None
 ) -> None:
     """One entry with the next voucher number; nothing if there is nothing to move.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain import events as e
-from projections.engine.rows import Rows
+from projections.engine.rows import RowBuffer
 from projections.engine.view import ERASED, Entry, Handles, Row, Table, View, topics
 from projections.masking import masks
 
@@ -124,7 +124,7 @@ OBJECTIONS = Table(
 )
 
 
-def _book_person(rows: Rows, entry: Entry) -> None:
+def _book_person(rows: RowBuffer, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected: only the masks are kept."""
     masked = masks(entry)
     rows.put(
@@ -140,25 +140,25 @@ def _book_person(rows: Rows, entry: Entry) -> None:
     )
 
 
-def _erased(rows: Rows, entry: Entry) -> None:
+def _erased(rows: RowBuffer, entry: Entry) -> None:
     person = rows.need(PEOPLE, entry.data["person_id"])
     gone = {"masked_name": ERASED, "masked_number": ERASED}
     rows.put(PEOPLE, {**person, **gone, "erased": True, "position": entry.position})
 
 
-def _session(rows: Rows, entry: Entry) -> None:
+def _session(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     named = {name: data[name] for name in ("session_id", "name", "place", "occupation", "level")}
     rows.put(SESSIONS, {**named, "ended_at": None, "position": entry.position})
 
 
-def _held(rows: Rows, entry: Entry) -> None:
+def _held(rows: RowBuffer, entry: Entry) -> None:
     session = rows.need(SESSIONS, entry.data["session_id"])
     ended = {"ended_at": entry.data["ended_at"], "position": entry.position}
     rows.put(SESSIONS, {**session, **ended})
 
 
-def _application(rows: Rows, entry: Entry) -> None:
+def _application(rows: RowBuffer, entry: Entry) -> None:
     named = ("application_id", "occupation", "occupation_name", "level", "job_type")
     row = {name: entry.data[name] for name in named}
     unpublished = {"notice_id": None, "published": False, "theory": None, "practical": None}
@@ -176,24 +176,24 @@ def _stamp(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _opened(rows: Rows, entry: Entry) -> None:
+def _opened(rows: RowBuffer, entry: Entry) -> None:
     """Source: source-document 5.1."""
     data = {name: entry.data[name] for name in entry.data if name != "application_ids"}
     row = {**data, "status": "open", "final_count": None, "withheld_count": None}
     rows.put(NOTICES, row | _stamp(entry))
 
 
-def _notice(rows: Rows, entry: Entry, **changes: Any) -> None:
+def _notice(rows: RowBuffer, entry: Entry, **changes: Any) -> None:
     notice = rows.need(NOTICES, entry.data["notice_id"])
     rows.put(NOTICES, {**notice, **changes, **_stamp(entry)})
 
 
-def _extended(rows: Rows, entry: Entry) -> None:
+def _extended(rows: RowBuffer, entry: Entry) -> None:
     changed = ("ends_on", "ends_on_is_provisional", "calendar_edition")
     _notice(rows, entry, **{name: entry.data[name] for name in changed})
 
 
-def _closed(rows: Rows, entry: Entry) -> None:
+def _closed(rows: RowBuffer, entry: Entry) -> None:
     """What was not held becomes final. Source: source-document 5.1."""
     withheld = set(entry.data["withheld"])
     _notice(
@@ -212,11 +212,11 @@ def _closed(rows: Rows, entry: Entry) -> None:
 # --- rows ---------------------------------------------------------------------------------------
 
 
-def _restate(rows: Rows, entry: Entry, row: Row, **changes: Any) -> None:
+def _restate(rows: RowBuffer, entry: Entry, row: Row, **changes: Any) -> None:
     rows.put(ROWS, {**row, **changes, **_stamp(entry)})
 
 
-def _published(rows: Rows, entry: Entry) -> None:
+def _published(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     application = rows.need(APPLICATIONS, data["application_id"])
     earlier = application["notice_id"]
@@ -244,14 +244,14 @@ def _published(rows: Rows, entry: Entry) -> None:
                             "published": True})  # fmt: skip
 
 
-def _score_corrected(rows: Rows, entry: Entry) -> None:
+def _score_corrected(rows: RowBuffer, entry: Entry) -> None:
     """The published row is out of date from now on; a supplementary notice will follow."""
     application = rows.need(APPLICATIONS, entry.data["application_id"])
     if application["notice_id"] is not None:
         _supersede(rows, entry, application["notice_id"])
 
 
-def _supersede(rows: Rows, entry: Entry, notice_id: str) -> None:
+def _supersede(rows: RowBuffer, entry: Entry, notice_id: str) -> None:
     row = rows.need(ROWS, notice_id, entry.data["application_id"])
     if not row["superseded"]:
         _restate(rows, entry, row, superseded=True)
@@ -260,7 +260,7 @@ def _supersede(rows: Rows, entry: Entry, notice_id: str) -> None:
 # --- objections ---------------------------------------------------------------------------------
 
 
-def _objected(rows: Rows, entry: Entry) -> None:
+def _objected(rows: RowBuffer, entry: Entry) -> None:
     """The row is held from the moment of the objection. Source: source-document 5.1."""
     data = entry.data
     rows.put(
@@ -281,7 +281,7 @@ def _objected(rows: Rows, entry: Entry) -> None:
         _restate(rows, entry, row, state="under_objection")
 
 
-def _settle(rows: Rows, entry: Entry, state: str) -> Row:
+def _settle(rows: RowBuffer, entry: Entry, state: str) -> Row:
     objection = rows.need(OBJECTIONS, entry.data["notice_id"], entry.data["objection_id"])
     settled = {
         **objection,
@@ -294,7 +294,7 @@ def _settle(rows: Rows, entry: Entry, state: str) -> Row:
     return rows.need(ROWS, entry.data["notice_id"], objection["application_id"])
 
 
-def _dismissed(rows: Rows, entry: Entry) -> None:
+def _dismissed(rows: RowBuffer, entry: Entry) -> None:
     """The row stands again, unless another objection to it is open or it was taken out."""
     row = _settle(rows, entry, "dismissed")
     others = rows.group(OBJECTIONS, entry.data["notice_id"])
@@ -305,7 +305,7 @@ def _dismissed(rows: Rows, entry: Entry) -> None:
         _restate(rows, entry, row, state="published")
 
 
-def _upheld(rows: Rows, entry: Entry) -> None:
+def _upheld(rows: RowBuffer, entry: Entry) -> None:
     """The row leaves this notice for good and waits for its correction."""
     row = _settle(rows, entry, "upheld")
     if row["state"] != "withheld":

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
-from api.cli.environment import Store
+from api.cli.environment import CliEnvironment
 from domain.store.mapper import Entry
 from projections.catalogue import VIEWS
 from projections.engine.view import View
@@ -73,7 +73,7 @@ def _handled(entries: Sequence[Entry], copies: int) -> dict[str, int]:
     }
 
 
-def _rebuilt(store: Store) -> Sample:
+def _rebuilt(store: CliEnvironment) -> Sample:
     begun = time.perf_counter()
     rebuild.replace(store.dsn, store.secrets)
     took = time.perf_counter() - begun
@@ -82,7 +82,7 @@ def _rebuilt(store: Store) -> Sample:
 
 
 def _followed(
-    store: Store,
+    store: CliEnvironment,
     entries: list[Entry],
     number: int,
     together: Sequence[Sequence[View]],

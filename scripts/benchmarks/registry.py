@@ -19,10 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from api.cli.environment import Store, open_store, settings_of
+from api.cli.environment import CliEnvironment, open_store, settings_of
 from domain.actors import Actor, Role
 from domain.steps.ledger_setup import OpenLedger
-from domain.store.tlog.merkle import Frontier
+from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, sign_note
 from domain.values.primitives import Level
 from projections.rebuild import rebuild
@@ -216,7 +216,7 @@ def _set(server: Server, settings: dict[str, str | None]) -> None:
     server.execute("postgres", "SELECT pg_reload_conf()")
 
 
-def _task(store: Store, registry: Registry, number: int) -> Task:
+def _task(store: CliEnvironment, registry: Registry, number: int) -> Task:
     """Open the book of a ledger; what is to be written into it."""
     name, site_code = _name(_FIRST_LEDGER + number), _site_code(_FIRST_LEDGER + number)
     opened = OpenLedger(
@@ -234,7 +234,7 @@ def _task(store: Store, registry: Registry, number: int) -> Task:
     return Task(store.dsn, store.secrets, name, site_code, opening, first, registry.persons)
 
 
-def _sign(store: Store, name: str, tree: Frontier) -> None:
+def _sign(store: CliEnvironment, name: str, tree: CompactRange) -> None:
     """Sign the head, as the service does every two seconds."""
     ledger = store.ledgers.get(name)
     signer = store.log_signer(ledger)

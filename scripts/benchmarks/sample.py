@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from domain.store.journal.records import Append, CommandKey, Draft
+from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 
 TOPIC = "fee_paid.v1"
 STREAM_LENGTH = 10  # events, before a writer begins another stream
@@ -57,12 +57,12 @@ def stream_of(writer: int, number: int, run: int) -> tuple[str, int]:
     return stream, number % STREAM_LENGTH + 1
 
 
-def append_of(writer: int, number: int, run: int) -> Append:
+def append_of(writer: int, number: int, run: int) -> AppendRequest:
     """One event with what every command carries: its idempotency key, a claim, a receipt."""
     stream, version = stream_of(writer, number, run)
     writer = run * 1000 + writer
     command_id = uuid_of(writer, number, 1)
-    draft = Draft(
+    draft = NewEvent(
         stream=stream,
         version=version,
         topic=TOPIC,
@@ -74,7 +74,7 @@ def append_of(writer: int, number: int, run: int) -> Append:
         causation_id=None,
         data=data_of(writer, number),
     )
-    return Append(
+    return AppendRequest(
         drafts=(draft,),
         claims=(("provider_transaction", f"wechat_pay:{writer:04d}{number:016d}"),),
         command=CommandKey(

@@ -15,11 +15,11 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent, Tracking
 from eventsourcing.projection import Projection, ProjectionRunner
 
-from domain.service.ledger import Secrets
+from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import connect
 from domain.store.recorder import JournalTrackingRecorder
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
+from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import decoded
 from projections.engine.vaults import vault_of
 from projections.engine.view import View
@@ -41,7 +41,7 @@ class _Book(Application[str]):
 
 @contextmanager
 def _runner(
-    dsn: str, secrets: Secrets, ledger: str, views: Sequence[View], upto: int, filtered: bool
+    dsn: str, secrets: LedgerSecrets, ledger: str, views: Sequence[View], upto: int, filtered: bool
 ) -> Iterator[Callable[[], None]]:
     """A runner that keeps views of a ledger up to date in the tables that are in force.
 
@@ -52,7 +52,7 @@ def _runner(
         vault = vault_of(secrets, ledger, connection)
         with connection.cursor() as cursor:
             made = schema.in_force(cursor, [view.name for view in views])
-        targets = [Target(view, made[view.name].number) for view in views]
+        targets = [GenerationWriter(view, made[view.name].number) for view in views]
 
         class Views(Projection[JournalTrackingRecorder]):
             name = "-".join(view.name for view in views)
@@ -93,7 +93,7 @@ def _topics(views: Sequence[View]) -> tuple[str, ...]:
 
 def follow(
     dsn: str,
-    secrets: Secrets,
+    secrets: LedgerSecrets,
     ledger: str,
     topics: Sequence[str],
     together: Sequence[Sequence[View]],

@@ -25,14 +25,14 @@ from stdnum.iso7064 import mod_37_36
 from domain import events as e
 from domain.actors import Actor, Role
 from domain.events import CertificateKind
-from domain.service.ledger import Secrets
+from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey
 from domain.store.mapper import SEALED
-from domain.store.privacy.vault import Sealer, Vault
-from domain.store.tlog.merkle import Frontier
+from domain.store.privacy.vault import FieldEncryptor, Vault
+from domain.store.tlog.merkle import CompactRange
 from domain.values.certificate_numbers import format_national, format_omc
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level
@@ -73,7 +73,7 @@ class Task:
     """
 
     dsn: str
-    secrets: Secrets = field(repr=False)
+    secrets: LedgerSecrets = field(repr=False)
     ledger: str
     site_code: str
     opening: tuple[bytes, ...]
@@ -91,10 +91,10 @@ def person_of(number: int) -> str:
     return f"{scattered(_PERSONS | number):032x}"
 
 
-def take_over(task: Task) -> Frontier:
+def take_over(task: Task) -> CompactRange:
     """Write a ledger whose book is open. Returns: the tree over all its events."""
     journal = Journal(task.dsn, task.ledger)
-    tree = Frontier()
+    tree = CompactRange()
     tree.extend(task.opening)
     head = journal.head()
     journal.close()
@@ -193,7 +193,7 @@ def _receipt(ledger: str, registration: Stream, candidacies: Iterable[Stream]) -
 class _People:
     """Makes the rows of one person after the other."""
 
-    def __init__(self, task: Task, tree: Frontier, recorded_at: datetime) -> None:
+    def __init__(self, task: Task, tree: CompactRange, recorded_at: datetime) -> None:
         self.recorded_at = recorded_at
         self.rows: dict[str, list[bytes]] = {table: [] for table in _COPY}
         self._task = task
@@ -247,7 +247,7 @@ class _People:
         self.rows["commands"].append(self._begin["commands"] + b"".join(row))
 
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
-        sealer, stream = Sealer(self._vault, _NoKeys()), f"person-{person}"
+        sealer, stream = FieldEncryptor(self._vault, _NoKeys()), f"person-{person}"
         index = self._vault.blind_index("document", f"{DocumentType.RESIDENT_ID.value}|{document}")
         for place, text in (("name", name), ("document_number", document)):
             values[place.encode()] = sealer.seal(person, stream, 1, place, text).encode()

@@ -13,7 +13,7 @@ import schemathesis
 
 from api.app import create_app
 from api.auth.permissions import ACCESS, PUBLIC
-from api.http.routing import ASKS_BY_POST, GuardedRoute
+from api.http.routing import ASKS_BY_POST, AuthorizedRoute
 from api.settings import load_settings
 from tests.support.service import Book
 
@@ -45,7 +45,7 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]):
 
 
 def test_every_guarded_route_is_in_the_document(app: Any, document: dict[str, Any]):
-    routes = {r.operation for r in app.router.routes if isinstance(r, GuardedRoute)}
+    routes = {r.operation for r in app.router.routes if isinstance(r, AuthorizedRoute)}
     assert {o["operationId"] for _, _, o in operations(document)} == routes == set(ACCESS)
 
 

@@ -9,7 +9,7 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from domain.service.ledger import Ledger, Ledgers, Secrets
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.tlog.audit import verify
 from tests.consistency.checker import check
 from tests.consistency.concurrent_clients import Crowd, prepare
@@ -72,7 +72,7 @@ class Gathering:
         model = deepcopy(self._model)
         return DomainSpec(stored, model, self.position, self._moment, LEDGER | VIEWS)
 
-    def judge(self, dsn: str, secrets: Secrets) -> None:
+    def judge(self, dsn: str, secrets: LedgerSecrets) -> None:
         """The history is one that the ledger may have."""
         stored = read_stored(dsn, "omc")
         spec = self.spec(stored)

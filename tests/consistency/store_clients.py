@@ -23,7 +23,14 @@ from domain.store.errors import (
     Unavailable,
 )
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import NO_EVENTS, Append, CommandKey, Draft, PersonKey, Recorded
+from domain.store.journal.records import (
+    NO_EVENTS,
+    AppendRequest,
+    CommandKey,
+    NewEvent,
+    PersonKey,
+    RecordedEvent,
+)
 from domain.store.writer.group_commit import Accepted, Committer, Job, View
 from tests.consistency.history import (
     Answer,
@@ -74,7 +81,7 @@ class Owner:
     def known_version(self, stream: str) -> int:
         return self._held[stream][0] if stream in self._held else NO_EVENTS
 
-    def on_recorded(self, events: Sequence[Recorded]) -> None:
+    def on_recorded(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
             version, _ = self._held.get(event.stream, (0, ""))
             if event.version == version + 1:
@@ -94,7 +101,7 @@ def job_of(ask: Ask, owner: Owner) -> Job:
     """An append as a job, which writes into its events what it saw."""
     command_id = uuid5(NAMESPACE_URL, f"https://example.com/{ask.key or ask.mark}")
 
-    def run(view: View) -> Append:
+    def run(view: View) -> AppendRequest:
         seen = _look(ask, owner, view)
         if ask.picky and seen["position"] % PICKY == 0:
             raise Unwilling(seen=seen)
@@ -102,7 +109,7 @@ def job_of(ask: Ask, owner: Owner) -> Job:
         fresh: tuple[PersonKey, ...] = ()
         if ask.person is not None:
             fresh = _seal(ask, seen, data)
-        return Append(
+        return AppendRequest(
             drafts=tuple(_draft(ask, n, view, data, command_id) for n in range(len(ask.writes))),
             claims=ask.claims,
             releases=ask.releases,
@@ -148,11 +155,11 @@ def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonK
     return (PersonKey(ask.person, "aes-256-gcm", "test", wrapped),)
 
 
-def _draft(ask: Ask, place: int, view: View, data: dict[str, Any], command_id: Any) -> Draft:
+def _draft(ask: Ask, place: int, view: View, data: dict[str, Any], command_id: Any) -> NewEvent:
     stream, known = ask.writes[place]
     ahead = sum(other == stream for other, _ in ask.writes[:place])
     version = (view.version(stream) if known is None else known - ahead) + ahead + 1
-    return Draft(
+    return NewEvent(
         stream=stream,
         version=version,
         topic=ask.topic,

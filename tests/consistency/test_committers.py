@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append
+from domain.store.journal.records import AppendRequest
 from domain.store.tlog.audit import verify
 from domain.store.writer.group_commit import Committer, Job, View
 from tests.consistency.checker import check
@@ -120,9 +120,9 @@ class Gate:
         self._opened = threading.Event()
         committer.submit(Job(self._run))
 
-    def _run(self, _view: View) -> Append:
+    def _run(self, _view: View) -> AppendRequest:
         assert self._opened.wait(60)
-        return Append()
+        return AppendRequest()
 
     def open(self) -> None:
         self._opened.set()

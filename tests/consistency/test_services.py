@@ -19,7 +19,7 @@ import pytest
 from api.app import secrets_of_ledgers
 from api.auth.secrets import load_secrets
 from api.settings import load_settings
-from domain.service.ledger import Ledgers, Secrets
+from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.migrate import migrate
 from tests.consistency.clients import ServiceDoor
@@ -51,7 +51,7 @@ class Place:
     """A database server, two services on it, and their doors."""
 
     server: EmbeddedPostgres
-    secrets: Secrets
+    secrets: LedgerSecrets
     gathering: Gathering
     services: Sequence[Serving]
     doors: Sequence[ServiceDoor]

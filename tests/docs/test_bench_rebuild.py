@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.environment import Store
+from api.cli.environment import CliEnvironment
 from domain.store.mapper import Entry
 from projections.catalogue import VIEWS
 from projections.certificate_registry.public_record import PUBLIC
@@ -18,7 +18,7 @@ from scripts.benchmarks.cohorts import cohort_store, copy
 from scripts.benchmarks.server import Server, server
 from scripts.benchmarks.service import DATABASE
 
-Cohort = tuple[Server, Store, list[Entry]]
+Cohort = tuple[Server, CliEnvironment, list[Entry]]
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.cli.environment import Store, open_store, settings_of
+from api.cli.environment import CliEnvironment, open_store, settings_of
 from domain.store.tlog.audit import verify
 from domain.values.certificate_numbers import NationalNumber, OmcNumber
 from domain.values.identity_documents import validate_document
@@ -28,7 +28,7 @@ def registry() -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="module")
-def store(registry: Registry) -> Iterator[Store]:
+def store(registry: Registry) -> Iterator[CliEnvironment]:
     with open_store(settings_of(registry.server.postgres.data_dir)) as store:
         yield store
 
@@ -58,7 +58,7 @@ def test_tables_have_the_indexes_and_constraints_of_a_new_database(registry: Reg
 
 
 def test_the_audit_finds_nothing_and_meets_the_signed_head(
-    registry: Registry, store: Store
+    registry: Registry, store: CliEnvironment
 ) -> None:
     for name in store.ledgers.names():
         ledger = store.ledgers.get(name)
@@ -67,7 +67,7 @@ def test_the_audit_finds_nothing_and_meets_the_signed_head(
         assert report.size == registry.events // registry.ledgers
 
 
-def test_a_rebuild_finds_no_difference(registry: Registry, store: Store) -> None:
+def test_a_rebuild_finds_no_difference(registry: Registry, store: CliEnvironment) -> None:
     different: list[object] = []
     rebuild.check(store.dsn, store.secrets, on_difference=different.append)
     assert different == []
@@ -83,7 +83,9 @@ def test_numbers_follow_their_rules_and_come_once(registry: Registry) -> None:
     assert ("national", registry.no_number()) not in rows
 
 
-def test_persons_are_sealed_under_keys_of_their_own(registry: Registry, store: Store) -> None:
+def test_persons_are_sealed_under_keys_of_their_own(
+    registry: Registry, store: CliEnvironment
+) -> None:
     ledger = store.ledgers.get(registry.ledger)
     [(key, claimed)] = registry.server.execute(
         DATABASE,
@@ -104,7 +106,9 @@ def test_persons_are_sealed_under_keys_of_their_own(registry: Registry, store: S
         assert validate_document(identity.document_type, identity.document_number, today)
 
 
-def test_a_candidacy_folds_to_its_two_certificates(registry: Registry, store: Store) -> None:
+def test_a_candidacy_folds_to_its_two_certificates(
+    registry: Registry, store: CliEnvironment
+) -> None:
     ledger = store.ledgers.get(registry.ledger)
     [(stream,)] = registry.server.execute(
         DATABASE,
@@ -116,7 +120,7 @@ def test_a_candidacy_folds_to_its_two_certificates(registry: Registry, store: St
 
 
 def test_any_holder_is_found_by_link_and_by_number_and_name(
-    registry: Registry, store: Store
+    registry: Registry, store: CliEnvironment
 ) -> None:
     holders = registry.holders(50)
     assert len({holder.number for holder in holders}) > 25

@@ -6,7 +6,7 @@ import pytest
 
 from domain.commands import DECISIONS, decide
 from domain.decision import Command
-from domain.service.read_sets import LOOKS
+from domain.service.read_sets import READ_SETS
 from tests.support.actors import OPERATOR
 from tests.support.commands import open_book
 from tests.support.source import sources
@@ -47,4 +47,4 @@ def test_a_wish_is_decided_by_its_own_decision():
 
 
 def test_of_every_command_it_is_said_what_it_will_look_at():
-    assert set(LOOKS) == set(DECISIONS)
+    assert set(READ_SETS) == set(DECISIONS)

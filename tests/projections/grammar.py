@@ -12,14 +12,14 @@ from uuid import NAMESPACE_URL, uuid5
 
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append, Draft
+from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, Entry, EntryMapper
 from domain.store.postgres.connection import connect
 from domain.store.privacy.vault import Vault, stored_keys
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
-from projections.engine.generation_writer import Target
-from projections.engine.ledger_projector import Follower
+from projections.engine.generation_writer import GenerationWriter
+from projections.engine.ledger_projector import LedgerProjector
 from projections.engine.vaults import vault_of
 from projections.engine.view import View
 from tests.support.ledgers import SECRETS
@@ -58,7 +58,7 @@ class Book:
                 erased = isinstance(entry.fact, PersonalDataErased)
                 transaction.append(
                     [
-                        Append(
+                        AppendRequest(
                             (drafted,),
                             fresh_keys=sealer.fresh_keys,
                             destroy_keys=(entry.fact.person_id,) if erased else (),
@@ -69,25 +69,25 @@ class Book:
         self._vault.forget()
         return self
 
-    def write(self, *drafts: Draft) -> int:
+    def write(self, *drafts: NewEvent) -> int:
         """Write drafts as they are. Returns: the last position."""
         with self.journal.transaction() as transaction:
-            recorded = transaction.append([Append(drafts)])
+            recorded = transaction.append([AppendRequest(drafts)])
         return recorded[0][-1].position
 
     # --- folding ---------------------------------------------------------------------------------
 
-    def targets(self, *views: View) -> list[Target]:
+    def targets(self, *views: View) -> list[GenerationWriter]:
         """The views with the tables that are in force."""
         wanted = views or self.views
         with self.connection.cursor() as cursor:
             made = schema.in_force(cursor, [view.name for view in wanted])
-        return [Target(view, made[view.name].number) for view in wanted]
+        return [GenerationWriter(view, made[view.name].number) for view in wanted]
 
-    def follower(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> Follower:
+    def follower(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> LedgerProjector:
         """What the runner has for a ledger."""
         vault = vault_of(SECRETS, self.ledger, self.connection)
-        follower = Follower(
+        follower = LedgerProjector(
             self.ledger,
             vault,
             batch=batch,

@@ -10,11 +10,11 @@ import pytest
 
 from domain import events as e
 from domain.store.embedded.server import SUPERUSER
-from domain.store.journal.records import Draft
+from domain.store.journal.records import NewEvent
 from projections.catalogue import VIEWS
 from projections.certificate_registry import view as certificate_registry
 from projections.engine import ledger_projector as follower
-from projections.engine.rows import Rows
+from projections.engine.rows import RowBuffer
 from projections.engine.view import Entry, Handles
 from projections.refund_ledger import view as refund_ledger
 from projections.score_board import view as score_board
@@ -28,10 +28,10 @@ from tests.support.world import START
 ACTOR = {"subject": "li", "role": "finance", "organisation": "omc", "on_behalf_of": None}
 
 
-def draft(topic: str, stream: str = "odd", version: int = 1, **data: Any) -> Draft:
+def draft(topic: str, stream: str = "odd", version: int = 1, **data: Any) -> NewEvent:
     """An event as somebody else's program might have written it."""
     number = uuid5(NAMESPACE_URL, f"{stream}/{version}/{topic}")
-    return Draft(
+    return NewEvent(
         stream=stream,
         version=version,
         topic=topic,
@@ -104,7 +104,7 @@ def test_a_pause_shows_in_the_states_and_the_others_go_on(book: Book, dsn: str) 
 def test_a_paused_view_goes_on_once_its_fault_is_mended(open_book: Any, dsn: str) -> None:
     mended: list[bool] = []
 
-    def faulty(rows: Rows, entry: Entry) -> None:
+    def faulty(rows: RowBuffer, entry: Entry) -> None:
         if not mended:
             raise ValueError("not yet")
         refund_ledger.VIEW.handles[entry.topic].fold(rows, entry)
@@ -150,7 +150,7 @@ def test_nothing_remains_of_a_batch_that_is_broken_before_its_commit(
     """Rows and positions of two views are written; then the server drops the connection."""
     broken: list[int] = []
 
-    def pulls_the_plug(rows: Rows, entry: Entry) -> None:
+    def pulls_the_plug(rows: RowBuffer, entry: Entry) -> None:
         if not broken:
             broken.append(book.connection.info.backend_pid)
             sql = "SELECT pg_terminate_backend(%s, 5000)"
@@ -176,7 +176,7 @@ def test_nothing_remains_of_a_batch_that_is_broken_before_its_commit(
 def test_a_view_that_fails_while_writing_leaves_no_rows_of_the_failed_event(
     open_book: Any,
 ) -> None:
-    def breaks_a_constraint(rows: Rows, entry: Entry) -> None:
+    def breaks_a_constraint(rows: RowBuffer, entry: Entry) -> None:
         refund_ledger.VIEW.handles[entry.topic].fold(rows, entry)
         if entry.data["payment_id"] == "PAY2":
             line = rows.need(refund_ledger.LINES, "A2", "PAY2", "study_material")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from projections.catalogue import VIEWS
-from projections.engine.progress import Lookout
+from projections.engine.progress import ProgressTracker
 from projections.runner_process import RunnerProcess
 from tests.projections.engine.test_runner import ALL, backends
 from tests.projections.grammar import Book
@@ -46,7 +46,7 @@ def kept(dsn: str) -> Iterator[RunnerProcess]:
         beside.stop()
 
 
-def wait_for_head(lookout: Lookout, book: Book) -> None:
+def wait_for_head(lookout: ProgressTracker, book: Book) -> None:
     head = book.journal.head().position
     for view in ALL:
         assert lookout.wait_for(book.ledger, view, head, timeout_seconds=30), view
@@ -69,7 +69,7 @@ def is_gone(pid: int) -> bool:
 
 def test_it_folds_and_everybody_else_hears_of_it(book: Book, dsn: str) -> None:
     book.told(a_paid_application())
-    with kept(dsn) as beside, Lookout(dsn, VIEWS, poll_seconds=60) as lookout:
+    with kept(dsn) as beside, ProgressTracker(dsn, VIEWS, poll_seconds=60) as lookout:
         wait_for_head(lookout, book)
         assert pid_of(beside) != os.getpid()
         assert len(book.rows("refund_lines")) == 2
@@ -78,7 +78,7 @@ def test_it_folds_and_everybody_else_hears_of_it(book: Book, dsn: str) -> None:
 def test_however_often_it_is_killed_every_event_is_folded_once(book: Book, dsn: str) -> None:
     world = an_open_book()
     killed: list[int] = []
-    with kept(dsn) as beside, Lookout(dsn, VIEWS) as lookout:
+    with kept(dsn) as beside, ProgressTracker(dsn, VIEWS) as lookout:
         for number in range(1, 7):
             a_paid_application(number, world)
             book.told(world)
@@ -98,7 +98,7 @@ def test_it_is_said_how_one_ended(book: Book, dsn: str, caplog: pytest.LogCaptur
         first = pid_of(beside)
         os.kill(first, signal.SIGKILL)
         second = pid_of(beside, first)
-        with Lookout(dsn, VIEWS) as lookout:
+        with ProgressTracker(dsn, VIEWS) as lookout:
             book.told(an_open_book())
             wait_for_head(lookout, book)  # from here on a signal finds it at work
         os.kill(second, signal.SIGTERM)
@@ -110,7 +110,7 @@ def test_when_it_is_no_longer_wanted_it_ends_and_none_follows(
     book: Book, dsn: str, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     book.told(a_paid_application())
-    with kept(dsn) as beside, Lookout(dsn, VIEWS) as lookout:
+    with kept(dsn) as beside, ProgressTracker(dsn, VIEWS) as lookout:
         wait_for_head(lookout, book)
         pid = pid_of(beside)
         assert len(backends(database, RUNNER)) == 1

@@ -2,7 +2,7 @@
 
 from domain.events import Component
 from projections.catalogue import VIEWS
-from projections.engine.progress import Lookout
+from projections.engine.progress import ProgressTracker
 from projections.refund_ledger import queries as refund_queries
 from projections.runner_process import new_runner
 from tests.projections.rebuild.test_rebuild import check
@@ -18,7 +18,7 @@ def test_every_answer_can_be_read_back_from_every_view_at_once(database: Databas
     with (
         a_real_ledger(database) as world,
         new_runner(database.dsn, SECRETS),
-        Lookout(database.dsn, VIEWS) as lookout,
+        ProgressTracker(database.dsn, VIEWS) as lookout,
     ):
         world.do(open_book())
         world.do(fees())

@@ -19,7 +19,7 @@ from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.journal.journal import Journal
 from projections.catalogue import VIEWS
-from projections.engine.progress import Lookout
+from projections.engine.progress import ProgressTracker
 from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
 from projections.runner_process import new_runner
@@ -32,7 +32,7 @@ class StackBesideModel(BesideModel):
     """Commands go to the ledger's writer, without a service in front of it."""
 
     ledgers: ClassVar[Ledgers]
-    lookout: ClassVar[Lookout]
+    lookout: ClassVar[ProgressTracker]
 
     def open_ledger(self) -> None:
         # Made without a site code: in one database it belongs to one ledger only, and here
@@ -67,7 +67,7 @@ def stack(postgres: EmbeddedPostgres) -> Iterator[None]:
     with fresh_database(postgres) as database, open_ledgers(database) as ledgers:
         StackBesideModel.database = database
         StackBesideModel.ledgers = ledgers
-        with new_runner(database.dsn, SECRETS), Lookout(database.dsn, VIEWS) as lookout:
+        with new_runner(database.dsn, SECRETS), ProgressTracker(database.dsn, VIEWS) as lookout:
             StackBesideModel.lookout = lookout
             yield
             found: list[Difference] = []

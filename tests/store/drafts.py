@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from domain.store.journal.records import Append, CommandKey, Draft
+from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.store.writer.group_commit import Job, View
 
 ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
@@ -15,10 +15,10 @@ def id_of(name: str) -> UUID:
     return uuid5(NAMESPACE_URL, f"https://example.com/{name}")
 
 
-def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) -> Draft:
+def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) -> NewEvent:
     """An event that is told from others by its stream and version."""
     name = f"{stream}/{version}"
-    return Draft(
+    return NewEvent(
         stream=stream,
         version=version,
         topic=topic,
@@ -32,8 +32,8 @@ def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) ->
     )
 
 
-def append(stream: str, *versions: int, **rest: Any) -> Append:
-    return Append(tuple(draft(stream, version) for version in versions), **rest)
+def append(stream: str, *versions: int, **rest: Any) -> AppendRequest:
+    return AppendRequest(tuple(draft(stream, version) for version in versions), **rest)
 
 
 def command(key: str, request: bytes = b"request") -> CommandKey:
@@ -43,7 +43,7 @@ def command(key: str, request: bytes = b"request") -> CommandKey:
 def next_event(stream: str, key: str | None = None, **rest: Any) -> Job:
     """A job that writes the next event of a stream and answers with its position."""
 
-    def run(view: View) -> Append:
+    def run(view: View) -> AppendRequest:
         return append(
             stream,
             view.version(stream) + 1,

@@ -12,7 +12,7 @@ from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
-from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.checkpoints import sign_checkpoint
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
@@ -160,7 +160,7 @@ SET_ENVELOPE = "UPDATE certledger.journal SET envelope = %s WHERE position = %s"
 SET_BOTH = "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE position = %s"
 
 
-def problems(report: Report) -> str:
+def problems(report: AuditReport) -> str:
     return "; ".join(map(str, report.problems))
 
 

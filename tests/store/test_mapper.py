@@ -4,7 +4,7 @@ import pytest
 
 from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append, Draft, Recorded
+from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, OrjsonTranscoder
 from tests.store.drafts import append, draft
 from tests.store.facts import WANG, FeePaid, PersonRegistered, catalogue, entry, vault_of
@@ -15,16 +15,16 @@ def mapper(journal: Journal) -> EntryMapper:
     return EntryMapper(catalogue=catalogue(), vault=vault_of(journal))
 
 
-def record(journal: Journal, mapper: EntryMapper, *entries) -> list[Recorded]:
+def record(journal: Journal, mapper: EntryMapper, *entries) -> list[RecordedEvent]:
     with journal.transaction() as transaction:
         sealer = mapper.vault.sealer(transaction.batch)
         drafts = tuple(mapper.draft(one, sealer) for one in entries)
-        return transaction.append([Append(drafts, fresh_keys=sealer.fresh_keys)])[0]
+        return transaction.append([AppendRequest(drafts, fresh_keys=sealer.fresh_keys)])[0]
 
 
-def write(journal: Journal, *drafts: Draft) -> list[Recorded]:
+def write(journal: Journal, *drafts: NewEvent) -> list[RecordedEvent]:
     with journal.transaction() as transaction:
-        return transaction.append([Append(drafts)])[0]
+        return transaction.append([AppendRequest(drafts)])[0]
 
 
 def test_an_entry_comes_back_as_it_went_in(journal: Journal, mapper: EntryMapper) -> None:

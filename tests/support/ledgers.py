@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.actors import Actor
 from domain.decision import Command
-from domain.service.ledger import Ledger, Ledgers, Secrets
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.vault import MasterKeys
@@ -19,7 +19,7 @@ from tests.support.postgres import Database
 from tests.support.world import World
 
 SITE_CODE = "S000033000123"
-SECRETS = Secrets(MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)))
+SECRETS = LedgerSecrets(MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)))
 """Keys of the tests. Nothing real is ever sealed under them."""
 
 

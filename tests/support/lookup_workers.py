@@ -10,17 +10,17 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from api.server.connection import HttpConnection, Waits
+from api.server.connection import HttpConnection, Timeouts
 from api.server.lookup_worker import answer_lookups
-from api.server.lookup_worker_connection import LookupConnection
-from api.server.lookup_worker_pool import Elsewhere
+from api.server.lookup_worker_connection import LookupWorkerConnection
+from api.server.lookup_worker_pool import LookupWorkerPool
 from api.server.main import Server
 from api.settings import Settings
 from tests.support.service import running
 from tests.support.waiting import wait_until
 
 Running = Callable[..., AbstractContextManager[str]]
-SHORT = Waits(head_s=0.5, body_s=0.5, keep_alive_s=0.5, write_s=0.5)
+SHORT = Timeouts(head_s=0.5, body_s=0.5, keep_alive_s=0.5, write_s=0.5)
 
 
 class AtOnce(HttpConnection):
@@ -56,7 +56,7 @@ def impatient(server: Server, app: FastAPI) -> None:
 def elsewhere_at_once(
     server: Server, app: FastAPI, answer: Any = answer_lookups, connection: type = AtOnce
 ) -> None:
-    app.state.elsewhere = Elsewhere(1, answer)
+    app.state.elsewhere = LookupWorkerPool(1, answer)
     server.config.http = partial(
         connection,
         **server.config.http.keywords | {"elsewhere": app.state.elsewhere},  # type: ignore
@@ -85,11 +85,11 @@ def processes_of(url: str) -> int:
 
 def answer_impatiently(*given: Any) -> None:
     """What a lookup process runs that waits for nobody longer than half a second."""
-    LookupConnection.waits = SHORT
+    LookupWorkerConnection.waits = SHORT
     answer_lookups(*given)
 
 
 def answer_and_stay(*given: Any) -> None:
     """What a lookup process runs that stops no sooner than its clients are gone."""
-    LookupConnection.shutdown = lambda _: None  # type: ignore[method-assign]
+    LookupWorkerConnection.shutdown = lambda _: None  # type: ignore[method-assign]
     answer_lookups(*given)

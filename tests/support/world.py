@@ -23,7 +23,7 @@ from domain.commands import decide
 from domain.decision import Claim, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.service import snapshots
-from domain.service.read_sets import LOOKS, Look
+from domain.service.read_sets import READ_SETS, ReadSet
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.errors import ClaimNotHeld, ClaimTaken
@@ -73,7 +73,7 @@ class World:
     identities: dict[str, Identity] = field(default_factory=dict)
     ids: int = 0
 
-    def book(self) -> states.LedgerBook:
+    def book(self) -> states.LedgerState:
         return self._get("ledger", "book", "ledger")
 
     def person(self, person_id: str) -> states.Person:
@@ -142,9 +142,9 @@ class World:
         self.now = now
         return decision
 
-    def _look(self, command: Command, context: Context) -> Look | None:
+    def _look(self, command: Command, context: Context) -> ReadSet | None:
         try:
-            return LOOKS[type(command)](self.known, command, context)
+            return READ_SETS[type(command)](self.known, command, context)
         except LedgerError:
             return None
 
@@ -193,10 +193,10 @@ class Watched:
     look: None of a wish that can't be right, such as a number with a wrong check digit.
     """
 
-    def __init__(self, world: World, look: Look | None) -> None:
+    def __init__(self, world: World, look: ReadSet | None) -> None:
         self._world = world
         self._strict = look is not None
-        self._look = look or Look()
+        self._look = look or ReadSet()
 
     def __getattr__(self, question: str) -> Any:
         kind = {"candidacy": "application", "book": "ledger"}.get(question, question)

@@ -15,7 +15,7 @@ import psycopg2
 from eventsourcing import persistence as library
 
 from domain.store import errors
-from domain.store.journal.records import Append, Draft, Recorded
+from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import JournalEvent
 
 FOREIGN_ACTOR = {"subject": "", "role": "", "organisation": "", "on_behalf_of": None}
@@ -85,7 +85,9 @@ def _translated(error: Exception, table: Sequence[tuple[Any, Any]]) -> type[Exce
     return library.PersistenceError
 
 
-def append_of(events: Sequence[library.StoredEvent], view: Any, given: dict[str, Any]) -> Append:
+def append_of(
+    events: Sequence[library.StoredEvent], view: Any, given: dict[str, Any]
+) -> AppendRequest:
     """What to append for stored events; called under the head lock.
 
     given: what `Application.save` was called with: actor, command_id, correlation_id,
@@ -104,7 +106,7 @@ def append_of(events: Sequence[library.StoredEvent], view: Any, given: dict[str,
             _ORIGINATOR: "uuid" if isinstance(event.originator_id, UUID) else "text",
             _STATE: base64.b64encode(event.state).decode(),
         }
-        draft = Draft(
+        draft = NewEvent(
             stream=str(event.originator_id),
             version=event.originator_version,
             topic=event.topic,
@@ -117,7 +119,7 @@ def append_of(events: Sequence[library.StoredEvent], view: Any, given: dict[str,
             data=data,
         )
         drafts.append(draft)
-    return Append(
+    return AppendRequest(
         tuple(drafts),
         claims=tuple(given.get("claims", ())),
         releases=tuple(given.get("releases", ())),
@@ -127,7 +129,7 @@ def append_of(events: Sequence[library.StoredEvent], view: Any, given: dict[str,
     )
 
 
-def stored_event(recorded: Recorded) -> library.StoredEvent:
+def stored_event(recorded: RecordedEvent) -> library.StoredEvent:
     """The event as the library stored it, or one of ours with its envelope as state."""
     data = recorded.data
     if data.keys() == {_STATE, _ORIGINATOR}:
@@ -140,7 +142,7 @@ def stored_event(recorded: Recorded) -> library.StoredEvent:
     return JournalEvent(recorded.stream, recorded.version, recorded.topic, recorded.envelope)
 
 
-def notification(recorded: Recorded) -> library.Notification:
+def notification(recorded: RecordedEvent) -> library.Notification:
     """The same with its position."""
     event = stored_event(recorded)
     return library.Notification(

@@ -18,7 +18,7 @@ import psycopg2
 
 from domain.store.errors import Unavailable
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Recorded
+from domain.store.journal.records import RecordedEvent
 from domain.store.journal.statements import CHANNEL
 from domain.store.postgres.connection import PgConnection, close_quietly, connect
 
@@ -143,7 +143,7 @@ class Page:
         other topics. Record it with whatever the events were folded into.
     """
 
-    events: list[Recorded]
+    events: list[RecordedEvent]
     position: int
 
 

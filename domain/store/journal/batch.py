@@ -3,7 +3,7 @@
 A batch gathers the appends of many commands. Each is checked against the database as it stands
 under the head lock and against the appends accepted before it, so that a later command sees the
 earlier one's events, and one that is refused leaves no trace. Nothing here talks to the database:
-`Lookup` answers what it knows.
+`CommittedState` answers what it knows.
 """
 
 from dataclasses import dataclass, field
@@ -22,18 +22,18 @@ from domain.store.errors import (
 )
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.records import (
-    Append,
+    AppendRequest,
     Claim,
     CommandKey,
-    Draft,
     Head,
     KnownCommand,
+    NewEvent,
     PersonKey,
-    Recorded,
+    RecordedEvent,
 )
 
 
-class Lookup(Protocol):
+class CommittedState(Protocol):
     """The committed state, read under the head lock. None: there is no such thing."""
 
     def last_version(self, stream: str) -> int | None: ...
@@ -55,7 +55,7 @@ class NewClaim:
 class Accepted(NamedTuple):
     """One append that will be written with the batch. Final only once the batch is committed."""
 
-    recorded: list[Recorded]
+    recorded: list[RecordedEvent]
     receipt: bytes
 
 
@@ -69,10 +69,10 @@ class Batch:
     ledger: str
     head: Head
     recorded_at: datetime
-    lookup: Lookup = field(repr=False)
+    lookup: CommittedState = field(repr=False)
     position: int = field(init=False)
-    events: list[Recorded] = field(default_factory=list)
-    streams: dict[str, list[Recorded]] = field(default_factory=dict)
+    events: list[RecordedEvent] = field(default_factory=list)
+    streams: dict[str, list[RecordedEvent]] = field(default_factory=dict)
     commands: dict[tuple[str, str], KnownCommand] = field(default_factory=dict)
     live_claims: dict[Claim, NewClaim | None] = field(default_factory=dict)
     new_claims: list[NewClaim] = field(default_factory=list)
@@ -145,7 +145,7 @@ class Batch:
 
     # --- accepting -------------------------------------------------------------------------------
 
-    def accept(self, append: Append, command: CommandKey | None = None) -> Accepted:
+    def accept(self, append: AppendRequest, command: CommandKey | None = None) -> Accepted:
         """Give the append its place, or refuse it and leave the batch as it was.
 
         command: whose append it is, unless the append says so itself.
@@ -177,7 +177,7 @@ class Batch:
             )
         return Accepted(recorded, receipt)
 
-    def _check_versions(self, drafts: tuple[Draft, ...]) -> None:
+    def _check_versions(self, drafts: tuple[NewEvent, ...]) -> None:
         ahead: dict[str, int] = {}
         for draft in drafts:
             last = ahead.get(draft.stream)
@@ -189,7 +189,7 @@ class Batch:
                 raise StaleStream(stream=draft.stream, expected=draft.version - 1, actual=last or 0)
             ahead[draft.stream] = draft.version
 
-    def _check_claims(self, append: Append) -> None:
+    def _check_claims(self, append: AppendRequest) -> None:
         let_go = set(append.releases)
         for kind, key in append.releases:
             if self.claim((kind, key)) is None:
@@ -203,7 +203,7 @@ class Batch:
                 raise ClaimTaken(kind=claim[0], key=claim[1], position=holder)
             taken.add(claim)
 
-    def _check_keys(self, append: Append) -> None:
+    def _check_keys(self, append: AppendRequest) -> None:
         for key in append.fresh_keys:
             known = self.person_key(key.person)
             if known is not None and known.wrapped is None:
@@ -211,7 +211,7 @@ class Batch:
             if known is not None:
                 raise RejectedByDatabase(reason=f"person {key.person} already has a key")
 
-    def _build(self, drafts: tuple[Draft, ...]) -> list[Recorded]:
+    def _build(self, drafts: tuple[NewEvent, ...]) -> list[RecordedEvent]:
         recorded = []
         position = self.position
         for draft in drafts:
@@ -231,7 +231,7 @@ class Batch:
                 data=draft.data,
             )
             recorded.append(
-                Recorded(
+                RecordedEvent(
                     position,
                     draft.stream,
                     draft.version,
@@ -246,7 +246,7 @@ class Batch:
             )
         return recorded
 
-    def _take(self, append: Append, recorded: list[Recorded]) -> None:
+    def _take(self, append: AppendRequest, recorded: list[RecordedEvent]) -> None:
         """Nothing below this line may fail: the append is in."""
         for event in recorded:
             self.streams.setdefault(event.stream, []).append(event)
@@ -259,7 +259,7 @@ class Batch:
         self.destroyed.extend(append.destroy_keys)
         self.tracks.update(append.tracks)
 
-    def _take_claims(self, append: Append, position: int) -> None:
+    def _take_claims(self, append: AppendRequest, position: int) -> None:
         for claim in append.releases:
             holder = self.live_claims.get(claim)
             if holder is not None:

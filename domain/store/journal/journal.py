@@ -16,9 +16,9 @@ import psycopg2.errors
 
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.journal.batch import Batch
-from domain.store.journal.records import Head, KnownCommand, Recorded
-from domain.store.journal.statements import EVENT_COLUMNS, Need, recorded_from
-from domain.store.journal.transaction import Ahead, Transaction, send
+from domain.store.journal.records import Head, KnownCommand, RecordedEvent
+from domain.store.journal.statements import EVENT_COLUMNS, ReadRequest, recorded_from
+from domain.store.journal.transaction import OptimisticBatch, Transaction, send
 from domain.store.postgres.connection import (
     PgCursor,
     close_quietly,
@@ -30,7 +30,7 @@ from domain.store.postgres.connection import (
 
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PAGE = 1000  # events per message: a megabyte or so
-_NOTHING = Need()
+_NOTHING = ReadRequest()
 
 # Shared by the ledgers of a process: in each, one batch is written and the next one decided.
 _WRITER, _WRITERS = "certledger writer", 64
@@ -114,7 +114,7 @@ class Journal:
     # --- writing ---------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, need: Need = _NOTHING) -> Iterator[Transaction]:
+    def transaction(self, need: ReadRequest = _NOTHING) -> Iterator[Transaction]:
         """Hold the head lock for a block and commit what was accepted in it.
 
         need: what to read together with the lock, in the same message.
@@ -139,7 +139,7 @@ class Journal:
                 return
 
     @contextmanager
-    def ahead(self, need: Need, before: Batch | None) -> Iterator[Ahead]:
+    def ahead(self, need: ReadRequest, before: Batch | None) -> Iterator[OptimisticBatch]:
         """A batch to be decided without the head lock; nothing is written by the block.
 
         need: what to read beforehand. before: the batch on its way to being committed.
@@ -150,7 +150,7 @@ class Journal:
             with self._writers.connection() as connection:
                 try:
                     now = self._clock() if self._clock else None
-                    ahead = Ahead(connection, self.ledger, need, now, before)
+                    ahead = OptimisticBatch(connection, self.ledger, need, now, before)
                 except psycopg2.Error as error:
                     if last_attempt or not is_connection_failure(error):
                         raise
@@ -184,7 +184,7 @@ class Journal:
 
     def read(
         self, after: int, limit: int, topics: Sequence[str] = (), upto: int | None = None
-    ) -> list[Recorded]:
+    ) -> list[RecordedEvent]:
         """Events in order of position: after < position <= upto, at most `limit` of them.
 
         topics: only these; all if empty. upto: no bound if None.
@@ -202,7 +202,7 @@ class Journal:
 
     def events(
         self, after: int = 0, upto: int | None = None, page: int = _PAGE
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[RecordedEvent]:
         """All events after a position, page by page, up to the head as it is found."""
         while found := self.read(after, page, (), upto):
             yield from found
@@ -215,7 +215,7 @@ class Journal:
         lte: int | None = None,
         desc: bool = False,
         limit: int | None = None,
-    ) -> list[Recorded]:
+    ) -> list[RecordedEvent]:
         """Events of one stream in order of version (backwards if desc), gt < version <= lte."""
         sql = f"SELECT {EVENT_COLUMNS} FROM certledger.journal WHERE ledger = %s AND stream = %s"
         arguments: list[Any] = [self.ledger, stream]

@@ -17,17 +17,17 @@ from domain.store.journal.records import (
     Head,
     KnownCommand,
     PersonKey,
-    Recorded,
+    RecordedEvent,
 )
-from domain.store.journal.statements import Need, read
+from domain.store.journal.statements import ReadRequest, read
 from domain.store.postgres.connection import PgConnection
 
 
-class HeadMoved(Exception):
+class HeadConflict(Exception):
     """Somebody else has appended since: what was decided must be decided anew."""
 
 
-class Lookups:
+class ReadCache:
     """What is committed, and on top of it the batch that is on its way. Used by one thread.
 
     What was read stays read: a second question for the same stream, claim, command, key or view
@@ -38,7 +38,7 @@ class Lookups:
         self,
         connection: PgConnection,
         ledger: str,
-        need: Need,
+        need: ReadRequest,
         *,
         lock: bool,
         before: Batch | None = None,
@@ -52,7 +52,7 @@ class Lookups:
         self._ledger = ledger
         self._locked = lock
         self._before = before
-        self._loaded: dict[str, tuple[int, list[Recorded]]] = {}
+        self._loaded: dict[str, tuple[int, list[RecordedEvent]]] = {}
         self._versions: dict[str, int | None] = {}
         self._commands: dict[tuple[str, str], KnownCommand | None] = {}
         self._claims: dict[Claim, int | None] = {}
@@ -71,24 +71,24 @@ class Lookups:
     def commands(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], KnownCommand]:
         """Those of the commands (principal, key) that were carried out."""
         wanted = list(keys)
-        self._read(Need(commands=[k for k in wanted if k not in self._commands]))
+        self._read(ReadRequest(commands=[k for k in wanted if k not in self._commands]))
         return {k: found for k in wanted if (found := self.command(k)) is not None}
 
     def claimed(self, claims: Iterable[Claim]) -> dict[Claim, int]:
         """Those of the claims (kind, key) that are held, with the position that holds them."""
         wanted = list(claims)
-        self._read(Need(claims=[c for c in wanted if c not in self._claims]))
+        self._read(ReadRequest(claims=[c for c in wanted if c not in self._claims]))
         return {c: found for c in wanted if (found := self.claim(c)) is not None}
 
-    def load(self, after: Mapping[str, int]) -> dict[str, list[Recorded]]:
+    def load(self, after: Mapping[str, int]) -> dict[str, list[RecordedEvent]]:
         """Committed events of many streams, each after the given version (NO_EVENTS for all)."""
         missing = {
             s: v for s, v in after.items() if s not in self._loaded or self._loaded[s][0] > v
         }
-        self._read(Need(streams=missing))
+        self._read(ReadRequest(streams=missing))
         return {s: [e for e in self._loaded[s][1] if e.version > v] for s, v in after.items()}
 
-    def on_the_way(self, stream: str, after: int) -> list[Recorded]:
+    def on_the_way(self, stream: str, after: int) -> list[RecordedEvent]:
         """Events of a stream after a version that the batch before this one is committing.
 
         Those that `load` has found committed already are among the committed ones only.
@@ -102,13 +102,13 @@ class Lookups:
     def versions(self, streams: Iterable[str]) -> dict[str, int | None]:
         """Last version of each stream, None if it has no event."""
         wanted = list(streams)
-        self._read(Need(versions=[s for s in wanted if s not in self._versions]))
+        self._read(ReadRequest(versions=[s for s in wanted if s not in self._versions]))
         return {s: self.last_version(s) for s in wanted}
 
     def person_keys(self, persons: Iterable[str]) -> dict[str, PersonKey | None]:
         """Key rows of persons, None for whom none was made."""
         wanted = list(persons)
-        self._read(Need(persons=[p for p in wanted if p not in self._persons]))
+        self._read(ReadRequest(persons=[p for p in wanted if p not in self._persons]))
         return {p: self.person_key(p) for p in wanted}
 
     # --- what the batch asks, one at a time ------------------------------------------------------
@@ -118,7 +118,7 @@ class Lookups:
         if self._before is not None and stream in self._before.streams:
             return self._before.streams[stream][-1].version
         if stream not in self._versions:
-            self._read(Need(versions=(stream,)))
+            self._read(ReadRequest(versions=(stream,)))
         return self._versions[stream]
 
     def claim(self, claim: Claim) -> int | None:
@@ -127,7 +127,7 @@ class Lookups:
             holder = self._before.live_claims[claim]
             return None if holder is None else holder.position
         if claim not in self._claims:
-            self._read(Need(claims=(claim,)))
+            self._read(ReadRequest(claims=(claim,)))
         return self._claims[claim]
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
@@ -135,13 +135,13 @@ class Lookups:
         if self._before is not None and name in self._before.commands:
             return self._before.commands[name]
         if name not in self._commands:
-            self._read(Need(commands=(name,)))
+            self._read(ReadRequest(commands=(name,)))
         return self._commands[name]
 
     def person_key(self, person: str) -> PersonKey | None:
         """The person's key row, None if none was made."""
         if person not in self._persons:
-            self._read(Need(persons=(person,)))
+            self._read(ReadRequest(persons=(person,)))
         found = self._persons[person]
         return found if self._before is None else self._before.key_with(person, found)
 
@@ -150,15 +150,15 @@ class Lookups:
         if self._before is not None and view in self._before.tracks:
             return self._before.tracks[view]
         if view not in self._views:
-            self._read(Need(views=(view,)))
+            self._read(ReadRequest(views=(view,)))
         return self._views[view]
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def ask(self, need: Need) -> None:
+    def ask(self, need: ReadRequest) -> None:
         """Read in one message what would be asked one by one."""
         self._read(
-            Need(
+            ReadRequest(
                 commands=set(need.commands) - self._commands.keys(),
                 versions=set(need.versions) - self._versions.keys(),
                 claims=set(need.claims) - self._claims.keys(),
@@ -167,14 +167,14 @@ class Lookups:
             )
         )
 
-    def _read(self, need: Need, *, lock: bool = False) -> None:
+    def _read(self, need: ReadRequest, *, lock: bool = False) -> None:
         first = self._found is None
         wanted = (need.streams, need.versions, need.commands, need.claims, need.persons, need.views)
         if not first and not any(wanted):
             return
         with self._connection.cursor() as cursor:
             rows = read(self._connection, cursor, self._ledger, need, lock=lock)
-        loaded: dict[str, list[Recorded]] = {stream: [] for stream in need.streams}
+        loaded: dict[str, list[RecordedEvent]] = {stream: [] for stream in need.streams}
         self._versions.update(dict.fromkeys(need.versions))
         self._commands.update(dict.fromkeys(need.commands))
         self._claims.update(dict.fromkeys(need.claims))
@@ -194,10 +194,10 @@ class Lookups:
                 self._versions[stream] = None
             self._loaded[stream] = after, events
 
-    def _keep(self, row: tuple[Any, ...], loaded: dict[str, list[Recorded]]) -> None:
+    def _keep(self, row: tuple[Any, ...], loaded: dict[str, list[RecordedEvent]]) -> None:
         kind, a, b, n, m, x, y, since, until, row_id = row
         if kind == "event":
-            event = Recorded(n, a, m, b, row_id, bytes(x), bytes(y), since, until)
+            event = RecordedEvent(n, a, m, b, row_id, bytes(x), bytes(y), since, until)
             loaded[a].append(event)
         elif kind == "version":
             self._versions[a] = m
@@ -217,8 +217,8 @@ class Lookups:
         """Every answer brings the head it belongs to. Raises: HeadMoved."""
         if self._before is not None:
             if head.position not in (self._before.head.position, self._before.position):
-                raise HeadMoved
+                raise HeadConflict
         elif self._found is not None and head.position != self._found.position:
-            raise HeadMoved
+            raise HeadConflict
         if self._found is None:
             self._found, self._server_time = head, server_time

@@ -21,7 +21,7 @@ NO_EVENTS = -1
 
 
 @dataclass(slots=True)
-class Draft:
+class NewEvent:
     """An event that has no position yet.
 
     version: 1 for the first event of a stream, then one more each time.
@@ -47,7 +47,7 @@ class Draft:
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedEvent:
     """An event as it stands in the journal; never changed.
 
     position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
@@ -107,7 +107,7 @@ class PersonKey(NamedTuple):
     wrapped: bytes | None
 
 
-class Append(NamedTuple):
+class AppendRequest(NamedTuple):
     """What one command wants recorded; all of it or nothing.
 
     claims and releases: (kind, key); releases come first, so one append may pass a claim on.
@@ -117,11 +117,11 @@ class Append(NamedTuple):
     tracks: (view, position) that must move forward together with the events.
     """
 
-    drafts: tuple[Draft, ...] = ()
+    drafts: tuple[NewEvent, ...] = ()
     claims: tuple[Claim, ...] = ()
     releases: tuple[Claim, ...] = ()
     command: CommandKey | None = None
-    receipt: Callable[[list[Recorded]], bytes] | None = None
+    receipt: Callable[[list[RecordedEvent]], bytes] | None = None
     destroy_keys: tuple[str, ...] = ()
     fresh_keys: tuple[PersonKey, ...] = ()
     tracks: tuple[tuple[str, int], ...] = ()

@@ -15,7 +15,7 @@ from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.journal.batch import Batch
 from domain.store.journal.envelope import rfc3339
-from domain.store.journal.records import Claim, KnownCommand, Recorded
+from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
 from domain.store.postgres.connection import PgConnection, PgCursor
 
 CHANNEL = "certledger"
@@ -138,7 +138,7 @@ _WRITES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ReadRequest:
     """What to read with the lock. streams: name -> version after which events are wanted."""
 
     streams: Mapping[str, int] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Need:
 
 
 def read(
-    connection: PgConnection, cursor: PgCursor, ledger: str, need: Need, *, lock: bool
+    connection: PgConnection, cursor: PgCursor, ledger: str, need: ReadRequest, *, lock: bool
 ) -> list[tuple[Any, ...]]:
     """Read everything needed as one result, the head row among it; take the head lock first.
 
@@ -266,7 +266,7 @@ def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: boo
     return message.bytes()
 
 
-def _event_columns(events: Sequence[Recorded]) -> list[str]:
+def _event_columns(events: Sequence[RecordedEvent]) -> list[str]:
     return [
         array([e.stream for e in events]),
         _plain(e.version for e in events),
@@ -291,10 +291,10 @@ def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[s
     ]
 
 
-def recorded_from(row: Sequence[Any]) -> Recorded:
+def recorded_from(row: Sequence[Any]) -> RecordedEvent:
     """An event from a row of EVENT_COLUMNS."""
     position, stream, version, topic, event_id, envelope, leaf, occurred, recorded = row
-    return Recorded(
+    return RecordedEvent(
         position, stream, version, topic, event_id, bytes(envelope), bytes(leaf), occurred, recorded
     )
 

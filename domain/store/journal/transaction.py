@@ -1,7 +1,8 @@
 """One append: what it may build on, what it writes, and how it becomes final.
 
 Two ways lead to a commit, with the same rules. `Transaction` takes the head lock first: there is no
-conflict to detect afterwards and nothing to repeat. `Ahead` decides without the lock, maybe while
+conflict to detect afterwards and nothing to repeat. `OptimisticBatch` decides without the lock,
+maybe while
 the batch before it is still on its way; `send` then takes the lock, writes and commits, and
 writes nothing at all if the head is not where the batch builds on. Whoever loses the connection
 while a COMMIT is on its way cannot know the outcome, and is told so instead of made to guess.
@@ -15,19 +16,19 @@ import psycopg2.errors
 
 from domain.store.errors import OutcomeUnknown
 from domain.store.journal.batch import Accepted, Batch
-from domain.store.journal.read_cache import HeadMoved, Lookups
-from domain.store.journal.records import Append, CommandKey, Recorded
-from domain.store.journal.statements import Need, begin, is_head_elsewhere, write
+from domain.store.journal.read_cache import HeadConflict, ReadCache
+from domain.store.journal.records import AppendRequest, CommandKey, RecordedEvent
+from domain.store.journal.statements import ReadRequest, begin, is_head_elsewhere, write
 from domain.store.postgres.connection import PgConnection, PgCursor, is_connection_failure
 
 _IN_ERROR = psycopg2.extensions.TRANSACTION_STATUS_INERROR
 
 
-class Transaction(Lookups):
+class Transaction(ReadCache):
     """A held head lock. Made by `Journal.transaction`; used by one thread."""
 
     def __init__(
-        self, connection: PgConnection, ledger: str, need: Need, now: datetime | None
+        self, connection: PgConnection, ledger: str, need: ReadRequest, now: datetime | None
     ) -> None:
         """Lock the ledger's head row and read what is needed, in one message.
 
@@ -38,7 +39,7 @@ class Transaction(Lookups):
         super().__init__(connection, ledger, need, lock=True)
         self.batch = _batch(self, ledger, now)
 
-    def holds(self, events: Sequence[Recorded]) -> bool:
+    def holds(self, events: Sequence[RecordedEvent]) -> bool:
         """Whether exactly these events of one batch are recorded, each at its place.
 
         An id is not enough: the same command, sent to another process, gives the same ids.
@@ -52,7 +53,7 @@ class Transaction(Lookups):
             )
             return {position: bytes(leaf) for position, leaf in cursor.fetchall()} == ends
 
-    def append(self, appends: Iterable[Append]) -> list[list[Recorded]]:
+    def append(self, appends: Iterable[AppendRequest]) -> list[list[RecordedEvent]]:
         """Accept appends in order; they are written when the transaction commits.
 
         Returns: the events of each, as they will stand.
@@ -62,7 +63,7 @@ class Transaction(Lookups):
         self.ask(_need_of(together))
         return [self.accept(append).recorded for append in together]
 
-    def accept(self, append: Append, command: CommandKey | None = None) -> Accepted:
+    def accept(self, append: AppendRequest, command: CommandKey | None = None) -> Accepted:
         """Accept one append, or refuse it and keep the others. Raises: as Batch.accept."""
         return self.batch.accept(append, command)
 
@@ -79,14 +80,14 @@ class Transaction(Lookups):
                 _finish(self._connection, cursor, self.batch, head=True)
 
 
-class Ahead(Lookups):
+class OptimisticBatch(ReadCache):
     """A batch that is decided without the lock. Made by `Journal.ahead`; used by one thread."""
 
     def __init__(
         self,
         connection: PgConnection,
         ledger: str,
-        need: Need,
+        need: ReadRequest,
         now: datetime | None,
         before: Batch | None,
     ) -> None:
@@ -113,7 +114,7 @@ def send(connection: PgConnection, batch: Batch) -> None:
             _finish(connection, cursor, batch, head=False)
         except psycopg2.Error as error:
             if is_head_elsewhere(error):
-                raise HeadMoved from error
+                raise HeadConflict from error
             raise
 
 
@@ -130,13 +131,13 @@ def _finish(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: b
         raise
 
 
-def _batch(lookups: Lookups, ledger: str, now: datetime | None) -> Batch:
+def _batch(lookups: ReadCache, ledger: str, now: datetime | None) -> Batch:
     recorded_at = max(now or lookups.server_time, lookups.head.recorded_at)
     return Batch(ledger, lookups.head, recorded_at, lookups)
 
 
-def _need_of(appends: list[Append]) -> Need:
-    return Need(
+def _need_of(appends: list[AppendRequest]) -> ReadRequest:
+    return ReadRequest(
         commands=[append.command.name for append in appends if append.command],
         versions=[draft.stream for append in appends for draft in append.drafts],
         claims=[c for append in appends for c in (*append.claims, *append.releases)],

@@ -2,7 +2,7 @@
 
 Handing a query to a thread costs two switches between threads that want the same interpreter lock:
 under load more than the query. Here the loop watches the connection's socket and does other work
-until the answer is there. Reading order: `Lines`, then `Line`.
+until the answer is there. Reading order: `AsyncQueryPool`, then `AsyncConnection`.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _STALE = frozenset({"0A000", "26000"})
 Found = list[tuple[Any, ...]]
 
 
-class Lines:
+class AsyncQueryPool:
     """A few connections on which prepared questions are asked. Used from one event loop."""
 
     def __init__(
@@ -55,9 +55,9 @@ class Lines:
         """
         settings = _SETTINGS | {"statement_timeout": f"{round(server_seconds * 1000)}ms"}
         arguments = connect_arguments(dsn, name=name, role=APP_ROLE, settings=settings)
-        self._free = deque(Line(arguments, statements) for _ in range(size))
+        self._free = deque(AsyncConnection(arguments, statements) for _ in range(size))
         self._lines = tuple(self._free)
-        self._waiting: deque[asyncio.Future[Line]] = deque()
+        self._waiting: deque[asyncio.Future[AsyncConnection]] = deque()
 
     async def ask(self, statement: str, keys: Sequence[str], until: float) -> Found:
         """Rows of a statement; asked once more if the connection turned out to be of no use.
@@ -81,11 +81,11 @@ class Lines:
         for line in self._lines:
             line.drop()
 
-    async def _take(self, until: float) -> "Line":
+    async def _take(self, until: float) -> "AsyncConnection":
         if self._free:
             return self._free.popleft()
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Line] = loop.create_future()
+        turn: asyncio.Future[AsyncConnection] = loop.create_future()
         self._waiting.append(turn)
         late = loop.call_at(until, _fail, turn, TimeoutError())
         try:
@@ -97,7 +97,7 @@ class Lines:
         finally:
             late.cancel()
 
-    def _give_back(self, line: "Line") -> None:
+    def _give_back(self, line: "AsyncConnection") -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -106,7 +106,7 @@ class Lines:
         self._free.append(line)
 
 
-class Line:
+class AsyncConnection:
     """One connection, on which one question is asked at a time; opened when it is needed."""
 
     def __init__(self, arguments: dict[str, Any], statements: Mapping[str, str]) -> None:

@@ -134,9 +134,9 @@ class Vault(BlindIndexes):
 
     # --- sealing ---------------------------------------------------------------------------------
 
-    def sealer(self, lookup: KeyLookup) -> "Sealer":
+    def sealer(self, lookup: KeyLookup) -> "FieldEncryptor":
         """Seals for one append. lookup: the view of the job, under the head lock."""
-        return Sealer(self, lookup)
+        return FieldEncryptor(self, lookup)
 
     def forget(self, person: str | None = None) -> None:
         """Drop a person's key from memory, or everybody's; call it when an erasure committed."""
@@ -225,7 +225,7 @@ class Vault(BlindIndexes):
         return f"{self.ledger}|{person}".encode()
 
 
-class Sealer:
+class FieldEncryptor:
     """Seals the personal fields of one append, making keys for persons who have none.
 
     `fresh_keys` goes into the Append: a key is stored by the transaction that first uses it.

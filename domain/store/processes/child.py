@@ -95,7 +95,7 @@ def begin(descriptor: int) -> None:
         sys.exit(f"certledger: a process beside the program failed: {error!r}")
 
 
-class Kept:
+class Supervisor:
     """Keeps one process after the other alive, until it is stopped."""
 
     def __init__(self, what: str, start: Callable[[], Child], *, stop_seconds: float) -> None:

@@ -22,19 +22,19 @@ import orjson
 from domain.store.errors import BadNote, NotCanonical
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Recorded
+from domain.store.journal.records import RecordedEvent
 from domain.store.journal.statements import EVENT_COLUMNS, recorded_from
 from domain.store.tlog.checkpoints import checkpoints_after
 from domain.store.tlog.fast_audit import (
     ENVELOPE_KEYS,
     STRETCH,
     Order,
-    Stretch,
+    Range,
     microseconds_of,
     misplaced,
     reread_all,
 )
-from domain.store.tlog.merkle import Frontier
+from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, Verifier, open_note
 
 _PAGE = 2000  # events a message: some megabytes at most
@@ -56,7 +56,7 @@ WHERE j.ledger = %s AND j.position > %s AND j.position <= %s ORDER BY j.position
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Finding:
     """Something that is not as it was written. position: None if it concerns no one event."""
 
     position: int | None
@@ -67,7 +67,7 @@ class Problem:
 
 
 @dataclass(slots=True)
-class Report:
+class AuditReport:
     """What an audit found. size and root: of the journal as it stands now.
 
     problems: at most 100, in the order in which they were found.
@@ -77,7 +77,7 @@ class Report:
     size: int = 0
     root: bytes = b""
     checkpoints: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
@@ -98,7 +98,7 @@ def verify(
     *,
     hashes_only: bool = False,
     processes: int | None = None,
-) -> Report:
+) -> AuditReport:
     """Check the whole journal of a ledger. Memory is constant, time is linear.
 
     vkey: the log's public key, got from elsewhere; None checks no signatures.
@@ -119,15 +119,15 @@ class _Audit:
         self._journal = journal
         self._verifier = verifier
         self._hashes_only = hashes_only
-        self._report = Report(journal.ledger)
-        self._tree = Frontier()
+        self._report = AuditReport(journal.ledger)
+        self._tree = CompactRange()
         self._position = 0  # of the last event seen
         self._recorded = 0  # its recorded_at, as stretches have it
         self._waiting: deque[Checkpoint] = deque()
         self._signed_size = 0  # up to here a signature covers what was read
         self._parted: tuple[int, int] | None = None  # (last size that agreed + 1, first that not)
 
-    def run(self, external: Iterable[str], processes: int | None) -> Report:
+    def run(self, external: Iterable[str], processes: int | None) -> AuditReport:
         # The head is read first: events that arrive meanwhile are checked, but not demanded.
         head = self._journal.head()
         self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
@@ -178,12 +178,12 @@ class _Audit:
                 for event, before in self._events(position - 1, position):
                     self._check_place(event, before)
 
-    def _continues(self, stretch: Stretch) -> bool:
+    def _continues(self, stretch: Range) -> bool:
         """Whether it fits what was read before: nothing missing, time not running backwards."""
         in_order = self._hashes_only or stretch.first >= self._recorded
         return self._tree.size == stretch.after and in_order
 
-    def _take(self, stretch: Stretch) -> None:
+    def _take(self, stretch: Range) -> None:
         """Nothing is wrong in it: carry the tree on, past every signed size."""
         before = self._tree
         for _, part in sorted(stretch.trees.items()):
@@ -207,18 +207,18 @@ class _Audit:
         return len(self._report.problems) >= _PROBLEMS
 
     def _bad(self, position: int | None, what: str) -> None:
-        self._report.problems.append(Problem(position, what))
+        self._report.problems.append(Finding(position, what))
 
     # --- events ----------------------------------------------------------------------------------
 
-    def _events(self, after: int, upto: int) -> Iterator[tuple[Recorded, int | None]]:
+    def _events(self, after: int, upto: int) -> Iterator[tuple[RecordedEvent, int | None]]:
         ledger = self._journal.ledger
         while rows := self._journal.query(_READ, (ledger, after, upto, _PAGE)):
             for row in rows:
                 yield recorded_from(row[:-1]), row[-1]
             after = rows[-1][0]
 
-    def _check_event(self, event: Recorded, before: int | None) -> None:
+    def _check_event(self, event: RecordedEvent, before: int | None) -> None:
         position = event.position
         expected = self._position + 1
         if position != expected:
@@ -230,14 +230,14 @@ class _Audit:
             self._bad(position, "recorded_at runs backwards")
         self._check_envelope(event)
 
-    def _check_place(self, event: Recorded, before: int | None) -> None:
+    def _check_place(self, event: RecordedEvent, before: int | None) -> None:
         """before: position of the version before it in its stream; None if there is none."""
         if event.version > 1 and before is None:
             self._bad(event.position, f"{event.stream} has no version {event.version - 1}")
         if before is not None and before >= event.position:
             self._bad(event.position, f"{event.stream} version {event.version - 1} comes later")
 
-    def _check_envelope(self, event: Recorded) -> None:
+    def _check_envelope(self, event: RecordedEvent) -> None:
         """Compare what the envelope says with the columns beside it."""
         try:
             parsed: dict[str, Any] = orjson.loads(event.envelope)

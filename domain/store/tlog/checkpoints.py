@@ -12,7 +12,7 @@ from domain.store.errors import InconsistentLog
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.tlog.fast_audit import STRETCH, rehashed
-from domain.store.tlog.merkle import Frontier
+from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, Signer, sign_note
 
 
@@ -36,7 +36,7 @@ class CheckpointSigner:
         """signer: its name is the log's origin."""
         self._journal = journal
         self._signer = signer
-        self._tree = Frontier()
+        self._tree = CompactRange()
         self._lock = threading.Lock()
 
     def sign(self, upto: int | None = None) -> SignedCheckpoint | None:
@@ -55,7 +55,11 @@ class CheckpointSigner:
                 return last
             if size == 0:
                 return None
-            tree = self._tree.copy() if last is None or self._tree.size <= last.size else Frontier()
+            tree = (
+                self._tree.copy()
+                if last is None or self._tree.size <= last.size
+                else CompactRange()
+            )
             if last is not None:
                 self._grow(tree, last.size, rehash=False)
                 if tree.size != last.size or tree.root() != last.root:
@@ -65,7 +69,7 @@ class CheckpointSigner:
             self._tree = tree
             return stored
 
-    def _grow(self, tree: Frontier, size: int, *, rehash: bool) -> None:
+    def _grow(self, tree: CompactRange, size: int, *, rehash: bool) -> None:
         """Add the leaves up to a size.
 
         rehash: take the hashes from the envelopes and not from the column beside them. Needed

@@ -26,7 +26,7 @@ from domain.store.journal.envelope import rfc3339
 from domain.store.journal.journal import Journal
 from domain.store.postgres.connection import PgCursor, is_connection_failure
 from domain.store.processes.pool import shared
-from domain.store.tlog.merkle import HASH_BYTES, Frontier
+from domain.store.tlog.merkle import HASH_BYTES, CompactRange
 
 STRETCH = 1 << 13
 """Events of one COPY; a power of two. Their hashes are in memory together, about half a MB."""
@@ -74,7 +74,7 @@ Order = tuple[int, int, Sequence[int], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Range:
     """Events after < position <= upto, where nothing is wrong in between.
 
     first and last: their recorded_at, as microseconds since 2000; 0 if only hashes were looked at.
@@ -85,12 +85,12 @@ class Stretch:
     upto: int
     first: int
     last: int
-    trees: dict[int, Frontier]
+    trees: dict[int, CompactRange]
 
 
 def reread(
     journal: Journal, after: int, upto: int, sizes: Sequence[int] = (), hashes_only: bool = False
-) -> Stretch | None:
+) -> Range | None:
     """Hash every event of a stretch again, and compare what it says with the columns beside it.
 
     sizes: of the trees wanted beside the whole one, after < size < upto.
@@ -101,7 +101,7 @@ def reread(
     if found is None:
         return None
     leaves, first, last = found
-    return Stretch(after, upto, first, last, _trees(leaves, after, upto, sizes))
+    return Range(after, upto, first, last, _trees(leaves, after, upto, sizes))
 
 
 def rehashed(journal: Journal, after: int, upto: int) -> list[bytes] | None:
@@ -181,9 +181,11 @@ def _cursor(journal: Journal) -> Iterator[PgCursor]:
         raise Unavailable(ledger=journal.ledger) from error
 
 
-def _trees(leaves: list[bytes], after: int, upto: int, sizes: Sequence[int]) -> dict[int, Frontier]:
-    trees: dict[int, Frontier] = {}
-    tree = Frontier()
+def _trees(
+    leaves: list[bytes], after: int, upto: int, sizes: Sequence[int]
+) -> dict[int, CompactRange]:
+    trees: dict[int, CompactRange] = {}
+    tree = CompactRange()
     for size in sorted({*sizes, upto}):
         tree.extend(leaves[tree.size : size - after])
         trees[size] = tree.copy()
@@ -263,7 +265,7 @@ def _written(microseconds: int) -> bytes:
 
 
 def microseconds_of(moment: datetime) -> int:
-    """A time as `Stretch` has it."""
+    """A time as `Range` has it."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -280,17 +282,17 @@ def misplaced(journal: Journal, limit: int) -> list[int]:
 
 def reread_all(
     journal: Journal, orders: Iterable[Order], processes: int
-) -> Generator[Stretch | None, None, None]:
+) -> Generator[Range | None, None, None]:
     """`reread` for each order, in their order; this process is one of those that read."""
     return shared(
         partial(_order, journal), orders, partial(_reader, journal.dsn, journal.ledger), processes
     )
 
 
-def _order(journal: Journal, order: Order) -> Stretch | None:
+def _order(journal: Journal, order: Order) -> Range | None:
     return reread(journal, *order)
 
 
-def _reader(dsn: str, ledger: str) -> Callable[[Order], Stretch | None]:
+def _reader(dsn: str, ledger: str) -> Callable[[Order], Range | None]:
     """What another process calls once, to read with a connection of its own."""
     return partial(_order, Journal(dsn, ledger))

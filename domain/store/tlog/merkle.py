@@ -31,7 +31,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-class Frontier:
+class CompactRange:
     """A growing tree, kept as the roots of its full subtrees: one a bit of its size."""
 
     __slots__ = ("_roots", "size")
@@ -57,7 +57,7 @@ class Frontier:
                 self._add(_full_root(block[begin : begin + count]), count)
                 begin += count
 
-    def grow(self, other: "Frontier") -> None:
+    def grow(self, other: "CompactRange") -> None:
         """Append the leaves of another tree, of which only the frontier is known.
 
         Raises: ValueError unless its subtrees are subtrees of the joint tree too.
@@ -89,9 +89,9 @@ class Frontier:
             result = node_hash(left, result)
         return result
 
-    def copy(self) -> "Frontier":
+    def copy(self) -> "CompactRange":
         """An independent tree of the same leaves."""
-        other = Frontier()
+        other = CompactRange()
         other.size, other._roots = self.size, list(self._roots)
         return other
 
@@ -107,7 +107,7 @@ def _full_root(level: list[bytes]) -> bytes:
 
 def root(leaves: Iterable[bytes]) -> bytes:
     """Root of leaf hashes."""
-    tree = Frontier()
+    tree = CompactRange()
     tree.extend(leaves)
     return tree.root()
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from domain.store.journal.batch import Accepted
-from domain.store.journal.records import Append, Claim, CommandKey, PersonKey, Recorded
-from domain.store.journal.transaction import Ahead, Transaction
+from domain.store.journal.records import AppendRequest, Claim, CommandKey, PersonKey, RecordedEvent
+from domain.store.journal.transaction import OptimisticBatch, Transaction
 
-__all__ = ["Accepted", "Job", "Replayed", "View"]
+__all__ = ["Accepted", "BatchView", "QueuedCommand", "Replayed"]
 
 
-class Job(NamedTuple):
+class QueuedCommand(NamedTuple):
     """One command, with what its decision will surely look at.
 
     run: decides; returns what to append or raises to refuse. Called on the writer thread, and
@@ -28,7 +28,7 @@ class Job(NamedTuple):
     timeout_seconds: when the caller stops waiting.
     """
 
-    run: Callable[["View"], Append]
+    run: Callable[["BatchView"], AppendRequest]
     streams: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     command: CommandKey | None = None
@@ -50,12 +50,14 @@ class Replayed(NamedTuple):
     last_position: int | None
 
 
-class View:
+class BatchView:
     """The ledger as one job sees it: what is committed, and the jobs before it that will be."""
 
     __slots__ = ("_known", "_transaction")
 
-    def __init__(self, transaction: Transaction | Ahead, known: Callable[[str], int]) -> None:
+    def __init__(
+        self, transaction: Transaction | OptimisticBatch, known: Callable[[str], int]
+    ) -> None:
         self._transaction = transaction
         self._known = known
 
@@ -74,16 +76,16 @@ class View:
         """Position of the last event before this job's."""
         return self._transaction.batch.position
 
-    def recorded(self, stream: str) -> list[Recorded]:
+    def recorded(self, stream: str) -> list[RecordedEvent]:
         """Events of a stream in order: all, or those after the version the committer's owner
         said it knows already."""
         return self.committed(stream) + self.pending(stream)
 
-    def committed(self, stream: str) -> list[Recorded]:
+    def committed(self, stream: str) -> list[RecordedEvent]:
         """Of these, the ones that are committed."""
         return self._transaction.load({stream: self._known(stream)})[stream]
 
-    def pending(self, stream: str) -> list[Recorded]:
+    def pending(self, stream: str) -> list[RecordedEvent]:
         """Of these, the ones that earlier jobs are about to add; they may still fail."""
         on_the_way = self._transaction.on_the_way(stream, self._known(stream))
         return on_the_way + self._transaction.batch.streams.get(stream, [])

@@ -19,12 +19,12 @@ from typing import Any
 from domain.store.errors import Closed, Overloaded
 from domain.store.journal.batch import Accepted
 from domain.store.journal.journal import Journal
-from domain.store.journal.read_cache import HeadMoved
-from domain.store.journal.records import NO_EVENTS, Recorded
-from domain.store.writer.commands import Job, Replayed, View
-from domain.store.writer.retry import Attempt, Settler, Waiting, need_of
+from domain.store.journal.read_cache import HeadConflict
+from domain.store.journal.records import NO_EVENTS, RecordedEvent
+from domain.store.writer.commands import BatchView, QueuedCommand, Replayed
+from domain.store.writer.retry import BatchAttempt, BatchRetry, PendingCommand, need_of
 
-__all__ = ["Accepted", "Committer", "Job", "Replayed", "View"]
+__all__ = ["Accepted", "BatchView", "Committer", "QueuedCommand", "Replayed"]
 
 BATCH_JOBS = 512
 WAITING_JOBS = 10_000
@@ -48,7 +48,7 @@ class Stats:
 class _Flight:
     """A batch on its way to being committed."""
 
-    attempt: Attempt
+    attempt: BatchAttempt
     sent: "Future[None]"
 
 
@@ -68,7 +68,7 @@ class Committer:
         journal: Journal,
         *,
         known_version: Callable[[str], int] = _nothing_known,
-        on_recorded: Callable[[Sequence[Recorded]], None] | None = None,
+        on_recorded: Callable[[Sequence[RecordedEvent]], None] | None = None,
         deliver: Callable[[list[tuple[Any, Any]]], None] | None = None,
         batch_jobs: int = BATCH_JOBS,
         waiting_jobs: int = WAITING_JOBS,
@@ -76,7 +76,8 @@ class Committer:
         """Start the thread. All hooks are called on it.
 
         known_version: up to which version the owner holds a stream's state, NO_EVENTS if it
-            holds none; `View.recorded` then gives the later events only. Streams only grow, so a
+            holds none; `BatchView.recorded` then gives the later events only. Streams only grow,
+            so a
             held state never becomes wrong, only old.
         on_recorded: the events of a batch, after it was committed and before any caller hears,
             maybe while the next batch is decided already; an exception in it is logged and
@@ -89,13 +90,13 @@ class Committer:
         self._deliver = deliver or _set_each
         self._batch_jobs = batch_jobs
         self._waiting_jobs = waiting_jobs
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[PendingCommand] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._position: int | None = None  # where our last batch left the head
         self._crowded = False
         self.stats = Stats()
-        self._settler = Settler(journal, known_version, self._finish, self._answer)
+        self._settler = BatchRetry(journal, known_version, self._finish, self._answer)
         self._sender = ThreadPoolExecutor(1, thread_name_prefix=f"sender {journal.ledger}")
         self._thread = threading.Thread(
             target=self._work, name=f"committer {journal.ledger}", daemon=True
@@ -113,7 +114,7 @@ class Committer:
         """How many jobs wait to be begun."""
         return len(self._queue)
 
-    def submit(self, job: Job, future: Any = None) -> "Future[Accepted | Replayed]":
+    def submit(self, job: QueuedCommand, future: Any = None) -> "Future[Accepted | Replayed]":
         """Queue a job; never blocks.
 
         future: anything `deliver` understands, with set_running_or_notify_cancel(); made if None.
@@ -122,7 +123,7 @@ class Committer:
         Raises: Overloaded, Closed.
         """
         now = time.monotonic()
-        waiting = Waiting(job, future or Future(), now, now + job.timeout_seconds)
+        waiting = PendingCommand(job, future or Future(), now, now + job.timeout_seconds)
         with self._changed:
             if self._closed:
                 raise Closed(ledger=self._journal.ledger)
@@ -161,7 +162,7 @@ class Committer:
                 attempt = attempt if landed else None
             flight = self._guarded(started, self._proceed, started, attempt)
 
-    def _take(self, *, wait: bool) -> list[Waiting]:
+    def _take(self, *, wait: bool) -> list[PendingCommand]:
         """The jobs of the next batch; none if there are none, or closed and done."""
         with self._changed:
             while wait and not self._queue and not self._closed:
@@ -169,7 +170,9 @@ class Committer:
             count = min(len(self._queue), self._batch_jobs)
             return [self._queue.popleft() for _ in range(count)]
 
-    def _decide_ahead(self, group: list[Waiting], flight: _Flight | None) -> Attempt | None:
+    def _decide_ahead(
+        self, group: list[PendingCommand], flight: _Flight | None
+    ) -> BatchAttempt | None:
         """Decide a group without the lock, on top of what is on its way.
 
         None: that was not to be; whatever went wrong is dealt with under the lock, and so is a
@@ -180,17 +183,17 @@ class Committer:
             return None
         before = None if flight is None else flight.attempt.batch
         try:
-            attempt = Attempt(group)
+            attempt = BatchAttempt(group)
             with self._journal.ahead(need_of(group, self._known), before) as ahead:
                 attempt.decide(ahead, self._known)
-        except HeadMoved:
+        except HeadConflict:
             return None
         except Exception:
             log.debug("ledger %s: not decided ahead", self._journal.ledger, exc_info=True)
             return None
         return attempt
 
-    def _proceed(self, group: list[Waiting], attempt: Attempt | None) -> _Flight | None:
+    def _proceed(self, group: list[PendingCommand], attempt: BatchAttempt | None) -> _Flight | None:
         """Commit what was decided ahead, in the background if others wait to be decided."""
         if attempt is None:
             self._settler.settle(group)
@@ -217,11 +220,13 @@ class Committer:
         if failure is None:
             self._finish(flight.attempt)
             return True
-        self._crowded = isinstance(failure, HeadMoved)
+        self._crowded = isinstance(failure, HeadConflict)
         self._settler.recover(flight.attempt, failure)
         return False
 
-    def _guarded(self, group: list[Waiting], work: Callable[..., Any], *arguments: Any) -> Any:
+    def _guarded(
+        self, group: list[PendingCommand], work: Callable[..., Any], *arguments: Any
+    ) -> Any:
         """A bug, in here or in a hook: the callers must hear of it and the thread go on."""
         try:
             return work(*arguments)
@@ -232,7 +237,7 @@ class Committer:
 
     # --- answering -------------------------------------------------------------------------------
 
-    def _finish(self, attempt: Attempt) -> None:
+    def _finish(self, attempt: BatchAttempt) -> None:
         """The batch is committed: tell the owner, then the callers."""
         batch = attempt.batch
         assert batch is not None
@@ -251,7 +256,7 @@ class Committer:
         self.stats.retries = self._settler.retries
         self._answer(attempt.answers)
 
-    def _answer(self, answers: list[tuple[Waiting, Any]]) -> None:
+    def _answer(self, answers: list[tuple[PendingCommand, Any]]) -> None:
         for waiting, answer in answers:
             waiting.is_answered = True
             if isinstance(answer, Accepted):

@@ -24,11 +24,11 @@ from domain.store.errors import (
 )
 from domain.store.journal.batch import Accepted, Batch
 from domain.store.journal.journal import Journal
-from domain.store.journal.read_cache import HeadMoved
-from domain.store.journal.statements import Need
-from domain.store.journal.transaction import Ahead, Transaction
+from domain.store.journal.read_cache import HeadConflict
+from domain.store.journal.statements import ReadRequest
+from domain.store.journal.transaction import OptimisticBatch, Transaction
 from domain.store.postgres.connection import is_connection_failure
-from domain.store.writer.commands import Job, Replayed, View
+from domain.store.writer.commands import BatchView, QueuedCommand, Replayed
 
 _PAUSE_SECONDS = (0.02, 1.0)  # first and longest pause before a failed transaction is tried again
 
@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Waiting:
+class PendingCommand:
     """A job and whom to tell. since, deadline: monotonic seconds."""
 
-    job: Job
+    job: QueuedCommand
     future: Any
     since: float
     deadline: float
@@ -54,25 +54,27 @@ class Waiting:
 
 
 @dataclass(slots=True)
-class Attempt:
+class BatchAttempt:
     """One transaction: whose it is, what it is to write, what to say once it is committed."""
 
-    group: list[Waiting]
+    group: list[PendingCommand]
     batch: Batch | None = None
-    answers: list[tuple[Waiting, Any]] = field(default_factory=list)
+    answers: list[tuple[PendingCommand, Any]] = field(default_factory=list)
 
-    def decide(self, transaction: Transaction | Ahead, known: Callable[[str], int]) -> None:
+    def decide(
+        self, transaction: Transaction | OptimisticBatch, known: Callable[[str], int]
+    ) -> None:
         """Decide every job in order; one that is refused costs its neighbours nothing.
 
         Raises: psycopg2.Error, HeadMoved.
         """
         self.batch = transaction.batch
-        view = View(transaction, known)
+        view = BatchView(transaction, known)
         self.answers = [(w, _decide(w.job, self.batch, view)) for w in self.group]
         self.batch.close()
 
 
-def _decide(job: Job, batch: Batch, view: View) -> Any:
+def _decide(job: QueuedCommand, batch: Batch, view: BatchView) -> Any:
     """The job's result, or the exception that refuses it."""
     try:
         if job.command is not None:
@@ -84,17 +86,17 @@ def _decide(job: Job, batch: Batch, view: View) -> Any:
                     done.receipt, done.command_id, done.first_position, done.last_position
                 )
         return batch.accept(job.run(view), job.command)
-    except (psycopg2.Error, HeadMoved):
+    except (psycopg2.Error, HeadConflict):
         raise
     except Exception as refusal:
         return refusal
 
 
-def need_of(group: list[Waiting], known: Callable[[str], int]) -> Need:
+def need_of(group: list[PendingCommand], known: Callable[[str], int]) -> ReadRequest:
     """What the jobs have announced that they will look at."""
     jobs = [waiting.job for waiting in group]
     streams = {stream for job in jobs for stream in job.streams}
-    return Need(
+    return ReadRequest(
         streams={stream: known(stream) for stream in streams},
         versions={stream for job in jobs for stream in job.versions} - streams,
         commands={job.command.name for job in jobs if job.command is not None},
@@ -104,15 +106,15 @@ def need_of(group: list[Waiting], known: Callable[[str], int]) -> Need:
     )
 
 
-class Settler:
+class BatchRetry:
     """Decides under the lock. Works on the writer's thread."""
 
     def __init__(
         self,
         journal: Journal,
         known: Callable[[str], int],
-        finish: Callable[[Attempt], None],
-        answer: Callable[[list[tuple[Waiting, Any]]], None],
+        finish: Callable[[BatchAttempt], None],
+        answer: Callable[[list[tuple[PendingCommand, Any]]], None],
     ) -> None:
         """finish: what is committed; answer: what was refused, or never will be."""
         self._journal = journal
@@ -121,11 +123,11 @@ class Settler:
         self._answer = answer
         self.retries = 0
 
-    def settle(self, group: list[Waiting], error: BaseException | None = None) -> None:
+    def settle(self, group: list[PendingCommand], error: BaseException | None = None) -> None:
         """Give every job of the group its answer. error: what stood in the way before."""
         pause, longest = _PAUSE_SECONDS
         while group := self.in_time(group, error):
-            attempt = Attempt(group)
+            attempt = BatchAttempt(group)
             try:
                 with self._journal.transaction(need_of(group, self._known)) as transaction:
                     attempt.decide(transaction, self._known)
@@ -140,14 +142,16 @@ class Settler:
                 time.sleep(pause)
                 pause = min(pause * 2, longest)
 
-    def recover(self, attempt: Attempt, failure: BaseException) -> None:
+    def recover(self, attempt: BatchAttempt, failure: BaseException) -> None:
         """What was decided ahead was not committed, as far as is known: settle it."""
         group = self._failed(attempt, failure)
         if group:
             self.retries += 1
-            self.settle(group, None if isinstance(failure, HeadMoved) else failure)
+            self.settle(group, None if isinstance(failure, HeadConflict) else failure)
 
-    def in_time(self, group: list[Waiting], error: BaseException | None) -> list[Waiting]:
+    def in_time(
+        self, group: list[PendingCommand], error: BaseException | None
+    ) -> list[PendingCommand]:
         """Those still in time; the others hear that nothing was recorded."""
         now = time.monotonic()
         late = [waiting for waiting in group if waiting.deadline <= now]
@@ -161,13 +165,13 @@ class Settler:
 
     # --- when it fails ---------------------------------------------------------------------------
 
-    def _failed(self, attempt: Attempt, failure: BaseException) -> list[Waiting]:
+    def _failed(self, attempt: BatchAttempt, failure: BaseException) -> list[PendingCommand]:
         """Those of the attempt that are to be decided again; the others have their answer."""
         if isinstance(failure, OutcomeUnknown):
             if attempt.batch is None or attempt.batch.is_empty:
                 return attempt.group
             return self._resolve(attempt)
-        if isinstance(failure, Unavailable | HeadMoved):
+        if isinstance(failure, Unavailable | HeadConflict):
             return attempt.group
         if isinstance(failure, StoreError):
             # Such as an unknown ledger: it concerns all of them alike.
@@ -178,7 +182,7 @@ class Settler:
         self._settle_alone(attempt.group, failure)
         return []
 
-    def _settle_alone(self, group: list[Waiting], failure: BaseException) -> None:
+    def _settle_alone(self, group: list[PendingCommand], failure: BaseException) -> None:
         """One job of the group is at fault: decide each by itself, so that only it pays."""
         if len(group) == 1:
             answer = failure
@@ -191,7 +195,7 @@ class Settler:
         for waiting in group:
             self.settle([waiting])
 
-    def _resolve(self, attempt: Attempt) -> list[Waiting]:
+    def _resolve(self, attempt: BatchAttempt) -> list[PendingCommand]:
         """Find out what became of a COMMIT that was on its way when the connection broke.
 
         The new transaction has to wait for the head lock, which the old one holds until it has
@@ -238,7 +242,7 @@ def _is_recorded(transaction: Transaction, batch: Batch) -> bool:
     )
 
 
-def _command_id(waiting: Waiting, attempt: Attempt) -> UUID | None:
+def _command_id(waiting: PendingCommand, attempt: BatchAttempt) -> UUID | None:
     if waiting.job.command is not None:
         return waiting.job.command.command_id
     for other, answer in attempt.answers:

@@ -13,7 +13,7 @@ import pytest
 
 from api.app import create_app
 from api.auth.permissions import ACCESS, OWN_ONLY, PUBLIC, UnguardedRoute, roles_for
-from api.http.routing import GuardedRoute
+from api.http.routing import AuthorizedRoute
 from api.settings import load_settings
 from domain.actors import Role
 from tests.support.service import Book, Door
@@ -103,16 +103,16 @@ ROWS = [line.split() for line in EXPECTED.strip().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def routes() -> list[GuardedRoute]:
+def routes() -> list[AuthorizedRoute]:
     app = create_app(load_settings())
-    return [route for route in app.router.routes if isinstance(route, GuardedRoute)]
+    return [route for route in app.router.routes if isinstance(route, AuthorizedRoute)]
 
 
-def test_every_route_has_a_row_and_every_row_a_route(routes: list[GuardedRoute]):
+def test_every_route_has_a_row_and_every_row_a_route(routes: list[AuthorizedRoute]):
     assert {route.operation for route in routes} == set(ACCESS)
 
 
-def test_every_route_is_expected_here_and_the_other_way_round(routes: list[GuardedRoute]):
+def test_every_route_is_expected_here_and_the_other_way_round(routes: list[AuthorizedRoute]):
     wanted = []
     for method, path, *_ in ROWS:
         found = [
@@ -125,7 +125,7 @@ def test_every_route_is_expected_here_and_the_other_way_round(routes: list[Guard
     assert sorted(wanted) == sorted(route.operation for route in routes)
 
 
-def test_the_table_says_what_is_expected_here(routes: list[GuardedRoute]):
+def test_the_table_says_what_is_expected_here(routes: list[AuthorizedRoute]):
     for method, path, *letters in ROWS:
         route = next(
             route

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from api.http import access_log as log_lines
-from api.http.access_log import FORMAT, LaterHandler, tell_request
+from api.http.access_log import FORMAT, BufferedHandler, tell_request
 
 
 def record(text: str) -> logging.LogRecord:
@@ -18,7 +18,7 @@ def record(text: str) -> logging.LogRecord:
 
 def test_lines_are_written_soon_and_in_order():
     stream = io.StringIO()
-    handler = LaterHandler(stream)
+    handler = BufferedHandler(stream)
     for number in range(5):
         handler.emit(record(f"line {number}"))
     deadline = time.monotonic() + 5
@@ -30,7 +30,7 @@ def test_lines_are_written_soon_and_in_order():
 
 def test_a_stop_writes_what_waits():
     stream = io.StringIO()
-    handler = LaterHandler(stream)
+    handler = BufferedHandler(stream)
     handler.emit(record("last"))
     handler.close()
     assert stream.getvalue() == "last\n"
@@ -40,7 +40,7 @@ def test_too_many_lines_are_counted_and_left_out(monkeypatch):
     monkeypatch.setattr(log_lines, "LINES_MAX", 2)
     monkeypatch.setattr(log_lines, "WRITE_EVERY_S", 60)
     stream = io.StringIO()
-    handler = LaterHandler(stream)
+    handler = BufferedHandler(stream)
     for number in range(5):
         handler.emit(record(f"line {number}"))
     handler.close()
@@ -53,7 +53,7 @@ def test_too_many_lines_are_counted_and_left_out(monkeypatch):
 
 def test_a_reader_that_is_gone_does_no_harm():
     stream = io.StringIO()
-    handler = LaterHandler(stream)
+    handler = BufferedHandler(stream)
     stream.close()
     handler.emit(record("nobody reads this"))
     handler.close()
@@ -66,7 +66,7 @@ def test_a_request_s_line_reads_as_any_other_whoever_writes_it(
     caplog.set_level(logging.INFO, "certledger.requests")
     monkeypatch.setattr(time, "time", lambda: 1_790_000_000.25)
     stream, other = io.StringIO(), io.StringIO()
-    later = LaterHandler(stream)
+    later = BufferedHandler(stream)
     plain = logging.StreamHandler(other)
     for handler in (later, plain):
         handler.setFormatter(logging.Formatter(FORMAT))

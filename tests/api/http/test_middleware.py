@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from api.errors.request import ControlCharacter, JsonTooDeep
-from api.http.middleware import Gate, check_json
+from api.http.middleware import RequestMiddleware, check_json
 from api.settings import load_settings
 from api.web.error_pages import refusal
 from tests.support.http_journey import Journey
@@ -92,7 +92,9 @@ def test_every_answer_is_protected(client: httpx.Client):
 # --- a gate by itself -----------------------------------------------------------------------------
 
 
-async def through(gate: Gate, messages: list[dict[str, Any]], **scope: Any) -> list[Any]:
+async def through(
+    gate: RequestMiddleware, messages: list[dict[str, Any]], **scope: Any
+) -> list[Any]:
     """Send messages through a gate; what came out."""
     sent: list[Any] = []
     given = iter(messages)
@@ -123,7 +125,7 @@ def test_an_unexpected_error_is_500_with_a_trace_and_nothing_else(
         raise RuntimeError("张三 330106199503151275")
 
     with caplog.at_level(logging.INFO):
-        sent = asyncio.run(through(Gate(broken, load_settings(), refusal), REQUEST))
+        sent = asyncio.run(through(RequestMiddleware(broken, load_settings(), refusal), REQUEST))
     body = body_of(sent)
     assert (sent[0]["status"], body["code"]) == (500, "internal_error")
     assert "fields" not in body
@@ -142,7 +144,7 @@ def test_more_requests_than_can_be_served_are_503_at_once():
         await send({"type": "http.response.body", "body": b"{}"})
 
     async def crowd() -> tuple[list[Any], list[Any]]:
-        gate = Gate(slow, load_settings(requests_max=1), refusal)
+        gate = RequestMiddleware(slow, load_settings(requests_max=1), refusal)
         first = asyncio.create_task(through(gate, REQUEST))
         await asyncio.sleep(0.01)
         second = await through(gate, REQUEST)
@@ -162,7 +164,7 @@ def test_a_sender_that_goes_away_gets_no_answer_and_does_no_harm():
 
     half = [{"type": "http.request", "body": b"{", "more_body": True},
             {"type": "http.disconnect"}]  # fmt: skip
-    assert asyncio.run(through(Gate(never, load_settings(), refusal), half)) == []
+    assert asyncio.run(through(RequestMiddleware(never, load_settings(), refusal), half)) == []
 
 
 def test_a_body_that_comes_in_drops_holds_up_nobody_else(client: httpx.Client):

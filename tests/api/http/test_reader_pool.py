@@ -9,12 +9,12 @@ import time
 import pytest
 
 from api.errors.request import ReadTimeout, ServerBusy
-from api.http.reader_pool import Readers
+from api.http.reader_pool import ReaderPool
 
 
 def test_work_is_done_beside_the_event_loop():
     async def ask() -> int:
-        readers = Readers(threads=1, queue_max=1, deadline_s=5)
+        readers = ReaderPool(threads=1, queue_max=1, deadline_s=5)
         try:
             return await readers.run(threading.get_ident)
         finally:
@@ -25,7 +25,7 @@ def test_work_is_done_beside_the_event_loop():
 
 def test_what_work_raises_is_raised_to_who_asked():
     async def ask() -> None:
-        readers = Readers(threads=1, queue_max=1, deadline_s=5)
+        readers = ReaderPool(threads=1, queue_max=1, deadline_s=5)
         try:
             await readers.run(int, "no number")
         finally:
@@ -39,7 +39,7 @@ def test_more_than_can_wait_is_refused_at_once():
     release = threading.Event()
 
     async def crowd() -> list[object]:
-        readers = Readers(threads=1, queue_max=2, deadline_s=5)
+        readers = ReaderPool(threads=1, queue_max=2, deadline_s=5)
         first = [asyncio.create_task(readers.run(release.wait, 5)) for _ in range(3)]
         await asyncio.sleep(0.05)
         began = time.perf_counter()
@@ -60,7 +60,7 @@ def test_an_answer_that_takes_too_long_is_given_up_but_still_counted():
     release = threading.Event()
 
     async def ask() -> int:
-        readers = Readers(threads=1, queue_max=2, deadline_s=0.05)
+        readers = ReaderPool(threads=1, queue_max=2, deadline_s=0.05)
         with pytest.raises(ReadTimeout):
             await readers.run(release.wait, 5)
         held = readers.asked

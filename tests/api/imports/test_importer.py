@@ -14,7 +14,7 @@ import pytest
 from openpyxl import Workbook
 
 from api.imports.cell_parsers import CellFault, day, marks, moment, yuan
-from api.imports.columns import Kind
+from api.imports.columns import RowType
 from api.imports.importer import Import
 from api.imports.qualification_parser import claims
 from api.imports.row_types import KINDS, kind_named
@@ -300,7 +300,7 @@ def test_every_command_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_kind_is_found_by_each_of_its_names(kind: Kind) -> None:
+def test_a_kind_is_found_by_each_of_its_names(kind: RowType) -> None:
     for name in (kind.name, *kind.titles, f"{kind.name}-2026", f"{kind.titles[0]}2026年"):
         found = kind_named(name)
         assert found is not None

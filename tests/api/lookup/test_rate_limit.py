@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from api.lookup.rate_limit import Limit, TooManyLookups, network_of
+from api.lookup.rate_limit import RateLimiter, TooManyLookups, network_of
 from tests.api.web.example_history import History
 
 
@@ -17,13 +17,13 @@ class Clock:
         return self.now
 
 
-def guess(limit: Limit, address: str = "203.0.113.7") -> None:
+def guess(limit: RateLimiter, address: str = "203.0.113.7") -> None:
     limit.enter(address)
     limit.missed(address)
 
 
 def test_who_guesses_is_stopped_after_a_dozen_misses() -> None:
-    limit = Limit(Clock())
+    limit = RateLimiter(Clock())
     for _ in range(12):
         guess(limit)
     with pytest.raises(TooManyLookups) as refused:
@@ -32,7 +32,7 @@ def test_who_guesses_is_stopped_after_a_dozen_misses() -> None:
 
 
 def test_who_finds_what_they_ask_may_ask_sixty_times_at_once() -> None:
-    limit = Limit(Clock())
+    limit = RateLimiter(Clock())
     for _ in range(60):
         limit.enter("203.0.113.7")
     with pytest.raises(TooManyLookups):
@@ -41,7 +41,7 @@ def test_who_finds_what_they_ask_may_ask_sixty_times_at_once() -> None:
 
 def test_time_forgives_every_miss() -> None:
     clock = Clock()
-    limit = Limit(clock)
+    limit = RateLimiter(clock)
     for _ in range(12):
         guess(limit)
     clock.now += 2
@@ -52,7 +52,7 @@ def test_time_forgives_every_miss() -> None:
 
 
 def test_one_address_does_not_spend_the_budget_of_another() -> None:
-    limit = Limit(Clock())
+    limit = RateLimiter(Clock())
     for _ in range(12):
         guess(limit)
     limit.enter("203.0.113.8")

@@ -15,7 +15,7 @@ import pytest
 
 from api.errors.request import DatabaseUnreachable, ReadTimeout, ServerBusy
 from api.lookup import coalescing as together_module
-from api.lookup.coalescing import Together
+from api.lookup.coalescing import RequestCoalescer
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.commands import document_of
 from tests.support.http_journey import ISSUED_AT, Journey, certified
@@ -217,8 +217,8 @@ def test_who_guesses_has_to_slow_down_and_who_holds_a_certificate_does_not(
 # --- many at once ---------------------------------------------------------------------------------
 
 
-def together(query: Any, deadline_s: float = 5) -> Together:
-    return Together(query, at_once=1, deadline_s=deadline_s)
+def together(query: Any, deadline_s: float = 5) -> RequestCoalescer:
+    return RequestCoalescer(query, at_once=1, deadline_s=deadline_s)
 
 
 def test_questions_that_come_together_share_queries():

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.auth.permissions import ACCESS
-from api.http.routing import GuardedRoute
+from api.http.routing import AuthorizedRoute
 from api.routes.routers import ROUTERS
-from api.server.command_fast_path import QuickCommands, direct
+from api.server.command_fast_path import CommandFastPath, direct
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.api.server.test_lookup_fast_path import (
     ACCEPT,
@@ -199,11 +199,13 @@ OTHER = st.sampled_from(
 
 def test_every_route_that_records_one_json_body_goes_the_short_way() -> None:
     routes = [route for router in ROUTERS for route in router.routes]
-    short = {r.operation for r in routes if isinstance(r, GuardedRoute) and direct(r) is not None}
+    short = {
+        r.operation for r in routes if isinstance(r, AuthorizedRoute) and direct(r) is not None
+    }
     assert {"open_application", "register_person", "record_payment", "review"} < short
     assert len(short) == 30
     # What takes files or rows, no body at all, or opens the ledger first.
-    recording = {r.operation for r in routes if isinstance(r, GuardedRoute) and r.records}
+    recording = {r.operation for r in routes if isinstance(r, AuthorizedRoute) and r.records}
     assert recording - short == {
         *("open_ledger", "submit_document", "submit_documents", "approve_refund"),
         *("record_scores", "verify_session_scores", "extend_notice", "close_notice"),
@@ -216,15 +218,15 @@ def test_the_plainest_commands_do_go_the_short_way(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
-    take_on = QuickCommands.take_on
+    take_on = CommandFastPath.take_on
 
-    def watched(self: QuickCommands, connection: Any, method: bytes) -> Any:
+    def watched(self: CommandFastPath, connection: Any, method: bytes) -> Any:
         exchange = take_on(self, connection, method)
         if exchange is not None:
             taken.append(exchange.route)
         return exchange
 
-    monkeypatch.setattr(QuickCommands, "take_on", watched)
+    monkeypatch.setattr(CommandFastPath, "take_on", watched)
     browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"))
     answer_of(twins.quick, wish(twins, "applications", "application 1", application(1), *browser))
     answer_of(twins.quick, wish(twins, "applications/A2/withdrawal", "w", {"reason": "错"}))

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api.server.lookup_worker_connection import AT_ONCE, HELD_BYTES_MAX, LookupConnection
+from api.server.lookup_worker_connection import AT_ONCE, HELD_BYTES_MAX, LookupWorkerConnection
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.api.server.test_connection import NOWHERE, connected
 from tests.api.server.test_lookup_worker_pool import watched
@@ -59,8 +59,8 @@ class Stopped:
         return None
 
 
-def connection_that(take_on: Any, folder: Path) -> LookupConnection:
-    connection = LookupConnection(
+def connection_that(take_on: Any, folder: Path) -> LookupWorkerConnection:
+    connection = LookupWorkerConnection(
         config=uvicorn.Config(lambda: None, ws="none", log_config=None),
         server_state=ServerState(),
         app_state={},
@@ -105,7 +105,7 @@ def test_lookups_that_are_answered_at_once_leave_others_their_turn(tmp_path: Pat
         return exchange
 
     answered: list[Any] = []
-    connections: list[LookupConnection] = []
+    connections: list[LookupWorkerConnection] = []
 
     async def take_turns() -> None:
         connections.append(connection_that(take_on, tmp_path))

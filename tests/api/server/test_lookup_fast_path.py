@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from api.http.middleware import check_json
 from api.http.strict_json import parse_json
-from api.lookup.rate_limit import Limit
+from api.lookup.rate_limit import RateLimiter
 from api.routes.lookup import LookupBody
 from api.server.connection import HttpConnection
-from api.server.lookup_fast_path import QuickLookups, plainly_typed
+from api.server.lookup_fast_path import LookupFastPath, plainly_typed
 from api.server.main import Server
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.commands import document_of
@@ -301,7 +301,7 @@ def test_any_two_facts_find_the_same_by_either_way(both: Both):
 
 def test_who_guesses_is_slowed_down_alike_by_either_way(postgres: EmbeddedPostgres, tmp_path: Path):
     def still(server: Server, app: FastAPI) -> None:
-        app.state.lookup_limit = Limit(lambda: 0.0)
+        app.state.lookup_limit = RateLimiter(lambda: 0.0)
 
     def still_without(server: Server, app: FastAPI) -> None:
         still(server, app)
@@ -325,15 +325,15 @@ def test_the_plainest_requests_do_go_the_short_way(
 ):
     """Or else the tests above would compare the framework with itself, and one process, too."""
     taken: list[str] = []
-    take_on = QuickLookups.take_on
+    take_on = LookupFastPath.take_on
 
-    def watched(self: QuickLookups, connection: Any, method: bytes) -> Any:
+    def watched(self: LookupFastPath, connection: Any, method: bytes) -> Any:
         exchange = take_on(self, connection, method)
         if exchange is not None:
             taken.append(exchange.route)
         return exchange
 
-    monkeypatch.setattr(QuickLookups, "take_on", watched)
+    monkeypatch.setattr(LookupFastPath, "take_on", watched)
     browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"), ("X-Real-IP", "::1"))
     assert answer_of(both.quick, Asked("GET", f"/v/{both.tokens[0]}", browser))[0] == 200
     assert answer_of(both.quick, lookup_of(name=NAME, document_number=DOCUMENT))[0] == 200

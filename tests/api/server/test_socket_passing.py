@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from api.server import socket_passing as channel
-from api.server.socket_passing import Channel
+from api.server.socket_passing import SocketChannel
 
 
 class Taken(asyncio.Protocol):
@@ -36,13 +36,13 @@ def test_a_channel_that_is_full_keeps_connections_in_order_and_loses_none():
 
     async def pass_on() -> None:
         ours, theirs = channel.pair()
-        giving = Channel(ours, make, lambda _: None)
+        giving = SocketChannel(ours, make, lambda _: None)
         with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
             for begun in sent:
                 with socket.create_connection(server.getsockname()) as given:
                     assert giving.give(given.fileno(), begun)
         assert giving.is_busy
-        taking = Channel(theirs, make, lambda _: None)
+        taking = SocketChannel(theirs, make, lambda _: None)
         async with asyncio.timeout(20):
             while len(taken) < len(sent):
                 await asyncio.sleep(0.01)
@@ -78,7 +78,7 @@ def test_a_connection_that_cannot_be_passed_on_leaves_nothing_to_the_next(
 
     async def pass_on() -> None:
         ours, theirs = channel.pair()
-        giving = Channel(ours, make, heard.append)
+        giving = SocketChannel(ours, make, heard.append)
         with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as closing:
             lost, kept = (
                 closing.enter_context(socket.create_connection(server.getsockname()))
@@ -86,7 +86,7 @@ def test_a_connection_that_cannot_be_passed_on_leaves_nothing_to_the_next(
             )
             while is_full and not giving.is_busy:
                 giving.post(b"other")
-            taking = Channel(theirs, make, lambda _: None)
+            taking = SocketChannel(theirs, make, lambda _: None)
             with monkeypatch.context() as failing:
                 failing.setattr(os if fails == "dup" else socket, fails, fail)
                 assert giving.give(lost.fileno(), b"x" * 100_000) == bool(gone)

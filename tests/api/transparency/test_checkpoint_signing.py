@@ -10,7 +10,7 @@ from api.transparency.checkpoint_signing import kept_head_path
 from api.transparency.log_keys import log_seed, make_log_key
 from domain.store.journal.envelope import leaf_hash
 from domain.store.journal.journal import Journal
-from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
 from tests.support.commands import fees, open_book
 from tests.support.ledgers import submit
@@ -34,7 +34,7 @@ def signed(database: Database, tmp_path: Path) -> tuple[Database, str, str]:
     return database, vkey, kept_head_path(settings, "omc").read_text()
 
 
-def audit(database: Database, vkey: str, note: str) -> Report:
+def audit(database: Database, vkey: str, note: str) -> AuditReport:
     journal = Journal(database.dsn, "omc")
     try:
         return verify(journal, vkey, [note])

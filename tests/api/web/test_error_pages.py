@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from api.errors.request import ServerBusy
-from api.http.middleware import Gate
+from api.http.middleware import RequestMiddleware
 from api.web.error_pages import refusal
 from tests.api.web.conftest import HTML
 from tests.api.web.example_history import History
@@ -85,7 +85,7 @@ async def answered(app: Any, accept: str, settings: Any) -> tuple[int, dict[byte
         "scheme": "http",
         "server": ("example.cn", 80),
     }
-    await Gate(app, settings, refusal)(scope, receive, send)
+    await RequestMiddleware(app, settings, refusal)(scope, receive, send)
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), body
 

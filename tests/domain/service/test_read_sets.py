@@ -14,7 +14,7 @@ from domain.commands import DECISIONS
 from domain.decision import Command
 from domain.errors import LedgerError
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage, Subject
-from domain.service.read_sets import LOOKS
+from domain.service.read_sets import READ_SETS
 from domain.steps import authority_report as reports
 from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
@@ -174,7 +174,7 @@ def test_a_decision_that_asks_for_more_is_found_out() -> None:
     world = World()
     world.do(open_book())
     context = world.context(OPERATOR, world.now)
-    watched = Watched(world, LOOKS[type(fees())](world.known, fees(), context))
+    watched = Watched(world, READ_SETS[type(fees())](world.known, fees(), context))
     assert watched.book() == world.book()
     with pytest.raises(AssertionError, match="application-A1 is asked for"):
         watched.candidacy("A1")

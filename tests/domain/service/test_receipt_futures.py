@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from domain.service.receipt import Receipt
-from domain.service.receipt_futures import Answer, LoopAnswer, deliver
+from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, deliver
 from domain.store.errors import Unavailable
 from domain.store.writer.commands import Accepted, Replayed
 
@@ -21,7 +21,7 @@ def receipt_of(said: Accepted | Replayed) -> Receipt:
 
 def test_a_thread_and_a_task_are_told_of_the_same_batch() -> None:
     async def wait() -> tuple[Receipt, Receipt]:
-        told, waiting = LoopAnswer(), Answer()
+        told, waiting = LoopReceiptFuture(), ReceiptFuture()
         told.receipt_of = waiting.receipt_of = receipt_of
         Thread(target=deliver, args=([(told, ACCEPTED), (waiting, ACCEPTED)],)).start()
         return await told, await asyncio.wrap_future(waiting)
@@ -35,7 +35,7 @@ def test_a_loop_is_woken_once_for_a_whole_batch(monkeypatch: pytest.MonkeyPatch)
         woken = []
         wake = loop.call_soon_threadsafe
         monkeypatch.setattr(loop, "call_soon_threadsafe", lambda *a: woken.append(a) or wake(*a))
-        answers = [LoopAnswer() for _ in range(3)]
+        answers = [LoopReceiptFuture() for _ in range(3)]
         deliver([(answer, Unavailable(ledger="omc")) for answer in answers])
         results = await asyncio.gather(*answers, return_exceptions=True)
         assert [type(result) for result in results] == [Unavailable] * 3
@@ -46,7 +46,7 @@ def test_a_loop_is_woken_once_for_a_whole_batch(monkeypatch: pytest.MonkeyPatch)
 
 def test_who_waits_no_longer_is_not_told() -> None:
     async def give_up() -> None:
-        answer = LoopAnswer()
+        answer = LoopReceiptFuture()
         answer.cancel()
         assert not answer.set_running_or_notify_cancel()
         deliver([(answer, Unavailable(ledger="omc"))])
@@ -56,7 +56,7 @@ def test_who_waits_no_longer_is_not_told() -> None:
 
 
 def test_a_receipt_that_cannot_be_read_is_its_callers_misfortune_alone() -> None:
-    broken, sound, stock = Answer(), Answer(), Future[Accepted]()
+    broken, sound, stock = ReceiptFuture(), ReceiptFuture(), Future[Accepted]()
     broken.receipt_of = sound.receipt_of = receipt_of
     wrong = Replayed(b"no receipt", "c", 7, 7)  # type: ignore[arg-type]
     deliver([(broken, wrong), (sound, ACCEPTED), (stock, ACCEPTED)])

@@ -80,7 +80,7 @@ def test_every_state_can_be_kept_as_a_snapshot_and_taken_up_again(kind):
         assert streams == []
     for stream in streams:
         kept = snapshots.keep(stream, world.states[stream])
-        again = snapshots.restore(snapshots.StateKept.model_validate_json(kept.model_dump_json()))
+        again = snapshots.restore(snapshots.Snapshot.model_validate_json(kept.model_dump_json()))
         assert again == world.states[stream]
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from projections.catalogue import VIEWS
-from projections.engine.catch_up import StandsStill, bring_up
+from projections.engine.catch_up import Stalled, bring_up
 from tests.projections.engine.test_runner import running
 from tests.projections.grammar import Book
 from tests.projections.test_faults import POISON
@@ -31,5 +31,5 @@ def test_it_and_a_service_fold_no_entry_twice(book: Book, dsn: str) -> None:
 def test_a_view_that_cannot_go_on_is_named_with_its_position(book: Book, dsn: str) -> None:
     book.told(a_paid_application())
     poisoned = book.write(POISON)
-    with pytest.raises(StandsStill, match=f"refund_ledger is paused at position {poisoned}"):
+    with pytest.raises(Stalled, match=f"refund_ledger is paused at position {poisoned}"):
         bring_up(dsn, SECRETS, "omc", VIEWS, 10)

@@ -13,8 +13,8 @@ from domain.store.embedded.server import SUPERUSER
 from domain.store.postgres.connection import connect
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
-from projections.engine.ledger_projector import Displaced
-from projections.engine.progress import Lookout
+from projections.engine.ledger_projector import Superseded
+from projections.engine.progress import ProgressTracker
 from projections.engine.runner import Runner
 from projections.engine.view import View
 from projections.rebuild.rebuild import replace
@@ -32,7 +32,7 @@ class Watched:
     """A runner, and how far the views are as another process would know it."""
 
     runner: Runner
-    lookout: Lookout
+    lookout: ProgressTracker
     dsn: str
     views: Sequence[View]
 
@@ -49,7 +49,7 @@ def running(dsn: str, views: Sequence[View] = VIEWS, **options: object) -> Itera
     options = {"rebuild": partial(replace, processes=1), "poll_seconds": 0.5} | options
     runner = Runner(dsn, SECRETS, views, **options)
     # Only what a runner tells is heard in time.
-    with Lookout(dsn, views, poll_seconds=60) as lookout, runner:
+    with ProgressTracker(dsn, views, poll_seconds=60) as lookout, runner:
         yield Watched(runner, lookout, dsn, views)
 
 
@@ -146,7 +146,7 @@ def test_a_lost_notification_costs_no_more_than_a_poll(book: Book, dsn: str) -> 
 
 
 def test_what_no_runner_told_is_seen_at_the_next_look(book: Book, dsn: str) -> None:
-    with Lookout(dsn, VIEWS, poll_seconds=0.3) as lookout:
+    with ProgressTracker(dsn, VIEWS, poll_seconds=0.3) as lookout:
         assert not lookout.wait_for("omc", "score_board", 7, timeout_seconds=0.1)
         book.execute("INSERT INTO certledger.tracking VALUES ('omc', 'score_board', 7)")
         assert lookout.wait_for("omc", "score_board", 7, timeout_seconds=10)
@@ -191,7 +191,7 @@ def test_many_runners_without_a_lock_between_them_still_fold_every_event_once(
         while own.position("refund_ledger") < head:
             try:
                 follower.advance(own.connection, own.targets())
-            except Displaced:
+            except Superseded:
                 follower.look(own.connection, own.views)
 
     threads = [threading.Thread(target=follow, args=(own,)) for own in others]

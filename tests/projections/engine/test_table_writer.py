@@ -6,7 +6,7 @@ import orjson
 import psycopg2.errors
 import pytest
 
-from projections.engine.generation_writer import Target
+from projections.engine.generation_writer import GenerationWriter
 from projections.engine.view import Row, Table, View
 from tests.projections.grammar import Book
 
@@ -49,13 +49,13 @@ TEXTS = [
 
 
 @pytest.fixture
-def target(open_book: Any) -> tuple[Book, Target]:
+def target(open_book: Any) -> tuple[Book, GenerationWriter]:
     """A book whose one view is the table of odd rows."""
     book = open_book(views=(VIEW,))
     return book, book.targets()[0]
 
 
-def written(book: Book, target: Target, rows: list[Row]) -> list[Row]:
+def written(book: Book, target: GenerationWriter, rows: list[Row]) -> list[Row]:
     """What is read back of rows that are copied in together."""
     writer = target.writers["odd_rows"]
     with book.cursor() as cursor:
@@ -67,25 +67,27 @@ def written(book: Book, target: Target, rows: list[Row]) -> list[Row]:
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("beside", [[], [PLAIN]])
 def test_an_odd_text_is_copied_as_it_is(
-    target: tuple[Book, Target], text: str, beside: list[Row]
+    target: tuple[Book, GenerationWriter], text: str, beside: list[Row]
 ) -> None:
     rows = [*beside, {**PLAIN, "name": "odd", "text": text}]
     assert written(*target, rows) == rows
 
 
-def test_what_has_no_value_is_null_and_so_is_an_empty_text(target: tuple[Book, Target]) -> None:
+def test_what_has_no_value_is_null_and_so_is_an_empty_text(
+    target: tuple[Book, GenerationWriter],
+) -> None:
     nothing = {"text": None, "words": [], "number": None, "flag": False, "day": None, "time": None}
     rows = [PLAIN, {"name": "nothing", **nothing}]
     assert written(*target, rows) == rows
     assert written(*target, [{**PLAIN, "name": "empty", "text": ""}])[0]["text"] is None
 
 
-def test_a_zero_character_is_replaced(target: tuple[Book, Target]) -> None:
+def test_a_zero_character_is_replaced(target: tuple[Book, GenerationWriter]) -> None:
     rows = [{**PLAIN, "name": "zero", "text": "a\0b"}]
     assert written(*target, rows)[0]["text"] == "a\N{REPLACEMENT CHARACTER}b"
 
 
-def test_a_list_of_odd_words_is_copied_as_it_is(target: tuple[Book, Target]) -> None:
+def test_a_list_of_odd_words_is_copied_as_it_is(target: tuple[Book, GenerationWriter]) -> None:
     words = [*TEXTS, "", "Null", "a b", "{", "}", ",", "é", "9", "理论"]
     rows = [PLAIN, {**PLAIN, "name": "odd", "words": words}]
     assert written(*target, rows) == rows
@@ -93,7 +95,7 @@ def test_a_list_of_odd_words_is_copied_as_it_is(target: tuple[Book, Target]) -> 
 
 @pytest.mark.parametrize("text", [*TEXTS, "", "a\0b"])
 def test_a_row_is_replaced_by_the_same_text_as_is_copied(
-    target: tuple[Book, Target], text: str
+    target: tuple[Book, GenerationWriter], text: str
 ) -> None:
     book, views = target
     copied = written(book, views, [{**PLAIN, "name": "odd", "text": text}])
@@ -110,7 +112,9 @@ def names(writer: Any, cursor: Any) -> list[str]:
     return sorted(row["name"] for row in writer.load(cursor, "omc", ["plain", "odd", "last"]))
 
 
-def test_rows_that_are_held_come_with_the_next_or_with_a_flush(target: tuple[Book, Target]) -> None:
+def test_rows_that_are_held_come_with_the_next_or_with_a_flush(
+    target: tuple[Book, GenerationWriter],
+) -> None:
     """Those that are written in another form make the ones before them go first."""
     book, views = target
     writer = views.writers["odd_rows"]
@@ -128,7 +132,7 @@ def test_rows_that_are_held_come_with_the_next_or_with_a_flush(target: tuple[Boo
 
 
 def test_rows_that_were_refused_are_not_written_by_what_comes_next(
-    target: tuple[Book, Target],
+    target: tuple[Book, GenerationWriter],
 ) -> None:
     book, views = target
     writer = views.writers["odd_rows"]

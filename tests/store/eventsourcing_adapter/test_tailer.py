@@ -8,7 +8,7 @@ import pytest
 
 from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append
+from domain.store.journal.records import AppendRequest
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, draft, next_event
 from tests.support.postgres import Database
@@ -56,7 +56,7 @@ def follower(journal: Journal, listener: Listener) -> Iterator[Follower]:
     follower.stop()
 
 
-def write(journal: Journal, *appends: Append) -> None:
+def write(journal: Journal, *appends: AppendRequest) -> None:
     with journal.transaction() as transaction:
         transaction.append(appends)
 
@@ -174,11 +174,13 @@ def test_a_listening_connection_that_is_killed_comes_back(
 def test_a_follower_of_rare_topics_moves_on_all_the_same(
     journal: Journal, listener: Listener
 ) -> None:
-    write(journal, Append(tuple(draft("a", n, topic="often.v1") for n in range(1, 30))))
+    write(journal, AppendRequest(tuple(draft("a", n, topic="often.v1") for n in range(1, 30))))
     tailer = Tailer(journal, listener, limit=10)
     page = tailer.page(0, ("rare.v1",))
     assert (page.events, page.position) == ([], 29)
-    write(journal, Append((draft("a", 30, topic="rare.v1"), draft("a", 31, topic="often.v1"))))
+    write(
+        journal, AppendRequest((draft("a", 30, topic="rare.v1"), draft("a", 31, topic="often.v1")))
+    )
     page = tailer.page(page.position, ("rare.v1",))
     assert [event.position for event in page.events] == [30]
     assert page.position == 31

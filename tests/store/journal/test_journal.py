@@ -19,14 +19,20 @@ from domain.store.errors import (
     UnknownLedger,
 )
 from domain.store.journal.journal import Journal, ledgers
-from domain.store.journal.records import NO_EVENTS, Append, CommandKey, KnownCommand, PersonKey
-from domain.store.journal.statements import Need
+from domain.store.journal.records import (
+    NO_EVENTS,
+    AppendRequest,
+    CommandKey,
+    KnownCommand,
+    PersonKey,
+)
+from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
 from tests.support.postgres import Database
 
 
-def write(journal: Journal, *appends: Append) -> list:
+def write(journal: Journal, *appends: AppendRequest) -> list:
     with journal.transaction() as transaction:
         return transaction.append(appends)
 
@@ -49,7 +55,7 @@ def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) ->
     }
     written = draft('it\'s "a" {stream}, \\N 考', 1, topic="topic,1", **data)
     more = tuple(draft("b", version) for version in range(1, others + 1))
-    ((event, *rest),) = write(journal, Append((written, *more)))
+    ((event, *rest),) = write(journal, AppendRequest((written, *more)))
     assert journal.read(0, 99) == [event, *rest]
     found = journal.read(0, 1)[0]
     assert found.data == data
@@ -64,7 +70,7 @@ def test_text_travels_in_utf8_whatever_the_environment_says(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "GBK")
-    write(journal, Append((draft("𠮷", 1, name="𠮷"),)))
+    write(journal, AppendRequest((draft("𠮷", 1, name="𠮷"),)))
     [found] = journal.read(0, 1)
     assert (found.stream, found.data) == ("𠮷", {"name": "𠮷"})
 
@@ -73,8 +79,8 @@ def test_text_travels_in_utf8_whatever_the_environment_says(
 def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     receipt = bytes(range(256))
     odd = CommandKey('it\'s "li"', "{key}, \\N 考", b"\x00\xff", id_of("odd"))
-    empty = Append(command=command("nothing"))
-    more = [Append(command=command(f"k{n}")) for n in range(others)]
+    empty = AppendRequest(command=command("nothing"))
+    more = [AppendRequest(command=command(f"k{n}")) for n in range(others)]
     write(journal, append("a", 1, 2, command=odd, receipt=lambda _: receipt), empty, *more)
     assert journal.command(*odd.name) == KnownCommand(b"\x00\xff", id_of("odd"), 1, 2, receipt)
     known = journal.command("li", "nothing")
@@ -179,7 +185,7 @@ def test_a_claim_may_be_passed_on_within_one_transaction(journal: Journal) -> No
         append("b", 1, claims=(("n", "0"),)),
     ],
 )
-def test_a_claim_cannot_be_taken_twice(journal: Journal, refused: Append) -> None:
+def test_a_claim_cannot_be_taken_twice(journal: Journal, refused: AppendRequest) -> None:
     write(journal, append("a", 1, claims=(("n", "0"),)))
     with pytest.raises(ClaimTaken):
         write(journal, refused)
@@ -202,7 +208,7 @@ def test_a_command_key_is_used_once(journal: Journal) -> None:
 
 
 def test_a_command_may_record_nothing_but_its_receipt(journal: Journal) -> None:
-    write(journal, Append(command=command("k"), receipt=lambda _: b"nothing to do"))
+    write(journal, AppendRequest(command=command("k"), receipt=lambda _: b"nothing to do"))
     known = journal.command("li", "k")
     assert known is not None
     assert (known.first_position, known.last_position, known.receipt) == (
@@ -215,7 +221,7 @@ def test_a_command_may_record_nothing_but_its_receipt(journal: Journal) -> None:
 
 def test_an_event_too_large_for_the_log_is_refused(journal: Journal) -> None:
     with pytest.raises(EnvelopeTooLarge):
-        write(journal, Append((draft("a", 1, text="x" * 70_000),)))
+        write(journal, AppendRequest((draft("a", 1, text="x" * 70_000),)))
 
 
 def test_a_view_only_moves_forward(journal: Journal) -> None:
@@ -293,7 +299,7 @@ def test_a_time_names_a_position(dsn: str) -> None:
 
 def test_reading_takes_a_window_and_topics(journal: Journal) -> None:
     drafts = [draft("a", n, topic=f"topic{n % 3}.v1") for n in range(1, 10)]
-    write(journal, Append(tuple(drafts)))
+    write(journal, AppendRequest(tuple(drafts)))
 
     def positions(*arguments, **more) -> list[int]:
         return [event.position for event in journal.read(*arguments, **more)]
@@ -323,7 +329,7 @@ def test_a_stream_reads_from_either_end(journal: Journal) -> None:
 
 def test_many_streams_load_together_each_from_where_it_is_known(journal: Journal) -> None:
     write(journal, append("a", 1, 2, 3), append("b", 1, 2))
-    with journal.transaction(Need(streams={"a": 2, "b": NO_EVENTS})) as transaction:
+    with journal.transaction(ReadRequest(streams={"a": 2, "b": NO_EVENTS})) as transaction:
         found = transaction.load({"a": 2, "b": NO_EVENTS, "c": NO_EVENTS})
         assert {s: [e.version for e in events] for s, events in found.items()} == {
             "a": [3],

@@ -9,9 +9,9 @@ import pytest
 
 from domain.store.errors import ClaimTaken, PersonErased
 from domain.store.journal.journal import Journal
-from domain.store.journal.read_cache import HeadMoved
-from domain.store.journal.records import Append, PersonKey
-from domain.store.journal.statements import Need
+from domain.store.journal.read_cache import HeadConflict
+from domain.store.journal.records import AppendRequest, PersonKey
+from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
 from tests.store.drafts import append, command, next_event
@@ -26,7 +26,7 @@ def committer(journal: Journal) -> Iterator[Committer]:
 
 
 @contextmanager
-def holding_the_head(journal: Journal, *appends: Append) -> Iterator[None]:
+def holding_the_head(journal: Journal, *appends: AppendRequest) -> Iterator[None]:
     """Another writer, who appends these when the block ends."""
     other = Journal(journal.dsn, journal.ledger)
     try:
@@ -43,11 +43,11 @@ def one_after_the_other(committer: Committer, first: Job, second: Job) -> tuple[
         return committer.submit(first), committer.submit(second)
 
 
-def noting(calls: list[int], run: Callable[[View], Append]) -> tuple[Job, threading.Event]:
+def noting(calls: list[int], run: Callable[[View], AppendRequest]) -> tuple[Job, threading.Event]:
     """A job that notes the position it is decided at, and an event set once it was decided."""
     decided = threading.Event()
 
-    def noted(view: View) -> Append:
+    def noted(view: View) -> AppendRequest:
         calls.append(view.position)
         try:
             return run(view)
@@ -92,11 +92,11 @@ def test_nobody_hears_of_a_refusal_whose_reason_was_lost(
 ) -> None:
     """The first takes the claim only as long as stream `b` is empty, which a stranger changes."""
 
-    def first(view: View) -> Append:
+    def first(view: View) -> AppendRequest:
         claims = () if view.version("b") else (("number", "1"),)
         return append("a", view.version("a") + 1, claims=claims)
 
-    def wants_it(view: View) -> Append:
+    def wants_it(view: View) -> AppendRequest:
         return append("c", 1, claims=(("number", "1"),))
 
     second, decided = noting([], wants_it)
@@ -154,7 +154,7 @@ def test_a_person_being_erased_is_erased_for_the_next_batch(
     key = PersonKey("p", "aes-256-gcm", "1", b"wrapped")
     committer.submit(next_event("p", fresh_keys=(key,))).result(60)
 
-    def seal(view: View) -> Append:
+    def seal(view: View) -> AppendRequest:
         found = view.person_key("p")
         assert found is not None
         if found.wrapped is None:
@@ -173,12 +173,12 @@ def test_a_stream_is_whole_whether_its_last_events_are_committed_or_on_their_way
     journal: Journal,
 ) -> None:
     """The same question, before and after the commit of the batch it builds on."""
-    with journal.ahead(Need(), None) as one:
+    with journal.ahead(ReadRequest(), None) as one:
         one.batch.accept(append("a", 1, 2))
     seen: list[list[list[int]]] = []
 
     def look() -> None:
-        with journal.ahead(Need(streams={"a": 0}), one.batch) as two:
+        with journal.ahead(ReadRequest(streams={"a": 0}), one.batch) as two:
             view = View(two, lambda _stream: 0)
             parts = (view.committed("a"), view.pending("a"), view.recorded("a"))
             seen.append([[event.version for event in part] for part in parts])
@@ -193,11 +193,11 @@ def test_a_stream_is_whole_whether_its_last_events_are_committed_or_on_their_way
 def test_a_batch_decided_ahead_writes_nothing_where_somebody_else_has_written(
     journal: Journal,
 ) -> None:
-    with journal.ahead(Need(versions=("a",)), None) as ahead:
+    with journal.ahead(ReadRequest(versions=("a",)), None) as ahead:
         ahead.batch.accept(append("a", 1, claims=(("n", "1"),)), command("k"))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadConflict):
         journal.send(ahead.batch)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
     assert journal.command("li", "k") is None
@@ -207,19 +207,19 @@ def test_a_batch_decided_ahead_writes_nothing_where_somebody_else_has_written(
 
 @pytest.mark.parametrize("size", [1, 40])
 def test_a_batch_of_any_size_is_refused_or_written_as_a_whole(journal: Journal, size: int) -> None:
-    with journal.ahead(Need(), None) as first, journal.ahead(Need(), None) as second:
+    with journal.ahead(ReadRequest(), None) as first, journal.ahead(ReadRequest(), None) as second:
         for n in range(size):
             first.batch.accept(append(f"a{n}", 1), command(f"a{n}"))
             second.batch.accept(append(f"b{n}", 1), command(f"b{n}"))
     journal.send(first.batch)
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadConflict):
         journal.send(second.batch)
     assert [event.stream for event in journal.read(0, 99)] == [f"a{n}" for n in range(size)]
     assert verify(journal).is_good
 
 
 def test_what_is_asked_later_must_belong_to_the_same_head(journal: Journal) -> None:
-    with pytest.raises(HeadMoved), journal.ahead(Need(), None) as ahead:
+    with pytest.raises(HeadConflict), journal.ahead(ReadRequest(), None) as ahead:
         assert ahead.last_version("a") is None
         with journal.transaction() as transaction:
             transaction.append([append("b", 1)])
@@ -245,10 +245,10 @@ def test_writers_of_two_processes_wait_for_the_lock_and_go_ahead_again_when_alon
 def test_claims_and_keys_change_with_an_event_only(journal: Journal) -> None:
     with journal.transaction() as transaction:
         for changes in (
-            Append(claims=(("n", "1"),)),
-            Append(releases=(("n", "1"),)),
-            Append(destroy_keys=("p",)),
-            Append(fresh_keys=(PersonKey("p", "aes-256-gcm", "1", b"w"),)),
+            AppendRequest(claims=(("n", "1"),)),
+            AppendRequest(releases=(("n", "1"),)),
+            AppendRequest(destroy_keys=("p",)),
+            AppendRequest(fresh_keys=(PersonKey("p", "aes-256-gcm", "1", b"w"),)),
         ):
             with pytest.raises(ValueError, match="with an event"):
                 transaction.accept(changes)
@@ -276,10 +276,10 @@ def test_a_batch_lost_with_its_connection_takes_the_next_one_with_it(
 
 def test_many_claims_of_one_event_are_taken_with_it_or_not_at_all(journal: Journal) -> None:
     claims = tuple(("number", str(n)) for n in range(40))
-    with journal.ahead(Need(), None) as ahead:
+    with journal.ahead(ReadRequest(), None) as ahead:
         ahead.batch.accept(append("a", 1, claims=claims))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
-    with pytest.raises(HeadMoved):
+    with pytest.raises(HeadConflict):
         journal.send(ahead.batch)
     assert journal.query("SELECT 1 FROM certledger.claims") == []

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from domain.store.embedded.server import EmbeddedPostgres
-from domain.store.postgres.async_queries import Lines
+from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
 from tests.support.postgres import Database
@@ -30,11 +30,13 @@ def database(database: Database) -> Database:
     return database
 
 
-def asking(database: Database, work: Callable[[Lines], Awaitable[Any]], size: int = 2) -> Any:
+def asking(
+    database: Database, work: Callable[[AsyncQueryPool], Awaitable[Any]], size: int = 2
+) -> Any:
     """What comes of some work on the event loop of the service."""
 
     async def run() -> Any:
-        lines = Lines(database.dsn, STATEMENTS, size=size, name="lines of a test")
+        lines = AsyncQueryPool(database.dsn, STATEMENTS, size=size, name="lines of a test")
         try:
             return await work(lines)
         finally:
@@ -59,7 +61,7 @@ def kill(database: Database, how: str = "pg_terminate_backend(pid)") -> int:
 def test_every_key_comes_back_whatever_is_in_it(database: Database):
     keys = ["a", "", "{}", "NULL", 'a"b', "a\\b", "a,b", "'", "%s", " x ", "编号\n", "é" * 5000]
 
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         return await lines.ask("echo", keys, soon())
 
     assert [key for (key,) in asking(database, work)] == keys
@@ -68,14 +70,14 @@ def test_every_key_comes_back_whatever_is_in_it(database: Database):
 def test_more_than_fits_into_a_socket_goes_through(database: Database):
     keys = [f"{n:0100}" for n in range(50_000)]
 
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         return await lines.ask("echo", keys, soon())
 
     assert len(asking(database, work)) == len(keys)
 
 
 def test_what_the_server_refuses_is_told_and_the_next_question_answered(database: Database):
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         with pytest.raises(psycopg2.errors.DivisionByZero):
             await lines.ask("numbers", ["0"], soon())
         with pytest.raises(ValueError):
@@ -86,7 +88,7 @@ def test_what_the_server_refuses_is_told_and_the_next_question_answered(database
 
 
 def test_a_lost_connection_is_replaced_and_nobody_notices(database: Database):
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         await asyncio.gather(*(lines.ask("slow", ["0.05"], soon()) for _ in range(2)))
         assert await asyncio.to_thread(kill, database) == 2
         idle = await lines.ask("echo", ["a"], soon())
@@ -99,7 +101,7 @@ def test_a_lost_connection_is_replaced_and_nobody_notices(database: Database):
 
 
 def test_a_question_is_given_up_in_time_and_its_connection_with_it(database: Database):
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         began = time.perf_counter()
         with pytest.raises(TimeoutError):
             await lines.ask("slow", ["30"], soon(0.3))
@@ -110,7 +112,7 @@ def test_a_question_is_given_up_in_time_and_its_connection_with_it(database: Dat
 
 
 def test_a_slow_question_leaves_the_other_connections_free(database: Database):
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         slow = asyncio.create_task(lines.ask("slow", ["1"], soon()))
         await asyncio.sleep(0)
         quick = [await lines.ask("echo", [str(n)], soon()) for n in range(20)]
@@ -122,7 +124,7 @@ def test_a_slow_question_leaves_the_other_connections_free(database: Database):
 
 
 def test_who_waits_for_a_connection_waits_no_longer_than_they_said(database: Database):
-    async def work(lines: Lines) -> Any:
+    async def work(lines: AsyncQueryPool) -> Any:
         slow = asyncio.create_task(lines.ask("slow", ["1"], soon()))
         await asyncio.sleep(0)
         waiting = asyncio.create_task(lines.ask("echo", ["left"], soon()))
@@ -147,7 +149,7 @@ def test_tables_made_anew_with_other_columns_are_asked_anew(database: Database):
             cursor.execute("GRANT SELECT ON views.changing TO certledger_app")
 
     async def run() -> Any:
-        lines = Lines(database.dsn, statements, size=1, name="lines of a test")
+        lines = AsyncQueryPool(database.dsn, statements, size=1, name="lines of a test")
         before = await lines.ask("changing", ["a"], soon())
         await asyncio.to_thread(make, "text 'a' AS key, 2 AS more")
         after = await lines.ask("changing", ["a"], soon())
@@ -167,7 +169,7 @@ def test_a_server_that_is_away_is_told_at_once_and_asked_again_when_it_is_back(
     statements = {"echo": ECHO}
 
     async def run() -> Any:
-        lines = Lines(dsn, statements, size=1, name="lines of a test")
+        lines = AsyncQueryPool(dsn, statements, size=1, name="lines of a test")
         await lines.ask("echo", ["before"], soon())
         await asyncio.to_thread(server.stop)
         began = time.perf_counter()

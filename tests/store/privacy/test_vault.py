@@ -8,8 +8,8 @@ import pytest
 
 from domain.store.errors import PersonErased, WrongKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import PersonKey, Recorded
-from domain.store.privacy.vault import MasterKeys, Sealer, Vault
+from domain.store.journal.records import PersonKey, RecordedEvent
+from domain.store.privacy.vault import FieldEncryptor, MasterKeys, Vault
 from tests.store.drafts import append
 from tests.store.facts import INDEX_KEY, MASTER_KEYS, vault_of
 
@@ -33,7 +33,7 @@ def seal(journal: Journal, vault: Vault, person: str, text: str, stream: str = "
     return sealed
 
 
-def erase(journal: Journal, person: str) -> list[Recorded]:
+def erase(journal: Journal, person: str) -> list[RecordedEvent]:
     with journal.transaction() as transaction:
         return transaction.append([append(f"erasure-{person}", 1, destroy_keys=(person,))])[0]
 
@@ -169,7 +169,7 @@ def test_a_process_that_still_holds_the_key_does_not_seal_under_it(journal: Jour
 
 def test_the_key_of_a_refused_command_is_not_used_any_more(journal: Journal) -> None:
     vault, other = vault_of(journal), vault_of(journal)
-    Sealer(vault, NoKeys()).seal("p1", "a", 1, "name", "refused in the end")
+    FieldEncryptor(vault, NoKeys()).seal("p1", "a", 1, "name", "refused in the end")
     sealed = seal(journal, other, "p1", "王小明")
     assert vault.open("p1", "a", 1, "name", sealed) == "王小明"
 

@@ -9,7 +9,7 @@ from domain.store.embedded.server import SUPERUSER
 from domain.store.journal.journal import Journal
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog import merkle
-from domain.store.tlog.audit import Report, verify
+from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.checkpoints import sign_checkpoint
 from domain.store.tlog.fast_audit import STRETCH, reread
 from domain.store.tlog.signed_note import Signer
@@ -63,7 +63,7 @@ def changed(database: Database, position: int, verb: str, what: str = "") -> Ite
             cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
 
 
-def told(report: Report) -> list[str]:
+def told(report: AuditReport) -> list[str]:
     return [str(problem) for problem in report.problems]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.store.tlog.merkle import (
     EMPTY_ROOT,
-    Frontier,
+    CompactRange,
     consistency_proof,
     inclusion_proof,
     leaf_hash,
@@ -105,7 +105,7 @@ def test_every_tree_is_shown_to_continue_every_smaller_one(data: st.DataObject) 
 
 
 def test_a_copied_tree_grows_by_itself() -> None:
-    tree = Frontier()
+    tree = CompactRange()
     tree.extend(LEAVES[:5])
     other = tree.copy()
     other.extend(LEAVES[5:9])
@@ -127,7 +127,7 @@ def test_there_is_no_proof_that_a_tree_shrank_or_grew_from_nothing(old: int, siz
 
 @given(st.lists(st.integers(0, 40), max_size=6))
 def test_leaves_may_come_in_portions_of_any_size(portions: list[int]) -> None:
-    tree, seen = Frontier(), []
+    tree, seen = CompactRange(), []
     for count in portions:
         leaves = [leaf_hash(b"%d" % (len(seen) + number)) for number in range(count)]
         tree.extend(leaves)
@@ -138,7 +138,7 @@ def test_leaves_may_come_in_portions_of_any_size(portions: list[int]) -> None:
 @given(st.integers(0, 4), st.integers(0, 16))
 def test_a_tree_grows_by_another_one_whose_place_fits(whole: int, rest: int) -> None:
     first, second = LEAVES[: 16 * whole], LEAVES[16 * whole : 16 * whole + rest]
-    tree, other = Frontier(), Frontier()
+    tree, other = CompactRange(), CompactRange()
     tree.extend(first)
     other.extend(second)
     tree.grow(other)
@@ -146,7 +146,7 @@ def test_a_tree_grows_by_another_one_whose_place_fits(whole: int, rest: int) -> 
 
 
 def test_a_tree_does_not_grow_by_one_whose_place_does_not_fit() -> None:
-    tree, other = Frontier(), Frontier()
+    tree, other = CompactRange(), CompactRange()
     tree.extend(LEAVES[:3])
     other.extend(LEAVES[3:5])
     with pytest.raises(ValueError, match="2 leaves after 3"):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append, CommandKey
+from domain.store.journal.records import AppendRequest, CommandKey
 from domain.store.tlog.audit import verify
 from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
 from tests.store.drafts import draft, id_of
@@ -32,7 +32,7 @@ COMMANDS = st.fixed_dictionaries(
 
 
 def job(number: int, wish: dict[str, Any]) -> Job:
-    def run(view: View) -> Append:
+    def run(view: View) -> AppendRequest:
         if wish["refused"]:
             raise ValueError("refused")
         drafts = []
@@ -42,7 +42,7 @@ def job(number: int, wish: dict[str, Any]) -> Job:
             event = draft(stream, version)
             object.__setattr__(event, "event_id", id_of(f"{number}/{len(drafts)}"))
             drafts.append(event)
-        return Append(
+        return AppendRequest(
             tuple(drafts),
             claims=tuple(wish["claims"]),
             releases=tuple(wish["releases"]),
@@ -101,9 +101,9 @@ def test_together_or_alone_is_the_same(dsn: str, wishes: list[dict[str, Any]]) -
     with Committer(together) as committer:
         may_go_on = threading.Event()
 
-        def wait(_view: View) -> Append:
+        def wait(_view: View) -> AppendRequest:
             assert may_go_on.wait(30)
-            return Append()
+            return AppendRequest()
 
         committer.submit(Job(wait))
         futures = [committer.submit(one) for one in jobs]

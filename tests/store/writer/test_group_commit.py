@@ -22,7 +22,7 @@ from domain.store.errors import (
 )
 from domain.store.journal.batch import Batch
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import Append, Recorded
+from domain.store.journal.records import AppendRequest, RecordedEvent
 from domain.store.tlog.audit import verify
 from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
 from tests.store.drafts import append, command, draft, next_event
@@ -42,10 +42,10 @@ class Gate:
         self._opened = threading.Event()
         entered = threading.Event()
 
-        def run(_view: View) -> Append:
+        def run(_view: View) -> AppendRequest:
             entered.set()
             assert self._opened.wait(60)
-            return Append()
+            return AppendRequest()
 
         self._future = committer.submit(Job(run))
         assert entered.wait(60)
@@ -68,7 +68,7 @@ def together(committer: Committer, *jobs: Job) -> list[Future]:
 
 
 def refusing(error: Exception) -> Job:
-    def run(_view: View) -> Append:
+    def run(_view: View) -> AppendRequest:
         raise error
 
     return Job(run)
@@ -101,7 +101,7 @@ def test_a_later_command_of_a_batch_sees_the_events_of_the_earlier_one(
 ) -> None:
     seen: list[list[int]] = []
 
-    def look(view: View) -> Append:
+    def look(view: View) -> AppendRequest:
         seen.append([event.version for event in view.recorded("a")])
         assert view.position == 2
         assert view.claimed("n", "1") == 1
@@ -121,7 +121,7 @@ def test_a_refused_command_never_harms_its_neighbours(
         ValueError: refusing(ValueError("not allowed")),
         StaleStream: Job(lambda _: append("a", 9)),
         ClaimTaken: Job(lambda _: append("c", 1, claims=(("n", "1"),))),
-        NotCanonical: Job(lambda _: Append((draft("d", 1, price=1.5),))),
+        NotCanonical: Job(lambda _: AppendRequest((draft("d", 1, price=1.5),))),
         ZeroDivisionError: Job(lambda _: append("e", 1, receipt=lambda _: b"%d" % (1 // 0))),
     }
     neighbours = [next_event("a", f"k{n}") for n in range(6)]
@@ -142,7 +142,9 @@ def test_a_refused_command_never_harms_its_neighbours(
     assert verify(journal).is_good
 
 
-@pytest.mark.parametrize("bad", [next_event("b"), Job(lambda _: Append((draft("e", 1, "\0"),)))])
+@pytest.mark.parametrize(
+    "bad", [next_event("b"), Job(lambda _: AppendRequest((draft("e", 1, "\0"),)))]
+)
 def test_one_that_cannot_be_written_pays_alone(
     committer: Committer, journal: Journal, database: Database, bad: Job
 ) -> None:
@@ -211,7 +213,7 @@ def test_a_command_may_look_at_what_it_did_not_announce(
 ) -> None:
     committer.submit(Job(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(60)
 
-    def look(view: View) -> Append:
+    def look(view: View) -> AppendRequest:
         assert [event.version for event in view.recorded("a")] == [1, 2]
         assert (view.version("a"), view.version("b")) == (2, 0)
         assert (view.claimed("n", "1"), view.claimed("n", "2")) == (1, None)
@@ -228,11 +230,11 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
     told: list[list[int]] = []
     seen: list[list[int]] = []
 
-    def remember(events: list[Recorded]) -> None:
+    def remember(events: list[RecordedEvent]) -> None:
         held.update({event.stream: event.version for event in events})
         told.append([event.position for event in events])
 
-    def run(view: View) -> Append:
+    def run(view: View) -> AppendRequest:
         seen.append([event.version for event in view.recorded("a")])
         return append("a", view.version("a") + 1)
 
@@ -306,7 +308,7 @@ def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
 
 
 def test_an_owner_that_fails_does_not_make_what_was_recorded_unrecorded(journal: Journal) -> None:
-    def fail(_events: list[Recorded]) -> None:
+    def fail(_events: list[RecordedEvent]) -> None:
         raise RuntimeError("a bug")
 
     with Committer(journal, on_recorded=fail) as committer:
