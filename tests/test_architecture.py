@@ -1,59 +1,160 @@
-"""Who may import whom: domain <- domain.store <- projections <- api <- scripts.
+"""Who may import whom: a one-way order of packages, and what each room may touch.
 
-Nobody imports upwards, the pure domain touches nothing of the world outside, and a view rebuilds
-from facts alone.
+`ORDER` is the house as a list: a module imports from its own package and from those listed before
+it, never from a later one. Imports inside a function and for type checking count like any other.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 
-from tests.support.source import Source, belongs_to, sources
+from tests.support.source import ROOT, Source, belongs_to, sources
 
-USE_CASES = {
-    *(
-        "domain.service.ledger",
-        "domain.service.receipt_futures",
-        "domain.service.command_execution",
-        "domain.service.state_cache",
-        "domain.service.snapshot_store",
-    ),
-    "domain.service.receipt",
-}
-"""Load, decide, append: the part of the domain that knows the journal. The rest is pure."""
+ORDER = (
+    "domain.errors",
+    "domain.values",
+    "domain.documents",
+    "domain.eligibility",
+    "domain.actors",
+    "domain.events",
+    "domain.states",
+    "domain.decision",
+    "domain.steps",
+    "domain.commands",
+    # the store: knows values and errors of the domain, no rule of it
+    "domain.store.errors",
+    "domain.store.processes",
+    "domain.store.embedded",
+    "domain.store.postgres",
+    "domain.store.blobs",
+    "domain.store.journal",
+    "domain.store.writer",
+    "domain.store.privacy",
+    "domain.store.mapper",
+    "domain.store.tlog",
+    "domain.store.eventsourcing_adapter",
+    "domain.store.recorder",
+    "domain.service",
+    # views
+    "projections.engine",
+    "projections.masking",
+    "projections.score_board",
+    "projections.refund_ledger",
+    "projections.certificate_registry",
+    "projections.catalogue",
+    "projections.rebuild",
+    "projections.runner_process",
+    # the doors
+    "api.settings",
+    "api.errors",
+    "api.files",
+    "api.auth",
+    "api.lookup",
+    "api.transparency",
+    "api.http",
+    "api.imports",
+    "api.routes",
+    "api.web",
+    "api.openapi",
+    "api.app",
+    "api.server",
+    "api.cli",
+)
+"""Every package and every module that is directly in a room, lowest first."""
+
+ROOMS_IN_ORDER = ("domain", "projections", "api")
+ROOMS = {"domain", "domain.store", "projections", "api"}
+"""Their own `__init__` is the map of the room and imports nothing."""
 
 IMPURE = {
     *("asyncio", "concurrent", "multiprocessing", "threading"),
     *("http", "os", "random", "secrets", "select", "shutil", "signal", "socket", "sqlite3"),
     *("subprocess", "tempfile", "time", "urllib", "uuid"),
 }
-"""Clocks, chance, environment and the network: what a decision needs of them is handed in."""
+"""Clocks, chance, environment and the network: a decision gets what it needs as arguments."""
+
+IMPURE_PACKAGES = ("domain.store", "domain.service")
+"""The use cases and the journal. The rest of the domain is pure."""
 
 PURE_LIBRARIES = {"pydantic", "pydantic_core", "stdnum"}
 STORE_LIBRARIES = {"cryptography", "eventsourcing", "fsspec", "orjson", "psycopg2", "pydantic"}
-STORE_MAY_KNOW = {"domain.errors", "domain.values.personal", "domain.values.primitives"}
-VIEWS_MAY_KNOW = {
-    *("domain.events", "domain.values.primitives", "domain.errors", "domain.values.personal"),
-    # Values too, of which a view needs how a name and a number are masked.
-    *(
-        "domain.values.identity_documents",
-        "domain.values.person_names",
-        "domain.values.certificate_numbers",
-    ),
-}
-COMPOSITION_ROOTS = {
-    *("api.app", "api.cli", "api.cli.environment", "api.transparency.checkpoint_signing"),
-    *("api.server.lookup_worker_pool", "api.server.lookup_worker"),
-}
-"""Where a service or a program is put together, what signs beside it, and what looks up."""
+STORE_MAY_KNOW = ("domain.errors", "domain.values")
+VIEWS = ("projections.score_board", "projections.refund_ledger", "projections.certificate_registry")
+VIEWS_MAY_KNOW = ("domain.events", "domain.values", "domain.errors")
+COMPOSITION_ROOTS = ("api.app", "api.cli", "api.server", "api.transparency", "api.lookup.registry")
+"""Where a service or a program is put together, what signs checkpoints, what asks the registry."""
 
-STORE_FOR_API = {"domain.store.errors", "domain.store.blobs"}
-"""Refusals and files. Everything else of the store is handed over by the composition root."""
+STORE_FOR_API = ("domain.store.errors", "domain.store.blobs")
+"""Refusals and files. The composition roots hand over everything else of the store."""
 
 
 def is_pure(source: Source) -> bool:
-    return source.module not in USE_CASES and not belongs_to(source.module, "domain.store")
+    return not belongs_to(source.module, *IMPURE_PACKAGES)
+
+
+def place(module: str) -> int | None:
+    """Index in ORDER of the package a module belongs to; None for a room's own `__init__`."""
+    if module in ROOMS:
+        return None
+    return next(n for n, package in enumerate(ORDER) if belongs_to(module, package))
+
+
+def own_imports(source: Source) -> Iterator[str]:
+    """The modules of ours that a file imports; a room's `__init__` does not count."""
+    return (m for m in source.imports if belongs_to(m, *ROOMS_IN_ORDER) and m not in ROOMS)
+
+
+def test_every_module_has_its_place_in_the_order():
+    homeless = [
+        source.name
+        for source in sources(*ROOMS_IN_ORDER)
+        if source.module not in ROOMS
+        and not any(belongs_to(source.module, package) for package in ORDER)
+    ]
+    assert not homeless
+
+
+def test_the_order_lists_only_packages_that_exist():
+    modules = {source.module for source in sources(*ROOMS_IN_ORDER)}
+    assert [package for package in ORDER if package not in modules] == []
+
+
+def test_no_package_imports_a_later_one():
+    upwards = [
+        f"{source.name} imports {module}"
+        for source in sources(*ROOMS_IN_ORDER)
+        if (here := place(source.module)) is not None
+        for module in sorted(own_imports(source))
+        if (place(module) or 0) > here
+    ]
+    assert not upwards
+
+
+def test_no_modules_import_one_another_in_a_circle():
+    graph = {source.module: set(own_imports(source)) for source in sources(*ROOMS_IN_ORDER)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+def test_every_package_says_what_it_is_for_and_where_to_begin():
+    silent = [
+        source.name
+        for source in sources(*ROOMS_IN_ORDER)
+        if source.path.name == "__init__.py"
+        and source.module not in ROOMS | {"domain.store.postgres.migrations"}
+        and (
+            len((doc := ast.get_docstring(source.tree) or "").splitlines()) < 3
+            or not any(
+                (source.path.parent / word.strip("`.,;:()")).is_file() for word in doc.split()
+            )
+        )
+    ]
+    assert not silent
 
 
 def offences(room: str, wrong, keep=lambda source: True) -> list[str]:
@@ -102,16 +203,12 @@ def test_the_pure_domain_never_asks_what_time_it_is():
 
 
 def test_the_pure_domain_knows_neither_the_store_nor_the_use_cases():
-    assert not offences(
-        "domain",
-        lambda _, m: belongs_to(m, "domain.store") or m in USE_CASES,
-        is_pure,
-    )
+    assert not offences("domain", lambda _, m: belongs_to(m, *IMPURE_PACKAGES), is_pure)
 
 
 def test_the_store_knows_no_rule_of_the_field():
     def wrong(source: Source, module: str) -> bool:
-        own = belongs_to(module, "domain.store") or module in {"domain", *STORE_MAY_KNOW}
+        own = belongs_to(module, "domain.store", *STORE_MAY_KNOW) or module == "domain"
         return belongs_to(module, "domain") and not own
 
     assert not offences("domain", wrong, lambda s: belongs_to(s.module, "domain.store"))
@@ -125,13 +222,8 @@ def test_the_store_needs_only_its_own_libraries():
     )
 
 
-def test_nobody_imports_upwards():
-    upwards = (
-        offences("domain", lambda _, m: belongs_to(m, "projections", "api"))
-        + offences("projections", lambda _, m: belongs_to(m, "api"))
-        + offences("projections", lambda _, m: m in USE_CASES)
-    )
-    assert not upwards
+def test_no_projection_knows_the_use_cases():
+    assert not offences("projections", lambda _, m: belongs_to(m, "domain.service"))
 
 
 def test_nobody_imports_tests_or_scripts():
@@ -139,48 +231,39 @@ def test_nobody_imports_tests_or_scripts():
         assert not offences(room, lambda _, m: belongs_to(m, "tests", "scripts", "cohort"))
 
 
-def view_modules() -> set[str]:
-    """The modules that `projections.catalogue` lists."""
-    [listing] = [s for s in sources("projections") if s.module == "projections.catalogue"]
-    return {m for m in listing.imports if belongs_to(m, "projections")} - {
-        "projections.engine.view"
-    }
+def test_every_view_is_a_package_of_the_same_file_names():
+    expected = {"__init__.py", "view.py", "tables.py", "queries.py", "queries.sql"}
+    for view in VIEWS:
+        folder = ROOT.joinpath(*view.split("."))
+        assert expected <= {path.name for path in folder.iterdir()}, view
 
 
 def test_a_view_is_built_from_facts_alone():
-    views = view_modules()
-    assert views
     assert not offences(
         "projections",
-        lambda _, m: belongs_to(m, "domain") and m not in {"domain", *VIEWS_MAY_KNOW},
-        lambda s: s.module in views,
+        lambda _, m: belongs_to(m, "domain") and not belongs_to(m, *VIEWS_MAY_KNOW),
+        lambda s: belongs_to(s.module, *VIEWS),
     )
 
 
 def test_no_view_needs_another():
-    views = view_modules()
-    assert not offences(
-        "projections", lambda s, m: m in views - {s.module}, lambda s: s.module in views
-    )
+    def another(source: Source, module: str) -> bool:
+        [own] = [view for view in VIEWS if belongs_to(source.module, view)]
+        return belongs_to(module, *(set(VIEWS) - {own}))
+
+    assert not offences("projections", another, lambda s: belongs_to(s.module, *VIEWS))
 
 
 def test_no_projection_takes_part_in_decisions():
-    decisions = {
-        *("domain.decision", "domain.commands", "domain.states.application", "domain.states.folds"),
-        *(s.module for s in sources("domain") if any_decision(s)),
-    }
-    assert not offences("projections", lambda _, m: m in decisions)
-
-
-def any_decision(source: Source) -> bool:
-    return any(function.name.startswith("decide_") for function in source.functions)
+    decisions = ("domain.decision", "domain.commands", "domain.states", "domain.steps")
+    assert not offences("projections", lambda _, m: belongs_to(m, *decisions))
 
 
 def test_only_the_composition_root_of_the_api_puts_the_store_together():
     assert not offences(
         "api",
-        lambda _, m: belongs_to(m, "domain.store") and m not in STORE_FOR_API,
-        lambda s: s.module not in COMPOSITION_ROOTS,
+        lambda _, m: belongs_to(m, "domain.store") and not belongs_to(m, *STORE_FOR_API),
+        lambda s: not belongs_to(s.module, *COMPOSITION_ROOTS),
     )
 
 
@@ -189,7 +272,7 @@ def test_only_store_and_projections_speak_to_postgresql():
 
 
 def test_only_the_journal_knows_the_event_sourcing_library():
-    allowed = USE_CASES | {"domain.store"}
+    allowed = IMPURE_PACKAGES
     for room in ("domain", "projections", "api"):
         assert not offences(
             room,
