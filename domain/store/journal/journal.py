@@ -20,13 +20,13 @@ from domain.store.journal.records import Head, KnownCommand, RecordedEvent
 from domain.store.journal.statements import EVENT_COLUMNS, ReadRequest, recorded_from
 from domain.store.journal.transaction import OptimisticBatch, Transaction, send
 from domain.store.postgres.connection import (
-    PgCursor,
-    close_quietly,
+    Cursor,
+    PgConnection,
     connect,
-    is_connection_failure,
     leave_pool,
     shared_pool,
 )
+from domain.store.postgres.errors import is_connection_failure
 
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PAGE = 1000  # events per message: a megabyte or so
@@ -123,20 +123,14 @@ class Journal:
         Raises: UnknownLedger; OutcomeUnknown if the connection was lost while the COMMIT was on
             its way; psycopg2.Error if the database failed and surely nothing was recorded.
         """
-        for last_attempt in (False, True):
-            with self._writers.connection() as connection:
-                try:
-                    now = self._clock() if self._clock else None
-                    transaction = Transaction(connection, self.ledger, need, now)
-                except psycopg2.Error as error:
-                    # An idle connection may have died with the server it spoke to.
-                    if last_attempt or not is_connection_failure(error):
-                        raise
-                    close_quietly(connection)
-                    continue
-                yield transaction
-                transaction.commit()
-                return
+
+        def start(connection: PgConnection) -> Transaction:
+            now = self._clock() if self._clock else None
+            return Transaction(connection, self.ledger, need, now)
+
+        with self._writers.started(start) as transaction:
+            yield transaction
+            transaction.commit()
 
     @contextmanager
     def ahead(self, need: ReadRequest, before: Batch | None) -> Iterator[OptimisticBatch]:
@@ -146,21 +140,16 @@ class Journal:
         Raises: UnknownLedger; HeadMoved if others have appended, then or in the block;
             psycopg2.Error.
         """
-        for last_attempt in (False, True):
-            with self._writers.connection() as connection:
-                try:
-                    now = self._clock() if self._clock else None
-                    ahead = OptimisticBatch(connection, self.ledger, need, now, before)
-                except psycopg2.Error as error:
-                    if last_attempt or not is_connection_failure(error):
-                        raise
-                    close_quietly(connection)
-                    continue
-                try:
-                    yield ahead
-                finally:
-                    ahead.end()
-                return
+
+        def start(connection: PgConnection) -> OptimisticBatch:
+            now = self._clock() if self._clock else None
+            return OptimisticBatch(connection, self.ledger, need, now, before)
+
+        with self._writers.started(start) as ahead:
+            try:
+                yield ahead
+            finally:
+                ahead.end()
 
     def send(self, batch: Batch) -> None:
         """Write and commit a batch that was decided ahead.
@@ -252,12 +241,12 @@ class Journal:
         Raises: Unavailable if the server cannot be reached; psycopg2.Error otherwise.
         """
 
-        def work(cursor: Any) -> list[tuple[Any, ...]]:
+        def work(cursor: Cursor) -> list[tuple[Any, ...]]:
             cursor.execute(sql, arguments)
-            return cursor.fetchall()  # type: ignore[no-any-return]
+            return cursor.fetchall()
 
         try:
-            return self._readers.run(work)  # type: ignore[no-any-return]
+            return self._readers.run(work)
         except psycopg2.Error as error:
             if not is_connection_failure(error):
                 raise
@@ -273,23 +262,20 @@ class Journal:
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[PgCursor]:
+    def unit_of_work(self) -> Iterator[Cursor]:
         """A transaction beside the journal, such as a view's; commits when the block ends well.
 
         Raises: psycopg2.Error.
         """
-        for last_attempt in (False, True):
-            with self._readers.connection() as connection, connection.cursor() as cursor:
-                try:
-                    cursor.execute("BEGIN")
-                except psycopg2.Error as error:
-                    if last_attempt or not is_connection_failure(error):
-                        raise
-                    close_quietly(connection)
-                    continue
-                yield cursor
-                cursor.execute("COMMIT")
-                return
+        with self._readers.started(_begin) as cursor, cursor:
+            yield cursor
+            cursor.execute("COMMIT")
+
+
+def _begin(connection: PgConnection) -> Cursor:
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    return cursor
 
 
 def ledgers(dsn: str) -> tuple[str, ...]:
@@ -315,7 +301,7 @@ def is_ledger(dsn: str, name: str) -> bool:
 
 
 @contextmanager
-def _connected(dsn: str) -> Iterator[PgCursor]:
+def _connected(dsn: str) -> Iterator[Cursor]:
     connection = connect(dsn, name="certledger")
     try:
         with connection.cursor() as cursor:

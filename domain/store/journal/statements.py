@@ -17,6 +17,7 @@ from domain.store.journal.batch import Batch
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
 from domain.store.postgres.connection import PgConnection, PgCursor
+from domain.store.postgres.literals import array
 
 CHANNEL = "certledger"
 """NOTIFY channel; the payload is the ledger."""
@@ -299,27 +300,9 @@ def recorded_from(row: Sequence[Any]) -> RecordedEvent:
     )
 
 
-def array(values: Iterable[Any]) -> str:
-    """A PostgreSQL array literal: one constant to parse instead of one an element."""
-    elements = list(values)
-    try:
-        text = '","'.join(elements)
-    except TypeError:
-        return "{" + ",".join(map(_element, elements)) + "}"
-    if elements and "\\" not in text and text.count('"') == 2 * len(elements) - 2:
-        return f'{{"{text}"}}'
-    return "{" + ",".join(map(_element, elements)) + "}"
-
-
 def _plain(values: Iterable[Any]) -> str:
-    """The same of numbers, ids and times: they are never empty, and need no quotes."""
+    """An array literal of numbers, ids or times: they are never empty and need no quotes."""
     return "{" + ",".join(map(str, values)) + "}"
-
-
-def _element(value: Any) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return "NULL" if value is None else str(value)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[str]:

@@ -19,7 +19,8 @@ from domain.store.journal.batch import Accepted, Batch
 from domain.store.journal.read_cache import HeadConflict, ReadCache
 from domain.store.journal.records import AppendRequest, CommandKey, RecordedEvent
 from domain.store.journal.statements import ReadRequest, begin, is_head_elsewhere, write
-from domain.store.postgres.connection import PgConnection, PgCursor, is_connection_failure
+from domain.store.postgres.connection import PgConnection, PgCursor
+from domain.store.postgres.errors import is_connection_failure
 
 _IN_ERROR = psycopg2.extensions.TRANSACTION_STATUS_INERROR
 

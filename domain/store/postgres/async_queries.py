@@ -20,17 +20,15 @@ from domain.store.postgres.connection import (
     PgConnection,
     close_quietly,
     connect_arguments,
-    is_connection_failure,
 )
+from domain.store.postgres.errors import is_connection_failure, is_stale_statement
+from domain.store.postgres.literals import array
 
 _OPEN_SECONDS = 5.0
 
 # What is asked here is prepared, perhaps while the tables are empty, and then asked for years: it
 # must probe indexes whatever the tables looked like on that day.
 _SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
-
-_STALE = frozenset({"0A000", "26000"})
-"""The tables changed their columns since the statement was prepared, or nobody knows it."""
 
 Found = list[tuple[Any, ...]]
 
@@ -69,7 +67,7 @@ class AsyncQueryPool:
             try:
                 return await line.ask(statement, keys, until)
             except psycopg2.Error as error:
-                if not is_connection_failure(error) and error.pgcode not in _STALE:
+                if not is_connection_failure(error) and not is_stale_statement(error):
                     raise
                 line.drop()
             return await line.ask(statement, keys, until)
@@ -127,7 +125,7 @@ class AsyncConnection:
         answer = self._answer = loop.create_future()
         late = loop.call_at(until, _fail, answer, TimeoutError())
         try:
-            self._cursor.execute(f"EXECUTE {statement} (%s)", (_array(keys),))
+            self._cursor.execute(f"EXECUTE {statement} (%s)", (array(keys),))
             self._look()
             return await answer
         except (TimeoutError, asyncio.CancelledError):
@@ -190,12 +188,6 @@ class AsyncConnection:
                 loop.add_writer(self._socket, self._look)
             else:
                 loop.remove_writer(self._socket)
-
-
-def _array(keys: Sequence[str]) -> str:
-    """Keys as PostgreSQL reads an array: as one literal it is parsed quicker than as a list."""
-    quoted = (key.replace("\\", "\\\\").replace('"', '\\"') for key in keys)
-    return '{"' + '","'.join(quoted) + '"}'
 
 
 def _fail(future: asyncio.Future[Any], error: Exception) -> None:

@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL: every one with the program's own, small rights.
+"""Opens connections to PostgreSQL with least privilege, and pools them.
 
-Each connection starts as the role `certledger_app`, whoever logged in, so that a program started
-with the owner's password still cannot change the past. Nothing waits for ever: locks, statements,
-idle transactions and dead peers all have a limit. Reading order: connect, Pool, shared_pool.
+Every connection sets the role `certledger_app`, whichever login it uses, so that a program started
+with the owner's password still cannot change the past. Locks, statements, idle transactions and
+dead peers all have a time limit. Reading order: connect, Pool, shared_pool.
 """
 
 import logging
@@ -11,11 +11,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+
+from domain.store.postgres.errors import is_connection_failure
+
+Connection: TypeAlias = psycopg2.extensions.connection
+"""Any connection of the driver; `PgConnection` is one that `connect` opened."""
+
+Cursor: TypeAlias = psycopg2.extensions.cursor
+
+T = TypeVar("T")
 
 APP_ROLE = "certledger_app"
 
@@ -25,10 +34,10 @@ _SETTINGS = {
     "timezone": "UTC",
     "lock_timeout": "5s",
     "statement_timeout": "60s",
-    # A writer that stops between lock and commit would stop its whole ledger.
+    # A writer that hangs between lock and commit would block its whole ledger.
     "idle_in_transaction_session_timeout": "10s",
-    "plan_cache_mode": "force_generic_plan",  # what is prepared here has one good plan
-    "jit": "off",  # every statement here is short: compiling one takes longer than running it
+    "plan_cache_mode": "force_generic_plan",  # each prepared statement has one good plan
+    "jit": "off",  # the statements are short: compiling one takes longer than running it
 }
 
 _KEEPALIVES = {
@@ -44,15 +53,15 @@ _IDLE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
-psycopg2.extras.register_uuid()
+psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
 
 _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
-PgCursor = psycopg2.extensions.cursor
+PgCursor: TypeAlias = Cursor
 
 
 class PgConnection(psycopg2.extensions.connection):
-    """A connection that knows which statements were prepared on it."""
+    """A connection that knows which statements are prepared on it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -66,10 +75,10 @@ def connect(
     role: str | None = APP_ROLE,
     settings: dict[str, str] | None = None,
 ) -> PgConnection:
-    """A connection in autocommit: transactions are written out where they are wanted.
+    """Open a connection in autocommit mode: callers write BEGIN and COMMIT themselves.
 
     dsn: libpq keywords or URL. name: shown in pg_stat_activity. role: None keeps the login's
-    own rights (migrations only). settings: server settings that differ from ours.
+    own rights (migrations only). settings: server settings that override the defaults above.
     Raises: psycopg2.OperationalError if the server cannot be reached.
     """
     arguments = connect_arguments(dsn, name=name, role=role, settings=settings)
@@ -81,43 +90,30 @@ def connect(
 def connect_arguments(
     dsn: str, *, name: str, role: str | None, settings: dict[str, str] | None
 ) -> dict[str, Any]:
-    """What `connect` gives to libpq."""
-    given = psycopg2.extensions.parse_dsn(dsn)
-    wanted = _SETTINGS | (settings or {})
+    """The libpq parameters of `connect`."""
+    of_dsn = psycopg2.extensions.parse_dsn(dsn)
+    session = _SETTINGS | (settings or {})
     if role is not None:
-        wanted["role"] = role
-    ours = " ".join(f"-c {key}={_escaped(value)}" for key, value in wanted.items())
-    options = f"{given.pop('options', '')} {ours}".strip()
-    # Whatever the environment or the role says: every text, envelopes too, travels as UTF-8.
-    ours_alone = {"options": options, "client_encoding": "UTF8"}
-    return {"application_name": name} | _KEEPALIVES | given | ours_alone
+        session["role"] = role
+    flags = " ".join(f"-c {key}={_escaped(value)}" for key, value in session.items())
+    options = f"{of_dsn.pop('options', '')} {flags}".strip()
+    # Set here, because PGCLIENTENCODING or the role may name another encoding than the envelopes'.
+    fixed = {"options": options, "client_encoding": "UTF8"}
+    return {"application_name": name} | _KEEPALIVES | of_dsn | fixed
 
 
 def _escaped(value: str) -> str:
-    """A value as libpq's `options` wants it: spaces and backslashes escaped."""
+    """A value for libpq's `options`: spaces and backslashes escaped."""
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-def is_connection_failure(error: psycopg2.Error) -> bool:
-    """Whether the connection failed, and not the statement.
-
-    Not to be told by the connection: psycopg2 may still call it open, and the error a plain
-    DatabaseError, when the server has vanished in the middle of an answer.
-    """
-    code = error.pgcode
-    if code is not None:
-        return code.startswith(("08", "57P"))
-    lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
-    return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
-
-
 def close_quietly(connection: PgConnection | None) -> None:
-    """Close without complaint; the connection may be dead already."""
+    """Close a connection that may be dead already; never raises."""
     if connection is not None:
         try:
             connection.close()
         except psycopg2.Error:
-            log.debug("a dead connection would not close", exc_info=True)
+            log.debug("closing a dead connection failed", exc_info=True)
 
 
 class PoolTimeout(psycopg2.OperationalError):
@@ -125,11 +121,12 @@ class PoolTimeout(psycopg2.OperationalError):
 
 
 class Pool:
-    """A few connections shared by many threads; waits for one instead of refusing.
+    """A bounded connection pool for many threads; a caller waits until a connection is free.
 
-    size: most connections open at once. The one used last is lent first, and one that nobody
-    needed for a minute is closed. A connection found dead when it is taken is replaced, so a
-    restarted server is noticed by nobody but the statement that was running.
+    size: most connections open at once. The most recently used one is lent first, and one that was
+    idle for a minute is closed. A connection found closed when it is taken is replaced; one that
+    turns out to be dead is retried by `run` and `started`, so that a server restart fails only the
+    statements that were running.
     """
 
     def __init__(self, open_one: Callable[[], PgConnection], *, size: int) -> None:
@@ -142,7 +139,7 @@ class Pool:
 
     @contextmanager
     def connection(self, *, timeout_seconds: float = 30.0) -> Iterator[PgConnection]:
-        """Lend a connection for a block; a transaction left open is rolled back.
+        """Lend a connection for a block; roll back a transaction that the block leaves open.
 
         Raises: PoolTimeout, psycopg2.InterfaceError if the pool is closed.
         """
@@ -152,25 +149,42 @@ class Pool:
         finally:
             self._give_back(connection)
 
-    def run(self, work: Callable[[PgCursor], Any]) -> Any:
-        """Run a piece of reading work; once more if an idle connection turned out to be dead.
+    @contextmanager
+    def started(self, start: Callable[[PgConnection], T]) -> Iterator[T]:
+        """Lend a connection for a block and yield the result of `start`, its first statement.
+
+        An idle connection may have died with its server: if `start` finds that, it runs once more
+        on a new connection. The block itself runs once. start: must not write.
+        Raises: psycopg2.Error.
+        """
+        for is_last_attempt in (False, True):
+            with self.connection() as connection:
+                try:
+                    started = start(connection)
+                except psycopg2.Error as error:
+                    if is_last_attempt or not is_connection_failure(error):
+                        raise
+                    close_quietly(connection)
+                else:
+                    yield started
+                    return
+            self._drop_idle()
+
+    def run(self, work: Callable[[Cursor], T]) -> T:
+        """Run a read-only piece of work; repeat it once if an idle connection turned out dead.
 
         work: must not write, because it may run twice.
         """
-        for last_attempt in (False, True):
-            with self.connection() as connection:
-                try:
-                    with connection.cursor() as cursor:
-                        return work(cursor)
-                except psycopg2.Error as error:
-                    if last_attempt or not is_connection_failure(error):
-                        raise
-                    close_quietly(connection)
-            self._drop_idle()
-        raise AssertionError("unreachable")
+
+        def start(connection: PgConnection) -> T:
+            with connection.cursor() as cursor:
+                return work(cursor)
+
+        with self.started(start) as result:
+            return result
 
     def close(self) -> None:
-        """Close every idle connection; lent ones are closed when they come back."""
+        """Close idle connections now, and lent ones when they are returned."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -209,14 +223,14 @@ class Pool:
             self._forget_one()
             return
         now = time.monotonic()
-        unused: list[PgConnection] = []
+        expired: list[PgConnection] = []
         with self._changed:
             self._idle.append((connection, now))
             while self._idle[0][1] < now - _IDLE_SECONDS:
-                unused.append(self._idle.popleft()[0])
-            self._open -= len(unused)
+                expired.append(self._idle.popleft()[0])
+            self._open -= len(expired)
             self._changed.notify()
-        for one in unused:
+        for one in expired:
             close_quietly(one)
 
     def _forget_one(self) -> None:
@@ -238,10 +252,10 @@ _shared_lock = threading.Lock()
 
 
 def shared_pool(dsn: str, name: str, size: int, settings: dict[str, str] | None = None) -> Pool:
-    """The process's one pool for a database and a purpose; give it back with `leave_pool`.
+    """The process's one pool for a database and a purpose, reference-counted; see `leave_pool`.
 
-    A process that keeps a hundred ledgers open needs as many connections as are at work, not a
-    few for each. size and settings (as of `connect`) count when the pool is made.
+    A process with a hundred open ledgers needs as many connections as are in use at a time, not a
+    few for each ledger. size, settings (of `connect`): used only when the pool is created.
     """
     with _shared_lock:
         pool, users = _shared.get((dsn, name), (None, 0))
@@ -252,7 +266,7 @@ def shared_pool(dsn: str, name: str, size: int, settings: dict[str, str] | None 
 
 
 def leave_pool(dsn: str, name: str) -> None:
-    """Give a shared pool back; the last one out closes it."""
+    """Release a shared pool; the last release closes it."""
     with _shared_lock:
         pool, users = _shared.pop((dsn, name))
         if users > 1:

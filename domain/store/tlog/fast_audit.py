@@ -24,7 +24,8 @@ import psycopg2
 from domain.store.errors import Unavailable
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.journal import Journal
-from domain.store.postgres.connection import PgCursor, is_connection_failure
+from domain.store.postgres.connection import PgCursor
+from domain.store.postgres.errors import is_connection_failure
 from domain.store.processes.pool import shared
 from domain.store.tlog.merkle import HASH_BYTES, CompactRange
 

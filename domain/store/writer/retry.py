@@ -27,13 +27,10 @@ from domain.store.journal.journal import Journal
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.statements import ReadRequest
 from domain.store.journal.transaction import OptimisticBatch, Transaction
-from domain.store.postgres.connection import is_connection_failure
+from domain.store.postgres.errors import is_retryable_write
 from domain.store.writer.commands import BatchView, QueuedCommand, Replayed
 
 _PAUSE_SECONDS = (0.02, 1.0)  # first and longest pause before a failed transaction is tried again
-
-# Nothing was recorded and nothing is wrong with the request: the same transaction may succeed.
-_TRANSIENT_CLASSES = ("40", "53", "55", "57")
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +174,7 @@ class BatchRetry:
             # Such as an unknown ledger: it concerns all of them alike.
             self._answer([(waiting, failure) for waiting in attempt.group])
             return []
-        if isinstance(failure, psycopg2.Error) and _is_transient(failure):
+        if isinstance(failure, psycopg2.Error) and is_retryable_write(failure):
             return attempt.group
         self._settle_alone(attempt.group, failure)
         return []
@@ -225,10 +222,6 @@ class BatchRetry:
             attempt.answers = [pair for pair in attempt.answers if pair[0] in group]
             self._finish(attempt)
             return []
-
-
-def _is_transient(error: psycopg2.Error) -> bool:
-    return is_connection_failure(error) or (error.pgcode or "").startswith(_TRANSIENT_CLASSES)
 
 
 def _is_recorded(transaction: Transaction, batch: Batch) -> bool:
