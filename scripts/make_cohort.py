@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the example cohort: scripts/make_cohort.py [--out DIR]. The same seed, the same bytes."""
+"""Writes the example cohort: scripts/make_cohort.py [--out DIR]; same seed, same bytes."""
 
 import argparse
 import shutil
@@ -11,11 +11,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 from cohort.plan import SEED, build  # noqa: E402  (needs the path above)
 
-KEPT = {"README.md"}
+HANDWRITTEN = {"README.md"}
 
 
 def main() -> None:
-    """Write the files anew and say how many rows each kind has."""
+    """Replace the files and print how many rows each kind has."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "examples" / "cohort")
     parser.add_argument("--seed", default=SEED)
@@ -25,12 +25,12 @@ def main() -> None:
     for old in arguments.out.iterdir():
         if old.is_dir():
             shutil.rmtree(old)
-        elif old.name not in KEPT:
+        elif old.name not in HANDWRITTEN:
             old.unlink()
     cohort.tables.write(arguments.out)
     for kind, rows in sorted(cohort.tables.rows.items()):
         print(f"{len(rows):6} {kind}")
-    print(f"{len(cohort.people.all):6} people, the last thing on {cohort.tables.last_moment()}")
+    print(f"{len(cohort.people.all):6} people, last row at {cohort.tables.last_moment()}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""How the example cohort is made: people, their journeys and the plain files they leave.
+"""Generates the example cohort: people, their journeys, and the plain files these leave.
 
-Everything comes from one seed, so that the same seed gives the same bytes. Nobody in it exists:
-region codes end in 99, which no county has, and telephone numbers begin with 100.
-Reading order: dice, tables, people, claims, journey, refunds, sessions, results, plan; pictures
-and papers draw the files.
+The same seed gives the same bytes. Every person is synthetic: region codes end in 99, which no
+county has, and telephone numbers begin with 100.
+Reading order: rng, tables, people, qualifications, journey, refunds, sessions (sittings, results),
+failures, plan; pictures and documents_pdf draw the files.
 """

@@ -1,7 +1,7 @@
-"""Documents for the applications: one plain page each, marked as a specimen, under 2 KB.
+"""Generates the applications' documents: one plain page each, marked SPECIMEN, under 2 KB.
 
-Written by hand rather than by a library, so that their bytes never change. The font is one that
-every reader of Chinese PDF files brings along, so none is embedded.
+The PDF is assembled here rather than by a library, so that its bytes never change. The font is one
+that every reader of Chinese PDF files provides, so none is embedded.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ LINES = {
 
 
 def specimen(kind: MaterialKind, variant: int) -> bytes:
-    """A one-page PDF. variant: a copy number, so that there is more than one of a kind."""
+    """A one-page PDF. variant: a copy number, so that a kind has several files."""
     title, *rest = LINES[kind]
-    shown = ["BT", "/F1 24 Tf 90 740 Td", f"<{_hex(title)}> Tj", "/F1 13 Tf"]
+    content_lines = ["BT", "/F1 24 Tf 90 740 Td", f"<{_hex(title)}> Tj", "/F1 13 Tf"]
     for line in (*rest, f"SPECIMEN {kind.value} No. {variant:02d}"):
-        shown += ["0 -34 Td", f"<{_hex(line)}> Tj"]
-    content = "\n".join((*shown, "ET", "72 700 451 1 re f")).encode()
+        content_lines += ["0 -34 Td", f"<{_hex(line)}> Tj"]
+    content = "\n".join((*content_lines, "ET", "72 700 451 1 re f")).encode()
     return _pdf(
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -46,7 +46,7 @@ def _hex(text: str) -> str:
 
 
 def _pdf(*objects: bytes) -> bytes:
-    """A file of these objects, numbered from 1, the first of them its catalogue."""
+    """A PDF file of these objects, numbered from 1; the first is its catalogue."""
     out, places = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n"), []
     for number, content in enumerate(objects, start=1):
         places.append(len(out))

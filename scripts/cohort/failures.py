@@ -1,53 +1,53 @@
-"""Applications that come to nothing, or have not come to anything yet."""
+"""Applications that fail, and applications still in progress."""
 
 from __future__ import annotations
 
 from datetime import date
 
-from cohort.claims import WAYS
-from cohort.dice import at
 from cohort.journey import REGISTRAR, Case, Cohort, start_of
+from cohort.qualifications import PROFILES
 from cohort.refunds import refund, refund_both
+from cohort.rng import at
 from domain.documents.materials import MaterialKind
 
 
-def ages_for(way: str) -> tuple[int, int]:
-    """How old somebody is who comes this way, full years."""
-    if "fifteen" in way:
+def ages_for(profile: str) -> tuple[int, int]:
+    """Range of ages, in full years, of the people of a profile."""
+    if "fifteen" in profile:
         return 14, 14
-    if "intends" in way:
+    if "intends" in profile:
         return 16, 19
     young = ("final year", "second year", "apprentice", "bachelor", "class")
-    if any(word in way for word in young):
+    if any(word in profile for word in young):
         return 19, 22
-    if "title" in way or "two ways" in way or way[0] in "12":
+    if "title" in profile or "two ways" in profile or profile[0] in "12":
         return 34, 52
     return 25, 46
 
 
-def _new(cohort: Cohort, way: str, first: date, last: date) -> Case:
-    person = cohort.people.next(ages=ages_for(way))
-    return Case(cohort, person, way, start_of(cohort, first, last))
+def _new(cohort: Cohort, profile: str, first: date, last: date) -> Case:
+    person = cohort.people.next(ages=ages_for(profile))
+    return Case(cohort, person, profile, start_of(cohort, first, last))
 
 
 def not_eligible(cohort: Cohort) -> None:
-    """Every near miss, the usual ones several times; one person comes back when it is reached."""
-    misses = [way for way in WAYS if way.startswith("no:")]
-    for way in (*misses, *misses[:5]):
-        _new(cohort, way, date(2026, 3, 5), date(2026, 10, 30)).open()
+    """Every near miss, common ones twice; one person applies again once the years are reached."""
+    misses = [profile for profile in PROFILES if profile.startswith("no:")]
+    for profile in (*misses, *misses[:5]):
+        _new(cohort, profile, date(2026, 3, 5), date(2026, 10, 30)).open()
     too_soon = _new(cohort, "no: one day short", date(2026, 4, 7), date(2026, 4, 7)).open()
     later = Case(cohort, too_soon.person, "4 worked", at(date(2026, 5, 11), 9, 20)).open()
     later.soon()
 
 
 def other_standards(cohort: Cohort) -> None:
-    """The general templates and the highest levels: assessed, and a few of them further on."""
+    """The general templates and the highest levels: assessed, a few of them taken further."""
     first, last = date(2026, 3, 9), date(2026, 9, 25)
-    for way in (
+    for profile in (
         "2018 3 after 4", "2018 2 prospective", "2018 4 evaluated school", "2023 4 bachelor",
         "2023 2 prospective class", "2023 1 title", "2 after 3", "1 after 2", "2018 5 apprentice",
     ):  # fmt: skip
-        _new(cohort, way, first, last).open()
+        _new(cohort, profile, first, last).open()
     free_material = _new(cohort, "2023 5 intends", date(2026, 5, 11), date(2026, 5, 20))
     free_material.rejected("final", "系统比对：该证件号码已有同等级有效证书")
     refund(free_material, free_material.payments[0], "certification_fee", "settled")
@@ -67,7 +67,7 @@ REASONS = {
 
 
 def rejected(cohort: Cohort) -> None:
-    """Rejected at every stage, and every way in which the money then goes back or does not."""
+    """Rejected at each stage, with each outcome of the refund that follows."""
     scripts: tuple[tuple[str, int, tuple[str, ...]], ...] = (
         ("initial", 0, ("settled",)),
         ("initial", 0, ("settled",)),
@@ -86,12 +86,12 @@ def rejected(cohort: Cohort) -> None:
     )
     for place, (stage, uses, asked) in enumerate(scripts):
         month = 3 + place % 7
-        way = ("4 worked", "4 after 5")[place % 2]
-        case = _new(cohort, way, date(2026, month, 8), date(2026, month, 25))
+        profile = ("4 worked", "4 after 5")[place % 2]
+        case = _new(cohort, profile, date(2026, month, 8), date(2026, month, 25))
         case.rejected(stage, REASONS[stage][place % 2], uses=uses)
         if asked:
             refund_both(case, *asked, by_office=place % 4 == 1)
-        if asked and asked[0] in ("declined", "closed"):  # ordered anew, under a new number
+        if asked and asked[0] in ("declined", "closed"):  # ordered again, under a new number
             refund(case, case.payments[0], "certification_fee", "settled")
     second_try = _new(cohort, "4 trained", date(2026, 6, 3), date(2026, 6, 9)).submitted(uses=0)
     second_try.supplement("initial")
@@ -100,7 +100,7 @@ def rejected(cohort: Cohort) -> None:
 
 
 def withdrawn(cohort: Cohort) -> None:
-    """Given up before 报考成功: before paying, after it, with material used, in review."""
+    """Withdrawn before 报考成功: before payment, after it, with material used, in review."""
     days = date(2026, 4, 6), date(2026, 4, 17)
     unpaid = _new(cohort, "4 worked", *days).open()
     unpaid.withdraw("暂不考虑报考")
@@ -135,7 +135,7 @@ def withdrawn(cohort: Cohort) -> None:
 
 
 def still_running(cohort: Cohort) -> None:
-    """On the way on 2026-11-20: at every step somebody waits for the next."""
+    """In progress on 2026-11-20: every step has an application that waits for the next."""
     first, last = date(2026, 11, 2), date(2026, 11, 6)
     for _ in range(4):
         _new(cohort, "4 worked", date(2026, 11, 9), date(2026, 11, 18)).open()

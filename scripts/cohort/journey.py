@@ -1,4 +1,4 @@
-"""One application from the first question to the third review, written down step by step."""
+"""Generates the rows of one application, from registration to the third review."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from cohort.claims import WAYS, Claims, state
-from cohort.dice import Dice, at, at_home, at_office, minutes_later
-from cohort.papers import LINES, specimen
+from cohort.documents_pdf import LINES, specimen
 from cohort.people import People, Person
 from cohort.pictures import portrait
+from cohort.qualifications import PROFILES, Stated, stated_qualifications
+from cohort.rng import SeededRandom, at, at_home, at_office, minutes_later
 from cohort.tables import Row, Tables
 from domain.documents.materials import MaterialKind
 
@@ -54,32 +54,32 @@ FEES: dict[tuple[str, int], tuple[tuple[date, int, int], ...]] = {
 JOB_TYPES = ("直播销售员", "直播销售员", "视频创推员", "视频创推员", "选品员", "平台管理员")
 MATERIAL_ITEMS = ("career_assessment", "recorded_course", "mock_exam", "handbook")
 PHOTOS, COPIES, DATED = 28, 6, 7
-"""Pictures, copies of each paper; every so many pictures one says when it was taken."""
+"""Photos; copies of each document; every DATED-th photo has its capture date in its EXIF."""
 
 
 @dataclass
 class Cohort:
-    """Everything written down so far, and where numbers come from."""
+    """Everything generated so far, and the counters and the random source."""
 
-    dice: Dice
+    rng: SeededRandom
     tables: Tables = field(default_factory=Tables)
     people: People = field(init=False)
     cases: list[Case] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.people = People(self.dice)
+        self.people = People(self.rng)
 
     def count(self, what: str) -> int:
-        """1, 2, 3 … of a kind."""
+        """The next number of a kind: 1, 2, 3 …"""
         self.counts[what] = self.counts.get(what, 0) + 1
         return self.counts[what]
 
     def draw_files(self) -> None:
-        """The files that documents share."""
+        """Generates the files that the documents share."""
         for number in range(1, PHOTOS + 1):
             taken_on = date(2026, 1, 20) if number % DATED == 0 else None
-            data = portrait(Dice(f"portrait {number}"), taken_on)
+            data = portrait(SeededRandom(f"portrait {number}"), taken_on)
             self.tables.files[f"files/photo-{number:02d}.jpg"] = data
         for kind in LINES:
             for number in range(1, COPIES + 1):
@@ -89,53 +89,53 @@ class Cohort:
 
 @dataclass
 class Case:
-    """One application and how far it came; `now` is when its last step happened."""
+    """One application and its progress; `now` is the time of its last step."""
 
     cohort: Cohort
     person: Person
-    way: str
+    profile: str
     now: datetime
     id: str = ""
     round: int = 0
     payments: list[Row] = field(default_factory=list)
     required: tuple[MaterialKind, ...] = ()
-    told: Claims = field(default_factory=dict)
+    stated: Stated = field(default_factory=dict)
     ticket: str = ""
     refunds: dict[str, int] = field(default_factory=dict)
 
     @property
     def standard(self) -> tuple[str, str]:
-        return WAYS[self.way][0]
+        return PROFILES[self.profile][0]
 
     @property
     def level(self) -> int:
-        return WAYS[self.way][1]
+        return PROFILES[self.profile][1]
 
     @property
     def applicant(self) -> str:
-        """Who acts for the candidate: they themselves, or the agency for a school's group."""
+        """Login that acts for the candidate: their own, or the agency's for a school group."""
         return GROUP_AGENCY if self.person.school_group else self.person.login
 
     def write(self, kind: str, by: str, /, **fields: Any) -> Row:
-        """A row of this application, now."""
+        """Adds a row of this application at `now`."""
         fields.setdefault("application_id", self.id)
         return self.cohort.tables.add(kind, self.now, by, **fields)
 
-    # --- waiting ------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------
 
     def soon(self, low: int = 2, high: int = 12) -> None:
-        self.now = minutes_later(self.cohort.dice, self.now, low, high)
+        self.now = minutes_later(self.cohort.rng, self.now, low, high)
 
     def at_home(self, low: int, high: int) -> None:
-        self.now = at_home(self.cohort.dice, self.now, low, high)
+        self.now = at_home(self.cohort.rng, self.now, low, high)
 
     def at_office(self, low: int, high: int) -> None:
-        self.now = at_office(self.cohort.dice, self.now, self.cohort.dice.between(low, high))
+        self.now = at_office(self.cohort.rng, self.now, self.cohort.rng.between(low, high))
 
     # --- steps --------------------------------------------------------------------------------
 
     def open(self) -> Case:
-        """Register if need be, and ask to be assessed."""
+        """Registers the person if needed, and applies."""
         cohort, person = self.cohort, self.person
         if not person.registered:
             person.registered = True
@@ -152,7 +152,9 @@ class Case:
             )
             self.soon()
         self.id = f"A{self.now:%y%m}{cohort.count('application'):04d}"
-        self.told, self.required = state(self.way, cohort.dice, person.born, self.now.date())
+        self.stated, self.required = stated_qualifications(
+            self.profile, cohort.rng, person.born, self.now.date()
+        )
         occupation, edition = self.standard
         job_types = JOB_TYPES if self.level >= 3 else JOB_TYPES[:-1]
         cohort.tables.add(
@@ -164,27 +166,27 @@ class Case:
             occupation=occupation,
             edition=edition,
             level=self.level,
-            job_type=cohort.dice.pick(job_types) if occupation == "4-01-02-07" else None,
+            job_type=cohort.rng.pick(job_types) if occupation == "4-01-02-07" else None,
             birth_date=person.born,
-            **self.told,
+            **self.stated,
         )
         cohort.cases.append(self)
         return self
 
     def pay(self, provider: str | None = None) -> Row:
-        """Pay both components at the price of the day, to the fen."""
-        dice = self.cohort.dice
-        provider = provider or dice.pick(("wechat", "wechat", "wechat", "alipay", "alipay", "bank"))
+        """Pays both components at the price of the day, to the fen."""
+        rng = self.cohort.rng
+        provider = provider or rng.pick(("wechat", "wechat", "wechat", "alipay", "alipay", "bank"))
         number = self.cohort.count("payment")
         paid_at = self.now
-        self.now = self.now + timedelta(seconds=dice.between(2, 20))
+        self.now = self.now + timedelta(seconds=rng.between(2, 20))
         if provider == "bank":
             self.at_office(1, 1)
         prices = FEES[self.standard[0], self.level]
         _, certification, material = [p for p in prices if p[0] <= paid_at.date()][-1]
         transaction = {
-            "wechat": f"42000{number:05d}{paid_at:%Y%m%d}{dice.digits(10)}",
-            "alipay": f"{paid_at:%Y%m%d}2200{dice.digits(10)}{number:06d}",
+            "wechat": f"42000{number:05d}{paid_at:%Y%m%d}{rng.digits(10)}",
+            "alipay": f"{paid_at:%Y%m%d}2200{rng.digits(10)}{number:06d}",
             "bank": f"HZ{paid_at:%y%m%d}{number:08d}",
         }[provider]
         row = self.cohort.tables.add(
@@ -207,19 +209,19 @@ class Case:
         return row
 
     def use(self, *items: str) -> None:
-        """Use study material, each item once."""
+        """Uses study material, each item once."""
         for item in items:
             self.at_home(2, 40)
             self.write("item_uses", self.person.login, item=item, used_at=self.now)
             self.now += timedelta(seconds=2)
 
     def hand_in(self, *kinds: MaterialKind) -> None:
-        """Hand documents in, all required ones by default, and send them into review."""
-        dice = self.cohort.dice
+        """Submits documents, by default all required ones, and sends them into review."""
+        rng = self.cohort.rng
         for kind in kinds or self.required:
             self.soon(1, 6)
             if kind is MaterialKind.PHOTO:
-                number = dice.between(1, PHOTOS)
+                number = rng.between(1, PHOTOS)
                 dated = number % DATED == 0 and self.now.date() <= date(2026, 7, 20)
                 number -= number % DATED == 0 and not dated
                 self.write(
@@ -235,7 +237,7 @@ class Case:
                 "documents",
                 self.applicant,
                 kind=kind.value,
-                path=f"files/{kind.value}-{dice.between(1, COPIES)}.pdf",
+                path=f"files/{kind.value}-{rng.between(1, COPIES)}.pdf",
                 file_name=f"{kind.chinese_name}.pdf",
                 taken_on=None,
             )
@@ -244,16 +246,16 @@ class Case:
         self.write("submissions", self.applicant)
 
     def _photo_day(self) -> date:
-        return self.now.date() - timedelta(days=self.cohort.dice.between(3, 120))
+        return self.now.date() - timedelta(days=self.cohort.rng.between(3, 120))
 
     def review(
         self, stage: str, verdict: str = "pass", reason: str | None = None, *missing: MaterialKind
     ) -> None:
-        """One review by somebody of the office whose review it is."""
+        """One review by a reviewer of the stage."""
         self.at_office(1, 3)
         self.write(
             "reviews",
-            self.cohort.dice.pick(REVIEWERS[stage]),
+            self.cohort.rng.pick(REVIEWERS[stage]),
             stage=stage,
             round=self.round,
             verdict=verdict,
@@ -262,7 +264,7 @@ class Case:
         )
 
     def withdraw(self, reason: str) -> None:
-        """Give the application up."""
+        """Withdraws the application."""
         self.at_home(3, 30)
         self.write("withdrawals", self.person.login, reason=reason)
 
@@ -276,10 +278,10 @@ class Case:
         return self
 
     def submitted(self, *, uses: int | None = None) -> Case:
-        """Opened, paid, some material used, documents handed in."""
-        dice = self.cohort.dice
+        """Opened, paid, some material used, documents submitted."""
+        rng = self.cohort.rng
         self.paid()
-        wanted = dice.pick((0, 0, 1, 2, 2, 3, 4)) if uses is None else uses
+        wanted = rng.pick((0, 0, 1, 2, 2, 3, 4)) if uses is None else uses
         self.use(*MATERIAL_ITEMS[:wanted])
         self.at_home(4, 70)
         self.hand_in()
@@ -295,13 +297,13 @@ class Case:
         return self
 
     def supplement(self, stage: str) -> None:
-        """A review sends the documents back, and the candidate hands them in again."""
+        """A review returns the documents and the candidate submits the missing one again."""
         for before in REVIEWERS:
             if before == stage:
                 break
             self.review(before)
         proof = [k for k in self.required if k is not MaterialKind.PHOTO]
-        kind = self.cohort.dice.pick((MaterialKind.PHOTO, *proof))
+        kind = self.cohort.rng.pick((MaterialKind.PHOTO, *proof))
         self.review(stage, "return", f"{kind.chinese_name}不清晰，请重新提交", kind)
         self.at_home(6, 60)
         self.hand_in(kind)
@@ -318,7 +320,7 @@ class Case:
 
 
 def start_of(cohort: Cohort, first: date, last: date) -> datetime:
-    """A moment of a candidate's day between two days."""
-    day = first + timedelta(days=cohort.dice.below((last - first).days + 1))
-    dice = cohort.dice
-    return at(day, dice.between(8, 21), dice.between(0, 59), dice.between(0, 59))
+    """A moment between 8:00 and 22:00 on a random day of the range."""
+    day = first + timedelta(days=cohort.rng.below((last - first).days + 1))
+    rng = cohort.rng
+    return at(day, rng.between(8, 21), rng.between(0, 59), rng.between(0, 59))

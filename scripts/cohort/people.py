@@ -1,4 +1,4 @@
-"""People who do not exist, with documents of every kind and check characters that hold."""
+"""Synthetic people, with documents of every kind and valid check characters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 from stdnum.iso7064 import mod_11_2
 
-from cohort.dice import Dice
+from cohort.rng import SeededRandom
 from domain.values.identity_documents import DocumentType
 
 SURNAMES = (
@@ -23,13 +23,13 @@ FOREIGN = (
 )  # fmt: skip
 WITH_DOTS = ("阿依古丽·买买提", "买买提·艾力", "古丽娜尔·热合曼", "尼玛·次仁")
 
-# A county's code never ends in 99, so no number made with these can be anybody's.
+# No county's code ends in 99, so a number made with these belongs to no real person.
 REGIONS = ("330199", "330299", "330399", "330499", "330699", "340199", "360199", "320599", "410199")
 
 
 @dataclass
 class Person:
-    """One made-up person. number: in its normal form; it stands in the photo's file name."""
+    """One synthetic person. number: normalised, as used in the photo's file name."""
 
     id: str
     login: str
@@ -44,12 +44,12 @@ class Person:
 
     @property
     def photo_name(self) -> str:
-        """What the photo has to be called. Source: source-document 3.1(4)."""
+        """Required file name of the photo. Source: source-document 3.1(4)."""
         return f"{self.name}_{self.number}.jpg"
 
 
 def citizen_number(region: str, born: date, serial: int, sex: int) -> str:
-    """18 characters; the third serial digit tells the sex, odd for men."""
+    """18 characters; the third serial digit encodes the sex, odd for men."""
     order = (serial % 100) * 10 + (1 if sex else 2)
     return _with_check(f"{region}{born:%Y%m%d}{order:03d}")
 
@@ -79,7 +79,7 @@ def _permanent_2017(born: date, serial: int) -> str:
 
 
 def _numbers(serial: int, born: date, sex: int) -> tuple[tuple[DocumentType, str, str], ...]:
-    """Every kind of document in turn: type, number, and whose names go with it."""
+    """Every kind of document in turn: type, number, and which names it bears."""
     citizen = citizen_number("330199", born, serial, sex)
     order = f"{serial % 100:02d}{1 if sex else 2}"
     kind = DocumentType
@@ -107,25 +107,25 @@ def _numbers(serial: int, born: date, sex: int) -> tuple[tuple[DocumentType, str
 
 
 class People:
-    """Makes one person after the other; every ninth has another document than most."""
+    """Generates people one by one; every ninth has a document other than a resident ID."""
 
-    def __init__(self, dice: Dice) -> None:
-        self._dice = dice
+    def __init__(self, rng: SeededRandom) -> None:
+        self._rng = rng
         self._count = 0
         self.all: list[Person] = []
 
     def next(self, *, ages: tuple[int, int] = (20, 46)) -> Person:
-        """The next person. ages: full years on 2026-03-01, from and to."""
-        dice, self._count = self._dice, self._count + 1
+        """The next person. ages: range of full years on 2026-03-01."""
+        rng, self._count = self._rng, self._count + 1
         serial = self._count
-        sex = dice.below(2)
-        years = dice.between(*ages)
-        born = date(2026 - years - 1, 4, 1) + timedelta(days=dice.below(330))
+        sex = rng.below(2)
+        years = rng.between(*ages)
+        born = date(2026 - years - 1, 4, 1) + timedelta(days=rng.below(330))
         kind, number, names = DocumentType.RESIDENT_ID, "", "han"
         if serial % 9 == 0:
             others = _numbers(serial, born, sex)
             kind, number, names = others[(serial // 9 - 1) % len(others)]
-        number = number or citizen_number(dice.pick(REGIONS), born, serial, sex)
+        number = number or citizen_number(rng.pick(REGIONS), born, serial, sex)
         person = Person(
             id=f"P{serial:04d}",
             login=f"u{serial:04d}",
@@ -140,11 +140,11 @@ class People:
         return person
 
     def _name(self, sex: int, names: str) -> str:
-        dice = self._dice
+        rng = self._rng
         if names == "latin":
-            return dice.pick(FOREIGN)
+            return rng.pick(FOREIGN)
         if names == "dots":
-            return dice.pick(WITH_DOTS)
-        surname = dice.pick(COMPOUND_SURNAMES) if dice.chance(2) else dice.pick(SURNAMES)
+            return rng.pick(WITH_DOTS)
+        surname = rng.pick(COMPOUND_SURNAMES) if rng.chance(2) else rng.pick(SURNAMES)
         given = GIVEN_MALE if sex else GIVEN_FEMALE
-        return surname + "".join(dice.pick(given) for _ in range(1 if dice.chance(22) else 2))
+        return surname + "".join(rng.pick(given) for _ in range(1 if rng.chance(22) else 2))

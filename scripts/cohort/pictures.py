@@ -1,6 +1,6 @@
-"""Photos for the applications: faces made of a few shapes, two inches, colour, on white.
+"""Draws the applications' photos: faces made of a few shapes, 2-inch, colour, on white.
 
-The file's name is the person's, its bytes are not: a few pictures serve everybody.
+A photo's file name is the person's, its bytes are not: all people share a few pictures.
 Source: source-document 3.1(4).
 """
 
@@ -11,7 +11,7 @@ from datetime import date
 
 from PIL import Image, ImageDraw
 
-from cohort.dice import Dice
+from cohort.rng import SeededRandom
 
 WIDTH_PX, HEIGHT_PX = 295, 413
 """35 x 49 mm at 214 dots per inch."""
@@ -21,15 +21,15 @@ HAIRS = ((28, 24, 22), (48, 36, 30), (70, 52, 40), (20, 20, 30))
 CLOTHES = ((42, 62, 110), (110, 38, 48), (36, 92, 78), (60, 60, 66), (126, 92, 40), (88, 60, 120))
 
 
-def portrait(dice: Dice, taken_on: date | None = None) -> bytes:
-    """A JPEG of a few kilobytes. taken_on: written into its EXIF as the camera does."""
+def portrait(rng: SeededRandom, taken_on: date | None = None) -> bytes:
+    """A JPEG of a few kilobytes. taken_on: capture date for its EXIF."""
     image = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (255, 255, 255))
     draw = ImageDraw.Draw(image)
-    middle = WIDTH_PX // 2 + dice.between(-4, 4)
-    skin, hair, cloth = dice.pick(SKINS), dice.pick(HAIRS), dice.pick(CLOTHES)
-    half, chin = dice.between(62, 74), dice.between(262, 278)
-    crown = dice.between(84, 96)
-    if dice.chance(50):  # long hair falls behind the shoulders
+    middle = WIDTH_PX // 2 + rng.between(-4, 4)
+    skin, hair, cloth = rng.pick(SKINS), rng.pick(HAIRS), rng.pick(CLOTHES)
+    half, chin = rng.between(62, 74), rng.between(262, 278)
+    crown = rng.between(84, 96)
+    if rng.chance(50):  # long hair falls behind the shoulders
         draw.ellipse((middle - half - 20, crown - 22, middle + half + 20, chin + 60), fill=hair)
     draw.rounded_rectangle((middle - 122, 322, middle + 122, 480), 58, fill=cloth)
     draw.rectangle((middle - 27, chin - 34, middle + 27, 340), fill=_darker(skin))
@@ -37,7 +37,7 @@ def portrait(dice: Dice, taken_on: date | None = None) -> bytes:
     draw.ellipse((middle - half - 8, crown - 20, middle + half + 8, crown + 150), fill=hair)
     draw.ellipse((middle - half, crown, middle + half, chin), fill=skin)
     draw.pieslice((middle - half, crown - 10, middle + half, crown + 96), 180, 360, fill=hair)
-    _features(draw, dice, middle, crown, chin, hair)
+    _features(draw, rng, middle, crown, chin, hair)
     out = io.BytesIO()
     exif = Image.Exif()
     if taken_on is not None:
@@ -48,20 +48,20 @@ def portrait(dice: Dice, taken_on: date | None = None) -> bytes:
 
 def _features(
     draw: ImageDraw.ImageDraw,
-    dice: Dice,
+    rng: SeededRandom,
     middle: int,
     crown: int,
     chin: int,
     hair: tuple[int, int, int],
 ) -> None:
     """Eyes, brows, nose, mouth, and glasses for some."""
-    eyes, apart = (crown + chin) // 2 + 4, dice.between(25, 30)
+    eyes, apart = (crown + chin) // 2 + 4, rng.between(25, 30)
     for side in (-1, 1):
         at = middle + side * apart
         draw.ellipse((at - 9, eyes - 5, at + 9, eyes + 5), fill=(255, 255, 255))
         draw.ellipse((at - 4, eyes - 4, at + 4, eyes + 4), fill=(40, 30, 26))
         draw.line((at - 12, eyes - 15, at + 12, eyes - 16 - side), fill=hair, width=4)
-    if dice.chance(30):
+    if rng.chance(30):
         for side in (-1, 1):
             at = middle + side * apart
             draw.ellipse((at - 17, eyes - 13, at + 17, eyes + 13), outline=(50, 50, 56), width=3)

@@ -1,4 +1,4 @@
-"""What the cohort consists of, wave by wave, so that every case of the rules happens in it."""
+"""Composes the cohort wave by wave, so that it contains every case of the rules."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from cohort import failures
-from cohort.dice import Dice, at
 from cohort.journey import FEES, OPERATOR, STAFF, Case, Cohort, start_of
 from cohort.refunds import refund, refund_both
 from cohort.results import ORGANISATION, SITE_CODE, Results
+from cohort.rng import SeededRandom, at
 from cohort.sessions import hold_sessions
 
 SEED = "omc 2026"
@@ -25,26 +25,26 @@ LEVEL_4 = (
 )  # fmt: skip
 LEVEL_3 = ("3 after 4", "3 trained", "3 senior school", "3 college")
 LEVEL_5 = ("5 worked", "5 trained", "5 apprentice")
-"""Ways of stating one's claims, given out in turn."""
+"""Profiles of each level, assigned in turn."""
 
 
 def build(seed: str = SEED) -> Cohort:
-    """The whole cohort. The same seed always gives the same one."""
-    cohort = Cohort(Dice(seed))
+    """The whole cohort; the same seed gives the same one."""
+    cohort = Cohort(SeededRandom(seed))
     cohort.draw_files()
-    _open_book(cohort)
+    _open_ledger(cohort)
     waves = _waves(cohort)
     failures.not_eligible(cohort)
     failures.other_standards(cohort)
     failures.rejected(cohort)
     failures.withdrawn(cohort)
     results = Results(cohort)
-    hold_sessions(cohort, results, waves, again)
+    hold_sessions(cohort, results, waves, apply_again)
     failures.still_running(cohort)
     return cohort
 
 
-def _open_book(cohort: Cohort) -> None:
+def _open_ledger(cohort: Cohort) -> None:
     """ledger.json, staff.csv and the fees."""
     opened = {
         "id": "omc",
@@ -81,7 +81,7 @@ def _open_book(cohort: Cohort) -> None:
 
 
 def _waves(cohort: Cohort) -> dict[str, list[Case]]:
-    """Who is enrolled for which session."""
+    """Enrolled cases by session."""
     waves = {
         "may 4": enrol(cohort, 44, LEVEL_4, date(2026, 3, 2), date(2026, 3, 30)),
         "july 4": enrol(cohort, 46, LEVEL_4, date(2026, 4, 20), date(2026, 5, 25)),
@@ -94,26 +94,28 @@ def _waves(cohort: Cohort) -> dict[str, list[Case]]:
         "october 4": enrol(cohort, 32, LEVEL_4, date(2026, 8, 5), date(2026, 8, 31)),
         "december 4": enrol(cohort, 18, LEVEL_4, date(2026, 9, 14), date(2026, 10, 9)),
     }
-    _ask_back_after_success(waves["may 4"][5:7] + waves["july 4"][3:4] + waves["december 4"][2:3])
+    _request_refunds_after_success(
+        waves["may 4"][5:7] + waves["july 4"][3:4] + waves["december 4"][2:3]
+    )
     return waves
 
 
 def enrol(
     cohort: Cohort,
     count: int,
-    ways: Sequence[str],
+    profiles: Sequence[str],
     first: date,
     last: date,
     *,
     school_group: bool = False,
 ) -> list[Case]:
-    """So many people whose three reviews pass, some of them after a supplement or two."""
+    """`count` people whose three reviews pass, some of them after one or two supplements."""
     cases = []
     for place in range(count):
-        way = ways[place % len(ways)]
-        person = cohort.people.next(ages=failures.ages_for(way))
+        profile = profiles[place % len(profiles)]
+        person = cohort.people.next(ages=failures.ages_for(profile))
         person.school_group = school_group and place < 8
-        case = Case(cohort, person, way, start_of(cohort, first, last))
+        case = Case(cohort, person, profile, start_of(cohort, first, last))
         if count > 40 and place in (20, 21):
             _pay_twice(case)
         else:
@@ -123,7 +125,7 @@ def enrol(
 
 
 def _returns(place: int) -> tuple[str, ...]:
-    """Which reviews send the documents back first."""
+    """Stages that first return the documents of the case at this place."""
     if place % 23 == 7:
         return ("initial", "second")
     stages = {3: "initial", 9: "second", 15: "final", 27: "initial"}
@@ -131,7 +133,7 @@ def _returns(place: int) -> tuple[str, ...]:
 
 
 def _pay_twice(case: Case) -> None:
-    """The fee arrives twice; the second payment is owed to nobody and goes back whole."""
+    """The fee is paid twice; the second payment is excess and is refunded in full."""
     case.paid("wechat")
     case.soon()
     second = case.pay("alipay")
@@ -143,16 +145,16 @@ def _pay_twice(case: Case) -> None:
         case.review(stage)
 
 
-def _ask_back_after_success(cases: Sequence[Case]) -> None:
-    """报考成功: neither component goes back. Source: source-document 2.4(2)."""
+def _request_refunds_after_success(cases: Sequence[Case]) -> None:
+    """报考成功: neither component is refunded. Source: source-document 2.4(2)."""
     for case in cases:
         refund_both(case, "refused")
 
 
-def again(cohort: Cohort, failed: Sequence[Case], first: date, last: date) -> list[Case]:
-    """People who did not pass apply once more."""
+def apply_again(cohort: Cohort, failed: Sequence[Case], first: date, last: date) -> list[Case]:
+    """People who did not pass apply again."""
     cases = []
     for before in failed:
-        case = Case(cohort, before.person, before.way, start_of(cohort, first, last))
+        case = Case(cohort, before.person, before.profile, start_of(cohort, first, last))
         cases.append(case.enrolled())
     return cases

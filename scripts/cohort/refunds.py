@@ -1,12 +1,12 @@
-"""Money that goes back: orders, approvals, and what the providers said."""
+"""Refunds: orders, decisions, and the providers' outcomes."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any, Literal
 
-from cohort.dice import at_office
 from cohort.journey import CALLBACK, CASHIER, FINANCE, Case
+from cohort.rng import at_office
 from cohort.tables import Row
 
 Script = Literal[
@@ -17,7 +17,7 @@ COMPONENTS = ("certification_fee", "study_material")
 
 
 def refund_both(case: Case, *scripts: Script, by_office: bool = False) -> None:
-    """Ask for both components of the first payment back; one script for both, or one each."""
+    """Refunds both components of the first payment; one script for both, or one each."""
     for component, script in zip(COMPONENTS, (*scripts, *scripts), strict=False):
         refund(case, case.payments[0], component, script, by_office=by_office)
 
@@ -25,7 +25,7 @@ def refund_both(case: Case, *scripts: Script, by_office: bool = False) -> None:
 def refund(
     case: Case, payment: Row, component: str, script: Script, *, by_office: bool = False
 ) -> None:
-    """One component of one payment, as far as the script goes."""
+    """Refunds one component of one payment, as far as the script goes."""
     payment_id = payment["id"]
     if by_office:
         case.at_office(0, 1)
@@ -62,17 +62,17 @@ def _outcomes(case: Case, payment: Row, refund_no: str, script: Script) -> None:
     provider = payment["支付渠道"]
     number = case.cohort.count("provider refund")
     provider_refund_id = {
-        "微信": f"50300{number:05d}{case.now:%Y%m%d}{case.cohort.dice.digits(10)}",
+        "微信": f"50300{number:05d}{case.now:%Y%m%d}{case.cohort.rng.digits(10)}",
         "支付宝": f"{payment['渠道交易号']}{number:04d}",
         "银行": f"TK{case.now:%y%m%d}{number:06d}",
     }[provider]
-    said: dict[str, Any] = {"refund_no": refund_no, "provider_refund_id": provider_refund_id}
+    accepted: dict[str, Any] = {"refund_no": refund_no, "provider_refund_id": provider_refund_id}
     case.soon(5, 50)
     if script == "closed":
-        told = {"refund_no": refund_no, "reason": "渠道关闭退款：商户账户余额不足"}
-        case.write("refund_outcomes", CALLBACK, outcome="closed", **told)
+        closed = {"refund_no": refund_no, "reason": "渠道关闭退款：商户账户余额不足"}
+        case.write("refund_outcomes", CALLBACK, outcome="closed", **closed)
         return
-    case.write("refund_outcomes", CALLBACK, outcome="accepted", **said)
+    case.write("refund_outcomes", CALLBACK, outcome="accepted", **accepted)
     if script == "accepted":
         return
     channel = "bank_transfer" if provider == "银行" else "original"
@@ -87,10 +87,10 @@ def _outcomes(case: Case, payment: Row, refund_no: str, script: Script) -> None:
         )
         if script == "abnormal":
             return
-        case.now = at_office(case.cohort.dice, case.now, 3)
+        case.now = at_office(case.cohort.rng, case.now, 3)
         channel = "other_bankcard"
     else:
         case.at_home(1, 30)
-    settled_at = case.now - timedelta(minutes=case.cohort.dice.between(1, 30))
-    said |= {"channel": channel, "settled_at": settled_at}
-    case.write("refund_outcomes", CALLBACK, outcome="settled", **said)
+    settled_at = case.now - timedelta(minutes=case.cohort.rng.between(1, 30))
+    accepted |= {"channel": channel, "settled_at": settled_at}
+    case.write("refund_outcomes", CALLBACK, outcome="settled", **accepted)

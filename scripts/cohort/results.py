@@ -1,4 +1,4 @@
-"""What follows a pass: two numbers, two certificates, the report upward, the public lookups."""
+"""After a pass: numbers, certificates, reports to the authority, public visibility."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import io
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from cohort.dice import at
 from cohort.journey import REGISTRAR, Case, Cohort
+from cohort.rng import at
 from domain.values.identity_documents import DocumentType
-from domain.values.primitives import Level
 
 SITE_CODE = "S000033000123"
 ORGANISATION = "浙江今日头条科技有限公司"
@@ -30,29 +29,29 @@ class Results:
         self.numbers: dict[str, str] = {}
         self.issued_on: dict[str, date] = {}
 
-    def number(self, cases: Sequence[Case], on: date, *, handed_out: bool = False) -> None:
-        """Both numbers for everybody who passed.
+    def number(self, cases: Sequence[Case], on: date, *, imported: bool = False) -> None:
+        """Assigns both numbers to everybody who passed.
 
-        handed_out: the province gave the national ones out, with gaps.
+        imported: the province allocated the national numbers, with gaps.
         """
         for place, case in enumerate(cases):
             case.now = at(on, 10, 30, case.level) + timedelta(seconds=5 * place)
-            step = self._cohort.dice.between(1, 4) if handed_out else 1
+            step = self._cohort.rng.between(1, 4) if imported else 1
             for _ in range(step):
                 serial = self._cohort.count(f"serial {case.level}")
             number = f"{SITE_CODE}{on:%y}{case.level}{serial:06d}"
             self.numbers[case.id] = number
-            case.write("certificates", REGISTRAR, number=number if handed_out else None)
+            case.write("certificates", REGISTRAR, number=number if imported else None)
 
     def issue(self, cases: Sequence[Case], on: date) -> None:
-        """Both certificates are made and handed out."""
+        """Issues both certificates."""
         for place, case in enumerate(cases):
             case.now = at(on, 14, 0, case.level) + timedelta(seconds=11 * place)
             case.write("issues", REGISTRAR, issued_on=on)
             self.issued_on[case.id] = on
 
     def report(self, report_id: str, batch_type: str, cases: Sequence[Case], on: date) -> None:
-        """The eleven-column file goes upward."""
+        """Reports the eleven-column file to the authority."""
         name = f"reports/{report_id}.csv"
         self._cohort.tables.files[name] = self._file(cases)
         self._cohort.tables.add(
@@ -110,7 +109,7 @@ class Results:
         moment: datetime,
         why: str = "",
     ) -> None:
-        """Something becomes of issued certificates. why: the class of a revocation."""
+        """Changes issued certificates. why: reason class of a revocation."""
         for place, kind in enumerate(kinds):
             case.now = moment + timedelta(seconds=20 * place)
             case.write(
@@ -121,8 +120,3 @@ class Results:
                 reason_class=why or None,
                 reason=reason,
             )
-
-
-def level_name(level: int) -> str:
-    """四级/中级工 and so on."""
-    return Level(level).chinese_name

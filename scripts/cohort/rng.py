@@ -1,4 +1,4 @@
-"""Chance that repeats itself, and the hours at which people and offices do things."""
+"""Seeded random numbers, and the hours at which people and offices act."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from domain.values.working_days import SHANGHAI, is_working_day
 T = TypeVar("T")
 
 
-class Dice:
-    """Seeded chance. Only `random()` itself is promised to repeat from one Python to the next."""
+class SeededRandom:
+    """Random numbers that repeat for a seed.
+
+    Everything derives from `random()`, the only method whose sequence Python keeps stable.
+    """
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(seed)
@@ -41,22 +44,22 @@ def at(day: date, hour: int, minute: int = 0, second: int = 0) -> datetime:
     return datetime.combine(day, time(hour, minute, second), SHANGHAI)
 
 
-def minutes_later(dice: Dice, after: datetime, low: int = 2, high: int = 12) -> datetime:
-    """Soon after, in one sitting."""
-    return after + timedelta(minutes=dice.between(low, high), seconds=dice.between(1, 59))
+def minutes_later(rng: SeededRandom, after: datetime, low: int = 2, high: int = 12) -> datetime:
+    """Some minutes later."""
+    return after + timedelta(minutes=rng.between(low, high), seconds=rng.between(1, 59))
 
 
-def at_home(dice: Dice, after: datetime, low: int, high: int) -> datetime:
-    """Some hours later, between 8 in the morning and 10 at night."""
-    moment = after + timedelta(hours=dice.between(low, high), minutes=dice.between(1, 59))
+def at_home(rng: SeededRandom, after: datetime, low: int, high: int) -> datetime:
+    """Some hours later, between 8:00 and 22:00."""
+    moment = after + timedelta(hours=rng.between(low, high), minutes=rng.between(1, 59))
     if not 8 <= moment.hour < 22:
         day = moment.date() + timedelta(days=moment.hour >= 22)
-        moment = at(day, dice.between(8, 21), dice.between(0, 59), dice.between(0, 59))
+        moment = at(day, rng.between(8, 21), rng.between(0, 59), rng.between(0, 59))
     return max(moment, after + timedelta(minutes=1))
 
 
 def working_day(day: date, days: int) -> date:
-    """The working day that many after a day; 0: the day itself, or the first one after it."""
+    """The working day `days` working days after `day`; 0: `day` itself or the next one."""
     while not is_working_day(day):
         day += timedelta(days=1)
     for _ in range(days):
@@ -66,11 +69,11 @@ def working_day(day: date, days: int) -> date:
     return day
 
 
-def at_office(dice: Dice, after: datetime, days: int) -> datetime:
-    """On a working day between 9 and 5, that many working days later."""
+def at_office(rng: SeededRandom, after: datetime, days: int) -> datetime:
+    """Between 9:00 and 17:00, that many working days later."""
     day = working_day(after.date(), days)
-    moment = at(day, dice.between(9, 16), dice.between(0, 59), dice.between(0, 59))
+    moment = at(day, rng.between(9, 16), rng.between(0, 59), rng.between(0, 59))
     while moment <= after:
         day = working_day(day, 1)
-        moment = at(day, dice.between(9, 16), dice.between(0, 59), dice.between(0, 59))
+        moment = at(day, rng.between(9, 16), rng.between(0, 59), rng.between(0, 59))
     return moment

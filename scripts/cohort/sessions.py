@@ -1,31 +1,31 @@
-"""The seven sessions of the year, from the first seat to the last lookup."""
+"""The exam sessions of the year, from seat assignment to visibility in the public lookup."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
-from cohort.dice import at, working_day
 from cohort.journey import REGISTRAR, Case, Cohort
 from cohort.results import Results
+from cohort.rng import at, working_day
 from cohort.sittings import Sitting
 
-Again = Callable[[Cohort, Sequence[Case], date, date], list[Case]]
+ApplyAgain = Callable[[Cohort, Sequence[Case], date, date], list[Case]]
 BOTH = ("national", "omc")
 
 
 def hold_sessions(
-    cohort: Cohort, results: Results, waves: dict[str, list[Case]], again: Again
+    cohort: Cohort, results: Results, waves: dict[str, list[Case]], apply_again: ApplyAgain
 ) -> None:
-    """Hold them in order of time; who failed early comes back in autumn."""
+    """Holds the sessions in order of time; people who failed early apply again for autumn."""
     may = _may(cohort, results, waves["may 4"])
     july = _july(cohort, results, waves["july 4"])
     _july_3(cohort, results, waves["july 3"])
     _august_3(cohort, results, waves["august 3"])
-    back = again(cohort, may.failed()[:4], date(2026, 6, 20), date(2026, 7, 10))
+    back = apply_again(cohort, may.failed()[:4], date(2026, 6, 20), date(2026, 7, 10))
     _september(cohort, results, waves["september 4"] + back)
     _september_5(cohort, results, waves["september 5"])
-    back = again(cohort, july.failed()[:3], date(2026, 8, 24), date(2026, 8, 31))
+    back = apply_again(cohort, july.failed()[:3], date(2026, 8, 24), date(2026, 8, 31))
     _october(cohort, results, waves["october 4"] + back)
     december = Sitting(
         cohort, "S261205-4", "2026年12月四级", 4, date(2026, 12, 5), waves["december 4"]
@@ -34,11 +34,11 @@ def hold_sessions(
 
 
 def _certify(
-    results: Results, cases: Sequence[Case], closed_on: date, *, handed_out: bool = False
+    results: Results, cases: Sequence[Case], closed_on: date, *, imported: bool = False
 ) -> date:
     """Numbers on the first working day, certificates on the next. Returns: that day."""
     first = working_day(closed_on, 0)
-    results.number(cases, first, handed_out=handed_out)
+    results.number(cases, first, imported=imported)
     second = working_day(first, 1)
     results.issue(cases, second)
     return second
@@ -52,14 +52,14 @@ def _report(
     rejected: dict[str, str] | None = None,
     batch_type: str = "new",
 ) -> list[Case]:
-    """Reported, answered five working days later. Returns: the accepted ones."""
+    """Reported, answered five working days later. Returns: the accepted cases."""
     results.report(report_id, batch_type, cases, on)
     results.answer(report_id, cases, working_day(on, 5), rejected or {})
     return [case for case in cases if case.id not in (rejected or {})]
 
 
 def _may(cohort: Cohort, results: Results, cases: list[Case]) -> Sitting:
-    """Reported twice and thrice; later one certificate is corrected, lost, revoked."""
+    """Some rows are reported two or three times; later certificates are changed."""
     sitting = Sitting(cohort, "S260523-4", "2026年5月四级", 4, date(2026, 5, 23), cases)
     sitting.schedule(date(2026, 4, 27)).seat(date(2026, 5, 13))
     sitting.sit(
@@ -96,7 +96,7 @@ def _may(cohort: Cohort, results: Results, cases: list[Case]) -> Sitting:
 
 
 def _may_changes(cohort: Cohort, results: Results, passed: list[Case]) -> None:
-    """A new name, a lost paper, a suspension that ends and one that ends in a revocation."""
+    """A changed name, a lost certificate, a suspension lifted and one followed by revocation."""
     renamed, lost, cleared, false = passed[0], passed[1], passed[3], passed[4]
     person = renamed.person
     person.name = person.name[0] + "思远"
@@ -113,8 +113,9 @@ def _may_changes(cohort: Cohort, results: Results, passed: list[Case]) -> None:
     results.change(renamed, BOTH, "correct", "持证人改名", at(date(2026, 9, 8), 9, 30))
     _report(results, "RPT-2026-07", [renamed], date(2026, 9, 9), None, "correction")
     results.seen([renamed], "province", date(2026, 9, 21))
-    paper = ("national",)
-    results.change(lost, paper, "reissue", "证书遗失，登报声明后补发", at(date(2026, 8, 3), 10))
+    results.change(
+        lost, ("national",), "reissue", "证书遗失，登报声明后补发", at(date(2026, 8, 3), 10)
+    )
     results.change(cleared, BOTH, "suspend", "收到举报，核查工作经历", at(date(2026, 8, 11), 11))
     results.change(cleared, BOTH, "reinstate", "核查属实，恢复效力", at(date(2026, 8, 25), 15))
     results.change(false, BOTH, "suspend", "工作经历证明存疑", at(date(2026, 10, 12), 10))
@@ -123,7 +124,7 @@ def _may_changes(cohort: Cohort, results: Results, passed: list[Case]) -> None:
 
 
 def _july(cohort: Cohort, results: Results, cases: list[Case]) -> Sitting:
-    """An upheld objection: corrected, verified anew, published in a notice of its own."""
+    """An upheld objection: corrected, verified again, published in its own notice."""
     sitting = Sitting(cohort, "S260718-4", "2026年7月四级", 4, date(2026, 7, 18), cases)
     sitting.schedule(date(2026, 6, 15)).seat(date(2026, 7, 7))
     sitting.sit(("71", "58"), ("60", "95.5"), (None, None), ("57.5", "66"), ("64", "52"))
@@ -169,7 +170,7 @@ def _july_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
 
 
 def _august_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
-    """Published after the month was over, with its reason."""
+    """Published after the one-month limit, with a reason."""
     sitting = Sitting(cohort, "S260822-3", "2026年8月三级", 3, date(2026, 8, 22), cases)
     sitting.schedule(date(2026, 7, 20)).seat(date(2026, 8, 12))
     sitting.sit(("61.5", "59.5"), percent=90)
@@ -183,7 +184,7 @@ def _august_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
 
 
 def _september(cohort: Cohort, results: Results, cases: list[Case]) -> None:
-    """The notice spans the national holiday; an objection by somebody else undoes a pass."""
+    """The notice spans the national holiday; another candidate's objection undoes a pass."""
     sitting = Sitting(cohort, "S260912-4", "2026年9月四级", 4, date(2026, 9, 12), cases)
     sitting.schedule(date(2026, 8, 10)).seat(date(2026, 9, 1))
     sitting.sit(("66", "61"), ("74", "70"), ("59.5", "59.5"), (None, "80.5"))
@@ -209,7 +210,7 @@ def _september(cohort: Cohort, results: Results, cases: list[Case]) -> None:
 
 
 def _september_5(cohort: Cohort, results: Results, cases: list[Case]) -> None:
-    """Numbers handed out by the province are typed back."""
+    """The province allocates the numbers; the registrar imports them."""
     sitting = Sitting(cohort, "S260913-5", "2026年9月五级", 5, date(2026, 9, 13), cases)
     sitting.schedule(date(2026, 8, 10)).seat(date(2026, 9, 1))
     sitting.sit(("88", "91.5"), ("55", "62"), percent=92)
@@ -217,7 +218,7 @@ def _september_5(cohort: Cohort, results: Results, cases: list[Case]) -> None:
     sitting.verify(date(2026, 9, 18))
     sitting.publish("N2609-5", date(2026, 10, 9))
     passed = sitting.passed()
-    issued_on = _certify(results, passed, sitting.close("N2609-5"), handed_out=True)
+    issued_on = _certify(results, passed, sitting.close("N2609-5"), imported=True)
     accepted = _report(results, "RPT-2026-10", passed, working_day(issued_on, 2))
     results.seen(accepted, "province", date(2026, 11, 4))
 

@@ -1,4 +1,4 @@
-"""One exam session: seats, the day itself, scores, the public notice and objections to it."""
+"""One exam session: seats, the exam, scores, the public notice and its objections."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from cohort.dice import Dice, at
 from cohort.journey import EXAM_OFFICE, EXAMINERS, REGISTRAR, VERIFIER, Case, Cohort
+from cohort.rng import SeededRandom, at
 from domain.values.primitives import Marks, passes
 from domain.values.working_days import add_working_days
 
-Paper = list[str | None]
+MarkPair = list[str | None]
 """Marks in theory and practice; None: absent."""
 
 ROOM_SEATS = 24
@@ -20,7 +20,7 @@ ADDRESS = "浙江省杭州市余杭区示例路1号(虚构地址)"
 
 @dataclass
 class Sitting:
-    """A session and who sits it. papers: application id -> its marks."""
+    """A session and its candidates. marks: application id -> theory and practical marks."""
 
     cohort: Cohort
     id: str
@@ -28,7 +28,7 @@ class Sitting:
     level: int
     day: date
     cases: list[Case]
-    papers: dict[str, Paper] = field(default_factory=dict)
+    marks: dict[str, MarkPair] = field(default_factory=dict)
     ends_on: date | None = None
 
     def schedule(self, on: date) -> Sitting:
@@ -51,7 +51,7 @@ class Sitting:
         return self
 
     def seat(self, on: date) -> Sitting:
-        """A seat for everybody, in the order in which they were enrolled."""
+        """Assigns a seat to each candidate, in order of enrolment."""
         moment = at(on, 14, 0, self.level)
         self.cases.sort(key=lambda case: case.now)
         for place, case in enumerate(self.cases):
@@ -70,11 +70,11 @@ class Sitting:
         return self
 
     def sit(self, *scripted: tuple[str | None, str | None], percent: int = 84) -> Sitting:
-        """The day itself and what everybody got.
+        """Holds the exam and sets the marks.
 
-        scripted: the papers of the first candidates; the others pass with that many per cent.
+        scripted: marks of the first candidates. percent: chance that another one passes.
         """
-        dice = self.cohort.dice
+        rng = self.cohort.rng
         self.cohort.tables.add(
             "sessions_held",
             at(self.day, 15, 20, self.level),
@@ -83,17 +83,17 @@ class Sitting:
             ended_at=at(self.day, 15, 0),
         )
         for place, case in enumerate(self.cases):
-            paper = scripted[place] if place < len(scripted) else _paper(dice, percent)
-            self.papers[case.id] = list(paper)
+            pair = scripted[place] if place < len(scripted) else _draw_marks(rng, percent)
+            self.marks[case.id] = list(pair)
         return self
 
     def record(self, on: date) -> Sitting:
-        """Both examiners write their marks down, subject by subject."""
+        """Both examiners record their marks, subject by subject."""
         for number, subject in enumerate(("理论", "技能")):
             moment = at(on, 9 + 4 * number, 10, self.level)
             for case in self.cases:
-                moment += timedelta(seconds=self.cohort.dice.between(20, 50))
-                mark = self.papers[case.id][number]
+                moment += timedelta(seconds=self.cohort.rng.between(20, 50))
+                mark = self.marks[case.id][number]
                 fields = {"考试场次": self.id, "准考证号": case.ticket, "科目": subject}
                 fields["成绩"] = "缺考" if mark is None else mark
                 self.cohort.tables.add("scores", moment, EXAMINERS[number], **fields)
@@ -101,23 +101,23 @@ class Sitting:
         return self
 
     def verify(self, on: date) -> Sitting:
-        """A second person compares everything with the papers."""
+        """A second person verifies every mark."""
         moment = at(on, 9, 30, self.level)
         for case in self.cases:
-            moment += timedelta(seconds=self.cohort.dice.between(30, 70))
+            moment += timedelta(seconds=self.cohort.rng.between(30, 70))
             self.verify_one(case, moment)
         return self
 
     def verify_one(self, case: Case, moment: datetime) -> None:
-        theory, practical = (m if m is not None else "缺考" for m in self.papers[case.id])
+        theory, practical = (m if m is not None else "缺考" for m in self.marks[case.id])
         case.now = moment
         case.write("verifications", VERIFIER, theory=theory, practical=practical)
 
     def correct(
         self, case: Case, subject: int, marks: str, reason: str, objection_id: str | None = None
     ) -> None:
-        """Put a mark right. subject: 0 theory, 1 practice."""
-        self.papers[case.id][subject] = marks
+        """Corrects a mark. subject: 0 theory, 1 practice."""
+        self.marks[case.id][subject] = marks
         case.write(
             "score_corrections",
             EXAMINERS[subject],
@@ -128,7 +128,7 @@ class Sitting:
         )
 
     def publish(self, notice_id: str, on: date, late_reason: str | None = None) -> None:
-        """The public notice; its last day follows from the calendar."""
+        """Opens the public notice; its last day follows from the calendar."""
         self.ends_on = add_working_days(on, 5).date
         self.cohort.tables.add(
             "notices",
@@ -140,7 +140,7 @@ class Sitting:
         )
 
     def close(self, notice_id: str) -> date:
-        """The notice ends on the morning after its last day. Returns: that morning's day."""
+        """Closes the notice on the morning after its last day. Returns: the day of closing."""
         if self.ends_on is None:
             raise ValueError(f"notice {notice_id} was not published")
         day = self.ends_on + timedelta(days=1)
@@ -151,7 +151,7 @@ class Sitting:
     def object(
         self, notice_id: str, case: Case, moment: datetime, text: str, by: Case | None = None
     ) -> str:
-        """Somebody objects to a row. Returns: the objection's id."""
+        """A candidate objects to a row. Returns: the objection's id."""
         objection_id = f"OB{self.cohort.count('objection'):03d}"
         objector = (by or case).person
         self.cohort.tables.add(
@@ -169,7 +169,7 @@ class Sitting:
     def resolve(
         self, notice_id: str, objection_id: str, moment: datetime, outcome: str, reason: str
     ) -> None:
-        """What the check of an objection found."""
+        """Resolves an objection."""
         self.cohort.tables.add(
             "objection_outcomes",
             moment,
@@ -181,25 +181,25 @@ class Sitting:
         )
 
     def passed(self, leaving_out: Sequence[Case] = ()) -> list[Case]:
-        """Who has 60 or more in both subjects."""
-        return [c for c in self.cases if c not in leaving_out and _passes(self.papers[c.id])]
+        """Cases with 60 or more in both subjects."""
+        return [c for c in self.cases if c not in leaving_out and _passes(self.marks[c.id])]
 
     def failed(self) -> list[Case]:
-        """Everybody else."""
-        return [case for case in self.cases if not _passes(self.papers[case.id])]
+        """Cases that did not pass."""
+        return [case for case in self.cases if not _passes(self.marks[case.id])]
 
 
-def _passes(paper: Paper) -> bool:
-    return all(mark is not None and passes(Marks(mark)) for mark in paper)
+def _passes(pair: MarkPair) -> bool:
+    return all(mark is not None and passes(Marks(mark)) for mark in pair)
 
 
-def _paper(dice: Dice, percent: int) -> Paper:
-    if dice.chance(percent):
-        return [_mark(dice, 60, 97), _mark(dice, 60, 96)]
-    if dice.chance(12):
+def _draw_marks(rng: SeededRandom, percent: int) -> MarkPair:
+    if rng.chance(percent):
+        return [_mark(rng, 60, 97), _mark(rng, 60, 96)]
+    if rng.chance(12):
         return [None, None]
-    return [_mark(dice, 38, 88), _mark(dice, 30, 59)]
+    return [_mark(rng, 38, 88), _mark(rng, 30, 59)]
 
 
-def _mark(dice: Dice, low: int, high: int) -> str:
-    return f"{dice.between(low, high)}" + (".5" if dice.chance(30) else "")
+def _mark(rng: SeededRandom, low: int, high: int) -> str:
+    return f"{rng.between(low, high)}" + (".5" if rng.chance(30) else "")

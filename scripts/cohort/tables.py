@@ -1,4 +1,4 @@
-"""The rows that were written down, and the files they go into."""
+"""The generated rows, and the files they are written to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 Row = dict[str, Any]
 
-# Kind -> file, prefix of the rows' ids, columns after id, occurred_at, by. Two files have the
-# headers of the office that keeps them; the importer knows both languages.
+# Kind -> file, prefix of the rows' ids, columns after id, occurred_at, by. Two files have Chinese
+# headers, as their offices keep them; the importer reads both languages.
 FILES: dict[str, tuple[str, str, str]] = {
     "fees": (
         "fees.csv",
@@ -85,12 +85,12 @@ CHINESE_HEADERS = {
     "scores": ("编号", "发生时间", "经办人"),
 }
 JSON_LINES_FROM = datetime.fromisoformat("2026-09-01T00:00:00+08:00")
-"""Applications from here on came from another system, which writes JSON lines."""
+"""From here on, applications come from another system, which writes JSON lines."""
 
 
 @dataclass
 class Tables:
-    """Rows by kind. Written in the order of time, numbered in that order where they have no id."""
+    """Rows by kind, sorted by time; rows without an id are numbered in that order."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -98,17 +98,17 @@ class Tables:
     def add(
         self, kind: str, moment: datetime, by: str, /, *, id: str | None = None, **fields: Any
     ) -> Row:
-        """Write one row down. Returns: the row."""
+        """Adds one row. Returns: the row."""
         row = {"id": id, "occurred_at": moment, "by": by, **fields}
         self.rows.setdefault(kind, []).append(row)
         return row
 
     def last_moment(self) -> datetime:
-        """When the last thing happened."""
+        """Time of the latest row."""
         return max(row["occurred_at"] for rows in self.rows.values() for row in rows)
 
     def finish(self) -> None:
-        """Put every kind in order of time and give the rows their ids."""
+        """Sorts every kind by time and assigns the ids."""
         for kind, rows in self.rows.items():
             rows.sort(key=lambda row: row["occurred_at"])
             prefix = FILES[kind][1] if kind in FILES else ""
@@ -116,7 +116,7 @@ class Tables:
                 row["id"] = row["id"] or f"{prefix}{number:04d}"
 
     def write(self, folder: Path) -> None:
-        """Write every file anew."""
+        """Writes all files."""
         self.finish()
         for kind, rows in self.rows.items():
             if kind == "sessions":
@@ -160,7 +160,7 @@ def _plain(value: Any) -> str:
 
 
 def _notation(entry: dict[str, Any]) -> str:
-    """An entry of the qualifications as one writes it into a cell, such as `2019-03-01~至今`."""
+    """One stated qualification in the notation of a cell, such as `2019-03-01~至今`."""
     words = [str(word) for key, word in entry.items() if key in _WORDS and word not in (None, "")]
     if "started_on" in entry:
         words.insert(0, f"{entry['started_on']}~{entry['ended_on'] or '至今'}")
@@ -185,10 +185,14 @@ def _json_lines(rows: list[Row]) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-_CLAIMS = FILES["applications"][2].split()[5:]
+_QUALIFICATIONS = FILES["applications"][2].split()[5:]
 
 
 def _nested(row: Row) -> Row:
-    """An application with its qualifications as one object, as programs write it."""
-    own = {key: value for key, value in row.items() if key not in _CLAIMS and value is not None}
-    return own | {"qualifications": {k: row[k] for k in _CLAIMS if row.get(k) not in (None, [])}}
+    """An application with its qualifications as one nested object."""
+    own = {
+        key: value for key, value in row.items() if key not in _QUALIFICATIONS and value is not None
+    }
+    return own | {
+        "qualifications": {k: row[k] for k in _QUALIFICATIONS if row.get(k) not in (None, [])}
+    }

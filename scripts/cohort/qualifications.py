@@ -1,8 +1,8 @@
-"""What candidates state about themselves: one way for every alternative, and for every near miss.
+"""Stated qualifications: one profile for each eligibility alternative and for each near miss.
 
-Each way makes the claims of `domain.eligibility.qualifications` for a day of application; `state`
-then has
-the real rules judge them, so that the cohort can't promise what the rules don't give.
+A profile builds the statements of `domain.eligibility.qualifications` for a day of application.
+`stated_qualifications` then assesses them by the real rules, so that the cohort cannot contain an
+outcome that the rules do not give.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from api.imports.qualification_parser import claims_from_words
-from cohort.dice import Dice
+from cohort.rng import SeededRandom
 from domain.documents.materials import MaterialKind, required_materials
 from domain.eligibility.assessment import Eligible, assess
 from domain.eligibility.qualifications import Qualifications
@@ -26,12 +26,12 @@ EMPLOYERS = (
 )  # fmt: skip
 
 LEVEL_WORDS = {5: "五级", 4: "四级", 3: "三级", 2: "二级", 1: "一级"}
-Claims = dict[str, Any]
-Way = Callable[[Dice, date], Claims]
+Stated = dict[str, Any]
+Builder = Callable[[SeededRandom, date], Stated]
 
 
 def _years_before(day: date, years: int, days: int = 0) -> date:
-    """So many years before the day after, and some days: work until `day` fills them exactly."""
+    """The day to start on so that work through `day` is exactly these years, plus `days`."""
     after = day + timedelta(days=1)
     try:
         start = after.replace(year=after.year - years)
@@ -40,25 +40,25 @@ def _years_before(day: date, years: int, days: int = 0) -> date:
     return start - timedelta(days=days)
 
 
-def work(dice: Dice, start: date, end: date | None = None, relation: str = "own") -> Claims:
-    """One stretch of work."""
+def work(rng: SeededRandom, start: date, end: date | None = None, relation: str = "own") -> Stated:
+    """One work period."""
     named = {"own": "本职业", "related": "相关职业", "other": "其他"}[relation]
     return {
         "started_on": start,
         "ended_on": end,
         "relation": named,
-        "employer": dice.pick(EMPLOYERS),
+        "employer": rng.pick(EMPLOYERS),
     }
 
 
-def certificate(level: int | None, issued_on: date, kind: str = "技能等级证书") -> Claims:
-    """A certificate that is held already."""
+def certificate(level: int | None, issued_on: date, kind: str = "技能等级证书") -> Stated:
+    """A certificate already held."""
     held = {"kind": kind, "level": LEVEL_WORDS[level] if level else None, "relation": "本职业"}
     return {**held, "issued_on": issued_on}
 
 
-def training(level: int, hours: int, completed_on: date, *, finished: bool = True) -> Claims:
-    """A course."""
+def training(level: int, hours: int, completed_on: date, *, finished: bool = True) -> Stated:
+    """A training course."""
     return {
         "level": LEVEL_WORDS[level],
         "hours": hours,
@@ -67,93 +67,91 @@ def training(level: int, hours: int, completed_on: date, *, finished: bool = Tru
     }
 
 
-def school(kind: str, graduated_on: date | None = None, **more: Any) -> Claims:
-    """A school, its major the occupation's own unless said otherwise."""
+def school(kind: str, graduated_on: date | None = None, **more: Any) -> Stated:
+    """A school; by default its major is the occupation's own."""
     return {"kind": kind, "relation": "本专业", "graduated_on": graduated_on, **more}
 
 
-def _worked(years: int, spare_days: int = 200) -> Way:
-    """One job, or two that overlap, or two with a gap; in all some days more than the years."""
+def _worked(years: int, spare_days: int = 200) -> Builder:
+    """One job, two that overlap, or two with a gap; the total exceeds `years` by some days."""
 
-    def way(dice: Dice, day: date) -> Claims:
-        start = _years_before(day, years, dice.below(spare_days) + 40)
-        if years < 2 or dice.chance(50):
-            return {"work_periods": [work(dice, start)]}
-        middle = start + timedelta(days=300 + dice.below(200))
-        if dice.chance(50):
-            later = middle - timedelta(days=dice.between(10, 90))
+    def build(rng: SeededRandom, day: date) -> Stated:
+        start = _years_before(day, years, rng.below(spare_days) + 40)
+        if years < 2 or rng.chance(50):
+            return {"work_periods": [work(rng, start)]}
+        middle = start + timedelta(days=300 + rng.below(200))
+        if rng.chance(50):
+            later = middle - timedelta(days=rng.between(10, 90))
         else:
             later, start = middle + timedelta(days=31), start - timedelta(days=31)
-        first = work(dice, start, middle, dice.pick(("own", "related")))
-        return {"work_periods": [first, work(dice, later)]}
+        first = work(rng, start, middle, rng.pick(("own", "related")))
+        return {"work_periods": [first, work(rng, later)]}
 
-    return way
+    return build
 
 
-def _after_certificate(level: int, years: int, spare_days: int = 250) -> Way:
-    def way(dice: Dice, day: date) -> Claims:
-        issued = _years_before(day, years, 5 + dice.below(spare_days))
+def _after_certificate(level: int, years: int, spare_days: int = 250) -> Builder:
+    def build(rng: SeededRandom, day: date) -> Stated:
+        issued = _years_before(day, years, 5 + rng.below(spare_days))
         kind = "技能等级证书" if issued.year > 2019 else "职业资格证书"
         earlier = issued - timedelta(days=180)
         return {
-            "work_periods": [work(dice, earlier)],
+            "work_periods": [work(rng, earlier)],
             "certificates": [certificate(level, issued, kind)],
         }
 
-    return way
+    return build
 
 
-def _both(*ways: Way) -> Way:
-    """Everything that several ways state."""
+def _both(*builders: Builder) -> Builder:
+    """Merges the statements of several builders."""
 
-    def way(dice: Dice, day: date) -> Claims:
-        told: Claims = {}
-        for each in ways:
-            for key, value in each(dice, day).items():
-                told[key] = told.get(key, []) + value if isinstance(value, list) else value
-        return told
+    def build(rng: SeededRandom, day: date) -> Stated:
+        stated: Stated = {}
+        for each in builders:
+            for key, value in each(rng, day).items():
+                stated[key] = stated.get(key, []) + value if isinstance(value, list) else value
+        return stated
 
-    return way
+    return build
 
 
-def _course(level: int, hours: int, *, finished: bool = True) -> Way:
-    return lambda dice, day: {
+def _course(level: int, hours: int, *, finished: bool = True) -> Builder:
+    return lambda rng, day: {
         "trainings": [
-            training(level, hours, day - timedelta(days=dice.between(20, 200)), finished=finished)
+            training(level, hours, day - timedelta(days=rng.between(20, 200)), finished=finished)
         ]
     }
 
 
-def _school(kind: str, *, years_ago: int = 2, **more: Any) -> Way:
-    return lambda dice, day: {
-        "education": [school(kind, date(day.year - years_ago, 6, 30), **more)]
-    }
+def _school(kind: str, *, years_ago: int = 2, **more: Any) -> Builder:
+    return lambda rng, day: {"education": [school(kind, date(day.year - years_ago, 6, 30), **more)]}
 
 
-def _student(kind: str, **more: Any) -> Way:
-    return lambda dice, day: {"education": [school(kind, **more)]}
+def _student(kind: str, **more: Any) -> Builder:
+    return lambda rng, day: {"education": [school(kind, **more)]}
 
 
-def _holds(level: int | None, years_ago: int, kind: str = "技能等级证书") -> Way:
-    return lambda dice, day: {
+def _holds(level: int | None, years_ago: int, kind: str = "技能等级证书") -> Builder:
+    return lambda rng, day: {
         "certificates": [certificate(level, _years_before(day, years_ago, 30), kind)]
     }
 
 
-def _title(rank: str, years_ago: int) -> Way:
-    return lambda dice, day: {
+def _title(rank: str, years_ago: int) -> Builder:
+    return lambda rng, day: {
         "titles": [
             {"rank": rank, "relation": "本职业", "obtained_on": _years_before(day, years_ago, 60)}
         ]
     }
 
 
-def _exactly_four_years(dice: Dice, day: date) -> Claims:
-    return {"work_periods": [work(dice, _years_before(day, 4))]}
+def _exactly_four_years(rng: SeededRandom, day: date) -> Stated:
+    return {"work_periods": [work(rng, _years_before(day, 4))]}
 
 
-def _one_day_short(dice: Dice, day: date) -> Claims:
-    return {"work_periods": [work(dice, _years_before(day, 4, -1))]}
+def _one_day_short(rng: SeededRandom, day: date) -> Stated:
+    return {"work_periods": [work(rng, _years_before(day, 4, -1))]}
 
 
 OMC, ALL_2018, ALL_2023 = (
@@ -163,7 +161,7 @@ OMC, ALL_2018, ALL_2023 = (
 )
 """Occupation and edition of the standard."""
 
-WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
+PROFILES: dict[str, tuple[tuple[str, str], int, Builder]] = {
     # level 4 of the occupation's own standard, every alternative
     "4 after 5": (OMC, 4, _after_certificate(5, 3)),
     "4 worked": (OMC, 4, _worked(4)),
@@ -179,9 +177,9 @@ WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
     "5 apprentice": (
         OMC,
         5,
-        lambda dice, day: {
+        lambda rng, day: {
             "apprenticeships": [
-                {"relation": "本职业", "completed_on": day - timedelta(days=dice.between(9, 90))}
+                {"relation": "本职业", "completed_on": day - timedelta(days=rng.between(9, 90))}
             ]
         },
     ),
@@ -195,7 +193,7 @@ WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
     "2018 5 apprentice": (
         ALL_2018,
         5,
-        lambda dice, day: {
+        lambda rng, day: {
             "apprenticeships": [{"relation": "相关职业", "completed_on": day - timedelta(days=40)}]
         },
     ),
@@ -211,7 +209,7 @@ WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
         2,
         _both(_holds(None, 2, "预备技师证书"), _school("技师学院", years_ago=3), _worked(2)),
     ),
-    "2023 5 intends": (ALL_2023, 5, lambda dice, day: {"intends_to_work": True}),
+    "2023 5 intends": (ALL_2023, 5, lambda rng, day: {"intends_to_work": True}),
     "2023 4 bachelor": (ALL_2023, 4, _student("本科", final_year=True)),
     "2023 3 title": (ALL_2023, 3, _both(_title("初级职称", 2), _worked(3))),
     "2023 2 prospective class": (
@@ -231,37 +229,36 @@ WAYS: dict[str, tuple[tuple[str, str], int, Way]] = {
     "no: other work": (
         OMC,
         4,
-        lambda dice, day: {"work_periods": [work(dice, _years_before(day, 6), None, "other")]},
+        lambda rng, day: {"work_periods": [work(rng, _years_before(day, 6), None, "other")]},
     ),
-    "no: nothing": (OMC, 4, lambda dice, day: {}),
+    "no: nothing": (OMC, 4, lambda rng, day: {}),
     "no: 5 too short": (
         OMC,
         5,
-        lambda dice, day: {"work_periods": [work(dice, day - timedelta(days=240))]},
+        lambda rng, day: {"work_periods": [work(rng, day - timedelta(days=240))]},
     ),
     "no: 3 without course": (OMC, 3, _after_certificate(4, 3, 60)),
     "no: 2018 five years": (ALL_2018, 4, _worked(5, 30)),
-    "no: 2023 fifteen": (ALL_2023, 5, lambda dice, day: {"intends_to_work": True}),
+    "no: 2023 fifteen": (ALL_2023, 5, lambda rng, day: {"intends_to_work": True}),
 }
-"""What somebody states -> standard, level applied for, and how they state it."""
+"""Profile -> standard, level applied for, builder of the statements."""
 
 
-def state(way: str, dice: Dice, born: date, day: date) -> tuple[Claims, tuple[MaterialKind, ...]]:
-    """The claims of a way on a day, and the documents that prove them; none for a near miss.
+def stated_qualifications(
+    profile: str, rng: SeededRandom, born: date, day: date
+) -> tuple[Stated, tuple[MaterialKind, ...]]:
+    """The statements of a profile on a day, and the documents that prove them (near miss: none).
 
-    Raises: ValueError if the rules do not come out as the way says.
+    Raises: ValueError if the assessment differs from what the profile promises.
     """
-    (occupation, edition), level, make = WAYS[way]
-    told = make(dice, day)
-    stated = Qualifications.model_validate({"birth_date": born, **_meant(told)})
-    result = assess(rule_set_for(occupation, edition), Level(level), stated, day)
-    if isinstance(result, Eligible) == way.startswith("no:"):
-        raise ValueError(f"the rules do not agree with {way!r}")
+    (occupation, edition), level, build = PROFILES[profile]
+    stated = build(rng, day)
+    qualifications = Qualifications.model_validate(
+        {"birth_date": born, **claims_from_words(stated)}
+    )
+    result = assess(rule_set_for(occupation, edition), Level(level), qualifications, day)
+    if isinstance(result, Eligible) == profile.startswith("no:"):
+        raise ValueError(f"the rules do not agree with {profile!r}")
     if isinstance(result, Eligible):
-        return told, required_materials(result.required_materials)
-    return told, ()
-
-
-def _meant(told: Claims) -> Claims:
-    """The same claims in the program's own words."""
-    return claims_from_words(told)
+        return stated, required_materials(result.required_materials)
+    return stated, ()
