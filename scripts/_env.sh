@@ -119,3 +119,12 @@ certledger_env() {
     VIRTUAL_ENV=$venv
     export PATH VIRTUAL_ENV
 }
+
+# Lint, format and types of the checkout; all of them run, the last failure is the status.
+static_checks() {
+    checks=0
+    "$venv/bin/ruff" check --quiet . || checks=$?
+    "$venv/bin/ruff" format --check --quiet . || checks=$?
+    "$venv/bin/mypy" --no-error-summary || checks=$?
+    return $checks
+}
