@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from api.auth.tokens import TokenChecker
 from api.errors.request import DatabaseUnreachable
-from api.http.pagination import Cursors
+from api.http.pagination import Cursors, PageRequest
 from api.http.reader_pool import ReaderPool
 from api.lookup.registry import RegistryClient
 from api.settings import Settings
@@ -50,6 +50,13 @@ class AppContext:
     seen: Any = None
     _known: dict[str, Ledger] = field(default_factory=dict)
     _unknown: dict[str, float] = field(default_factory=dict)
+
+    def page(self, list_name: str, cursor: str | None, limit: int) -> PageRequest:
+        """The page of a list that a request asks for, within the setting `page_rows_max`.
+
+        list_name: the list with its ledger and filters. Raises: CursorInvalid.
+        """
+        return self.cursors.page(list_name, cursor, min(limit, self.settings.page_rows_max))
 
     async def ledger_names(self) -> tuple[str, ...]:
         """Every ledger, in order of name. Raises: DatabaseUnreachable, ServerBusy, ReadTimeout."""

@@ -121,13 +121,11 @@ async def list_applications(
         await read.ensure_own(person_id, "person")
         states = await read.run(applications_of, read.ledger, person_id)
         return answer({"data": _rows(states, status), "next": None})
-    of = f"applications|{read.ledger.name}|{status}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
-    before = after[0] if after else None
-    page = await read.run(newest_applications, read.ledger, before, rows_max)
-    following = None if page.after is None else read.service.cursors.make(of, [page.after])
-    return answer({"data": _rows(page.states, status), "next": following})
+    page = read.service.page(f"applications|{read.ledger.name}|{status}", cursor, limit)
+    before = page.after[0] if page.after else None
+    listed = await read.run(newest_applications, read.ledger, before, page.rows_max)
+    following = None if listed.after is None else page.cursor([listed.after])
+    return answer({"data": _rows(listed.states, status), "next": following})
 
 
 def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]]:

@@ -93,12 +93,11 @@ async def schedule_session(write: Write, body: SessionBody) -> Response:  # type
 )
 async def list_sessions(read: Read, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """最新在前。· The newest first."""
-    of = f"sessions|{read.ledger.name}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
-    page = await read.run(newest_sessions, read.ledger, after[0] if after else None, rows_max)
-    following = None if page.after is None else read.service.cursors.make(of, [page.after])
-    return answer({"data": [_shown(s, seats=False) for s in page.states], "next": following})
+    page = read.service.page(f"sessions|{read.ledger.name}", cursor, limit)
+    before = page.after[0] if page.after else None
+    listed = await read.run(newest_sessions, read.ledger, before, page.rows_max)
+    following = None if listed.after is None else page.cursor([listed.after])
+    return answer({"data": [_shown(s, seats=False) for s in listed.states], "next": following})
 
 
 @routes.get(

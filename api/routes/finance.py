@@ -170,21 +170,17 @@ async def list_refunds(
     """按退费单号排列;state=ordered 即待审批清单。· In order of number; `state=ordered` is the list
     of what waits for approval."""
     await read.caught_up(REFUND_LEDGER, min_position)
-    of = f"refunds|{read.ledger.name}|{state}|{application_id}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
+    list_name = f"refunds|{read.ledger.name}|{state}|{application_id}"
+    page = read.service.page(list_name, cursor, limit)
     found = await read.ask(
         ledger_of_refunds.refunds,
         states=state,
         application_id=application_id,
-        after=after[0] if after else None,
-        limit=rows_max + 1,
+        after=page.after[0] if page.after else None,
+        limit=page.limit,
     )
-    page = found[:rows_max]
-    following = None
-    if len(found) > rows_max:
-        following = read.service.cursors.make(of, [page[-1]["refund_no"]])
-    return answer({"data": [_only(row, RefundRow) for row in page], "next": following})
+    rows, following = page.split(found, lambda row: [row["refund_no"]])
+    return answer({"data": [_only(row, RefundRow) for row in rows], "next": following})
 
 
 @routes.get(
@@ -251,23 +247,18 @@ async def list_postings(
     """复式记账,凭证号连续无缺。· Double entry; voucher numbers have no gap."""
     moment = as_of_moment(as_of)
     await read.caught_up(REFUND_LEDGER, min_position)
-    of = f"postings|{read.ledger.name}|{account}|{application_id}|{as_of}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
+    list_name = f"postings|{read.ledger.name}|{account}|{application_id}|{as_of}"
+    page = read.service.page(list_name, cursor, limit)
     found = await read.ask(
         ledger_of_refunds.postings,
         account=account,
         application_id=application_id,
-        after=(after[0], after[1]) if after else None,
-        limit=rows_max + 1,
+        after=(page.after[0], page.after[1]) if page.after else None,
+        limit=page.limit,
         as_of=moment,
     )
-    page = found[:rows_max]
-    following = None
-    if len(found) > rows_max:
-        last = page[-1]
-        following = read.service.cursors.make(of, [last["entry_no"], last["line"]])
-    return answer({"data": [_only(row, PostingRow) for row in page], "next": following})
+    rows, following = page.split(found, lambda row: [row["entry_no"], row["line"]])
+    return answer({"data": [_only(row, PostingRow) for row in rows], "next": following})
 
 
 def _only(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:

@@ -164,24 +164,21 @@ async def list_notices(
     """最新发布在前。· The latest published first."""
     moment = as_of_moment(as_of)
     await read.caught_up(SCORE_BOARD, min_position)
-    of = f"notices|{read.ledger.name}|{status}|{session_id}|{as_of}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
+    list_name = f"notices|{read.ledger.name}|{status}|{session_id}|{as_of}"
+    page = read.service.page(list_name, cursor, limit)
+    after = page.after
     found = await read.ask(
         board.notices,
         status=status,
         session_id=session_id,
         after=(date.fromisoformat(after[0]), after[1]) if after else None,
-        limit=rows_max + 1,
+        limit=page.limit,
         as_of=moment,
     )
-    page = found[:rows_max]
-    following = None
-    if len(found) > rows_max:
-        last = page[-1]
-        key = [last["published_on"].isoformat(), last["notice_id"]]
-        following = read.service.cursors.make(of, key)
-    return answer({"data": [_only(row, _NOTICE) for row in page], "next": following})
+    rows, following = page.split(
+        found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
+    )
+    return answer({"data": [_only(row, _NOTICE) for row in rows], "next": following})
 
 
 @routes.get(
@@ -209,27 +206,29 @@ async def get_notice(
 async def _board(
     read: QueryContext, notice_id: str, limit: int, cursor: str | None
 ) -> dict[str, Any] | None:
-    of = f"board|{read.ledger.name}|{notice_id}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
+    page = read.service.page(f"board|{read.ledger.name}|{notice_id}", cursor, limit)
     found = await read.ask(
         board.public_board,
         notice_id,
         today_in_china(),
-        after=after[0] if after else None,
-        limit=rows_max + 1,
+        after=page.after[0] if page.after else None,
+        limit=page.limit,
     )
     if found is None:
         return None
-    page = found["rows"][:rows_max]
-    more = len(found["rows"]) > rows_max
+    rows, following = page.split(found["rows"], _ticket_number)
     return {
         "notice": _only(found, _NOTICE),
         "totals": found["totals"],
         "rows_shown": found["rows_shown"],
-        "rows": [_only(row, _ROW) for row in page],
-        "next": read.service.cursors.make(of, [page[-1]["ticket_number"]]) if more else None,
+        "rows": [_only(row, _ROW) for row in rows],
+        "next": following,
     }
+
+
+def _ticket_number(row: dict[str, Any]) -> list[Any]:
+    """The sort key of the rows of a notice."""
+    return [row["ticket_number"]]
 
 
 @routes.get(
@@ -283,22 +282,17 @@ async def list_notice_rows(
     time."""
     moment = as_of_moment(as_of)
     await read.caught_up(SCORE_BOARD, min_position)
-    of = f"rows|{read.ledger.name}|{notice_id}|{as_of}"
-    after = read.service.cursors.read(of, cursor)
-    rows_max = min(limit, read.service.settings.page_rows_max)
+    page = read.service.page(f"rows|{read.ledger.name}|{notice_id}|{as_of}", cursor, limit)
     found = await read.ask(
         board.rows,
         notice_id,
-        after=after[0] if after else None,
-        limit=rows_max + 1,
+        after=page.after[0] if page.after else None,
+        limit=page.limit,
         as_of=moment,
     )
-    page = found[:rows_max]
+    rows, following = page.split(found, _ticket_number)
     fields = tuple(StaffRow.model_fields)
-    following = None
-    if len(found) > rows_max:
-        following = read.service.cursors.make(of, [page[-1]["ticket_number"]])
-    return answer({"data": [_only(row, fields) for row in page], "next": following})
+    return answer({"data": [_only(row, fields) for row in rows], "next": following})
 
 
 @routes.get(

@@ -170,17 +170,15 @@ async def refund_list(request: Request) -> Response:
         return _to_sign_in(request)
     service: AppContext = request.app.state.service
     state = _state(request)
-    list_name = f"page of refunds|{name}|{state}"
-    after = service.cursors.read(list_name, request.query_params.get("after"))
-    limit = min(LINES_A_PAGE, service.settings.page_rows_max)
-    whose, sums, found = await service.read(service.views.ask, refunds, name, state, after, limit)
-    shown = found[:limit]
+    page = service.page(
+        f"page of refunds|{name}|{state}", request.query_params.get("after"), LINES_A_PAGE
+    )
+    whose, sums, found = await service.read(
+        service.views.ask, refunds, name, state, page.after, page.rows_max
+    )
+    shown, cursor = page.split(found, lambda row: line_key(row, state))
     chosen = {"state": state} if state else {}
-    following = None
-    if len(found) > limit:
-        following = "?" + urlencode(
-            chosen | {"after": service.cursors.make(list_name, line_key(shown[-1], state))}
-        )
+    following = None if cursor is None else "?" + urlencode(chosen | {"after": cursor})
     return render(
         request,
         "refunds.html",
@@ -195,7 +193,7 @@ async def refund_list(request: Request) -> Response:
         columns=COLUMNS,
         tones=TONES,
         csv=f"{request.url.path}.csv" + (f"?{urlencode(chosen)}" if chosen else ""),
-        first=f"{request.url.path}?{urlencode(chosen)}" if after else None,
+        first=f"{request.url.path}?{urlencode(chosen)}" if page.after else None,
         next=following,
     )
 

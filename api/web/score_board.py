@@ -38,17 +38,16 @@ async def board(request: Request) -> Response:
     """GET /ledgers/{ledger}/scores: every notice, the latest first."""
     service: AppContext = request.app.state.service
     name = ledger_of(request)
-    list_name = f"page of notices|{name}"
-    after = service.cursors.read(list_name, request.query_params.get("after"))
+    page = service.page(
+        f"page of notices|{name}", request.query_params.get("after"), NOTICES_A_PAGE
+    )
+    after = page.after
     key = (date.fromisoformat(after[0]), str(after[1])) if after else None
-    limit = min(NOTICES_A_PAGE, service.settings.page_rows_max)
-    whose, found = await service.read(service.views.ask, notices, name, key, limit)
+    whose, found = await service.read(service.views.ask, notices, name, key, page.rows_max)
     whose = known(whose, name)
-    shown = found[:limit]
-    following = None
-    if len(found) > limit:
-        last = [shown[-1]["published_on"].isoformat(), shown[-1]["notice_id"]]
-        following = _after(service.cursors.make(list_name, last))
+    shown, cursor = page.split(
+        found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
+    )
     today = datetime.now(SHANGHAI).date()
     return render(
         request,
@@ -56,7 +55,7 @@ async def board(request: Request) -> Response:
         **as_of(whose),
         notices=[_phased(row, today) for row in shown],
         first=request.url.path if after else None,
-        next=following,
+        next=_after(cursor) if cursor else None,
     )
 
 
@@ -66,10 +65,11 @@ async def rows(request: Request) -> Response:
     name, notice_id = ledger_of(request), request.path_params["notice_id"]
     if not _ID.fullmatch(notice_id):
         raise NotFound(what="notice", id="with this name")
-    list_name = f"page of rows|{name}|{notice_id}"
-    after = service.cursors.read(list_name, request.query_params.get("after"))
+    page = service.page(
+        f"page of rows|{name}|{notice_id}", request.query_params.get("after"), ROWS_A_PAGE
+    )
+    after = page.after
     today = datetime.now(SHANGHAI).date()
-    limit = min(ROWS_A_PAGE, service.settings.page_rows_max)
     whose, found = await service.read(
         service.views.ask,
         notice,
@@ -77,15 +77,12 @@ async def rows(request: Request) -> Response:
         notice_id,
         today,
         str(after[0]) if after else None,
-        limit,
+        page.rows_max,
     )
     whose = known(whose, name)
     if found is None:
         raise NotFound(what="notice", id=notice_id)
-    shown = found["rows"][:limit]
-    following = None
-    if len(found["rows"]) > limit:
-        following = _after(service.cursors.make(list_name, [shown[-1]["ticket_number"]]))
+    shown, cursor = page.split(found["rows"], lambda row: [row["ticket_number"]])
     return render(
         request,
         "scores_notice.html",
@@ -94,7 +91,7 @@ async def rows(request: Request) -> Response:
         rows=shown,
         totals=found["totals"],
         first=request.url.path if after else None,
-        next=following,
+        next=_after(cursor) if cursor else None,
     )
 
 
