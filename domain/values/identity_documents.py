@@ -1,9 +1,9 @@
-"""Identity documents (身份证明文件): reading a number, judging it, and hiding it.
+"""Identity documents (身份证明文件): normalises, validates and masks their numbers.
 
-Typing is forgiven (full-width digits, spaces, a lower-case x); content is not (check digit,
-birth date). Regions are advisory: a county list is out of date the year it is printed, and
-refusing 330113 临平 refuses real people.
-Numbers and names are personal data. Errors here carry reasons, never the number itself.
+Lenient about typing (full-width digits, spaces, a lower-case x), strict about content (check
+digit, birth date). Counties are advisory: any county list is soon out of date, and refusing
+330113 临平 would refuse real people.
+Numbers and names are personal data: errors carry reasons, never the number itself.
 Reading order: DocumentType, validate_document, mask_number; the rules by kind come last.
 """
 
@@ -54,11 +54,11 @@ class Sex(StrEnum):
 
 
 class Refusal(StrEnum):
-    """Why a document number is refused; stable words, in order of precedence."""
+    """Reasons to refuse a document number; stable words, in order of precedence."""
 
     LEGACY_FIFTEEN_DIGITS = "legacy_fifteen_digits"  # first-generation number, not for new people
     WRONG_SHAPE = "wrong_shape"
-    BELONGS_TO_OTHER_TYPE = "belongs_to_other_type"  # right number, wrong kind of document chosen
+    BELONGS_TO_OTHER_TYPE = "belongs_to_other_type"  # valid number of another kind of document
     UNKNOWN_REGION = "unknown_region"
     WRONG_CHECK_CHARACTER = "wrong_check_character"
     IMPOSSIBLE_BIRTH_DATE = "impossible_birth_date"
@@ -78,12 +78,12 @@ class ReportCodeUnknown(LedgerError):
 
 
 class IdentityDocument(BaseModel):
-    """A document number that passed every check its kind allows.
+    """A document number that passed every check of its kind.
 
     number: normalised. birth_date, sex: as the number encodes them, None where it does not.
     region: advisory; the region digits, or for permits and passports the issuing region.
-    same_person_key: equal for two documents that name one person (a renewed 回乡证, a social
-        card that carries the citizen number); `<space>:<compared part>`, personal data.
+    same_person_key: equal for two documents of one person (a renewed 回乡证, a social card
+        with the citizen number); `<space>:<compared part>`, personal data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -96,31 +96,31 @@ class IdentityDocument(BaseModel):
     same_person_key: str
 
     def __repr__(self) -> str:
-        # A repr ends in logs and tracebacks; neither may hold the number.
+        # Logs and tracebacks contain the repr; neither may contain the number.
         return f"IdentityDocument({self.document_type}, {self.masked})"
 
     __str__ = __repr__
 
     @property
     def masked(self) -> str:
-        """The number as it may be shown in public."""
+        """The number as it may be published."""
         return mask_number(self.document_type, self.number)
 
 
 def normalise(document_type: DocumentType, raw: str) -> str:
-    """A number as typed, in the form it is compared, indexed and stored in.
+    """The form in which document numbers are compared, indexed and stored.
 
-    Full-width becomes half-width (NFKC), letters upper-case; spaces and invisible characters
-    go, and hyphens, dots and brackets too, save in a 军官证 number, which is free text.
-    Raises nothing: whether the result is a number is for `validate_document`.
+    Full-width becomes half-width (NFKC), letters upper-case; spaces and invisible characters are
+    removed, as are hyphens, dots and brackets except in a 军官证 number, which is free text.
+    Never raises: `validate_document` decides whether the result is a number.
     """
     if raw.isascii() and raw.isalnum():
-        return raw.upper()  # nothing in it is another form of something else
+        return raw.upper()  # fast path: already in normal form
     half_width = unicodedata.normalize("NFKC", raw).upper()
     kept = [c for c in half_width if not c.isspace() and unicodedata.category(c) != "Cf"]
     if document_type != DocumentType.MILITARY_ID:
         kept = [c for c in kept if unicodedata.category(c) != "Pd" and c not in "()[].·"]
-    # Taking a character out can leave a letter beside its accent, so it is composed again.
+    # Removing a character can leave a letter next to its accent: compose it again.
     return unicodedata.normalize("NFKC", "".join(kept))
 
 
@@ -131,29 +131,29 @@ def validate_document(
     *,
     issuing_region: str | None = None,
 ) -> IdentityDocument:
-    """Judge a document number.
+    """Validate a document number.
 
-    number: as typed. today: date in Asia/Shanghai; nobody is born after it.
-    issuing_region: ISO 3166 alpha-3 country of a passport, such as "CHN"; other kinds carry
-        their region in the number. Without it two countries' equal passport numbers are one.
-    Returns: the document with what its number tells.
+    number: as typed. today: date in Asia/Shanghai; upper limit of birth dates.
+    issuing_region: ISO 3166 alpha-3 country of a passport, such as "CHN"; other kinds have
+        their region in the number. Without it, equal passport numbers of two countries are one.
+    Returns: the document with the details that its number encodes.
     Raises: InvalidIdentityDocument with document_type and reason (see Refusal).
     Source: source-document 3.1(1)
     """
     document_type = DocumentType(document_type)
     normal = normalise(document_type, number)
-    told = _RULES[document_type](normal, today)
+    details = _RULES[document_type](normal, today)
     if document_type is DocumentType.PASSPORT and issuing_region is not None:
-        told |= _told_by_issuer(normal, issuing_region)
-    told.setdefault("same_person_key", f"{document_type}:{normal}")
-    return IdentityDocument(document_type=document_type, number=normal, **told)
+        details |= _issuer_details(normal, issuing_region)
+    details.setdefault("same_person_key", f"{document_type}:{normal}")
+    return IdentityDocument(document_type=document_type, number=normal, **details)
 
 
 def matches_legacy(number18: str, number15: str) -> bool:
     """Whether an old 15-digit number is the same citizen's as an 18-character one.
 
-    Old certificates bear 15 digits: the same number without the century and the check
-    character, given to people born 1900-1999. A wrong check character matches nothing.
+    Old certificates bear 15 digits: the same number without century and check character,
+    assigned to people born 1900-1999. A wrong check character matches nothing.
     """
     long = normalise(DocumentType.RESIDENT_ID, number18)
     short = normalise(DocumentType.RESIDENT_ID, number15)
@@ -175,9 +175,9 @@ def report_code(
 ) -> str:
     """The code of a document kind in the national reporting sheet (证件类型), such as "201".
 
-    configured: codes learnt from the province; they win over the packaged ones, of which only
+    configured: codes given by the province; they override the packaged ones, of which only
         居民身份证 is known.
-    Raises: ReportCodeUnknown where neither knows.
+    Raises: ReportCodeUnknown if neither has the code.
     Source: source-document 5.3
     """
     code = (configured or {}).get(document_type) or _packaged_report_codes()[document_type]
@@ -187,11 +187,11 @@ def report_code(
 
 
 def mask_number(document_type: DocumentType, number: str) -> str:
-    """A document number as it may be published: one fixed mask, on every page the same.
+    """The published form of a document number: one fixed mask, the same on every page.
 
     First 3 + stars + last 2, one star a character; of 5 to 8 characters only the first and
-    last; of fewer, none. So the birth date is always covered, and at least 3 characters are.
-    One mask only, because two masks of the same number can be laid over one another.
+    last; of fewer, none. The birth date is therefore always masked, and at least 3 characters
+    are. One mask only: two different masks of a number could be combined.
     Source: source-document 5.1
     """
     text = normalise(document_type, number)
@@ -199,8 +199,8 @@ def mask_number(document_type: DocumentType, number: str) -> str:
     return text[:head] + "*" * (len(text) - head - tail) + text[len(text) - tail :]
 
 
-# One rule per kind of document: it takes the normalised number and today, and returns what
-# the number tells.
+# One rule per kind of document: it takes the normalised number and today, and returns the details
+# that the number encodes.
 
 _CITIZEN = re.compile(r"[0-9]{17}[0-9X]")
 _FIFTEEN_DIGITS = re.compile(r"[0-9]{15}")
@@ -218,7 +218,7 @@ def _refuse(document_type: DocumentType, reason: Refusal) -> InvalidIdentityDocu
 
 
 def _eighteen(document_type: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
-    """What the 18-character layout tells, check character and birth date proven."""
+    """Details of the 18-character layout, after verifying check character and birth date."""
     if not mod_11_2.is_valid(number):
         raise _refuse(document_type, Refusal.WRONG_CHECK_CHARACTER)
     birth_date = _birth_date(document_type, number[6:14], today)
@@ -247,13 +247,13 @@ def _citizen(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
     if not _CITIZEN.fullmatch(number):
         raise _refuse(kind, Refusal.WRONG_SHAPE)
     if number.startswith((*_HMT_PREFIXES, "9")):
-        # Accepted under the wrong kind, one person would have two identities here.
+        # Accepted as the wrong kind, one person would have two identities in the ledger.
         raise _refuse(kind, Refusal.BELONGS_TO_OTHER_TYPE)
     province = provinces().get(number[:2])
     if province is None or not province.resident_id:
         raise _refuse(kind, Refusal.UNKNOWN_REGION)
-    told = _eighteen(kind, number, today)
-    return told | {"same_person_key": f"citizen:{number}"}
+    details = _eighteen(kind, number, today)
+    return details | {"same_person_key": f"citizen:{number}"}
 
 
 def _hmt_residence_permit(number: str, today: dt.date) -> dict[str, Any]:
@@ -277,20 +277,20 @@ def _permanent_resident(number: str, today: dt.date) -> dict[str, Any]:
 
 
 def _permanent_resident_2023(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
-    # 9 + province 2 + nationality 3 (ISO 3166 numeric). Whether the order number tells the
-    # sex is not confirmed for this kind, so it is left unsaid.
+    # 9 + province 2 + nationality 3 (ISO 3166 numeric). Whether the order number encodes the
+    # sex is not confirmed for this kind, so the sex is left open.
     return _eighteen(kind, number, today) | {"sex": None, "region": number[1:3]}
 
 
 def _permanent_resident_2017(number: str, today: dt.date) -> dict[str, Any]:
     """Nationality 3 letters, region 4, birth YYMMDD, order 1, check 1 (ICAO 9303, 7-3-1)."""
     kind = DocumentType.FOREIGN_PERMANENT_RESIDENT_ID
-    values = (int(c, 36) for c in number[:14])  # A is 10 … Z is 35, as in a passport's strip
+    values = (int(c, 36) for c in number[:14])  # A is 10 … Z is 35, as in a passport's MRZ
     total = sum(value * (7, 3, 1)[place % 3] for place, value in enumerate(values))
     if total % 10 != int(number[14]):
         raise _refuse(kind, Refusal.WRONG_CHECK_CHARACTER)
     try:
-        # Two digits of a year: the later century, unless that is impossible or not yet here.
+        # Two-digit year: the later century, unless that is impossible or in the future.
         born = _birth_date(kind, "20" + number[7:13], today)
     except InvalidIdentityDocument:
         born = _birth_date(kind, "19" + number[7:13], today)
@@ -299,14 +299,14 @@ def _permanent_resident_2017(number: str, today: dt.date) -> dict[str, Any]:
 
 def _home_return_permit(number: str, today: dt.date) -> dict[str, Any]:
     _require_shape(DocumentType.HOME_RETURN_PERMIT, r"[HM]([0-9]{8}|[0-9]{10})", number)
-    # The last two of the 1999-2012 form count re-issues; the person is in the first nine.
+    # The last two of the 1999-2012 form count re-issues; the first nine identify the person.
     region = "HKG" if number[0] == "H" else "MAC"
     return {"region": region, "same_person_key": f"home_return_permit:{number[:9]}"}
 
 
 def _taiwan_permit(number: str, today: dt.date) -> dict[str, Any]:
     _require_shape(DocumentType.TAIWAN_PERMIT, r"[0-9]{8}|[0-9]{10}[A-Z]?", number)
-    # Whether the first eight digits survive a renewal is unconfirmed: only the letter goes.
+    # Whether a renewal keeps the first eight digits is unconfirmed: remove the letter only.
     key = number.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     return {"region": "TWN", "same_person_key": f"taiwan_permit:{key}"}
 
@@ -323,7 +323,7 @@ def _hong_kong_id(number: str, today: dt.date) -> dict[str, Any]:
 
 
 def _macao_id(number: str, today: dt.date) -> dict[str, Any]:
-    # The rule of its last digit is not public.
+    # The check rule of the last digit is not public.
     _require_shape(DocumentType.MACAO_ID, r"[157][0-9]{7}", number)
     return {"region": "MAC"}
 
@@ -345,8 +345,8 @@ def _passport(number: str, today: dt.date) -> dict[str, Any]:
     return {}
 
 
-def _told_by_issuer(number: str, issuing_region: str) -> dict[str, Any]:
-    """What the issuing country adds to a passport number, and its own pattern if known."""
+def _issuer_details(number: str, issuing_region: str) -> dict[str, Any]:
+    """Details that the issuing country adds; checks the country's own pattern if known."""
     kind, issuer = DocumentType.PASSPORT, normalise(DocumentType.PASSPORT, issuing_region)
     if not re.fullmatch(r"[A-Z]{3}", issuer):
         raise _refuse(kind, Refusal.UNKNOWN_REGION)
@@ -356,14 +356,14 @@ def _told_by_issuer(number: str, issuing_region: str) -> dict[str, Any]:
 
 
 def _military_id(number: str, today: dt.date) -> dict[str, Any]:
-    # 南字第1234号: free text by unit, so only length, alphabet and four digits are asked for.
+    # 南字第1234号: free text by unit, so only length, alphabet and four digits are required.
     shape = r"[\u4e00-\u9fffA-Z0-9-]{6,20}"
     _require_shape(DocumentType.MILITARY_ID, shape, number, digits_min=4)
     return {}
 
 
 def _local_card(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
-    """A card that bears its holder's 18-character number, or a local number of its own."""
+    """A card with its holder's 18-character number, or with a local number."""
     if not _CITIZEN.fullmatch(number) and not _FIFTEEN_DIGITS.fullmatch(number):
         _require_shape(kind, r"[A-Z0-9]{8,20}", number, digits_min=6)
         return {}
@@ -379,7 +379,7 @@ def _local_card(kind: DocumentType, number: str, today: dt.date) -> dict[str, An
 def _require_shape(
     kind: DocumentType, shape: str | re.Pattern[str], number: str, digits_min: int = 0
 ) -> None:
-    # Digits are counted, not looked ahead for: a pattern that does both can be made to hang.
+    # Count digits instead of using look-ahead: such a pattern can backtrack catastrophically.
     if not re.fullmatch(shape, number) or sum(c.isdigit() for c in number) < digits_min:
         raise _refuse(kind, Refusal.WRONG_SHAPE)
 

@@ -1,7 +1,7 @@
-"""People's names: one form to compare them in, one mask to publish them under.
+"""Normalises people's names for comparison, and masks them for publication.
 
-A lookup matches a name against a certificate, so 张 三, ｚｈａｎｇ ｓａｎ and the five kinds of
-middle dot that keyboards offer must not make two people of one.
+A lookup matches a name against a certificate, so spaces (张 三), full-width letters
+(ｚｈａｎｇ ｓａｎ) and the various middle dots must not turn one person into two.
 """
 
 import re
@@ -20,7 +20,7 @@ _SAME_MARK = str.maketrans(
 )
 _JOINS = "·'-. "
 _PLAIN = re.compile(rf"[\u4e00-\u9fff]{{1,{NAME_LENGTH_MAX}}}")
-"""Names that are their own normal form: most of them."""
+"""Names that are already in normal form: most of them."""
 
 
 class InvalidName(LedgerError):
@@ -30,11 +30,11 @@ class InvalidName(LedgerError):
 
 
 def normalise_name(raw: str) -> str:
-    """A person's name in the form it is compared and printed in.
+    """The form of a name that is compared and printed.
 
     Full-width becomes half-width (NFKC), every middle dot becomes `·` (买买提·艾力), spaces
-    between Chinese characters go, others become one; Latin letters are upper-case, as in a
-    passport. Returns: 1..60 characters.
+    between Chinese characters are removed, others collapse to one; Latin letters become
+    upper-case, as in a passport. Returns: 1..60 characters.
     Raises: InvalidName with reason empty, too_long, private_use_character (a rare character
         from a private font: ask for its GB 18030-2022 code), not_a_letter or misplaced_mark.
     Source: source-document 3.1(1)
@@ -50,18 +50,18 @@ def normalise_name(raw: str) -> str:
         raise InvalidName(reason="private_use_character")
     if not all(_is_letter(character) or character in _JOINS for character in name):
         raise InvalidName(reason="not_a_letter")
-    # A Latin name may end in a full stop (Jr.); nothing else hangs at either end.
+    # A Latin name may end in a full stop (Jr.); no other mark may begin or end a name.
     if name[0] in _JOINS or name[-1] in "·'-" or "··" in name:
         raise InvalidName(reason="misplaced_mark")
     return name
 
 
 def mask_name(name: str) -> str:
-    """A name as it may be published: its first character, then one star for each other.
+    """The published form of a name: its first character, then one star for each other.
 
-    张三 is 张*, 欧阳娜娜 is 欧***; dots and spaces are covered too, and a name of a single
-    character is covered whole. One rule for every name, so that no two pages can be laid over
-    one another to rebuild it. Never raises.
+    张三 is 张*, 欧阳娜娜 is 欧***; dots and spaces are masked too, and a name of a single
+    character is masked entirely. There is one mask only, so that two pages cannot be combined to
+    reveal more than one of them shows. Never raises.
     Source: source-document 5.1
     """
     tidy = _tidy(name)
@@ -69,17 +69,17 @@ def mask_name(name: str) -> str:
 
 
 def _tidy(raw: str) -> str:
-    """The name with its spelling made uniform, not yet judged."""
+    """The name in uniform spelling, not validated."""
     text = unicodedata.normalize("NFKC", raw).upper().translate(_SAME_MARK)
     text = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    # Upper-casing and taking out can leave a letter beside its accent: compose it again.
+    # Upper-casing and removal can leave a letter next to its accent: compose it again.
     text = unicodedata.normalize("NFKC", text)
     text = _BETWEEN_HAN.sub("", " ".join(text.split()))
     return _HAN_FULL_STOP.sub("·", text)
 
 
 def _is_letter(character: str) -> bool:
-    # By range as well: a character younger than this Python's Unicode tables is a letter too.
+    # By range as well: a character newer than this Python's Unicode tables is a letter too.
     return (
         unicodedata.category(character)[0] in "LM"
         or character == "〇"

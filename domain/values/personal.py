@@ -1,7 +1,7 @@
-"""How a field says that it holds personal data.
+"""Marks fields that hold personal data, for crypto-shredding.
 
-A marked field never reaches the journal in clear: it is sealed under the key of the person that
-the fact's `person_id` names, and comes back as None once that key has been destroyed.
+The mapper encrypts a marked field under the data key of the person that the fact's `person_id`
+names. Destroying that key erases the field: it then reads as None.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class PersonalMark:
 
 
 Personal = Annotated[str | None, PersonalMark()]
-"""Text about a person. None: erased at the person's request, or never given."""
+"""Text about a person. None: erased, or never given."""
 
 
 @cache
 def personal_fields(model: type[BaseModel]) -> tuple[str, ...]:
-    """Names of the fields of a model that are sealed before they are stored."""
+    """Names of a model's fields that are encrypted before they are stored."""
     return tuple(
         name
         for name, field in model.model_fields.items()

@@ -1,8 +1,8 @@
-"""Small values every fact is made of: money, marks, levels, instants, names of ledgers.
+"""Primitive values of facts: money, marks, levels, instants, names of ledgers.
 
-Each has one canonical written form, because the bytes of an event are hashed as they stand:
-two spellings of the same value would be two different histories. Nothing here is a float.
-Reading order: Fen, Marks, Level, Instant, then the two string shapes.
+Each has one canonical written form, because event bytes are hashed as stored: two spellings of
+the same value would be two different histories. No value is a float.
+Reading order: Fen, Marks, Level, Instant, then the two string types.
 """
 
 import datetime as dt
@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 FEN_LIMIT = 2**53
-"""Amounts stay below this: the largest range every JSON reader keeps exact (RFC 8785)."""
+"""Upper bound of amounts: the integers that every JSON reader represents exactly (RFC 8785)."""
 
 Fen = Annotated[
     int,
@@ -31,7 +31,7 @@ Fen = Annotated[
         strict=True, ge=0, lt=FEN_LIMIT, description="integer fen (分), 1/100 CNY, 0 <= x < 2^53"
     ),
 ]
-"""Money. Strict: a float, a bool or a string is refused, so a yuan amount cannot slip in."""
+"""Money. Strict: refuses a float, a bool or a string, so that no amount in yuan gets in."""
 
 PASS_MARK_HALF_POINTS = 120
 
@@ -43,7 +43,7 @@ _MARKS_PATTERN = r"^(100|[1-9]?[0-9](\.5)?)$"
 class Marks:
     """Marks in one subject (科目成绩), 0 to 100 in half points.
 
-    Counted in half points so that no float is ever involved; written "59.5" or "60".
+    Stored as a count of half points, so that no float is involved; written "59.5" or "60".
     An absence (缺考) is not a mark and has no value here.
     Source: source-document 4.3(2)
     """
@@ -52,7 +52,7 @@ class Marks:
     _half_points: int
 
     def __init__(self, value: "int | str | Marks") -> None:
-        """Read marks from whole points or decimal text.
+        """Parse marks from whole points or decimal text.
 
         value: int 0..100, or text such as "59.5", "60", "60.0"; ASCII digits, no sign.
         Raises: TypeError for a float, a bool or any other type; ValueError out of range or
@@ -125,7 +125,7 @@ class Marks:
 
 
 def _half_points(value: object) -> int:
-    """Half points of a value given from outside. Raises: TypeError, ValueError."""
+    """Half points of an external value. Raises: TypeError, ValueError."""
     if isinstance(value, Marks):
         return value.half_points
     if type(value) is int:
@@ -133,7 +133,7 @@ def _half_points(value: object) -> int:
     elif isinstance(value, str):
         half_points = _half_points_of_text(value)
     else:
-        # bool is an int to Python and a float a number to JSON; neither is a mark.
+        # Python counts bool as an int, and JSON a float as a number; neither is a mark.
         raise TypeError(f"marks are an int or decimal text, not {type(value).__name__}")
     if not 0 <= half_points <= 200:
         raise ValueError("marks lie between 0 and 100")
@@ -155,7 +155,7 @@ def _marks_for_pydantic(value: object) -> Marks:
     try:
         return Marks(value)  # type: ignore[arg-type]
     except TypeError as wrong:
-        # pydantic reports ValueErrors by field and lets TypeErrors escape.
+        # pydantic reports ValueErrors by field, but lets TypeErrors propagate.
         raise ValueError(str(wrong)) from None
 
 
@@ -183,7 +183,7 @@ class Level(IntEnum):
         return _LEVEL_NAMES[self]
 
     def is_above(self, other: "Level") -> bool:
-        """Whether this level is the higher one, so that nobody has to remember the order."""
+        """Whether this is the higher level: the smaller number."""
         return int(self) < int(other)
 
 
@@ -202,12 +202,12 @@ _RFC3339 = re.compile(
 
 
 def parse_instant(value: object) -> dt.datetime:
-    """A moment from outside, in UTC.
+    """Parse an external moment, in UTC.
 
     value: an aware datetime, or RFC 3339 text with an offset and at most 6 fraction digits.
     Returns: aware datetime whose tzinfo is datetime.timezone.utc.
     Raises: ValueError for a naive datetime, a number, or text of any other form. A seventh
-        fraction digit is refused rather than dropped: the stored text would not be the given.
+        fraction digit is refused, not dropped: the stored text would differ from the given one.
     """
     if isinstance(value, str):
         if _RFC3339.fullmatch(value) is None:
@@ -227,14 +227,14 @@ def parse_instant(value: object) -> dt.datetime:
 
 
 def _not_an_instant(why: LiteralString) -> ValueError:
-    """A ValueError with a code of its own, under which it is translated."""
+    """A ValueError with its own code, which selects the translated message."""
     return PydanticCustomError("not_an_instant", why)
 
 
 def format_instant(moment: dt.datetime) -> str:
-    """The one written form of a moment: `2026-03-01T08:00:00.000000Z`, 27 characters.
+    """The canonical text of a moment: `2026-03-01T08:00:00.000000Z`, 27 characters.
 
-    Fixed width, so that text order is time order.
+    Fixed width, so that text sorts by time.
     Raises: ValueError if `moment` is naive.
     """
     text = parse_instant(moment).isoformat(timespec="microseconds")
@@ -260,11 +260,11 @@ Slug = Annotated[
     StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9-]{1,30}$"),
     Field(description="short name of a ledger: 2-31 of a-z, 0-9, hyphen; a letter first"),
 ]
-"""Key of a ledger, one evaluation organisation's book (评价机构备案), such as `omc`."""
+"""Key of a ledger, that is of one evaluation organisation (评价机构备案), such as `omc`."""
 
 Sha256Hex = Annotated[
     str,
     StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$"),
     Field(description="SHA-256 as 64 lower-case hexadecimal digits"),
 ]
-"""Fingerprint of an attachment; the attachment itself never enters the journal."""
+"""Digest of an attachment; the journal never contains the attachment itself."""

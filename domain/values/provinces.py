@@ -1,8 +1,8 @@
-"""The province-level codes that open certificate and citizen numbers.
+"""Province-level codes that begin certificate and citizen numbers.
 
-They are data, not a pattern: codes appear (330113 临平, 330114 钱塘 in 2021) and a rule that
-spells them out refuses real people until the next release. Only the first two digits are ever
-checked; the county below them is advisory.
+They are data, not a pattern: new codes appear (330113 临平, 330114 钱塘 in 2021), and a hard-coded
+rule would refuse real people until the next release. Only the first two digits are checked; the
+county after them is advisory.
 """
 
 import json
@@ -16,8 +16,8 @@ class Province(BaseModel):
     """One province-level code of GB/T 2260 (省级行政区划代码).
 
     code: two digits. name: Chinese name.
-    certificate: may stand at places 6-7 of a national certificate number.
-    resident_id: may open the number of a 居民身份证.
+    certificate: may be places 6-7 of a national certificate number.
+    resident_id: may begin the number of a 居民身份证.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,7 +30,7 @@ class Province(BaseModel):
 
 @cache
 def provinces() -> dict[str, Province]:
-    """Every known province, by its two-digit code. Shared: read it, do not change it."""
+    """Every known province by its two-digit code; the dict is shared, do not modify it."""
     path = resources.files("domain") / "data" / "provinces_cn.json"
     rows = json.loads(path.read_text(encoding="utf-8"))["provinces"]
     return {row["code"]: Province(**row) for row in rows}

@@ -1,12 +1,12 @@
-"""Working days (工作日) in China, and the terms the public notice runs on.
+"""Working days (工作日) in China, and the terms of the public notice.
 
-A working day is whatever the State Council's yearly notice says it is: Saturdays are worked to
-make up for holidays (调休), and no rule predicts them. So the days come from our own dated table,
-and past its end an answer says that it is provisional instead of guessing silently.
+The State Council's yearly notice defines working days: some weekends are worked to make up for
+holidays (调休), and no rule predicts which. The days therefore come from a dated table; past its
+end, an answer is marked provisional.
 
-Dates are calendar dates in Asia/Shanghai, and a term ends at 24:00 of its last day.
-Whoever opens a notice stores the start, the end and the calendar edition in the event; nothing
-recomputes them later.
+Dates are calendar dates in Asia/Shanghai; a term ends at 24:00 of its last day.
+The decision that opens a notice stores the start, the end and the calendar edition in the event;
+nothing recomputes them later.
 """
 
 import calendar as gregorian
@@ -23,7 +23,7 @@ from domain.errors import LedgerError
 SHANGHAI = dt.timezone(dt.timedelta(hours=8), "Asia/Shanghai")
 
 NOTICE_DAYS_WORKING = 5
-"""Working days a notice of results stays open (公示期). Source: source-document 5.1"""
+"""Length of a results notice (公示期), in working days. Source: source-document 5.1"""
 
 _ONE_DAY = dt.timedelta(days=1)
 _DAYS_WORKING_MAX = 1000
@@ -39,9 +39,9 @@ class NoticeEnd(BaseModel):
     """The last day of a term counted in working days.
 
     date: last day, in Asia/Shanghai; the term ends at 24:00 of it.
-    provisional: True if part of the count lies past the calendar's `known_through`, so the
-        day may still move when the next holiday notice comes out.
-    calendar_edition: which table was used, to be stored with the date.
+    provisional: True if part of the count lies past the calendar's `known_through`; the day may
+        still move when the next holiday notice is published.
+    calendar_edition: the table used, stored with the date.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,7 +60,7 @@ class WorkingCalendar(BaseModel):
     """One edition of the table of holidays and make-up workdays.
 
     edition: its name, stored with every date computed from it.
-    valid_from, known_through: first and last day it answers for, inclusive.
+    valid_from, known_through: first and last day it covers, inclusive.
     holidays: days off, weekends inside a holiday included.
     makeup_workdays: Saturdays and Sundays that are worked.
     fixed_statutory_days: (month, day) of statutory holidays that never move; used only past
@@ -81,9 +81,9 @@ class WorkingCalendar(BaseModel):
         return self.valid_from <= day <= self.known_through
 
     def is_working_day(self, day: dt.date) -> bool:
-        """Whether people work on this day.
+        """Whether this is a working day.
 
-        Past `known_through`: Monday to Friday less the fixed statutory days; ask `knows` first.
+        Past `known_through`: Monday to Friday except the fixed statutory days; see `knows`.
         Raises: CalendarDoesNotReach before `valid_from`; TypeError for a datetime.
         """
         _refuse_datetime(day)
@@ -98,13 +98,13 @@ class WorkingCalendar(BaseModel):
         return day.weekday() < 5
 
     def end_on(self, day: dt.date) -> NoticeEnd:
-        """A term that ends on this day, marked provisional where the table is silent."""
+        """A term that ends on this day, provisional if the table does not cover it."""
         return NoticeEnd(date=day, provisional=not self.knows(day), calendar_edition=self.edition)
 
 
 @cache
 def packaged_calendar() -> WorkingCalendar:
-    """The table that ships with the program, `data/calendar_cn.json`."""
+    """The bundled table, `data/calendar_cn.json`."""
     path = resources.files("domain") / "data" / "calendar_cn.json"
     table = json.loads(path.read_text(encoding="utf-8"))
     holidays: set[dt.date] = set()
@@ -124,7 +124,7 @@ def packaged_calendar() -> WorkingCalendar:
 
 
 def is_working_day(day: dt.date, calendar: WorkingCalendar | None = None) -> bool:
-    """Whether people work on this day; see `WorkingCalendar.is_working_day`."""
+    """Whether this is a working day; see `WorkingCalendar.is_working_day`."""
     return (calendar or packaged_calendar()).is_working_day(day)
 
 
@@ -155,11 +155,11 @@ def add_working_days(
 
 
 def publication_term(exam_end: dt.date, calendar: WorkingCalendar | None = None) -> NoticeEnd:
-    """The last day on which results may be published, and how sure it is.
+    """The last day on which results may be published, marked provisional where uncertain.
 
     exam_end: date in Asia/Shanghai on which the exam ended.
-    One month runs to the corresponding day, or to the month's end where there is none
-    (Civil Code 202); a last day that is not worked moves to the next working day (203).
+    One month runs to the corresponding day, or to the month's end if there is none
+    (Civil Code 202); if the last day is no working day, the term ends on the next one (203).
     Raises: CalendarDoesNotReach before the table, TypeError for a datetime.
     Source: source-document 5.1
     """
