@@ -1,33 +1,39 @@
-"""The facts of a certification and the decisions that make them.
+"""The facts of a certification and the decisions that produce them.
 
 A candidate's journey is a list of facts; `events.py` is that list, and everything else here either
-decides the next fact or folds those there are. All of it is pure, but for the use cases, which are
-`ledger.py` and the files named beside it, and `store/` (the journal on PostgreSQL).
+decides the next fact or folds the recorded ones. All of it is pure except `service/` (the use
+cases) and `store/` (the journal on PostgreSQL). Each package imports only those listed above it.
 
 Reading order:
 
-events.py          MAIN ROOM: every fact, in the order of the journey; personal.py marks a field
-decision.py        what a decision takes and gives: Command, World, Context, Decision
-commands.py        table of contents: every command and its decision; looking.py what each looks at
-book.py            opening a ledger, its fees
-enrolment.py       step 1: persons and applications; eligibility.py assesses by rule_sets.py and
-                   predicates.py what qualifications.py states, in the words of wording.py
-payment.py         step 2: the fee and the use of what it pays for
-review.py          step 3: documents and three reviews; documents.py, document_problems.py
-refund.py          what goes back, and the way of one refund
-exam.py            step 4: sessions, seats, scores
-publication.py     step 5: public notice, objections
-numbering.py       step 5: numbers of certificates; numbers.py their form
-certificate.py     step 5: certificates handed out, corrected, revoked
-reporting.py       step 5: the report upward
-candidacy.py       the state of one application, folded; states.py every other state
-snapshots.py       a state kept beside a long stream
-ledger.py          use cases: load, decide, append; deciding.py, held.py, keeping.py, receipt.py,
-                   answers.py
-replacing.py       a frozen record with some fields changed
-values.py          Fen, Marks, Level, Instant; names.py, identity.py, provinces.py, working_days.py
-errors.py          the root of every refusal
-store/             the one door to PostgreSQL
+errors.py          base class of every refusal
+values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
+                   identity_documents.py, certificate_numbers.py, provinces.py, working_days.py,
+                   personal.py (marks personal fields), fast_replace.py (copies a frozen state)
+documents/         step 3, application documents: materials.py (rules), errors.py
+eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
+                   worded by explanations.py
+actors.py          who acts: Role, Actor
+events.py          MAIN MODULE: every fact, in the order of the journey
+states/            application.py (one application), folds.py (every other state, `evolve`)
+decision.py        what a decision takes and returns: Command, States, Context, Decision
+command_spec.py    what a step declares of a command: CommandSpec, ReadSet
+steps/             commands, decisions, read sets and roles of each step
+  ledger_setup.py       opening a ledger, its fees
+  enrolment.py          step 1: persons and applications
+  payment.py            step 2: the fee and the use of what it pays for
+  review.py             step 3: documents and three reviews
+  refund.py             what is refundable, and the states of one refund
+  exam.py               step 4: sessions, seats, scores
+  publication.py        step 5: public notice, objections
+  number_allocation.py  step 5: certificate numbers
+  certificate.py        step 5: issue, correct, suspend, revoke
+  authority_report.py   step 5: the report to the authority
+commands.py        table of contents: the specs of all commands
+service/           ledger.py (load, decide, append), command_execution.py (one command),
+                   state_cache.py, snapshots.py, snapshot_store.py, receipt.py,
+                   receipt_futures.py
+store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
 
@@ -52,5 +58,5 @@ Glossary, Chinese to fact:
 可查询 CertificateVisible; 证书更正 CertificateCorrected; 补发 CertificateReissued
 暂停 CertificateSuspended; 恢复 CertificateReinstated; 撤销 CertificateRevoked
 
-`docs/glossary.md` tells each word at length.
+`docs/glossary.md` explains each term.
 """

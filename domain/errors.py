@@ -1,7 +1,7 @@
-"""The root of every refusal this ledger makes.
+"""Base class of every refusal.
 
-Only the base lives here; each room keeps its own errors beside the rule that raises them.
-No error knows an HTTP status: the one table of statuses is in the api room.
+Each package defines its own errors next to the rules that raise them. No error knows an HTTP
+status: the one table of statuses is `api.errors.problem_details.STATUS`.
 """
 
 from typing import Any, ClassVar
@@ -10,20 +10,20 @@ from typing import Any, ClassVar
 class LedgerError(Exception):
     """The request could not be carried out."""
 
-    # The stable name programs match on: lower_snake, set anew by every subclass, never renamed.
+    # Stable code that clients match on: lower_snake, set by every subclass, never renamed.
     code: ClassVar[str] = "ledger_error"
 
     def __init__(self, **fields: Any) -> None:
-        """Say what is wrong, in typed fields.
+        """Create the error with its fields.
 
-        fields: everything the message and the caller need, by name. They are shown to callers
-            and written to logs, so they never carry a name, a document number or a secret.
-        The message is the first line of the class docstring with `{field}` filled in, so the
-        documentation and the message cannot drift apart.
-        Raises: TypeError if the message names a field that was not given.
+        fields: what the message and the caller need, by name. Responses and logs contain them, so
+            they never carry a name, a document number or a secret.
+        The message is the first line of the class docstring with `{field}` filled in, so that
+        documentation and message cannot diverge.
+        Raises: TypeError if the message names a missing field.
         """
         self.fields: dict[str, Any] = dict(fields)
-        # Python gives a subclass no docstring of its parent, and -OO gives none to anybody.
+        # A subclass does not inherit its parent's docstring, and -OO removes all docstrings.
         lines = (type(self).__doc__ or LedgerError.__doc__ or self.code).strip().splitlines()
         template = lines[0]
         try:
@@ -33,17 +33,17 @@ class LedgerError(Exception):
         super().__init__(message)
 
     def __getattr__(self, name: str) -> Any:
-        """A field by its name, `error.reason` for `error.fields["reason"]`."""
+        """A field as an attribute: `error.reason` for `error.fields["reason"]`."""
         try:
             return self.__dict__["fields"][name]
         except KeyError:
             raise AttributeError(name) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # BaseException would rebuild from the message alone; the fields must survive a queue.
+        # BaseException pickles the message only; the fields must survive a queue between processes.
         return _rebuild, (type(self), self.fields)
 
 
 def _rebuild(kind: type[LedgerError], fields: dict[str, Any]) -> LedgerError:
-    """The error again after pickling or copying."""
+    """Recreate an error after pickling or copying."""
     return kind(**fields)

@@ -1,12 +1,14 @@
 """Every fact of a candidate's journey, in the order in which they happen.
 
-A fact is a frozen value in the past tense. It says what happened, never what should follow: the
-decisions stand in the module of each step, and the views fold these facts. `TOPIC` is what is
-stored and is forever; a changed shape gets the next version and an upcaster (see
+A fact is a frozen value in the past tense. It says what happened, never what should follow:
+`domain.steps` decides, and the views fold these facts. `TOPIC` is the stored name and never
+changes; a changed shape gets the next version and an upcaster (see
 `domain.store.mapper.Catalogue`). `STREAM` names the kind of stream a fact belongs to.
 
-Reading order: the book, the person, the five steps, the money that goes back, the exam session,
-the public notice, the certificates, the report upward.
+The catalogue is one file on purpose, although it is long: it is the list of everything that can
+happen.
+Reading order: the ledger, the person, the five steps, refunds, the exam session, the public
+notice, the certificates, the report to the authority.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Fact(BaseModel):
 
 
 class LedgerFact(Fact):
-    """A fact about the book itself: who keeps it and what it charges."""
+    """A fact about the ledger itself: its organisation and its fees."""
 
     STREAM: ClassVar[str] = "ledger"
 
@@ -83,11 +85,11 @@ class ReportFact(Fact):
     report_id: Id
 
 
-# --- the book -----------------------------------------------------------------------------------
+# --- the ledger ---------------------------------------------------------------------------------
 
 
 class LedgerOpened(LedgerFact):
-    """An evaluation organisation's book was opened (评价机构备案). Source: 0.1, 0.2, 5.3."""
+    """An evaluation organisation's ledger was opened (评价机构备案). Source: 0.1, 0.2, 5.3."""
 
     TOPIC: ClassVar[str] = "ledger_opened.v1"
     organisation_name: ShortText = Field(description="评价机构, as filed; also on the seal")
@@ -112,7 +114,7 @@ class FeeScheduleSet(LedgerFact):
 
 
 class PersonRegistered(PersonFact):
-    """A person became known to the ledger. Source: 3.1(1)."""
+    """A person was registered. Source: 3.1(1)."""
 
     TOPIC: ClassVar[str] = "person_registered.v1"
     subject: str | None = Field(default=None, description="the login that is this person")
@@ -125,7 +127,7 @@ class PersonRegistered(PersonFact):
 
 
 class PersonCorrected(PersonFact):
-    """A person's name or identity document was put right. Source: 3.2(3)."""
+    """A person's name or identity document was corrected. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "person_corrected.v1"
     document_type: DocumentType
@@ -137,7 +139,7 @@ class PersonCorrected(PersonFact):
 
 
 class PersonalDataErased(PersonFact):
-    """The person's key was destroyed; what was sealed under it can no longer be read."""
+    """The person's data key was destroyed; fields encrypted under it can no longer be read."""
 
     TOPIC: ClassVar[str] = "personal_data_erased.v1"
     reason: LongText
@@ -147,7 +149,7 @@ class PersonalDataErased(PersonFact):
 
 
 class ApplicationOpened(ApplicationFact):
-    """Somebody asked to be assessed for an occupation and level. Source: 1.1."""
+    """A candidate applied for an occupation and level. Source: 1.1."""
 
     TOPIC: ClassVar[str] = "application_opened.v1"
     person_id: Id
@@ -270,7 +272,7 @@ class FeePaid(_Payment):
 
 
 class ExcessPaymentReceived(_Payment):
-    """Money arrived that nobody owed (twice, or too late); all of it goes back."""
+    """Money arrived that was not owed (paid twice, or too late); all of it is refundable."""
 
     TOPIC: ClassVar[str] = "excess_payment_received.v1"
     reason: Literal["component_already_paid", "application_closed"]
@@ -289,7 +291,7 @@ class FeeItemUsed(ApplicationFact):
 
 
 class DocumentSubmitted(ApplicationFact):
-    """One file was handed in; its bytes stand in the blob store. Source: 3.1, 3.1(1)-(5)."""
+    """One file was submitted; the blob store has its bytes. Source: 3.1, 3.1(1)-(5)."""
 
     TOPIC: ClassVar[str] = "document_submitted.v1"
     kind: MaterialKind
@@ -300,7 +302,7 @@ class DocumentSubmitted(ApplicationFact):
 
 
 class DocumentsSubmitted(ApplicationFact):
-    """The set of documents is complete and went into review. Source: 3.1, 3.2, 3.2(2)."""
+    """The complete set of documents was sent into review. Source: 3.1, 3.2, 3.2(2)."""
 
     TOPIC: ClassVar[str] = "documents_submitted.v1"
     round: int = Field(ge=1, le=99, description="1 for the first hand-in, +1 per supplement")
@@ -387,11 +389,11 @@ class FinalReviewRejected(_ReviewRejected):
     TOPIC: ClassVar[str] = "final_review_rejected.v1"
 
 
-# --- money that goes back (退费) -----------------------------------------------------------------
+# --- refunds (退费) -------------------------------------------------------------------------------
 
 
 class RefundLine(BaseModel):
-    """What may go back of one component of one payment."""
+    """The refundable amount of one component of one payment."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     payment_id: Id
@@ -400,7 +402,7 @@ class RefundLine(BaseModel):
 
 
 class RefundEntitled(ApplicationFact):
-    """The application failed, so money is owed back. Source: 2.4(1)."""
+    """The application failed, so a refund is due. Source: 2.4(1)."""
 
     TOPIC: ClassVar[str] = "refund_entitled.v1"
     lines: tuple[RefundLine, ...] = Field(min_length=1)
@@ -408,14 +410,14 @@ class RefundEntitled(ApplicationFact):
 
 
 class RefundRefusal(StrEnum):
-    """Why a component does not go back."""
+    """Why a component is not refundable."""
 
     FINAL_REVIEW_PASSED = "final_review_passed"  # 2.4(2)
     STUDY_MATERIAL_USED = "study_material_used"  # 2.4(1)
 
 
 class RefundRefused(ApplicationFact):
-    """A refund was asked for and the rules forbid it; the candidate may appeal.
+    """A requested refund is not due by the rules; the candidate may appeal.
 
     Source: 2.4, 2.4(1), 2.4(2).
     """
@@ -453,14 +455,14 @@ class RefundApproved(_Refund):
 
 
 class RefundDeclined(_Refund):
-    """A second person declined the refund; it may be ordered anew."""
+    """A second person declined the refund; it may be ordered again."""
 
     TOPIC: ClassVar[str] = "refund_declined.v1"
     reason: LongText
 
 
 class RefundAccepted(_Refund):
-    """The provider took the refund on; not yet the money's arrival."""
+    """The provider accepted the refund; the money has not arrived yet."""
 
     TOPIC: ClassVar[str] = "refund_accepted.v1"
     provider_refund_id: ShortText
@@ -501,7 +503,7 @@ class ExamRoom(BaseModel):
 
 
 class ExamSessionScheduled(SessionFact):
-    """Time and place of an exam were fixed. Source: 4.2, 4.3."""
+    """Time and place of an exam were set. Source: 4.2, 4.3."""
 
     TOPIC: ClassVar[str] = "exam_session_scheduled.v1"
     name: ShortText
@@ -526,7 +528,7 @@ class SeatAssigned(SessionFact):
 
 
 class AdmissionTicketIssued(ApplicationFact):
-    """The admission ticket (准考证) is there to download. Source: 4.1."""
+    """The admission ticket (准考证) is ready to download. Source: 4.1."""
 
     TOPIC: ClassVar[str] = "admission_ticket_issued.v1"
     session_id: Id
@@ -569,7 +571,7 @@ class PracticalScoreRecorded(_Score):
 
 
 class ScoreCorrected(ApplicationFact):
-    """A score was put right; it needs verification and a notice again. Source: 5.1."""
+    """A score was corrected; it needs verification and publication again. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "score_corrected.v1"
     subject: Subject
@@ -591,7 +593,7 @@ class ScoresVerified(ApplicationFact):
 
 
 class PublicNoticeOpened(NoticeFact):
-    """Results went public for five working days. Source: 5.1."""
+    """Results were published for five working days. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "public_notice_opened.v1"
     session_id: Id
@@ -607,7 +609,7 @@ class PublicNoticeOpened(NoticeFact):
 
 
 class PublicNoticeExtended(NoticeFact):
-    """A provisional end was replaced once the year's calendar was known. Source: 5.1."""
+    """A provisional end date was replaced once the year's calendar was known. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "public_notice_extended.v1"
     ends_on: date
@@ -616,7 +618,7 @@ class PublicNoticeExtended(NoticeFact):
 
 
 class ResultPublished(ApplicationFact):
-    """The candidate's result stands in a public notice. Source: 5.1."""
+    """A public notice lists the candidate's result. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "result_published.v1"
     person_id: Id
@@ -629,7 +631,7 @@ class ResultPublished(ApplicationFact):
 
 
 class ObjectionFiled(NoticeFact):
-    """Somebody objected to a row in the period; the row is held. Source: 5.1."""
+    """A person objected to a row within the period; the row waits for the outcome. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "objection_filed.v1"
     objection_id: Id
@@ -639,7 +641,7 @@ class ObjectionFiled(NoticeFact):
 
 
 class ObjectionDismissed(NoticeFact):
-    """The check found the row right."""
+    """The check found the row correct."""
 
     TOPIC: ClassVar[str] = "objection_dismissed.v1"
     objection_id: Id
@@ -647,7 +649,7 @@ class ObjectionDismissed(NoticeFact):
 
 
 class ObjectionUpheld(NoticeFact):
-    """The check found the row wrong; it leaves this notice and waits for its correction."""
+    """The check found the row wrong; it leaves this notice until it is corrected."""
 
     TOPIC: ClassVar[str] = "objection_upheld.v1"
     objection_id: Id
@@ -674,7 +676,7 @@ class CertificateKind(StrEnum):
 
 
 class SerialTaken(SeriesFact):
-    """The next serial of a series was given out, or one handed out to us was taken over."""
+    """The next serial of a series was allocated, or one allocated by the authority was imported."""
 
     TOPIC: ClassVar[str] = "serial_taken.v1"
     kind: CertificateKind
@@ -700,7 +702,7 @@ class CertificateNumbered(_Certificate):
 
 
 class CertificateIssued(_Certificate):
-    """A certificate was made and handed out. Source: 5.2, 5.3, 5.4."""
+    """A certificate was issued. Source: 5.2, 5.3, 5.4."""
 
     TOPIC: ClassVar[str] = "certificate_issued.v1"
     issued_on: date = Field(description="发证日期, as printed")
@@ -708,7 +710,7 @@ class CertificateIssued(_Certificate):
 
 
 class CertificateReported(_Certificate):
-    """The number went to the authority. Source: 5.3."""
+    """The number was reported to the authority. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_reported.v1"
     report_id: Id
@@ -722,7 +724,7 @@ class CertificateAccepted(_Certificate):
 
 
 class CertificateRejected(_Certificate):
-    """The authority sent the row back. Source: 5.3."""
+    """The authority rejected the row. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_rejected.v1"
     report_id: Id
@@ -738,7 +740,7 @@ class CertificateVisible(_Certificate):
 
 
 class CertificateCorrected(_Certificate):
-    """The certificate's text was put right: same number, next version. Source: 3.2(3)."""
+    """The certificate's text was corrected: same number, next version. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "certificate_corrected.v1"
     version: int = Field(ge=2, le=999, description="one more than the version before")
@@ -746,7 +748,7 @@ class CertificateCorrected(_Certificate):
 
 
 class CertificateReissued(_Certificate):
-    """A lost or damaged certificate was made again: same number, next version. Source: 5.3."""
+    """A lost or damaged certificate was issued again: same number, next version. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_reissued.v1"
     version: int = Field(ge=2, le=999, description="one more than the version before")
@@ -755,14 +757,14 @@ class CertificateReissued(_Certificate):
 
 
 class CertificateSuspended(_Certificate):
-    """The certificate does not count for the time being."""
+    """The certificate is not valid for the time being."""
 
     TOPIC: ClassVar[str] = "certificate_suspended.v1"
     reason: LongText
 
 
 class CertificateReinstated(_Certificate):
-    """A suspended certificate counts again."""
+    """A suspended certificate is valid again."""
 
     TOPIC: ClassVar[str] = "certificate_reinstated.v1"
     reason: LongText
@@ -778,14 +780,14 @@ class RevocationReason(StrEnum):
 
 
 class CertificateRevoked(_Certificate):
-    """The certificate is void, for good. Source: 3.2(3)."""
+    """The certificate is permanently void. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "certificate_revoked.v1"
     reason_class: RevocationReason
     reason: LongText
 
 
-# --- the report upward (上报) --------------------------------------------------------------------
+# --- the report to the authority (上报) -----------------------------------------------------------
 
 
 class ReportRow(BaseModel):
@@ -797,7 +799,7 @@ class ReportRow(BaseModel):
 
 
 class ReportFrozen(ReportFact):
-    """The eleven-column file was made; its bytes are fixed by their hash. Source: 5.3."""
+    """The eleven-column report file was created; its hash fixes its bytes. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "report_frozen.v1"
     batch_type: Literal["new", "correction", "addendum"] = Field(description="新增, 更正, 补录")
@@ -819,4 +821,4 @@ def _catalogue() -> dict[str, type[Fact]]:
 
 
 CATALOGUE: dict[str, type[Fact]] = _catalogue()
-"""Topic -> class, of every fact there is."""
+"""Topic -> class of every fact."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/clauses.md, who holds which clause, from the citations in code and tests."""
+"""Writes docs/clauses.md, the rules and tests of each clause, from the citations in the tree."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,7 @@ def by_file(cited: list[Citation]) -> dict[str, list[str]]:
 
 
 def row(clause: str, cited: list[Citation]) -> str:
-    """What keeps one clause: rules, facts, and how many tests."""
+    """One clause: its rules, its facts, and the number of its tests."""
     rules = by_file([c for c in cited if not (c.topic or c.path.startswith("tests/"))])
     shown = [f"[{p}](../{p}): {', '.join(f'`{n}`' for n in names)}" for p, names in rules.items()]
     facts = [f"[{c.topic}](events.md#{c.topic.replace('.', '')})" for c in cited if c.topic]
@@ -31,7 +31,7 @@ def row(clause: str, cited: list[Citation]) -> str:
 
 
 def section(clause: str, text: str, cited: list[Citation]) -> str:
-    """The tests of one clause as the sentences they are; files that are about it as a whole."""
+    """The tests of one clause as sentences, and the test files that cite it as a whole."""
     lines = [f"\n### {clause}\n\n{text}\n\n"]
     for path, names in by_file([c for c in cited if c.is_test or c.is_whole_test_file]).items():
         lines.append(f"- [{path}](../{path}){'' if all(names) else ', the whole file'}\n")

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes docs/reference.md: every command, setting, route and refusal, from the program itself."""
+"""Writes docs/reference.md: every command, setting, route and error code, from the program."""
 
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -16,14 +17,14 @@ from api.errors.problem_details import STATUS, texts  # noqa: E402
 
 
 def helped(name: str, command: click.Command) -> str:
-    """A command's own help under the program: it keeps the help option it was first asked with."""
+    """The help of one command, as `certledger NAME --help` prints it."""
     above = click.Context(cli, info_name="certledger", **cli.context_settings)
     context = click.Context(command, above, name, terminal_width=100)
     return f"### certledger {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 
-def row(route: str, operation: dict) -> str:
-    """One route: what it does, and who may call it."""
+def row(route: str, operation: dict[str, Any]) -> str:
+    """One route: what it does, and which roles may call it."""
     roles = ", ".join(operation.get("x-roles", ("everybody",)))
     return f"| `{route}` | `{operation['operationId']}` | {operation['summary']} | {roles} |"
 
@@ -42,10 +43,12 @@ def routes() -> str:
 
 
 def refusals() -> str:
-    """Every refusal by its stable code."""
+    """Every error by its stable code."""
     head = "## Refusals\n\n| code | status | 中文 | English |\n|---|---|---|---|\n"
-    told = sorted(texts()["problems"].items())
-    rows = (f"| `{code}` | {STATUS[code]} | {t['zh'][0]} | {t['en'][0]} |\n" for code, t in told)
+    problems = sorted(texts()["problems"].items())
+    rows = (
+        f"| `{code}` | {STATUS[code]} | {t['zh'][0]} | {t['en'][0]} |\n" for code, t in problems
+    )
     return head + "".join(rows)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/events.md and docs/schemas/, every fact of the journal, from domain/events.py."""
+"""Writes docs/events.md and docs/schemas/ from domain/events.py."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from domain import events  # noqa: E402
-from scripts.documents.schemas import clause_links, schema_of, shape, told  # noqa: E402
+from scripts.documents.schemas import clause_links, schema_of, shape, summary  # noqa: E402
 
 HEAD = (ROOT / "scripts/documents/events_head.md").read_text("utf-8")
 
@@ -32,17 +32,17 @@ def section(fact: type[events.Fact], schema: dict[str, Any]) -> str:
     head = f"`{fact.__name__}` · stream `{stream}`{clause_links(text)}"
     link = f"[schema](schemas/{fact.TOPIC}.json)"
     table = rows(schema, schema.get("$defs", {}))
-    return f"\n### {fact.TOPIC}\n\n{head} · {link}\n\n{told(text)}\n\n{table}"
+    return f"\n### {fact.TOPIC}\n\n{head} · {link}\n\n{summary(text)}\n\n{table}"
 
 
 def pages() -> dict[str, str]:
-    """Every page there should be, by its path under docs/."""
+    """Every page by its path under docs/."""
     schemas = {topic: schema_of(fact) for topic, fact in events.CATALOGUE.items()}
     parts = {n: p for schema in schemas.values() for n, p in schema.get("$defs", {}).items()}
     journey = [fact for fact in vars(events).values() if fact in events.CATALOGUE.values()]
     text = HEAD + "".join(section(fact, schemas[fact.TOPIC]) for fact in journey)
     text += "\n## Parts of facts\n" + "".join(
-        f"\n### {name}\n\n{told(part['description'])}\n\n{rows(part, parts)}"
+        f"\n### {name}\n\n{summary(part['description'])}\n\n{rows(part, parts)}"
         for name, part in sorted(parts.items())
         if "properties" in part
     )

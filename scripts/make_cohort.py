@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path.insert(0, str(ROOT))
 
-from cohort.plan import SEED, build  # noqa: E402  (needs the path above)
+from scripts.cohort.plan import SEED, build  # noqa: E402
 
 HANDWRITTEN = {"README.md"}
 

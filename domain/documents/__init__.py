@@ -1,4 +1,4 @@
-"""What a candidate hands in: which materials an application needs, and why a file is refused.
+"""Application documents (报名资料): which ones are required, and why a file is refused.
 
 Imports `domain.values` and `domain.errors`. Begin with materials.py.
 """

@@ -1,8 +1,7 @@
-"""What can be wrong with the documents a candidate hands in (报名资料), one class each.
+"""Faults of application documents (报名资料), one class each.
 
-The rules stand in `domain.documents.materials`. The first line of each docstring is what the
-candidate
-reads, so it is Chinese, says what to do, and never holds a name or a document number.
+The rules are in `domain.documents.materials`. Candidates read the first line of each docstring, so
+it is Chinese, says what to do, and never contains a name or a document number.
 Reading order: the set as a whole, one file, the photo's file name, the photo itself.
 Source: source-document 3.1(1)-(5).
 """
@@ -13,7 +12,7 @@ from domain.errors import LedgerError
 class DocumentProblem(LedgerError):
     """报名资料有问题。
 
-    The family of everything below; never raised itself.
+    Base class of the faults below; never raised itself.
     """
 
     code = "document_problem"

@@ -1,10 +1,9 @@
-"""The documents a candidate hands in (报名资料), and every rule that needs only their values.
+"""Application documents (报名资料) and their rules.
 
-Nothing here opens a file. The edge (`api.files.upload_inspection`) measures the bytes; this room
-judges what was
-measured, and reports everything that is wrong at once, because a candidate who mends one fault
-only to be told of the next gives up. Each fault has a class and a code of its own. Texts are
-Chinese, for candidates read them, and never hold a name or a document number.
+Nothing here opens a file: `api.files.upload_inspection` measures the bytes, and this module checks
+the measures. A check returns every fault at once, because a candidate who corrects one fault only
+to learn of the next gives up. Each fault has its own class and code. Texts are Chinese, because
+candidates read them, and never contain a name or a document number.
 Reading order: the kinds, what a file is, what is required, the photo, one file.
 Source: source-document 3.1(1)-(5), 3.2(3).
 """
@@ -46,19 +45,19 @@ from domain.values.primitives import Sha256Hex
 PHOTO_BYTES_MAX = 51_200
 """50 KB, counted as 50 x 1,024 bytes. Source: source-document 3.1(4)."""
 FILE_BYTES_MAX = 10_485_760
-"""10 MB for every other file: a scan of several pages still fits."""
+"""10 MB for every other file: enough for a scan of several pages."""
 PHOTO_AGE_MONTHS = 6
 """近半年内. Source: source-document 3.1(4)."""
 
 TWO_INCH_FORMATS_MM = ((35, 49), (35, 53))
-"""What is sold as a 2-inch photo (2寸, 小2寸 35x49 and 大2寸 35x53), width x height."""
+"""Formats sold as 2-inch photos (小2寸 35x49, 大2寸 35x53), width x height."""
 RATIO_TOLERANCE = 0.02
-"""How far width/height may lie from a format, relative: cropping to whole pixels needs 0.4 %,
-cropping by hand about 2 %. The formats stand 8 % apart, so no picture fits both."""
+"""Relative tolerance of width/height: cropping to whole pixels needs 0.4 %, cropping by hand about
+2 %. The formats differ by 8 %, so no picture matches both."""
 PHOTO_WIDTH_PX_MIN = 276
-"""35 mm at 200 dots per inch; below that a face printed on a certificate is coarse."""
+"""35 mm at 200 dots per inch; with fewer, a printed face is coarse."""
 PHOTO_WIDTH_PX_MAX = 1_654
-"""35 mm at 1,200 dots per inch; nothing printed needs more, and decoding stays cheap."""
+"""35 mm at 1,200 dots per inch; print needs no more, and decoding stays cheap."""
 
 
 class MaterialKind(StrEnum):
@@ -97,7 +96,7 @@ PHOTO_EXTENSIONS = ("jpg", "jpeg", "png")
 
 
 class Background(StrEnum):
-    """The verdict on a photo's background (白底)."""
+    """Classification of a photo's background (白底)."""
 
     WHITE = "white"
     UNEVEN = "uneven"  # light, but shaded from one part to another
@@ -105,7 +104,7 @@ class Background(StrEnum):
 
 
 class PhotoFact(BaseModel):
-    """What was measured on a photo, turned upright. Source: source-document 3.1(4)."""
+    """Measures of a photo, turned upright. Source: source-document 3.1(4)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -117,7 +116,7 @@ class PhotoFact(BaseModel):
 
 
 class MaterialFact(BaseModel):
-    """One file as it was handed in: its fingerprint and measures, never its name."""
+    """One submitted file: its digest and measures, never its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -135,16 +134,16 @@ class MaterialFact(BaseModel):
 
 
 ALWAYS_REQUIRED = (MaterialKind.IDENTITY_PROOF, MaterialKind.PHOTO)
-"""Whatever route a candidate takes. The rest follows from the eligibility alternative: clause
-3.1(2) names no school below 技工院校/中职, so a candidate who qualifies by years of work
-alone has no certificate to show, and none is asked for."""
+"""Required for every alternative; the others follow from the alternative that was met. Clause
+3.1(2) names no school below 技工院校/中职, so a candidate who qualifies by years of work alone
+has no school certificate and is not asked for one."""
 
 _KIND_OF_KEY = {
     "identity_document": MaterialKind.IDENTITY_PROOF,
     "graduation_certificate": MaterialKind.EDUCATION_CERTIFICATE,
     "enrolment_certificate": MaterialKind.ENROLMENT_PROOF,
     "work_experience": MaterialKind.WORK_HISTORY,
-    # 学徒期满证明 is one of the 相关证明材料 of 3.1(3), 职称证书 stands with those of 3.1(5).
+    # 学徒期满证明 is one of the 相关证明材料 of 3.1(3); 职称证书 belongs to those of 3.1(5).
     "apprenticeship_certificate": MaterialKind.WORK_HISTORY,
     "title_certificate": MaterialKind.SKILL_CERTIFICATE,
     "skill_certificate": MaterialKind.SKILL_CERTIFICATE,
@@ -155,9 +154,8 @@ _KIND_OF_KEY = {
 def required_materials(keys: Iterable[str]) -> tuple[MaterialKind, ...]:
     """Which documents must be present (必交材料) for the eligibility alternative that was met.
 
-    keys: the alternative's material keys (`domain.eligibility.rule_sets.MaterialKey`), or
-    MaterialKind
-        values; repeats are harmless.
+    keys: the alternative's material keys, as the keys of `_KIND_OF_KEY` or MaterialKind values;
+        repeats are harmless.
     Returns: each kind once, in the order of MaterialKind, with ALWAYS_REQUIRED.
     Raises: UnknownMaterialKey.
     Source: source-document 3.1(1)-(5), 1.2(1)-(4).
@@ -183,8 +181,8 @@ def check_completeness(
 ) -> list[MissingMaterial]:
     """Which required documents are missing (缺少的材料); empty when the set is complete.
 
-    A 毕业证书 answers for a required 学籍证明 — the student has graduated meanwhile — but a
-    学籍证明 never for a 毕业证书.
+    A 毕业证书 satisfies a required 学籍证明 (the student has graduated since), but a 学籍证明
+    never satisfies a 毕业证书.
     Source: source-document 3.1(2).
     """
     present = {item.kind if isinstance(item, MaterialFact) else item for item in submitted}
@@ -201,8 +199,8 @@ def check_completeness(
 def earliest_photo_day(submitted_on: date) -> date:
     """The first day on which a photo may have been taken: the same day six months before.
 
-    Where that month is shorter, its last day, in the candidate's favour: handed in on
-    2026-08-31 or on 2026-08-28, a photo of 2026-02-28 is good.
+    If that month is shorter, its last day, in the candidate's favour: a photo of 2026-02-28 is
+    accepted on 2026-08-28 and up to 2026-08-31.
     Source: source-document 3.1(4).
     """
     months = submitted_on.year * 12 + submitted_on.month - 1 - PHOTO_AGE_MONTHS
@@ -211,7 +209,7 @@ def earliest_photo_day(submitted_on: date) -> date:
 
 
 def two_inch_format_mm(width_px: int, height_px: int) -> tuple[int, int] | None:
-    """The 2-inch format (2寸) a picture has the proportions of, in mm; None for any other."""
+    """The 2-inch format (2寸) in mm that matches a picture's proportions; None if neither does."""
     for width_mm, height_mm in TWO_INCH_FORMATS_MM:
         if abs(width_px * height_mm / (height_px * width_mm) - 1) <= RATIO_TOLERANCE:
             return width_mm, height_mm
@@ -221,17 +219,17 @@ def two_inch_format_mm(width_px: int, height_px: int) -> tuple[int, int] | None:
 def check_photo_name(file_name: str, *, name: str, number: str) -> list[DocumentProblem]:
     """Whether a photo is named 姓名_证件号 after the person (文件名).
 
-    file_name: with its extension, without a folder; compared in NFKC, the number and the
-        extension without regard to case (a check digit x is X). Nothing else is tolerated.
+    file_name: with its extension, without a folder; compared in NFKC, number and
+        extension case-insensitively (a check digit x is X). No other difference is tolerated.
     name, number: as in the application.
-    Returns: every fault found; their texts carry neither name nor number.
+    Returns: every fault; the texts contain neither name nor number.
     Source: source-document 3.1(4).
     """
     problems: list[DocumentProblem] = []
     stem, _, extension = unicodedata.normalize("NFKC", file_name).rpartition(".")
     if extension.lower() not in PHOTO_EXTENSIONS:
         problems.append(PhotoExtensionNotAllowed())
-    # The last underscore parts them: a name may hold one, a document number may not.
+    # Split at the last underscore: a name may contain one, a document number may not.
     given_name, underscore, given_number = stem.rpartition("_")
     if not (underscore and given_name and given_number):
         return [PhotoNameMalformed(), *problems]
@@ -246,14 +244,14 @@ _DOTS = str.maketrans(dict.fromkeys("•・∙⋅‧", "·"))
 
 
 def _spelled(name: str) -> str:
-    """A name with its width, case and middle dots written in one way, and nothing else changed."""
+    """A name with uniform width, case and middle dots, otherwise unchanged."""
     return unicodedata.normalize("NFKC", name).translate(_DOTS).upper()
 
 
 def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem]:
     """Every fault of a photo's measures: 近半年内, 2寸, 白底, 彩色.
 
-    submitted_on: the day of hand-in in China (UTC+8).
+    submitted_on: day of submission in China (UTC+8).
     Source: source-document 3.1(4).
     """
     problems: list[DocumentProblem] = []

@@ -1,8 +1,8 @@
-"""资质评估: may this candidate apply for this level, and if not, what is missing?
+"""资质评估: whether a candidate may apply for a level, and if not, what is missing.
 
 `assess` compares what a candidate states (`qualifications`) with the rules of an occupation
-(`rule_sets`). It proves nothing: the three reviews look at the documents it asks for.
-Reading order: the two outcomes, then assess(); `predicates` judges one predicate at a time.
+(`rule_sets`). It proves nothing: the three reviews check the documents that it requires.
+Reading order: the two outcomes, then assess(); `predicates` evaluates one predicate at a time.
 Source: source-document 1.1, 1.2(1)-(4), 3.2(1).
 """
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.documents.materials import MaterialKind
 from domain.eligibility import rule_sets as rules
-from domain.eligibility.predicates import MET, Finding, judge
+from domain.eligibility.predicates import MET, Finding, evaluate
 from domain.eligibility.qualifications import EARLIEST_DAY, LATEST_DAY, Qualifications, Text
 from domain.errors import LedgerError
 from domain.values.primitives import Level
@@ -33,13 +33,13 @@ class AssessmentDayInvalid(LedgerError):
 
 
 class Result(BaseModel):
-    """The common ground of all outcomes: frozen, no unknown field."""
+    """Base of all outcomes: frozen, no unknown field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Missing(Result):
-    """One predicate not met, in words the candidate can read."""
+    """One unmet predicate, explained to the candidate."""
 
     predicate: str
     needed: Text = Field(description="累计从事本职业或相关职业工作4年(含)以上")
@@ -49,7 +49,7 @@ class Missing(Result):
 
 
 class AlternativeResult(Result):
-    """How one alternative came out; met when nothing is missing."""
+    """Result of one alternative; met if nothing is missing."""
 
     alternative: str
     text: str = Field(description="the condition in Chinese")
@@ -57,7 +57,7 @@ class AlternativeResult(Result):
 
 
 class Outcome(Result):
-    """What both outcomes freeze: for whom it was asked, when, and under which rules."""
+    """What both outcomes record: the occupation and level, the day, and the rules applied."""
 
     occupation: str
     edition: str
@@ -79,7 +79,7 @@ class Eligible(Outcome):
 
 
 class NotEligible(Outcome):
-    """No alternative is met; `nearest` and what it still misses, then every alternative."""
+    """No alternative is met; `nearest` and what it lacks, then every alternative."""
 
     outcome: Literal["not_eligible"] = "not_eligible"
     nearest: str
@@ -90,7 +90,7 @@ class NotEligible(Outcome):
 Assessment = Annotated[Eligible | NotEligible, Field(discriminator="outcome")]
 
 
-_Judged = list[tuple[rules.Predicate, Finding]]
+_Findings = list[tuple[rules.AnyPredicate, Finding]]
 
 
 def assess(
@@ -100,8 +100,8 @@ def assess(
 
     level: the level applied for, 5..1. as_of: the day up to which, inclusive, work counts;
         whether that is the day of application or of the exam is the caller's decision.
-    Returns: the same outcome whatever the order of the claims and however periods are split;
-        more evidence never takes eligibility away. nearest = fewest predicates missing, then
+    Returns: the same outcome for any order of the entries and any split of the periods;
+        more evidence never removes eligibility. nearest = fewest predicates missing, then
         the smallest share of them still lacking, then the order in the rule file.
     Raises: AssessmentDayInvalid, then LevelNotInRuleSet, then QualificationInFuture.
     Source: source-document 1.1, 1.2.
@@ -123,46 +123,49 @@ def assess(
     met = [
         (each, findings)
         for each in alternatives
-        if (findings := _judge_while_met(each, qualifications, as_of)) is not None
+        if (findings := _evaluate_while_met(each, qualifications, as_of)) is not None
     ]
     if met:
         return _eligible(met, frozen)
-    judged = [(each, _judge(each, qualifications, as_of)) for each in alternatives]
-    nearest = min(judged, key=lambda pair: _distance(pair[1]))  # min keeps the first of equals
+    evaluated = [(each, _evaluate(each, qualifications, as_of)) for each in alternatives]
+    nearest = min(evaluated, key=lambda pair: _distance(pair[1]))  # min keeps the first of equals
     return NotEligible(
         **frozen,
         nearest=nearest[0].id,
         missing=_missing(nearest[1]),
         results=tuple(
             AlternativeResult(alternative=each.id, text=each.text, missing=_missing(findings))
-            for each, findings in judged
+            for each, findings in evaluated
         ),
     )
 
 
-def _judge_while_met(
+def _evaluate_while_met(
     alternative: rules.Alternative, qualifications: Qualifications, as_of: date
-) -> _Judged | None:
-    """As `_judge`; None as soon as something is not met."""
-    findings: _Judged = []
+) -> _Findings | None:
+    """As `_evaluate`, but stops at the first unmet predicate and returns None."""
+    findings: _Findings = []
     for predicate in alternative.predicates:
-        finding = judge(predicate, qualifications, as_of)
+        finding = evaluate(predicate, qualifications, as_of)
         if finding.share:
             return None
         findings.append((predicate, finding))
     return findings
 
 
-def _judge(alternative: rules.Alternative, qualifications: Qualifications, as_of: date) -> _Judged:
+def _evaluate(
+    alternative: rules.Alternative, qualifications: Qualifications, as_of: date
+) -> _Findings:
     return [
-        (predicate, judge(predicate, qualifications, as_of)) for predicate in alternative.predicates
+        (predicate, evaluate(predicate, qualifications, as_of))
+        for predicate in alternative.predicates
     ]
 
 
-def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, Any]) -> Eligible:
+def _eligible(met: list[tuple[rules.Alternative, _Findings]], frozen: dict[str, Any]) -> Eligible:
     """The outcome for the first met alternative."""
     chosen, findings = met[0]
-    materials: dict[MaterialKind, None] = {}  # a dict keeps the order, a set would not
+    materials: dict[MaterialKind, None] = {}  # a dict, because a set has no order
     for predicate, finding in findings:
         asked = finding.materials
         materials |= dict.fromkeys(predicate.required_materials if asked is None else asked)
@@ -176,8 +179,8 @@ def _eligible(met: list[tuple[rules.Alternative, _Judged]], frozen: dict[str, An
     )
 
 
-def _missing(findings: _Judged) -> tuple[Missing, ...]:
-    told = ((predicate, found.tell()) for predicate, found in findings if found.share)
+def _missing(findings: _Findings) -> tuple[Missing, ...]:
+    explained = ((predicate, found.explain()) for predicate, found in findings if found.share)
     return tuple(
         Missing(
             predicate=predicate.predicate,
@@ -186,10 +189,10 @@ def _missing(findings: _Judged) -> tuple[Missing, ...]:
             lacking=words.lacking,
             text=words.text,
         )
-        for predicate, words in told
+        for predicate, words in explained
     )
 
 
-def _distance(findings: _Judged) -> tuple[int, Fraction]:
+def _distance(findings: _Findings) -> tuple[int, Fraction]:
     shares = [found.share for _, found in findings if found.share]
     return len(shares), sum(shares, MET)

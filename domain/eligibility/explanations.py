@@ -1,6 +1,6 @@
-"""How a finding of `predicates` is told to the candidate, in Chinese and in English.
+"""Explains a finding of `predicates` to the candidate, in Chinese and in English.
 
-Reading order: Words, then what each sort of thing is called.
+Reading order: Explanation, then the wording of each kind of condition.
 """
 
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ NOTHING = Text(zh="无", en="none")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """A finding as the candidate reads it."""
+class Explanation:
+    """A finding in words: what is needed, what there is, what is lacking, and one sentence."""
 
     needed: Text
     have: Text
@@ -32,9 +32,9 @@ class Words:
     text: Text
 
 
-def there_or_not(needed: Text, have: Text) -> Words:
-    """The words of a predicate without a measure."""
-    return Words(
+def explain_unmeasured(needed: Text, have: Text) -> Explanation:
+    """The explanation of a condition without a measure: all of it is lacking, or none."""
+    return Explanation(
         needed=needed,
         have=have,
         lacking=needed,
@@ -43,7 +43,7 @@ def there_or_not(needed: Text, have: Text) -> Words:
 
 
 def occupation_text(relations: Iterable[Relation]) -> Text:
-    """Which work counts."""
+    """The occupations in which work counts."""
     if "related" in relations:
         return Text(zh="本职业或相关职业", en="this or a related occupation")
     return Text(zh="本职业", en="this occupation")
@@ -51,29 +51,30 @@ def occupation_text(relations: Iterable[Relation]) -> Text:
 
 @cache
 def certificate_name(level: Level | None) -> Text:
-    """What the certificate of a level is called; None: 预备技师证书."""
+    """The name of the certificate of a level; None: 预备技师证书."""
     if level is None:
         return Text(zh="预备技师证书", en="prospective technician certificate")
     return Text(zh=f"{level.chinese_name}证书", en=f"level {int(level)} certificate")
 
 
 def training_needed(asked: rules.Training) -> Text:
-    """The course that is asked for."""
-    paper = asked.completion_certificate
+    """The required training course."""
+    certified = asked.completion_certificate
     return Text(
-        zh=f"本职业{asked.level.chinese_name}正规培训{asked.hours}学时" + "并取得结业证书" * paper,
+        zh=f"本职业{asked.level.chinese_name}正规培训{asked.hours}学时"
+        + "并取得结业证书" * certified,
         en=f"{asked.hours} hours of regular level {int(asked.level)} training"
-        + " with its completion certificate" * paper,
+        + " with its completion certificate" * certified,
     )
 
 
 def education_needed(asked: rules.Education) -> Text:
-    """The schooling that is asked for."""
+    """The required education."""
     each = [_accepted_text(accepted) for accepted in asked.accepted]
     return Text(zh=";或".join(text.zh for text in each), en="; or ".join(text.en for text in each))
 
 
-def _words(names: dict[str, str], keys: Iterable[str]) -> Text:
+def _joined_names(names: dict[str, str], keys: Iterable[str]) -> Text:
     keys = list(keys)
     return Text(
         zh="、".join(names[key] for key in keys),
@@ -82,13 +83,13 @@ def _words(names: dict[str, str], keys: Iterable[str]) -> Text:
 
 
 def _accepted_text(accepted: rules.AcceptedEducation) -> Text:
-    """What one accepted sort of schooling looks like."""
-    schools = _words(SCHOOLS, accepted.kinds)
-    standings = _words(STANDINGS, accepted.standings)
-    majors = _words(MAJORS, accepted.majors)
+    """One accepted kind of education."""
+    schools = _joined_names(SCHOOLS, accepted.kinds)
+    standings = _joined_names(STANDINGS, accepted.standings)
+    majors = _joined_names(MAJORS, accepted.majors)
     if "other" in accepted.majors:
         majors = Text(zh="专业不限", en="any")
-    programmes = _words(PROGRAMMES, accepted.programmes)
+    programmes = _joined_names(PROGRAMMES, accepted.programmes)
     return Text(
         zh="经评估论证的" * accepted.evaluated
         + f"{schools.zh}({majors.zh};{standings.zh}"
@@ -100,15 +101,17 @@ def _accepted_text(accepted: rules.AcceptedEducation) -> Text:
 
 
 def school_text(school: Education) -> Text:
-    """What the candidate states about one school."""
-    yes = school.evaluated
+    """One stated school."""
     parts = [
-        _words(MAJORS, [school.relation]),
-        _words(STANDINGS, [school.standing]),
-        *([_words(PROGRAMMES, [school.programme])] if school.programme else []),
-        Text(zh=f"{'' if yes else '未'}经评估论证", en=f"{'' if yes else 'not '}evaluated"),
+        _joined_names(MAJORS, [school.relation]),
+        _joined_names(STANDINGS, [school.standing]),
+        *([_joined_names(PROGRAMMES, [school.programme])] if school.programme else []),
+        Text(
+            zh=f"{'' if school.evaluated else '未'}经评估论证",
+            en=f"{'' if school.evaluated else 'not '}evaluated",
+        ),
     ]
-    kind = _words(SCHOOLS, [school.kind])
+    kind = _joined_names(SCHOOLS, [school.kind])
     return Text(
         zh=f"{kind.zh}({','.join(part.zh for part in parts)})",
         en=f"{kind.en} ({', '.join(part.en for part in parts)})",

@@ -1,8 +1,8 @@
-"""Is one thing asked of a candidate there, how much of it, and what is still lacking?
+"""Evaluates one condition of a rule set: whether it is met, and what share of it is lacking.
 
-One judge for each predicate of `rule_sets`; judge() finds it. A judge can put its finding into
-words that the candidate understands, in Chinese and in English, once they are wanted. Reading
-order: the finding, work, certificates, training and schooling, the person, the table of judges.
+Each predicate of `rule_sets` has one evaluator; `evaluate` dispatches to it. A finding explains
+itself lazily, in Chinese and in English. Reading order: Finding, work, certificates, training and
+education, the person, the table of evaluators.
 Source: source-document 1.1, 1.2(1)-(4).
 """
 
@@ -15,12 +15,12 @@ from domain.documents.materials import MaterialKind
 from domain.eligibility import rule_sets as rules
 from domain.eligibility.explanations import (
     NOTHING,
-    Words,
+    Explanation,
     certificate_name,
     education_needed,
+    explain_unmeasured,
     occupation_text,
     school_text,
-    there_or_not,
     training_needed,
 )
 from domain.eligibility.qualifications import (
@@ -40,14 +40,16 @@ from domain.values.primitives import Level
 
 
 class Finding(NamedTuple):
-    """One predicate judged. share: 0 = met … 1 = nothing of it is there yet.
+    """Result of one predicate. share: lacking part, 0 = met … 1 = all of it.
 
-    tell: puts it into words, which takes longer than to judge, and few are ever read.
+    explain: words the finding, on demand only: that takes longer than the evaluation, and few
+        explanations are read.
+    materials: documents that prove it; None = those of the predicate.
     """
 
     share: Fraction
-    tell: Callable[[], Words]
-    materials: tuple[MaterialKind, ...] | None = None  # None = what the predicate says
+    explain: Callable[[], Explanation]
+    materials: tuple[MaterialKind, ...] | None = None
 
 
 MET = Fraction(0)
@@ -63,20 +65,20 @@ def _years_worked(
     relations: Collection[Relation],
     after: Text | None = None,
 ) -> Finding:
-    """Years reached or not. after: what they are counted from, such as 五级/初级工证书."""
+    """Whether the years are reached. after: what they count from, such as 五级/初级工证书."""
     share = ALL_LACKING
     if worked.reaches(years):
         share = MET
     elif worked.spans:
         share = 1 - Fraction(worked.days, worked.days_needed(years))
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         have, lack = worked.length.text, worked.lacking(years).text
         where = occupation_text(relations)
         since = Text(zh="", en="")
         if after is not None:
             since = Text(zh=f"取得{after.zh}后", en=f" after the {after.en}")
-        return Words(
+        return Explanation(
             needed=Text(
                 zh=f"{since.zh}累计从事{where.zh}工作{years}年(含)以上",
                 en=f"{years} year{'s' * (years > 1)} or more of work in {where.en}{since.en}",
@@ -89,7 +91,7 @@ def _years_worked(
             ),
         )
 
-    return Finding(share, tell)
+    return Finding(share, explain)
 
 
 def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -> Finding:
@@ -101,25 +103,25 @@ def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -
 def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
     spans = worked_spans(stated.work_periods, asked.relations, as_of)
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         where = occupation_text(asked.relations)
         needed = Text(zh=f"从事{where.zh}工作", en=f"work in {where.en}")
-        return there_or_not(needed, needed if spans else NOTHING)
+        return explain_unmeasured(needed, needed if spans else NOTHING)
 
-    return _all_or_nothing(bool(spans), tell)
+    return _all_or_nothing(bool(spans), explain)
 
 
 def _years_after(
-    held: list[date], name: Text, asked: Any, stated: Qualifications, as_of: date
+    obtained: list[date], name: Text, asked: Any, stated: Qualifications, as_of: date
 ) -> Finding:
-    """Years on or after the earliest of `held`; that one always counts the most days."""
-    if held:
-        spans = worked_spans(stated.work_periods, asked.relations, as_of, since=min(held))
+    """Years since the earliest of `obtained`, from which the most days count."""
+    if obtained:
+        spans = worked_spans(stated.work_periods, asked.relations, as_of, since=min(obtained))
         return _years_worked(asked.years, Worked(spans), asked.relations, name)
 
-    def tell() -> Words:
-        needed = _years_worked(asked.years, Worked(()), asked.relations, name).tell().needed
-        return Words(
+    def explain() -> Explanation:
+        needed = _years_worked(asked.years, Worked(()), asked.relations, name).explain().needed
+        return Explanation(
             needed=needed,
             have=NOTHING,
             lacking=needed,
@@ -129,36 +131,36 @@ def _years_after(
             ),
         )
 
-    return Finding(ALL_LACKING, tell)
+    return Finding(ALL_LACKING, explain)
 
 
 def _years_after_certificate(
     asked: rules.YearsAfterCertificate, stated: Qualifications, as_of: date
 ) -> Finding:
     """Source: source-document 1.2(1)."""
-    held = _certificates(stated, asked.level, asked.kinds, asked.certificate_relations)
-    return _years_after(held, certificate_name(asked.level), asked, stated, as_of)
+    obtained = _certificates(stated, asked.level, asked.kinds, asked.certificate_relations)
+    return _years_after(obtained, certificate_name(asked.level), asked, stated, as_of)
 
 
 def _years_after_title(
     asked: rules.YearsAfterTitle, stated: Qualifications, as_of: date
 ) -> Finding:
-    held = [
+    obtained = [
         title.obtained_on
         for title in stated.titles
         if title.rank == asked.rank and title.relation in asked.title_relations
     ]
     name = Text(zh=RANKS[asked.rank], en=f"{asked.rank} professional title")
-    return _years_after(held, name, asked, stated, as_of)
+    return _years_after(obtained, name, asked, stated, as_of)
 
 
-# --- certificates, training, schooling ------------------------------------------------------------
+# --- certificates, training, education ------------------------------------------------------------
 
 
 def _certificates(
     stated: Qualifications, level: Level | None, kinds: Iterable[str], relations: Iterable[str]
 ) -> list[date]:
-    """When the certificates were issued that are of such a kind."""
+    """Days of issue of the stated certificates of this level, these kinds and relations."""
     return [
         each.issued_on
         for each in stated.certificates
@@ -166,15 +168,15 @@ def _certificates(
     ]
 
 
-def _all_or_nothing(met: bool, tell: Callable[[], Words]) -> Finding:
-    """A predicate without a measure: it is there or it is not."""
-    return Finding(MET if met else ALL_LACKING, tell)
+def _all_or_nothing(met: bool, explain: Callable[[], Explanation]) -> Finding:
+    """The finding of a predicate without a measure: met, or wholly lacking."""
+    return Finding(MET if met else ALL_LACKING, explain)
 
 
 def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_of: date) -> Finding:
-    """Held for N months once the corresponding day has come (Civil Code art. 201, 202)."""
+    """Held for N months from the corresponding day on (Civil Code art. 201, 202)."""
     name = certificate_name(asked.level)
-    held = _certificates(stated, asked.level, asked.kinds, asked.relations)
+    issue_days = _certificates(stated, asked.level, asked.kinds, asked.relations)
 
     def needed() -> Text:
         if not asked.months:
@@ -182,16 +184,16 @@ def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_o
         span = Length(*divmod(asked.months, 12), 0).text
         return Text(zh=f"{name.zh}满{span.zh}", en=f"{name.en} held for {span.en}")
 
-    if not held:
-        return _all_or_nothing(False, lambda: there_or_not(needed(), NOTHING))
-    issued_on = min(held)
+    if not issue_days:
+        return _all_or_nothing(False, lambda: explain_unmeasured(needed(), NOTHING))
+    issued_on = min(issue_days)
     due = add_months(issued_on, asked.months)
     if as_of >= due:
-        return _all_or_nothing(True, lambda: there_or_not(needed(), name))
+        return _all_or_nothing(True, lambda: explain_unmeasured(needed(), name))
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         have, lacking = length_between(issued_on, as_of).text, length_between(as_of, due).text
-        return Words(
+        return Explanation(
             needed=needed(),
             have=have,
             lacking=lacking,
@@ -201,35 +203,35 @@ def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_o
             ),
         )
 
-    return Finding(Fraction((due - as_of).days, (due - issued_on).days), tell)
+    return Finding(Fraction((due - as_of).days, (due - issued_on).days), explain)
 
 
 def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Finding:
-    """The course that comes nearest; its certificate weighs as much as one hour.
+    """The course that lacks least; its certificate counts as much as one hour.
 
     Source: source-document 1.2(3).
     """
-    needs_paper = asked.completion_certificate
+    needs_certificate = asked.completion_certificate
 
     def lack(course: Training) -> tuple[int, bool]:
-        return max(0, asked.hours - course.hours), needs_paper and not course.certificate
+        return max(0, asked.hours - course.hours), needs_certificate and not course.certificate
 
     courses = [course for course in stated.trainings if course.level == asked.level]
     if not courses:
-        return _all_or_nothing(False, lambda: there_or_not(training_needed(asked), NOTHING))
+        return _all_or_nothing(False, lambda: explain_unmeasured(training_needed(asked), NOTHING))
     best = min(courses, key=lambda course: (sum(lack(course)), *lack(course), course.completed_on))
-    hours, paper = lack(best)
+    hours, certificate = lack(best)
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         level = Text(zh=asked.level.chinese_name, en=f"level {int(asked.level)}")
         have = Text(
             zh=f"培训{best.hours}学时,{'已' if best.certificate else '未'}取得结业证书",
             en=f"{best.hours} hours, {'with' if best.certificate else 'without'} certificate",
         )
-        zh = [f"{hours}学时"] * (hours > 0) + ["结业证书"] * paper
-        en = [f"{hours} hours"] * (hours > 0) + ["the completion certificate"] * paper
+        zh = [f"{hours}学时"] * (hours > 0) + ["结业证书"] * certificate
+        en = [f"{hours} hours"] * (hours > 0) + ["the completion certificate"] * certificate
         lacking = Text(zh="及".join(zh) or "无", en=" and ".join(en))
-        return Words(
+        return Explanation(
             needed=training_needed(asked),
             have=have,
             lacking=lacking,
@@ -239,7 +241,7 @@ def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Fin
             ),
         )
 
-    return Finding(Fraction(hours + paper, asked.hours + needs_paper), tell)
+    return Finding(Fraction(hours + certificate, asked.hours + needs_certificate), explain)
 
 
 def _accepts(accepted: rules.AcceptedEducation, school: Education) -> bool:
@@ -257,7 +259,7 @@ def _graduates_first(school: Education) -> tuple[bool, str, str]:
 
 
 def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> Finding:
-    """Graduates are preferred over students where both would do: their paper is final.
+    """Graduates are preferred over students if both qualify: their certificate is final.
 
     Source: source-document 1.2(4), 3.1(2).
     """
@@ -270,64 +272,69 @@ def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> F
         return _all_or_nothing(False, lambda: _no_school_fits(asked, stated))
     best = min(fitting, key=_graduates_first)
 
-    found = _all_or_nothing(True, lambda: there_or_not(education_needed(asked), school_text(best)))
+    finding = _all_or_nothing(
+        True, lambda: explain_unmeasured(education_needed(asked), school_text(best))
+    )
     if best.standing == "graduated":
-        return found
-    return found._replace(materials=asked.student_materials)
+        return finding
+    return finding._replace(materials=asked.student_materials)
 
 
-def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Words:
+def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Explanation:
     have = sorted({(text.zh, text.en) for text in map(school_text, stated.education)})
     text = Text(zh="、".join(zh for zh, _ in have), en=", ".join(en for _, en in have))
-    return there_or_not(education_needed(asked), text if have else NOTHING)
+    return explain_unmeasured(education_needed(asked), text if have else NOTHING)
 
 
 def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: date) -> Finding:
     done = any(each.relation in asked.relations for each in stated.apprenticeships)
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         where = occupation_text(asked.relations)
         needed = Text(zh=f"{where.zh}学徒期满", en=f"a completed apprenticeship in {where.en}")
-        return there_or_not(needed, needed if done else NOTHING)
+        return explain_unmeasured(needed, needed if done else NOTHING)
 
-    return _all_or_nothing(done, tell)
+    return _all_or_nothing(done, explain)
 
 
 # --- the person -----------------------------------------------------------------------------------
 
 
 def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
-    """An age is reached on the birthday. Told in whole years: more would tell the birth date."""
+    """An age is reached on the birthday.
+
+    The explanation gives whole years only: anything finer would reveal the birth date.
+    """
     needed = Text(zh=f"年满{asked.years}周岁", en=f"{asked.years} years of age")
     born = stated.birth_date
     if born is None:
         unknown = Text(zh="未提供出生日期", en="no date of birth")
-        return _all_or_nothing(False, lambda: there_or_not(needed, unknown))
+        return _all_or_nothing(False, lambda: explain_unmeasured(needed, unknown))
     due = add_months(born, 12 * asked.years)
     if as_of >= due:
-        return _all_or_nothing(True, lambda: there_or_not(needed, needed))
+        return _all_or_nothing(True, lambda: explain_unmeasured(needed, needed))
     age = length_between(born, as_of).years
     now = Text(zh=f"{age}周岁", en=f"{age} years")
     share = Fraction((due - as_of).days, (due - born).days)
-    return Finding(share, lambda: there_or_not(needed, now))
+    return Finding(share, lambda: explain_unmeasured(needed, now))
 
 
 def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: date) -> Finding:
     met = stated.intends_to_work
 
-    def tell() -> Words:
+    def explain() -> Explanation:
         needed = Text(
             zh="拟从事本职业或相关职业工作",
             en="the intention to work in this or a related occupation",
         )
         if not met:
-            return there_or_not(needed, NOTHING)
-        return there_or_not(needed, needed)
+            return explain_unmeasured(needed, NOTHING)
+        return explain_unmeasured(needed, needed)
 
-    return _all_or_nothing(met, tell)
+    return _all_or_nothing(met, explain)
 
 
-_JUDGES: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Finding]] = {
+_EVALUATORS: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Finding]] = {
     rules.Age: _age,
     rules.IntendsToWork: _intends_to_work,
     rules.Works: _works,
@@ -341,9 +348,9 @@ _JUDGES: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Findi
 }
 
 
-def judge(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> Finding:
-    """One predicate against what a candidate states; nothing stated lies after `as_of`.
+def evaluate(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> Finding:
+    """Evaluate one predicate on stated qualifications, none of which lies after `as_of`.
 
-    Returns: share 0 when met, else what is lacking. Source: source-document 1.2.
+    Source: source-document 1.2.
     """
-    return _JUDGES[type(predicate)](predicate, stated, as_of)
+    return _EVALUATORS[type(predicate)](predicate, stated, as_of)

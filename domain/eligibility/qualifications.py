@@ -1,8 +1,8 @@
 """What a candidate states about themselves (报考条件), and how years of work are counted.
 
-Nothing here judges: `rule_sets` says what is asked for, `eligibility` compares the two. Every
-class is frozen, refuses unknown fields, and takes days as `date` or as `YYYY-MM-DD`.
-Reading order: the vocabulary, the claims (Qualifications last), then the calendar.
+No assessment here: `rule_sets` says what is required, `assessment` compares the two. Every class
+is frozen, refuses unknown fields, and takes days as `date` or as `YYYY-MM-DD`.
+Reading order: the vocabulary, the statements (Qualifications last), then the calendar.
 Source: source-document 1.1, 1.2(1)-(4), 3.1(2), 3.1(3), 3.1(5).
 """
 
@@ -15,17 +15,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from domain.values.primitives import Level
 
-# Within these days every fourth year is a leap year. So N years differ by one day at most,
-# wherever they begin, and one more day of work can never push an anniversary out of reach.
+# Within these days every fourth year is a leap year, so N years differ by at most one day
+# wherever they begin, and another day of work never moves an anniversary out of reach.
 EARLIEST_DAY = date(1901, 1, 1)
 LATEST_DAY = date(2099, 12, 31)
-ENTRIES_MAX = 200  # of one kind; far above any life, low enough to bound one assessment
+ENTRIES_MAX = 200  # of one kind; more than any real career, few enough to bound an assessment
 
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _calendar_day(value: Any) -> Any:
-    """Refuse what pydantic would otherwise guess into a day: numbers and moments."""
+    """Refuse what pydantic would otherwise coerce into a day: numbers and moments."""
     if isinstance(value, str):
         if not _ISO_DAY.fullmatch(value):
             raise ValueError("a day is written YYYY-MM-DD")
@@ -92,13 +92,13 @@ class Text(BaseModel):
     en: str
 
 
-class Claim(BaseModel):
-    """The common ground of everything a candidate states: frozen, no unknown field."""
+class Statement(BaseModel):
+    """Base of everything a candidate states: frozen, no unknown field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class WorkPeriod(Claim):
+class WorkPeriod(Statement):
     """One stretch of work (工作经历); both ends are days worked. Source: source-document 3.1(3)."""
 
     started_on: CalendarDay = Field(description="first day worked")
@@ -115,7 +115,7 @@ class WorkPeriod(Claim):
         return self
 
 
-class HeldCertificate(Claim):
+class HeldCertificate(Statement):
     """A certificate already held (相关职业技能证书). Source: source-document 3.1(5)."""
 
     kind: CertificateKind
@@ -131,7 +131,7 @@ class HeldCertificate(Claim):
         return self
 
 
-class Title(Claim):
+class Title(Statement):
     """A professional title (职称 or 专业技术人员职业资格)."""
 
     rank: TitleRank
@@ -139,7 +139,7 @@ class Title(Claim):
     obtained_on: CalendarDay
 
 
-class Training(Claim):
+class Training(Statement):
     """A finished course of regular training in this occupation (本职业正规培训).
 
     Source: source-document 1.2(3).
@@ -151,7 +151,7 @@ class Training(Claim):
     certificate: Flag = Field(description="True once the 结业证书 was obtained")
 
 
-class Education(Claim):
+class Education(Statement):
     """A school attended (学历). Source: source-document 1.2(4), 3.1(2)."""
 
     kind: SchoolKind
@@ -175,14 +175,14 @@ class Education(Claim):
         return self
 
 
-class Apprenticeship(Claim):
+class Apprenticeship(Statement):
     """A completed apprenticeship (学徒期满)."""
 
     relation: Relation
     completed_on: CalendarDay
 
 
-class Qualifications(Claim):
+class Qualifications(Statement):
     """All that a candidate states for 资质评估; nothing in it is proven yet.
 
     Order carries no meaning, and overlapping or split periods count as if joined.
@@ -201,7 +201,7 @@ class Qualifications(Claim):
     intends_to_work: Flag = Field(default=False, description="拟从事本职业或相关职业工作")
 
     def stated_days(self) -> list[tuple[str, date]]:
-        """Every day stated, with its place, such as `work_periods[0].ended_on`."""
+        """Every stated day with its path, such as `work_periods[0].ended_on`."""
         days = [] if self.birth_date is None else [("birth_date", self.birth_date)]
         for field, names in _DAYS.items():
             for index, entry in enumerate(getattr(self, field)):
@@ -222,16 +222,16 @@ class Qualifications(Claim):
 
 
 def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """An annotation and, if it says `or None`, what it says else."""
+    """An annotation and, if it is a union, its members."""
     return annotation, *get_args(annotation)
 
 
-def _days_of(claims: Any) -> tuple[str, ...]:
-    """Names of the fields of a tuple of claims that hold a day."""
-    claim = get_args(claims)[0]
+def _days_of(entries: Any) -> tuple[str, ...]:
+    """Names of the day fields of a tuple of statements."""
+    statement = get_args(entries)[0]
     return tuple(
         name
-        for name, field in claim.model_fields.items()
+        for name, field in statement.model_fields.items()
         if any(kind in (date, CalendarDay) for kind in _kinds(field.annotation))
     )
 
@@ -241,7 +241,7 @@ _DAYS = {
     for name, field in Qualifications.model_fields.items()
     if get_origin(field.annotation) is tuple
 }
-"""Where a candidate states days: in which entries, and under which names."""
+"""Field of `Qualifications` -> names of the day fields of its entries."""
 
 
 class Span(NamedTuple):
@@ -270,7 +270,7 @@ class Length(NamedTuple):
 
 
 def union(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The same days as spans that neither overlap nor touch, in order; each day once."""
+    """The same days as sorted spans that neither overlap nor touch."""
     joined: list[Span] = []
     for span in sorted(spans):
         if joined and span.first <= joined[-1].last + timedelta(days=1):
@@ -326,12 +326,12 @@ def length_between(start: date, end: date) -> Length:
 
 
 class Worked(NamedTuple):
-    """Counted work laid end to end: from the first counted day to a virtual `end`.
+    """Counted days of work, laid end to end from the first counted day.
 
-    N years are reached when the number of counted days is at least the number from the first
-    counted day to its Nth anniversary. One unbroken period is thereby counted exactly as a
-    labour contract is written (2021-03-01 to 2025-02-28 is 4年), leap years included; a broken
-    one gains and loses nothing by its gaps; and 365 or 366 never has to be chosen.
+    N years are reached when the counted days are at least as many as the days from the first
+    counted day to its Nth anniversary. An unbroken period therefore counts as in a labour
+    contract (2021-03-01 to 2025-02-28 is 4年), leap years included; gaps neither add nor remove
+    days; and no year length of 365 or 366 days has to be assumed.
     Source: source-document 1.2 ("累计", "(含)以上").
     """
 
@@ -339,7 +339,7 @@ class Worked(NamedTuple):
 
     @property
     def days(self) -> int:
-        """Counted days, each once."""
+        """Number of counted days, each once."""
         days = 0
         for first, last in self.spans:
             days += (last - first).days + 1
@@ -365,7 +365,7 @@ class Worked(NamedTuple):
         return bool(self.spans) and self.days >= self.days_needed(years)
 
     def lacking(self, years: int) -> Length:
-        """What is still to be worked, if work went on without a break; zero once reached."""
+        """Work still needed, if it continues without a break; zero once reached."""
         if not self.spans:
             return Length(years, 0, 0)
         first = self.spans[0].first

@@ -1,14 +1,15 @@
-"""Who may apply for which level (申报条件), as data: the shape of the rule files, and their door.
+"""Eligibility rules (申报条件) as data: the schema of the rule files, and their loader.
 
 A rule set is one file `data/eligibility/<occupation>-<edition>.json`. For each level it lists
 alternatives; one met alternative suffices (具备以下条件之一), and an alternative is met when all
 its predicates are. A rule that changes is a new edition, or a new `version` of the same file;
-the digest of the bytes tells for ever which rules an assessment applied.
+the digest of the bytes records which rules an assessment applied.
 Source: source-document 1.2, 3.2(1).
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self
@@ -30,7 +31,7 @@ from domain.errors import LedgerError
 from domain.values.primitives import Level
 
 Confidence = Literal["high", "medium", "low"]
-"""How sure we are that the file says what the standard says; low = unconfirmed, ask first."""
+"""Certainty that the file matches the standard; low = unconfirmed, clarify before use."""
 
 Years = Annotated[int, Field(strict=True, ge=1, le=60)]
 OWN_OR_RELATED: tuple[Relation, ...] = ("own", "related")
@@ -56,13 +57,13 @@ class MalformedRuleSet(LedgerError):
 
 
 class RuleData(BaseModel):
-    """The common ground of all rule data: frozen, no unknown field, no guessed type."""
+    """Base of all rule data: frozen, no unknown field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Predicate(RuleData):
-    """One thing asked of a candidate."""
+    """One condition on a candidate."""
 
     required_materials: tuple[MaterialKind, ...] = Field(description="documents that prove it")
 
@@ -75,7 +76,7 @@ class Age(Predicate):
 
 
 class IntendsToWork(Predicate):
-    """拟从事本职业或相关职业工作: the candidate says so; nothing proves it."""
+    """拟从事本职业或相关职业工作: the candidate states it; no document proves it."""
 
     predicate: Literal["intends_to_work"]
 
@@ -98,7 +99,7 @@ class TotalYears(Predicate):
 class YearsAfterCertificate(Predicate):
     """取得N级证书后累计从事本职业或相关职业工作N年. Source: source-document 1.2(1).
 
-    Exactly this level: the standards name it, and a higher one is not "or above" to them.
+    Exactly this level: the standards name it and do not accept a higher one instead.
     """
 
     predicate: Literal["years_after_certificate"]
@@ -120,7 +121,7 @@ class YearsAfterTitle(Predicate):
 
 
 class HeldCertificate(Predicate):
-    """已取得证书, and held it for `months` full months (0 = just hold it)."""
+    """已取得证书, held for `months` full months (0 = held at all)."""
 
     predicate: Literal["held_certificate"]
     level: StatedLevel | None = Field(description="None for 预备技师证书, which bears no level")
@@ -132,7 +133,7 @@ class HeldCertificate(Predicate):
 class Training(Predicate):
     """经本职业N级正规培训达规定标准学时,并取得结业证书. Source: source-document 1.2(3).
 
-    One course must reach the hours: the completion certificate is given for a course.
+    A single course must reach the hours: completion certificates are given per course.
     """
 
     predicate: Literal["training"]
@@ -149,7 +150,7 @@ class Apprenticeship(Predicate):
 
 
 class AcceptedEducation(RuleData):
-    """One sort of schooling that satisfies an Education predicate."""
+    """One kind of education that satisfies an Education predicate."""
 
     kinds: tuple[SchoolKind, ...] = Field(min_length=1)
     majors: tuple[Relation, ...] = Field(default=OWN_OR_RELATED, min_length=1)
@@ -159,9 +160,9 @@ class AcceptedEducation(RuleData):
 
 
 class Education(Predicate):
-    """毕业证书 of one of the accepted sorts. Source: source-document 1.2(4), 3.1(2).
+    """毕业证书 of one of the accepted kinds. Source: source-document 1.2(4), 3.1(2).
 
-    required_materials prove a graduate; a student hands in student_materials instead.
+    required_materials apply to graduates; students submit student_materials instead.
     """
 
     predicate: Literal["education"]
@@ -195,7 +196,7 @@ class Alternative(RuleData):
 
 
 class LevelRules(RuleData):
-    """The alternatives of one level, in the order in which they are preferred."""
+    """The alternatives of one level, in order of preference."""
 
     level: StatedLevel
     alternatives: tuple[Alternative, ...] = Field(min_length=1)
@@ -225,16 +226,17 @@ class RuleSet(RuleData):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file's bytes")
 
     @model_validator(mode="after")
-    def _nothing_stands_twice(self) -> Self:
-        for what, keys in (
+    def _keys_are_unique(self) -> Self:
+        unique_keys: tuple[tuple[str, Sequence[str | Level]], ...] = (
             ("level", [rules.level for rules in self.levels]),
             ("alternative", [a.id for rules in self.levels for a in rules.alternatives]),
             ("job type", [job.name for job in self.job_types]),
             ("code", [self.occupation, *self.aliases]),
-        ):
+        )
+        for what, keys in unique_keys:
             for key in keys:
                 if keys.count(key) > 1:
-                    raise ValueError(f"{what} {key} stands twice")
+                    raise ValueError(f"{what} {key} appears twice")
         return self
 
     def rules_for(self, level: Level) -> LevelRules:
@@ -248,31 +250,31 @@ class RuleSet(RuleData):
         raise LevelNotInRuleSet(occupation=self.occupation, edition=self.edition, level=int(level))
 
     def offers(self, job_type: str, level: Level) -> bool:
-        """Whether a 工种 is certified in a level: 平台管理员 stops at 3."""
+        """Whether a 工种 is certified in a level: 平台管理员 goes no higher than 3."""
         return any(job.name == job_type and level in job.levels for job in self.job_types)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; the same key twice would silently drop a rule."""
+    """A JSON object without repeated keys, which would silently drop a rule."""
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise ValueError(f"key {key!r} stands twice in one object")
+            raise ValueError(f"key {key!r} appears twice in one object")
     return dict(pairs)
 
 
 def parse_rule_set(file: str, raw: bytes) -> RuleSet:
-    """Read one rule file.
+    """Parse one rule file.
 
     file: its name, `<occupation>-<edition>.json`; raw: its bytes, UTF-8 JSON.
-    Raises: MalformedRuleSet naming the file, the place (`levels.0.alternatives.2 …`) and why.
+    Raises: MalformedRuleSet with file, place (`levels.0.alternatives.2 …`) and reason.
     """
     try:
         data = json.loads(raw.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except ValueError as error:
         raise MalformedRuleSet(file=file, place="file", reason=str(error)) from error
     if not isinstance(data, dict) or "digest" in data:
-        reason = "must be one object, without the digest that is computed from it"
+        reason = "must be one object, without the digest, which is computed"
         raise MalformedRuleSet(file=file, place="file", reason=reason)
     try:
         rules = RuleSet.model_validate({**data, "digest": hashlib.sha256(raw).hexdigest()})
@@ -281,14 +283,14 @@ def parse_rule_set(file: str, raw: bytes) -> RuleSet:
         place = ".".join(str(step) for step in first["loc"]) or "file"
         raise MalformedRuleSet(file=file, place=place, reason=first["msg"]) from error
     if file != f"{rules.occupation}-{rules.edition}.json":
-        reason = f"holds {rules.occupation}-{rules.edition}, which is another name"
+        reason = f"holds {rules.occupation}-{rules.edition}, which does not match its name"
         raise MalformedRuleSet(file=file, place="file", reason=reason)
     return rules
 
 
 @lru_cache(maxsize=1)
 def _by_key() -> dict[tuple[str, str], RuleSet]:
-    """Every packaged rule set under (code or alias, edition)."""
+    """Every bundled rule set by (code or alias, edition)."""
     found: dict[tuple[str, str], RuleSet] = {}
     folder = files("domain") / "data" / "eligibility"
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
@@ -297,14 +299,14 @@ def _by_key() -> dict[tuple[str, str], RuleSet]:
         rules = parse_rule_set(entry.name, entry.read_bytes())
         for code in (rules.occupation, *rules.aliases):
             if (code, rules.edition) in found:
-                reason = f"another file already holds {code} edition {rules.edition}"
+                reason = f"another file already defines {code} edition {rules.edition}"
                 raise MalformedRuleSet(file=entry.name, place="aliases", reason=reason)
             found[code, rules.edition] = rules
     return found
 
 
 def available_rule_sets() -> tuple[RuleSet, ...]:
-    """Every packaged rule set, once, by occupation and edition.
+    """Every bundled rule set once, sorted by occupation and edition.
 
     Raises: MalformedRuleSet.
     """
@@ -313,7 +315,7 @@ def available_rule_sets() -> tuple[RuleSet, ...]:
 
 
 def rule_set_for(occupation: str, edition: str) -> RuleSet:
-    """The rules of an occupation, by its code or an alias of it, in one edition.
+    """The rules of one edition of an occupation, by its code or an alias.
 
     occupation: 4-01-02-07 or, as renumbered in 2022, 4-01-06-02; `general` for the templates.
     Raises: UnknownRuleSet, MalformedRuleSet. Source: source-document 3.2(1).

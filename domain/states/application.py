@@ -1,7 +1,7 @@
-"""One application as its facts leave it: the state that decisions look at.
+"""State of one application, folded from its facts.
 
-`evolve` folds one fact; every application fact is named in `FOLDS`, so an unknown one fails
-instead of being passed over. Nothing personal stands in a state: it may be kept as a snapshot.
+`FOLDS` names every application fact, so that an unknown one fails instead of being ignored. A state
+contains no personal data, because snapshots store it; its field names are part of their format.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from domain.values.primitives import Level, Marks, passes
 
 
 class Status(StrEnum):
-    """Where an application stands."""
+    """Progress of an application."""
 
     OPENED = "opened"
     ELIGIBLE = "eligible"
@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 
 CLOSED = frozenset({Status.NOT_ELIGIBLE, Status.REJECTED, Status.WITHDRAWN})
-"""States in which the application did not succeed (报考未成功). Source: 2.4(1)."""
+"""Statuses of an unsuccessful application (报考未成功). Source: 2.4(1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund on its way: ordered, approved, accepted, settled, closed, declined, abnormal."""
+    """A refund. state: ordered, approved, accepted, settled, closed, declined or abnormal."""
 
     refund_no: str
     payment_id: str
@@ -66,7 +66,7 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """Who gave which review in which round."""
+    """A review and its reviewer."""
 
     round: int
     stage: Stage
@@ -76,10 +76,11 @@ class Reviewed:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """One certificate: how far it came, and whether it counts.
+    """One certificate: its progress and its standing.
 
     progress: numbered, issued, reported, accepted or rejected, visible.
     standing: valid, suspended or revoked. version: 0 until it is issued.
+    seen: scopes of the public lookup in which it was found.
     """
 
     kind: CertificateKind
@@ -95,7 +96,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A subject's score; marks None: absent."""
+    """Score of one subject. marks: None if absent."""
 
     marks: Marks | None
     recorded_by: str
@@ -105,9 +106,9 @@ class Score:
 class Candidacy:
     """State of one application.
 
-    asked_again: documents a review asked for and which were not handed in since.
-    notices: every notice the result stood in, the last one last. published: the marks as they
-    stand in it; None before the first notice and after a correction.
+    asked_again: documents that a review requested and that were not submitted since.
+    notices: every notice that lists the result, the latest last. published: the marks in the
+    latest; None before the first notice and after a correction.
     """
 
     id: str
@@ -141,7 +142,7 @@ class Candidacy:
 
     @property
     def notice_id(self) -> str | None:
-        """The notice the result stands in at present."""
+        """The latest notice that lists the result."""
         return self.notices[-1] if self.notices else None
 
     def marks(self) -> tuple[Marks | None, Marks | None]:
@@ -164,187 +165,200 @@ class Candidacy:
         return next((r for r in self.refunds if r.refund_no == refund_no), None)
 
     def paid_component(self, component: Component) -> PaidLine | None:
-        """What was paid and owed for a component, leaving excess payments aside."""
+        """The payment that was owed for a component; excess payments do not count."""
         return next((p for p in self.paid if p.component is component and not p.excess), None)
 
 
-def _opened(_: Candidacy | None, f: e.ApplicationOpened, entry: Any) -> Candidacy:
+def _opened(_: Candidacy | None, fact: e.ApplicationOpened, entry: Any) -> Candidacy:
     return Candidacy(
-        id=f.application_id,
-        person_id=f.person_id,
-        occupation=f.occupation,
-        occupation_name=f.occupation_name,
-        edition=f.edition,
-        level=f.level,
-        job_type=f.job_type,
+        id=fact.application_id,
+        person_id=fact.person_id,
+        occupation=fact.occupation,
+        occupation_name=fact.occupation_name,
+        edition=fact.edition,
+        level=fact.level,
+        job_type=fact.job_type,
         opened_by=subject_of(entry),
     )
 
 
-def _confirmed(s: Candidacy, f: e.EligibilityConfirmed, entry: Any) -> Candidacy:
-    return replace(s, status=Status.ELIGIBLE, required=f.required_materials)
+def _confirmed(state: Candidacy, fact: e.EligibilityConfirmed, entry: Any) -> Candidacy:
+    return replace(state, status=Status.ELIGIBLE, required=fact.required_materials)
 
 
 def _status(status: Status) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    return lambda s, f, entry: replace(s, status=status)
+    return lambda state, fact, entry: replace(state, status=status)
 
 
-def _paid(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-    excess = isinstance(f, e.ExcessPaymentReceived)
+def _paid(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
+    excess = isinstance(fact, e.ExcessPaymentReceived)
     lines = tuple(
         PaidLine(
-            f.payment_id,
+            fact.payment_id,
             line.component,
             line.amount_fen,
-            f.provider,
-            f.provider_transaction_id,
-            f.paid_at,
+            fact.provider,
+            fact.provider_transaction_id,
+            fact.paid_at,
             excess,
         )
-        for line in f.lines
+        for line in fact.lines
     )
-    status = s.status if excess else Status.PAID
-    return replace(s, paid=s.paid + lines, status=status)
+    status = state.status if excess else Status.PAID
+    return replace(state, paid=state.paid + lines, status=status)
 
 
-def _used(s: Candidacy, f: e.FeeItemUsed, entry: Any) -> Candidacy:
-    return replace(s, used=s.used | {f.item})
+def _used(state: Candidacy, fact: e.FeeItemUsed, entry: Any) -> Candidacy:
+    return replace(state, used=state.used | {fact.item})
 
 
-def _document(s: Candidacy, f: e.DocumentSubmitted, entry: Any) -> Candidacy:
+def _document(state: Candidacy, fact: e.DocumentSubmitted, entry: Any) -> Candidacy:
     return replace(
-        s,
-        documents={**s.documents, f.kind: f.sha256},
-        asked_again=s.asked_again - {f.kind},
-        submitters=s.submitters | {subject_of(entry)},
+        state,
+        documents={**state.documents, fact.kind: fact.sha256},
+        asked_again=state.asked_again - {fact.kind},
+        submitters=state.submitters | {subject_of(entry)},
     )
 
 
-def _submitted(s: Candidacy, f: e.DocumentsSubmitted, entry: Any) -> Candidacy:
+def _submitted(state: Candidacy, fact: e.DocumentsSubmitted, entry: Any) -> Candidacy:
     return replace(
-        s,
+        state,
         status=Status.IN_REVIEW,
-        round=f.round,
+        round=fact.round,
         passed=(),
         asked_again=frozenset(),
-        submitters=s.submitters | {subject_of(entry)},
+        submitters=state.submitters | {subject_of(entry)},
     )
 
 
 def _review(stage: Stage, status: Status | None) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    def fold(s: Candidacy, f: Any, entry: Any) -> Candidacy:
+    def fold(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
         actor = actor_of(entry)
-        mark = Reviewed(f.round, stage, actor.subject, actor.organisation)
-        passed = s.passed if status else (*s.passed, stage)
-        reached = status or (Status.ENROLLED if stage is Stage.FINAL else s.status)
+        mark = Reviewed(fact.round, stage, actor.subject, actor.organisation)
+        passed = state.passed if status else (*state.passed, stage)
+        reached = status or (Status.ENROLLED if stage is Stage.FINAL else state.status)
         return replace(
-            s,
-            reviewed=(*s.reviewed, mark),
+            state,
+            reviewed=(*state.reviewed, mark),
             passed=passed,
             status=reached,
-            asked_again=frozenset(getattr(f, "missing", ())),
+            asked_again=frozenset(getattr(fact, "missing", ())),
         )
 
     return fold
 
 
-def _same(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-    # What is owed or refused is worked out from payments, uses and status each time.
-    return s
+def _unchanged(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
+    # Decisions derive what is owed or refused from payments, uses and status.
+    return state
 
 
-def _ordered(s: Candidacy, f: e.RefundOrdered, entry: Any) -> Candidacy:
+def _ordered(state: Candidacy, fact: e.RefundOrdered, entry: Any) -> Candidacy:
     refund = Refund(
-        f.refund_no, f.payment_id, f.component, f.amount_fen, "ordered", subject_of(entry)
+        fact.refund_no,
+        fact.payment_id,
+        fact.component,
+        fact.amount_fen,
+        "ordered",
+        subject_of(entry),
     )
-    return replace(s, refunds=(*s.refunds, refund))
+    return replace(state, refunds=(*state.refunds, refund))
 
 
-def _accepted(s: Candidacy, f: e.RefundAccepted, entry: Any) -> Candidacy:
+def _accepted(state: Candidacy, fact: e.RefundAccepted, entry: Any) -> Candidacy:
     moved = (
-        replace(r, state="accepted", provider_refund_id=f.provider_refund_id)
-        if r.refund_no == f.refund_no
+        replace(r, state="accepted", provider_refund_id=fact.provider_refund_id)
+        if r.refund_no == fact.refund_no
         else r
-        for r in s.refunds
+        for r in state.refunds
     )
-    return replace(s, refunds=tuple(moved))
+    return replace(state, refunds=tuple(moved))
 
 
-def _refund_state(state: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    def fold(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-        moved = (replace(r, state=state) if r.refund_no == f.refund_no else r for r in s.refunds)
-        return replace(s, refunds=tuple(moved))
+def _refund_state(reached: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
+    def fold(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
+        moved = (
+            replace(r, state=reached) if r.refund_no == fact.refund_no else r for r in state.refunds
+        )
+        return replace(state, refunds=tuple(moved))
 
     return fold
 
 
-def _ticket(s: Candidacy, f: e.AdmissionTicketIssued, entry: Any) -> Candidacy:
-    return replace(s, session_id=f.session_id, ticket_number=f.ticket_number)
+def _ticket(state: Candidacy, fact: e.AdmissionTicketIssued, entry: Any) -> Candidacy:
+    return replace(state, session_id=fact.session_id, ticket_number=fact.ticket_number)
 
 
-def _theory(s: Candidacy, f: e.TheoryScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, theory=Score(f.marks, subject_of(entry)), verified=False)
+def _theory(state: Candidacy, fact: e.TheoryScoreRecorded, entry: Any) -> Candidacy:
+    return replace(state, theory=Score(fact.marks, subject_of(entry)), verified=False)
 
 
-def _practical(s: Candidacy, f: e.PracticalScoreRecorded, entry: Any) -> Candidacy:
-    return replace(s, practical=Score(f.marks, subject_of(entry)), verified=False)
+def _practical(state: Candidacy, fact: e.PracticalScoreRecorded, entry: Any) -> Candidacy:
+    return replace(state, practical=Score(fact.marks, subject_of(entry)), verified=False)
 
 
-def _score_corrected(s: Candidacy, f: e.ScoreCorrected, entry: Any) -> Candidacy:
-    score = Score(f.marks, subject_of(entry))
-    # Whatever the marks are now, they are not the ones that stand in public.
-    if f.subject is e.Subject.THEORY:
-        return replace(s, theory=score, verified=False, published=None)
-    return replace(s, practical=score, verified=False, published=None)
+def _score_corrected(state: Candidacy, fact: e.ScoreCorrected, entry: Any) -> Candidacy:
+    score = Score(fact.marks, subject_of(entry))
+    # The published marks no longer apply.
+    if fact.subject is e.Subject.THEORY:
+        return replace(state, theory=score, verified=False, published=None)
+    return replace(state, practical=score, verified=False, published=None)
 
 
-def _verified(s: Candidacy, f: e.ScoresVerified, entry: Any) -> Candidacy:
-    return replace(s, verified=True)
+def _verified(state: Candidacy, fact: e.ScoresVerified, entry: Any) -> Candidacy:
+    return replace(state, verified=True)
 
 
-def _published(s: Candidacy, f: e.ResultPublished, entry: Any) -> Candidacy:
-    return replace(s, notices=(*s.notices, f.notice_id), published=(f.theory, f.practical))
+def _published(state: Candidacy, fact: e.ResultPublished, entry: Any) -> Candidacy:
+    return replace(
+        state, notices=(*state.notices, fact.notice_id), published=(fact.theory, fact.practical)
+    )
 
 
-def _numbered(s: Candidacy, f: e.CertificateNumbered, entry: Any) -> Candidacy:
-    return replace(s, certificates={**s.certificates, f.kind: Certificate(f.kind, f.number)})
+def _numbered(state: Candidacy, fact: e.CertificateNumbered, entry: Any) -> Candidacy:
+    return replace(
+        state, certificates={**state.certificates, fact.kind: Certificate(fact.kind, fact.number)}
+    )
 
 
-def _change(s: Candidacy, kind: CertificateKind, **changes: Any) -> Candidacy:
-    changed = replace(s.certificates[kind], **changes)
-    return replace(s, certificates={**s.certificates, kind: changed})
+def _change(state: Candidacy, kind: CertificateKind, **changes: Any) -> Candidacy:
+    changed = replace(state.certificates[kind], **changes)
+    return replace(state, certificates={**state.certificates, kind: changed})
 
 
-def _issued(s: Candidacy, f: e.CertificateIssued, entry: Any) -> Candidacy:
-    return _change(s, f.kind, progress="issued", version=f.version, issued_on=f.issued_on)
+def _issued(state: Candidacy, fact: e.CertificateIssued, entry: Any) -> Candidacy:
+    return _change(
+        state, fact.kind, progress="issued", version=fact.version, issued_on=fact.issued_on
+    )
 
 
-def _reported(s: Candidacy, f: e.CertificateReported, entry: Any) -> Candidacy:
-    return _change(s, f.kind, progress="reported", report_id=f.report_id)
+def _reported(state: Candidacy, fact: e.CertificateReported, entry: Any) -> Candidacy:
+    return _change(state, fact.kind, progress="reported", report_id=fact.report_id)
 
 
-def _visible(s: Candidacy, f: e.CertificateVisible, entry: Any) -> Candidacy:
-    seen = s.certificates[f.kind].seen
-    return _change(s, f.kind, progress="visible", seen=(*seen, f.scope))
+def _visible(state: Candidacy, fact: e.CertificateVisible, entry: Any) -> Candidacy:
+    seen = state.certificates[fact.kind].seen
+    return _change(state, fact.kind, progress="visible", seen=(*seen, fact.scope))
 
 
-def _new_version(s: Candidacy, f: Any, entry: Any) -> Candidacy:
-    # A corrected certificate has to be reported again; a reissued one says the same as before.
-    if isinstance(f, e.CertificateCorrected):
-        return _change(s, f.kind, version=f.version, progress="issued", seen=())
-    return _change(s, f.kind, version=f.version)
+def _new_version(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
+    # A corrected certificate must be reported again; a reissued one has the same content.
+    if isinstance(fact, e.CertificateCorrected):
+        return _change(state, fact.kind, version=fact.version, progress="issued", seen=())
+    return _change(state, fact.kind, version=fact.version)
 
 
 def _progress(progress: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    return lambda s, f, entry: _change(s, f.kind, progress=progress)
+    return lambda state, fact, entry: _change(state, fact.kind, progress=progress)
 
 
-def _revoked(s: Candidacy, f: e.CertificateRevoked, entry: Any) -> Candidacy:
-    return _change(s, f.kind, standing="revoked", revoked_for=f.reason_class)
+def _revoked(state: Candidacy, fact: e.CertificateRevoked, entry: Any) -> Candidacy:
+    return _change(state, fact.kind, standing="revoked", revoked_for=fact.reason_class)
 
 
 def _standing(standing: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    return lambda s, f, entry: _change(s, f.kind, standing=standing)
+    return lambda state, fact, entry: _change(state, fact.kind, standing=standing)
 
 
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
@@ -366,8 +380,8 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
     e.FinalReviewPassed: _review(Stage.FINAL, None),
     e.FinalReviewReturned: _review(Stage.FINAL, Status.SUPPLEMENT),
     e.FinalReviewRejected: _review(Stage.FINAL, Status.REJECTED),
-    e.RefundEntitled: _same,
-    e.RefundRefused: _same,
+    e.RefundEntitled: _unchanged,
+    e.RefundRefused: _unchanged,
     e.RefundOrdered: _ordered,
     e.RefundApproved: _refund_state("approved"),
     e.RefundDeclined: _refund_state("declined"),

@@ -1,6 +1,6 @@
-"""The other states decisions look at: book, person, exam session, notice, series, report.
+"""States other than an application's: ledger, person, exam session, notice, series, report.
 
-`evolve` is the one fold for all of them and for `Candidacy`.
+`evolve` folds one fact into any of them and into `Candidacy`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from domain import events as e
 from domain.actors import subject_of
-from domain.states import application as candidacy
+from domain.states import application
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level
@@ -20,7 +20,7 @@ from domain.values.primitives import Level
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """Who keeps the ledger and what it charges."""
+    """The organisation of a ledger and its fees."""
 
     id: str
     opened: e.LedgerOpened
@@ -28,21 +28,21 @@ class LedgerState:
     version: int = 0
 
     def fees_on(self, occupation: str, level: Level, day: date) -> e.FeeScheduleSet | None:
-        """The schedule in force on a day: the latest that began by then.
+        """The schedule in force on a day: the latest that has begun.
 
-        Of two that begin on the same day, the one that was set later puts the other right.
+        Of two that begin on the same day, the one set later replaces the other.
         """
         begun = [
-            f
-            for f in self.fees
-            if f.occupation == occupation and f.level == level and f.valid_from <= day
+            fees
+            for fees in self.fees
+            if fees.occupation == occupation and fees.level == level and fees.valid_from <= day
         ]
-        return max(reversed(begun), key=lambda f: f.valid_from, default=None)
+        return max(reversed(begun), key=lambda fees: fees.valid_from, default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person, without what is personal: only indexes."""
+    """A person, without personal data: blind indexes only."""
 
     id: str
     subject: str | None
@@ -55,15 +55,15 @@ class Person:
 
 
 def seat_key(room: str, seat: int) -> str:
-    """A seat's name within its session."""
+    """Key of a seat within its session."""
     return f"{room}#{seat}"
 
 
 @dataclass(frozen=True, slots=True)
 class ExamSession:
-    """An exam session and who sits where: `seat_key` -> application id, ticket -> application id.
+    """An exam session. seats: `seat_key` -> application id. tickets: number -> application id.
 
-    Keys are text, so that a snapshot can hold them as JSON.
+    Keys are text, so that a snapshot can store them as JSON.
     """
 
     id: str
@@ -89,8 +89,8 @@ class Notice:
     """A public notice, its period and its objections.
 
     objections, open_objections: objection id -> application id.
-    upheld: objections that were found right. withheld: rows that left the notice unsettled, by
-    an upheld objection or, once it is closed, because their scores had changed.
+    upheld: ids of upheld objections. withheld: ids of applications whose rows do not become final,
+    because of an upheld objection or, at the closing, because their scores had changed.
     """
 
     id: str
@@ -107,7 +107,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A number series. source: who gives the numbers, fixed by the first one."""
+    """A number series. source: who allocates the numbers, fixed by the first one."""
 
     id: str
     last_serial: int = 0
@@ -117,7 +117,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A report upward. rows: certificate number -> application id."""
+    """A report to the authority. rows: certificate number -> application id."""
 
     id: str
     batch_type: str
@@ -125,93 +125,97 @@ class Report:
     version: int = 0
 
 
-def _book(s: LedgerState | None, f: e.LedgerOpened, entry: Any) -> LedgerState:
-    return LedgerState(id="ledger", opened=f)
+def _ledger_opened(state: LedgerState | None, fact: e.LedgerOpened, entry: Any) -> LedgerState:
+    return LedgerState(id="ledger", opened=fact)
 
 
-def _fees(s: LedgerState, f: e.FeeScheduleSet, entry: Any) -> LedgerState:
-    return replace(s, fees=(*s.fees, f))
+def _fees_set(state: LedgerState, fact: e.FeeScheduleSet, entry: Any) -> LedgerState:
+    return replace(state, fees=(*state.fees, fact))
 
 
-def _registered(s: Person | None, f: e.PersonRegistered, entry: Any) -> Person:
+def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> Person:
     return Person(
-        f.person_id,
-        f.subject,
-        f.document_type,
-        f.document_index,
-        f.name_index,
+        fact.person_id,
+        fact.subject,
+        fact.document_type,
+        fact.document_index,
+        fact.name_index,
         registered_by=subject_of(entry),
     )
 
 
-def _corrected(s: Person, f: e.PersonCorrected, entry: Any) -> Person:
+def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
     return replace(
-        s,
-        document_type=f.document_type,
-        document_index=f.document_index,
-        name_index=f.name_index,
+        state,
+        document_type=fact.document_type,
+        document_index=fact.document_index,
+        name_index=fact.name_index,
     )
 
 
-def _erased(s: Person, f: e.PersonalDataErased, entry: Any) -> Person:
-    return replace(s, erased=True)
+def _erased(state: Person, fact: e.PersonalDataErased, entry: Any) -> Person:
+    return replace(state, erased=True)
 
 
-def _scheduled(s: ExamSession | None, f: e.ExamSessionScheduled, entry: Any) -> ExamSession:
-    return ExamSession(f.session_id, f)
+def _scheduled(state: ExamSession | None, fact: e.ExamSessionScheduled, entry: Any) -> ExamSession:
+    return ExamSession(fact.session_id, fact)
 
 
-def _seated(s: ExamSession, f: e.SeatAssigned, entry: Any) -> ExamSession:
+def _seated(state: ExamSession, fact: e.SeatAssigned, entry: Any) -> ExamSession:
     return replace(
-        s,
-        seats={**s.seats, seat_key(f.room, f.seat): f.application_id},
-        tickets={**s.tickets, f.ticket_number: f.application_id},
+        state,
+        seats={**state.seats, seat_key(fact.room, fact.seat): fact.application_id},
+        tickets={**state.tickets, fact.ticket_number: fact.application_id},
     )
 
 
-def _held(s: ExamSession, f: e.ExamSessionHeld, entry: Any) -> ExamSession:
-    return replace(s, ended_at=f.ended_at)
+def _held(state: ExamSession, fact: e.ExamSessionHeld, entry: Any) -> ExamSession:
+    return replace(state, ended_at=fact.ended_at)
 
 
-def _notice(s: Notice | None, f: e.PublicNoticeOpened, entry: Any) -> Notice:
-    return Notice(f.notice_id, f, f.ends_on, f.ends_on_is_provisional)
+def _notice(state: Notice | None, fact: e.PublicNoticeOpened, entry: Any) -> Notice:
+    return Notice(fact.notice_id, fact, fact.ends_on, fact.ends_on_is_provisional)
 
 
-def _extended(s: Notice, f: e.PublicNoticeExtended, entry: Any) -> Notice:
-    return replace(s, ends_on=f.ends_on, provisional=f.ends_on_is_provisional)
+def _extended(state: Notice, fact: e.PublicNoticeExtended, entry: Any) -> Notice:
+    return replace(state, ends_on=fact.ends_on, provisional=fact.ends_on_is_provisional)
 
 
-def _objection(s: Notice, f: e.ObjectionFiled, entry: Any) -> Notice:
+def _objection(state: Notice, fact: e.ObjectionFiled, entry: Any) -> Notice:
     return replace(
-        s,
-        objections={**s.objections, f.objection_id: f.application_id},
-        open_objections={**s.open_objections, f.objection_id: f.application_id},
+        state,
+        objections={**state.objections, fact.objection_id: fact.application_id},
+        open_objections={**state.open_objections, fact.objection_id: fact.application_id},
     )
 
 
-def _settled(s: Notice, f: Any, entry: Any) -> Notice:
-    remaining = {k: v for k, v in s.open_objections.items() if k != f.objection_id}
-    if isinstance(f, e.ObjectionUpheld):
-        s = replace(s, upheld=s.upheld | {f.objection_id}, withheld=s.withheld | {f.application_id})
-    return replace(s, open_objections=remaining)
+def _settled(state: Notice, fact: Any, entry: Any) -> Notice:
+    remaining = {k: v for k, v in state.open_objections.items() if k != fact.objection_id}
+    if isinstance(fact, e.ObjectionUpheld):
+        state = replace(
+            state,
+            upheld=state.upheld | {fact.objection_id},
+            withheld=state.withheld | {fact.application_id},
+        )
+    return replace(state, open_objections=remaining)
 
 
-def _closed(s: Notice, f: e.PublicNoticeClosed, entry: Any) -> Notice:
-    return replace(s, closed=True, withheld=s.withheld | frozenset(f.withheld))
+def _closed(state: Notice, fact: e.PublicNoticeClosed, entry: Any) -> Notice:
+    return replace(state, closed=True, withheld=state.withheld | frozenset(fact.withheld))
 
 
-def _serial(s: Series | None, f: e.SerialTaken, entry: Any) -> Series:
-    last = s.last_serial if s else 0
-    return Series(f.series_id, max(last, f.serial), f.source)
+def _serial(state: Series | None, fact: e.SerialTaken, entry: Any) -> Series:
+    last = state.last_serial if state else 0
+    return Series(fact.series_id, max(last, fact.serial), fact.source)
 
 
-def _frozen(s: Report | None, f: e.ReportFrozen, entry: Any) -> Report:
-    return Report(f.report_id, f.batch_type, {r.number: r.application_id for r in f.rows})
+def _frozen(state: Report | None, fact: e.ReportFrozen, entry: Any) -> Report:
+    return Report(fact.report_id, fact.batch_type, {r.number: r.application_id for r in fact.rows})
 
 
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
-    e.LedgerOpened: _book,
-    e.FeeScheduleSet: _fees,
+    e.LedgerOpened: _ledger_opened,
+    e.FeeScheduleSet: _fees_set,
     e.PersonRegistered: _registered,
     e.PersonCorrected: _corrected,
     e.PersonalDataErased: _erased,
@@ -226,27 +230,27 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.PublicNoticeClosed: _closed,
     e.SerialTaken: _serial,
     e.ReportFrozen: _frozen,
-    **candidacy.FOLDS,
+    **application.FOLDS,
 }
-"""Every fact of the catalogue and how it changes its state."""
+"""Fact class -> the fold that applies it; covers the whole catalogue."""
 
 
 def evolve(state: Any, entry: Any) -> Any:
     """The state after one more entry.
 
-    state: what the earlier entries of the stream left, None before the first.
-    Raises: KeyError for a fact without a fold: it must never be passed over in silence.
+    state: the fold of the stream's earlier entries, None before the first.
+    Raises: KeyError for a fact without a fold: ignoring it would corrupt the state.
     """
     folded = FOLDS[type(entry.fact)](state, entry.fact, entry)
     if folded is state:
         return replace(folded, version=entry.originator_version)
-    # Made a moment ago and known to nobody yet, so it can still be given its version.
+    # The fold just created this object and nobody else has it: setting its version is safe.
     object.__setattr__(folded, "version", entry.originator_version)
     return folded
 
 
 def project(state: Any, entries: Any) -> Any:
-    """Fold entries one after the other; the projector function of `eventsourcing`."""
+    """Fold entries in order; the projector function of `eventsourcing`."""
     for entry in entries:
         state = evolve(state, entry)
     return state

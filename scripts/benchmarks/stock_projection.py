@@ -18,9 +18,9 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import connect
 from domain.store.recorder import JournalTrackingRecorder
-from projections.engine import generations as schema
+from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.journal_reader import decoded
+from projections.engine.journal_reader import decode
 from projections.engine.vaults import vault_of
 from projections.engine.view import View
 
@@ -51,7 +51,7 @@ def _runner(
     with closing(connect(dsn, name="certledger stock projection")) as connection:
         vault = vault_of(secrets, ledger, connection)
         with connection.cursor() as cursor:
-            made = schema.in_force(cursor, [view.name for view in views])
+            made = generations.in_force(cursor, [view.name for view in views])
         targets = [GenerationWriter(view, made[view.name].number) for view in views]
 
         class Views(Projection[JournalTrackingRecorder]):
@@ -59,7 +59,7 @@ def _runner(
             topics = _topics(views) if filtered else ()
 
             def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-                [entry] = decoded([(tracking.notification_id, *domain_event)], vault)
+                [entry] = decode([(tracking.notification_id, *domain_event)], vault)
                 with self.view.transaction() as cursor:
                     self.view.track(cursor, tracking)
                     for target in targets:

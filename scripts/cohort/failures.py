@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import date
 
-from cohort.journey import REGISTRAR, Case, Cohort, start_of
-from cohort.qualifications import PROFILES
-from cohort.refunds import refund, refund_both
-from cohort.rng import at
 from domain.documents.materials import MaterialKind
+from scripts.cohort.journey import REGISTRAR, Case, Cohort, start_of
+from scripts.cohort.qualifications import PROFILES
+from scripts.cohort.refunds import refund, refund_both
+from scripts.cohort.rng import at
 
 
 def ages_for(profile: str) -> tuple[int, int]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from cohort.documents_pdf import LINES, specimen
-from cohort.people import People, Person
-from cohort.pictures import portrait
-from cohort.qualifications import PROFILES, Stated, stated_qualifications
-from cohort.rng import SeededRandom, at, at_home, at_office, minutes_later
-from cohort.tables import Row, Tables
 from domain.documents.materials import MaterialKind
+from scripts.cohort.documents_pdf import LINES, specimen
+from scripts.cohort.people import People, Person
+from scripts.cohort.pictures import portrait
+from scripts.cohort.qualifications import PROFILES, Stated, stated_qualifications
+from scripts.cohort.rng import SeededRandom, at, at_home, at_office, minutes_later
+from scripts.cohort.tables import Row, Tables
 
 AGENCY, GROUP_AGENCY = "agency.01", "agency.02"
 CERTIFIER, PROVINCE = "certifier.01", "province.01"

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 
 from stdnum.iso7064 import mod_11_2
 
-from cohort.rng import SeededRandom
 from domain.values.identity_documents import DocumentType
+from scripts.cohort.rng import SeededRandom
 
 SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程"

@@ -11,7 +11,7 @@ from datetime import date
 
 from PIL import Image, ImageDraw
 
-from cohort.rng import SeededRandom
+from scripts.cohort.rng import SeededRandom
 
 WIDTH_PX, HEIGHT_PX = 295, 413
 """35 x 49 mm at 214 dots per inch."""

@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from cohort import failures
-from cohort.journey import FEES, OPERATOR, STAFF, Case, Cohort, start_of
-from cohort.refunds import refund, refund_both
-from cohort.results import ORGANISATION, SITE_CODE, Results
-from cohort.rng import SeededRandom, at
-from cohort.sessions import hold_sessions
+from scripts.cohort import failures
+from scripts.cohort.journey import FEES, OPERATOR, STAFF, Case, Cohort, start_of
+from scripts.cohort.refunds import refund, refund_both
+from scripts.cohort.results import ORGANISATION, SITE_CODE, Results
+from scripts.cohort.rng import SeededRandom, at
+from scripts.cohort.sessions import hold_sessions
 
 SEED = "omc 2026"
 UNIFIED_CODE = "91330199MA00000B05"

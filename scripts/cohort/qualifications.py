@@ -12,12 +12,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from api.imports.qualification_parser import claims_from_words
-from cohort.rng import SeededRandom
 from domain.documents.materials import MaterialKind, required_materials
 from domain.eligibility.assessment import Eligible, assess
 from domain.eligibility.qualifications import Qualifications
 from domain.eligibility.rule_sets import rule_set_for
 from domain.values.primitives import Level
+from scripts.cohort.rng import SeededRandom
 
 EMPLOYERS = (
     "杭州云上电商有限公司", "宁波海潮供应链有限公司", "温州鹿城鞋业直播基地", "义乌小商品选品中心",

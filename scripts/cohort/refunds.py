@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Literal
 
-from cohort.journey import CALLBACK, CASHIER, FINANCE, Case
-from cohort.rng import at_office
-from cohort.tables import Row
+from scripts.cohort.journey import CALLBACK, CASHIER, FINANCE, Case
+from scripts.cohort.rng import at_office
+from scripts.cohort.tables import Row
 
 Script = Literal[
     "refused", "ordered", "approved", "accepted", "settled", "declined", "closed", "abnormal",

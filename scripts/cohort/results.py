@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from cohort.journey import REGISTRAR, Case, Cohort
-from cohort.rng import at
 from domain.values.identity_documents import DocumentType
+from scripts.cohort.journey import REGISTRAR, Case, Cohort
+from scripts.cohort.rng import at
 
 SITE_CODE = "S000033000123"
 ORGANISATION = "浙江今日头条科技有限公司"

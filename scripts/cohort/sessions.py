@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
-from cohort.journey import REGISTRAR, Case, Cohort
-from cohort.results import Results
-from cohort.rng import at, working_day
-from cohort.sittings import Sitting
+from scripts.cohort.journey import REGISTRAR, Case, Cohort
+from scripts.cohort.results import Results
+from scripts.cohort.rng import at, working_day
+from scripts.cohort.sittings import Sitting
 
 ApplyAgain = Callable[[Cohort, Sequence[Case], date, date], list[Case]]
 BOTH = ("national", "omc")

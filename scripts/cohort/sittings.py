@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from cohort.journey import EXAM_OFFICE, EXAMINERS, REGISTRAR, VERIFIER, Case, Cohort
-from cohort.rng import SeededRandom, at
 from domain.values.primitives import Marks, passes
 from domain.values.working_days import add_working_days
+from scripts.cohort.journey import EXAM_OFFICE, EXAMINERS, REGISTRAR, VERIFIER, Case, Cohort
+from scripts.cohort.rng import SeededRandom, at
 
 MarkPair = list[str | None]
 """Marks in theory and practice; None: absent."""

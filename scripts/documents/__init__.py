@@ -1,1 +1,1 @@
-"""What the scripts that write `docs/` share. Rules stand in `domain/`; nothing here decides."""
+"""Shared code of the scripts that write `docs/`."""

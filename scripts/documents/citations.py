@@ -1,6 +1,6 @@
-"""Finds who cites which clause: `Source: source-document 2.4(1)-(3)` in code, tests and rule data.
+"""Finds citations of clauses, `Source: source-document 2.4(1)-(3)`, in code, tests and rule data.
 
-A citation belongs to the class, function or constant whose docstring holds it, or to the module.
+A citation belongs to the class, function or constant whose docstring contains it, or to the module.
 """
 
 import ast
@@ -20,7 +20,7 @@ _TOKEN = re.compile(r"\d\.\d(?:\(\d\))?|\(\d\)|-")
 
 @dataclass(frozen=True, order=True)
 class Citation:
-    """path: of the file, from the root. name: what cites; empty for the whole module."""
+    """One citation. path: from the root. name: what cites; empty for the whole module."""
 
     clause: str
     path: str
@@ -29,22 +29,25 @@ class Citation:
 
     @property
     def is_test(self) -> bool:
-        """Whether a test cites, not a helper of one."""
+        """Whether a test cites it, not a helper."""
         return self.path.startswith("tests/") and self.name.startswith("test_")
 
     @property
     def is_whole_test_file(self) -> bool:
-        """Whether a file of tests says at its top that it is about the clause."""
+        """Whether the module docstring of a test file cites the clause."""
         return not self.name and self.path.rpartition("/")[2].startswith("test_")
 
 
 def clauses() -> dict[str, str]:
-    """Every clause and what it says, in order, from docs/source-document.md."""
+    """Every clause and its text, in order, from docs/source-document.md."""
     return dict(_CLAUSE_LINE.findall((ROOT / "docs/source-document.md").read_text("utf-8")))
 
 
 def expand(text: str, known: list[str]) -> list[str]:
-    """The clauses a citation names: `1.2(1)-(3), 2.1` is four. Raises: ValueError if unknown."""
+    """The clauses that a citation names: `1.2(1)-(3), 2.1` is four.
+
+    Raises: ValueError for an unknown clause.
+    """
     found: list[str] = []
     is_range = False
     for token in _TOKEN.findall(text):
@@ -62,10 +65,13 @@ def expand(text: str, known: list[str]) -> list[str]:
     return found
 
 
-def _docstrings(node: ast.AST, name: str = "") -> Iterator[tuple[str, str, str | None]]:
-    """Name, text and topic of every docstring below a node, those of constants included."""
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _docstrings(node: Documented, name: str = "") -> Iterator[tuple[str, str, str | None]]:
+    """Name, text and topic of every docstring below a node, including those of constants."""
     owner, topic = name, None
-    for statement in getattr(node, "body", ()):
+    for statement in node.body:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
             owner = target.id if isinstance(target, ast.Name) else name
@@ -78,7 +84,7 @@ def _docstrings(node: ast.AST, name: str = "") -> Iterator[tuple[str, str, str |
         elif isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _docstrings(statement, statement.name)
     if topic is not None:
-        yield name, ast.get_docstring(node) or "", topic  # type: ignore[arg-type]
+        yield name, ast.get_docstring(node) or "", topic
 
 
 def citations() -> list[Citation]:

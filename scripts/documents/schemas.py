@@ -1,4 +1,4 @@
-"""The JSON Schema of a fact's `data`, and how a field of it is told in a table."""
+"""The JSON Schema of a fact's `data`, and the description of its fields for a table."""
 
 import re
 from typing import Any
@@ -13,14 +13,14 @@ SEALED: dict[str, Any] = {
     "required": ["sealed"],
     "additionalProperties": False,
 }
-"""What stands in the journal for a personal field that was given."""
+"""Stored form of a personal field that was given."""
 
 _ID = "^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
 _SHAPES = {_ID: "id", "^[0-9a-f]{64}$": "SHA-256, hexadecimal"}
 
 
 def schema_of(fact: type[Fact]) -> dict[str, Any]:
-    """The schema of one fact; a personal field may be sealed, opened or erased."""
+    """The schema of one fact; a personal field may be encrypted, decrypted or erased."""
     schema = fact.model_json_schema(mode="serialization")
     for name in personal_fields(fact):
         field = schema["properties"][name]
@@ -34,7 +34,7 @@ def schema_of(fact: type[Fact]) -> dict[str, Any]:
 
 
 def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
-    """A field's type and range in a few words; other objects as a link to their own table."""
+    """A field's type and range in words; another object as a link to its table."""
     if field.get("x-personal"):
         return "text or null, **personal**"
     if "$ref" in field:
@@ -47,11 +47,15 @@ def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "anyOf" in field:
         return " or ".join(shape(each, parts) for each in field["anyOf"])
-    kind = field.get("type")
-    if kind == "array":
+    if field.get("type") == "array":
         least, most = field.get("minItems", 0), field.get("maxItems")
         count = f"{least} to {most}" if most else f"{least} or more" if least else "any number"
         return f"list of {shape(field['items'], parts)} ({count})"
+    return _plain_type(field)
+
+
+def _plain_type(field: dict[str, Any]) -> str:
+    kind = field.get("type")
     if kind == "integer":
         least, most = field.get("minimum"), field.get("maximum")
         return f"integer, {least} to {most}" if most else f"integer, {least} or more"
@@ -74,7 +78,7 @@ def _text(field: dict[str, Any]) -> str:
     return f"text, up to {field['maxLength']}" if "maxLength" in field else "text"
 
 
-def told(text: str) -> str:
+def summary(text: str) -> str:
     """The first paragraph of a docstring, without its citation."""
     return re.sub(r"\s*Source: [^\n]*", "", text.partition("\n\n")[0]).replace("\n", " ").strip()
 

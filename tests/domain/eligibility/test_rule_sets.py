@@ -124,13 +124,13 @@ AT = "levels.1.alternatives.2.predicates.1"
             "identity_proof",
         ),
         (lambda d: d["levels"][1].update(level=6), "levels.1.level", "5, 4, 3, 2 or 1"),
-        (lambda d: d["levels"][1].update(level=5), "file", "level 5 stands twice"),
+        (lambda d: d["levels"][1].update(level=5), "file", "level 5 appears twice"),
         (
             lambda d: d["levels"][1]["alternatives"][0].update(id="5(1)"),
             "file",
-            "alternative 5(1) stands twice",
+            "alternative 5(1) appears twice",
         ),
-        (lambda d: d.update(aliases=["4-01-02-07"]), "file", "code 4-01-02-07 stands twice"),
+        (lambda d: d.update(aliases=["4-01-02-07"]), "file", "code 4-01-02-07 appears twice"),
         (lambda d: d.update(levels=[]), "levels", "at least 1 item"),
         (lambda d: d.update(edition="2022"), "file", "holds 4-01-02-07-2022"),
         (lambda d: d.update(digest="0" * 64), "file", "without the digest"),
@@ -154,7 +154,7 @@ def test_a_malformed_file_is_named_with_the_place(
     [
         (b"{", "Expecting property name"),
         (b"[]", "must be one object"),
-        (b'{"version": 1, "version": 2}', "key 'version' stands twice"),
+        (b'{"version": 1, "version": 2}', "key 'version' appears twice"),
         ("版".encode("gbk"), "codec can't decode"),
     ],
 )
