@@ -11,7 +11,7 @@ from api.settings import PREFIX, Settings
 from scripts.export_reference import ROOT, render
 
 TEXT = (ROOT / "docs/reference.md").read_text("utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -50,7 +50,7 @@ def slugs(text: str) -> set[str]:
     return {heading.strip().replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     text = page.read_text("utf-8")
     bare = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
@@ -64,7 +64,23 @@ def test_links_lead_somewhere(page):
             assert anchor in slugs(there.read_text("utf-8")), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_name_no_script_that_is_not_there(page):
     for name in re.findall(r"`(scripts/[\w.]+)`?", page.read_text("utf-8")):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_name_no_module_that_is_not_there(page):
+    for name in re.findall(
+        r"`((?:api|domain|projections|tests)/[\w./]+)`", page.read_text("utf-8")
+    ):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_index_of_decisions_lists_every_record():
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(
+        r"^\| \[\d{4}\]\(([^)]+)\)", (folder / "README.md").read_text("utf-8"), re.M
+    )
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
