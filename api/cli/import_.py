@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from api.cli.environment import CliEnvironment, data_option, ledger_or_none, open_store, settings_of
-from api.imports.columns import COMMON, Column
+from api.files.tables import Column
+from api.imports.columns import COMMON
 from api.imports.importer import Import, Summary
 from api.imports.row_types import KINDS
 from api.imports.source_files import write_refused
@@ -89,7 +90,7 @@ def _show_kinds(context: click.Context) -> None:
 
 def _shown(column: Column) -> str:
     mark = "*" if column.required else ""
-    return f"  {column.name}{mark}  {', '.join(column.titles)}".rstrip()
+    return f"  {column.name}{mark}  {', '.join(column.aliases)}".rstrip()
 
 
 def read(paths: tuple[Path, ...], ledger: str) -> Import:

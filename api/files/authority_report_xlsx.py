@@ -248,15 +248,16 @@ def _national_number(text: str) -> str:
 
 
 _ANSWER_COLUMNS = (
-    Column("certificate_number", parse=_national_number),
+    Column("certificate_number", parse=_national_number, required=True),
     Column(
         "result",
         parse=one_of(
             {"接受": True, "受理": True, "通过": True, "accepted": True,
              "退回": False, "拒绝": False, "不通过": False, "rejected": False}
         ),
+        required=True,
     ),
-    Column("reason", required=False),
+    Column("reason"),
 )  # fmt: skip
 
 

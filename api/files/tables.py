@@ -1,17 +1,19 @@
-"""Tables that people send us — CSV, XLSX, JSON — read into rows, with every bad cell named.
+"""The table reader: finds the header of a CSV, XLSX or JSON table and places its cells in columns.
 
-Bulk score entry, imports and the files that come back from above all pass here. A table is
-believed cell by cell: a formula is refused, not computed; a number too long for a spreadsheet
-to keep is refused, not rounded; and a bad cell costs its row alone and is reported by line,
-column and reason. Reasons and errors never repeat what stands in a cell, for it may be a name.
-Reading order: what a table is, read_table, headers and rows, parsers. Formats:
+Uploads (`read_table`: bulk scores, certificate numbers, acceptance files) and imports
+(`api.imports.source_files`) describe their columns with the same `Column` and `Schema`, and find
+header and cells with the same functions; each words its own refusals. Nothing is guessed: a formula
+is refused instead of computed, a number too long for a spreadsheet is refused instead of rounded. A
+bad cell rejects its own row only and is reported by line, column and reason. Reasons and errors
+never repeat the content of a cell, because it may be a name.
+Reading order: Column and Schema, `find_header`, `place_cells`, then `read_table`. File formats:
 `api.files.table_readers`.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from api.files.table_readers import (
@@ -28,9 +30,9 @@ from api.files.table_readers import (
 from domain.errors import LedgerError
 
 PROBLEMS_MAX = 1_000
-"""Problems reported of one table; beyond that the file is the wrong file."""
+"""Problems reported of one table; with more than this, the wrong file was sent."""
 HEADER_SEARCH_ROWS = 10
-"""A title may stand above the header; it is looked for in the first ten filled rows."""
+"""A title may come before the header: it is searched for in the first ten filled rows."""
 
 
 class TableTooLarge(LedgerError):
@@ -60,6 +62,145 @@ class TableHasBadCells(LedgerError):
     code = "table_has_bad_cells"
 
 
+# --- columns and headers --------------------------------------------------------------------------
+
+
+def plain(value: Any) -> str:
+    """Text of a cell, half-width, without surrounding space. A whole float loses its `.0`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return unicodedata.normalize("NFKC", str(value)).strip()
+
+
+def text(value: Any) -> str:
+    """Text of a cell as written, without surrounding space."""
+    return value.strip() if isinstance(value, str) else plain(value)
+
+
+class Column(NamedTuple):
+    """A column of a schema.
+
+    name: the key of its values, and one of its headers. aliases: its other headers, zh or en.
+    parse: cell -> value; raises an error whose text does not repeat the cell.
+    required: the header must be there, and every row must have a value.
+    personal: a refusal of its value must not reveal the cell.
+    fields: fields of the command that the value fills, where their names differ from `name`.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    parse: Callable[[Any], Any] = text
+    required: bool = False
+    personal: bool = False
+    fields: tuple[str, ...] = ()
+
+
+Fold = Callable[[str], str]
+"""Reduces the spellings of one header or name to one key."""
+
+
+def fold_of(ignored: str, separator: str = "") -> Fold:
+    """A fold: width and case never count, and a run of `ignored` counts as one `separator`.
+
+    ignored: a regular expression's character class.
+    """
+    run = re.compile(f"[{ignored}]+")
+    return lambda text: run.sub(separator, unicodedata.normalize("NFKC", text).casefold())
+
+
+_fold_spaces = fold_of(r"\s_*:", " ")
+_REQUIRED_MARK = re.compile(r"\((?:必填|选填|required|optional)\)")
+
+
+def fold_header(header: str) -> str:
+    """The fold of uploaded tables: spaces, underscores, stars, colons and 必填 are decoration."""
+    return _fold_spaces(_REQUIRED_MARK.sub("", _fold_spaces(header))).strip()
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of one kind of table, found by any of their headers."""
+
+    columns: tuple[Column, ...]
+    fold: Fold = fold_header
+    by_name: dict[str, Column] = field(init=False, default_factory=dict, compare=False, repr=False)
+    _by_header: dict[str, Column] = field(
+        init=False, default_factory=dict, compare=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            self.by_name[column.name] = column
+            for header in (column.name, *column.aliases):
+                self._by_header.setdefault(self.fold(header), column)
+
+    def column_of(self, header: str) -> Column | None:
+        """The column that a header names."""
+        return self._by_header.get(self.fold(header))
+
+    def missing(self, names: Iterable[str]) -> list[Column]:
+        """Required columns that are not among these names."""
+        there = set(names)
+        return [column for column in self.columns if column.required and column.name not in there]
+
+
+class Header(NamedTuple):
+    """The header of a table, and the filled lines below it.
+
+    is_found: False if no line was accepted as the header; then this is the first filled line.
+    """
+
+    titles: list[str]
+    below: Iterator[tuple[int, list[Any]]]
+    is_found: bool
+
+
+def find_header(
+    lines: Iterable[tuple[int, list[Any]]], is_header: Callable[[list[str]], bool]
+) -> Header | None:
+    """The first of the first HEADER_SEARCH_ROWS filled lines that is a header; None without lines.
+
+    Blank lines are skipped everywhere. A cell that is not text never counts as a title.
+    """
+    filled = ((line, cells) for line, cells in lines if any(cell != "" for cell in cells))
+    first: list[str] | None = None
+    for _, (_, cells) in zip(range(HEADER_SEARCH_ROWS), filled, strict=False):
+        titles = [cell if isinstance(cell, str) else "" for cell in cells]
+        if is_header(titles):
+            return Header(titles, filled, True)
+        first = titles if first is None else first
+    return None if first is None else Header(first, filled, False)
+
+
+class PlacedRow(NamedTuple):
+    """A row's cells by column name.
+
+    values: cells that are filled and readable. bad: column -> why its cell can't be taken.
+    overflow: place, from 1, of the first filled cell to the right of the header; None if none is.
+    """
+
+    values: dict[str, Any]
+    bad: dict[str, str]
+    overflow: int | None
+
+
+def place_cells(cells: Sequence[Any], names: Sequence[str]) -> PlacedRow:
+    """Place a row's cells. names: the column at each place, "" where the header is ignored."""
+    row = PlacedRow({}, {}, None)
+    for name, cell in zip(names, cells, strict=False):
+        if not name:
+            continue
+        if isinstance(cell, BadCell):
+            row.bad.setdefault(name, cell.reason)
+        elif cell not in ("", None):
+            row.values[name] = cell
+    beyond = (place for place, cell in enumerate(cells, 1) if place > len(names) and cell != "")
+    return row._replace(overflow=next(beyond, None))
+
+
+# --- uploaded tables ------------------------------------------------------------------------------
+
+
 class CellProblem(NamedTuple):
     """One bad cell. line: from 1, as in the file (JSON: the record's number)."""
 
@@ -69,35 +210,21 @@ class CellProblem(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """One good row: its line in the file, and its values by column name."""
+    """One good row: its line in the file, and its values by column name; an empty cell is None."""
 
     line: int
     values: dict[str, Any]
 
 
-class Column(NamedTuple):
-    """A column that is looked for.
-
-    name: the key of its values. aliases: other headers it may have, zh or en.
-    required: header and value must be there; an empty optional cell is None.
-    parse: text -> value; raises ValueError with a reason that does not repeat the text.
-    """
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    required: bool = True
-    parse: Callable[[str], Any] = str
-
-
 class Table(NamedTuple):
-    """A table as read: good rows, bad cells, and headers nobody asked for."""
+    """A table that was read: good rows, bad cells, and headers that name no column."""
 
     rows: tuple[TableRow, ...]
     problems: tuple[CellProblem, ...]
     ignored_headers: tuple[str, ...]
 
-    def sound(self) -> tuple[TableRow, ...]:
-        """The rows, if not one cell is bad. Raises: TableHasBadCells."""
+    def valid_rows(self) -> tuple[TableRow, ...]:
+        """The rows of a table without a bad cell. Raises: TableHasBadCells."""
         if self.problems:
             raise TableHasBadCells(
                 problems=[problem._asdict() for problem in self.problems],
@@ -109,36 +236,26 @@ class Table(NamedTuple):
 
 HEADER_ALIASES: dict[str, tuple[str, ...]] = {
     "ticket_number": ("准考证号", "准考证号码", "ticket", "ticket no", "admission ticket"),
-    "name": ("姓名", "考生姓名", "full name"),
-    "document_type": ("证件类型",),
-    "document_number": ("证件号码", "证件号", "身份证号", "身份证号码", "id number", "id"),
     "application_id": ("报考编号", "申请编号", "application"),
-    "occupation": ("职业名称", "职业"),
-    "job": ("工种名称", "工种", "职业方向"),
-    "level": ("职业技能等级", "技能等级", "等级", "认定等级", "grade"),
     "subject": ("科目", "考试科目"),
     "marks": ("成绩", "分数", "得分", "score", "mark"),
     "theory_marks": ("理论成绩", "理论知识成绩", "理论", "theory"),
     "practical_marks": ("实操成绩", "技能成绩", "技能考核成绩", "实操", "practical"),
-    "absent": ("缺考", "是否缺考"),
     "certificate_number": ("证书编号", "证书号", "certificate no", "certificate"),
-    "issued_on": ("发证日期", "证书版面发证日期", "issue date"),
     "result": ("受理结果", "结果", "审核结果"),
     "reason": ("原因", "退回原因", "备注", "说明", "remark"),
-    "employer": ("所在单位", "工作单位", "单位"),
 }
-"""Headers everybody uses, so that a caller need not list them again."""
+"""Headers of the columns of uploaded tables, so that each upload need not list them again."""
 
 
-def read_table(data: bytes, filename: str, columns: Sequence[Column] = ()) -> Table:
+def read_table(data: bytes, filename: str, columns: Sequence[Column]) -> Table:
     """Rows of a CSV (UTF-8 with or without BOM, GB18030), XLSX (first sheet) or JSON table.
 
     filename: only its extension is used, and must agree with the bytes.
-    columns: what is looked for; without any, every column is read as text, under its name in
-        HEADER_ALIASES or, unknown there, under its header.
+    columns: found by their own headers and by HEADER_ALIASES; other headers are ignored.
     JSON is a list of objects, or {"rows": [...]}.
     Raises: TableTooLarge, TableTooManyRows, TableTooManyColumns, TableTypeUnknown,
-        TableUnreadable, TableHeaderWrong; a bad cell is not raised but reported.
+        TableUnreadable, TableHeaderWrong; a bad cell is reported in the table instead.
     """
     if len(data) > BYTES_MAX:
         raise TableTooLarge(size_bytes=len(data), limit_bytes=BYTES_MAX)
@@ -152,120 +269,77 @@ def read_table(data: bytes, filename: str, columns: Sequence[Column] = ()) -> Ta
         lines = json_lines(data)
     else:
         raise TableTypeUnknown()
-    return _assemble(lines, columns)
+    return _assemble(lines, Schema(tuple(map(_with_aliases, columns))))
 
 
-def _assemble(lines: Iterable[Line], columns: Sequence[Column]) -> Table:
-    """A table of lines, the first fitting one of which is the header."""
-    filled = ((at, cells) for at, cells in lines if any(cells))
-    headers, wanted, rest = _find_header(filled, columns)
+def _with_aliases(column: Column) -> Column:
+    return column._replace(aliases=(*column.aliases, *HEADER_ALIASES.get(column.name, ())))
+
+
+def _assemble(lines: Iterable[Line], schema: Schema) -> Table:
+    """A table of lines. Raises: TableUnreadable, TableHeaderWrong, TableTooManyRows."""
+
+    def names_of(titles: list[str]) -> list[str]:
+        found = map(schema.column_of, titles)
+        return [column.name if column else "" for column in found]
+
+    header = find_header(lines, lambda titles: not schema.missing(names_of(titles)))
+    if header is None:
+        raise TableUnreadable(reason="表格是空的")
+    names = names_of(header.titles)
+    _check_header(names, schema)
     rows: list[TableRow] = []
     problems: list[CellProblem] = []
-    for count, (line, cells) in enumerate(rest, 1):
+    for count, (line, cells) in enumerate(header.below, 1):
         if count > ROWS_MAX:
             raise TableTooManyRows(limit=ROWS_MAX)
-        values, bad = _parse_row(line, cells, headers, wanted)
+        values, bad = _parse_row(line, place_cells(cells, names), header.titles, names, schema)
         problems.extend(bad[: PROBLEMS_MAX - len(problems)])
         if not bad:
             rows.append(TableRow(line, values))
-    ignored = (header for at, header in enumerate(headers) if header and at not in wanted)
-    return Table(tuple(rows), tuple(problems), tuple(ignored))
+    ignored = (title for title, name in zip(header.titles, names, strict=True) if not name)
+    return Table(tuple(rows), tuple(problems), tuple(filter(None, ignored)))
 
 
-def _find_header(
-    filled: Iterator[Line], columns: Sequence[Column]
-) -> tuple[list[str], dict[int, Column], Iterator[Line]]:
-    """Headers as written, which column stands where, and the lines below.
-
-    Raises: TableHeaderWrong when a required column is missing or one appears twice.
-    """
-    best: tuple[list[str], list[tuple[int, Column]]] | None = None
-    for _, (_, cells) in zip(range(HEADER_SEARCH_ROWS), filled, strict=False):
-        headers = ["" if isinstance(cell, BadCell) else cell for cell in cells]
-        found = _match_headers(headers, columns)
-        best = best or (headers, found)
-        if not columns or {one.name for one in columns if one.required} <= {
-            column.name for _, column in found
-        }:
-            best = headers, found
-            break
-    if best is None:
-        raise TableUnreadable(reason="表格是空的")
-    headers, found = best
-    names = [column.name for _, column in found]
-    missing = [one.name for one in columns if one.required and one.name not in names]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+def _check_header(names: list[str], schema: Schema) -> None:
+    """Raises: TableHeaderWrong when a required column is missing or a column comes twice."""
+    missing = schema.missing(names)
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
     if missing or repeated:
-        shown = {one.name: (*one.aliases, *HEADER_ALIASES.get(one.name, ()), one.name)[0]
-                 for one in columns}  # fmt: skip
+        shown = {column.name: (*column.aliases, column.name)[0] for column in schema.columns}
         raise TableHeaderWrong(
-            missing="、".join(shown[name] for name in missing) or "无",
-            # Without columns a name may be a stranger's header, hence the cut.
-            repeated="、".join(shown.get(name, name[:20]) for name in repeated) or "无",
+            missing="、".join(shown[column.name] for column in missing) or "无",
+            repeated="、".join(shown[name] for name in repeated) or "无",
         )
-    return headers, dict(found), filled
-
-
-def _match_headers(headers: list[str], columns: Sequence[Column]) -> list[tuple[int, Column]]:
-    """(place, column) for every header that is known, or for every header without columns."""
-    known: dict[str, Column] = {}
-    for column in columns or [Column(name, required=False) for name in HEADER_ALIASES]:
-        for header in (column.name, *column.aliases, *HEADER_ALIASES.get(column.name, ())):
-            known.setdefault(_plain_header(header), column)
-    found = []
-    for at, header in enumerate(headers):
-        plain = _plain_header(header)
-        if plain in known:
-            found.append((at, known[plain]))
-        elif header and not columns:
-            found.append((at, Column(header, required=False)))
-    return found
-
-
-def _plain_header(text: str) -> str:
-    """A header without what people decorate it with: case, spaces, 必填, a star, a colon."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("_", " ")
-    plain = re.sub(r"\((?:必填|选填|required|optional)\)", "", plain)
-    return re.sub(r"[\s*:]+", " ", plain).strip()
 
 
 def _parse_row(
-    line: int, cells: list[str | BadCell], headers: list[str], wanted: Mapping[int, Column]
+    line: int, row: PlacedRow, titles: list[str], names: list[str], schema: Schema
 ) -> tuple[dict[str, Any], list[CellProblem]]:
     """Values by column name, and every bad cell of the row."""
     values: dict[str, Any] = {}
     bad: list[CellProblem] = []
-    if any(cells[len(headers) :]):
+    if row.overflow is not None:
         bad.append(CellProblem(line, "（表头之外）", "该行的列数多于表头"))
-    for at, column in wanted.items():
-        cell = cells[at] if at < len(cells) else ""
-        if isinstance(cell, BadCell):
-            bad.append(CellProblem(line, headers[at], cell.reason))
-        elif not cell:
-            values[column.name] = None
-            if column.required:
-                bad.append(CellProblem(line, headers[at], "不能为空"))
+    for title, name in zip(titles, names, strict=True):
+        if not name:
+            continue
+        if name in row.bad:
+            bad.append(CellProblem(line, title, row.bad[name]))
+        elif name not in row.values:
+            values[name] = None
+            if schema.by_name[name].required:
+                bad.append(CellProblem(line, title, "不能为空"))
         else:
             try:
-                values[column.name] = column.parse(cell)
+                values[name] = schema.by_name[name].parse(row.values[name])
             except ValueError as wrong:
-                bad.append(CellProblem(line, headers[at], str(wrong)))
+                bad.append(CellProblem(line, title, str(wrong)))
     return values, bad
 
 
-def day(text: str) -> date:
-    """A parser: 2026-03-01, 2026/3/1, 20260301 or 2026年3月1日. Raises: ValueError."""
-    parts = re.fullmatch(r"(\d{4})([-/.年]?)(\d{1,2})[-/.月]?(\d{1,2})日?", text, re.ASCII)
-    if parts is None or (not parts[2] and len(text) != 8):
-        raise ValueError("不是日期，应为 YYYY-MM-DD")
-    try:
-        return date(int(parts[1]), int(parts[3]), int(parts[4]))
-    except ValueError:
-        raise ValueError("没有这一天") from None
-
-
 def one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
-    """A parser for a cell that holds one of these words; it gives what the word stands for."""
+    """A parser of a cell that holds one of these words; returns the word's value."""
 
     def parse(text: str) -> Any:
         if text.lower() not in choices:

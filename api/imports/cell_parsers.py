@@ -8,11 +8,12 @@ then the vocabularies.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from typing import Any
 
+from api.files.tables import plain as plain
+from api.files.tables import text as text
 from domain import events as e
 from domain.actors import Role
 from domain.documents.materials import MaterialKind
@@ -26,18 +27,6 @@ Parser = Callable[[Any], Any]
 
 class CellFault(Exception):
     """Why a cell was not understood, in words and without its content."""
-
-
-def plain(value: Any) -> str:
-    """Text of a cell, half-width, without spaces around it. A whole float loses its `.0`."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return unicodedata.normalize("NFKC", str(value)).strip()
-
-
-def text(value: Any) -> str:
-    """Text as it stands, but for spaces around it."""
-    return plain(value) if not isinstance(value, str) else value.strip()
 
 
 # --- days and moments -----------------------------------------------------------------------------

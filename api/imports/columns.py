@@ -1,43 +1,34 @@
-"""The columns of files that are imported: how they are called, read, and told of.
+"""Row types of an import, and the columns that many of them share.
 
-Reading order: Column, Kind, fold_title, then the columns that many kinds share.
+Reading order: RowType, the common columns of every row, then the shared columns.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from api.files.tables import Column as Column
+from api.files.tables import Schema, fold_of
 from api.imports import cell_parsers as v
 from api.imports import qualification_parser as claims
 from api.imports import row_commands as make
-from api.imports.cell_parsers import Parser
 
 Maker = Callable[[dict[str, Any], "make.RowContext"], "make.RowCommand"]
 
-
-class Column(NamedTuple):
-    """One column. fields: where its value stands in the command, if under another name.
-
-    personal: a fault of its cell is told without anything that could show the cell.
-    """
-
-    name: str
-    titles: tuple[str, ...] = ()
-    parse: Parser = v.text
-    required: bool = False
-    personal: bool = False
-    fields: tuple[str, ...] = ()
+fold_title = fold_of(r"\s_\-*:")
+"""The fold of import headers and file names: spaces, underscores and hyphens never count."""
 
 
 @dataclass(frozen=True)
 class RowType:
-    """One kind of file. operation: the row of `api.auth.permissions.ACCESS` that says who may do
-    it.
+    """One type of row, and of file.
 
-    own: candidates do this themselves, so that a login that is no staff is one of them.
+    name, titles: how the name of such a file begins. operation: the row of
+    `api.auth.permissions.ACCESS` that says which roles may do it. columns: in addition to COMMON.
+    own: candidates do it themselves, so a login missing from the staff list is taken for a
+    candidate.
     """
 
     name: str
@@ -46,34 +37,24 @@ class RowType:
     make: Maker
     columns: tuple[Column, ...]
     own: bool = False
-    index: dict[str, Column] = field(default_factory=dict, compare=False, repr=False)
+    schema: Schema = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for column in (*COMMON, *self.columns):
-            for title in (column.name, *column.titles):
-                self.index[fold_title(title)] = column
-
-    def column_of(self, title: str) -> Column | None:
-        """The column that a header means."""
-        return self.index.get(fold_title(title))
-
-
-def fold_title(title: str) -> str:
-    """A header or a name without what people vary: width, case, spaces, underscores, hyphens."""
-    text = unicodedata.normalize("NFKC", title).casefold()
-    return "".join(c for c in text if not c.isspace() and c not in "_-*:")
+        object.__setattr__(self, "schema", Schema((*COMMON, *self.columns), fold_title))
 
 
 ID = Column("id", ("编号", "序号", "row id"), required=True, fields=make.OWN_IDS)
+OCCURRED_AT = Column("occurred_at", ("发生时间", "办理时间", "time"), v.moment, required=True)
+BY = Column("by", ("经办人", "操作人", "actor"), required=True)
 COMMON = (
     ID,
-    Column("occurred_at", ("发生时间", "办理时间", "time"), v.moment, required=True),
-    Column("by", ("经办人", "操作人", "actor"), required=True),
+    OCCURRED_AT,
+    BY,
     Column("role", ("角色",), v.role),
     Column("organisation", ("机构", "所属机构", "organization")),
     Column("on_behalf_of", ("代办对象",)),
 )
-"""Columns that every kind has."""
+"""Columns of every row type."""
 
 APPLICATION = Column("application_id", ("报考编号", "申请编号"), required=True)
 PERSON = Column("person_id", ("人员编号", "考生编号"), required=True)
@@ -90,8 +71,10 @@ DOCUMENT = (
 
 
 def claims_column(name: str, title: str) -> Column:
+    """The column of one kind of stated qualification."""
     return Column(name, (title,), lambda cell: claims.claims(name, cell), personal=True)
 
 
 def required(column: Column) -> Column:
+    """The same column, required."""
     return column._replace(required=True)

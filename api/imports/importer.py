@@ -1,11 +1,11 @@
-"""Taking over what others wrote down: rows of many files become commands of one ledger.
+"""Imports the rows of many files as commands of one ledger.
 
-All rows are merged in the order in which they happened and sent in that order, many in flight: the
-ledger answers first in, first out, so what depends on something comes behind it. Each row has an
-idempotency key of its own, made from its kind and id: an import that was cut short, or is run
-again, goes on where it stopped. A bad row is refused with file, line and column; the good ones are
-kept, and what depends on a refused one is refused by its own rule.
-Reading order: Import.read, Import.send, then how a row is judged.
+All rows are merged in the order in which they happened and submitted in that order, many in flight:
+the ledger works first in, first out, so a row follows the rows it depends on. Each row has its own
+idempotency key, made from its type and id, so an interrupted or repeated import continues where it
+stopped. A bad row is refused with file, line and column; good rows are recorded, and the rules
+refuse the rows that depend on a refused one.
+Reading order: Import.read, Import.send, then one row: `_timed`, `Import._command`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.auth.permissions import ACCESS
+from api.files.tables import Column
 from api.imports.cell_parsers import CellFault
-from api.imports.columns import COMMON, ID, Column
+from api.imports.columns import BY, COMMON, ID, OCCURRED_AT
 from api.imports.row_commands import RowCommand, RowContext
 from api.imports.row_types import ORDER
 from api.imports.source_files import FileFault, RawRow, gather
@@ -36,19 +37,19 @@ from domain.store import errors as store
 from domain.store.blobs import Blobs
 
 IN_FLIGHT = 512
-"""Commands that wait for the ledger at once; beyond that the files wait."""
+"""Commands submitted and not answered yet; with more, the import waits."""
 ANSWER_S = 120.0
 """How long a command may wait in the ledger's queue, seconds."""
 PRINCIPAL = "certledger import"
-"""Whose idempotency keys an import uses, whoever starts it."""
+"""Principal of the idempotency keys of every import, independent of the operator."""
 PUBLIC = "public"
-"""The organisation of people who act for themselves."""
+"""Organisation of people who act for themselves."""
 
 FAILURES = (
     store.Overloaded, store.DeadlineExceeded, store.Unavailable, store.OutcomeUnknown, store.Closed,
     store.WrongKey,
 )  # fmt: skip
-"""What says nothing about a row: the import stops and can be run again."""
+"""Failures that say nothing about the row: they abort the import, which can be run again."""
 
 
 TAKEN = {
@@ -61,7 +62,7 @@ TAKEN = {
     "session_person": "This person has a seat in this session already",
     "certificate_number": "This certificate number is given already",
 }
-"""What it means that something only one may hold is held, in words and without its key."""
+"""Kind of a uniqueness reservation -> the refusal of a row that needs it, without its key."""
 
 
 class ImportStopped(LedgerError):
@@ -72,7 +73,7 @@ class ImportStopped(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A row that was not taken. column: "" if it is about the row as a whole."""
+    """A refused row. column: "" if the reason concerns the row as a whole."""
 
     cells: RawRow
     column: str
@@ -85,7 +86,7 @@ class Refused:
 
 @dataclass
 class Summary:
-    """How an import went. last_position: of what it recorded, 0 if nothing."""
+    """Counts and refusals of an import. last_position: of its last event, 0 if there is none."""
 
     accepted: int = 0
     already_there: int = 0
@@ -94,26 +95,36 @@ class Summary:
 
     @property
     def done(self) -> int:
-        """Rows that were dealt with."""
+        """Rows with an outcome."""
         return self.accepted + self.already_there + len(self.refused)
 
     def sorted(self) -> Summary:
-        """The same, its refused rows by file and line."""
+        """The same summary, its refused rows sorted by file and line."""
         self.refused.sort(key=lambda refused: (str(refused.cells.file), refused.cells.line))
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class TimedRow:
-    """A row whose place in time is known."""
+    """A row with its common columns parsed. common: COMMON column -> value."""
 
-    occurred_at: datetime
     cells: RawRow
-    id: str
+    common: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The row's own id, unique within its type."""
+        return str(self.common["id"])
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When the row happened."""
+        moment: datetime = self.common["occurred_at"]
+        return moment
 
 
 class Import:
-    """One import into one ledger: read everything, then send it."""
+    """One import into one ledger: read all files, then check or send the rows."""
 
     def __init__(self, ledger: str) -> None:
         self.ledger = ledger
@@ -125,20 +136,20 @@ class Import:
     # --- reading ------------------------------------------------------------------------------
 
     def read(self, paths: Iterable[Path]) -> list[FileFault]:
-        """Read all files and put their rows in order. Returns: what is wrong with whole files."""
+        """Read all files and sort their rows. Returns: the faults of whole files."""
         found = gather(paths)
         self._staff |= found.staff
-        seen: dict[tuple[str, str], RawRow] = {}
+        first_with: dict[tuple[str, str], RawRow] = {}
         for cells in found.rows:
             try:
-                row = _dated(cells)
+                row = _timed(cells)
             except RowError as fault:
                 self._refuse(cells, fault)
                 continue
-            first = seen.setdefault((cells.kind.name, row.id), cells)
+            first = first_with.setdefault((cells.kind.name, row.id), cells)
             if first is not cells:
                 place = f"{first.file.name}, line {first.line}"
-                self._refuse(cells, RowError(_title(cells, ID), f"stands twice, first in {place}"))
+                self._refuse(cells, RowError(_title(cells, ID), f"is repeated, first in {place}"))
                 continue
             self._file_order.setdefault(cells.file, len(self._file_order))
             self._rows.append(row)
@@ -154,7 +165,7 @@ class Import:
         return len(self._rows) + len(self.summary.refused)
 
     def site_code(self) -> str | None:
-        """The site code of the book that the files open, if they open one."""
+        """The site code of the ledger that the files open; None if they open none."""
         for row in self._rows:
             if row.cells.kind.name == "ledger":
                 return str(row.cells.values.get("site_code", ""))
@@ -163,7 +174,7 @@ class Import:
     # --- sending ------------------------------------------------------------------------------
 
     def check(self) -> Summary:
-        """Judge every row by itself, and send nothing."""
+        """Check every row by itself, and send nothing."""
         for row in self._rows:
             try:
                 self._command(row)
@@ -175,25 +186,25 @@ class Import:
     def send(
         self, ledger: Ledger, blobs: Blobs, progress: Callable[[int], None] | None = None
     ) -> Summary:
-        """Send every row that is good. progress: told how many rows were dealt with.
+        """Send every good row. progress: called with the number of rows that have an outcome.
 
-        Raises: ImportStopped when the ledger can't be reached; what was sent before is kept.
+        Raises: ImportStopped when the ledger can't be reached; earlier rows stay recorded.
         """
-        told = progress or (lambda done: None)
-        waiting: deque[tuple[TimedRow, Future[Receipt]]] = deque()
-        kept: set[Path] = set()
+        report = progress or (lambda done: None)
+        in_flight: deque[tuple[TimedRow, Future[Receipt]]] = deque()
+        stored: set[Path] = set()
         try:
             for row, made, actor in self._commands():
-                for path in set(made.files) - kept:
+                for path in set(made.files) - stored:
                     blobs.put(path.read_bytes())
-                    kept.add(path)
-                if len(waiting) >= IN_FLIGHT:
-                    self._settle(*waiting.popleft())
-                    told(self.summary.done)
-                waiting.append((row, self._submit(ledger, row, made, actor)))
-            while waiting:
-                self._settle(*waiting.popleft())
-                told(self.summary.done)
+                    stored.add(path)
+                if len(in_flight) >= IN_FLIGHT:
+                    self._settle(*in_flight.popleft())
+                    report(self.summary.done)
+                in_flight.append((row, self._submit(ledger, row, made, actor)))
+            while in_flight:
+                self._settle(*in_flight.popleft())
+                report(self.summary.done)
         except ImportAborted as stop:
             cells = stop.row.cells
             raise ImportStopped(file=cells.file.name, line=cells.line, reason=stop.reason) from None
@@ -229,7 +240,7 @@ class Import:
             return refused
 
     def _settle(self, row: TimedRow, answer: Future[Receipt]) -> None:
-        """Count one answer. Raises: _Stop."""
+        """Wait for one receipt and count it. Raises: ImportAborted."""
         try:
             receipt = answer.result()
         except FAILURES as failure:
@@ -238,8 +249,8 @@ class Import:
             reason = "was imported before with other content; a correction needs a new id"
             self._refuse(row.cells, RowError(_title(row.cells, ID), reason))
         except store.ClaimTaken as taken:
-            held = TAKEN.get(taken.kind, f"{taken.kind} is taken")
-            self._refuse(row.cells, RowError("", f"{held}, since position {taken.position}."))
+            reason = TAKEN.get(taken.kind, f"{taken.kind} is taken")
+            self._refuse(row.cells, RowError("", f"{reason}, since position {taken.position}."))
         except LedgerError as refusal:
             self._refuse(row.cells, RowError("", f"{refusal} ({refusal.code})"))
         else:
@@ -253,14 +264,10 @@ class Import:
     # --- one row ------------------------------------------------------------------------------
 
     def _command(self, row: TimedRow) -> tuple[RowCommand, Actor]:
-        """What a row asks for, and who asks. Raises: _Fault."""
+        """The command of a row, and its actor. Raises: RowError."""
         cells, kind = row.cells, row.cells.kind
-        if cells.bad is not None:
-            raise RowError(*cells.bad)
-        values = _values(cells, (*COMMON, *kind.columns))
-        actor = self._actor(cells, values)
-        for column in COMMON:
-            values.pop(column.name, None)
+        values = _values(cells, kind.columns)
+        actor = self._actor(cells, row.common)
         try:
             return kind.make(values, RowContext(row.id, cells.folder, self.ledger)), actor
         except CellFault as fault:
@@ -272,31 +279,29 @@ class Import:
         except OSError as error:
             raise RowError("", error.strerror or "a file can't be read") from None
 
-    def _actor(self, cells: RawRow, values: dict[str, Any]) -> Actor:
-        """Who did it: as the row says, else as the staff list says, else a candidate."""
-        kind, subject = cells.kind, values["by"]
+    def _actor(self, cells: RawRow, common: dict[str, Any]) -> Actor:
+        """The actor: by the row, else by the staff list, else a candidate. Raises: RowError."""
+        kind, subject = cells.kind, common["by"]
         known = self._staff.get(subject)
-        role = values.get("role") or (known.role if known else None)
+        role = common.get("role") or (known.role if known else None)
         if role is None:
             if not kind.own:
-                raise RowError(
-                    _title(cells, COMMON[2]), "is not in the staff list; add it or a role"
-                )
+                raise RowError(_title(cells, BY), "is not in the staff list; add it or a role")
             role = Role.CANDIDATE
         allowed = ACCESS[kind.operation]
         if allowed is not None and role not in allowed:
-            raise RowError(_title(cells, COMMON[2]), f"has the role {role}, which may not do this")
-        organisation = values.get("organisation") or (known.organisation if known else PUBLIC)
+            raise RowError(_title(cells, BY), f"has the role {role}, which may not do this")
+        organisation = common.get("organisation") or (known.organisation if known else PUBLIC)
         return Actor(
             subject=subject,
             role=role,
             organisation=organisation,
-            on_behalf_of=values.get("on_behalf_of"),
+            on_behalf_of=common.get("on_behalf_of"),
         )
 
 
 class RowError(Exception):
-    """What is wrong with a row. column: its header, "" for the row as a whole."""
+    """Why a row is refused. column: header of the bad cell, "" for the row as a whole."""
 
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
@@ -305,6 +310,8 @@ class RowError(Exception):
 
 
 class ImportAborted(Exception):
+    """The ledger can't be reached, or failed for a reason that has nothing to do with the row."""
+
     def __init__(self, row: TimedRow, reason: str) -> None:
         super().__init__(reason)
         self.row = row
@@ -316,22 +323,20 @@ def _title(cells: RawRow, column: Column) -> str:
     return cells.titles.get(column.name, column.name)
 
 
-def _dated(cells: RawRow) -> TimedRow:
-    """The row's id and moment. Raises: _Fault."""
+def _timed(cells: RawRow) -> TimedRow:
+    """The row with its common columns. Raises: RowError."""
     if cells.bad is not None:
         raise RowError(*cells.bad)
-    values = _values(cells, COMMON)
-    row_id = values["id"]
-    if len(row_id) > 100:
+    row = TimedRow(cells, _values(cells, COMMON))
+    if len(row.id) > 100:
         raise RowError(_title(cells, ID), "is longer than 100 letters")
-    moment = values["occurred_at"]
-    if moment > datetime.now(UTC):
-        raise RowError(_title(cells, COMMON[1]), "lies in the future")
-    return TimedRow(moment, cells, row_id)
+    if row.occurred_at > datetime.now(UTC):
+        raise RowError(_title(cells, OCCURRED_AT), "lies in the future")
+    return row
 
 
 def _values(cells: RawRow, columns: Iterable[Column]) -> dict[str, Any]:
-    """Every filled cell of these columns, understood. Raises: _Fault for the first bad one."""
+    """Every filled cell of these columns, parsed. Raises: RowError for the first bad one."""
     values: dict[str, Any] = {}
     for column in columns:
         cell = cells.values.get(column.name)
@@ -359,12 +364,12 @@ _WORDS = {
     "less_than": "is {lt} or more",
     "string_pattern_mismatch": "is not written as it must be: {pattern}",
 }
-"""What pydantic's kinds of faults are called here; any other speaks for itself."""
+"""Wording of pydantic's error types; every other type keeps pydantic's own message."""
 _ID_PATTERN = "up to 64 letters, digits, dots, underscores and hyphens"
 
 
 def _explained(cells: RawRow, wrong: ValidationError) -> RowError:
-    """The first fault that a command's own checks found, by column and without its value."""
+    """The first fault that the command's model found, by column and without the value."""
     error = wrong.errors(include_url=False, include_input=False)[0]
     place = [str(part) for part in error["loc"]]
     message = _DAYS.sub("", error["msg"].removeprefix("Value error, "))
@@ -374,7 +379,7 @@ def _explained(cells: RawRow, wrong: ValidationError) -> RowError:
             limits["pattern"] = _ID_PATTERN
         message = _WORDS[error["type"]].format(**limits)
     if error["type"] == "extra_forbidden":
-        place = place[:-1]  # a name that is not ours may be anybody's
+        place = place[:-1]  # an unknown name may hold personal data
     inside = place[:1] == ["qualifications"]
     place = place[inside:]
     for column in (*cells.kind.columns, ID):
@@ -386,9 +391,10 @@ def _explained(cells: RawRow, wrong: ValidationError) -> RowError:
 
 
 def _digest(ledger: Ledger, row: TimedRow, made: RowCommand, actor: Actor) -> bytes:
-    """What tells a repeated row from another one under the same id.
+    """The request hash of a row: tells a repeated row from another row under the same id.
 
-    Keyed: a plain digest would stay behind when a person is erased, and could be guessed.
+    Keyed, because the hash stays in the journal when a person is erased, and the content behind
+    a plain digest could be found by guessing.
     """
     command = made.command
     text = f"{type(command).__name__}|{command.model_dump_json()}|{actor.model_dump_json()}"

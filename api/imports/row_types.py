@@ -7,9 +7,7 @@ order. How rows become commands: `api.imports.row_commands`.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
+from api.files.tables import fold_of
 from api.imports import cell_parsers as v
 from api.imports import qualification_parser as claims
 from api.imports import row_commands as make
@@ -379,13 +377,7 @@ KINDS = (
 """Every kind, in the order of a journey."""
 
 ORDER = {kind.name: place for place, kind in enumerate(KINDS)}
-_SEPARATORS = re.compile(r"[\s_.-]+")
-
-
-def _fold_name(name: str) -> str:
-    return _SEPARATORS.sub("_", unicodedata.normalize("NFKC", name).casefold())
-
-
+_fold_name = fold_of(r"\s_.\-", "_")
 _BY_NAME = {_fold_name(title): kind for kind in KINDS for title in (kind.name, *kind.titles)}
 
 

@@ -1,10 +1,9 @@
-"""The files of an import, read into rows that still are what people wrote.
+"""Reads the files of an import into raw rows: cells by column, not parsed yet.
 
-CSV and XLSX come through `api.files.table_readers` and its guards; JSON is a list of objects, or
-one
-object, and JSON lines are an object each. What is wrong with a whole file (`FileFault`) stops the
-import before anything is sent; what is wrong with one row costs that row alone.
-Reading order: Cells, gather, read_file.
+CSV and XLSX are read by `api.files.table_readers` with its guards; JSON is a list of objects or a
+single object, and JSON lines hold one object each. A fault of a whole file (`FileFault`) stops the
+import before anything is sent; a fault of one row rejects that row only.
+Reading order: RawRow, gather, read_file.
 """
 
 from __future__ import annotations
@@ -23,16 +22,17 @@ from api.files.table_readers import (
     csv_lines,
     xlsx_lines,
 )
+from api.files.tables import find_header, place_cells
 from api.imports.columns import COMMON, RowType, fold_title
 from api.imports.row_types import kind_named
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 
 EXTENSIONS = (".csv", ".xlsx", ".json", ".jsonl")
-HEADER_SEARCH_ROWS = 10
 MENDED = "_kind"
-"""A column with it holds rows of any kind: the file of refused rows, mended."""
+"""A file with this column holds rows of any type: the file of refused rows, corrected."""
 STAFF = "staff"
+"""Name of the file that lists the staff; see `_staff`."""
 
 
 class FileFault(LedgerError):
@@ -43,10 +43,10 @@ class FileFault(LedgerError):
 
 @dataclass(slots=True)
 class RawRow:
-    """One row as it was written. values: column -> cell, those that are not empty.
+    """One row as written. values: column -> cell, without the empty ones.
 
     line: of the file, or the number of the record in JSON. titles: column -> header as written.
-    bad: the first cell that could not be taken, with its header and the reason.
+    bad: header of the first cell that can't be taken, and the reason.
     """
 
     kind: RowType
@@ -58,13 +58,13 @@ class RawRow:
 
     @property
     def folder(self) -> Path:
-        """What relative paths of the row start from."""
+        """The folder that relative paths of the row start from."""
         return self.file.parent
 
 
 @dataclass
 class SourceFiles:
-    """Everything the files hold. staff: login -> who that is."""
+    """Everything the files hold. staff: login -> actor."""
 
     rows: list[RawRow] = field(default_factory=list)
     staff: dict[str, Actor] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class SourceFiles:
 
 
 def gather(paths: Iterable[Path]) -> SourceFiles:
-    """Read files and folders. A folder's other files, such as a README.md, are left alone."""
+    """Read files and folders. Other files in a folder, such as a README.md, are ignored."""
     found = SourceFiles()
     for path in _files(paths, found):
         try:
@@ -118,44 +118,50 @@ def read_file(path: Path) -> list[RawRow]:
             raise FileFault(file=path.name, reason=f"two columns mean {name}")
     if kind is None:
         return [_mended(path, line, header, cells) for line, cells in rows]
-    missing = [c.name for c in (*COMMON, *kind.columns) if c.required and c.name not in columns]
+    missing = [column.name for column in kind.schema.missing(columns)]
     if missing and path.suffix.lower() in (".csv", ".xlsx"):
         raise FileFault(file=path.name, reason=f"has no column {', '.join(missing)}")
     titles = {name: title for name, title in zip(columns, header, strict=True) if name}
-    return [_cells(kind, path, line, columns, titles, cells) for line, cells in rows]
+    return [_raw_row(kind, path, line, columns, titles, cells) for line, cells in rows]
 
 
 Line = tuple[int, list[Any]]
 
+_KEY_HEADERS = {fold_title(title) for c in COMMON[:3] for title in (c.name, *c.aliases)}
+"""Two of the headers of id, occurred_at and by mark a line as the header."""
 
-def _header(lines: list[Line], path: Path, kind: RowType | None) -> tuple[list[str], list[Line]]:
-    """The header and what follows. A title may stand above it, blank lines anywhere."""
-    filled = [(line, cells) for line, cells in lines if any(cell != "" for cell in cells)]
-    wanted = {fold_title(title) for c in COMMON[:3] for title in (c.name, *c.titles)}
-    for place, (_, cells) in enumerate(filled[:HEADER_SEARCH_ROWS]):
-        titles = [cell if isinstance(cell, str) else "" for cell in cells]
+
+def _header(
+    lines: list[Line], path: Path, kind: RowType | None
+) -> tuple[list[str], Iterable[Line]]:
+    """The header, and the filled lines below it. Raises: FileFault."""
+
+    def is_header(titles: list[str]) -> bool:
         folded = {fold_title(title) for title in titles}
-        if MENDED in titles or (kind is not None and len(folded & wanted) >= 2):
-            return titles, filled[place + 1 :]
+        return MENDED in titles or (kind is not None and len(folded & _KEY_HEADERS) >= 2)
+
+    header = find_header(lines, is_header)
+    if header is not None and header.is_found:
+        return header.titles, header.below
     if kind is None:
         raise FileFault(file=path.name, reason="its name begins with no kind of file")
     raise FileFault(file=path.name, reason="has no header with id, occurred_at and by")
 
 
 def _column(title: str, kind: RowType | None, path: Path) -> str:
-    """The column a header means; "" for one that is left alone. Raises: FileFault."""
+    """The column that a header names; "" for one that is ignored. Raises: FileFault."""
     if not title or title.startswith(("_", "#")) or fold_title(title) in ("备注", "remark", "note"):
         return ""
     if kind is None:
         return title
-    column = kind.column_of(title)
+    column = kind.schema.column_of(title)
     if column is None:
-        known = ", ".join(c.name for c in (*COMMON, *kind.columns))
+        known = ", ".join(kind.schema.by_name)
         raise FileFault(file=path.name, reason=f"column {title!r} is none of {known}")
     return column.name
 
 
-def _cells(
+def _raw_row(
     kind: RowType,
     path: Path,
     line: int,
@@ -163,27 +169,22 @@ def _cells(
     titles: dict[str, str],
     cells: list[Any],
 ) -> RawRow:
-    row = RawRow(kind, path, line, {}, titles)
-    for place, cell in enumerate(cells):
-        name = columns[place] if place < len(columns) else None
-        if name is None and cell != "":
-            row.bad = row.bad or (f"number {place + 1}", "stands beyond the last header")
-        elif isinstance(cell, BadCell) and name:
-            row.bad = row.bad or (titles[name], cell.reason)
-        elif name and cell not in ("", None):
-            row.values[name] = cell
-    return row
+    placed = place_cells(cells, columns)
+    bad = next(((titles[name], reason) for name, reason in placed.bad.items()), None)
+    if bad is None and placed.overflow is not None:
+        bad = (f"number {placed.overflow}", "is beyond the last header")
+    return RawRow(kind, path, line, placed.values, titles, bad)
 
 
 def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> RawRow:
-    """A row of a file of refused rows: it says its kind, and the file it came from."""
+    """A row of a file of refused rows, which names its type and the file it came from."""
     given = dict(zip(header, cells, strict=False))
     kind = kind_named(str(given.get(MENDED, "")))
     if kind is None:
         raise FileFault(file=path.name, reason=f"line {line} has no known {MENDED}")
     names = [_known(title, kind) for title in header]
     titles = {name: title for name, title in zip(names, header, strict=True) if name}
-    row = _cells(kind, path, line, names, titles, cells)
+    row = _raw_row(kind, path, line, names, titles, cells)
     came_from = given.get("_file")
     if isinstance(came_from, str) and came_from:
         row.file = Path(came_from)
@@ -191,7 +192,7 @@ def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> RawRo
 
 
 def _known(title: str, kind: RowType) -> str:
-    column = None if title.startswith("_") else kind.column_of(title)
+    column = None if title.startswith("_") else kind.schema.column_of(title)
     return column.name if column else ""
 
 
@@ -199,11 +200,11 @@ def _known(title: str, kind: RowType) -> str:
 
 
 def _objects(records: Iterable[tuple[int, Any]]) -> Iterator[Line]:
-    """JSON objects as a header and lines; the header has every key."""
-    kept = list(records)
-    names = list(dict.fromkeys(k for _, one in kept if isinstance(one, dict) for k in one))
+    """JSON objects as a header with every key, and one line for each object."""
+    listed = list(records)
+    names = list(dict.fromkeys(k for _, one in listed if isinstance(one, dict) for k in one))
     yield 0, list(names)
-    for line, one in kept:
+    for line, one in listed:
         if isinstance(one, dict):
             yield line, ["" if one.get(name) is None else one[name] for name in names]
         else:
@@ -242,11 +243,11 @@ _LINES: dict[str, Callable[[bytes, Path], Iterable[Line]]] = {
 }
 
 
-# --- staff, and rows that come back ---------------------------------------------------------------
+# --- staff, and refused rows ----------------------------------------------------------------------
 
 
 def _staff(path: Path) -> dict[str, Actor]:
-    """subject, role, organisation of everybody who works there. Raises: FileFault."""
+    """The staff list, with the columns subject, role, organisation. Raises: FileFault."""
     lines = list(_LINES[path.suffix.lower()](path.read_bytes(), path))
     staff: dict[str, Actor] = {}
     titles = [str(title) for title in lines[0][1]] if lines else []
@@ -264,17 +265,17 @@ def _staff(path: Path) -> dict[str, Actor]:
 
 
 def write_refused(path: Path, refused: Iterable[tuple[RawRow, str, str]]) -> None:
-    """Refused rows with column and reason, as CSV that can be mended and imported again.
+    """Write refused rows with column and reason as CSV, to be corrected and imported again.
 
-    It holds personal data, as the files it came from do, so only its owner may read it.
+    The file holds personal data, as the files it came from do, so only its owner may read it.
     """
-    kept = list(refused)
-    names = list(dict.fromkeys(name for cells, _, _ in kept for name in cells.values))
+    listed = list(refused)
+    names = list(dict.fromkeys(name for cells, _, _ in listed for name in cells.values))
     path.touch(mode=0o600)
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
         writer.writerow(("_reason", "_column", "_line", "_file", MENDED, *names))
-        for cells, column, reason in kept:
+        for cells, column, reason in listed:
             place = (reason, column, cells.line, cells.file.absolute(), cells.kind.name)
             writer.writerow((*place, *(_cell(cells.values.get(name)) for name in names)))
 

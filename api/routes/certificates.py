@@ -75,9 +75,9 @@ class NumbersBody(BaseModel):
 
 
 COLUMNS = [
-    Column("application_id", required=False),
-    Column("ticket_number", required=False),
-    Column("certificate_number"),
+    Column("application_id"),
+    Column("ticket_number"),
+    Column("certificate_number", required=True),
 ]
 
 

@@ -124,16 +124,16 @@ def _subject(text: str) -> Subject:
 
 
 COLUMNS = [
-    Column("ticket_number"),
-    Column("subject", required=False, parse=_subject),
-    Column("marks", required=False, parse=lambda text: (_marks(text),)),
-    Column("theory_marks", required=False, parse=lambda text: (_marks(text),)),
-    Column("practical_marks", required=False, parse=lambda text: (_marks(text),)),
-]
-BOTH_COLUMNS = [
-    Column("ticket_number"),
+    Column("ticket_number", required=True),
+    Column("subject", parse=_subject),
+    Column("marks", parse=lambda text: (_marks(text),)),
     Column("theory_marks", parse=lambda text: (_marks(text),)),
     Column("practical_marks", parse=lambda text: (_marks(text),)),
+]
+BOTH_COLUMNS = [
+    Column("ticket_number", required=True),
+    Column("theory_marks", parse=lambda text: (_marks(text),), required=True),
+    Column("practical_marks", parse=lambda text: (_marks(text),), required=True),
 ]
 """Marks are wrapped, so that 缺考, which is None, differs from an empty cell."""
 

@@ -26,7 +26,7 @@ from api.files.authority_report_xlsx import (
     write_csv,
     write_xlsx,
 )
-from api.files.tables import TableHeaderWrong, read_table
+from api.files.tables import Column, TableHeaderWrong, read_table
 from domain.values.primitives import Level
 
 BATCH = ReportBatch(
@@ -305,7 +305,9 @@ def test_the_list_of_people_has_the_columns_a_personnel_bureau_knows():
         "发证日期": "2026-11-18",
         "评价机构": "浙江今日头条科技有限公司",
     }
-    assert read_table(export.people_csv, "people.csv").sound()[0].values["name"] == "王小明"
+    assert read_table(export.people_csv, "people.csv", [Column("姓名")]).rows[0].values == {
+        "姓名": "王小明"
+    }
 
 
 def test_statistics_of_nobody_are_a_total_of_nought():

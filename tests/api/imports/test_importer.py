@@ -1,4 +1,4 @@
-"""What an import says of files and rows: by line and column, in words, and never a name."""
+"""Import refusals name file, line and column in words, and never repeat personal data."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def csv_file(path: Path, *lines: Sequence[object], encoding: str = "utf-8") -> P
 
 
 def judged(*paths: Path) -> Import:
-    """Everything an import finds out before it sends anything."""
+    """A dry run: the checks of an import without a ledger."""
     job = Import("omc")
     assert job.read(paths) == []
     job.check()
@@ -55,7 +55,7 @@ def person(**changes: object) -> list[object]:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def test_a_good_row_is_good(tmp_path: Path) -> None:
+def test_a_good_row_is_accepted(tmp_path: Path) -> None:
     job = judged(csv_file(tmp_path / "persons.csv", PERSONS, GOOD))
     assert (job.summary.accepted, job.summary.refused) == (1, [])
 
@@ -73,7 +73,7 @@ def test_a_good_row_is_good(tmp_path: Path) -> None:
         ("name", "长" * 81, "is longer than 80 letters"),
     ],
 )
-def test_a_bad_cell_is_told_by_line_and_column(
+def test_a_bad_cell_is_refused_by_line_and_column(
     tmp_path: Path, column: str, cell: str, reason: str
 ) -> None:
     path = csv_file(tmp_path / "persons.csv", PERSONS, GOOD, person(**{"id": "P2", column: cell}))
@@ -81,14 +81,14 @@ def test_a_bad_cell_is_told_by_line_and_column(
     assert told.startswith(f"persons.csv, line 3, column {column}: {reason}")
 
 
-def test_the_good_rows_beside_a_bad_one_are_kept(tmp_path: Path) -> None:
+def test_a_bad_row_does_not_reject_good_rows(tmp_path: Path) -> None:
     bad = person(id="P2", document_type="")
     path = csv_file(tmp_path / "persons.csv", PERSONS, GOOD, bad, person(id="P3"))
     job = judged(path)
     assert (job.summary.accepted, len(job.summary.refused)) == (2, 1)
 
 
-def test_no_refusal_repeats_what_is_personal(tmp_path: Path) -> None:
+def test_no_refusal_repeats_personal_data(tmp_path: Path) -> None:
     bad = [
         person(id="P2", name=NAME * 30),
         person(id="P3", phone=NUMBER * 3),
@@ -112,21 +112,21 @@ def test_no_refusal_repeats_what_is_personal(tmp_path: Path) -> None:
         assert "2020-05-06" not in line
 
 
-def test_an_id_that_stands_twice_is_told_with_its_first_place(tmp_path: Path) -> None:
+def test_a_repeated_id_is_refused_with_its_first_place(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "persons.csv", PERSONS, GOOD, GOOD)
     assert refusals(path) == [
-        "persons.csv, line 3, column id: stands twice, first in persons.csv, line 2"
+        "persons.csv, line 3, column id: is repeated, first in persons.csv, line 2"
     ]
 
 
-def test_a_record_over_several_lines_counts_where_it_begins(tmp_path: Path) -> None:
+def test_a_record_over_several_lines_is_reported_by_its_first_line(tmp_path: Path) -> None:
     header = ("id", "occurred_at", "by", "application_id", "reason")
     first = ("W1", "2026-03-02 09:30", "u1", "A1", "一\n二\n三")
     path = csv_file(tmp_path / "withdrawals.csv", header, first, ("W2", "", "u1", "A1", "x"))
     assert refusals(path) == ["withdrawals.csv, line 5, column occurred_at: is empty"]
 
 
-def test_who_is_no_staff_is_a_candidate_and_does_only_what_candidates_do(tmp_path: Path) -> None:
+def test_a_login_missing_from_the_staff_list_has_the_rights_of_a_candidate(tmp_path: Path) -> None:
     reviews = csv_file(
         tmp_path / "reviews.csv",
         ("id", "occurred_at", "by", "role", "application_id", "stage", "verdict"),
@@ -140,7 +140,7 @@ def test_who_is_no_staff_is_a_candidate_and_does_only_what_candidates_do(tmp_pat
     ]
 
 
-def test_a_document_that_is_not_there_or_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_document_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.pdf").write_text("not a PDF")
     header = ("id", "occurred_at", "by", "application_id", "kind", "path")
     path = csv_file(
@@ -169,14 +169,14 @@ def test_rows_of_all_files_are_sent_in_the_order_in_which_they_happened(tmp_path
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
-def test_a_table_is_read_in_the_encodings_of_chinese_offices(tmp_path: Path, encoding: str) -> None:
+def test_utf8_and_gb18030_tables_are_read(tmp_path: Path, encoding: str) -> None:
     header = ("编号", "发生时间", "经办人", "证件类型", "证件号码", "姓名", "电话")
     row = ("P1", "2026年3月2日 9:30", "u1", "居民身份证", *GOOD[4:])
     job = judged(csv_file(tmp_path / "人员.csv", header, row, encoding=encoding))
     assert (job.summary.accepted, job.summary.refused) == (1, [])
 
 
-def test_a_workbook_is_read_with_its_dates_and_refused_by_its_rows(tmp_path: Path) -> None:
+def test_a_workbook_keeps_its_dates_and_row_numbers(tmp_path: Path) -> None:
     book = Workbook()
     sheet = book.active
     sheet.append(["2026年3月报考人员"])
@@ -191,7 +191,7 @@ def test_a_workbook_is_read_with_its_dates_and_refused_by_its_rows(tmp_path: Pat
     assert {r.column for r in job.summary.refused} == {"document_number"}
 
 
-def test_json_lines_are_refused_line_by_line(tmp_path: Path) -> None:
+def test_bad_json_lines_are_refused_one_by_one(tmp_path: Path) -> None:
     good = dict(zip(PERSONS, GOOD, strict=True))
     lines = [json.dumps(good), "{broken", "", json.dumps(good | {"id": "P2", "name": None})]
     path = tmp_path / "persons-2.jsonl"
@@ -216,7 +216,7 @@ def test_json_lines_are_refused_line_by_line(tmp_path: Path) -> None:
         ("persons.xlsx", b"PK no", "XLSX"),
     ],
 )
-def test_a_file_that_cannot_be_read_stops_the_import(
+def test_an_unreadable_file_stops_the_import(
     tmp_path: Path, name: str, content: bytes, reason: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_read_stops_the_import(
     assert reason in str(fault)
 
 
-def test_a_folder_gives_its_tables_and_leaves_its_readme_alone() -> None:
+def test_a_folder_is_read_without_its_readme() -> None:
     job = Import("omc")
     assert job.read([COHORT]) == []
     assert len(job) > 4_000
@@ -244,7 +244,7 @@ def test_a_moment_without_a_zone_is_chinese_time(written: Any) -> None:
 
 
 @pytest.mark.parametrize("written", ["2026-02-30", "30.02.2026", "yesterday", "2026-3"])
-def test_what_is_no_day_of_the_calendar_is_refused(written: str) -> None:
+def test_an_impossible_day_is_refused(written: str) -> None:
     with pytest.raises(CellFault) as refusal:
         day(written)
     assert written not in str(refusal.value)
@@ -259,14 +259,14 @@ def test_amounts_in_yuan_become_fen_and_are_never_rounded() -> None:
             yuan(wrong)
 
 
-def test_an_absence_is_no_zero() -> None:
+def test_absent_differs_from_zero_marks() -> None:
     assert marks("缺考") is None
     assert [str(marks(v)) for v in ("0", "59.5", 60, 60.0)] == ["0", "59.5", "60", "60"]
     with pytest.raises(CellFault):
         marks("59.4")
 
 
-def test_claims_in_words_and_in_json_say_the_same() -> None:
+def test_qualifications_in_words_and_in_json_are_equal() -> None:
     words = "2019-03-01~2023-06-30 本职业 某某公司；2023-07-01~至今 相关职业"
     told = claims("work_periods", words)
     meant = json.dumps(
@@ -280,7 +280,7 @@ def test_claims_in_words_and_in_json_say_the_same() -> None:
     assert told[1]["relation"] == "related"
 
 
-def test_a_claim_that_is_not_understood_is_named_by_its_place() -> None:
+def test_an_unknown_word_in_a_qualification_is_reported_by_its_place() -> None:
     with pytest.raises(CellFault, match="entry 2: word 3 is not understood"):
         claims("education", "技工学校 本专业 2022-06-30; 技师学院 本专业 某某学校")
 
@@ -300,7 +300,7 @@ def test_every_command_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_kind_is_found_by_each_of_its_names(kind: RowType) -> None:
+def test_a_row_type_is_found_by_each_of_its_names(kind: RowType) -> None:
     for name in (kind.name, *kind.titles, f"{kind.name}-2026", f"{kind.titles[0]}2026年"):
         found = kind_named(name)
         assert found is not None
@@ -308,7 +308,7 @@ def test_a_kind_is_found_by_each_of_its_names(kind: RowType) -> None:
     assert kind_named("unheard-of") is None
 
 
-def test_refused_rows_can_be_mended_and_imported(tmp_path: Path) -> None:
+def test_refused_rows_can_be_corrected_and_imported(tmp_path: Path) -> None:
     bad = person(id="P2", document_type="身份")
     first = judged(csv_file(tmp_path / "persons.csv", PERSONS, GOOD, bad))
     errors = tmp_path / "refused.csv"
