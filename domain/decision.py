@@ -24,7 +24,7 @@ from domain.values.working_days import shanghai_date
 
 
 class Command(BaseModel):
-    """A wish in the imperative. `domain.service.read_sets` says what its decision will look at."""
+    """A request in the imperative, declared by a `domain.command_spec.CommandSpec`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

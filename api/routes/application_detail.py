@@ -14,7 +14,7 @@ from api.routes.masking import PersonShown
 from domain.documents.materials import check_completeness
 from domain.events import Stage
 from domain.states.application import CLOSED, Candidacy, PaidLine, Status
-from domain.steps.refund import LIVE, has_failed, refusal
+from domain.steps.refund import LIVE, is_unsuccessful, refusal
 from domain.steps.review import REVIEWER
 
 
@@ -262,7 +262,7 @@ def refund_option(state: Candidacy, line: PaidLine) -> dict[str, Any]:
     if refused is not None:
         kept = {"refusal": refused[0].value, "clause": refused[1]}
         return option | kept | {"option": "refused"}
-    if line.excess or has_failed(state):
+    if line.excess or is_unsuccessful(state):
         clause = None if line.excess else "2.4(1)"
         return option | {"option": "refundable", "clause": clause}
     return option | {"option": "not_yet"}

@@ -1,36 +1,36 @@
-"""One command under the head lock: what its decision sees, and what becomes of what it decides.
+"""Executes one command: reads states, decides, and makes the append of the decision.
 
-Reading order: CommandRun (from a wish to drafts), WorldView (what the decision looks at).
+`CommandExecution` is the unit of work of a command. The writer calls `execute` with the read view
+of a batch, and again if the batch is retried; `StateReader` gives the decision its states.
+Reading order: Environment, CommandExecution.execute, StateReader.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha1
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from domain.actors import Actor
-from domain.commands import decide
+from domain.command_spec import ReadSet
+from domain.commands import decide, read_set_of
 from domain.decision import Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
-from domain.service.read_sets import ReadSet, look_of
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
-from domain.service.state_cache import CachedState, PendingEvent
+from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
-from domain.store.mapper import Entry
-from domain.store.privacy.vault import FieldEncryptor
+from domain.store.mapper import Entry, EntryMapper
+from domain.store.privacy.vault import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
-
-if TYPE_CHECKING:
-    from domain.service.ledger import Ledger
 
 _FREE_BITS = (1 << 128) - 1 & ~(0xF000 << 64) & ~(0xC000 << 48)
 _VERSION_5 = 5 << 76 | 0x8000 << 48
@@ -42,70 +42,90 @@ class OccurredTooEarly(LedgerError):
     code = "occurred_too_early"
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The parts of a ledger that executing a command needs. name: of the ledger."""
+
+    name: str
+    vault: Vault
+    mapper: EntryMapper
+    states: StateCache
+
+
 class CommandExecution:
-    """One command's way from a wish to facts; may run again if the transaction is repeated."""
+    """One command from its submission to its receipt."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        environment: Environment,
         command: Command,
         actor: Actor,
         command_id: UUID,
         occurred_at: datetime | None,
         correlation_id: UUID,
     ) -> None:
-        self.ledger = ledger
-        self.command = command
-        self.actor = actor
-        self.command_id = command_id
-        self.occurred_at = occurred_at
-        self.correlation_id = correlation_id
+        """occurred_at: when it happened, aware; the time of recording if None."""
+        self._environment = environment
+        self._command = command
+        self._actor = actor
+        self._command_id = command_id
+        self._occurred_at = occurred_at
+        self._correlation_id = correlation_id
         self._indexes: dict[tuple[str, str], str] = {}
-        self._given: tuple[bytes, Receipt] | None = None
+        self._receipt: tuple[bytes, Receipt] | None = None
 
-    def look(self, now: datetime) -> ReadSet:
-        """What its decision will look at, as far as it can be said at this moment."""
-        context = self._context(self.occurred_at or now)
-        return look_of(self.ledger.held.known, self.command, context)
+    def read_set(self, now: datetime) -> ReadSet:
+        """The read set of the command, as far as cached states tell it at this moment."""
+        context = self._context(self._occurred_at or now)
+        return read_set_of(self._environment.states.cached, self._command, context)
 
-    def __call__(self, view: BatchView) -> AppendRequest:
-        """Decide, and turn the decision into what is appended. Raises: LedgerError."""
-        context = self._context(self.occurred_at or view.recorded_at)
-        world = StateReader(self.ledger, view)
-        decision = decide(world, self.command, context)
-        if self.occurred_at is not None:
-            world.ensure_after(decision, self.occurred_at)
-        sealer = FieldEncryptor(self.ledger.vault, view)
-        drafts = tuple(self._drafts(decision, view, sealer, context.now))
+    def execute(self, view: BatchView) -> AppendRequest:
+        """Decide; return the append of the decision. Raises: the LedgerError that refuses it.
+
+        The writer's port `ExecuteCommand`: runs on the writer thread, once per attempt.
+        """
+        context = self._context(self._occurred_at or view.recorded_at)
+        reader = StateReader(self._environment, view)
+        decision = decide(reader, self._command, context)
+        if self._occurred_at is not None:
+            reader.ensure_after(decision, self._occurred_at)
+        encryptor = FieldEncryptor(self._environment.vault, view)
+        events = tuple(self._events(decision, view, encryptor, context.now))
         return AppendRequest(
-            drafts=drafts,
+            events=events,
             claims=decision.claims,
             releases=decision.releases,
-            receipt=lambda recorded: self._receipt(recorded, decision),
-            fresh_keys=sealer.fresh_keys,
+            receipt=lambda recorded: self._encode_receipt(recorded, decision),
+            fresh_keys=encryptor.fresh_keys,
             destroy_keys=decision.erases,
         )
+
+    def receipt_of(self, outcome: Accepted | Replayed) -> Receipt:
+        """The receipt of an outcome. Raises: ValueError for a stored receipt it cannot decode."""
+        if self._receipt is not None and self._receipt[0] is outcome.receipt:
+            return self._receipt[1]
+        return Receipt.from_bytes(outcome.receipt, replayed=isinstance(outcome, Replayed))
 
     def _context(self, now: datetime) -> Context:
         numbers = count()
         return Context(
             now=now,
-            actor=self.actor,
-            new_id=lambda: named_id(self.command_id, f"id {next(numbers)}").hex,
+            actor=self._actor,
+            new_id=lambda: named_id(self._command_id, f"id {next(numbers)}").hex,
             blind_index=self._blind_index,
         )
 
     def _blind_index(self, kind: str, text: str) -> str:
-        """Worked out once, though it is asked for beforehand and again for the decision."""
+        """Computed once, although the read set and every execution need it."""
         index = self._indexes.get((kind, text))
         if index is None:
-            index = self._indexes[kind, text] = self.ledger.vault.blind_index(kind, text)
+            index = self._indexes[kind, text] = self._environment.vault.blind_index(kind, text)
         return index
 
-    def _drafts(
-        self, decision: Decision, view: BatchView, sealer: FieldEncryptor, now: datetime
+    def _events(
+        self, decision: Decision, view: BatchView, encryptor: FieldEncryptor, now: datetime
     ) -> Iterable[NewEvent]:
-        actor = self.actor.stored()
+        actor = self._actor.to_envelope()
         versions: dict[str, int] = {}
         for index, (stream, fact) in enumerate(decision.facts):
             if stream not in versions:
@@ -114,29 +134,23 @@ class CommandExecution:
             entry = Entry(
                 originator_id=stream,
                 originator_version=versions[stream],
-                event_id=named_id(self.command_id, f"event {index}"),
+                event_id=named_id(self._command_id, f"event {index}"),
                 occurred_at=now,
                 recorded_at=None,
                 actor=actor,
-                command_id=self.command_id,
-                correlation_id=self.correlation_id,
+                command_id=self._command_id,
+                correlation_id=self._correlation_id,
                 causation_id=None,
                 fact=fact,
             )
-            yield self.ledger.mapper.draft(entry, sealer, PendingEvent(entry))
+            yield self._environment.mapper.new_event(entry, encryptor, PendingEvent(entry))
 
-    def receipt_of(self, said: Accepted | Replayed) -> Receipt:
-        """The receipt that the writer's word stands for."""
-        if self._given is not None and self._given[0] is said.receipt:
-            return self._given[1]
-        return Receipt.from_bytes(said.receipt, replayed=isinstance(said, Replayed))
-
-    def _receipt(self, recorded: Sequence[RecordedEvent], decision: Decision) -> bytes:
+    def _encode_receipt(self, recorded: Sequence[RecordedEvent], decision: Decision) -> bytes:
         first, last = recorded[0], recorded[-1]
         versions = [r.version for r in recorded if r.stream == first.stream]
         receipt = Receipt(
-            command_id=str(self.command_id),
-            ledger=self.ledger.name,
+            command_id=str(self._command_id),
+            ledger=self._environment.name,
             stream=first.stream,
             version=versions[-1],
             first_position=first.position,
@@ -145,33 +159,33 @@ class CommandExecution:
             recorded_at=rfc3339(first.recorded_at),
             outcome=decision.outcome,
         )
-        self._given = receipt.to_bytes(), receipt
-        return self._given[0]
+        self._receipt = receipt.to_bytes(), receipt
+        return self._receipt[0]
 
 
 class StateReader:
-    """What a decision sees: committed state under the head lock, and earlier commands' facts."""
+    """The `States` of a decision: cached states brought up to date with a batch's read view."""
 
-    def __init__(self, ledger: Ledger, view: BatchView) -> None:
-        self._ledger = ledger
+    def __init__(self, environment: Environment, view: BatchView) -> None:
+        self._environment = environment
         self._view = view
-        self._seen: dict[str, CachedState | None] = {}
+        self._folded: dict[str, CachedState | None] = {}
 
     def ensure_after(self, decision: Decision, moment: datetime) -> None:
-        """What is told afterwards still keeps each stream in order. Raises: OccurredTooEarly."""
+        """Check that no stream has a later event than `moment`. Raises: OccurredTooEarly."""
         for stream in {stream for stream, _ in decision.facts}:
-            last = self._kept(stream) if self.exists(stream) else None
+            last = self._fold(stream) if self.exists(stream) else None
             if last is not None and last.occurred_at > moment:
                 raise OccurredTooEarly(stream=kind_of(stream))
 
-    def _kept(self, stream: str) -> CachedState | None:
-        if stream not in self._seen:
-            self._seen[stream] = self._ledger.held.fold(stream, self._view)
-        return self._seen[stream]
+    def _fold(self, stream: str) -> CachedState | None:
+        if stream not in self._folded:
+            self._folded[stream] = self._environment.states.fold(stream, self._view)
+        return self._folded[stream]
 
     def _find(self, stream: str) -> Any | None:
-        kept = self._kept(stream)
-        return None if kept is None else kept.state
+        folded = self._fold(stream)
+        return None if folded is None else folded.state
 
     def _get(self, what: str, key: str) -> Any:
         state = self._find(stream_of(what, key))
@@ -180,36 +194,41 @@ class StateReader:
         return state
 
     def book(self) -> states.LedgerState:
-        state = self._find("ledger")
+        state: states.LedgerState | None = self._find("ledger")
         if state is None:
             raise NotFound(what="book", id="ledger")
         return state
 
     def person(self, person_id: str) -> states.Person:
-        return self._get("person", person_id)
+        person: states.Person = self._get("person", person_id)
+        return person
 
     def identity(self, person_id: str) -> Identity:
-        sealed = self._ledger.held.identity(stream_of("person", person_id), self._view)
+        sealed = self._environment.states.identity(stream_of("person", person_id), self._view)
         key = self._view.person_key(person_id)
         if sealed is None or key is None:
             raise NotFound(what="identity of person", id=person_id)
-        self._ledger.vault.take(key)
-        return identity_of(person_id, (self._ledger.mapper.entry_of(sealed),))
+        self._environment.vault.cache_key(key)
+        return identity_of(person_id, (self._environment.mapper.entry_of(sealed),))
 
     def candidacy(self, application_id: str) -> Candidacy:
-        return self._get("application", application_id)
+        application: Candidacy = self._get("application", application_id)
+        return application
 
     def session(self, session_id: str) -> states.ExamSession:
-        return self._get("session", session_id)
+        session: states.ExamSession = self._get("session", session_id)
+        return session
 
     def notice(self, notice_id: str) -> states.Notice:
-        return self._get("notice", notice_id)
+        notice: states.Notice = self._get("notice", notice_id)
+        return notice
 
     def report(self, report_id: str) -> states.Report:
-        return self._get("report", report_id)
+        report: states.Report = self._get("report", report_id)
+        return report
 
     def series(self, series_id: str) -> states.Series:
-        # A series begins with its first number, so an unknown one is an empty one.
+        # A series begins with its first number, so an unknown series is an empty one.
         return self._find(stream_of("series", series_id)) or states.Series(series_id)
 
     def exists(self, stream: str) -> bool:
@@ -219,8 +238,8 @@ class StateReader:
         return self._view.claimed(kind, key) is not None
 
 
-def identity_of(person_id: str, entries: Iterable[Any]) -> Identity:
-    """A person's present name and document in clear. Raises: NotFound once erased."""
+def identity_of(person_id: str, entries: Iterable[Entry]) -> Identity:
+    """A person's current name and document in clear. Raises: NotFound, also after erasure."""
     known: PersonRegistered | PersonCorrected | None = None
     for entry in entries:
         if isinstance(entry.fact, PersonRegistered | PersonCorrected):
@@ -231,9 +250,9 @@ def identity_of(person_id: str, entries: Iterable[Any]) -> Identity:
 
 
 def named_id(namespace: UUID, name: str) -> UUID:
-    """The id of a name: a UUID of version 5, as `uuid.uuid5` makes it in twice the time.
+    """A UUID of version 5, as `uuid.uuid5` makes it, in half the time.
 
-    So a command that is sent or decided again has the same ids.
+    Ids are derived from names so that a command sent or executed again has the same ids.
     """
     digest = sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()
     return UUID(int=int.from_bytes(digest[:16], "big") & _FREE_BITS | _VERSION_5)

@@ -1,9 +1,9 @@
-"""The folded states of one ledger that are held in memory.
+"""Caches the folded states of one ledger's streams.
 
-A stream only grows, so a held state never becomes wrong, only old: under the head lock the entries
-after it are read and folded on top. What is committed is carried on at once; what is still on its
-way is folded beside it, because it may come to nothing.
-Reading order: Held.fold, Held.carry_on, then what else is known of a stream.
+A stream only grows, so a cached state may be old but never wrong: the writer reads the later events
+and applies them. Committed events update the cache. Uncommitted events are applied to a copy that
+travels with them (`PendingEvent`), because their batch may still fail.
+Reading order: StateCache.fold, StateCache.apply_committed, then what else is cached of a stream.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from typing import Any, NamedTuple
 
 from domain.decision import stream_of
 from domain.events import PersonCorrected, PersonRegistered
-from domain.service.snapshots import LONG, kind_of
+from domain.service.snapshots import SNAPSHOTTED, kind_of
 from domain.states import folds as states
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
 from domain.store.mapper import Entry, EntryMapper
 from domain.store.writer.commands import BatchView
 
 STATES_MAX = 20_000
-"""How many folded states a ledger holds in memory, about 1 kB each."""
+"""Folded states cached per ledger, about 1 kB each."""
 
 IDENTITIES_MAX = 1_000
-"""How many persons' sealed identities beside their states, about 1 kB each."""
+"""Sealed identities of persons cached with their states, about 1 kB each."""
 
 
 @dataclass(slots=True)
 class PendingEvent:
-    """What we know of an event of ours until it is committed, so that none of it is read back.
+    """The memo of an event this process appends, so that it need not be read back and parsed.
 
-    entry: in clear. kept: its stream up to here, once somebody looked at it.
+    entry: in clear. state_after: of its stream up to here, once it was folded.
     """
 
     entry: Entry
-    kept: CachedState | None = None
+    state_after: CachedState | None = None
 
 
 class CachedState(NamedTuple):
-    """A stream as far as it is folded.
+    """The folded state of a stream.
 
-    occurred_at: of its last event. identity: of a person's, the envelope of the event that says
-    who it is; there name and document stay sealed.
+    occurred_at: of its last event. identity: of a person, the envelope of the event with their
+    name and document, which stay sealed in it.
     """
 
     state: Any
@@ -53,7 +53,10 @@ class CachedState(NamedTuple):
 
 
 class StateCache:
-    """States by stream, those used last. The writer thread changes them; anybody may look."""
+    """States by stream, least recently used evicted first.
+
+    Only the writer thread changes it; any thread may read `state` and `cached`.
+    """
 
     def __init__(
         self,
@@ -61,113 +64,120 @@ class StateCache:
         restore: Callable[[str], CachedState | None],
         states_max: int = STATES_MAX,
     ) -> None:
-        """Hold nothing yet. restore: a long stream from its last snapshot."""
+        """Start empty. restore: the state of a stream from its last snapshot."""
         self._mapper = mapper
         self._restore = restore
         self._states_max = states_max
-        self._kept: OrderedDict[str, CachedState] = OrderedDict()
-        self._unkept: set[str] = set()
+        self._states: OrderedDict[str, CachedState] = OrderedDict()
+        self._without_snapshot: set[str] = set()
         self._identities: deque[str] = deque()
 
     def state(self, stream: str) -> Any | None:
-        """The state of a stream as it is held, perhaps an old one; None if it is not."""
-        kept = self._kept.get(stream)
-        return None if kept is None else kept.state
+        """The cached state of a stream, perhaps an old one; None if it is not cached."""
+        cached = self._states.get(stream)
+        return None if cached is None else cached.state
 
-    def known(self, kind: str, key: str | None = None) -> Any | None:
-        """The same for a thing; see `domain.service.read_sets.Known`."""
+    def cached(self, kind: str, key: str | None = None) -> Any | None:
+        """The cached state of one thing; the `StateHint` of read sets."""
         return self.state(stream_of(kind, key))
 
-    def known_version(self, stream: str) -> int:
-        """Up to which version a stream need not be read; NO_EVENTS if it has to be."""
-        kept = self._kept.get(stream)
-        if kept is None and kind_of(stream) in LONG and stream not in self._unkept:
-            # Asked once: a series of a hundred thousand numbers is not folded from its beginning.
-            kept = self._restore(stream)
-            if kept is None:
-                self._unkept.add(stream)
+    def cached_version(self, stream: str) -> int:
+        """The version after which a stream has to be read; NO_EVENTS to read it whole."""
+        cached = self._states.get(stream)
+        if (
+            cached is None
+            and kind_of(stream) in SNAPSHOTTED
+            and stream not in self._without_snapshot
+        ):
+            # Restored once: a series of a hundred thousand numbers is not folded from its beginning.
+            cached = self._restore(stream)
+            if cached is None:
+                self._without_snapshot.add(stream)
             else:
-                self._hold(stream, kept)
-        return NO_EVENTS if kept is None else kept.state.version
+                self._put(stream, cached)
+        return NO_EVENTS if cached is None else cached.state.version
 
-    # --- what a job sees ------------------------------------------------------------------------
+    # --- what a command reads -------------------------------------------------------------------
 
     def fold(self, stream: str, view: BatchView) -> CachedState | None:
-        """A stream as a job sees it; the committed part is kept for the next one."""
-        kept = self._kept.get(stream)
-        committed = _after(kept, view.committed(stream))
+        """A stream in a command's read view; caches the committed part."""
+        cached = self._states.get(stream)
+        committed = _after(cached, view.committed(stream))
         if committed:
-            kept = self._project(kept, committed)
-            self._hold(stream, kept)
-        # The newest first: those before it were folded for a job before this one, mostly.
-        pending = _after(kept, view.pending(stream))
+            cached = self._project(cached, committed)
+            if cached is not None:
+                self._put(stream, cached)
+        # Newest first: an earlier command of the batch has usually folded the others.
+        pending = _after(cached, view.pending(stream))
         for index in range(len(pending) - 1, -1, -1):
-            on_the_way: PendingEvent | None = pending[index].memo
-            if on_the_way is not None and on_the_way.kept is not None:
-                return self._project(on_the_way.kept, pending[index + 1 :])
-        return self._project(kept, pending)
+            memo: PendingEvent | None = pending[index].memo
+            if memo is not None and memo.state_after is not None:
+                return self._project(memo.state_after, pending[index + 1 :])
+        return self._project(cached, pending)
 
     def identity(self, stream: str, view: BatchView) -> bytes | None:
-        """The sealed identity of a person as a job sees it; None if there is no such person."""
-        kept = self.fold(stream, view)
-        if kept is not None and kept.identity is None:
-            # Only the state is held: the whole stream is read again.
-            self._kept.pop(stream, None)
-            kept = self.fold(stream, view)
-        return None if kept is None else kept.identity
+        """The sealed identity of a person in a command's read view; None if there is none."""
+        cached = self.fold(stream, view)
+        if cached is not None and cached.identity is None:
+            # Only the state is cached: read the whole stream again.
+            self._states.pop(stream, None)
+            cached = self.fold(stream, view)
+        return None if cached is None else cached.identity
 
-    def carry_on(self, events: Sequence[RecordedEvent]) -> None:
-        """Carry held states on with what was just committed."""
+    def apply_committed(self, events: Sequence[RecordedEvent]) -> None:
+        """Apply the events of a committed batch to the cached states."""
         for recorded in events:
-            kept = self._kept.get(recorded.stream)
-            if recorded.version == (1 if kept is None else kept.state.version + 1):
-                self._hold(recorded.stream, self._next(kept, recorded))
+            cached = self._states.get(recorded.stream)
+            if recorded.version == (1 if cached is None else cached.state.version + 1):
+                self._put(recorded.stream, self._next(cached, recorded))
 
-    def _project(self, kept: CachedState | None, events: Iterable[RecordedEvent]) -> Any:
+    def _project(
+        self, cached: CachedState | None, events: Iterable[RecordedEvent]
+    ) -> CachedState | None:
         for recorded in events:
-            kept = self._next(kept, recorded)
-        return kept
+            cached = self._next(cached, recorded)
+        return cached
 
-    def _next(self, kept: CachedState | None, recorded: RecordedEvent) -> CachedState:
-        """The stream after one more event."""
-        on_the_way: PendingEvent | None = recorded.memo
-        if on_the_way is not None:
-            if on_the_way.kept is not None:
-                return on_the_way.kept
-            entry = on_the_way.entry
+    def _next(self, cached: CachedState | None, recorded: RecordedEvent) -> CachedState:
+        """The state after one more event."""
+        memo: PendingEvent | None = recorded.memo
+        if memo is not None:
+            if memo.state_after is not None:
+                return memo.state_after
+            entry = memo.entry
         else:
-            # Sealed as it is: no state holds anything personal.
+            # Sealed fields stay sealed: states hold no personal data.
             entry = self._mapper.sealed_entry(recorded)
-        identity = None if kept is None else kept.identity
+        identity = None if cached is None else cached.identity
         if isinstance(entry.fact, PersonRegistered | PersonCorrected):
             identity = recorded.envelope
         following = CachedState(
-            states.evolve(None if kept is None else kept.state, entry),
+            states.evolve(None if cached is None else cached.state, entry),
             recorded.occurred_at,
             identity,
         )
-        if on_the_way is not None:
-            on_the_way.kept = following
+        if memo is not None:
+            memo.state_after = following
         return following
 
-    def _hold(self, stream: str, kept: CachedState) -> None:
-        self._kept[stream] = kept
-        self._kept.move_to_end(stream)
-        while len(self._kept) > self._states_max:
-            self._kept.popitem(last=False)
-        if kept.identity is not None:
+    def _put(self, stream: str, cached: CachedState) -> None:
+        self._states[stream] = cached
+        self._states.move_to_end(stream)
+        while len(self._states) > self._states_max:
+            self._states.popitem(last=False)
+        if cached.identity is not None:
             self._identities.append(stream)
             if len(self._identities) > IDENTITIES_MAX:
-                self._forget_identity(self._identities.popleft())
+                self._drop_identity(self._identities.popleft())
 
-    def _forget_identity(self, stream: str) -> None:
-        kept = self._kept.get(stream)
-        if kept is not None:
-            self._kept[stream] = kept._replace(identity=None)
+    def _drop_identity(self, stream: str) -> None:
+        cached = self._states.get(stream)
+        if cached is not None:
+            self._states[stream] = cached._replace(identity=None)
 
 
-def _after(kept: CachedState | None, events: list[RecordedEvent]) -> list[RecordedEvent]:
-    """Those that are not folded yet: what was on its way may be committed by now."""
-    if kept is None or not events or events[0].version > kept.state.version:
+def _after(cached: CachedState | None, events: list[RecordedEvent]) -> list[RecordedEvent]:
+    """The events that are not folded yet: pending ones may be committed by now."""
+    if cached is None or not events or events[0].version > cached.state.version:
         return events
-    return [event for event in events if event.version > kept.state.version]
+    return [event for event in events if event.version > cached.state.version]

@@ -11,6 +11,14 @@ from typing import Literal
 from pydantic import Field
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    reads_application,
+    with_persons,
+)
 from domain.decision import (
     AlreadyExists,
     Command,
@@ -23,7 +31,7 @@ from domain.decision import (
 )
 from domain.errors import LedgerError
 from domain.events import CertificateKind
-from domain.steps.certificate import CertificateOutOfOrder, find
+from domain.steps.certificate import find, out_of_order
 from domain.steps.enrolment import PersonErased
 from domain.values.primitives import Sha256Hex
 
@@ -32,7 +40,7 @@ REPORTABLE = frozenset({"issued", "rejected"})
 
 
 class RowTwice(LedgerError):
-    """Application {application_id} stands twice in the report."""
+    """Application {application_id} occurs twice in the report."""
 
     code = "row_twice"
 
@@ -59,7 +67,7 @@ class FreezeReport(Command):
 
 
 class AnswerReportRow(Command):
-    """Record what the authority says of one row."""
+    """Record the authority's answer to one row."""
 
     report_id: e.Id
     number: e.ShortText
@@ -96,11 +104,7 @@ def decide_freeze_report(world: States, command: FreezeReport, context: Context)
         state = world.candidacy(application_id)
         certificate = find(state, CertificateKind.NATIONAL)
         if certificate.progress not in REPORTABLE or certificate.standing != "valid":
-            raise CertificateOutOfOrder(
-                kind=certificate.kind.value,
-                progress=certificate.progress,
-                standing=certificate.standing,
-            )
+            raise out_of_order(certificate)
         if world.person(state.person_id).erased:
             raise PersonErased()
         rows.append(e.ReportRow(application_id=state.id, number=certificate.number))
@@ -146,19 +150,24 @@ def decide_answer_row(world: States, command: AnswerReportRow, context: Context)
     certificate = find(state, CertificateKind.NATIONAL)
     if certificate.progress != "reported" or certificate.report_id != report.id:
         raise WrongReport(number=command.number, report_id=report.id)
-    base = {
-        "application_id": state.id,
-        "kind": certificate.kind,
-        "number": certificate.number,
-        "report_id": report.id,
-    }
     fact: e.Fact
     if command.accepted:
-        fact = e.CertificateAccepted(**base)
+        fact = e.CertificateAccepted(
+            application_id=state.id,
+            kind=certificate.kind,
+            number=certificate.number,
+            report_id=report.id,
+        )
     elif command.reason is None:
         raise RejectionNeedsReason()
     else:
-        fact = e.CertificateRejected(**base, reason=command.reason)
+        fact = e.CertificateRejected(
+            application_id=state.id,
+            kind=certificate.kind,
+            number=certificate.number,
+            report_id=report.id,
+            reason=command.reason,
+        )
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
@@ -173,11 +182,7 @@ def decide_record_visibility(
     state = world.candidacy(command.application_id)
     certificate = find(state, CertificateKind.NATIONAL)
     if certificate.progress not in ("accepted", "visible"):
-        raise CertificateOutOfOrder(
-            kind=certificate.kind.value,
-            progress=certificate.progress,
-            standing=certificate.standing,
-        )
+        raise out_of_order(certificate)
     if command.scope in certificate.seen:
         raise SeenAlready(scope=command.scope)
     seen_on = command.seen_on or context.today
@@ -190,3 +195,35 @@ def decide_record_visibility(
         seen_on=seen_on,
     )
     return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+def _reads_of_report(cached: StateHint, command: FreezeReport, context: Context) -> ReadSet:
+    report_id = command.report_id or context.new_id()
+    rows = dict.fromkeys(command.application_ids)
+    return ReadSet(with_persons(cached, rows), (stream_of("report", report_id),))
+
+
+def _reads_of_answer(cached: StateHint, command: AnswerReportRow, context: Context) -> ReadSet:
+    report = cached("report", command.report_id)
+    found = None if report is None else report.rows.get(command.number)
+    row = () if found is None else (stream_of("application", found),)
+    return ReadSet((stream_of("report", command.report_id), *row))
+
+
+FREEZE_REPORT = CommandSpec(
+    FreezeReport, decide_freeze_report, _reads_of_report, roles=frozenset({Role.REGISTRAR})
+)
+ANSWER_REPORT_ROW = CommandSpec(
+    AnswerReportRow,
+    decide_answer_row,
+    _reads_of_answer,
+    roles=frozenset({Role.PROVINCE, Role.REGISTRAR}),
+)
+RECORD_VISIBILITY = CommandSpec(
+    RecordVisibility,
+    decide_record_visibility,
+    reads_application,
+    roles=frozenset({Role.PROVINCE, Role.REGISTRAR}),
+)
+
+SPECS = (FREEZE_REPORT, ANSWER_REPORT_ROW, RECORD_VISIBILITY)

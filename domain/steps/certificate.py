@@ -1,6 +1,6 @@
 """Step 5: two certificates are handed out, and what becomes of them (获取证书).
 
-Their numbers come from `numbering`; from here on the number stays, and versions count.
+Their numbers come from `number_allocation`; from here on the number stays, and versions count.
 
 Source: source-document 0.2, 5.2, 5.3.
 """
@@ -10,6 +10,17 @@ from __future__ import annotations
 from datetime import date
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    notice_streams,
+    reads_application,
+    reads_application_and_person,
+    with_persons,
+)
 from domain.decision import Command, Context, Decision, NotFound, States, ensure_day, stream_of
 from domain.errors import LedgerError
 from domain.events import CertificateKind
@@ -19,7 +30,7 @@ from domain.steps.number_allocation import final_from
 from domain.values.certificate_numbers import NationalNumber, OmcNumber
 
 VERSIONS_MAX = 999
-"""How often the text of one certificate can be made anew."""
+"""Versions one certificate can have."""
 
 
 class CertificateOutOfOrder(LedgerError):
@@ -85,14 +96,23 @@ def number_year(certificate: Certificate) -> int:
     return OmcNumber.parse(certificate.number).year
 
 
-def _national_now(state: Candidacy) -> dict[str, str]:
-    """How the national certificate stands, or that there is none yet."""
+def _nothing_to_issue(state: Candidacy) -> CertificateOutOfOrder:
+    """Names the progress of the national certificate, or that there is none yet."""
     found = state.certificates.get(CertificateKind.NATIONAL)
-    return {
-        "kind": CertificateKind.NATIONAL.value,
-        "progress": found.progress if found else "not_numbered",
-        "standing": found.standing if found else "not_issued",
-    }
+    return CertificateOutOfOrder(
+        kind=CertificateKind.NATIONAL.value,
+        progress=found.progress if found else "not_numbered",
+        standing=found.standing if found else "not_issued",
+    )
+
+
+def out_of_order(certificate: Certificate) -> CertificateOutOfOrder:
+    """Names how far a certificate came and whether it counts."""
+    return CertificateOutOfOrder(
+        kind=certificate.kind.value,
+        progress=certificate.progress,
+        standing=certificate.standing,
+    )
 
 
 def decide_issue_certificates(
@@ -109,7 +129,7 @@ def decide_issue_certificates(
         c for c in state.certificates.values() if c.progress == "numbered" and c.standing == "valid"
     ]
     if not waiting:
-        raise CertificateOutOfOrder(**_national_now(state))
+        raise _nothing_to_issue(state)
     if world.person(state.person_id).erased:
         raise PersonErased()
     issued_on = command.issued_on or context.today
@@ -144,28 +164,24 @@ def find(state: Candidacy, kind: CertificateKind) -> Certificate:
     return certificate
 
 
-def _standing(
+def _in_standing(
     world: States, command: _CertificateCommand, allowed: tuple[str, ...], issued: bool = True
-) -> tuple[Candidacy, Certificate, dict[str, object]]:
-    """A certificate in one of the allowed standings, and the fields of its next fact.
+) -> tuple[Candidacy, Certificate]:
+    """A certificate in one of the allowed standings, with its application.
 
     issued: whether it has to be issued already.
+    Raises: NotFound, CertificateOutOfOrder.
     """
     state = world.candidacy(command.application_id)
     certificate = find(state, command.kind)
     too_soon = issued and certificate.version == 0
     if too_soon or certificate.standing not in allowed:
-        raise CertificateOutOfOrder(
-            kind=certificate.kind.value,
-            progress=certificate.progress,
-            standing=certificate.standing,
-        )
-    base = {
-        "application_id": state.id,
-        "kind": certificate.kind,
-        "number": certificate.number,
-    }
-    return state, certificate, base
+        raise out_of_order(certificate)
+    return state, certificate
+
+
+def _decision(state: Candidacy, fact: e.Fact) -> Decision:
+    return Decision(facts=((stream_of("application", state.id), fact),))
 
 
 def _next_version(certificate: Certificate) -> int:
@@ -185,9 +201,15 @@ def decide_correct(world: States, command: CorrectCertificate, context: Context)
     Raises: NotFound, CertificateOutOfOrder.
     Source: source-document 3.2(3), 5.3.
     """
-    state, certificate, base = _standing(world, command, ("valid", "suspended"))
-    fact = e.CertificateCorrected(**base, version=_next_version(certificate), reason=command.reason)
-    return Decision(facts=((stream_of("application", state.id), fact),))
+    state, certificate = _in_standing(world, command, ("valid", "suspended"))
+    fact = e.CertificateCorrected(
+        application_id=state.id,
+        kind=certificate.kind,
+        number=certificate.number,
+        version=_next_version(certificate),
+        reason=command.reason,
+    )
+    return _decision(state, fact)
 
 
 def decide_reissue(world: States, command: ReissueCertificate, context: Context) -> Decision:
@@ -196,18 +218,20 @@ def decide_reissue(world: States, command: ReissueCertificate, context: Context)
     Raises: NotFound, CertificateOutOfOrder, PersonErased, InTheFuture, TooEarly.
     Source: source-document 5.3.
     """
-    state, certificate, base = _standing(world, command, ("valid",))
+    state, certificate = _in_standing(world, command, ("valid",))
     if world.person(state.person_id).erased:
         raise PersonErased()
     reissued_on = command.reissued_on or context.today
     ensure_day(context, "reissued_on", reissued_on, certificate.issued_on or reissued_on)
     fact = e.CertificateReissued(
-        **base,
+        application_id=state.id,
+        kind=certificate.kind,
+        number=certificate.number,
         version=_next_version(certificate),
         reissued_on=reissued_on,
         reason=command.reason,
     )
-    return Decision(facts=((stream_of("application", state.id), fact),))
+    return _decision(state, fact)
 
 
 def decide_suspend(world: States, command: SuspendCertificate, context: Context) -> Decision:
@@ -216,9 +240,14 @@ def decide_suspend(world: States, command: SuspendCertificate, context: Context)
     Raises: NotFound, CertificateOutOfOrder.
     Source: source-document 3.2(3).
     """
-    state, _, base = _standing(world, command, ("valid",))
-    fact = e.CertificateSuspended(**base, reason=command.reason)
-    return Decision(facts=((stream_of("application", state.id), fact),))
+    state, certificate = _in_standing(world, command, ("valid",))
+    fact = e.CertificateSuspended(
+        application_id=state.id,
+        kind=certificate.kind,
+        number=certificate.number,
+        reason=command.reason,
+    )
+    return _decision(state, fact)
 
 
 def decide_reinstate(world: States, command: ReinstateCertificate, context: Context) -> Decision:
@@ -227,18 +256,66 @@ def decide_reinstate(world: States, command: ReinstateCertificate, context: Cont
     Raises: NotFound, CertificateOutOfOrder.
     Source: source-document 3.2(3).
     """
-    state, _, base = _standing(world, command, ("suspended",))
-    fact = e.CertificateReinstated(**base, reason=command.reason)
-    return Decision(facts=((stream_of("application", state.id), fact),))
+    state, certificate = _in_standing(world, command, ("suspended",))
+    fact = e.CertificateReinstated(
+        application_id=state.id,
+        kind=certificate.kind,
+        number=certificate.number,
+        reason=command.reason,
+    )
+    return _decision(state, fact)
 
 
 def decide_revoke(world: States, command: RevokeCertificate, context: Context) -> Decision:
-    """Revoked for good, with a reason the public sees; the number is never given again.
+    """Revoked for good, with a reason the public sees; the number is never allocated again.
 
     A number that was not issued yet can be revoked too: it was given in error.
     Raises: NotFound, CertificateOutOfOrder.
     Source: source-document 3.2(3), 5.3.
     """
-    state, _, base = _standing(world, command, ("valid", "suspended"), issued=False)
-    fact = e.CertificateRevoked(**base, reason_class=command.reason_class, reason=command.reason)
-    return Decision(facts=((stream_of("application", state.id), fact),))
+    state, certificate = _in_standing(world, command, ("valid", "suspended"), issued=False)
+    fact = e.CertificateRevoked(
+        application_id=state.id,
+        kind=certificate.kind,
+        number=certificate.number,
+        reason_class=command.reason_class,
+        reason=command.reason,
+    )
+    return _decision(state, fact)
+
+
+def _reads_of_issue(cached: StateHint, command: IssueCertificates, context: Context) -> ReadSet:
+    ids = (command.application_id,)
+    last_notice = notice_streams(cached_applications(cached, ids))[-1:]
+    return ReadSet((*with_persons(cached, ids), *last_notice))
+
+
+_REGISTRAR = frozenset({Role.REGISTRAR})
+
+ISSUE_CERTIFICATES = CommandSpec(
+    IssueCertificates, decide_issue_certificates, _reads_of_issue, roles=_REGISTRAR
+)
+CORRECT_CERTIFICATE = CommandSpec(
+    CorrectCertificate, decide_correct, reads_application, roles=_REGISTRAR
+)
+REISSUE_CERTIFICATE = CommandSpec(
+    ReissueCertificate, decide_reissue, reads_application_and_person, roles=_REGISTRAR
+)
+SUSPEND_CERTIFICATE = CommandSpec(
+    SuspendCertificate, decide_suspend, reads_application, roles=_REGISTRAR
+)
+REINSTATE_CERTIFICATE = CommandSpec(
+    ReinstateCertificate, decide_reinstate, reads_application, roles=_REGISTRAR
+)
+REVOKE_CERTIFICATE = CommandSpec(
+    RevokeCertificate, decide_revoke, reads_application, roles=_REGISTRAR
+)
+
+SPECS = (
+    ISSUE_CERTIFICATES,
+    CORRECT_CERTIFICATE,
+    REISSUE_CERTIFICATE,
+    SUSPEND_CERTIFICATE,
+    REINSTATE_CERTIFICATE,
+    REVOKE_CERTIFICATE,
+)

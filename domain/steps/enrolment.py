@@ -6,12 +6,18 @@ Source: source-document 1.1, 1.2, 3.1(1).
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    with_persons,
+)
 from domain.decision import (
     AlreadyExists,
     Claim,
@@ -26,10 +32,10 @@ from domain.decision import (
 from domain.documents.materials import required_materials
 from domain.eligibility.assessment import Eligible, NotEligible, assess
 from domain.eligibility.qualifications import Qualifications
-from domain.eligibility.rule_sets import available_rule_sets, rule_set_for
+from domain.eligibility.rule_sets import RuleSet, available_rule_sets, rule_set_for
 from domain.errors import LedgerError
-from domain.states.application import CLOSED, Status
-from domain.steps.refund import entitlement
+from domain.states.application import CLOSED, Candidacy, Status
+from domain.steps.refund import refund_entitlement
 from domain.values.identity_documents import DocumentType, validate_document
 from domain.values.person_names import normalise_name
 from domain.values.primitives import Level
@@ -107,7 +113,7 @@ class OpenApplication(Command):
 
 
 class WithdrawApplication(Command):
-    """Give an application up before 报考成功."""
+    """Withdraw an application before 报考成功."""
 
     application_id: e.Id
     reason: e.LongText
@@ -133,7 +139,7 @@ def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]
 
 
 def login_of(command: RegisterPerson, context: Context) -> str | None:
-    """The login that will be this person; a candidate's own, whatever they say."""
+    """The login that belongs to the person; a candidate's own, whatever the command says."""
     own = context.actor.role is Role.CANDIDATE
     return context.actor.subject if own else command.subject
 
@@ -142,7 +148,7 @@ def decide_register_person(world: States, command: RegisterPerson, context: Cont
     """One person per document and one per login; a candidate registers themselves.
 
     Raises: AlreadyExists, InvalidIdentityDocument, InvalidName; the claims refuse a second
-        registration of the same person, under whichever document they bring.
+        registration of the same person, with any of their documents.
     Source: source-document 3.1(1).
     """
     person_id = command.person_id or context.new_id()
@@ -174,7 +180,7 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     """The person stays the same, their history too; only what is read from now on changes.
 
     Once all three reviews of some application compared them with the documents, only the registrar
-    puts them right: another hand could make the certificate somebody else's.
+    corrects them: anybody else could turn the certificate into another person's.
     Raises: NotFound, NotYourOwn, PersonErased, PersonReviewed, InvalidIdentityDocument,
         InvalidName.
     Source: source-document 3.2(2), 3.2(3).
@@ -230,17 +236,22 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
 
 
 def reviewed_claim(person_id: str) -> Claim:
-    """Held for good by a person whose documents passed all three reviews."""
+    """Claimed for good for a person whose documents passed all three reviews."""
     return "reviewed_person", person_id
 
 
 def live_claim(person_id: str, occupation: str, level: int) -> Claim:
-    """What an open application holds: one per person, occupation and level."""
+    """The claim of an open application: one per person, occupation and level."""
     return "live_application", f"{person_id}|{occupation}|{int(level)}"
 
 
+def live_claim_of(state: Candidacy) -> Claim:
+    """The claim that an application holds while it is open."""
+    return live_claim(state.person_id, state.occupation, state.level)
+
+
 def live_claims(person_id: str) -> tuple[Claim, ...]:
-    """What a person's open applications may hold, of every occupation and level there is."""
+    """The claims of all applications a person could have open, over every occupation and level."""
     return tuple(
         live_claim(person_id, rules.occupation, level)
         for rules in available_rule_sets()
@@ -248,14 +259,25 @@ def live_claims(person_id: str) -> tuple[Claim, ...]:
     )
 
 
-def _eligible(opened: e.ApplicationOpened, common: dict[str, Any], result: Eligible) -> Decision:
+def _eligible(
+    opened: e.ApplicationOpened,
+    command: OpenApplication,
+    rules: RuleSet,
+    as_of: date,
+    result: Eligible,
+) -> Decision:
     """Confirmed; the person now has this one application open for the occupation and level."""
     stream = stream_of("application", opened.application_id)
     fact = e.EligibilityConfirmed(
-        **common,
+        application_id=opened.application_id,
+        person_id=opened.person_id,
+        edition=command.edition,
+        rule_set_sha256=rules.digest,
         alternative=result.alternative,
         also_met=result.also_met,
+        as_of=as_of,
         required_materials=required_materials(result.required_materials),
+        qualifications=command.qualifications.model_dump_json(),
     )
     return Decision(
         facts=((stream, opened), (stream, fact)),
@@ -269,7 +291,11 @@ def _eligible(opened: e.ApplicationOpened, common: dict[str, Any], result: Eligi
 
 
 def _not_eligible(
-    opened: e.ApplicationOpened, common: dict[str, Any], result: NotEligible
+    opened: e.ApplicationOpened,
+    command: OpenApplication,
+    rules: RuleSet,
+    as_of: date,
+    result: NotEligible,
 ) -> Decision:
     """Refused as a fact, with what is missing, so that it can be appealed."""
     stream = stream_of("application", opened.application_id)
@@ -277,7 +303,16 @@ def _not_eligible(
         e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
         for m in result.missing
     )
-    fact = e.EligibilityRefused(**common, nearest=result.nearest, missing=missing)
+    fact = e.EligibilityRefused(
+        application_id=opened.application_id,
+        person_id=opened.person_id,
+        edition=command.edition,
+        rule_set_sha256=rules.digest,
+        nearest=result.nearest,
+        missing=missing,
+        as_of=as_of,
+        qualifications=command.qualifications.model_dump_json(),
+    )
     return Decision(
         facts=((stream, opened), (stream, fact)),
         outcome={
@@ -290,7 +325,7 @@ def _not_eligible(
 
 
 def decide_open_application(world: States, command: OpenApplication, context: Context) -> Decision:
-    """Opened and assessed in one go; a refusal says what is missing and can be appealed.
+    """Opened and assessed at once; a refusal says what is missing and can be appealed.
 
     Years are counted up to today at the latest: nobody has worked tomorrow yet.
     Order of refusals: unknown person, erased person, not your own, known application, unknown
@@ -325,17 +360,9 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
         level=command.level,
         job_type=command.job_type,
     )
-    common = {
-        "application_id": application_id,
-        "person_id": person.id,
-        "edition": command.edition,
-        "rule_set_sha256": rules.digest,
-        "as_of": as_of,
-        "qualifications": command.qualifications.model_dump_json(),
-    }
     if isinstance(result, Eligible):
-        return _eligible(opened, common, result)
-    return _not_eligible(opened, common, result)
+        return _eligible(opened, command, rules, as_of, result)
+    return _not_eligible(opened, command, rules, as_of, result)
 
 
 def decide_withdraw(world: States, command: WithdrawApplication, context: Context) -> Decision:
@@ -351,6 +378,87 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
     stream = stream_of("application", state.id)
     withdrawn = e.ApplicationWithdrawn(application_id=state.id, reason=command.reason)
     return Decision(
-        facts=((stream, withdrawn), *entitlement(state)),
-        releases=(live_claim(state.person_id, state.occupation, state.level),),
+        facts=((stream, withdrawn), *refund_entitlement(state)),
+        releases=(live_claim_of(state),),
     )
+
+
+# --- read sets and specs --------------------------------------------------------------------------
+
+
+def _reads_of_registration(cached: StateHint, command: RegisterPerson, context: Context) -> ReadSet:
+    person_id = command.person_id or context.new_id()
+    _, _, index, _ = identify(context, command.document_type, command.document_number, command.name)
+    claims = person_claims(index, login_of(command, context))
+    return ReadSet((), (stream_of("person", person_id),), claims, (person_id,))
+
+
+def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Context) -> ReadSet:
+    _, _, index, _ = identify(context, command.document_type, command.document_number, command.name)
+    person = cached("person", command.person_id)
+    indexes = {index: None} | ({} if person is None else {person.document_index: None})
+    return ReadSet(
+        streams=(stream_of("person", command.person_id),),
+        claims=(
+            reviewed_claim(command.person_id),
+            *(claim for each in indexes for claim in person_claims(each, None)),
+        ),
+        persons=(command.person_id,),
+    )
+
+
+def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Context) -> ReadSet:
+    claims = live_claims(command.person_id)
+    person = cached("person", command.person_id)
+    if person is not None:
+        claims += person_claims(person.document_index, person.subject)
+    return ReadSet((stream_of("person", command.person_id),), (), claims)
+
+
+def _reads_of_opening(cached: StateHint, command: OpenApplication, context: Context) -> ReadSet:
+    application_id = command.application_id or context.new_id()
+    rules = rule_set_for(command.occupation, command.edition)
+    return ReadSet(
+        streams=(stream_of("person", command.person_id),),
+        versions=(stream_of("application", application_id),),
+        claims=(live_claim(command.person_id, rules.occupation, command.level),),
+        persons=(command.person_id,),
+    )
+
+
+def _reads_of_withdrawal(
+    cached: StateHint, command: WithdrawApplication, context: Context
+) -> ReadSet:
+    ids = (command.application_id,)
+    claims = tuple(map(live_claim_of, cached_applications(cached, ids)))
+    return ReadSet(with_persons(cached, ids), (), claims)
+
+
+_APPLICANT = frozenset({Role.CANDIDATE, Role.AGENCY})
+
+REGISTER_PERSON = CommandSpec(
+    RegisterPerson, decide_register_person, _reads_of_registration, roles=_APPLICANT
+)
+CORRECT_PERSON = CommandSpec(
+    CorrectPerson,
+    decide_correct_person,
+    _reads_of_correction,
+    roles=frozenset({Role.AGENCY, Role.REGISTRAR}),
+)
+ERASE_PERSONAL_DATA = CommandSpec(
+    ErasePersonalData, decide_erase, _reads_of_erasure, roles=frozenset({Role.REGISTRAR})
+)
+OPEN_APPLICATION = CommandSpec(
+    OpenApplication, decide_open_application, _reads_of_opening, roles=_APPLICANT
+)
+WITHDRAW_APPLICATION = CommandSpec(
+    WithdrawApplication, decide_withdraw, _reads_of_withdrawal, roles=_APPLICANT
+)
+
+SPECS = (
+    REGISTER_PERSON,
+    CORRECT_PERSON,
+    ERASE_PERSONAL_DATA,
+    OPEN_APPLICATION,
+    WITHDRAW_APPLICATION,
+)

@@ -10,6 +10,17 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    notice_streams,
+    reads_application_and_person,
+    reads_stream,
+    with_persons,
+)
 from domain.decision import (
     AlreadyExists,
     Claim,
@@ -136,7 +147,7 @@ class AssignSeat(Command):
     seat: int | None = Field(default=None, ge=1, le=1000, description="number within the room")
 
     @model_validator(mode="after")
-    def _a_seat_stands_in_a_room(self) -> Self:
+    def _a_seat_needs_its_room(self) -> Self:
         if self.seat is not None and self.room is None:
             raise ValueError("a seat needs its room")
         return self
@@ -159,7 +170,7 @@ class RecordScore(Command):
 
 
 class VerifyScores(Command):
-    """Confirm both scores as the second person, having compared them with the papers."""
+    """Confirm both scores as the second person, having compared them with the answer sheets."""
 
     application_id: e.Id
     theory: Marks | None
@@ -211,8 +222,18 @@ def decide_schedule_session(world: States, command: ScheduleSession, context: Co
     for name in names:
         if names.count(name) > 1:
             raise RoomTwice(room=name)
-    fields = command.model_dump() | {"session_id": session_id}
-    fact = e.ExamSessionScheduled(**fields, subject_minutes=SUBJECT_MINUTES)
+    fact = e.ExamSessionScheduled(
+        session_id=session_id,
+        name=command.name,
+        occupation=command.occupation,
+        level=command.level,
+        place=command.place,
+        address=command.address,
+        theory_starts_at=command.theory_starts_at,
+        practical_starts_at=command.practical_starts_at,
+        subject_minutes=SUBJECT_MINUTES,
+        rooms=command.rooms,
+    )
     return Decision(facts=((stream, fact),), outcome={"session_id": session_id})
 
 
@@ -231,7 +252,7 @@ def seat_for(session: ExamSession, command: AssignSeat) -> tuple[str, int]:
 
 
 def ticket_number(session: ExamSession, room: str, seat: int) -> str:
-    """Made of the session, the number of the room in it, and the seat."""
+    """The session, the number of the room in it, and the seat."""
     room_no = [r.room for r in session.scheduled.rooms].index(room) + 1
     return f"{session.id}-{room_no:02d}-{seat:03d}"
 
@@ -262,17 +283,24 @@ def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> 
         raise SessionOver(session_id=session.id)
     room, seat = seat_for(session, command)
     ticket = ticket_number(session, room, seat)
-    given = {"session_id": session.id, "room": room, "seat": seat, "ticket_number": ticket}
+    assigned = e.SeatAssigned(
+        session_id=session.id,
+        application_id=state.id,
+        room=room,
+        seat=seat,
+        ticket_number=ticket,
+    )
+    issued = e.AdmissionTicketIssued(
+        application_id=state.id,
+        session_id=session.id,
+        ticket_number=ticket,
+        room=room,
+        seat=seat,
+    )
     return Decision(
         facts=(
-            (
-                stream_of("session", session.id),
-                e.SeatAssigned(application_id=state.id, **given),
-            ),
-            (
-                stream_of("application", state.id),
-                e.AdmissionTicketIssued(application_id=state.id, **given),
-            ),
+            (stream_of("session", session.id), assigned),
+            (stream_of("application", state.id), issued),
         ),
         claims=(session_claim(session.id, state.person_id), ("ticket", ticket)),
         outcome={"ticket_number": ticket, "room": room, "seat": seat},
@@ -369,8 +397,8 @@ def decide_correct_score(world: States, command: CorrectScore, context: Context)
     """
     state = world.candidacy(command.application_id)
     theory, practical = _scores(state)
-    standing = theory if command.subject is Subject.THEORY else practical
-    if standing == command.marks:
+    recorded = theory if command.subject is Subject.THEORY else practical
+    if recorded == command.marks:
         raise ScoreUnchanged(subject=command.subject.value)
     if any(c.standing != "revoked" for c in state.certificates.values()):
         raise CertificateAlreadyNumbered()
@@ -389,3 +417,88 @@ def decide_correct_score(world: States, command: CorrectScore, context: Context)
         objection_id=command.objection_id,
     )
     return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+# --- read sets and specs --------------------------------------------------------------------------
+
+
+def _reads_of_schedule(cached: StateHint, command: ScheduleSession, context: Context) -> ReadSet:
+    session_id = command.session_id or context.new_id()
+    return ReadSet(versions=(stream_of("session", session_id),))
+
+
+def _reads_of_seat(cached: StateHint, command: AssignSeat, context: Context) -> ReadSet:
+    claims: tuple[Claim, ...] = ()
+    state = cached("application", command.application_id)
+    session = cached("session", command.session_id)
+    if session is not None and state is not None:
+        ticket = ticket_number(session, *seat_for(session, command))
+        claims = session_claim(session.id, state.person_id), ("ticket", ticket)
+    return ReadSet(
+        streams=(
+            stream_of("application", command.application_id),
+            stream_of("session", command.session_id),
+        ),
+        claims=claims,
+    )
+
+
+def _reads_of_score(cached: StateHint, command: RecordScore, context: Context) -> ReadSet:
+    session = cached("session", command.session_id)
+    found = None if session is None else session.tickets.get(command.ticket_number)
+    seated = () if found is None else (found,)
+    return ReadSet((stream_of("session", command.session_id), *with_persons(cached, seated)))
+
+
+def _reads_of_score_correction(
+    cached: StateHint, command: CorrectScore, context: Context
+) -> ReadSet:
+    ids = (command.application_id,)
+    notices: tuple[str, ...] = ()
+    if command.objection_id is not None:
+        notices = notice_streams(cached_applications(cached, ids))
+    return ReadSet((*with_persons(cached, ids), *notices))
+
+
+SCHEDULE_SESSION = CommandSpec(
+    ScheduleSession,
+    decide_schedule_session,
+    _reads_of_schedule,
+    roles=frozenset({Role.CERTIFIER}),
+)
+ASSIGN_SEAT = CommandSpec(
+    AssignSeat,
+    decide_assign_seat,
+    _reads_of_seat,
+    roles=frozenset({Role.AGENCY, Role.CERTIFIER}),
+)
+CLOSE_SESSION = CommandSpec(
+    CloseSession,
+    decide_close_session,
+    reads_stream("session", "session_id"),
+    roles=frozenset({Role.CERTIFIER, Role.EXAMINER}),
+)
+RECORD_SCORE = CommandSpec(
+    RecordScore, decide_record_score, _reads_of_score, roles=frozenset({Role.EXAMINER})
+)
+VERIFY_SCORES = CommandSpec(
+    VerifyScores,
+    decide_verify_scores,
+    reads_application_and_person,
+    roles=frozenset({Role.SCORE_VERIFIER}),
+)
+CORRECT_SCORE = CommandSpec(
+    CorrectScore,
+    decide_correct_score,
+    _reads_of_score_correction,
+    roles=frozenset({Role.CERTIFIER, Role.EXAMINER}),
+)
+
+SPECS = (
+    SCHEDULE_SESSION,
+    ASSIGN_SEAT,
+    CLOSE_SESSION,
+    RECORD_SCORE,
+    VERIFY_SCORES,
+    CORRECT_SCORE,
+)

@@ -1,10 +1,12 @@
-"""Opening a ledger and setting what it charges."""
+"""Opening a ledger and setting its fees."""
 
 from __future__ import annotations
 
 from datetime import date
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import AlreadyExists, Command, Context, Decision, States
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Fen, Level
@@ -30,8 +32,19 @@ class SetFeeSchedule(Command):
     valid_from: date
 
 
+def opening_fact(command: OpenLedger) -> e.LedgerOpened:
+    """The fact that opens a ledger. Raises: ValidationError for a value no fact may hold."""
+    return e.LedgerOpened(
+        organisation_name=command.organisation_name,
+        issuer_name=command.issuer_name,
+        unified_social_credit_code=command.unified_social_credit_code,
+        site_code=command.site_code,
+        log_origin=command.log_origin,
+    )
+
+
 def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> Decision:
-    """The book opens once; its site code begins every national number it gives out.
+    """A ledger opens once; its site code begins every national number it allocates.
 
     Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code.
     Source: source-document 0.1, 5.3.
@@ -39,14 +52,42 @@ def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> 
     if world.exists("ledger"):
         raise AlreadyExists(what="book", id="ledger")
     format_national(command.site_code, context.today.year, Level.INTERMEDIATE, 1)
-    return Decision(facts=(("ledger", e.LedgerOpened(**command.model_dump())),))
+    return Decision(facts=(("ledger", opening_fact(command)),))
 
 
 def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Context) -> Decision:
     """Both components have their own amount, because they have their own refund rule.
 
-    Raises: NotFound if the book is not open.
+    Raises: NotFound if the ledger is not open.
     Source: source-document 2.1, 2.2, 2.3.
     """
     world.book()
-    return Decision(facts=(("ledger", e.FeeScheduleSet(**command.model_dump())),))
+    fact = e.FeeScheduleSet(
+        occupation=command.occupation,
+        level=command.level,
+        certification_fee_fen=command.certification_fee_fen,
+        study_material_fee_fen=command.study_material_fee_fen,
+        valid_from=command.valid_from,
+    )
+    return Decision(facts=(("ledger", fact),))
+
+
+def _reads_version(cached: StateHint, command: OpenLedger, context: Context) -> ReadSet:
+    return ReadSet(versions=("ledger",))
+
+
+def _reads_ledger(cached: StateHint, command: SetFeeSchedule, context: Context) -> ReadSet:
+    return ReadSet(("ledger",))
+
+
+OPEN_LEDGER = CommandSpec(
+    OpenLedger, decide_open_ledger, _reads_version, roles=frozenset({Role.OPERATOR})
+)
+SET_FEE_SCHEDULE = CommandSpec(
+    SetFeeSchedule,
+    decide_set_fee_schedule,
+    _reads_ledger,
+    roles=frozenset({Role.FINANCE, Role.OPERATOR}),
+)
+
+SPECS = (OPEN_LEDGER, SET_FEE_SCHEDULE)

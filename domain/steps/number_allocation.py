@@ -1,4 +1,4 @@
-"""Step 5: the numbers of certificates, given here or taken over from the province (证书编号).
+"""Step 5: the numbers of certificates, allocated here or imported from the province (证书编号).
 
 A number is given once, to a result that is final and passed, and never again.
 Source: source-document 0.2, 5.2, 5.3.
@@ -7,15 +7,24 @@ Source: source-document 0.2, 5.2, 5.3.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Literal
 
 from pydantic import Field
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    notice_streams,
+)
 from domain.decision import Claim, Command, Context, Decision, States, stream_of
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.states.application import Candidacy
-from domain.states.folds import LedgerState
+from domain.states.folds import LedgerState, Series
 from domain.values.certificate_numbers import NationalNumber, format_national, format_omc
 from domain.values.primitives import Level
 
@@ -64,7 +73,7 @@ class NumberCertificates(Command):
 
 
 class ImportNumber(Command):
-    """Take over a national number that the province handed out; the OMC one is allocated."""
+    """Import a national number that the province allocated; the OMC one is allocated here."""
 
     application_id: e.Id
     number: e.ShortText
@@ -76,7 +85,7 @@ def series_id(kind: CertificateKind, year: int, level: int) -> str:
 
 
 def final_from(world: States, state: Candidacy) -> date:
-    """The first day on which the result was final: published, period over, row not held.
+    """The first day on which the result was final: published, period over, row not withheld.
 
     Raises: ResultNotFinal. Source: 5.1.
     """
@@ -111,11 +120,18 @@ def is_unnumbered(state: Candidacy, kind: CertificateKind) -> bool:
     return last is None or last.revoked_for is e.RevocationReason.ISSUED_IN_ERROR
 
 
+_Source = Literal["allocated", "imported"]
 _Taken = tuple[tuple[tuple[str, e.Fact], ...], str]
+"""The facts of one number that was taken, and the number."""
 
 
 def _take(
-    state: Candidacy, kind: CertificateKind, series: str, number: str, serial: int, source: str
+    state: Candidacy,
+    kind: CertificateKind,
+    series: str,
+    number: str,
+    serial: int,
+    source: _Source,
 ) -> tuple[tuple[str, e.Fact], ...]:
     """The serial leaves its series and the certificate gets its number, together."""
     taken = e.SerialTaken(
@@ -140,11 +156,11 @@ def _take(
 
 
 def number_of(
-    kind: CertificateKind, book: LedgerState, year: int, level: Level, serial: int
+    kind: CertificateKind, ledger: LedgerState, year: int, level: Level, serial: int
 ) -> str:
     """A serial as it is printed. Raises: SerialExhausted."""
     if kind is CertificateKind.NATIONAL:
-        return str(format_national(book.opened.site_code, year, level, serial))
+        return str(format_national(ledger.opened.site_code, year, level, serial))
     return str(format_omc(year, level, serial))
 
 
@@ -178,8 +194,8 @@ def decide_number_certificates(
     """Serials follow one another without gaps, per ledger, year and level.
 
     Both kinds are numbered together; one that was revoked as issued in error gets the next
-    number, beside the other that still counts. The series stands under the ledger's lock, so
-    that two processes never give the same number.
+    number, while the other still counts. The ledger's lock covers the series, so that two
+    processes never allocate the same number.
     Raises: NotFound, ResultNotFinal, NotPassed, NumberedAlready, YearImpossible,
         SeriesIsHandedOut, SerialExhausted.
     Source: source-document 0.2, 5.2, 5.3.
@@ -223,3 +239,52 @@ def decide_import_number(world: States, command: ImportNumber, context: Context)
         omc = _allocate(world, state, CertificateKind.OMC, number.year)
         taken[CertificateKind.OMC] = omc
     return _numbered(taken)
+
+
+def _reads_of_numbering(
+    cached: StateHint, command: NumberCertificates, context: Context
+) -> ReadSet:
+    year = command.year or context.today.year
+    return _reads_of_next(cached, command.application_id, dict.fromkeys(CertificateKind, year))
+
+
+def _reads_of_import(cached: StateHint, command: ImportNumber, context: Context) -> ReadSet:
+    number = NationalNumber.parse(command.number)
+    allocated = _reads_of_next(cached, command.application_id, {CertificateKind.OMC: number.year})
+    streams = allocated.streams
+    if number.grade is not None:
+        series = series_id(CertificateKind.NATIONAL, number.year, number.grade)
+        streams += (stream_of("series", series),)
+    return ReadSet(streams, (), (*allocated.claims, number_claim(str(number))))
+
+
+def _reads_of_next(
+    cached: StateHint, application_id: str, due: dict[CertificateKind, int]
+) -> ReadSet:
+    """The read set of the next number of each kind, of the given year, for an application."""
+    streams = [stream_of("application", application_id), "ledger"]
+    claims: list[Claim] = []
+    ledger = cached("ledger")
+    for state in cached_applications(cached, (application_id,)):
+        streams += notice_streams((state,))[-1:]
+        for kind, year in due.items():
+            of = series_id(kind, year, state.level)
+            streams.append(stream_of("series", of))
+            if ledger is not None:
+                series = cached("series", of) or Series(of)
+                number = number_of(kind, ledger, year, state.level, series.last_serial + 1)
+                claims.append(number_claim(number))
+    return ReadSet(tuple(streams), (), tuple(claims))
+
+
+NUMBER_CERTIFICATES = CommandSpec(
+    NumberCertificates,
+    decide_number_certificates,
+    _reads_of_numbering,
+    roles=frozenset({Role.REGISTRAR}),
+)
+IMPORT_NUMBER = CommandSpec(
+    ImportNumber, decide_import_number, _reads_of_import, roles=frozenset({Role.REGISTRAR})
+)
+
+SPECS = (NUMBER_CERTIFICATES, IMPORT_NUMBER)

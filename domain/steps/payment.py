@@ -6,11 +6,18 @@ Source: source-document 2.1, 2.2, 2.3.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    reads_application_and_person,
+)
 from domain.decision import (
     AlreadyExists,
     Claim,
@@ -46,7 +53,7 @@ class WrongAmount(LedgerError):
 
 
 class ComponentMissing(LedgerError):
-    """The fee has two components; {component} is missing or stands twice."""
+    """The fee has two components; {component} is missing or given twice."""
 
     code = "component_missing"
 
@@ -122,12 +129,29 @@ def payment_claims(command: RecordPayment, payment_id: str) -> tuple[Claim, ...]
     return ("provider_transaction", key), ("payment", payment_id)
 
 
+def _excess(
+    command: RecordPayment,
+    payment_id: str,
+    reason: Literal["component_already_paid", "application_closed"],
+) -> e.ExcessPaymentReceived:
+    return e.ExcessPaymentReceived(
+        application_id=command.application_id,
+        payment_id=payment_id,
+        provider=command.provider,
+        provider_transaction_id=command.provider_transaction_id,
+        merchant_order_no=command.merchant_order_no,
+        paid_at=command.paid_at,
+        lines=command.lines,
+        reason=reason,
+    )
+
+
 def decide_record_payment(world: States, command: RecordPayment, context: Context) -> Decision:
     """The fee is paid once, after eligibility and before documents.
 
-    Money that nobody owed (twice, or after the application closed) is never turned away: it is
+    Money that nobody owed (twice, or after the application closed) is never refused: it is
     recorded as excess and all of it goes back. The provider's transaction id is claimed, so
-    that a callback delivered twice is refused as such. A refund hangs on one component of one
+    that a callback delivered twice is refused as such. A refund refers to one component of one
     payment, so no payment names a component twice.
     Raises: NotFound, InTheFuture, NotYetPayable, AlreadyExists, ComponentMissing (twice),
         NoFeeSchedule, ComponentMissing, WrongAmount.
@@ -143,15 +167,22 @@ def decide_record_payment(world: States, command: RecordPayment, context: Contex
     components = [line.component for line in command.lines]
     if len(set(components)) != len(components):
         raise ComponentMissing(component=components[0].value)
-    fields = command.model_dump() | {"payment_id": payment_id}
     fact: e.Fact
     if state.status in CLOSED:
-        fact = e.ExcessPaymentReceived(**fields, reason="application_closed")
+        fact = _excess(command, payment_id, "application_closed")
     elif state.paid_component(Component.CERTIFICATION_FEE):
-        fact = e.ExcessPaymentReceived(**fields, reason="component_already_paid")
+        fact = _excess(command, payment_id, "component_already_paid")
     else:
         _check_amounts(state, command, world)
-        fact = e.FeePaid(**fields)
+        fact = e.FeePaid(
+            application_id=command.application_id,
+            payment_id=payment_id,
+            provider=command.provider,
+            provider_transaction_id=command.provider_transaction_id,
+            merchant_order_no=command.merchant_order_no,
+            paid_at=command.paid_at,
+            lines=command.lines,
+        )
     return Decision(
         facts=((stream_of("application", state.id), fact),),
         claims=payment_claims(command, payment_id),
@@ -165,7 +196,7 @@ def component_of(item: Item) -> Component:
 
 
 def decide_use_item(world: States, command: UseItem, context: Context) -> Decision:
-    """Each item is used once, and only while what pays for it is not on its way back.
+    """Each item is used once, and only while its component is not being refunded.
 
     Raises: NotFound, NotYourOwn, UsedBySitting, InTheFuture, NotPaid, TooEarly, ItemUsedUp.
     Source: source-document 2.2, 2.3, 2.4(1).
@@ -194,3 +225,21 @@ def use_fact(application_id: str, item: Item, used_at: datetime) -> e.FeeItemUse
     return e.FeeItemUsed(
         application_id=application_id, component=component_of(item), item=item, used_at=used_at
     )
+
+
+def _reads_of_payment(cached: StateHint, command: RecordPayment, context: Context) -> ReadSet:
+    claims = payment_claims(command, command.payment_id or context.new_id())
+    return ReadSet((stream_of("application", command.application_id), "ledger"), (), claims)
+
+
+RECORD_PAYMENT = CommandSpec(
+    RecordPayment, decide_record_payment, _reads_of_payment, roles=frozenset({Role.FINANCE})
+)
+USE_ITEM = CommandSpec(
+    UseItem,
+    decide_use_item,
+    reads_application_and_person,
+    roles=frozenset({Role.CANDIDATE, Role.AGENCY}),
+)
+
+SPECS = (RECORD_PAYMENT, USE_ITEM)

@@ -10,6 +10,16 @@ from typing import Literal
 from pydantic import Field
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    notice_streams,
+    reads_stream,
+    with_persons,
+)
 from domain.decision import (
     AlreadyExists,
     Command,
@@ -24,7 +34,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.folds import ExamSession, Notice
-from domain.steps.enrolment import PersonErased, live_claim
+from domain.steps.enrolment import PersonErased, live_claim_of
 from domain.steps.exam import SessionNotHeld
 from domain.values.working_days import (
     add_working_days,
@@ -34,7 +44,7 @@ from domain.values.working_days import (
 )
 
 NOTICE_WORKING_DAYS = 5
-"""How long results stand in public, working days. Source: 5.1."""
+"""How long results are public, working days. Source: 5.1."""
 
 ROWS_MAX = 800
 """Rows of one notice: with ids of 64 places and a long reason it still fits into one event, which
@@ -96,9 +106,9 @@ class RowNotInNotice(LedgerError):
 
 
 class OpenNotice(Command):
-    """Publish the results of a session: all verified ones that are not public as they stand.
+    """Publish the results of a session: all verified ones whose present marks are not public.
 
-    late_reason: needed when the month after the exam is over; kept only then.
+    late_reason: needed when the month after the exam is over; recorded only then.
     """
 
     notice_id: e.Id | None = None
@@ -107,7 +117,7 @@ class OpenNotice(Command):
 
 
 class ExtendNotice(Command):
-    """Work a provisional end out again, now that the calendar is known."""
+    """Calculate a provisional end again, now that the calendar is known."""
 
     notice_id: e.Id
 
@@ -138,13 +148,13 @@ class CloseNotice(Command):
 
 
 def _publishable(world: States, session: ExamSession) -> list[Candidacy]:
-    """Rows whose verified scores are not public as they stand: the never published ones first.
+    """Rows whose verified, present scores are not public: the never published ones first.
 
     Raises: ScoresNotVerified.
     """
     states = [world.candidacy(application_id) for application_id in session.seats.values()]
-    # A corrected row waits for its own verification; it must not hold up those of a first notice
-    # that is out already, but nobody is left out of the first one.
+    # A corrected row waits for its own verification without delaying the others, but the first
+    # notice leaves nobody out.
     unpublished = [s for s in states if s.notice_id is None]
     waiting = sum(1 for s in unpublished if not s.verified)
     if waiting:
@@ -207,6 +217,7 @@ def decide_open_notice(world: States, command: OpenNotice, context: Context) -> 
 
 def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.ResultPublished:
     theory, practical = state.marks()
+    assert state.ticket_number is not None, "the session has a seat of this application"
     return e.ResultPublished(
         application_id=state.id,
         person_id=state.person_id,
@@ -220,7 +231,7 @@ def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.Resu
 
 
 def decide_extend_notice(world: States, command: ExtendNotice, context: Context) -> Decision:
-    """A provisional end is worked out again from the same day of publication.
+    """A provisional end is calculated again from the same day of publication.
 
     Raises: NotFound, NoticeClosed, NoticeEndProvisional while the calendar still does not reach.
     Source: source-document 5.1.
@@ -313,7 +324,7 @@ def is_withheld(world: States, notice: Notice, application_id: str) -> bool:
     """Whether a row leaves the notice without becoming final.
 
     Either an objection to it was upheld, or its score was corrected meanwhile and is published
-    anew, or waits for that.
+    again, or waits for that.
     """
     if application_id in notice.withheld:
         return True
@@ -324,7 +335,7 @@ def is_withheld(world: States, notice: Notice, application_id: str) -> bool:
 def _was_final_before(world: States, state: Candidacy) -> bool:
     """Whether an earlier notice of the row closed with it: its claim ended there.
 
-    The person may have applied anew since; that application's claim is not this row's to end.
+    The person may have applied again since; this row must not release that application's claim.
     """
     earlier = (world.notice(notice_id) for notice_id in state.notices[:-1])
     return any(notice.closed and state.id not in notice.withheld for notice in earlier)
@@ -352,10 +363,72 @@ def decide_close_notice(world: States, command: CloseNotice, context: Context) -
     fact = e.PublicNoticeClosed(notice_id=notice.id, final_count=len(final), withheld=withheld)
     return Decision(
         facts=((stream_of("notice", notice.id), fact),),
-        releases=tuple(
-            live_claim(s.person_id, s.occupation, s.level)
-            for s in final
-            if not _was_final_before(world, s)
-        ),
+        releases=tuple(live_claim_of(s) for s in final if not _was_final_before(world, s)),
         outcome={"final": len(final), "withheld": list(withheld)},
     )
+
+
+# --- read sets and specs --------------------------------------------------------------------------
+
+
+def _reads_of_opening(cached: StateHint, command: OpenNotice, context: Context) -> ReadSet:
+    notice_id = command.notice_id or context.new_id()
+    session = cached("session", command.session_id)
+    seated = () if session is None else session.seats.values()
+    return ReadSet(
+        streams=(
+            stream_of("session", command.session_id),
+            *(stream_of("application", each) for each in seated),
+        ),
+        versions=(stream_of("notice", notice_id),),
+    )
+
+
+def _reads_of_objection(cached: StateHint, command: FileObjection, context: Context) -> ReadSet:
+    return ReadSet(
+        streams=(stream_of("notice", command.notice_id), stream_of("person", command.person_id)),
+        persons=(command.person_id,),
+    )
+
+
+def _reads_of_resolution(cached: StateHint, command: ResolveObjection, context: Context) -> ReadSet:
+    notice = cached("notice", command.notice_id)
+    found = None if notice is None else notice.open_objections.get(command.objection_id)
+    row = () if found is None else (found,)
+    return ReadSet((stream_of("notice", command.notice_id), *with_persons(cached, row)))
+
+
+def _reads_of_closing(cached: StateHint, command: CloseNotice, context: Context) -> ReadSet:
+    """Every row, the earlier notices that published it, and the claim that ends with it."""
+    notice = cached("notice", command.notice_id)
+    rows = () if notice is None else notice.opened.application_ids
+    states = cached_applications(cached, rows)
+    streams = (
+        stream_of("notice", command.notice_id),
+        *(stream_of("application", each) for each in rows),
+        *notice_streams(states),
+    )
+    return ReadSet(tuple(dict.fromkeys(streams)), (), tuple(map(live_claim_of, states)))
+
+
+_PUBLISHER = frozenset({Role.CERTIFIER, Role.REGISTRAR})
+
+OPEN_NOTICE = CommandSpec(OpenNotice, decide_open_notice, _reads_of_opening, roles=_PUBLISHER)
+EXTEND_NOTICE = CommandSpec(
+    ExtendNotice, decide_extend_notice, reads_stream("notice", "notice_id"), roles=_PUBLISHER
+)
+FILE_OBJECTION = CommandSpec(
+    FileObjection,
+    decide_file_objection,
+    _reads_of_objection,
+    roles=frozenset({Role.CANDIDATE, Role.AGENCY}),
+)
+RESOLVE_OBJECTION = CommandSpec(
+    ResolveObjection,
+    decide_resolve_objection,
+    _reads_of_resolution,
+    roles=frozenset({Role.CERTIFIER, Role.SCORE_VERIFIER}),
+)
+CLOSE_NOTICE = CommandSpec(CloseNotice, decide_close_notice, _reads_of_closing, roles=_PUBLISHER)
+
+SPECS = (OPEN_NOTICE, EXTEND_NOTICE, FILE_OBJECTION, RESOLVE_OBJECTION, CLOSE_NOTICE)

@@ -1,6 +1,6 @@
 """Money that goes back, per component and to the original payment (退费).
 
-The three rules stand as three predicates; everything else is the path of one refund:
+The three rules are three predicates; everything else is the path of one refund:
 ordered -> approved by a second person -> accepted by the provider -> settled, with declined,
 closed and abnormal as the ways it can fail. The order is recorded before a provider is called.
 Source: source-document 2.4(1), 2.4(2), 2.4(3).
@@ -8,9 +8,19 @@ Source: source-document 2.4(1), 2.4(2), 2.4(3).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from domain import events as e
+from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    reads_application,
+    reads_application_and_person,
+    with_persons,
+)
 from domain.decision import (
     Claim,
     Command,
@@ -28,6 +38,14 @@ from domain.errors import LedgerError
 from domain.events import ITEMS, Component, RefundRefusal
 from domain.states.application import CLOSED, Candidacy, PaidLine, Refund, Status
 from domain.values.primitives import Instant
+
+V = TypeVar("V")
+
+Clause = Literal["2.4(1)", "2.4(2)"]
+"""The clause under which a refund is refused."""
+
+Channel = Literal["original", "balance", "other_balance", "other_bankcard", "bank_transfer"]
+"""Where the provider sent the money."""
 
 LIVE = frozenset({"ordered", "approved", "accepted", "abnormal", "settled"})
 """States in which a refund holds its amount, so that no second one can be ordered."""
@@ -72,7 +90,7 @@ class RefundOutOfOrder(LedgerError):
 class WrongProviderRefund(LedgerError):
     """Refund {refund_no} was accepted under another number of the provider's.
 
-    Only a bank transfer in its stead carries a number of its own.
+    Only a bank transfer in its place carries a number of its own.
     """
 
     code = "wrong_provider_refund"
@@ -106,14 +124,12 @@ class RecordRefundOutcome(_RefundStep):
 
     outcome: Literal["accepted", "settled", "closed", "abnormal"]
     provider_refund_id: e.ShortText | None = None
-    channel: (
-        Literal["original", "balance", "other_balance", "other_bankcard", "bank_transfer"] | None
-    ) = None
+    channel: Channel | None = None
     settled_at: Instant | None = None
     reason: e.LongText | None = None
 
 
-def has_failed(state: Candidacy) -> bool:
+def is_unsuccessful(state: Candidacy) -> bool:
     """报考未成功: rejected, withdrawn or not eligible. Source: 2.4(1)."""
     return state.status in CLOSED
 
@@ -128,10 +144,10 @@ def material_is_used(state: Candidacy) -> bool:
     return any(item in state.used for item in ITEMS[Component.STUDY_MATERIAL])
 
 
-def refusal(state: Candidacy, line: PaidLine) -> tuple[RefundRefusal, str] | None:
-    """Why the rules keep a paid component, with the clause; None if it goes back.
+def refusal(state: Candidacy, line: PaidLine) -> tuple[RefundRefusal, Clause] | None:
+    """Why the rules refuse to refund a paid component, with the clause; None if it goes back.
 
-    An excess payment was never owed, so no rule keeps it.
+    An excess payment was never owed, so no rule refuses it.
     Source: source-document 2.4(1), 2.4(2), 2.4(3).
     """
     if line.excess:
@@ -143,7 +159,7 @@ def refusal(state: Candidacy, line: PaidLine) -> tuple[RefundRefusal, str] | Non
     return None
 
 
-def entitlement(state: Candidacy) -> tuple[tuple[str, e.Fact], ...]:
+def refund_entitlement(state: Candidacy) -> tuple[tuple[str, e.Fact], ...]:
     """What is owed back at the moment an application fails, as facts. Source: 2.4(1)."""
     lines = tuple(
         e.RefundLine(
@@ -182,7 +198,7 @@ def next_refund_no(state: Candidacy, payment_id: str) -> str:
     return f"R{payment_id}-{count + 1}"
 
 
-def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -> Decision:
+def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, Clause]) -> Decision:
     fact = e.RefundRefused(
         application_id=state.id,
         payment_id=line.payment_id,
@@ -199,7 +215,7 @@ def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, str]) -
 def decide_order_refund(world: States, command: OrderRefund, context: Context) -> Decision:
     """A refund is ordered for the whole component, or refused by a rule as a recorded fact.
 
-    Order of refusals: unknown application, not your own, unknown line, already on its way,
+    Order of refusals: unknown application, not your own, unknown line, already being refunded,
     nothing to refund; then the rules; then still open.
     Raises: NotFound, NotYourOwn, UnknownFeeLine, AlreadyRefunded, NothingToRefund,
         ApplicationStillOpen.
@@ -219,7 +235,7 @@ def decide_order_refund(world: States, command: OrderRefund, context: Context) -
     refused = refusal(state, line)
     if refused:
         return _refused(state, line, refused)
-    if not line.excess and not has_failed(state):
+    if not line.excess and not is_unsuccessful(state):
         raise ApplicationStillOpen(status=state.status.value)
     refund_no = next_refund_no(state, line.payment_id)
     fact = e.RefundOrdered(
@@ -253,7 +269,7 @@ def _ensure_state(refund: Refund, allowed: tuple[str, ...], wanted: str) -> None
 
 
 def decide_approve_refund(world: States, command: ApproveRefund, context: Context) -> Decision:
-    """Four eyes: who ordered a refund never approves it, nor does who receives it.
+    """Four eyes: neither the actor who ordered a refund nor its recipient approves it.
 
     Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded, OwnApplication.
     Source: source-document 2.4.
@@ -268,7 +284,7 @@ def decide_approve_refund(world: States, command: ApproveRefund, context: Contex
 
 
 def decide_decline_refund(world: States, command: DeclineRefund, context: Context) -> Decision:
-    """A declined refund may be ordered anew, under a new number.
+    """A declined refund may be ordered again, under a new number.
 
     Raises: NotFound, RefundOutOfOrder, SecondPersonNeeded.
     Source: source-document 2.4.
@@ -289,67 +305,140 @@ class OutcomeIncomplete(LedgerError):
     code = "outcome_incomplete"
 
 
-def _needed(command: RecordRefundOutcome, *fields: str) -> None:
-    for name in fields:
-        if getattr(command, name) is None:
-            raise OutcomeIncomplete(outcome=command.outcome, field=name)
+def _require(command: RecordRefundOutcome, field: str, value: V | None) -> V:
+    """The value of a field that this outcome cannot do without. Raises: OutcomeIncomplete."""
+    if value is None:
+        raise OutcomeIncomplete(outcome=command.outcome, field=field)
+    return value
 
 
-def provider_refund_claim(provider: e.Provider, command: RecordRefundOutcome) -> Claim:
-    """The provider's number of a refund, for one of ours only."""
-    return "provider_refund", f"{provider.value}|{command.provider_refund_id}"
+def provider_refund_claim(provider: e.Provider, provider_refund_id: str) -> Claim:
+    """The provider's number of a refund, for one refund of ours only."""
+    return "provider_refund", f"{provider.value}|{provider_refund_id}"
 
 
-def paid_by(state: Candidacy, refund: Refund) -> PaidLine:
+def paid_line_of(state: Candidacy, refund: Refund) -> PaidLine:
     """The line that a refund gives back."""
     wanted = (refund.payment_id, refund.component)
     return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
 
 
+def _accepted(
+    command: RecordRefundOutcome, state: Candidacy, refund: Refund
+) -> tuple[e.Fact, tuple[Claim, ...]]:
+    _ensure_state(refund, ("approved",), "accepted")
+    provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
+    fact = e.RefundAccepted(
+        application_id=state.id,
+        refund_no=refund.refund_no,
+        provider_refund_id=provider_refund_id,
+    )
+    provider = paid_line_of(state, refund).provider
+    return fact, (provider_refund_claim(provider, provider_refund_id),)
+
+
+def _settled(
+    command: RecordRefundOutcome, state: Candidacy, refund: Refund, context: Context
+) -> tuple[e.Fact, tuple[Claim, ...]]:
+    _ensure_state(refund, ("accepted", "abnormal"), "settled")
+    provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
+    channel: Channel = _require(command, "channel", command.channel)
+    settled_at = _require(command, "settled_at", command.settled_at)
+    ensure_past(context, settled_at=settled_at)
+    paid_at = paid_line_of(state, refund).paid_at
+    if settled_at < paid_at:
+        raise TooEarly(field="settled_at", earliest=paid_at.isoformat())
+    claims: tuple[Claim, ...] = ()
+    if provider_refund_id != refund.provider_refund_id:
+        if channel != "bank_transfer":
+            raise WrongProviderRefund(refund_no=refund.refund_no)
+        claims = (provider_refund_claim(e.Provider.BANK, provider_refund_id),)
+    fact = e.RefundSettled(
+        application_id=state.id,
+        refund_no=refund.refund_no,
+        provider_refund_id=provider_refund_id,
+        channel=channel,
+        settled_at=settled_at,
+    )
+    return fact, claims
+
+
+def _closed(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
+    _ensure_state(refund, ("approved", "accepted"), "closed")
+    reason = _require(command, "reason", command.reason)
+    return e.RefundClosed(application_id=state.id, refund_no=refund.refund_no, reason=reason)
+
+
+def _abnormal(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
+    _ensure_state(refund, ("accepted",), "abnormal")
+    reason = _require(command, "reason", command.reason)
+    return e.RefundAbnormal(application_id=state.id, refund_no=refund.refund_no, reason=reason)
+
+
 def decide_refund_outcome(
     world: States, command: RecordRefundOutcome, context: Context
 ) -> Decision:
-    """The provider's word moves the refund; acceptance is not yet the money's arrival.
+    """What the provider reports moves the refund; acceptance is not yet the money's arrival.
 
-    One number of the provider's stands for one refund, so that one movement of money never
+    One number of the provider's belongs to one refund, so that one movement of money never
     settles two.
     Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, InTheFuture, TooEarly,
         WrongProviderRefund.
     Source: source-document 2.4(1).
     """
     state, refund = _refund(world, command)
-    base = {"application_id": state.id, "refund_no": refund.refund_no}
-    line = paid_by(state, refund)
-    fact: e.Fact
     claims: tuple[Claim, ...] = ()
-    if command.outcome == "accepted":
-        _ensure_state(refund, ("approved",), "accepted")
-        _needed(command, "provider_refund_id")
-        fact = e.RefundAccepted(**base, provider_refund_id=command.provider_refund_id)
-        claims = (provider_refund_claim(line.provider, command),)
-    elif command.outcome == "settled":
-        _ensure_state(refund, ("accepted", "abnormal"), "settled")
-        _needed(command, "provider_refund_id", "channel", "settled_at")
-        settled_at = command.settled_at or context.now
-        ensure_past(context, settled_at=settled_at)
-        if settled_at < line.paid_at:
-            raise TooEarly(field="settled_at", earliest=line.paid_at.isoformat())
-        if command.provider_refund_id != refund.provider_refund_id:
-            if command.channel != "bank_transfer":
-                raise WrongProviderRefund(refund_no=refund.refund_no)
-            claims = (provider_refund_claim(e.Provider.BANK, command),)
-        fact = e.RefundSettled(
-            **base,
-            provider_refund_id=command.provider_refund_id,
-            channel=command.channel,
-            settled_at=settled_at,
-        )
-    elif command.outcome == "closed":
-        _ensure_state(refund, ("approved", "accepted"), "closed")
-        _needed(command, "reason")
-        fact = e.RefundClosed(**base, reason=command.reason)
-    else:
-        _ensure_state(refund, ("accepted",), "abnormal")
-        _needed(command, "reason")
-        fact = e.RefundAbnormal(**base, reason=command.reason)
+    match command.outcome:
+        case "accepted":
+            fact, claims = _accepted(command, state, refund)
+        case "settled":
+            fact, claims = _settled(command, state, refund, context)
+        case "closed":
+            fact = _closed(command, state, refund)
+        case "abnormal":
+            fact = _abnormal(command, state, refund)
     return Decision(facts=((stream_of("application", state.id), fact),), claims=claims)
+
+
+def _reads_of_order(cached: StateHint, command: OrderRefund, context: Context) -> ReadSet:
+    ids = (command.application_id,)
+    claims = tuple(
+        ("refund", next_refund_no(state, command.payment_id))
+        for state in cached_applications(cached, ids)
+    )
+    return ReadSet(with_persons(cached, ids), (), claims)
+
+
+def _reads_of_outcome(cached: StateHint, command: RecordRefundOutcome, context: Context) -> ReadSet:
+    claims: tuple[Claim, ...] = ()
+    state = cached("application", command.application_id)
+    refund = None if state is None else state.refund(command.refund_no)
+    if refund is not None and command.provider_refund_id is not None:
+        providers = dict.fromkeys((paid_line_of(state, refund).provider, e.Provider.BANK))
+        claims = tuple(provider_refund_claim(p, command.provider_refund_id) for p in providers)
+    return ReadSet((stream_of("application", command.application_id),), (), claims)
+
+
+ORDER_REFUND = CommandSpec(
+    OrderRefund,
+    decide_order_refund,
+    _reads_of_order,
+    roles=frozenset({Role.CANDIDATE, Role.AGENCY, Role.FINANCE}),
+)
+APPROVE_REFUND = CommandSpec(
+    ApproveRefund,
+    decide_approve_refund,
+    reads_application_and_person,
+    roles=frozenset({Role.FINANCE}),
+)
+DECLINE_REFUND = CommandSpec(
+    DeclineRefund, decide_decline_refund, reads_application, roles=frozenset({Role.FINANCE})
+)
+RECORD_REFUND_OUTCOME = CommandSpec(
+    RecordRefundOutcome,
+    decide_refund_outcome,
+    _reads_of_outcome,
+    roles=frozenset({Role.FINANCE}),
+)
+
+SPECS = (ORDER_REFUND, APPROVE_REFUND, DECLINE_REFUND, RECORD_REFUND_OUTCOME)

@@ -12,6 +12,14 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.command_spec import (
+    CommandSpec,
+    ReadSet,
+    StateHint,
+    cached_applications,
+    reads_application_and_person,
+    with_persons,
+)
 from domain.decision import (
     Command,
     Context,
@@ -34,11 +42,11 @@ from domain.errors import LedgerError
 from domain.events import Stage
 from domain.states.application import Candidacy, Status
 from domain.states.folds import Person
-from domain.steps.enrolment import live_claim, reviewed_claim
-from domain.steps.refund import entitlement
+from domain.steps.enrolment import live_claim_of, reviewed_claim
+from domain.steps.refund import refund_entitlement
 
 ROUNDS_MAX = 99
-"""Hand-ins of one application; nobody needs as many, and the number has to end somewhere."""
+"""Submissions of one application: a bound far above what any applicant needs."""
 
 REVIEWER: dict[Stage, Role] = {
     Stage.INITIAL: Role.AGENCY,
@@ -47,16 +55,20 @@ REVIEWER: dict[Stage, Role] = {
 }
 """Whose review each stage is. Source: 3.2(2)."""
 
-OUTCOMES: dict[tuple[Stage, str], type[e.Fact]] = {
-    (Stage.INITIAL, "pass"): e.InitialReviewPassed,
-    (Stage.INITIAL, "return"): e.InitialReviewReturned,
-    (Stage.INITIAL, "reject"): e.InitialReviewRejected,
-    (Stage.SECOND, "pass"): e.SecondReviewPassed,
-    (Stage.SECOND, "return"): e.SecondReviewReturned,
-    (Stage.SECOND, "reject"): e.SecondReviewRejected,
-    (Stage.FINAL, "pass"): e.FinalReviewPassed,
-    (Stage.FINAL, "return"): e.FinalReviewReturned,
-    (Stage.FINAL, "reject"): e.FinalReviewRejected,
+PASSED = {
+    Stage.INITIAL: e.InitialReviewPassed,
+    Stage.SECOND: e.SecondReviewPassed,
+    Stage.FINAL: e.FinalReviewPassed,
+}
+RETURNED = {
+    Stage.INITIAL: e.InitialReviewReturned,
+    Stage.SECOND: e.SecondReviewReturned,
+    Stage.FINAL: e.FinalReviewReturned,
+}
+REJECTED = {
+    Stage.INITIAL: e.InitialReviewRejected,
+    Stage.SECOND: e.SecondReviewRejected,
+    Stage.FINAL: e.FinalReviewRejected,
 }
 
 
@@ -154,7 +166,7 @@ class Review(Command):
     missing: tuple[MaterialKind, ...] = ()
 
 
-def _told(problems: Sequence[DocumentProblem]) -> dict[str, object]:
+def _describe(problems: Sequence[DocumentProblem]) -> dict[str, object]:
     """Every fault, as one text and one by one."""
     return {
         "text": "; ".join(str(p) for p in problems),
@@ -172,7 +184,7 @@ def _ensure_documents_open(state: Candidacy) -> None:
 def decide_submit_document(world: States, command: SubmitDocument, context: Context) -> Decision:
     """A file is checked by itself; a newer one of the same kind takes the older one's place.
 
-    The same bytes never stand for two kinds of document.
+    The same bytes are never accepted for two kinds of document.
     Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentFaulty with every fault,
         SameFileTwice.
     Source: source-document 2.1, 3.1(1)-(5).
@@ -182,7 +194,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
     _ensure_documents_open(state)
     material = command.material
     problems = check_material(material)
-    # Refused here and not with the set: what was handed in once cannot be taken back.
+    # Refused here and not with the set: a document once handed in cannot be withdrawn.
     if material.kind is MaterialKind.ENROLMENT_PROOF and material.kind not in {
         *state.required,
         *state.asked_again,
@@ -195,7 +207,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
         )
         problems += check_photo(material.photo, submitted_on=context.today)
     if problems:
-        raise DocumentFaulty(**_told(problems))
+        raise DocumentFaulty(**_describe(problems))
     for kind, sha256 in state.documents.items():
         if sha256 == material.sha256 and kind is not material.kind:
             raise SameFileTwice(kind=kind.value, label=kind.chinese_name)
@@ -213,7 +225,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
 def decide_submit_documents(world: States, command: SubmitDocuments, context: Context) -> Decision:
     """The set goes into review once every document that proves the alternative is there.
 
-    After a supplement the three reviews begin anew, since each looks at all documents; what a
+    After a supplement the three reviews start again, since each covers all documents; what a
     review asked for has to be handed in again first.
     Raises: NotFound, NotYourOwn, PaymentFirst, DocumentsClosed, DocumentsIncomplete with every
         fault, TooManyRounds.
@@ -226,7 +238,7 @@ def decide_submit_documents(world: States, command: SubmitDocuments, context: Co
         set(state.documents) - state.asked_again, {*state.required, *state.asked_again}
     )
     if missing:
-        raise DocumentsIncomplete(**_told(missing))
+        raise DocumentsIncomplete(**_describe(missing))
     if state.round >= ROUNDS_MAX:
         raise TooManyRounds(rounds=state.round)
     fact = e.DocumentsSubmitted(
@@ -274,21 +286,68 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
     if command.round is not None and command.round != state.round:
         raise RoundChanged(actual=state.round, given=command.round)
     _ensure_reviewer(state, world.person(state.person_id), command, context)
-    if command.verdict != "pass" and command.reason is None:
+    if command.verdict == "pass":
+        return _pass(world, state, command.stage)
+    if command.reason is None:
         raise ReasonMissing()
-    stream = stream_of("application", state.id)
-    cls = OUTCOMES[(command.stage, command.verdict)]
-    fields: dict[str, object] = {"application_id": state.id, "round": state.round}
-    if command.verdict != "pass":
-        fields["reason"] = command.reason
     if command.verdict == "return":
-        fields["missing"] = command.missing
-    facts: tuple[tuple[str, e.Fact], ...] = ((stream, cls(**fields)),)
-    if command.verdict != "reject":
-        reviewed = reviewed_claim(state.person_id)
-        settles = cls is e.FinalReviewPassed and not world.claimed(*reviewed)
-        return Decision(facts=facts, claims=(reviewed,) if settles else ())
-    return Decision(
-        facts=facts + entitlement(state),
-        releases=(live_claim(state.person_id, state.occupation, state.level),),
+        return _return(state, command, command.reason)
+    fact = REJECTED[command.stage](
+        application_id=state.id, round=state.round, reason=command.reason
     )
+    return Decision(
+        facts=((stream_of("application", state.id), fact), *refund_entitlement(state)),
+        releases=(live_claim_of(state),),
+    )
+
+
+def _pass(world: States, state: Candidacy, stage: Stage) -> Decision:
+    """The final pass claims for good that this person was compared with their documents."""
+    reviewed = reviewed_claim(state.person_id)
+    is_first = stage is Stage.FINAL and not world.claimed(*reviewed)
+    fact = PASSED[stage](application_id=state.id, round=state.round)
+    return Decision(
+        facts=((stream_of("application", state.id), fact),),
+        claims=(reviewed,) if is_first else (),
+    )
+
+
+def _return(state: Candidacy, command: Review, reason: str) -> Decision:
+    fact = RETURNED[command.stage](
+        application_id=state.id, round=state.round, missing=command.missing, reason=reason
+    )
+    return Decision(facts=((stream_of("application", state.id), fact),))
+
+
+# --- read sets and specs --------------------------------------------------------------------------
+
+
+def _reads_of_document(cached: StateHint, command: SubmitDocument, context: Context) -> ReadSet:
+    """A photo's name is compared with the person's, which is decrypted for that."""
+    ids = (command.application_id,)
+    persons = tuple(state.person_id for state in cached_applications(cached, ids))
+    with_photo = command.material.photo is not None
+    return ReadSet(with_persons(cached, ids), persons=persons if with_photo else ())
+
+
+def _reads_of_review(cached: StateHint, command: Review, context: Context) -> ReadSet:
+    ids = (command.application_id,)
+    states = cached_applications(cached, ids)
+    if command.verdict == "reject":
+        claims = tuple(map(live_claim_of, states))
+    else:
+        claims = tuple(reviewed_claim(state.person_id) for state in states)
+    return ReadSet(with_persons(cached, ids), (), claims)
+
+
+_APPLICANT = frozenset({Role.CANDIDATE, Role.AGENCY})
+
+SUBMIT_DOCUMENT = CommandSpec(
+    SubmitDocument, decide_submit_document, _reads_of_document, roles=_APPLICANT
+)
+SUBMIT_DOCUMENTS = CommandSpec(
+    SubmitDocuments, decide_submit_documents, reads_application_and_person, roles=_APPLICANT
+)
+REVIEW = CommandSpec(Review, decide_review, _reads_of_review, roles=frozenset(REVIEWER.values()))
+
+SPECS = (SUBMIT_DOCUMENT, SUBMIT_DOCUMENTS, REVIEW)

@@ -1,12 +1,12 @@
-"""The table of contents of what can be asked."""
+"""The table of contents of the commands, and what a spec has to declare."""
 
 import importlib
 
 import pytest
 
-from domain.commands import DECISIONS, decide
+from domain.actors import Role
+from domain.commands import DECISIONS, SPECS, decide
 from domain.decision import Command
-from domain.service.read_sets import READ_SETS
 from tests.support.actors import OPERATOR
 from tests.support.commands import open_book
 from tests.support.source import sources
@@ -26,25 +26,34 @@ def commands() -> set[type[Command]]:
     return {cls for cls in found if cls.__module__.startswith("domain.")}
 
 
-def test_every_command_leads_to_a_decision():
-    assert set(DECISIONS) == commands()
+def test_every_command_has_one_spec():
+    listed = [spec.command for spec in SPECS]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == commands()
 
 
-def test_every_decision_is_led_to_by_one_command():
-    assert len(set(DECISIONS.values())) == len(DECISIONS)
+def test_every_spec_has_a_decision_of_its_own():
+    assert len({spec.decide for spec in SPECS}) == len(SPECS)
+
+
+def test_every_spec_is_declared_in_the_module_of_its_command_and_decision():
+    for spec in SPECS:
+        assert spec.decide.__module__ == spec.command.__module__
+        module = importlib.import_module(spec.command.__module__)
+        assert spec in module.SPECS
+
+
+def test_every_command_may_be_submitted_by_somebody():
+    assert all(spec.roles and spec.roles <= set(Role) for spec in SPECS)
 
 
 @pytest.mark.parametrize("command", list(DECISIONS))
-def test_a_command_is_told_in_the_imperative_with_a_docstring(command):
+def test_a_command_is_named_in_the_imperative_and_has_a_docstring(command):
     assert command.__doc__
     assert not command.__name__.endswith(("ed", "ing"))
 
 
-def test_a_wish_is_decided_by_its_own_decision():
+def test_a_command_is_decided_by_its_own_decision():
     world = World()
     context = world.context(OPERATOR, world.now)
     assert decide(world, open_book(), context).facts[0][1].TOPIC == "ledger_opened.v1"
-
-
-def test_of_every_command_it_is_said_what_it_will_look_at():
-    assert set(READ_SETS) == set(DECISIONS)

@@ -19,11 +19,11 @@ from typing import Any
 
 from domain import events as e
 from domain.actors import Actor
-from domain.commands import decide
+from domain.command_spec import ReadSet
+from domain.commands import READ_SETS, decide
 from domain.decision import Claim, Command, Context, Decision, Identity, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.service import snapshots
-from domain.service.read_sets import READ_SETS, ReadSet
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.errors import ClaimNotHeld, ClaimTaken
@@ -173,7 +173,7 @@ class World:
         stored = as_stored(fact)
         entry = Entry(stream, version, now or self.now, actor.model_dump(mode="json"), stored)
         folded = states.evolve(state, entry)
-        assert snapshots.restore(snapshots.keep(stream, folded)) == folded
+        assert snapshots.restore(snapshots.take(stream, folded)) == folded
         self.states[stream] = folded
         self.entries.append(entry)
         if isinstance(fact, e.PersonRegistered | e.PersonCorrected):

@@ -9,7 +9,9 @@ from domain.documents.materials import MaterialKind
 from domain.events import Component, Item, Stage
 from domain.states.application import Status
 from domain.steps.review import (
-    OUTCOMES,
+    PASSED,
+    REJECTED,
+    RETURNED,
     ROUNDS_MAX,
     DocumentsIncomplete,
     ReasonMissing,
@@ -66,7 +68,8 @@ def test_each_review_has_three_outcomes(passed, verdict):
     world = an_application_in_review(passed=passed)
     when = given(world).when(give(stage, verdict), by=actor)
     fields = {} if verdict == "pass" else {"reason": "单位证明未盖章"}
-    expected = OUTCOMES[stage, verdict](application_id="A1", round=1, **fields)
+    outcomes = {"pass": PASSED, "return": RETURNED, "reject": REJECTED}[verdict]
+    expected = outcomes[stage](application_id="A1", round=1, **fields)
     assert when.decided.facts[0][1] == expected
 
 
@@ -100,7 +103,7 @@ def test_each_review_is_given_by_its_own_role(passed, role):
     world = an_application_in_review(passed=passed)
     when = given(world).when(give(stage, "pass"), by=staff("somebody", role, "elsewhere"))
     if role is right.role:
-        when.then_kinds(OUTCOMES[stage, "pass"])
+        when.then_kinds(PASSED[stage])
     else:
         when.fails(WrongReviewer, needed=right.role.value, given=role.value)
 
@@ -245,7 +248,7 @@ def test_a_rejection_at_any_stage_is_a_failure_and_owes_the_fee_back(passed):
     after = (
         given(world)
         .when(give(stage, "reject"), by=actor)
-        .then_kinds(OUTCOMES[stage, "reject"], e.RefundEntitled)
+        .then_kinds(REJECTED[stage], e.RefundEntitled)
     )
     assert after.candidacy("A1").status is Status.REJECTED
     [entitled] = after.facts(e.RefundEntitled)

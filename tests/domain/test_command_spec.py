@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from domain.actors import Actor
-from domain.commands import DECISIONS
+from domain.commands import DECISIONS, READ_SETS
 from domain.decision import Command
 from domain.errors import LedgerError
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage, Subject
-from domain.service.read_sets import READ_SETS
 from domain.steps import authority_report as reports
 from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
