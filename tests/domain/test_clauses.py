@@ -1,4 +1,7 @@
-"""What a clause says across several steps, where no single decision's tests say it whole."""
+"""Clauses that span several steps, so that no single decision's tests cover them.
+
+Covers: domain/steps
+"""
 
 import pytest
 
@@ -23,7 +26,7 @@ from tests.support.journeys import (
 from tests.support.world import given
 
 
-def test_the_omc_number_lives_in_a_space_of_its_own():
+def test_omc_numbers_form_their_own_number_space():
     """No national rule reads it. Source: source-document 0.3, 5.2."""
     number = numbered_certificates().candidacy("A1").certificates[CertificateKind.OMC].number
     assert classify_number(number) is NumberKind.OMC
@@ -31,14 +34,14 @@ def test_the_omc_number_lives_in_a_space_of_its_own():
         NationalNumber.parse(number)
 
 
-def test_the_omc_certificate_never_goes_upward():
+def test_the_omc_certificate_is_never_reported_to_the_authority():
     """Source: source-document 0.3, 5.3."""
     world = reported_certificates()
     world.do(AnswerReportRow(report_id="R1", number=_national(world), accepted=True), by=REGISTRAR)
     upward = (e.CertificateReported, e.CertificateAccepted, e.CertificateVisible)
-    told = [fact for kind in upward for fact in world.facts(kind)]
-    assert told
-    assert {fact.kind for fact in told} == {CertificateKind.NATIONAL}
+    reported = [fact for kind in upward for fact in world.facts(kind)]
+    assert reported
+    assert {fact.kind for fact in reported} == {CertificateKind.NATIONAL}
     assert world.candidacy("A1").certificates[CertificateKind.OMC].progress == "issued"
 
 
@@ -59,7 +62,7 @@ def test_the_fee_pays_for_two_exams_and_four_materials_and_for_no_training():
 
 
 @pytest.mark.parametrize("component", list(Component))
-def test_false_documents_cost_the_certificate_and_give_no_money_back(component):
+def test_false_documents_revoke_the_certificate_without_a_refund(component):
     """The candidate answers for them. Source: source-document 3.2(3), 2.4(2)."""
     world = issued_certificates()
     for kind in CertificateKind:
@@ -80,7 +83,7 @@ def test_false_documents_cost_the_certificate_and_give_no_money_back(component):
     given(world).when(report("R2"), by=REGISTRAR).fails(CertificateOutOfOrder)
 
 
-def test_an_assessment_answers_at_once_and_says_by_which_condition():
+def test_an_assessment_returns_the_met_condition_immediately():
     """Source: source-document 1.1, 1.2, 1.2(2)."""
     given(a_registered_person()).when(apply_for(), by=candidate(1)).tells(
         eligible=True, alternative="1.2(2)"

@@ -1,4 +1,4 @@
-"""The list of facts itself: what each must be so that it can be stored for ever."""
+"""The catalogue of facts: what each must be so that it can be stored forever."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_a_fact_names_the_stream_it_belongs_to(fact):
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_a_fact_does_not_change_and_holds_no_unknown_field(fact):
+def test_a_fact_is_immutable_and_refuses_unknown_fields(fact):
     data = sample(fact)
     made = fact.model_validate(data)
     with pytest.raises(ValueError, match="frozen"):
@@ -41,7 +41,7 @@ def test_a_fact_does_not_change_and_holds_no_unknown_field(fact):
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_a_fact_survives_its_journey_through_json(fact):
+def test_a_fact_round_trips_through_json(fact):
     made = fact.model_validate(sample(fact))
     assert fact.model_validate_json(made.model_dump_json()) == made
 
@@ -56,12 +56,12 @@ def kinds_of(schema: object) -> set[str]:
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_no_fact_holds_a_float(fact):
+def test_no_fact_contains_a_float(fact):
     assert "number" not in kinds_of(fact.model_json_schema())
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_what_is_personal_is_sealed_and_the_fact_says_whose_it_is(fact):
+def test_a_fact_with_personal_fields_names_the_person(fact):
     """Source: source-document 3.1(1)."""
     sealed = set(personal_fields(fact))
     words = PERSONAL_WORDS & set(fact.model_fields)
@@ -70,7 +70,7 @@ def test_what_is_personal_is_sealed_and_the_fact_says_whose_it_is(fact):
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_a_fact_is_told_in_the_past_tense_with_a_docstring(fact):
+def test_a_fact_is_named_in_the_past_tense_and_has_a_docstring(fact):
     assert fact.__doc__
     past = r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal)$"
     assert re.search(past, fact.__name__)

@@ -1,4 +1,7 @@
-"""What a candidate hands in (报名资料): which documents, and every fault at once."""
+"""Application documents (报名资料): which are required, and every fault at once.
+
+Covers: domain/documents/materials.py, domain/documents/errors.py
+"""
 
 from datetime import date
 
@@ -65,11 +68,11 @@ def every_problem_class() -> list[type[LedgerError]]:
     ]
 
 
-def test_identity_proof_and_photo_are_asked_of_everyone():
+def test_identity_proof_and_photo_are_always_required():
     assert required_materials([]) == (MaterialKind.IDENTITY_PROOF, MaterialKind.PHOTO)
 
 
-def test_the_alternative_that_was_met_says_which_documents_prove_it():
+def test_the_met_alternative_determines_the_required_documents():
     assert required_materials(["training_certificate", "work_experience", "work_experience"]) == (
         MaterialKind.IDENTITY_PROOF,
         MaterialKind.WORK_HISTORY,
@@ -94,13 +97,13 @@ def test_each_material_key_of_the_rules_has_a_document_type(key: str, kind: Mate
     assert kind in required_materials([key])
 
 
-def test_a_material_no_document_type_answers_for_is_refused():
+def test_a_material_key_without_a_document_type_is_refused():
     with pytest.raises(UnknownMaterialKey) as caught:
         required_materials(["diploma_of_luck"])
     assert caught.value.key == "diploma_of_luck"
 
 
-def test_every_missing_document_is_named_at_once():
+def test_every_missing_document_is_reported_at_once():
     missing = check_completeness(
         [material(MaterialKind.PHOTO)], required_materials(["work_experience"])
     )
@@ -111,7 +114,7 @@ def test_every_missing_document_is_named_at_once():
     assert "工作经历证明" in str(missing[1])
 
 
-def test_a_graduation_certificate_answers_for_an_enrolment_proof_but_not_the_reverse():
+def test_a_graduation_certificate_satisfies_an_enrolment_proof_but_not_the_reverse():
     certificate, proof = MaterialKind.EDUCATION_CERTIFICATE, MaterialKind.ENROLMENT_PROOF
     assert check_completeness([certificate], [proof]) == []
     assert codes(check_completeness([proof], [certificate])) == ["missing_material"]
@@ -175,7 +178,7 @@ def test_a_photo_may_not_be_a_pdf_but_a_certificate_may():
         (date(2026, 12, 31), date(2026, 6, 30)),
     ],
 )
-def test_half_a_year_is_counted_in_calendar_months(submitted_on: date, earliest: date):
+def test_half_a_year_counts_calendar_months(submitted_on: date, earliest: date):
     assert earliest_photo_day(submitted_on) == earliest
 
 
@@ -189,7 +192,7 @@ def test_half_a_year_is_counted_in_calendar_months(submitted_on: date, earliest:
         (None, ["photo_date_unknown"]),
     ],
 )
-def test_a_photo_is_taken_within_half_a_year_before_the_hand_in(taken_on, expected):
+def test_a_photo_must_be_taken_within_half_a_year_before_submission(taken_on, expected):
     assert codes(check_photo(photo(taken_on=taken_on), submitted_on=SUBMITTED)) == expected
 
 
@@ -207,11 +210,11 @@ def test_a_photo_is_taken_within_half_a_year_before_the_hand_in(taken_on, expect
         ((413, 600), None),  # between the two formats
     ],
 )
-def test_two_inch_photos_are_told_by_their_proportions(size, format_mm):
+def test_two_inch_photos_are_recognised_by_their_proportions(size, format_mm):
     assert two_inch_format_mm(*size) == format_mm
 
 
-def test_a_photo_has_a_least_and_a_greatest_width():
+def test_a_photo_has_a_minimum_and_a_maximum_width():
     assert codes(check_photo(photo(width_px=275, height_px=385), submitted_on=SUBMITTED)) == [
         "photo_too_few_pixels"
     ]
@@ -220,7 +223,7 @@ def test_a_photo_has_a_least_and_a_greatest_width():
     ]
 
 
-def test_a_shaded_background_is_not_called_coloured():
+def test_a_shaded_background_is_reported_as_uneven():
     uneven = photo(background=Background.UNEVEN)
     assert codes(check_photo(uneven, submitted_on=SUBMITTED)) == ["photo_background_uneven"]
 
@@ -258,7 +261,7 @@ def test_a_photo_named_after_its_person_is_accepted(file_name: str):
         (f"{NUMBER}_{NAME}.jpg", ["photo_name_person_differs", "photo_name_number_differs"]),
     ],
 )
-def test_any_other_photo_name_is_refused_without_repeating_it(file_name, expected):
+def test_a_wrong_photo_name_is_refused_without_repeating_it(file_name, expected):
     problems = check_photo_name(file_name, name=NAME, number=NUMBER)
     assert codes(problems) == expected
     for problem in problems:
@@ -266,12 +269,12 @@ def test_any_other_photo_name_is_refused_without_repeating_it(file_name, expecte
         assert problem.fields == {}
 
 
-def test_a_name_may_hold_an_underscore_and_a_middle_dot():
+def test_a_name_may_contain_an_underscore_and_a_middle_dot():
     name = "阿依古丽·买买提_二"
     assert check_photo_name(f"{name}_E12345678.jpg", name=name, number="e12345678") == []
 
 
-def test_measures_belong_to_photos_alone():
+def test_only_photos_have_measures():
     with pytest.raises(ValidationError):
         material(MaterialKind.WORK_HISTORY, photo=GOOD_PHOTO)
     with pytest.raises(ValidationError):
@@ -291,7 +294,7 @@ def test_every_document_type_has_a_chinese_name_and_allowed_formats():
         assert check_material(material(kind)) == []
 
 
-def test_a_photo_name_may_spell_the_dot_of_a_minority_name_in_any_way() -> None:
+def test_a_photo_name_may_use_any_middle_dot() -> None:
     for dot in "·•・":
         named = f"买买提{dot}艾力_E12345678.jpg"
         assert check_photo_name(named, name="买买提·艾力", number="E12345678") == []

@@ -1,4 +1,4 @@
-"""资质评估: who may apply for level 4, and by how much the others miss.
+"""资质评估: who may apply for level 4, and what the others lack.
 
 Source: source-document 1.1, 1.2(1)-(4), 3.1(2).
 """
@@ -51,26 +51,26 @@ def school(kind: str, relation: str = "own", **more: Any) -> dict[str, Any]:
     return {"kind": kind, "relation": relation, **more}
 
 
-def level_4(as_of: date = AS_OF, **claims: Any) -> Eligible | NotEligible:
-    return assess(RULES_2021, Level(4), Qualifications.model_validate(claims), as_of)
+def level_4(as_of: date = AS_OF, **statements: Any) -> Eligible | NotEligible:
+    return assess(RULES_2021, Level(4), Qualifications.model_validate(statements), as_of)
 
 
 # --- 1.2(1) 五级证书后3年 ---------------------------------------------------------------------
 
 
 def test_three_years_after_the_level_5_certificate_are_reached_on_their_last_day() -> None:
-    claims = {
+    statements = {
         "certificates": [certificate(5, date(2023, 3, 1))],
         "work_periods": [work(date(2023, 3, 1))],
     }
-    outcome = level_4(date(2026, 2, 28), **claims)
+    outcome = level_4(date(2026, 2, 28), **statements)
     assert isinstance(outcome, Eligible)
     assert (outcome.alternative, outcome.source) == ("1.2(1)", "source-document 1.2(1)")
     assert outcome.required_materials == (
         MaterialKind.SKILL_CERTIFICATE,
         MaterialKind.WORK_HISTORY,
     )
-    refused = level_4(date(2026, 2, 27), **claims)
+    refused = level_4(date(2026, 2, 27), **statements)
     assert isinstance(refused, NotEligible)
     assert refused.nearest == "1.2(1)"
     assert refused.missing[0].text.zh == "取得五级/初级工证书后累计工作2年11个月27天,差1天"
@@ -112,7 +112,7 @@ def test_the_earliest_of_several_certificates_counts() -> None:
     [certificate(5, date(2020, 1, 1), "other"), certificate(4, date(2020, 1, 1))],
     ids=["another occupation", "another level"],
 )
-def test_a_certificate_of_another_occupation_or_level_opens_no_years(held: dict) -> None:
+def test_a_certificate_of_another_occupation_or_level_does_not_count(held: dict) -> None:
     outcome = level_4(
         certificates=[held], work_periods=[work(date(2023, 1, 1), date(2025, 12, 31))]
     )
@@ -134,7 +134,7 @@ def test_a_certificate_of_another_occupation_or_level_opens_no_years(held: dict)
         (date(2020, 3, 1), date(2024, 2, 29)),
     ],
 )
-def test_four_years_of_work_are_enough_and_a_day_less_is_not(
+def test_four_years_of_work_suffice_and_a_day_less_does_not(
     started_on: date, last_day: date
 ) -> None:
     met = level_4(work_periods=[work(started_on, last_day)])
@@ -147,10 +147,10 @@ def test_four_years_of_work_are_enough_and_a_day_less_is_not(
     assert missed.missing[0].lacking.zh == "1天"
 
 
-def test_work_that_goes_on_counts_through_the_day_of_assessment() -> None:
-    claims = {"work_periods": [work(date(2022, 7, 1))]}
-    assert level_4(AS_OF, **claims).outcome == "eligible"
-    assert level_4(AS_OF - DAY, **claims).outcome == "not_eligible"
+def test_current_work_counts_through_the_day_of_assessment() -> None:
+    statements = {"work_periods": [work(date(2022, 7, 1))]}
+    assert level_4(AS_OF, **statements).outcome == "eligible"
+    assert level_4(AS_OF - DAY, **statements).outcome == "not_eligible"
 
 
 def test_overlapping_periods_count_once() -> None:
@@ -164,7 +164,7 @@ def test_overlapping_periods_count_once() -> None:
     assert outcome.results[1].missing[0].have.zh == "3年"
 
 
-def test_a_gap_between_periods_is_neither_counted_nor_held_against_the_candidate() -> None:
+def test_a_gap_between_periods_adds_and_removes_no_days() -> None:
     outcome = level_4(
         work_periods=[
             work(date(2018, 1, 1), date(2019, 12, 31)),
@@ -206,7 +206,7 @@ def test_training_without_the_completion_certificate_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claims", "lacking"),
+    ("statements", "lacking"),
     [
         ({"work_periods": TWO_YEARS, "trainings": [training(103)]}, "1学时"),
         (
@@ -219,10 +219,10 @@ def test_training_without_the_completion_certificate_is_refused() -> None:
     ],
     ids=["an hour", "a day"],
 )
-def test_training_misses_by_an_hour_and_work_beside_it_by_a_day(
-    claims: dict[str, Any], lacking: str
+def test_training_short_by_an_hour_and_work_short_by_a_day_are_refused(
+    statements: dict[str, Any], lacking: str
 ) -> None:
-    outcome = level_4(**claims)
+    outcome = level_4(**statements)
     assert isinstance(outcome, NotEligible)
     assert outcome.nearest == "1.2(3)"
     assert [each.lacking.zh for each in outcome.missing] == [lacking]
@@ -255,7 +255,7 @@ def test_the_hours_of_two_courses_are_not_added_up() -> None:
     ],
     ids=["graduate", "related major", "final year", "evaluated school", "evaluated college"],
 )
-def test_schooling_that_opens_level_4_and_the_paper_that_proves_it(
+def test_education_that_qualifies_for_level_4_and_the_document_that_proves_it(
     education: dict, material: MaterialKind
 ) -> None:
     outcome = level_4(education=[education])
@@ -281,13 +281,15 @@ def test_schooling_that_opens_level_4_and_the_paper_that_proves_it(
     ],
     ids=["other major", "not yet final year", "not evaluated", "final year there", "no 职业学校"],
 )
-def test_schooling_that_does_not_open_level_4_is_named(education: dict, have: str) -> None:
+def test_education_that_does_not_qualify_for_level_4_is_explained(
+    education: dict, have: str
+) -> None:
     outcome = level_4(education=[education])
     assert isinstance(outcome, NotEligible)
     assert outcome.results[3].missing[0].have.zh == have
 
 
-def test_a_graduate_hands_in_the_diploma_even_when_studying_again() -> None:
+def test_a_graduate_submits_the_diploma_even_when_studying_again() -> None:
     outcome = level_4(
         education=[school("technical_school", final_year=True), school("technician_college")]
     )
@@ -308,7 +310,7 @@ def test_the_first_met_alternative_is_chosen_and_the_others_are_listed() -> None
     assert (outcome.alternative, outcome.also_met) == ("1.2(2)", ("1.2(3)", "1.2(4)"))
 
 
-def test_the_nearest_alternative_is_explained_in_words_a_candidate_can_read() -> None:
+def test_the_nearest_alternative_is_explained_to_the_candidate() -> None:
     outcome = level_4(work_periods=[work(date(2022, 10, 1))])
     assert isinstance(outcome, NotEligible)
     assert outcome.nearest == "1.2(2)"
@@ -325,7 +327,7 @@ def test_the_nearest_alternative_is_explained_in_words_a_candidate_can_read() ->
     ]
 
 
-def test_one_thing_missing_is_nearer_than_two_however_small() -> None:
+def test_one_missing_predicate_is_nearer_than_two_small_ones() -> None:
     outcome = level_4(
         work_periods=[work(date(2024, 7, 1), date(2026, 6, 29))], trainings=[training(103)]
     )
@@ -334,13 +336,13 @@ def test_one_thing_missing_is_nearer_than_two_however_small() -> None:
     assert outcome.nearest == "1.2(2)"
 
 
-def test_whoever_states_nothing_is_shown_the_first_alternative() -> None:
+def test_a_candidate_who_states_nothing_gets_the_first_alternative() -> None:
     outcome = level_4()
     assert isinstance(outcome, NotEligible)
     assert outcome.nearest == "1.2(1)"
 
 
-def test_an_outcome_freezes_the_rules_that_were_applied_and_survives_json() -> None:
+def test_an_outcome_records_the_applied_rules_and_round_trips_through_json() -> None:
     for outcome in (level_4(), level_4(education=[school("technical_school")])):
         assert (outcome.occupation, outcome.edition, outcome.level) == ("4-01-02-07", "2021", 4)
         assert outcome.as_of == AS_OF
@@ -350,7 +352,7 @@ def test_an_outcome_freezes_the_rules_that_were_applied_and_survives_json() -> N
 
 
 @pytest.mark.parametrize(
-    ("claims", "place"),
+    ("statements", "place"),
     [
         ({"work_periods": [work(AS_OF + DAY)]}, "work_periods[0].started_on"),
         ({"work_periods": [work(AS_OF, AS_OF + DAY)]}, "work_periods[0].ended_on"),
@@ -358,20 +360,22 @@ def test_an_outcome_freezes_the_rules_that_were_applied_and_survives_json() -> N
         ({"birth_date": AS_OF + DAY}, "birth_date"),
     ],
 )
-def test_a_day_after_the_assessment_is_rejected_by_its_place(claims: dict, place: str) -> None:
+def test_a_stated_day_after_the_assessment_is_refused_with_its_path(
+    statements: dict, place: str
+) -> None:
     with pytest.raises(QualificationInFuture) as caught:
-        level_4(**claims)
+        level_4(**statements)
     assert caught.value.fields == {"place": place, "day": "2026-07-01", "as_of": "2026-06-30"}
     assert str(caught.value) == f"{place} is 2026-07-01, after the day of assessment 2026-06-30."
 
 
 @pytest.mark.parametrize("as_of", [datetime(2026, 6, 30), date(1900, 12, 31), date(2100, 1, 1)])
-def test_an_assessment_needs_a_plain_day_within_the_calendar(as_of: date) -> None:
+def test_an_assessment_day_must_be_a_date_within_the_calendar(as_of: date) -> None:
     with pytest.raises(AssessmentDayInvalid):
         level_4(as_of)
 
 
-def test_a_level_the_rules_do_not_know_is_refused() -> None:
+def test_an_unknown_level_is_refused() -> None:
     only_level_4 = RULES_2021.model_copy(update={"levels": (RULES_2021.rules_for(Level(4)),)})
     with pytest.raises(LevelNotInRuleSet):
         assess(only_level_4, Level(1), Qualifications(), AS_OF)

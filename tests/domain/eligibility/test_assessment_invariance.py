@@ -1,4 +1,4 @@
-"""资质评估: what never matters (order, splitting) and what never harms (more evidence).
+"""资质评估: order and splitting never matter, and more evidence never harms.
 
 Source: source-document 1.2.
 """
@@ -86,30 +86,30 @@ ASKED = st.tuples(st.sampled_from(available_rule_sets()), st.sampled_from(list(L
 
 @given(ASKED, CLAIMS, st.randoms(use_true_random=False))
 def test_splitting_and_reordering_never_change_the_outcome(
-    asked: tuple, claims: dict[str, list], random: Any
+    asked: tuple, statements: dict[str, list], random: Any
 ) -> None:
     rules, level = asked
     pieces = []
-    for period in claims["work_periods"]:
+    for period in statements["work_periods"]:
         last = period["ended_on"] or AS_OF
         cut = period["started_on"] + (last - period["started_on"]) * random.random() // 1
         pieces += [{**period, "ended_on": cut}]
         pieces += [{**period, "started_on": cut + DAY}] if cut < last else []
     shuffled = {
         name: random.sample(entries, len(entries))
-        for name, entries in {**claims, "work_periods": pieces}.items()
+        for name, entries in {**statements, "work_periods": pieces}.items()
     }
-    whole = assess(rules, level, Qualifications.model_validate(claims), AS_OF)
+    whole = assess(rules, level, Qualifications.model_validate(statements), AS_OF)
     assert assess(rules, level, Qualifications.model_validate(shuffled), AS_OF) == whole
 
 
 @given(ASKED, CLAIMS, CLAIMS)
-def test_more_evidence_never_takes_eligibility_away(
-    asked: tuple, claims: dict[str, list], more: dict[str, list]
+def test_more_evidence_never_removes_eligibility(
+    asked: tuple, statements: dict[str, list], more: dict[str, list]
 ) -> None:
     rules, level = asked
-    both = {name: claims[name] + more[name] for name in claims}
-    before = assess(rules, level, Qualifications.model_validate(claims), AS_OF)
+    both = {name: statements[name] + more[name] for name in statements}
+    before = assess(rules, level, Qualifications.model_validate(statements), AS_OF)
     after = assess(rules, level, Qualifications.model_validate(both), AS_OF)
     assert not (before.outcome == "eligible" and after.outcome == "not_eligible")
     if isinstance(before, Eligible) and isinstance(after, Eligible):

@@ -1,5 +1,7 @@
 """Each predicate, and the general templates G2018 and G2023 that use them all.
 
+Covers: domain/eligibility/predicates.py, domain/eligibility/explanations.py
+
 Source: source-document 1.2, 3.2(1).
 """
 
@@ -39,15 +41,15 @@ GRADUATED = {"graduated_on": "2020-07-01"}
 
 
 def general(
-    edition: str, level: int, claims: dict[str, Any], as_of: date = AS_OF
+    edition: str, level: int, statements: dict[str, Any], as_of: date = AS_OF
 ) -> Eligible | NotEligible:
-    stated = Qualifications.model_validate(claims)
+    stated = Qualifications.model_validate(statements)
     return assess(rule_set_for("general", edition), Level(level), stated, as_of)
 
 
-def test_every_predicate_has_a_judge() -> None:
+def test_every_predicate_has_an_evaluator() -> None:
     (union, _) = get_args(AnyPredicate)
-    assert set(predicates._JUDGES) == set(get_args(union))
+    assert set(predicates._EVALUATORS) == set(get_args(union))
 
 
 def test_the_packaged_rules_use_every_predicate() -> None:
@@ -58,11 +60,11 @@ def test_the_packaged_rules_use_every_predicate() -> None:
         for alternative in level.alternatives
         for predicate in alternative.predicates
     }
-    assert used == set(predicates._JUDGES)
+    assert used == set(predicates._EVALUATORS)
 
 
 @pytest.mark.parametrize(
-    ("level", "claims", "alternative"),
+    ("level", "statements", "alternative"),
     [
         (5, {"work_periods": [work("2025-07-01")]}, "5(1)"),
         (5, {"apprenticeships": [{"relation": "own", "completed_on": "2026-06-30"}]}, "5(2)"),
@@ -131,17 +133,17 @@ def test_the_packaged_rules_use_every_predicate() -> None:
     ],
 )
 def test_the_template_of_2018_has_its_own_alternatives(
-    level: int, claims: dict[str, Any], alternative: str
+    level: int, statements: dict[str, Any], alternative: str
 ) -> None:
-    outcome = general("G2018", level, claims)
+    outcome = general("G2018", level, statements)
     assert isinstance(outcome, Eligible)
     assert (outcome.alternative, outcome.also_met) == (alternative, ())
-    if "work_periods" in claims:  # each of these begins at the boundary
-        assert general("G2018", level, claims, AS_OF - DAY).outcome == "not_eligible"
+    if "work_periods" in statements:  # each of these begins at the boundary
+        assert general("G2018", level, statements, AS_OF - DAY).outcome == "not_eligible"
 
 
 @pytest.mark.parametrize(
-    ("level", "claims", "alternative"),
+    ("level", "statements", "alternative"),
     [
         (5, {"birth_date": "2010-06-30", "intends_to_work": True}, "5(1)"),
         (5, {"birth_date": "2010-06-30", "work_periods": [work("2026-06-01")]}, "5(2)"),
@@ -182,16 +184,16 @@ def test_the_template_of_2018_has_its_own_alternatives(
     ],
 )
 def test_template_g2023_at_the_boundary_and_a_day_before(
-    level: int, claims: dict[str, Any], alternative: str
+    level: int, statements: dict[str, Any], alternative: str
 ) -> None:
-    outcome = general("G2023", level, claims)
+    outcome = general("G2023", level, statements)
     assert isinstance(outcome, Eligible)
     assert (outcome.alternative, outcome.also_met) == (alternative, ())
-    assert general("G2023", level, claims, AS_OF - DAY).outcome == "not_eligible"
+    assert general("G2023", level, statements, AS_OF - DAY).outcome == "not_eligible"
 
 
 @pytest.mark.parametrize(
-    ("level", "claims", "alternative"),
+    ("level", "statements", "alternative"),
     [
         (4, {"education": [school("bachelor", final_year=True)]}, "4(3)"),
         (
@@ -210,13 +212,13 @@ def test_template_g2023_at_the_boundary_and_a_day_before(
         (3, {"education": [school("higher_vocational", evaluated=True, **GRADUATED)]}, "3(6)"),
     ],
 )
-def test_template_g2023_by_schooling(level: int, claims: dict, alternative: str) -> None:
-    outcome = general("G2023", level, claims)
+def test_template_g2023_by_education(level: int, statements: dict, alternative: str) -> None:
+    outcome = general("G2023", level, statements)
     assert isinstance(outcome, Eligible)
     assert outcome.alternative == alternative
 
 
-def test_a_class_that_was_not_stated_is_not_a_senior_class() -> None:
+def test_an_unstated_class_is_not_a_senior_class() -> None:
     plain = general("G2023", 3, {"education": [school("technical_school", **GRADUATED)]})
     assert plain.outcome == "not_eligible"
 
@@ -228,11 +230,11 @@ def test_born_on_29_february_an_age_is_reached_on_1_march_of_a_common_year() -> 
     age_18 = predicates.rules.Age.model_validate(
         {"predicate": "age", "years": 18, "required_materials": ["identity_proof"]}
     )
-    assert predicates.judge(age_18, stated, date(2030, 2, 28)).share > 0
-    assert predicates.judge(age_18, stated, date(2030, 3, 1)).share == 0
+    assert predicates.evaluate(age_18, stated, date(2030, 2, 28)).share > 0
+    assert predicates.evaluate(age_18, stated, date(2030, 3, 1)).share == 0
 
 
-def test_an_age_is_told_in_whole_years_so_that_it_does_not_tell_the_birth_date() -> None:
+def test_an_age_is_explained_in_whole_years_to_hide_the_birth_date() -> None:
     refused = general("G2023", 5, {"birth_date": "2010-07-01", "intends_to_work": True})
     assert isinstance(refused, NotEligible)
     assert refused.missing[0].text.zh == "需要年满16周岁;现有:15周岁"
@@ -242,7 +244,7 @@ def test_an_age_is_told_in_whole_years_so_that_it_does_not_tell_the_birth_date()
         assert "-07-01" not in outcome.model_dump_json()
 
 
-def test_an_unstated_birth_date_is_asked_for() -> None:
+def test_a_missing_birth_date_is_explained() -> None:
     outcome = general("G2023", 5, {"intends_to_work": True})
     assert isinstance(outcome, NotEligible)
     assert outcome.missing[0].have.zh == "未提供出生日期"
@@ -255,12 +257,12 @@ def test_the_intention_to_work_must_be_stated() -> None:
     assert outcome.missing[0].text.zh == "需要拟从事本职业或相关职业工作;现有:无"
 
 
-def test_how_long_a_certificate_must_still_be_held_is_told() -> None:
-    claims = {
+def test_the_remaining_holding_period_of_a_certificate_is_explained() -> None:
+    statements = {
         "certificates": [skill(3, "2025-03-30")],
         "education": [school("technician_college", programme="technician")],
     }
-    outcome = general("G2023", 2, claims)
+    outcome = general("G2023", 2, statements)
     assert isinstance(outcome, NotEligible)
     assert outcome.nearest == "2(5)"
     assert outcome.missing[0].text.zh == "三级/高级工证书持证1年3个月,差9个月"
@@ -271,20 +273,20 @@ def test_an_apprenticeship_in_another_occupation_does_not_count() -> None:
     assert general("G2018", 5, {"apprenticeships": [served]}).outcome == "not_eligible"
 
 
-def test_a_title_of_another_field_or_rank_opens_no_years() -> None:
+def test_a_title_of_another_field_or_rank_does_not_count() -> None:
     for held in (title("junior", "2020-01-01", "other"), title("middle", "2020-01-01")):
-        claims = {"titles": [held], "work_periods": [work("2020-01-01")]}
-        outcome = general("G2023", 3, claims)
+        statements = {"titles": [held], "work_periods": [work("2020-01-01")]}
+        outcome = general("G2023", 3, statements)
         assert isinstance(outcome, NotEligible)
         assert outcome.results[2].missing[0].text.zh == "未取得初级职称,无法计算其后的工作年限"
 
 
-def test_a_student_of_a_technician_class_proves_it_by_enrolment() -> None:
-    claims = {
+def test_a_student_of_a_technician_class_submits_an_enrolment_proof() -> None:
+    statements = {
         "certificates": [skill(3, "2024-06-30")],
         "education": [school("technician_college", programme="technician")],
     }
-    outcome = general("G2023", 2, claims)
+    outcome = general("G2023", 2, statements)
     assert isinstance(outcome, Eligible)
     assert outcome.required_materials == (
         MaterialKind.SKILL_CERTIFICATE,

@@ -88,19 +88,19 @@ def test_an_invalid_statement_is_refused_and_named(field: str, entry: dict, comp
     assert complaint in error["msg"]
 
 
-def test_nothing_can_have_happened_before_birth() -> None:
+def test_a_day_before_birth_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"work_periods\[0\]\.started_on 2020-01-01 is befo"):
         Qualifications.model_validate({"birth_date": "2020-01-02", "work_periods": [WORK]})
 
 
-def test_a_list_of_claims_has_a_limit() -> None:
+def test_a_list_of_statements_has_a_limit() -> None:
     at_the_limit = Qualifications.model_validate({"work_periods": [WORK] * ENTRIES_MAX})
     assert len(at_the_limit.work_periods) == ENTRIES_MAX
     with pytest.raises(ValidationError, match="at most 200 items"):
         Qualifications.model_validate({"work_periods": [WORK] * (ENTRIES_MAX + 1)})
 
 
-def test_statements_are_frozen_and_survive_json() -> None:
+def test_statements_are_frozen_and_round_trip_through_json() -> None:
     stated = Qualifications.model_validate(
         {"birth_date": "2000-02-29", "work_periods": [WORK], "certificates": [CERTIFICATE]}
     )
@@ -109,7 +109,7 @@ def test_statements_are_frozen_and_survive_json() -> None:
         stated.birth_date = None
 
 
-def test_every_stated_day_is_known_by_its_place() -> None:
+def test_every_stated_day_has_its_path() -> None:
     stated = Qualifications.model_validate(
         {
             "birth_date": "2000-02-29",
@@ -146,7 +146,7 @@ SPANS = st.lists(
 
 
 @given(SPANS)
-def test_the_union_holds_the_same_days_each_once(spans: list[Span]) -> None:
+def test_a_union_contains_the_same_days_once_each(spans: list[Span]) -> None:
     joined = union(spans)
     assert days_of(joined) == days_of(spans)
     assert Worked(joined).days == len(days_of(spans))
@@ -201,7 +201,7 @@ def test_a_year_is_reached_on_its_last_day() -> None:
 @given(
     st.dates(date(1901, 1, 1), date(2060, 1, 1)), st.integers(0, 4000), st.integers(1, 10), SPANS
 )
-def test_one_more_day_of_work_never_undoes_a_year(
+def test_another_day_of_work_never_undoes_a_year(
     first: date, days: int, years: int, more: list[Span]
 ) -> None:
     spans = [Span(first, first + timedelta(days=days))]

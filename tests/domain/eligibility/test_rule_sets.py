@@ -1,4 +1,4 @@
-"""The packaged rule files (申报条件) and how a broken one is refused.
+"""The bundled rule files (申报条件), and how a malformed one is refused.
 
 Source: source-document 1.2, 3.2(1).
 """
@@ -70,7 +70,7 @@ def test_level_4_is_the_source_document_clause_by_clause() -> None:
     ]
 
 
-def test_every_level_is_there_and_the_unconfirmed_ones_say_so() -> None:
+def test_every_level_has_rules_and_unconfirmed_ones_are_marked() -> None:
     for rules in available_rule_sets():
         assert {each.level for each in rules.levels} == set(Level)
     internet = rule_set_for("4-01-02-07", "2021")
@@ -137,7 +137,7 @@ AT = "levels.1.alternatives.2.predicates.1"
         (lambda d: d.pop("version"), "version", "required"),
     ],
 )
-def test_a_malformed_file_is_named_with_the_place(
+def test_a_malformed_file_is_reported_with_its_place(
     damage: Callable[[dict[str, Any]], Any], place: str, reason: str
 ) -> None:
     data = json.loads((FOLDER / NAME).read_bytes())
@@ -158,7 +158,7 @@ def test_a_malformed_file_is_named_with_the_place(
         ("版".encode("gbk"), "codec can't decode"),
     ],
 )
-def test_a_file_that_is_no_rule_set_at_all_is_refused(raw: bytes, reason: str) -> None:
+def test_a_file_that_is_no_rule_set_is_refused(raw: bytes, reason: str) -> None:
     with pytest.raises(MalformedRuleSet) as caught:
         parse_rule_set(NAME, raw)
     assert caught.value.place == "file"

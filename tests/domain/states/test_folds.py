@@ -1,4 +1,7 @@
-"""Folding facts into the states that decisions look at."""
+"""Folding facts into the states that decisions read.
+
+Covers: domain/states/folds.py, domain/states/application.py, domain/actors.py
+"""
 
 from dataclasses import fields, replace
 
@@ -42,7 +45,7 @@ def test_every_application_fact_is_folded_by_the_candidacy():
     assert set(candidacy.FOLDS) == of_applications
 
 
-def test_an_unknown_fact_is_never_passed_over():
+def test_an_unknown_fact_raises_instead_of_being_ignored():
     class Unheard(e.ApplicationFact):
         """Something no fold knows."""
 
@@ -50,20 +53,20 @@ def test_an_unknown_fact_is_never_passed_over():
         states.evolve(None, entry(Unheard(application_id="A1")))
 
 
-def test_a_state_knows_the_version_of_its_last_fact():
+def test_a_state_has_the_version_of_its_last_fact():
     world = a_paid_application()
     assert world.candidacy("A1").version == 3
     assert world.book().version == 2
 
 
-def test_a_stream_folded_one_by_one_is_the_stream_folded_at_once():
+def test_folding_entry_by_entry_equals_folding_the_stream():
     world = issued_certificates()
     for stream, state in world.states.items():
         entries = [x for x in world.entries if x.originator_id == stream]
         assert states.project(None, entries) == state
 
 
-def test_who_acted_is_read_from_an_entry_as_the_envelope_has_it():
+def test_the_actor_of_an_entry_is_read_from_the_envelope_form():
     fact = CATALOGUE["application_opened.v1"].model_validate(
         sample(CATALOGUE["application_opened.v1"])
     )
@@ -72,20 +75,22 @@ def test_who_acted_is_read_from_an_entry_as_the_envelope_has_it():
     assert states.evolve(None, replace(plain, actor=OPERATOR)).opened_by == OPERATOR.subject
 
 
-@pytest.mark.parametrize("kind", list(snapshots.KEPT))
-def test_every_state_can_be_kept_as_a_snapshot_and_taken_up_again(kind):
+@pytest.mark.parametrize("kind", list(snapshots.STATE_CLASSES))
+def test_every_state_round_trips_through_a_snapshot(kind):
     world = published_results()
     streams = [s for s in world.states if snapshots.kind_of(s) == kind]
     if kind in ("series", "report"):
         assert streams == []
     for stream in streams:
-        kept = snapshots.keep(stream, world.states[stream])
-        again = snapshots.restore(snapshots.Snapshot.model_validate_json(kept.model_dump_json()))
+        snapshot = snapshots.take(stream, world.states[stream])
+        again = snapshots.restore(
+            snapshots.Snapshot.model_validate_json(snapshot.model_dump_json())
+        )
         assert again == world.states[stream]
 
 
-def test_no_state_holds_anything_personal():
-    for cls in snapshots.KEPT.values():
+def test_no_state_contains_personal_data():
+    for cls in snapshots.STATE_CLASSES.values():
         names = {field.name for field in fields(cls)}
         assert not names & {"name", "phone", "document_number", "qualifications", "text"}
 
@@ -102,12 +107,12 @@ def test_no_state_holds_anything_personal():
         (an_enrolled_application(), Status.ENROLLED),
     ],
 )
-def test_an_application_stands_where_its_last_step_left_it(world, status):
+def test_the_status_of_an_application_follows_its_last_step(world, status):
     """Source: source-document 2.4(1), 2.4(3), 3.2(2)."""
     assert world.candidacy("A1").status is status
 
 
-def test_three_states_mean_that_the_application_did_not_succeed():
+def test_three_statuses_mean_an_unsuccessful_application():
     """Source: source-document 2.4(1)."""
     assert {Status.NOT_ELIGIBLE, Status.REJECTED, Status.WITHDRAWN} == CLOSED
 
@@ -119,7 +124,7 @@ def test_the_next_review_is_the_one_after_those_that_passed(passed):
     assert state.next_stage() is tuple(Stage)[passed]
 
 
-def test_an_excess_payment_is_not_what_was_paid_for_a_component():
+def test_an_excess_payment_is_not_the_payment_of_a_component():
     world = an_eligible_application()
     world.do(pay_again(), by=OPERATOR)
     paid = world.candidacy("A1").paid_component(Component.STUDY_MATERIAL)
@@ -145,7 +150,7 @@ def test_a_refund_is_found_by_its_number():
     assert world.candidacy("A1").refund("RPAY1-2") is None
 
 
-def test_a_session_knows_who_sits_where():
+def test_a_session_records_seats_and_tickets():
     """Source: source-document 4.2."""
     session = seated_applications(2).session("S1")
     assert session.seats == {"101#1": "A1", "101#2": "A2"}
@@ -154,7 +159,7 @@ def test_a_session_knows_who_sits_where():
     assert session.free_seat("999") is None
 
 
-def test_a_notice_keeps_open_objections_apart_from_settled_ones():
+def test_a_notice_separates_open_from_resolved_objections():
     world = published_results()
     for n, outcome in ((1, e.ObjectionDismissed), (2, e.ObjectionUpheld), (3, None)):
         objection = {"notice_id": "N1", "objection_id": f"O{n}"}

@@ -1,4 +1,4 @@
-"""Certificate numbers: the national rule, our own second number, and what must not be mixed."""
+"""Certificate numbers: the national rule, the OMC rule, and kinds that must not be mixed up."""
 
 import string
 
@@ -73,7 +73,7 @@ def test_the_synthetic_number_has_its_seven_parts():
         ("Y000123000001195000001", "Y000123000001", 2019, "5", 1),
     ],
 )
-def test_published_numbers_are_read(text, site_code, year, level, serial):
+def test_published_numbers_are_parsed(text, site_code, year, level, serial):
     number = NationalNumber.parse(text)
     assert (number.site_code, number.year) == (site_code, year)
     assert (number.level, number.serial) == (level, serial)
@@ -84,14 +84,14 @@ def test_published_site_codes_can_issue(site_code):
     assert str(format_national(site_code, 2026, 3, 1)) == f"{site_code}263000001"
 
 
-def test_the_masked_official_example_is_not_a_number():
+def test_the_masked_official_example_is_refused():
     with pytest.raises(InvalidCertificateNumber) as refusal:
         NationalNumber.parse("Y000123XXXXXX195000001")
     assert refusal.value.fields == {"reason": "wrong_shape"}
 
 
 @given(national_numbers)
-def test_an_issued_number_is_22_characters_and_reads_back(number):
+def test_an_issued_number_has_22_characters_and_parses_back(number):
     assert len(str(number)) == 22
     assert NationalNumber.parse(str(number)) == number
     assert classify_number(str(number)) is NumberKind.NATIONAL
@@ -106,7 +106,7 @@ def test_an_issued_number_is_22_characters_and_reads_back(number):
         "S000033\u200b000123234000001\n",
     ],
 )
-def test_a_number_is_found_however_it_was_typed(typed):
+def test_spacing_width_and_case_of_a_number_do_not_matter(typed):
     assert str(NationalNumber.parse(typed)) == SEED
 
 
@@ -138,7 +138,7 @@ def test_a_number_that_breaks_the_rule_is_refused_with_its_reason(text, reason):
     assert refusal.value.code == "invalid_certificate_number"
 
 
-def test_a_letter_for_the_level_is_looked_up_and_never_issued():
+def test_a_letter_as_level_is_parsed_but_never_issued():
     number = NationalNumber.parse("S00003300012323T000001")
     assert (number.level, number.grade) == ("T", None)
     for level in ("T", "4", 0, 6, True, 4.0, None):
@@ -171,13 +171,13 @@ def test_the_last_serial_is_issued_and_the_next_is_refused():
         (SITE, 2023, "1", "serial"),
     ],
 )
-def test_a_number_is_never_issued_from_a_wrong_part(site_code, year, serial, reason):
+def test_an_invalid_part_of_a_national_number_is_refused(site_code, year, serial, reason):
     with pytest.raises(InvalidCertificateNumber) as refusal:
         format_national(site_code, year, 4, serial)
     assert refusal.value.reason == reason
 
 
-def test_a_number_cannot_be_changed():
+def test_a_number_is_immutable():
     number = NationalNumber.parse(SEED)
     with pytest.raises(ValidationError):
         number.serial = 2
@@ -185,7 +185,7 @@ def test_a_number_cannot_be_changed():
 
 
 @pytest.mark.parametrize("text", ["RSN33010012323400001", "RGW33010012323400001"])
-def test_a_number_of_the_obsolete_draft_is_recognised_by_name(text):
+def test_a_number_of_the_obsolete_draft_is_refused_by_name(text):
     assert classify_number(text) is NumberKind.OBSOLETE_DRAFT
     with pytest.raises(ObsoleteDraftNumber):
         NationalNumber.parse(text)
@@ -206,12 +206,12 @@ def test_a_number_of_the_older_qualification_is_another_kind(text, kind):
     assert refusal.value.reason == kind
 
 
-def test_a_special_senior_technicians_number_is_another_kind():
+def test_a_senior_technician_number_is_another_kind():
     assert classify_number("ST00033000123230000001") is NumberKind.NATIONAL_SENIOR
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_classified_and_only_national_numbers_are_read(text):
+def test_any_text_is_classified_and_only_national_numbers_parse(text):
     if classify_number(text) is not NumberKind.NATIONAL:
         with pytest.raises(InvalidCertificateNumber):
             NationalNumber.parse(text)
@@ -219,19 +219,19 @@ def test_any_text_is_classified_and_only_national_numbers_are_read(text):
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=30))
-def test_plain_text_is_normalised_as_any_other(text):
+def test_the_ascii_fast_path_normalises_like_the_general_one(text):
     wide = text.translate({ord(" "): 0x3000, ord("-"): 0x2010, ord("S"): 0xFF33})
     assert normalise_number(text) == normalise_number(wide + "\u200b")
 
 
-def test_the_second_certificates_number_is_written_with_its_check_character():
+def test_an_omc_number_includes_its_check_character():
     number = format_omc(2026, 4, 1)
     assert str(number) == f"OMC-2026-4-0000001-{number.check}"
     assert OmcNumber.parse(str(number)) == number
 
 
 @given(omc_numbers)
-def test_a_second_number_reads_back_with_and_without_hyphens(number):
+def test_an_omc_number_parses_with_and_without_hyphens(number):
     text = str(number)
     assert OmcNumber.parse(text) == number
     assert OmcNumber.parse(text.replace("-", "").lower()) == number
@@ -239,7 +239,7 @@ def test_a_second_number_reads_back_with_and_without_hyphens(number):
 
 
 @given(omc_numbers, st.data())
-def test_one_wrong_character_in_a_second_number_is_always_caught(number, data):
+def test_an_omc_number_detects_every_single_wrong_character(number, data):
     text = str(number).replace("-", "")
     place = data.draw(st.integers(0, len(text) - 1))
     wrong = data.draw(st.sampled_from(CHARACTERS))
@@ -248,7 +248,7 @@ def test_one_wrong_character_in_a_second_number_is_always_caught(number, data):
         OmcNumber.parse(text[:place] + wrong + text[place + 1 :])
 
 
-def test_nearly_every_exchange_of_two_neighbouring_digits_in_a_second_number_is_caught():
+def test_an_omc_number_detects_nearly_every_transposition_of_neighbours():
     # MOD 37,36 promises every single error but not every exchange: about 1 in 200 slips by.
     exchanged = read = 0
     for serial in range(1, OMC_SERIAL_MAX, 9973):
@@ -271,20 +271,20 @@ def _reads(text: str) -> bool:
 
 
 @given(omc_numbers)
-def test_a_second_number_is_never_taken_for_a_national_one(number):
+def test_an_omc_number_never_parses_as_a_national_one(number):
     with pytest.raises(InvalidCertificateNumber) as refusal:
         NationalNumber.parse(str(number))
     assert refusal.value.reason == "omc"
 
 
 @given(national_numbers)
-def test_a_national_number_is_never_taken_for_a_second_one(number):
+def test_a_national_number_never_parses_as_an_omc_one(number):
     with pytest.raises(InvalidCertificateNumber) as refusal:
         OmcNumber.parse(str(number))
     assert refusal.value.reason == "national"
 
 
-def test_the_second_number_space_has_its_own_end():
+def test_omc_serials_have_their_own_limit():
     assert format_omc(2026, 4, OMC_SERIAL_MAX).serial == 9_999_999
     with pytest.raises(SerialExhausted):
         format_omc(2026, 4, OMC_SERIAL_MAX + 1)
@@ -294,7 +294,7 @@ def test_the_second_number_space_has_its_own_end():
     ("year", "level", "serial", "reason"),
     [(1999, 4, 1, "year"), (2026, 6, 1, "level"), (2026, 4, 0, "serial")],
 )
-def test_a_second_number_is_never_issued_from_a_wrong_part(year, level, serial, reason):
+def test_an_invalid_part_of_an_omc_number_is_refused(year, level, serial, reason):
     with pytest.raises(InvalidCertificateNumber) as refusal:
         format_omc(year, level, serial)
     assert refusal.value.reason == reason
@@ -303,7 +303,7 @@ def test_a_second_number_is_never_issued_from_a_wrong_part(year, level, serial, 
 @pytest.mark.parametrize(
     ("year", "serial", "reason"), [("2026", "0000000", "serial_zero"), ("1999", "0000001", "year")]
 )
-def test_a_second_number_with_a_good_check_and_a_wrong_part_is_refused(year, serial, reason):
+def test_an_omc_number_with_a_valid_check_and_an_invalid_part_is_refused(year, serial, reason):
     from stdnum.iso7064 import mod_37_36
 
     body = f"OMC{year}4{serial}"
@@ -313,7 +313,7 @@ def test_a_second_number_with_a_good_check_and_a_wrong_part_is_refused(year, ser
 
 
 @pytest.mark.parametrize("text", ["", "OMC", "OMC-2026-4-0000001", "OMC-2026-4-000001-A", "X"])
-def test_a_second_number_of_another_shape_is_refused(text):
+def test_an_omc_number_of_another_shape_is_refused(text):
     with pytest.raises(InvalidCertificateNumber) as refusal:
         OmcNumber.parse(text)
     assert refusal.value.reason == "wrong_shape"

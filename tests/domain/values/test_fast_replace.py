@@ -1,4 +1,7 @@
-"""A record with other values, and ids made from names: as the library makes them."""
+"""Replaced records and named ids equal those of the standard library.
+
+Covers: domain/values/fast_replace.py, domain/service/command_execution.py (`named_id`)
+"""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,18 +19,18 @@ from domain.values.primitives import Level
 OPENED = Candidacy("a", "p", "4-01-02-07", "互联网营销师", "2021", Level(4), None)
 
 
-def test_a_state_is_replaced_as_the_library_does() -> None:
+def test_replace_equals_dataclasses_replace() -> None:
     changes = {"status": Status.ELIGIBLE, "required": (), "version": 2}
     assert replace(OPENED, **changes) == dataclasses.replace(OPENED, **changes)
     assert (OPENED.status, OPENED.version) == (Status.OPENED, 0)
 
 
-def test_a_field_that_is_not_there_is_refused() -> None:
+def test_replace_refuses_an_unknown_field() -> None:
     with pytest.raises(TypeError, match="Candidacy has no states"):
         replace(OPENED, states=1)
 
 
-def test_a_record_is_still_checked_by_itself() -> None:
+def test_replace_runs_post_init() -> None:
     @dataclass(frozen=True)
     class Even:
         name: str
@@ -42,5 +45,5 @@ def test_a_record_is_still_checked_by_itself() -> None:
 
 
 @given(st.uuids(), st.text(st.characters(exclude_categories=["Cs"])))
-def test_an_id_of_a_name_is_the_one_of_version_5(namespace: UUID, name: str) -> None:
+def test_a_named_id_equals_uuid5(namespace: UUID, name: str) -> None:
     assert named_id(namespace, name) == uuid5(namespace, name)

@@ -1,4 +1,4 @@
-"""What may be shown of an identity document, and what goes upward in a report."""
+"""The published mask of a document number, and its code in reports to the authority."""
 
 import datetime as dt
 
@@ -35,7 +35,7 @@ def test_a_mask_never_shows_the_birthday_of_a_card_of_2017(born, order):
 
 
 @given(st.sampled_from(DocumentType), st.text("0123456789ABCHMX", max_size=30))
-def test_a_mask_covers_three_characters_at_least_and_never_a_short_number(document_type, number):
+def test_a_mask_covers_at_least_three_characters_and_all_of_a_short_number(document_type, number):
     masked = mask_number(document_type, number)
     assert len(masked) == len(number)
     assert masked.count("*") >= min(3, len(number))
@@ -43,7 +43,7 @@ def test_a_mask_covers_three_characters_at_least_and_never_a_short_number(docume
         assert set(masked) <= {"*"}
 
 
-def test_the_mask_of_a_number_is_the_same_however_it_was_typed():
+def test_the_mask_does_not_depend_on_the_spelling():
     number = citizen()
     assert mask_number(CITIZEN, f" {number[:6]} {number[6:]}") == mask_number(CITIZEN, number)
     assert mask_number(DocumentType.TAIWAN_PERMIT, "12345678") == "1******8"
@@ -51,14 +51,14 @@ def test_the_mask_of_a_number_is_the_same_however_it_was_typed():
 
 
 @given(citizen_numbers)
-def test_a_document_in_a_log_line_shows_its_mask_only(number):
+def test_the_repr_of_a_document_shows_only_the_mask(number):
     document = validate_document(CITIZEN, number, TODAY)
     for shown in (repr(document), str(document), f"{document}"):
         assert number not in shown
         assert document.masked in shown
 
 
-def test_a_refusal_never_repeats_the_number():
+def test_an_error_never_contains_the_number():
     number = citizen(born="20270101")
     with pytest.raises(InvalidIdentityDocument) as refusal:
         validate_document(CITIZEN, number, TODAY)
@@ -66,7 +66,7 @@ def test_a_refusal_never_repeats_the_number():
     assert number not in repr(refusal.value.fields)
 
 
-def test_a_document_cannot_be_changed():
+def test_a_document_is_immutable():
     document = validate_document(CITIZEN, citizen(), TODAY)
     with pytest.raises(ValidationError):
         document.number = "x"

@@ -1,4 +1,4 @@
-"""Names have one form to compare, and one mask to publish."""
+"""Names have one form for comparison and one mask for publication."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ han_names = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5), m
         ("欧", "欧"),
     ],
 )
-def test_a_name_is_the_same_however_it_was_typed(typed, name):
+def test_spellings_of_a_name_normalise_to_one_form(typed, name):
     assert normalise_name(typed) == name
 
 
@@ -51,14 +51,14 @@ def test_a_name_is_the_same_however_it_was_typed(typed, name):
         ("张\x00三", "not_a_letter"),
     ],
 )
-def test_what_is_no_name_is_refused_with_a_reason(typed, reason):
+def test_an_invalid_name_is_refused_with_its_reason(typed, reason):
     with pytest.raises(InvalidName) as refusal:
         normalise_name(typed)
     assert refusal.value.fields == {"reason": reason}
 
 
 @given(st.text(max_size=80))
-def test_a_name_is_refused_or_already_in_its_final_form(raw):
+def test_name_normalisation_is_idempotent(raw):
     try:
         name = normalise_name(raw)
     except InvalidName as refusal:
@@ -90,7 +90,7 @@ def test_a_plain_chinese_name_is_its_own_normal_form():
         ("𠮷田", "𠮷*"),
     ],
 )
-def test_a_published_name_shows_its_first_character_only(name, masked):
+def test_a_masked_name_shows_only_its_first_character(name, masked):
     assert mask_name(name) == masked
     assert mask_name_of_identity(name) == masked
 

@@ -1,4 +1,7 @@
-"""Money, marks, levels and instants have one written form each, and are never floats."""
+"""Money, marks, levels and instants have one written form each and are never floats.
+
+Covers: domain/values/primitives.py, domain/errors.py
+"""
 
 import copy
 import datetime as dt
@@ -44,7 +47,7 @@ class Slip(BaseModel):
 
 
 @pytest.mark.parametrize("amount", [0, 1, 26000, FEN_LIMIT - 1])
-def test_whole_fen_are_money(amount):
+def test_whole_fen_are_accepted(amount):
     assert TypeAdapter(Fen).validate_python(amount) == amount
 
 
@@ -66,7 +69,7 @@ def test_anything_but_whole_fen_within_range_is_refused(amount):
         (Marks("7"), "7"),
     ],
 )
-def test_marks_are_written_in_one_form(given_marks, written):
+def test_marks_have_one_canonical_text(given_marks, written):
     assert str(Marks(given_marks)) == written
 
 
@@ -105,7 +108,7 @@ def test_marks_refuse_other_fractions_ranges_and_spellings(wrong):
 
 
 @given(half_points)
-def test_marks_survive_writing_and_reading(count):
+def test_marks_round_trip_through_json(count):
     marks = Marks.from_half_points(count)
     assert marks.half_points == count
     assert Marks(str(marks)) == marks
@@ -138,7 +141,7 @@ def test_marks_do_not_equal_or_order_against_numbers():
         Marks(60) < 61  # noqa: B015 - the comparison itself is what must fail
 
 
-def test_marks_cannot_be_changed():
+def test_marks_are_immutable():
     marks = Marks(60)
     with pytest.raises(AttributeError):
         marks._half_points = 200
@@ -148,7 +151,7 @@ def test_marks_cannot_be_changed():
 
 
 @pytest.mark.parametrize("wrong", [-1, 201])
-def test_half_points_outside_the_paper_are_refused(wrong):
+def test_half_points_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError):
         Marks.from_half_points(wrong)
 
@@ -158,7 +161,7 @@ def test_half_points_are_whole_numbers():
         Marks.from_half_points(1.0)
 
 
-def test_an_event_holds_marks_and_instants_as_canonical_text():
+def test_an_event_serialises_marks_and_instants_as_canonical_text():
     slip = Slip(fee=26000, marks="59.50", at="2026-03-01T16:00:00+08:00", level=4)
     assert slip.model_dump(mode="json") == {
         "fee": 26000,
@@ -196,7 +199,7 @@ def test_the_json_schema_of_marks_admits_exactly_the_canonical_texts():
         (1, "一级/高级技师"),
     ],
 )
-def test_levels_carry_the_names_certificates_print(level, name):
+def test_levels_have_the_names_that_certificates_print(level, name):
     assert Level(level).chinese_name == name
 
 
@@ -212,7 +215,7 @@ def test_there_are_five_levels(wrong):
 
 
 @given(moments)
-def test_an_instant_survives_writing_and_reading(moment):
+def test_instants_round_trip_through_text(moment):
     text = format_instant(moment)
     assert len(text) == 27
     assert text.endswith("Z")
@@ -249,27 +252,27 @@ def test_an_instant_refuses_naive_numeric_and_finer_times(wrong):
         TypeAdapter(Instant).validate_python(wrong)
 
 
-def test_instants_are_read_in_any_rfc_3339_spelling():
+def test_instants_parse_any_rfc_3339_spelling():
     expected = dt.datetime(2026, 3, 1, 8, tzinfo=dt.UTC)
     for text in ("2026-03-01t08:00:00z", "2026-03-01 16:00:00+08:00", "2026-03-01T08:00:00.0Z"):
         assert parse_instant(text) == expected
 
 
 @pytest.mark.parametrize("slug", ["omc", "a1", "zj-toutiao-2", "a" + "b" * 30])
-def test_short_lower_case_words_name_a_ledger(slug):
+def test_short_lower_case_words_are_ledger_slugs(slug):
     assert TypeAdapter(Slug).validate_python(slug) == slug
 
 
 @pytest.mark.parametrize(
     "wrong", ["", "a", "1a", "-a", "OMC", "a_b", "a b", "omc\n", "a" * 32, "巨量", "é1"]
 )
-def test_other_words_do_not_name_a_ledger(wrong):
+def test_other_words_are_refused_as_ledger_slugs(wrong):
     with pytest.raises(ValidationError):
         TypeAdapter(Slug).validate_python(wrong)
 
 
 @pytest.mark.parametrize("wrong", ["", "A" * 64, "0" * 63, "0" * 65, "g" * 64, "0" * 64 + "\n"])
-def test_a_fingerprint_is_64_lower_case_hexadecimal_digits(wrong):
+def test_a_digest_is_64_lower_case_hexadecimal_digits(wrong):
     assert TypeAdapter(Sha256Hex).validate_python("0a" * 32) == "0a" * 32
     with pytest.raises(ValidationError):
         TypeAdapter(Sha256Hex).validate_python(wrong)
@@ -284,7 +287,7 @@ class TooManyPhotos(LedgerError):
     code = "too_many_photos"
 
 
-def test_an_error_speaks_the_first_line_of_its_docstring_with_its_fields():
+def test_an_error_message_is_the_first_docstring_line_with_its_fields():
     error = TooManyPhotos(count=3, limit=1)
     assert str(error) == "There are 3 photos, at most 1 are taken."
     assert error.code == "too_many_photos"
@@ -292,7 +295,7 @@ def test_an_error_speaks_the_first_line_of_its_docstring_with_its_fields():
     assert error.count == 3
 
 
-def test_an_error_survives_pickling_and_copying_with_its_fields():
+def test_an_error_keeps_its_fields_when_pickled_and_copied():
     error = TooManyPhotos(count=3, limit=1)
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is TooManyPhotos
@@ -300,13 +303,13 @@ def test_an_error_survives_pickling_and_copying_with_its_fields():
         assert str(again) == str(error)
 
 
-def test_an_error_without_the_fields_its_message_names_is_a_mistake_in_the_program():
+def test_a_missing_message_field_raises_type_error():
     with pytest.raises(TypeError, match="TooManyPhotos"):
         TooManyPhotos(count=3)
     with pytest.raises(AttributeError):
         TooManyPhotos(count=3, limit=1).nothing  # noqa: B018 - reading it is what must fail
 
 
-def test_an_error_without_words_of_its_own_uses_those_of_the_root():
+def test_an_error_without_a_docstring_uses_the_base_message():
     silent = type("Silent", (LedgerError,), {"code": "silent"})
     assert str(silent()) == "The request could not be carried out."

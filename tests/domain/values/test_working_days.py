@@ -1,4 +1,4 @@
-"""The public notice runs on working days, and says so when it cannot know them."""
+"""The notice period counts working days, and is provisional past the known calendar."""
 
 import datetime as dt
 
@@ -45,7 +45,7 @@ def test_the_table_names_its_edition_and_its_span():
     assert (TABLE.valid_from, TABLE.known_through) == (day("2019-01-01"), day("2026-12-31"))
 
 
-def test_every_make_up_workday_is_a_weekend_day_and_no_holiday():
+def test_make_up_workdays_are_weekend_days_and_no_holidays():
     assert TABLE.makeup_workdays
     assert all(worked.weekday() >= 5 for worked in TABLE.makeup_workdays)
     assert not TABLE.makeup_workdays & TABLE.holidays
@@ -68,7 +68,7 @@ def test_a_notice_of_five_working_days_ends_on_the_day_the_calendar_says(publish
 
 
 @given(known_days, st.integers(1, 12))
-def test_the_end_is_a_working_day_with_exactly_that_many_behind_it(published, days):
+def test_a_term_ends_on_a_working_day_after_exactly_that_many(published, days):
     end = add_working_days(published, days)
     span = [published + n * DAY for n in range(1, (end.date - published).days + 1)]
     assert is_working_day(end.date)
@@ -76,7 +76,7 @@ def test_the_end_is_a_working_day_with_exactly_that_many_behind_it(published, da
 
 
 @given(any_days, st.integers(1, 30))
-def test_one_more_working_day_never_ends_sooner(published, days):
+def test_a_longer_term_never_ends_sooner(published, days):
     assert add_working_days(published, days).date < add_working_days(published, days + 1).date
 
 
@@ -106,7 +106,7 @@ def test_a_notice_that_ends_on_the_last_known_day_is_not_provisional():
 @pytest.mark.parametrize(
     "holiday", ["2027-01-01", "2028-05-01", "2028-05-02", "2027-10-01", "2029-10-02", "2029-10-03"]
 )
-def test_statutory_holidays_that_never_move_are_no_working_days_in_unknown_years(holiday):
+def test_fixed_statutory_holidays_are_no_working_days_in_unknown_years(holiday):
     assert not is_working_day(day(holiday))
 
 
@@ -158,7 +158,7 @@ def test_results_are_due_on_the_corresponding_day_a_month_later(exam_end, deadli
 
 
 @given(any_days)
-def test_the_deadline_is_always_worked_and_never_before_the_month_is_over(exam_end):
+def test_the_deadline_is_a_working_day_and_never_within_the_month(exam_end):
     term = publication_term(exam_end)
     assert is_working_day(term.date)
     assert (term.date - exam_end).days >= 28
@@ -184,7 +184,7 @@ def test_a_naive_time_has_no_date_in_shanghai():
         shanghai_date(dt.datetime(2026, 3, 1))
 
 
-def test_another_edition_of_the_calendar_can_be_given():
+def test_a_calendar_edition_can_be_passed_in():
     later = TABLE.model_copy(
         update={
             "edition": "cn-2027.1",
