@@ -1,4 +1,4 @@
-"""Fixtures every room of tests uses: PostgreSQL servers, fresh databases, a browser."""
+"""Fixtures shared by all tests: PostgreSQL servers, fresh databases, a browser."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from tests.support.postgres import (
     installed_versions,
 )
 
-# What the developer's shell points at is none of the tests' business.
+# The tests must not depend on the settings of the developer's shell.
 for name in list(os.environ):
     if name.startswith(("CERTLEDGER_", "PG")) and name != "CERTLEDGER_ALLOW_NO_BROWSER":
         del os.environ[name]
@@ -31,7 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @contextmanager
 def _short_directory() -> Iterator[Path]:
-    # Not under tmp_path: a socket's path has a limit, and another account must get in.
+    # Not under tmp_path: a socket path has a length limit, and another account needs access.
     path = Path(tempfile.mkdtemp(prefix="certledger-test-", dir="/tmp"))
     try:
         yield path
@@ -41,7 +41,7 @@ def _short_directory() -> Iterator[Path]:
 
 @pytest.fixture
 def server_dir() -> Iterator[Path]:
-    """A directory for a server of the test's own."""
+    """A directory for a server that belongs to one test."""
     with _short_directory() as path:
         yield path
 
@@ -73,7 +73,7 @@ def module_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
     ids=lambda version: f"postgres{version}",
 )
 def postgres_servers(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
-    """Every major version at hand in turn: the embedded one, and what the machine has beside it."""
+    """Each available major version: the embedded one, and those installed on the system."""
     if request.param == EmbeddedPostgres.major_version:
         yield request.getfixturevalue("postgres")
         return
@@ -87,7 +87,7 @@ def postgres_servers(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgre
 
 @pytest.fixture
 def database_on_each(postgres_servers: EmbeddedPostgres) -> Iterator[Database]:
-    """A fresh database for one test, which runs once on every major version at hand."""
+    """A fresh database for one test, which runs once on each available major version."""
     with fresh_database(postgres_servers) as database:
         yield database
 
@@ -96,13 +96,13 @@ def database_on_each(postgres_servers: EmbeddedPostgres) -> Iterator[Database]:
 def browser() -> Iterator[object]:
     """A headless Chromium driven by playwright; mark the tests that use it `browser`.
 
-    For one module only: while it lives, playwright keeps an event loop running in this thread.
+    Module scope: while it is open, playwright runs an event loop in this thread.
     """
     program = require_chromium()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # Nothing but the tests' own requests leaves the machine.
+        # Only the tests' own requests leave the machine.
         arguments = ["--disable-gpu", "--disable-quic", "--disable-sync"]
         if os.geteuid() == 0:  # then Chromium's sandbox cannot be set up
             arguments.append("--no-sandbox")

@@ -9,15 +9,15 @@ import httpx
 import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.lookup_workers import Running, running_elsewhere
+from tests.support.lookup_workers import Running, running_with_lookup_worker
 from tests.support.postgres import fresh_database
-from tests.support.service import Book, new_book, running, settings_for
+from tests.support.service import LedgerClient, new_ledger, running, settings_for
 
 
 @pytest.fixture(scope="module", params=["the service", "a lookup process"])
 def beginning(request: pytest.FixtureRequest) -> Running:
     """Runs a service whose connections begin in its own process, or in a lookup process."""
-    return running if request.param == "the service" else running_elsewhere
+    return running if request.param == "the service" else running_with_lookup_worker
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +38,12 @@ def client(service_url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def book(client: httpx.Client) -> Book:
+def ledger(client: httpx.Client) -> LedgerClient:
     """A ledger of the test's own, opened on 2026-03-01."""
-    return new_book(client, "2026-03-01T08:00:00+08:00")
+    return new_ledger(client, "2026-03-01T08:00:00+08:00")
 
 
 @pytest.fixture(scope="module")
-def module_book(client: httpx.Client) -> Book:
+def module_ledger(client: httpx.Client) -> LedgerClient:
     """A ledger for all tests of a module."""
-    return new_book(client, "2026-03-01T08:00:00+08:00")
+    return new_ledger(client, "2026-03-01T08:00:00+08:00")

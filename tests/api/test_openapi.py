@@ -15,7 +15,7 @@ from api.app import create_app
 from api.auth.permissions import ACCESS, PUBLIC
 from api.http.routing import ASKS_BY_POST, AuthorizedRoute
 from api.settings import load_settings
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 ASCII_WORD = re.compile(r"[A-Za-z]{3,}")
@@ -128,7 +128,7 @@ def test_no_schema_is_left_dangling(document: dict[str, Any]):
     assert "HTTPValidationError" not in text
 
 
-def test_the_document_is_served(book: Book):
-    served = book.client.get("/openapi.json")
+def test_the_document_is_served(ledger: LedgerClient):
+    served = ledger.client.get("/openapi.json")
     assert served.status_code == 200
     assert served.json()["info"]["title"] == "certledger"

@@ -20,7 +20,7 @@ from api.app import create_app
 from api.auth.permissions import ACCESS, PUBLIC
 from api.settings import load_settings
 from tests.support.http_journey import certified
-from tests.support.service import Book, new_book, token
+from tests.support.service import LedgerClient, new_ledger, token
 
 SCHEMA = schemathesis.openapi.from_dict(create_app(load_settings()).openapi())
 OPERATIONS = {
@@ -53,20 +53,20 @@ RUNS = [
 
 
 @pytest.fixture(scope="module")
-def used_book(client: Any) -> Book:
+def used_book(client: Any) -> LedgerClient:
     """A ledger in which somebody went all the way."""
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    certified(book)
-    return book
+    ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    certified(ledger)
+    return ledger
 
 
-def prepare(case: Any, operation: str, book: Book) -> None:
+def prepare(case: Any, operation: str, ledger: LedgerClient) -> None:
     """Point a made-up request at what is there, under a token that may."""
     for name, value in KNOWN.items():
         if name in (case.path_parameters or {}) and value is not None:
             case.path_parameters[name] = value
     if "ledger" in (case.path_parameters or {}):
-        case.path_parameters["ledger"] = book.ledger
+        case.path_parameters["ledger"] = ledger.name
     # Waiting for a position that never comes is right, and takes five seconds.
     (case.query or {}).pop("min_position", None)
     roles = ACCESS[operation]
@@ -82,7 +82,7 @@ def prepare(case: Any, operation: str, book: Book) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), RUNS)
 def test_made_up_requests_never_break_the_service(
-    operation: str, mode: GenerationMode, used_book: Book
+    operation: str, mode: GenerationMode, used_book: LedgerClient
 ):
     found = OPERATIONS[operation]
     answers = []

@@ -35,7 +35,7 @@ from tests.consistency.history import (
 from tests.support.actors import FINANCE, REGISTRAR, staff
 from tests.support.ledgers import digest
 from tests.support.over_http import Route
-from tests.support.service import Door, token
+from tests.support.service import Caller, token
 
 NOTHING_RECORDED = (Closed, DeadlineExceeded, Overloaded, Unavailable)
 NOT_NOW = frozenset(
@@ -198,10 +198,10 @@ class ServiceDoor:
             return _of_code(answer.json()["code"])
         return Saw(what) if read.what in LEDGER else Shown(what, min_position)
 
-    def _door(self, actor: Any) -> Door:
+    def _door(self, actor: Any) -> Caller:
         if actor not in self._tokens:
             self._tokens[actor] = token(actor.role, actor.subject, organisation=actor.organisation)
-        return Door(self._client(), self._ledger, self._tokens[actor])
+        return Caller(self._client(), self._ledger, self._tokens[actor])
 
     def _client(self) -> httpx.Client:
         client: httpx.Client | None = getattr(self._threads, "client", None)

@@ -30,7 +30,7 @@ from tests.support.actors import (
     VERIFIER_2,
     candidate,
 )
-from tests.support.commands import fees, open_book, when
+from tests.support.commands import fees, open_ledger, when
 from tests.support.ledgers import submit
 from tests.support.model import HOLDING, MATERIAL, PRICE, REQUIRED, Refused, day_of
 from tests.support.model_adapter import START, to_command
@@ -57,7 +57,7 @@ class Preparation:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.model, self.now, self.count = ledger, Journey(), START, 0
-        for command in (open_book(), fees(), fees(level=Level.JUNIOR)):
+        for command in (open_ledger(), fees(), fees(level=Level.JUNIOR)):
             submit(ledger, command, OPERATOR, key=f"setup {command!r}", at=self.now)
 
     def do(self, kind: str, actor: Actor, at: datetime | None = None, /, **fields: Any) -> None:

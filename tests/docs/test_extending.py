@@ -21,7 +21,7 @@ from tests.projections.grammar import Book
 from tests.support import journeys
 from tests.support.actors import FINANCE, REGISTRAR
 from tests.support.commands import PASSED
-from tests.support.ledgers import RealWorld, a_real_ledger
+from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.refunds import an_accepted_refund, settled
 
 PAGE = "docs/extending.md"
@@ -77,14 +77,14 @@ def test_the_stock_runner_follows_the_ledger_and_goes_on_after_a_restart(databas
             assert runner.view.by_month() == [("2026-10", 4, 2)]
 
 
-def _issue(world: RealWorld) -> None:
+def _issue(world: PostgresWorld) -> None:
     """Two candidates with both certificates."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journeys, "World", lambda: world)
         journeys.issued_certificates(PASSED, PASSED)
 
 
-def _revoke(world: RealWorld, kind: CertificateKind) -> None:
+def _revoke(world: PostgresWorld, kind: CertificateKind) -> None:
     command = RevokeCertificate(
         application_id="A1",
         kind=kind,
@@ -94,7 +94,7 @@ def _revoke(world: RealWorld, kind: CertificateKind) -> None:
     world.do(command, by=REGISTRAR)
 
 
-def _last(world: RealWorld, topic: str) -> int:
+def _last(world: PostgresWorld, topic: str) -> int:
     return world.ledger.journal.read(0, 10_000, (topic,))[-1].position
 
 

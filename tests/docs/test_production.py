@@ -13,7 +13,7 @@ from domain.store.postgres.migrate import migrate
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under
 from tests.support.actors import ASSISTANT
-from tests.support.commands import fees, open_book, register
+from tests.support.commands import fees, open_ledger, register
 from tests.support.ledgers import a_real_ledger
 from tests.support.postgres import Database
 
@@ -45,7 +45,7 @@ def test_the_roles_of_the_page_are_enough_to_migrate_and_to_record(prepared):
     assert migrate(dsn) != ()
     assert migrate(dsn) == ()
     with a_real_ledger(database) as world:
-        world.do(open_book())
+        world.do(open_ledger())
         world.do(fees())
         assert world.do(register(1), by=ASSISTANT).last_position == 3
 
@@ -53,7 +53,7 @@ def test_the_roles_of_the_page_are_enough_to_migrate_and_to_record(prepared):
 def test_neither_the_program_nor_the_owner_changes_the_past(prepared):
     dsn, database = prepared
     with a_real_ledger(database) as world:
-        world.do(open_book())
+        world.do(open_ledger())
     for role in ("certledger_app", None):
         with closing(connect(dsn, role=role)) as connection, connection.cursor() as cursor:
             for change in (

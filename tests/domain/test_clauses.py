@@ -85,6 +85,6 @@ def test_false_documents_revoke_the_certificate_without_a_refund(component):
 
 def test_an_assessment_returns_the_met_condition_immediately():
     """Source: source-document 1.1, 1.2, 1.2(2)."""
-    given(a_registered_person()).when(apply_for(), by=candidate(1)).tells(
+    given(a_registered_person()).when(apply_for(), by=candidate(1)).returns(
         eligible=True, alternative="1.2(2)"
     ).then_kinds(e.ApplicationOpened, e.EligibilityConfirmed)

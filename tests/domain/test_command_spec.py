@@ -50,7 +50,7 @@ from tests.support.commands import (
     name_of,
     national_number,
     object_to,
-    open_book,
+    open_ledger,
     order,
     pay,
     publish,
@@ -67,7 +67,7 @@ from tests.support.commands import (
 )
 from tests.support.ledgers import a_real_ledger
 from tests.support.postgres import Database
-from tests.support.world import Watched, World
+from tests.support.world import ReadSetChecker, World
 
 REFUSED = {ExtendNotice, numbering.ImportNumber}
 """Of the history: the calendar is known already, the numbers are given out here."""
@@ -94,7 +94,7 @@ class Told:
 
 def tell_everything(told: Any) -> None:
     """Every command there is; candidate 3 gives up, 4 is rejected, 2 objects to the result."""
-    told.do(open_book())
+    told.do(open_ledger())
     told.do(fees(), by=FINANCE)
     told.do(schedule(), by=CERTIFIER)
     for n in (1, 2, 3, 4):
@@ -171,9 +171,9 @@ def test_every_command_asks_for_nothing_that_was_not_said_before() -> None:
 
 def test_a_decision_that_asks_for_more_is_found_out() -> None:
     world = World()
-    world.do(open_book())
+    world.do(open_ledger())
     context = world.context(OPERATOR, world.now)
-    watched = Watched(world, READ_SETS[type(fees())](world.known, fees(), context))
+    watched = ReadSetChecker(world, READ_SETS[type(fees())](world.known, fees(), context))
     assert watched.book() == world.book()
     with pytest.raises(AssertionError, match="application-A1 is asked for"):
         watched.candidacy("A1")

@@ -8,7 +8,7 @@ from domain.actors import Role
 from domain.commands import DECISIONS, SPECS, decide
 from domain.decision import Command
 from tests.support.actors import OPERATOR
-from tests.support.commands import open_book
+from tests.support.commands import open_ledger
 from tests.support.source import sources
 from tests.support.world import World
 
@@ -56,4 +56,4 @@ def test_a_command_is_named_in_the_imperative_and_has_a_docstring(command):
 def test_a_command_is_decided_by_its_own_decision():
     world = World()
     context = world.context(OPERATOR, world.now)
-    assert decide(world, open_book(), context).facts[0][1].TOPIC == "ledger_opened.v1"
+    assert decide(world, open_ledger(), context).facts[0][1].TOPIC == "ledger_opened.v1"

@@ -1,4 +1,7 @@
-"""What was stored once is read for ever: one frozen file of data for each topic and version."""
+"""Stored events stay readable: one frozen file of data for each topic and version.
+
+Covers: domain/events.py, domain/store/mapper.py
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ LINES = [
 
 
 def test_every_topic_has_its_golden_lines():
-    """A new topic: `python -m tests.support.golden`, and look at what it wrote."""
+    """For a new topic run `python -m tests.support.golden` and review what it wrote."""
     missing = set(CATALOGUE) - {path.stem for path in FILES}
     assert not missing, f"no golden file for {sorted(missing)}"
 
@@ -29,22 +32,22 @@ def test_no_golden_file_is_empty():
 
 
 @pytest.mark.parametrize(("topic", "line"), LINES)
-def test_every_line_ever_stored_is_still_read(topic, line):
+def test_every_stored_line_is_still_readable(topic, line):
     fact = Catalogue(CATALOGUE).read(topic, orjson.loads(line), where=f"golden {topic}")
     assert fact.TOPIC in CATALOGUE
 
 
 @pytest.mark.parametrize(("topic", "line"), LINES)
-def test_a_line_of_a_present_topic_is_written_again_exactly_as_it_stands(topic, line):
+def test_a_line_of_a_current_topic_round_trips_byte_for_byte(topic, line):
     if topic not in CATALOGUE:
-        pytest.skip("an older version is read, and never written again")
+        pytest.skip("an older version is only read, never written")
     fact = CATALOGUE[topic].model_validate_json(line)
     assert canonical_json(fact.model_dump(mode="json")).decode() == line
 
 
 @pytest.mark.parametrize(("topic", "line"), LINES)
 def test_every_line_has_exactly_the_fields_of_its_topic(topic, line):
-    """A field that was dropped or renamed would need a new version of the topic."""
+    """Dropping or renaming a field needs a new version of the topic."""
     if topic not in CATALOGUE:
-        pytest.skip("the fields of an older version are known to its upcaster only")
+        pytest.skip("only its upcaster knows the fields of an older version")
     assert orjson.loads(line).keys() == CATALOGUE[topic].model_fields.keys()

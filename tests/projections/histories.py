@@ -30,8 +30,8 @@ from tests.support.actors import (
     VERIFIER,
     candidate,
 )
-from tests.support.journeys import an_open_book
-from tests.support.refunds import approve, decline, told
+from tests.support.journeys import an_open_ledger
+from tests.support.refunds import approve, decline, provider_outcome
 from tests.support.world import World
 
 SEATS = (e.ExamRoom(room="101", seats=40),)
@@ -45,7 +45,7 @@ class Story:
 
     def __init__(self, seed: int, candidates: int) -> None:
         self.random = random.Random(seed)
-        self.world = an_open_book()
+        self.world = an_open_ledger()
         self.people = range(1, candidates + 1)
         self.refused = 0
 
@@ -73,8 +73,8 @@ class Story:
         """Candidate n on the way to 报考成功, with things going wrong."""
         provider = self.random.choice(tuple(Provider))
         yield self.attempt(lambda: cmd.register(n), ASSISTANT)
-        told = {} if self.sometimes(0.9) else {"qualifications": Qualifications()}
-        yield self.attempt(lambda: cmd.apply_for(n, **told), candidate(n))
+        provider_outcome = {} if self.sometimes(0.9) else {"qualifications": Qualifications()}
+        yield self.attempt(lambda: cmd.apply_for(n, **provider_outcome), candidate(n))
         yield self.attempt(lambda: cmd.pay(n, self.world, provider=provider), FINANCE)
         for kind in cmd.NEEDED:
             yield self.attempt(lambda kind=kind: cmd.hand_in(kind, n), candidate(n))
@@ -135,7 +135,7 @@ class Story:
                 "settled_at": self.world.now,
             },
         }
-        return told(outcome, number, n, **fields.get(outcome, {"reason": "渠道返回"}))
+        return provider_outcome(outcome, number, n, **fields.get(outcome, {"reason": "渠道返回"}))
 
     # --- the exam and the notice -----------------------------------------------------------------
 

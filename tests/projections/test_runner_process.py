@@ -17,7 +17,7 @@ from projections.engine.progress import ProgressTracker
 from projections.runner_process import RunnerProcess
 from tests.projections.engine.test_runner import ALL, backends
 from tests.projections.grammar import Book
-from tests.support.journeys import a_paid_application, an_open_book
+from tests.support.journeys import a_paid_application, an_open_ledger
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -76,7 +76,7 @@ def test_it_folds_and_everybody_else_hears_of_it(book: Book, dsn: str) -> None:
 
 
 def test_however_often_it_is_killed_every_event_is_folded_once(book: Book, dsn: str) -> None:
-    world = an_open_book()
+    world = an_open_ledger()
     killed: list[int] = []
     with kept(dsn) as beside, ProgressTracker(dsn, VIEWS) as lookout:
         for number in range(1, 7):
@@ -99,7 +99,7 @@ def test_it_is_said_how_one_ended(book: Book, dsn: str, caplog: pytest.LogCaptur
         os.kill(first, signal.SIGKILL)
         second = pid_of(beside, first)
         with ProgressTracker(dsn, VIEWS) as lookout:
-            book.told(an_open_book())
+            book.told(an_open_ledger())
             wait_for_head(lookout, book)  # from here on a signal finds it at work
         os.kill(second, signal.SIGTERM)
         pid_of(beside, first, second)

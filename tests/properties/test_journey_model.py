@@ -1,4 +1,7 @@
-"""The decisions beside an independent model: the same answers, refusals and rows, step by step."""
+"""Compares the decisions with an independent model: same receipts, errors and rows, step by step.
+
+Covers: domain/steps, domain/states
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,29 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from domain.errors import LedgerError
 from domain.values.primitives import Level
-from tests.support import model_adapter as translated
-from tests.support.command_generator import APPS, PEOPLE, Wish, anything, sensible
+from tests.support import model_adapter
+from tests.support.command_generator import (
+    APPS,
+    PEOPLE,
+    GeneratedCommand,
+    arbitrary_command,
+    plausible_commands,
+)
 from tests.support.commands import fees
-from tests.support.journeys import an_open_book
+from tests.support.journeys import an_open_ledger
 from tests.support.model_adapter import START, to_command
 from tests.support.model_results import Journey
 
 WILD = (False, False, False, False, True)
-"""One wish in five is anything at all; the others bring an application on."""
+"""One command in five is arbitrary; the others move an application forward."""
 
 
-class DecisionsBesideModel(RuleBasedStateMachine):
-    """Every wish goes to both; whatever one of them says, the other says too."""
+class DecisionsComparison(RuleBasedStateMachine):
+    """Sends every command to both and compares the outcomes."""
 
     @initialize()
-    def open_the_book(self) -> None:
-        self.world, self.model, self.now = an_open_book(), Journey(), START
+    def open_the_ledger(self) -> None:
+        self.world, self.model, self.now = an_open_ledger(), Journey(), START
         self.world.do(fees(level=Level.JUNIOR))
 
     @rule(data=st.data())
@@ -35,41 +44,43 @@ class DecisionsBesideModel(RuleBasedStateMachine):
             return data.draw(st.sampled_from(pool))
 
         if draw(WILD):
-            wish = anything(self.model, draw, self.now)
+            command = arbitrary_command(self.model, draw, self.now)
         else:
-            wishes = sensible(self.model, draw(APPS), self.now)
-            wish = draw(wishes) if wishes else anything(self.model, draw, self.now)
-        self.carry_out(wish)
+            plausible = plausible_commands(self.model, draw(APPS), self.now)
+            command = (
+                draw(plausible) if plausible else arbitrary_command(self.model, draw, self.now)
+            )
+        self.carry_out(command)
 
-    def carry_out(self, wish: Wish) -> None:
-        kind, login, fields = wish
+    def carry_out(self, command: GeneratedCommand) -> None:
+        kind, login, fields = command
         if kind == "wait":
             self.now += timedelta(days=fields["days"])
             return
         self.now += timedelta(minutes=1)
         actor = PEOPLE[login]
         by = (actor.subject, actor.role.value, actor.organisation)
-        command = to_command(self.model, self.now, kind, fields)
+        built = to_command(self.model, self.now, kind, fields)
         expected = self.model.ask(kind, by, self.now, **fields)
         entries = len(self.world.entries)
         try:
-            self.world.do(command, by=actor, at=self.now)
+            self.world.do(built, by=actor, at=self.now)
             answer = None
         except LedgerError as error:
             answer = error.code
             assert len(self.world.entries) == entries
-        assert answer == expected, f"{wish}: decided {answer}, model {expected}"
+        assert answer == expected, f"{command}: decided {answer}, model {expected}"
 
     @invariant()
     def the_rows_are_the_same(self) -> None:
         if not hasattr(self, "world"):
             return
-        assert translated.refund_lines(self.world) == self.model.refund_lines()
-        assert translated.score_board(self.world) == self.model.score_board()
-        assert translated.registry(self.world) == self.model.registry()
+        assert model_adapter.refund_lines(self.world) == self.model.refund_lines()
+        assert model_adapter.score_board(self.world) == self.model.score_board()
+        assert model_adapter.registry(self.world) == self.model.registry()
 
 
-DecisionsBesideModel.TestCase.settings = settings(
+DecisionsComparison.TestCase.settings = settings(
     max_examples=50,
     stateful_step_count=80,
     deadline=None,
@@ -77,5 +88,5 @@ DecisionsBesideModel.TestCase.settings = settings(
 )
 
 
-class TestDecisionsBesideModel(DecisionsBesideModel.TestCase):
+class TestDecisionsComparison(DecisionsComparison.TestCase):
     """Collected by name; the machine itself asserts."""

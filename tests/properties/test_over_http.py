@@ -1,9 +1,10 @@
-"""The running service beside the independent model: every wish is a request with a token.
+"""Compares the running service with the independent model: every command is an HTTP request.
 
-The same wishes as on the ledger itself, each sent to its route by somebody with a role. Who may
-not even ask is turned away at the door, and then the model is told nothing. At the end of an
-example the views have to show the model's rows, in the database and as they are read over HTTP.
-Each example has a service of its own, so that every book may bear the model's site code.
+Callers with a token of each role send the generated commands to their routes. A command that the
+role does not allow is refused with 403 and not submitted to the model. At the end of an example
+the views must contain the model's rows, in the database and over HTTP. Each example has its own
+service, so that every ledger can have the model's site code.
+Covers: api/routes, api/http, api/auth/permissions.py
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from domain.steps.authority_report import AnswerReportRow
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.journal.journal import Journal
 from tests.support.actors import FINANCE, REGISTRAR, staff
-from tests.support.command_generator import PEOPLE, Wish
+from tests.support.command_generator import PEOPLE, GeneratedCommand
 from tests.support.model_adapter import to_command, without_check
-from tests.support.model_comparison import BesideModel, few_examples
+from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.over_http import ROUTES, Route, code_of, routes_of
 from tests.support.postgres import fresh_database
-from tests.support.service import Door, running, settings_for, token
+from tests.support.service import Caller, running, settings_for, token
 
 SILENT_MAX = 6
-"""Routes, of three dozen, on which nothing may have come to pass in any example."""
-TURNED_AWAY = "role_not_allowed"
+"""Routes, of three dozen, that need not have succeeded in any example."""
+ROLE_REFUSED = "role_not_allowed"
 REGULATOR = staff("regulator-1", Role.REGULATOR, "zhejiang")
 
 
-class ServiceBesideModel(BesideModel):
-    """Commands go through the front door, and the views are read there too."""
+class ServiceComparison(ModelComparison):
+    """Submits commands and reads views over HTTP."""
 
     server: ClassVar[EmbeddedPostgres]
     refusals: ClassVar[set[str]] = set()
-    told: ClassVar[set[type[Command]]] = set()
+    succeeded: ClassVar[set[type[Command]]] = set()
 
     def open_ledger(self) -> None:
         self.open = ExitStack()
@@ -54,38 +55,42 @@ class ServiceBesideModel(BesideModel):
         self.routes: dict[type[Command], Route] = routes_of(self.client)
         self.journal = Journal(self.database.dsn, self.name)
         self.open.callback(self.journal.close)
-        self.doors: dict[Actor, Door] = {}
+        self.callers: dict[Actor, Caller] = {}
         self.count = 0
 
-    def door(self, actor: Actor) -> Door:
-        """Somebody with a token that says who they are."""
-        if actor not in self.doors:
+    def caller(self, actor: Actor) -> Caller:
+        """A caller with a token of the actor."""
+        if actor not in self.callers:
             bearer = token(
                 actor.role, actor.subject, organisation=actor.organisation, backfill=True
             )
-            self.doors[actor] = Door(self.client, self.name, bearer)
-        return self.doors[actor]
+            self.callers[actor] = Caller(self.client, self.name, bearer)
+        return self.callers[actor]
 
     def is_admitted(self, command: Command, actor: Actor) -> bool:
         roles = ACCESS[self.routes[type(command)].operation]
         assert roles is not None, "everybody may write"
         return actor.role in roles
 
-    def anything(self, draw: Any) -> Wish:
-        """A wild wish; three times of four of somebody who is let in with it."""
-        near = [wishes for wishes in self.near().values() if wishes]
-        if near and draw((True, False)):
-            return draw(draw(near))
-        kind, login, fields = super().anything(draw)
+    def arbitrary_command(self, draw: Any) -> GeneratedCommand:
+        """An arbitrary command; three times of four by a login whose role allows it."""
+        rare = [commands for commands in self.rare().values() if commands]
+        if rare and draw((True, False)):
+            return draw(draw(rare))
+        kind, login, fields = super().arbitrary_command(draw)
         if kind != "wait" and draw((True, True, True, False)):
             command = to_command(self.model, self.now, kind, fields)
-            welcome = [name for name in sorted(PEOPLE) if self.is_admitted(command, PEOPLE[name])]
-            login = draw(welcome)
+            allowed = [name for name in sorted(PEOPLE) if self.is_admitted(command, PEOPLE[name])]
+            login = draw(allowed)
         return kind, login, fields
 
-    def near(self) -> dict[str, list[Wish]]:
-        """What hopeful people never ask for, of what is there."""
-        found: dict[str, list[Wish]] = {"change": [], "decline_refund": [], "withdraw": []}
+    def rare(self) -> dict[str, list[GeneratedCommand]]:
+        """Commands on existing ids that no plausible journey contains."""
+        found: dict[str, list[GeneratedCommand]] = {
+            "change": [],
+            "decline_refund": [],
+            "withdraw": [],
+        }
         for a in self.model.apps.values():
             app, login = {"app": a["id"]}, self.model.persons[a["person"]]["subject"]
             found["withdraw"].append(("withdraw", login, app))
@@ -100,19 +105,19 @@ class ServiceBesideModel(BesideModel):
 
     def answer_to(self, command: Command, actor: Actor) -> str | None:
         self.count += 1
-        door = self.door(actor).at(self.now)
-        code = code_of(self.routes[type(command)].ask(door, command, f"k{self.count}"))
-        # Neither more nor less than the table of roles says.
-        assert (code == TURNED_AWAY) is not self.is_admitted(command, actor), (command, actor)
+        caller = self.caller(actor).at(self.now)
+        code = code_of(self.routes[type(command)].ask(caller, command, f"k{self.count}"))
+        # Refused by role exactly when the table of roles says so.
+        assert (code == ROLE_REFUSED) is not self.is_admitted(command, actor), (command, actor)
         if code is None:
-            self.told.add(type(command))
+            self.succeeded.add(type(command))
         else:
             self.refusals.add(code)
         return code
 
     def agree(self, answer: str | None, expected: str | None, command: Command) -> bool:
         if answer == "bad_cell" and isinstance(command, AnswerReportRow):
-            # A table's rows are looked at before the report: without a reason none goes back.
+            # The table's rows are validated before the report is read.
             return expected is not None and not (command.accepted or command.reason)
         return answer == expected
 
@@ -120,7 +125,7 @@ class ServiceBesideModel(BesideModel):
         return self.journal.head().position if self.count else 0
 
     def catch_up(self) -> None:
-        """The views as they are read over HTTP, each waited for."""
+        """Compares the views over HTTP, after waiting for each."""
         head = self.position()
         assert self.refunds_read(head) == {
             (app, payment, component, number, state)
@@ -131,21 +136,21 @@ class ServiceBesideModel(BesideModel):
         assert self.certificates_read(head) == self.model.registry()
 
     def refunds_read(self, head: int) -> set[tuple[Any, ...]]:
-        """As the regulator reads them; what finance sees adds up."""
-        page = self.door(REGULATOR).seen("refunds", limit=200, min_position=head)
+        """Refunds as the regulator reads them; the totals of finance must add up."""
+        page = self.caller(REGULATOR).read("refunds", limit=200, min_position=head)
         assert page["next"] is None
-        totals = self.door(FINANCE).seen("refunds/totals", min_position=head)
+        totals = self.caller(FINANCE).read("refunds/totals", min_position=head)
         assert all(sum_["holds"] for sum_ in totals["invariants"]), totals
         fields = ("application_id", "payment_id", "component", "refund_no", "state")
         return {tuple(row[name] for name in fields) for row in page["data"]}
 
     def board_read(self, head: int) -> set[tuple[Any, ...]]:
-        """Notices as everybody reads them, their rows as the staff does."""
-        everybody = Door(self.client, self.name, None)
+        """Notices as the public reads them, their rows as the staff does."""
+        everybody = Caller(self.client, self.name, None)
         found = set()
-        for notice in everybody.seen("notices", min_position=head)["data"]:
+        for notice in everybody.read("notices", min_position=head)["data"]:
             name, closed = notice["notice_id"], notice["status"] == "closed"
-            page = self.door(REGISTRAR).seen(f"notices/{name}/rows", min_position=head)
+            page = self.caller(REGISTRAR).read(f"notices/{name}/rows", min_position=head)
             latest = {row["application_id"]: row for row in page["data"]}
             for app, row in latest.items():
                 marks = (row["theory"], row["practical"], row["passed"])
@@ -153,12 +158,12 @@ class ServiceBesideModel(BesideModel):
         return found
 
     def certificates_read(self, head: int) -> set[tuple[Any, ...]]:
-        """As the registrar reads them, application by application."""
+        """Certificates as the registrar reads them, by application."""
         fields = ("kind", "progress", "standing", "version")
         return {
             (without_check(row["number"]), app, *(row[name] for name in fields))
             for app in self.model.apps
-            for row in self.door(REGISTRAR).seen(
+            for row in self.caller(REGISTRAR).read(
                 f"applications/{app}/certificates", min_position=head
             )["data"]
         }
@@ -170,20 +175,20 @@ class ServiceBesideModel(BesideModel):
             super().teardown()
 
 
-ServiceBesideModel.TestCase.settings = few_examples(8, steps=24)
+ServiceComparison.TestCase.settings = few_examples(8, steps=24)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def service(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """The databases' server; at the end most routes have to have carried something out."""
-    ServiceBesideModel.server = postgres
+    """The database server; finally asserts that most routes succeeded at least once."""
+    ServiceComparison.server = postgres
     yield
-    silent = sorted(command.__name__ for command in ROUTES.keys() - ServiceBesideModel.told)
+    silent = sorted(command.__name__ for command in ROUTES.keys() - ServiceComparison.succeeded)
     assert len(silent) <= SILENT_MAX, silent
-    assert TURNED_AWAY in ServiceBesideModel.refusals
+    assert ROLE_REFUSED in ServiceComparison.refusals
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-class TestServiceBesideModel(ServiceBesideModel.TestCase):
+class TestServiceComparison(ServiceComparison.TestCase):
     """Collected by name; the machine itself asserts."""

@@ -1,8 +1,9 @@
-"""The real stack beside the independent model: PostgreSQL, the writer, the runner and its views.
+"""Compares the real stack with the independent model: PostgreSQL, writer, runner and views.
 
-The same wishes as beside the decisions in memory, told to a ledger on a real database. Each
-example has a ledger of its own; at its end the three views have to show the model's rows, and
-after all of them a rebuild has to find the live rows as they are.
+Runs the commands of `tests.support.command_generator` on a real database. Each example has its own
+ledger; at its end the three views must show the model's rows, and after all of them a rebuild must
+find no difference to the live rows.
+Covers: domain/service/ledger.py, domain/store/writer/group_commit.py, projections/engine/runner.py
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
 from projections.runner_process import new_runner
 from tests.support.ledgers import SECRETS, open_ledgers, submit
-from tests.support.model_comparison import BesideModel, few_examples
+from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.postgres import fresh_database
 
 
-class StackBesideModel(BesideModel):
-    """Commands go to the ledger's writer, without a service in front of it."""
+class StackComparison(ModelComparison):
+    """Submits commands to the ledger's writer, without the HTTP service."""
 
     ledgers: ClassVar[Ledgers]
-    lookout: ClassVar[ProgressTracker]
+    progress: ClassVar[ProgressTracker]
 
     def open_ledger(self) -> None:
-        # Made without a site code: in one database it belongs to one ledger only, and here
-        # every example's book says the model's.
+        # Created without a site code: within one database it is unique to a ledger, but every
+        # example opens its ledger with the model's.
         Journal(self.database.dsn, self.name).create_ledger()
         self.ledger = self.ledgers.get(self.name)
         self.count = 0
@@ -55,25 +56,25 @@ class StackBesideModel(BesideModel):
     def catch_up(self) -> None:
         head = self.position()
         for view in VIEWS:
-            assert self.lookout.wait_for(self.name, view.name, head, 20), view.name
+            assert self.progress.wait_for(self.name, view.name, head, 20), view.name
 
 
-StackBesideModel.TestCase.settings = few_examples(25)
+StackComparison.TestCase.settings = few_examples(25)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stack(postgres: EmbeddedPostgres) -> Iterator[None]:
-    """A database with ledgers and the views' runner; at the end a rebuild must equal live."""
+    """A database with ledgers and the projection runner; finally checks a rebuild."""
     with fresh_database(postgres) as database, open_ledgers(database) as ledgers:
-        StackBesideModel.database = database
-        StackBesideModel.ledgers = ledgers
-        with new_runner(database.dsn, SECRETS), ProgressTracker(database.dsn, VIEWS) as lookout:
-            StackBesideModel.lookout = lookout
+        StackComparison.database = database
+        StackComparison.ledgers = ledgers
+        with new_runner(database.dsn, SECRETS), ProgressTracker(database.dsn, VIEWS) as progress:
+            StackComparison.progress = progress
             yield
             found: list[Difference] = []
             rebuild.check(database.dsn, SECRETS, processes=1, on_difference=found.append)
             assert found == []
 
 
-class TestStackBesideModel(StackBesideModel.TestCase):
+class TestStackComparison(StackComparison.TestCase):
     """Collected by name; the machine itself asserts."""

@@ -30,12 +30,10 @@ def test_what_was_kept_is_found_under_its_hash(blobs: Blobs, content: bytes) -> 
     name = blobs.put(content)
     assert name == hashlib.sha256(content).hexdigest()
     assert blobs.get(name) == content
-    assert blobs.has(name)
     assert blobs.put(content) == name
 
 
 def test_what_was_never_kept_is_unknown(blobs: Blobs) -> None:
-    assert not blobs.has(NAME)
     with pytest.raises(UnknownBlob):
         blobs.get(NAME)
 
@@ -46,8 +44,6 @@ def test_what_was_never_kept_is_unknown(blobs: Blobs) -> None:
 def test_only_a_hash_is_a_name(blobs: Blobs, name: str) -> None:
     with pytest.raises(ValueError):
         blobs.get(name)
-    with pytest.raises(ValueError):
-        blobs.has(name)
 
 
 def test_a_damaged_blob_is_not_handed_out_and_is_mended_when_it_comes_again(
@@ -72,4 +68,5 @@ def test_nothing_unfinished_stays_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError):
         blobs.put(SCAN)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-    assert not blobs.has(NAME)
+    with pytest.raises(UnknownBlob):
+        blobs.get(NAME)

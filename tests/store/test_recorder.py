@@ -12,29 +12,10 @@ from eventsourcing.domain import Aggregate
 
 from domain.store.eventsourcing_adapter.conversion import FOREIGN_ACTOR, library_errors
 from domain.store.journal.records import CommandKey
-from domain.store.mapper import EntryMapper
 from domain.store.recorder import Datastore, Factory, JournalApplicationRecorder
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, command, id_of
-from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.postgres import Database
-
-
-class Journeys(Application[str]):
-    """A stock application whose events are our entries."""
-
-    def __init__(self, datastore: Datastore) -> None:
-        self._entries = EntryMapper(catalogue=catalogue(), vault=vault_of(datastore.journal))
-        super().__init__(
-            {
-                "PERSISTENCE_MODULE": "domain.store.recorder",
-                Factory.DATABASE_URL: datastore.journal.dsn,
-                "LEDGER": "omc",
-            }
-        )
-
-    def construct_mapper(self) -> EntryMapper:
-        return self._entries
 
 
 @pytest.fixture
@@ -51,21 +32,6 @@ def stock(dsn: str) -> Iterator[Application]:
     env = {"PERSISTENCE_MODULE": "domain.store.recorder", Factory.DATABASE_URL: dsn}
     with Application[UUID](env) as application:
         yield application
-
-
-def test_our_entries_go_through_a_stock_application(datastore: Datastore) -> None:
-    with Journeys(datastore) as application:
-        sent = [entry("a", 1, FeePaid(amount_fen=5)), entry("person-p1", 1, WANG)]
-        recordings = application.save(*sent)
-        assert [one.notification.id for one in recordings] == [1, 2]
-        assert [one.fact for one in application.events.get("person-p1")] == [WANG]
-        (first, second) = application.notification_log.select(1, 10)
-        assert first.state == datastore.journal.read(0, 1)[0].envelope
-        assert application.mapper.to_domain_event(second).fact == WANG
-        with application.recorder.subscribe(gt=1) as subscription:
-            assert next(subscription) == second
-    assert "王小明".encode() not in second.state
-    assert verify(datastore.journal).is_good
 
 
 def test_a_stock_application_writes_envelopes_that_pass_the_audit(stock: Application) -> None:

@@ -1,10 +1,10 @@
-"""Who acts in the tests: one login for each role, and a second one where two pairs of eyes look."""
+"""Actors of the tests: one login for each role, and a second one where two persons are required."""
 
 from domain.actors import Actor, Role
 
 
 def staff(subject: str, role: Role, organisation: str) -> Actor:
-    """Somebody who works with the ledger."""
+    """A member of staff."""
     return Actor(subject=subject, role=role, organisation=organisation)
 
 

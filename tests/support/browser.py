@@ -1,4 +1,4 @@
-"""The machine's Chromium for the browser tests."""
+"""Finds the Chromium for the browser tests."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The example cohort for the tests: its files as plain rows, and a ledger it is loaded into."""
+"""The example cohort for the tests: its files as plain rows, and a ledger to load it into."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COHORT = Path(__file__).resolve().parents[2] / "examples" / "cohort"
 
 
 def rows(kind: str, folder: Path = COHORT) -> list[dict[str, Any]]:
-    """Rows of a file as they stand, read by nothing of ours."""
+    """Rows of a file, read by the standard library only."""
     path = folder / f"{kind}.csv"
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
@@ -34,7 +34,7 @@ def rows(kind: str, folder: Path = COHORT) -> list[dict[str, Any]]:
 
 
 def applications() -> list[dict[str, Any]]:
-    """Applications of both files; those of the second have their claims in one object."""
+    """Applications of both files; the second nests the stated qualifications in one object."""
     text = (COHORT / "applications-autumn.jsonl").read_text(encoding="utf-8")
     return rows("applications") + [json.loads(line) for line in text.splitlines()]
 
@@ -48,7 +48,7 @@ def load(ledger: Ledger, blobs: Blobs, *paths: Path) -> Summary:
 
 @contextmanager
 def empty_ledger(database: Database, folder: Path) -> Iterator[tuple[Ledger, Blobs]]:
-    """A ledger without a book, and a store for attachments."""
+    """A ledger without any event, and a store for attachments."""
     with open_ledgers(database) as ledgers:
         yield ledgers.create("omc", SITE_CODE), Blobs(folder / "blobs")
 

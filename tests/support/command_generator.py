@@ -1,8 +1,9 @@
-"""What people may ask for next: the sensible thing, and anything at all.
+"""Generates commands for the model tests: plausible ones and arbitrary ones.
 
-A wish is (kind, login, fields) in the words of the model; `to_command` says it in those of the
-domain. `sensible` lists what would bring an application on; `anything` draws from small pools,
-so that ids collide, orders are broken and people act where they must not.
+A generated command is (kind, login, fields) in the vocabulary of the model; `to_command` converts
+it to that of the domain. `plausible_commands` lists those that move an application forward;
+`arbitrary_command` draws from small pools, so that ids collide, the order of steps is violated and
+people act without the right to.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from tests.support import actors
 from tests.support.model import HOLDING, MATERIAL, PRICE, REQUIRED, SITE, STAGES, passes
 from tests.support.model_results import KINDS, Journey
 
-Wish = tuple[str, str, dict[str, Any]]
+GeneratedCommand = tuple[str, str, dict[str, Any]]
 Draw = Callable[[Any], Any]
 
 STAFF = [value for value in vars(actors).values() if isinstance(value, Actor)]
-HIMSELF = [
+CANDIDATE_AS_STAFF = [
     Actor(subject="candidate-1", role=role, organisation="public")
     for role in ("agency", "examiner", "score_verifier", "finance")
 ]
 PEOPLE: dict[str, Actor] = {
     **{actor.subject: actor for actor in [*STAFF, *map(actors.candidate, (1, 2, 3))]},
-    **{f"candidate-1 as {actor.role.value}": actor for actor in HIMSELF},
+    **{f"candidate-1 as {actor.role.value}": actor for actor in CANDIDATE_AS_STAFF},
 }
 REVIEWERS = dict(zip(STAGES, ("agency-1", "certifier-1", "province-1"), strict=True))
 
@@ -43,8 +44,8 @@ def _unused(pool: tuple[str, ...], taken: Any) -> str:
     return next((name for name in pool if name not in taken), pool[-1])
 
 
-def sensible(model: Journey, app: str, now: datetime) -> list[Wish]:
-    """What would bring an application on from where it stands."""
+def plausible_commands(model: Journey, app: str, now: datetime) -> list[GeneratedCommand]:
+    """The commands that move an application forward from its present state."""
     n = int(app[1:]) % len(PERSONS) + 1
     person, login = f"P{n}", f"candidate-{n}"
     if person not in model.persons:
@@ -76,7 +77,7 @@ def sensible(model: Journey, app: str, now: datetime) -> list[Wish]:
     return found
 
 
-def _money(model: Journey, a: dict[str, Any]) -> list[Wish]:
+def _money(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
     app, found = {"app": a["id"]}, []
     refundable = a["status"] in ("rejected", "withdrawn")
     held = {(r["payment"], r["component"]) for r in a["refunds"].values() if r["state"] in HOLDING}
@@ -95,7 +96,7 @@ def _money(model: Journey, a: dict[str, Any]) -> list[Wish]:
     return found
 
 
-def _exam(model: Journey, a: dict[str, Any], now: datetime) -> list[Wish]:
+def _exam(model: Journey, a: dict[str, Any], now: datetime) -> list[GeneratedCommand]:
     app = {"app": a["id"]}
     open_sessions = [s for s, held in model.sessions.items() if held["starts"] > now]
     if a["session"] is None:
@@ -117,7 +118,7 @@ def _exam(model: Journey, a: dict[str, Any], now: datetime) -> list[Wish]:
     return [("publish", "registrar-1", session | {"notice": notice, "reason": "r"})]
 
 
-def _result(model: Journey, a: dict[str, Any], login: str) -> list[Wish]:
+def _result(model: Journey, a: dict[str, Any], login: str) -> list[GeneratedCommand]:
     app, notice = {"app": a["id"]}, a["notices"][-1]
     n = model.notices[notice]
     if not a["verified"]:
@@ -148,7 +149,7 @@ def _result(model: Journey, a: dict[str, Any], login: str) -> list[Wish]:
     return _certificates(model, a)
 
 
-def _certificates(model: Journey, a: dict[str, Any]) -> list[Wish]:
+def _certificates(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
     app = {"app": a["id"]}
     number = a["certs"].get("national")
     if not number or model.numbers[number]["because"] == "issued_in_error":
@@ -207,8 +208,8 @@ FIELDS: dict[str, str] = {
 }  # fmt: skip
 
 
-def anything(model: Journey, draw: Draw, now: datetime) -> Wish:
-    """Any wish of anybody, from the pools and from what is known so far."""
+def arbitrary_command(model: Journey, draw: Draw, now: datetime) -> GeneratedCommand:
+    """Any command of any login, from the pools and the ids that exist."""
     kind = draw(sorted(FIELDS))
     known = {
         "refund": [r for a in model.apps.values() for r in a["refunds"]] or ["RPAY1-1"],

@@ -1,4 +1,4 @@
-"""Commands as somebody in the field would give them, with everything filled in.
+"""Builders of complete, valid commands.
 
 Candidate n is person `P<n>` with the login `candidate-<n>`, application `A<n>` and payment
 `PAY<n>`; session, notice and report are S1, N1 and R1 unless another name is given.
@@ -15,8 +15,7 @@ from domain.documents.materials import Background, MaterialFact, MaterialKind, P
 from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
 from domain.steps import authority_report as reports
-from domain.steps import enrolment, exam, payment, publication, refund
-from domain.steps import ledger_setup as book
+from domain.steps import enrolment, exam, ledger_setup, payment, publication, refund
 from domain.steps import review as reviews
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks
@@ -58,8 +57,8 @@ def when(text: str) -> datetime:
     return datetime.fromisoformat(f"{text}+08:00").astimezone(UTC)
 
 
-def open_book(**changed: Any) -> book.OpenLedger:
-    """Open the book of a Zhejiang organisation."""
+def open_ledger(**changed: Any) -> ledger_setup.OpenLedger:
+    """Open the ledger of a Zhejiang organisation."""
     given: dict[str, Any] = {
         "organisation_name": "浙江今日头条科技有限公司",
         "issuer_name": "浙江今日头条科技有限公司",
@@ -67,10 +66,10 @@ def open_book(**changed: Any) -> book.OpenLedger:
         "site_code": "S000033000123",
         "log_origin": "example.org/omc",
     }
-    return book.OpenLedger(**(given | changed))
+    return ledger_setup.OpenLedger(**(given | changed))
 
 
-def fees(**changed: Any) -> book.SetFeeSchedule:
+def fees(**changed: Any) -> ledger_setup.SetFeeSchedule:
     """The fee schedule of level four from 2026 on."""
     given: dict[str, Any] = {
         "occupation": OCCUPATION,
@@ -79,11 +78,11 @@ def fees(**changed: Any) -> book.SetFeeSchedule:
         "study_material_fee_fen": STUDY_MATERIAL_FEE_FEN,
         "valid_from": date(2026, 1, 1),
     }
-    return book.SetFeeSchedule(**(given | changed))
+    return ledger_setup.SetFeeSchedule(**(given | changed))
 
 
 def register(n: int = 1, **changed: Any) -> enrolment.RegisterPerson:
-    """The command by which an assistant registers candidate n."""
+    """An assistant registers candidate n."""
     given: dict[str, Any] = {
         "person_id": f"P{n}",
         "document_type": DocumentType.RESIDENT_ID,
@@ -95,7 +94,7 @@ def register(n: int = 1, **changed: Any) -> enrolment.RegisterPerson:
 
 
 def apply_for(n: int = 1, **changed: Any) -> enrolment.OpenApplication:
-    """The command by which candidate n applies for level four."""
+    """Candidate n applies for level four."""
     given: dict[str, Any] = {
         "application_id": f"A{n}",
         "person_id": f"P{n}",
@@ -108,7 +107,7 @@ def apply_for(n: int = 1, **changed: Any) -> enrolment.OpenApplication:
 
 
 def correct_person(n: int = 1, **changed: Any) -> enrolment.CorrectPerson:
-    """Candidate n's name is put right."""
+    """Candidate n's name is corrected."""
     fields: dict[str, Any] = {
         "person_id": f"P{n}",
         "document_type": DocumentType.RESIDENT_ID,
@@ -120,12 +119,12 @@ def correct_person(n: int = 1, **changed: Any) -> enrolment.CorrectPerson:
 
 
 def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
-    """Candidate n gives up."""
+    """Candidate n withdraws."""
     return enrolment.WithdrawApplication(application_id=f"A{n}", reason="个人原因")
 
 
 def erase(n: int = 1) -> enrolment.ErasePersonalData:
-    """Candidate n asks to be forgotten."""
+    """Candidate n's personal data is erased."""
     return enrolment.ErasePersonalData(person_id=f"P{n}", reason="本人申请删除")
 
 
@@ -154,7 +153,7 @@ def both_lines(
 
 
 def pay_again(n: int = 1, **changed: Any) -> payment.RecordPayment:
-    """A second payment of candidate n, which nobody owed."""
+    """A second payment of candidate n, which was not owed."""
     fields = {"payment_id": f"TWICE{n}", "provider_transaction_id": f"4299{n:024d}"}
     return pay(n, **(fields | changed))
 
@@ -165,7 +164,7 @@ def use(item: Item, n: int = 1) -> payment.UseItem:
 
 
 def material(kind: MaterialKind, fill: str = "", **changed: Any) -> MaterialFact:
-    """A good file of a kind; each kind has bytes of its own, unless `fill` says which."""
+    """A valid file of a kind; each kind has its own digest unless `fill` sets one."""
     photo = kind is MaterialKind.PHOTO
     measures = PhotoFact(
         width_px=413,
@@ -185,7 +184,7 @@ def material(kind: MaterialKind, fill: str = "", **changed: Any) -> MaterialFact
 
 
 def hand_in(kind: MaterialKind, n: int = 1, **changed: Any) -> reviews.SubmitDocument:
-    """Candidate n hands one file in."""
+    """Candidate n submits one file."""
     name = f"{name_of(n)}_{document_of(n)}.jpg" if kind is MaterialKind.PHOTO else "scan.pdf"
     given: dict[str, Any] = {
         "application_id": f"A{n}",
@@ -196,7 +195,7 @@ def hand_in(kind: MaterialKind, n: int = 1, **changed: Any) -> reviews.SubmitDoc
 
 
 NEEDED = (MaterialKind.IDENTITY_PROOF, MaterialKind.WORK_HISTORY, MaterialKind.PHOTO)
-"""What proves alternative 1.2(2)."""
+"""The documents that prove alternative 1.2(2)."""
 
 
 def submit(n: int = 1) -> reviews.SubmitDocuments:
@@ -205,7 +204,7 @@ def submit(n: int = 1) -> reviews.SubmitDocuments:
 
 
 def give(stage: Stage, verdict: str, n: int = 1, **changed: Any) -> reviews.Review:
-    """A review of candidate n's application; a reason stands in it unless it passes."""
+    """A review of candidate n's application; it has a reason unless it passes."""
     given: dict[str, Any] = {"application_id": f"A{n}", "stage": stage, "verdict": verdict}
     if verdict != "pass":
         given["reason"] = "单位证明未盖章"
@@ -269,7 +268,7 @@ def publish(notice: str = "N1", session: str = "S1", **changed: Any) -> publicat
 
 
 def close(notice: str = "N1") -> publication.CloseNotice:
-    """End a notice."""
+    """Close a notice."""
     return publication.CloseNotice(notice_id=notice)
 
 
@@ -295,7 +294,7 @@ def settle(outcome: str, n: int = 1, notice: str = "N1") -> publication.ResolveO
 def report(
     report_id: str = "R1", batch: str = "new", ns: Sequence[int] = (1,)
 ) -> reports.FreezeReport:
-    """Report the national certificates of candidates upward."""
+    """Report the national certificates of candidates to the authority."""
     return reports.FreezeReport(
         report_id=report_id,
         batch_type=batch,
@@ -305,7 +304,7 @@ def report(
 
 
 def order(component: Component, payment_id: str = "PAY1", n: int = 1) -> refund.OrderRefund:
-    """Ask for one component back."""
+    """Request the refund of one component."""
     return refund.OrderRefund(application_id=f"A{n}", payment_id=payment_id, component=component)
 
 

@@ -1,10 +1,10 @@
-"""One sample of every fact, from which a golden line is written when its topic is new.
+"""Samples of every fact, and the golden lines of new topics.
 
     python -m tests.support.golden
 
-writes the lines that are missing and never touches one that stands: what was stored once has to
-be read for ever. Each topic gets a line with every field given and, where fields may be left out,
-a line without them.
+writes missing golden files and never changes an existing one, because stored events must remain
+readable forever. Each topic gets a line with every field and, if it has optional fields, a line
+without them.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ MOMENT = "2026-09-05T07:00:00.000000Z"
 
 
 def sample(fact: type[BaseModel], sparse: bool = False) -> dict[str, Any]:
-    """Data of a fact as the journal holds it, personal fields opened.
+    """Data of a fact as the journal stores it, with personal fields in clear.
 
-    sparse: leave out what has a default, save constants.
+    sparse: omit fields that have a default.
     """
     data = {}
     for name, info in fact.model_fields.items():
@@ -89,21 +89,18 @@ def _value(name: str, kind: Any, info: FieldInfo | None = None) -> Any:
         return [_value(name, arguments[0])]
     if origin is not None:  # Annotated
         return _value(name, arguments[0], info)
+    return _plain_value(name, kind, info)
+
+
+def _plain_value(name: str, kind: type, info: FieldInfo | None) -> Any:
     if issubclass(kind, BaseModel):
         return sample(kind)
     if issubclass(kind, Enum):
         return next(iter(kind)).value
-    if kind is Marks:
-        return "59.5"
-    if kind is bool:
-        return True
     if kind is int:
         return _number(name, info)
-    if kind is datetime:
-        return MOMENT
-    if kind is date:
-        return str(DAY)
-    return _text(name)
+    fixed = {Marks: "59.5", bool: True, datetime: MOMENT, date: str(DAY)}
+    return fixed[kind] if kind in fixed else _text(name)
 
 
 def _number(name: str, info: FieldInfo | None) -> int:

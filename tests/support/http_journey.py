@@ -1,7 +1,7 @@
-"""A candidate's way through the service, step by step, over HTTP.
+"""A candidate's journey over HTTP, step by step.
 
 Candidate n is person `P<n>`, login `candidate-<n>`, application `A<n>`, payment `PAY<n>`. Dates are
-those of `tests.support.commands`: the exam ends on 2026-09-05, the notice stands until 2026-10-13.
+those of `tests.support.commands`: the exam ends on 2026-09-05, the notice runs until 2026-10-13.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import httpx
 from PIL import Image, ImageDraw
 
 from tests.support.commands import document_of, name_of
-from tests.support.service import OCCUPATION, Book, Door
+from tests.support.service import OCCUPATION, Caller, LedgerClient
 
 OPENED_AT = "2026-03-01T09:00:00+08:00"
 PAID_AT = "2026-03-02T09:00:00+08:00"
@@ -51,9 +51,9 @@ def scan(shade: int) -> bytes:
 
 @dataclass
 class Journey:
-    """Candidate n on their way through a book."""
+    """The journey of candidate n in a ledger."""
 
-    book: Book
+    ledger: LedgerClient
     n: int = 1
 
     @property
@@ -64,14 +64,14 @@ class Journey:
     def login(self) -> str:
         return f"candidate-{self.n}"
 
-    def candidate(self, at: str | None = None) -> Door:
+    def candidate(self, at: str | None = None) -> Caller:
         """The candidate themselves."""
-        door = self.book.backdated("candidate", self.login)
-        return door.at(at) if at else door
+        caller = self.ledger.backdated("candidate", self.login)
+        return caller.at(at) if at else caller
 
-    def staff(self, role: str, at: str, subject: str | None = None) -> Door:
-        """Somebody of the staff, at a time."""
-        return self.book.backdated(role, subject).at(at)
+    def staff(self, role: str, at: str, subject: str | None = None) -> Caller:
+        """A member of staff who states when it occurred."""
+        return self.ledger.backdated(role, subject).at(at)
 
     def register(self, at: str = OPENED_AT) -> dict[str, Any]:
         """The candidate registers themselves."""
@@ -81,10 +81,10 @@ class Journey:
             "document_number": document_of(self.n),
             "name": name_of(self.n),
         }
-        return self.candidate(at).done("persons", body)
+        return self.candidate(at).write("persons", body)
 
     def apply(self, at: str = OPENED_AT, since: str = "2021-01-01") -> dict[str, Any]:
-        """They apply for level four, having worked since a day."""
+        """They apply for level four with work since a day."""
         work = {"started_on": since, "ended_on": None, "relation": "own"}
         body = {
             "application_id": f"A{self.n}",
@@ -94,10 +94,10 @@ class Journey:
             "level": 4,
             "qualifications": {"work_periods": [work]},
         }
-        return self.candidate(at).done("applications", body)
+        return self.candidate(at).write("applications", body)
 
     def payment(self, at: str = PAID_AT) -> dict[str, Any]:
-        """What finance records of their payment."""
+        """Body of the payment that finance records."""
         return {
             "payment_id": f"PAY{self.n}",
             "provider": "wechat",
@@ -113,7 +113,7 @@ class Journey:
     def pay(self, at: str = PAID_AT) -> dict[str, Any]:
         """The whole fee arrives."""
         finance = self.staff("finance", at)
-        return finance.done(f"{self.application}/payments", self.payment(at))
+        return finance.write(f"{self.application}/payments", self.payment(at))
 
     def upload(self, kind: str, data: bytes, name: str, media_type: str, at: str) -> httpx.Response:
         """One document."""
@@ -123,7 +123,7 @@ class Journey:
         )
 
     def hand_in(self, at: str = HANDED_IN_AT) -> None:
-        """Identity proof, work history, photo; then into review."""
+        """Submit identity proof, work history and photo, then send them into review."""
         photo_name = f"{name_of(self.n)}_{document_of(self.n)}.jpg"
         files = (
             ("identity_proof", scan(10 + self.n % 100), "id.png", "image/png"),
@@ -133,14 +133,14 @@ class Journey:
         for kind, data, name, media_type in files:
             answer = self.upload(kind, data, name, media_type, at)
             assert answer.status_code == 201, f"{kind}: {answer.status_code} {answer.text}"
-        self.candidate(at).done(f"{self.application}/submission")
+        self.candidate(at).write(f"{self.application}/submission")
 
     def review(self, verdicts: str = "ppp", at: str = REVIEWED_AT) -> None:
         """The three reviews, in order; verdicts: p pass, r reject, one letter each."""
         for (stage, role), verdict in zip(STAGES, verdicts, strict=False):
             rejected = {"verdict": "reject", "reason": "不实"}
             body = {"verdict": "pass"} if verdict == "p" else rejected
-            self.staff(role, at).done(f"{self.application}/reviews/{stage}", body)
+            self.staff(role, at).write(f"{self.application}/reviews/{stage}", body)
 
     def enrol(self) -> Journey:
         """Everything up to 报考成功."""
@@ -152,7 +152,7 @@ class Journey:
         return self
 
 
-def schedule(book: Book, session: str = "S1") -> None:
+def schedule(ledger: LedgerClient, session: str = "S1") -> None:
     """An exam session on 2026-09-05."""
     body = {
         "session_id": session,
@@ -165,62 +165,66 @@ def schedule(book: Book, session: str = "S1") -> None:
         "practical_starts_at": "2026-09-05T13:00:00+08:00",
         "rooms": [{"room": "101", "seats": 30}],
     }
-    book.backdated("certifier").at(SEATED_AT).done("sessions", body)
+    ledger.backdated("certifier").at(SEATED_AT).write("sessions", body)
 
 
 def seat(journey: Journey, session: str = "S1") -> str:
-    """A seat for a candidate; gives the ticket number."""
+    """A seat for a candidate. Returns: the ticket number."""
     body = {"application_id": f"A{journey.n}"}
-    made = journey.staff("certifier", SEATED_AT).done(f"sessions/{session}/seats", body)
+    made = journey.staff("certifier", SEATED_AT).write(f"sessions/{session}/seats", body)
     return str(made["outcome"]["ticket_number"])
 
 
-def hold(book: Book, session: str = "S1") -> None:
+def hold(ledger: LedgerClient, session: str = "S1") -> None:
     """The session takes place."""
-    book.backdated("examiner").at(ENDED_AT).done(f"sessions/{session}/end", {"ended_at": ENDED_AT})
+    ledger.backdated("examiner").at(ENDED_AT).write(
+        f"sessions/{session}/end", {"ended_at": ENDED_AT}
+    )
 
 
-def score(book: Book, marks: dict[str, tuple[str | None, str | None]], session: str = "S1") -> None:
-    """Scores by ticket, recorded and verified by two people."""
+def score(
+    ledger: LedgerClient, marks: dict[str, tuple[str | None, str | None]], session: str = "S1"
+) -> None:
+    """Scores by ticket, recorded and verified by two persons."""
     rows = [
         {"ticket_number": ticket, "subject": subject, "marks": mark}
         for ticket, both in marks.items()
         for subject, mark in zip(("theory", "practical"), both, strict=True)
     ]
-    examiner = book.backdated("examiner").at(SCORED_AT)
-    told = examiner.done(f"sessions/{session}/scores", {"rows": rows})
-    assert told["refused"] == 0, told
+    examiner = ledger.backdated("examiner").at(SCORED_AT)
+    answer_body = examiner.write(f"sessions/{session}/scores", {"rows": rows})
+    assert answer_body["refused"] == 0, answer_body
     verified = [
         {"ticket_number": ticket, "theory": both[0], "practical": both[1]}
         for ticket, both in marks.items()
     ]
-    verifier = book.backdated("score_verifier").at(SCORED_AT)
-    told = verifier.done(f"sessions/{session}/score-verification", {"rows": verified})
-    assert told["refused"] == 0, told
+    verifier = ledger.backdated("score_verifier").at(SCORED_AT)
+    answer_body = verifier.write(f"sessions/{session}/score-verification", {"rows": verified})
+    assert answer_body["refused"] == 0, answer_body
 
 
-def publish_and_close(book: Book, session: str = "S1", notice: str = "N1") -> None:
+def publish_and_close(ledger: LedgerClient, session: str = "S1", notice: str = "N1") -> None:
     """The notice is opened in time and closed after its period."""
-    certifier = book.backdated("certifier")
+    certifier = ledger.backdated("certifier")
     body = {"notice_id": notice, "session_id": session}
-    certifier.at(PUBLISHED_AT).done("notices", body)
-    certifier.at(CLOSED_AT).done(f"notices/{notice}/close")
+    certifier.at(PUBLISHED_AT).write("notices", body)
+    certifier.at(CLOSED_AT).write(f"notices/{notice}/close")
 
 
 def certify(journey: Journey) -> dict[str, Any]:
-    """Numbers are given and both certificates issued; gives their numbers."""
+    """Allocate the numbers and issue both certificates. Returns: the numbers by kind."""
     registrar = journey.staff("registrar", ISSUED_AT)
-    numbers = registrar.done(f"{journey.application}/certificates/numbers", {"year": 2026})
-    registrar.done(f"{journey.application}/certificates/issue", {"issued_on": "2026-10-15"})
+    numbers = registrar.write(f"{journey.application}/certificates/numbers", {"year": 2026})
+    registrar.write(f"{journey.application}/certificates/issue", {"issued_on": "2026-10-15"})
     return dict(numbers["outcome"])
 
 
-def certified(book: Book, n: int = 1) -> tuple[Journey, dict[str, Any]]:
+def certified(ledger: LedgerClient, n: int = 1) -> tuple[Journey, dict[str, Any]]:
     """A candidate with both certificates, alone in session S1."""
-    journey = Journey(book, n).enrol()
-    schedule(book)
+    journey = Journey(ledger, n).enrol()
+    schedule(ledger)
     ticket = seat(journey)
-    hold(book)
-    score(book, {ticket: ("78", "81.5")})
-    publish_and_close(book)
+    hold(ledger)
+    score(ledger, {ticket: ("78", "81.5")})
+    publish_and_close(ledger)
     return journey, certify(journey)

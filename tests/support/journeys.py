@@ -1,7 +1,7 @@
-"""Histories to begin a test with, each built through the decisions, as far as its name says.
+"""Histories to start a test from, each built through the decisions up to what its name says.
 
 Candidate n is person `P<n>` with the login `candidate-<n>`, application `A<n>` and payment
-`PAY<n>`. Every builder takes the world it goes on from; without one it opens the book first.
+`PAY<n>`. Every builder continues a given world; without one it opens a ledger first.
 The exam ends on 2026-09-05, its results are published on 2026-09-30 until 2026-10-13.
 """
 
@@ -38,7 +38,7 @@ from tests.support.commands import (
     fees,
     give,
     hand_in,
-    open_book,
+    open_ledger,
     pay,
     publish,
     register,
@@ -53,17 +53,17 @@ from tests.support.commands import (
 from tests.support.world import World
 
 
-def an_open_book() -> World:
-    """The book of a Zhejiang organisation, and what level four costs."""
+def an_open_ledger() -> World:
+    """The ledger of a Zhejiang organisation with the fees of level four."""
     world = World()
-    world.do(open_book())
+    world.do(open_ledger())
     world.do(fees())
     return world
 
 
 def a_registered_person(n: int = 1, world: World | None = None) -> World:
-    """Candidate n is known."""
-    world = world or an_open_book()
+    """Candidate n is registered."""
+    world = world or an_open_ledger()
     world.do(register(n), by=ASSISTANT)
     return world
 
@@ -88,7 +88,7 @@ def a_paid_application(n: int = 1, world: World | None = None) -> World:
 
 
 def an_application_with_documents(n: int = 1, world: World | None = None) -> World:
-    """Every required file is there, not yet sent into review."""
+    """Every required file is submitted, not yet sent into review."""
     world = a_paid_application(n, world)
     for kind in NEEDED:
         world.do(hand_in(kind, n), by=candidate(n))
@@ -96,7 +96,7 @@ def an_application_with_documents(n: int = 1, world: World | None = None) -> Wor
 
 
 def an_application_in_review(n: int = 1, world: World | None = None, passed: int = 0) -> World:
-    """In review, with so many of the three reviews passed."""
+    """In review, with `passed` of the three reviews passed."""
     world = an_application_with_documents(n, world)
     world.do(submit(n), by=candidate(n))
     for stage, actor in STAGES[:passed]:
@@ -125,7 +125,7 @@ def an_enrolled_application(n: int = 1, world: World | None = None) -> World:
 
 def seated_applications(count: int = 1) -> World:
     """Candidates 1 to `count`, enrolled, each with a seat in session S1."""
-    world = an_open_book()
+    world = an_open_ledger()
     world.do(schedule())
     for n in range(1, count + 1):
         an_enrolled_application(n, world)
@@ -158,7 +158,7 @@ def verified_scores(*pairs: Pair) -> World:
 
 
 def published_results(*pairs: Pair) -> World:
-    """The results stand in notice N1 since 2026-09-30."""
+    """The results are published in notice N1 on 2026-09-30."""
     world = verified_scores(*(pairs or (PASSED,)))
     world.do(publish(), at=PUBLISHED_AT)
     return world
@@ -180,7 +180,7 @@ def numbered_certificates(*pairs: Pair) -> World:
 
 
 def issued_certificates(*pairs: Pair) -> World:
-    """Every certificate is handed out on 2026-10-15."""
+    """Every certificate is issued on 2026-10-15."""
     world = numbered_certificates(*pairs)
     for n in range(1, max(len(pairs), 1) + 1):
         world.do(certificates.IssueCertificates(application_id=f"A{n}"), by=REGISTRAR)
@@ -188,7 +188,7 @@ def issued_certificates(*pairs: Pair) -> World:
 
 
 def reported_certificates(*pairs: Pair) -> World:
-    """Report R1 holds every national certificate."""
+    """Report R1 contains every national certificate."""
     world = issued_certificates(*pairs)
     world.do(report(ns=range(1, max(len(pairs), 1) + 1)), by=REGISTRAR)
     return world

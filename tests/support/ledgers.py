@@ -1,4 +1,4 @@
-"""A real ledger on PostgreSQL that the journeys of `tests.support.journeys` can be told to."""
+"""A real ledger on PostgreSQL on which `tests.support.journeys` can run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tests.support.world import World
 
 SITE_CODE = "S000033000123"
 SECRETS = LedgerSecrets(MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)))
-"""Keys of the tests. Nothing real is ever sealed under them."""
+"""Keys of the tests; no real data is encrypted under them."""
 
 
-class RealWorld:
-    """`World` of the decision tests on the real stack: the same `do`, another ground."""
+class PostgresWorld:
+    """`World` of the decision tests on the real stack: the same `do`, on PostgreSQL."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -41,7 +41,7 @@ class RealWorld:
         return receipt
 
     def __getattr__(self, kind: str) -> Any:
-        # The builders look at the state of a few things: world.candidacy("A1").
+        # The builders read some states: world.candidacy("A1").
         kinds = {"candidacy": "application", "session": "session", "notice": "notice"}
         if kind not in kinds:
             raise AttributeError(kind)
@@ -49,10 +49,10 @@ class RealWorld:
 
 
 def digest(command: Command) -> bytes:
-    """The request hash of a command that came by no route."""
-    # Of what kind it is, too: to suspend and to reinstate is said in the same words.
-    said = f"{type(command).__name__} {command.model_dump_json()}"
-    return hashlib.sha256(said.encode()).digest()
+    """A request hash for a command that did not come by a route."""
+    # With the kind: the commands that suspend and reinstate have the same fields.
+    text = f"{type(command).__name__} {command.model_dump_json()}"
+    return hashlib.sha256(text.encode()).digest()
 
 
 def submit(
@@ -63,14 +63,14 @@ def submit(
     key: str,
     at: datetime | None = None,
 ) -> Receipt:
-    """Submit one command and wait for its receipt. Raises: what refused it."""
+    """Submit one command and wait for its receipt. Raises: its refusal."""
     future = ledger.submit(command, by, key=key, request_hash=digest(command), occurred_at=at)
     return future.result(timeout=20)
 
 
 @contextmanager
 def open_ledgers(database: Database) -> Iterator[Ledgers]:
-    """The ledgers of a database, its schema brought up to date."""
+    """The ledgers of a database with a migrated schema."""
     migrate(database.dsn)
     ledgers = Ledgers(database.dsn, SECRETS)
     try:
@@ -80,7 +80,7 @@ def open_ledgers(database: Database) -> Iterator[Ledgers]:
 
 
 @contextmanager
-def a_real_ledger(database: Database, name: str = "omc") -> Iterator[RealWorld]:
-    """An empty ledger without a book."""
+def a_real_ledger(database: Database, name: str = "omc") -> Iterator[PostgresWorld]:
+    """A ledger without any event."""
     with open_ledgers(database) as ledgers:
-        yield RealWorld(ledgers.create(name, SITE_CODE))
+        yield PostgresWorld(ledgers.create(name, SITE_CODE))

@@ -1,4 +1,4 @@
-"""A service whose connections begin in a lookup process, so that all that is asked meets one."""
+"""A service whose connections start in a lookup worker, so that a worker sees every request."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Running = Callable[..., AbstractContextManager[str]]
 SHORT = Timeouts(head_s=0.5, body_s=0.5, keep_alive_s=0.5, write_s=0.5)
 
 
-class AtOnce(HttpConnection):
-    """A connection that goes to the lookup process before anything is asked on it."""
+class ImmediateHandover(HttpConnection):
+    """A connection that is passed to the lookup worker before its first request."""
 
     def connection_made(self, transport: Any) -> None:
         comes_back = self._begun is not None
@@ -37,24 +37,24 @@ class AtOnce(HttpConnection):
             transport.abort()
 
 
-class Impatient(HttpConnection):
-    """A connection that waits for nobody longer than half a second."""
+class ShortTimeouts(HttpConnection):
+    """A connection with timeouts of half a second."""
 
     waits = SHORT
 
 
-class ImpatientAtOnce(AtOnce):
-    """The same, that begins in the lookup process."""
+class ShortTimeoutsHandover(ImmediateHandover):
+    """The same, passed to the lookup worker first."""
 
     waits = SHORT
 
 
-def impatient(server: Server, app: FastAPI) -> None:
-    server.config.http = partial(Impatient, **server.config.http.keywords)  # type: ignore
+def with_short_timeouts(server: Server, app: FastAPI) -> None:
+    server.config.http = partial(ShortTimeouts, **server.config.http.keywords)  # type: ignore
 
 
-def elsewhere_at_once(
-    server: Server, app: FastAPI, answer: Any = answer_lookups, connection: type = AtOnce
+def with_lookup_worker(
+    server: Server, app: FastAPI, answer: Any = answer_lookups, connection: type = ImmediateHandover
 ) -> None:
     app.state.elsewhere = LookupWorkerPool(1, answer)
     server.config.http = partial(
@@ -63,33 +63,35 @@ def elsewhere_at_once(
     )
 
 
-def impatient_elsewhere(server: Server, app: FastAPI) -> None:
-    elsewhere_at_once(server, app, answer_impatiently, ImpatientAtOnce)
+def with_short_timeouts_and_worker(server: Server, app: FastAPI) -> None:
+    with_lookup_worker(server, app, answer_with_short_timeouts, ShortTimeoutsHandover)
 
 
 @contextmanager
-def running_elsewhere(settings: Settings, prepare: Any = elsewhere_at_once) -> Iterator[str]:
-    """The address of such a service, once its lookup process is ready."""
+def running_with_lookup_worker(
+    settings: Settings, prepare: Any = with_lookup_worker
+) -> Iterator[str]:
+    """The address of such a service, once its lookup worker is ready."""
     with running(settings, prepare) as url:
-        wait_for_processes(url, 1)
+        wait_for_lookup_workers(url, 1)
         yield url
 
 
-def wait_for_processes(url: str, count: int) -> None:
-    wait_until(lambda: processes_of(url) == count, timeout_s=60)
+def wait_for_lookup_workers(url: str, count: int) -> None:
+    wait_until(lambda: lookup_workers_of(url) == count, timeout_s=60)
 
 
-def processes_of(url: str) -> int:
+def lookup_workers_of(url: str) -> int:
     return int(httpx.get(f"{url}/health", trust_env=False).json()["lookup_processes"])
 
 
-def answer_impatiently(*given: Any) -> None:
-    """What a lookup process runs that waits for nobody longer than half a second."""
+def answer_with_short_timeouts(*given: Any) -> None:
+    """Entry point of a lookup worker with timeouts of half a second."""
     LookupWorkerConnection.waits = SHORT
     answer_lookups(*given)
 
 
-def answer_and_stay(*given: Any) -> None:
-    """What a lookup process runs that stops no sooner than its clients are gone."""
+def answer_until_clients_leave(*given: Any) -> None:
+    """Entry point of a lookup worker that stops only when its clients have left."""
     LookupWorkerConnection.shutdown = lambda _: None  # type: ignore[method-assign]
     answer_lookups(*given)

@@ -1,10 +1,10 @@
-"""The whole journey in plain dicts: a second opinion on every decision.
+"""Independent model of the whole journey in plain dicts, for comparison with every decision.
 
 Written from the source document and the docstrings, never from the decisions, which it does not
-import. `Model.ask(kind, by, now, **fields)` says whether a wish is carried out: it returns None,
-or the code of the refusal and then nothing moved. What can be seen afterwards is told by
-`refund_lines`, `score_board` and `registry`. Ids, marks and names are text, money is fen, days
-are dates; `by` is (login, role, organisation).
+import. `Model.ask(kind, by, now, **fields)` executes a command: it returns None, or the code of
+the refusal, and then nothing changed. `refund_lines`, `score_board` and `registry` return the
+resulting rows. Ids, marks and names are text, money is fen, days are dates; `by` is (login, role,
+organisation).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ FIXED = {(1, 1), (5, 1), (5, 2), (10, 1), (10, 2), (10, 3)}
 
 
 class Refused(Exception):
-    """A wish that is not carried out."""
+    """A command that is refused."""
 
 
 def refuse(code: str, unless: object = False) -> None:
-    """Refuse with a code, unless this holds."""
+    """Refuse with a code, unless the condition is true."""
     if not unless:
         raise Refused(code)
 
@@ -46,7 +46,7 @@ def day_of(now: datetime) -> date:
 
 
 def works(day: date) -> bool:
-    """Whether a day is worked; past the known calendar by rule of thumb."""
+    """Whether this is a working day; past the known calendar by fixed holidays only."""
     if day > KNOWN_THROUGH:
         return day.weekday() < 5 and (day.month, day.day) not in FIXED
     return day in WORKED or (day.weekday() < 5 and day not in OFF)
@@ -61,7 +61,7 @@ def after_working_days(day: date, count: int) -> date:
 
 
 def month_after(day: date) -> date:
-    """The corresponding day of the next month, moved to a day that is worked. 5.1."""
+    """The corresponding day of the next month, moved to a working day. 5.1."""
     later = (day.replace(day=1) + timedelta(32)).replace(day=1)
     last = (later + timedelta(32)).replace(day=1) - timedelta(1)
     term = later.replace(day=min(day.day, last.day))
@@ -69,12 +69,12 @@ def month_after(day: date) -> date:
 
 
 def passes(marks: str | None) -> bool:
-    """60 or more; an absence is no mark. 4.3(3)."""
+    """60 or more; an absence never passes. 4.3(3)."""
     return marks is not None and float(marks) >= 60
 
 
 class Model:
-    """Everything that is known of one ledger."""
+    """State of one ledger."""
 
     def __init__(self) -> None:
         self.persons: dict[str, Any] = {}
@@ -89,7 +89,7 @@ class Model:
     def ask(
         self, kind: str, by: tuple[str, str, str], now: datetime, /, **fields: Any
     ) -> str | None:
-        """Carry a wish out, or say by its code why not."""
+        """Execute a command. Returns: None, or the code of the refusal."""
         before = copy.deepcopy(self.__dict__)
         self.by, self.now, self.today = by, now, day_of(now)
         try:
@@ -99,7 +99,7 @@ class Model:
             return str(refused)
         return None
 
-    # --- what many wishes need -------------------------------------------------------------------
+    # --- common checks ---------------------------------------------------------------------------
 
     def claim(self, *key: str) -> None:
         refuse("claim_taken", key not in self.claims)

@@ -1,4 +1,4 @@
-"""Wishes of the model said in the domain's commands, and the domain's state in the model's rows."""
+"""Converts generated commands to domain commands, and the domain's states to the model's rows."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ SHA256 = {f"f-{kind.value}": f"{n:064x}" for n, kind in enumerate(MaterialKind)}
 
 
 def to_command(model: Journey, now: datetime, kind: str, fields: dict[str, Any]) -> Command:
-    """The wish as a command."""
-    return TRANSLATIONS[kind](model, now, **fields)
+    """Convert a generated command to a domain command."""
+    return COMMAND_BUILDERS[kind](model, now, **fields)
 
 
 def _of_app(cls: type[Command], **renamed: str) -> Callable[..., Command]:
-    """A command whose fields are the wish's, under other names."""
+    """A builder for a command whose fields are renamed ones of the generated command."""
 
-    def translate(model: Journey, now: datetime, **fields: Any) -> Command:
+    def build(model: Journey, now: datetime, **fields: Any) -> Command:
         names = {"app": "application_id"} | renamed
         return cls(**{names.get(name, name): value for name, value in fields.items()})
 
-    return translate
+    return build
 
 
 def _register(model: Journey, now: datetime, person: str, document: str) -> Command:
@@ -145,7 +145,7 @@ def _change(
     return CHANGES[what](application_id=app, kind=kind, reason="按规定办理", **given)
 
 
-TRANSLATIONS: dict[str, Callable[..., Any]] = {
+COMMAND_BUILDERS: dict[str, Callable[..., Any]] = {
     "register": _register,
     "erase": lambda m, now, person: c.erase(int(person[1:])),
     "open": _open,
@@ -278,4 +278,4 @@ def without_check(number: str) -> str:
 
 
 START = datetime.combine(date(2026, 8, 3), datetime.min.time(), World().now.tzinfo)
-"""A Monday, 08:00 in Shanghai; the autumn's holidays lie ahead."""
+"""A Monday, 08:00 in Shanghai; before the autumn holidays."""

@@ -1,8 +1,8 @@
-"""Any ledger beside the independent model: the same wishes, answers and rows, step by step.
+"""Compares any ledger with the independent model: same commands, outcomes and rows, step by step.
 
-`BesideModel` is the machine without its ledger. Whoever uses it says how a ledger is opened, how a
-command is told to it and what it answers, and where its journal stands. At the end of an example
-the three views' rows have to be the model's.
+`ModelComparison` is the state machine without a ledger. A subclass opens the ledger, submits
+commands and returns their outcome, and locates the journal's end. At the end of an example the
+rows of the three views must equal the model's.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ from domain.actors import Actor
 from domain.decision import Command
 from domain.values.primitives import Level
 from tests.support.actors import OPERATOR
-from tests.support.command_generator import APPS, PEOPLE, Wish, anything, sensible
-from tests.support.commands import fees, open_book
+from tests.support.command_generator import (
+    APPS,
+    PEOPLE,
+    GeneratedCommand,
+    arbitrary_command,
+    plausible_commands,
+)
+from tests.support.commands import fees, open_ledger
 from tests.support.model_adapter import START, to_command, without_check
 from tests.support.model_results import Journey
 from tests.support.postgres import Database
 
 WILD = (False, False, False, False, True)
-"""One wish in five is anything at all; the others bring an application on."""
+"""One command in five is arbitrary; the others move an application forward."""
 
 
 REFUSALS_MAX = 4
-"""Refusals one after the other, after which people stop asking."""
+"""Consecutive refusals after which an application is left alone."""
 
 
 def few_examples(count: int, steps: int = 8) -> settings:
@@ -42,14 +48,14 @@ def few_examples(count: int, steps: int = 8) -> settings:
         stateful_step_count=steps,
         deadline=None,
         derandomize=True,
-        # A failure names its few numbers; trying smaller ones would take many databases' time.
+        # A failure already names its few seeds; shrinking would need many more databases.
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
 
 
-class BesideModel(RuleBasedStateMachine):
-    """Every wish goes to both; whatever one of them says, the other says too."""
+class ModelComparison(RuleBasedStateMachine):
+    """Sends every command to both and compares the outcomes."""
 
     database: Database
     numbers: ClassVar[Iterator[int]]
@@ -57,79 +63,79 @@ class BesideModel(RuleBasedStateMachine):
     def __init_subclass__(cls) -> None:
         cls.numbers = itertools.count(1)
 
-    # --- what another ledger does otherwise ------------------------------------------------------
+    # --- what a subclass provides -----------------------------------------------------------------
 
     def open_ledger(self) -> None:
-        """A ledger of this name, without a book."""
+        """Create a ledger of this name, without any event."""
         raise NotImplementedError
 
     def answer_to(self, command: Command, actor: Actor) -> str | None:
-        """The code of the refusal, None where the command was carried out."""
+        """The code of the refusal, or None if the command succeeded."""
         raise NotImplementedError
 
     def position(self) -> int:
-        """Where the journal ends."""
+        """Position of the journal's last event."""
         raise NotImplementedError
 
     def catch_up(self) -> None:
-        """Wait until every view has come to the journal's end."""
+        """Wait until every view has reached the journal's end."""
         raise NotImplementedError
 
     def is_admitted(self, command: Command, actor: Actor) -> bool:
-        """Whether the actor gets as far as a decision."""
+        """Whether the actor's role allows the command at all."""
         return True
 
-    def anything(self, draw: Any) -> Wish:
-        """A wild wish."""
-        return anything(self.model, draw, self.now)
+    def arbitrary_command(self, draw: Any) -> GeneratedCommand:
+        """An arbitrary command."""
+        return arbitrary_command(self.model, draw, self.now)
 
     def agree(self, answer: str | None, expected: str | None, command: Command) -> bool:
-        """Whether ledger and model say the same."""
+        """Whether the outcomes of ledger and model agree."""
         return answer == expected
 
     # --- the machine -----------------------------------------------------------------------------
 
     @initialize()
-    def open_the_book(self) -> None:
+    def open_the_ledger(self) -> None:
         self.name = f"l{next(self.numbers)}"
         self.model, self.now = Journey(), START
         self.open_ledger()
-        for command in (open_book(), fees(), fees(level=Level.JUNIOR)):
+        for command in (open_ledger(), fees(), fees(level=Level.JUNIOR)):
             assert self.answer_to(command, OPERATOR) is None
 
     def chooser(self, seed: int) -> Any:
-        """One number stands for many choices: drawn one by one, they would come out alike."""
+        """A choice function seeded by one drawn number; many single draws would be too uniform."""
         return random.Random(f"{self.name} {seed}").choice
 
     @rule(seed=st.integers(0, 2**32 - 1))
-    def ask_a_few_things(self, seed: int) -> None:
-        """Wishes of everybody, one in five of them wild."""
+    def submit_some_commands(self, seed: int) -> None:
+        """Commands of any login, one in five of them arbitrary."""
         draw = self.chooser(seed)
         for _ in range(10):
-            wishes: list[Wish] = []
+            plausible: list[GeneratedCommand] = []
             if not draw(WILD):
-                wishes = sensible(self.model, draw(APPS), self.now)
-            self.carry_out(draw(wishes) if wishes else self.anything(draw))
+                plausible = plausible_commands(self.model, draw(APPS), self.now)
+            self.carry_out(draw(plausible) if plausible else self.arbitrary_command(draw))
 
     @rule(app=st.sampled_from(APPS), seed=st.integers(0, 2**32 - 1))
-    def bring_on(self, app: str, seed: int) -> None:
-        """One application a good way further, as its people would want it."""
+    def advance(self, app: str, seed: int) -> None:
+        """Moves one application forward by plausible commands."""
         draw = self.chooser(seed)
         refused = 0
         for _ in range(60):
-            wishes = sensible(self.model, app, self.now)
-            if not wishes or refused == REFUSALS_MAX:
+            plausible = plausible_commands(self.model, app, self.now)
+            if not plausible or refused == REFUSALS_MAX:
                 return
-            # The first is what its people hope for; the others end it sooner or later.
-            answer = self.carry_out(wishes[0] if draw(range(20)) else draw(wishes))
+            # The first continues the journey; the others end it sooner or later.
+            answer = self.carry_out(plausible[0] if draw(range(20)) else draw(plausible))
             refused = refused + 1 if answer else 0
 
-    def carry_out(self, wish: Wish) -> str | None:
-        """What came of it: the code of a refusal."""
-        kind, login, fields = wish
+    def carry_out(self, generated: GeneratedCommand) -> str | None:
+        """Submit it to both. Returns: the code of the refusal, or None."""
+        kind, login, fields = generated
         later = self.now + timedelta(days=fields["days"] if kind == "wait" else 0, minutes=1)
         if later >= datetime.now(UTC):
-            return None  # the journal takes nothing that has not happened
+            return None  # the journal refuses events in the future
         self.now = later
         if kind == "wait":
             return None
@@ -143,10 +149,10 @@ class BesideModel(RuleBasedStateMachine):
         before = self.position()
         answer = self.answer_to(command, actor)
         moved = self.position() > before
-        assert moved is (answer is None), f"{wish}: {answer}, but from {before}: {moved}"
+        assert moved is (answer is None), f"{generated}: {answer}, but from {before}: {moved}"
         if admitted:
             assert self.agree(answer, expected, command), (
-                f"{wish}: decided {answer}, model {expected}"
+                f"{generated}: decided {answer}, model {expected}"
             )
         return answer
 

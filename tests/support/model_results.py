@@ -1,4 +1,4 @@
-"""The second half of the model: the exam, the notice, the certificates, the report upward."""
+"""Second half of the model: exam, notice, certificates, report to the authority."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ class Journey(Model):
         after = {"suspend": "suspended", "reinstate": "valid", "revoke": "revoked"}
         n["standing"] = after.get(what, n["standing"])
 
-    # --- the report upward -----------------------------------------------------------------------
+    # --- the report to the authority -------------------------------------------------------------
 
     def national(self, app: str) -> dict[str, Any]:
         a = self.find(self.apps, app)
@@ -254,7 +254,7 @@ class Journey(Model):
         n["seen"].append(scope)
         n["progress"] = "visible"
 
-    # --- what can be seen ------------------------------------------------------------------------
+    # --- resulting rows ---------------------------------------------------------------------------
 
     def refund_lines(self) -> set[tuple[Any, ...]]:
         """(application, payment, component, fen, excess, refunds as (number, state))."""

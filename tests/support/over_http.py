@@ -1,7 +1,7 @@
-"""Commands as requests: one table of routes, and what an answer says in the model's words.
+"""Sends commands as HTTP requests, and maps responses to the model's outcomes.
 
-A path's places are filled with the command's fields of those names; what is left of the command is
-its body, unless the table says otherwise.
+A path's parameters are the command's fields of those names; the remaining fields are its body,
+unless the table names another body.
 """
 
 from __future__ import annotations
@@ -17,33 +17,32 @@ import httpx
 
 from domain.decision import Command
 from domain.steps import authority_report as reports
-from domain.steps import certificate, enrolment, exam, payment
-from domain.steps import ledger_setup as book
+from domain.steps import certificate, enrolment, exam, ledger_setup, payment
 from domain.steps import number_allocation as numbering
 from domain.steps import publication as notices
 from domain.steps import refund as refunds
 from domain.steps import review as reviews
 from tests.support.http_journey import portrait
 from tests.support.model_adapter import SHA256
-from tests.support.service import Door
+from tests.support.service import Caller
 
 Body = Callable[[Any, set[str]], dict[str, Any]]
-"""What httpx is given for a command; the names are those of the fields its path holds."""
+"""Builds httpx's arguments for a command; the set names the fields in its path."""
 
 
 def _json(command: Command, in_path: set[str]) -> dict[str, Any]:
-    """The command without what stands in the path."""
+    """The command without the fields in the path."""
     return {"json": command.model_dump(mode="json", exclude=in_path, exclude_unset=True)}
 
 
 def _nothing(command: Command, in_path: set[str]) -> dict[str, Any]:
-    """No body: the address says it all."""
+    """No body: the path has every field."""
     assert set(command.model_dump(exclude_none=True)) == in_path
     return {}
 
 
 def _document(command: reviews.SubmitDocument, in_path: set[str]) -> dict[str, Any]:
-    """A form with a real file; it is measured by the service, so nothing else is said of it."""
+    """A form with a real file, which the service measures itself."""
     material = command.material
     form = {"kind": material.kind.value}
     if material.photo and material.photo.taken_on:
@@ -54,7 +53,7 @@ def _document(command: reviews.SubmitDocument, in_path: set[str]) -> dict[str, A
 
 @cache
 def _bytes_of(sha256: str) -> bytes:
-    """A file for each of the model's names: a photo is also good as a scan."""
+    """A file for each of the model's digests; a photo is also valid as a scan."""
     return portrait(40 + sorted(SHA256.values()).index(sha256))
 
 
@@ -66,8 +65,8 @@ def _one_row(command: Command, in_path: set[str]) -> dict[str, Any]:
 def _answer(command: reports.AnswerReportRow, in_path: set[str]) -> dict[str, Any]:
     """The authority's table with one row."""
     text = io.StringIO()
-    said = "接受" if command.accepted else "退回"
-    table = (("证书编号", "受理结果", "原因"), (command.number, said, command.reason or ""))
+    verdict = "接受" if command.accepted else "退回"
+    table = (("证书编号", "受理结果", "原因"), (command.number, verdict, command.reason or ""))
     csv.writer(text).writerows(table)
     return {"files": {"file": ("answer.csv", text.getvalue().encode(), "text/csv")}}
 
@@ -81,8 +80,8 @@ A = "applications/{application_id}"
 S, N, R = "sessions/{session_id}", "notices/{notice_id}", "refunds/{refund_no}"
 
 ROUTES: dict[type[Command], tuple[str, str, Body]] = {
-    book.OpenLedger: ("PUT", "", _json),
-    book.SetFeeSchedule: ("POST", "fee-schedules", _json),
+    ledger_setup.OpenLedger: ("PUT", "", _json),
+    ledger_setup.SetFeeSchedule: ("POST", "fee-schedules", _json),
     enrolment.RegisterPerson: ("POST", "persons", _json),
     enrolment.ErasePersonalData: ("POST", "persons/{person_id}/erasure", _json),
     enrolment.OpenApplication: ("POST", "applications", _json),
@@ -122,18 +121,18 @@ ROUTES: dict[type[Command], tuple[str, str, Body]] = {
 
 @dataclass(frozen=True)
 class Route:
-    """Where a kind of command goes. operation: its row in the table of roles."""
+    """The route of a kind of command. operation: its key in the table of roles."""
 
     method: str
     path: str
     body: Body
     operation: str
 
-    def ask(self, door: Door, command: Command, key: str) -> httpx.Response:
-        """The command as a request of whoever stands at the door."""
+    def ask(self, caller: Caller, command: Command, key: str) -> httpx.Response:
+        """Send the command as a request of the caller."""
         fields = command.model_dump(mode="json")
         in_path = {name for name in fields if f"{{{name}}}" in self.path}
-        return door.send(
+        return caller.send(
             self.path.format(**fields),
             key=key,
             method=self.method,
@@ -142,7 +141,7 @@ class Route:
 
 
 def routes_of(client: httpx.Client) -> dict[type[Command], Route]:
-    """The table, each row with the operation that the running service has at its address."""
+    """The table, each row with the operation id of the running service at its path."""
     paths = client.get("/openapi.json").json()["paths"]
     found = {}
     for command, (method, path, body) in ROUTES.items():
@@ -153,13 +152,13 @@ def routes_of(client: httpx.Client) -> dict[type[Command], Route]:
 
 
 def code_of(answer: httpx.Response) -> str | None:
-    """Why a request was refused, or its only row; None where it was carried out."""
-    told = answer.json()
+    """The error code of a refused request or of its only row; None if it succeeded."""
+    body = answer.json()
     if answer.status_code >= 400:
-        return str(told["code"])
+        return str(body["code"])
     assert answer.status_code in (200, 201), answer.text
-    if "rows" not in told:
+    if "rows" not in body:
         return None
-    (row,) = told["rows"]
+    (row,) = body["rows"]
     assert (row["status"] == "refused") is ("code" in row), row
     return row.get("code")

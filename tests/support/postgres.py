@@ -43,12 +43,12 @@ class Database:
             connection.close()
 
     def execute(self, sql: str, *arguments: object, user: str = OWNER) -> list[tuple]:
-        """Runs one statement by itself and returns its rows, if any."""
+        """Runs one autocommitted statement and returns its rows, if any."""
         return query(self.dsn_of(user), sql, *arguments)
 
 
 def query(dsn: str, sql: str, *arguments: object) -> list[tuple]:
-    """Runs one statement by itself, on a connection of its own, and returns its rows, if any."""
+    """Runs one statement on its own connection, autocommitted, and returns its rows, if any."""
     connection = psycopg2.connect(dsn)
     try:
         connection.autocommit = True
@@ -61,7 +61,7 @@ def query(dsn: str, sql: str, *arguments: object) -> list[tuple]:
 
 @contextmanager
 def fresh_database(server: EmbeddedPostgres, options: str = "") -> Iterator[Database]:
-    """Made for this one use, dropped afterwards with whatever still hangs on it.
+    """A database for one use, dropped afterwards with its remaining connections.
 
     options: of CREATE DATABASE.
     """
@@ -75,7 +75,7 @@ def fresh_database(server: EmbeddedPostgres, options: str = "") -> Iterator[Data
 
 
 class InstalledPostgres(EmbeddedPostgres):
-    """Another major version, as the machine's own packages installed it."""
+    """Another major version, as installed by the system's packages."""
 
     locale_arguments = ("--locale=C",)  # the builtin provider came with 17
 
@@ -90,7 +90,7 @@ class InstalledPostgres(EmbeddedPostgres):
 
 
 def installed_versions() -> dict[int, Path]:
-    """Major versions this machine has beside the embedded one, with their program directories."""
+    """Installed major versions other than the embedded one, with their program directories."""
     found = {}
     for program in Path("/usr/lib/postgresql").glob("*/bin/initdb"):
         version = program.parts[-3]

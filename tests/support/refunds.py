@@ -1,4 +1,4 @@
-"""The steps of a refund as commands, and refunds that came some way."""
+"""Commands of a refund's steps, and worlds with a refund in progress."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from tests.support.world import World
 
 
 def approve(refund_no: str = "RPAY1-1", n: int = 1) -> ApproveRefund:
-    """A second person says yes."""
+    """A second person approves."""
     return ApproveRefund(application_id=f"A{n}", refund_no=refund_no)
 
 
 def decline(refund_no: str = "RPAY1-1") -> DeclineRefund:
-    """A second person says no."""
+    """A second person declines."""
     return DeclineRefund(application_id="A1", refund_no=refund_no, reason="账户待核实")
 
 
-def told(outcome: str, refund_no: str = "RPAY1-1", n: int = 1, **more: Any) -> RecordRefundOutcome:
-    """The word of a provider."""
+def provider_outcome(
+    outcome: str, refund_no: str = "RPAY1-1", n: int = 1, **more: Any
+) -> RecordRefundOutcome:
+    """A provider's outcome."""
     return RecordRefundOutcome(application_id=f"A{n}", refund_no=refund_no, outcome=outcome, **more)
 
 
 def accepted(
     refund_no: str = "RPAY1-1", number: str = "5030001", n: int = 1
 ) -> RecordRefundOutcome:
-    """The provider took the refund on."""
-    return told("accepted", refund_no, n, provider_refund_id=number)
+    """The provider accepted the refund."""
+    return provider_outcome("accepted", refund_no, n, provider_refund_id=number)
 
 
 def settled(world: World, refund_no: str = "RPAY1-1", **changed: Any) -> RecordRefundOutcome:
@@ -41,18 +43,18 @@ def settled(world: World, refund_no: str = "RPAY1-1", **changed: Any) -> RecordR
         "channel": "original",
         "settled_at": world.now,
     }
-    return told("settled", refund_no, **(fields | changed))
+    return provider_outcome("settled", refund_no, **(fields | changed))
 
 
 def an_ordered_refund(component: Component = Component.CERTIFICATION_FEE) -> World:
-    """A rejected candidate asked for one component back."""
+    """A rejected candidate ordered the refund of one component."""
     world = a_rejected_application()
     world.do(order(component), by=candidate(1))
     return world
 
 
 def an_accepted_refund() -> World:
-    """Ordered, approved, and taken on by the provider."""
+    """Ordered, approved, and accepted by the provider."""
     world = an_ordered_refund()
     world.do(approve(), by=FINANCE)
     world.do(accepted(), by=FINANCE)
@@ -62,5 +64,5 @@ def an_accepted_refund() -> World:
 def an_abnormal_refund() -> World:
     """The provider could not reach the account."""
     world = an_accepted_refund()
-    world.do(told("abnormal", reason="银行卡已注销"), by=FINANCE)
+    world.do(provider_outcome("abnormal", reason="银行卡已注销"), by=FINANCE)
     return world

@@ -1,7 +1,7 @@
-"""The service as its callers meet it: a real server on a free port, tokens, and helpful hands.
+"""The service as its callers meet it: a real server on a free port, tokens, and clients.
 
-A `Door` is one caller with a token; `Book` is a ledger of its own with a door for every role, so
-that tests on one server do not meet.
+A `Caller` is one client with a token. A `LedgerClient` is a ledger of a single test with a caller
+for every role, so that tests on one server do not interfere.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
 
 
 def token(role: Role | str, subject: str | None = None, **given: Any) -> str:
-    """A token as `certledger token` mints it."""
+    """A token as `certledger token` issues it."""
     role = Role(role)
     claims: dict[str, Any] = {
         "subject": subject or f"{role.value}-1",
@@ -67,24 +67,24 @@ def token(role: Role | str, subject: str | None = None, **given: Any) -> str:
 def running(
     settings: Settings, prepare: Callable[[Server, FastAPI], None] | None = None
 ) -> Iterator[str]:
-    """The service on a thread; gives its address. prepare: changes it before it starts."""
-    told: list[str] = []
+    """Runs the service in a thread; yields its address. prepare: changes it before the start."""
+    addresses: list[str] = []
     ready = threading.Event()
 
-    def say(url: str) -> None:
-        told.append(url)
+    def on_ready(url: str) -> None:
+        addresses.append(url)
         ready.set()
 
     listening = listen("127.0.0.1", 0)
     app = create_app(settings)
-    server = Server(app, say)
+    server = Server(app, on_ready)
     if prepare is not None:
         prepare(server, app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
         assert ready.wait(30), "the service did not start"
-        yield told[0]
+        yield addresses[0]
     finally:
         server.should_exit = True
         thread.join(40)
@@ -93,21 +93,21 @@ def running(
 
 
 @dataclass
-class Door:
-    """One caller: their token, and the ledger they work on."""
+class Caller:
+    """One client: its token, and the ledger it works on."""
 
     client: httpx.Client
     ledger: str
     token: str | None
     headers: dict[str, str] = field(default_factory=dict)
 
-    def at(self, moment: datetime | str) -> Door:
-        """The same caller saying when it occurred."""
+    def at(self, moment: datetime | str) -> Caller:
+        """The same caller, stating when it occurred."""
         text = moment if isinstance(moment, str) else moment.isoformat()
-        return Door(self.client, self.ledger, self.token, self.headers | {"Occurred-At": text})
+        return Caller(self.client, self.ledger, self.token, self.headers | {"Occurred-At": text})
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
-        """Any request; a path without a leading slash is within the ledger."""
+        """Any request; a path without a leading slash is below the ledger."""
         url = path if path.startswith("/") else f"/ledgers/{self.ledger}/{path}".rstrip("/")
         headers = dict(self.headers) | given.pop("headers", {})
         if self.token is not None:
@@ -122,62 +122,65 @@ class Door:
     def send(
         self, path: str, body: Any = None, *, key: str | None = None, **given: Any
     ) -> httpx.Response:
-        """Write, under a fresh key unless one is given."""
+        """Send a command, under a fresh idempotency key unless one is given."""
         headers = {"Idempotency-Key": key or uuid.uuid4().hex} | given.pop("headers", {})
         if body is not None:
             given["json"] = body
         return self.ask(given.pop("method", "POST"), path, headers=headers, **given)
 
-    def done(self, path: str, body: Any = None, **given: Any) -> dict[str, Any]:
-        """Write, and insist that it was recorded."""
+    def write(self, path: str, body: Any = None, **given: Any) -> dict[str, Any]:
+        """Send a command and assert that it was recorded. Returns: the body."""
         answer = self.send(path, body, **given)
         assert answer.status_code in (200, 201), f"{path}: {answer.status_code} {answer.text}"
         return dict(answer.json())
 
-    def seen(self, path: str, **params: Any) -> dict[str, Any]:
-        """Read, and insist that there is an answer."""
+    def read(self, path: str, **params: Any) -> dict[str, Any]:
+        """Read and assert success. Returns: the body."""
         answer = self.get(path, **params)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return dict(answer.json())
 
 
 @dataclass
-class Book:
-    """A ledger of its own, open, with a fee schedule."""
+class LedgerClient:
+    """An open ledger with a fee schedule, for one test."""
 
     client: httpx.Client
-    ledger: str
+    name: str
     site_code: str
 
-    def door(self, role: Role | str, subject: str | None = None, **given: Any) -> Door:
-        """Somebody in a role."""
-        return Door(self.client, self.ledger, token(role, subject, **given))
+    def caller(self, role: Role | str, subject: str | None = None, **given: Any) -> Caller:
+        """A caller in a role."""
+        return Caller(self.client, self.name, token(role, subject, **given))
 
     @property
-    def stranger(self) -> Door:
-        """Somebody without a token."""
-        return Door(self.client, self.ledger, None)
+    def stranger(self) -> Caller:
+        """A caller without a token."""
+        return Caller(self.client, self.name, None)
 
-    def backdated(self, role: Role | str, subject: str | None = None) -> Door:
-        """Somebody in a role who may say when something occurred."""
-        return self.door(role, subject, backfill=True)
+    def backdated(self, role: Role | str, subject: str | None = None) -> Caller:
+        """A caller in a role who may state when something occurred."""
+        return self.caller(role, subject, backfill=True)
 
 
-def new_book(client: httpx.Client, opened_at: str | None = None) -> Book:
-    """Open a ledger that no other test works on."""
+def new_ledger(client: httpx.Client, opened_at: str | None = None) -> LedgerClient:
+    """Open a ledger that no other test uses."""
     number = next(_sites)
     name = f"t{uuid.uuid4().hex[:10]}"
-    book = Book(client, name, f"S000033{number:06d}")
-    operator, finance = book.door("operator", backfill=True), book.door("finance", backfill=True)
+    ledger = LedgerClient(client, name, f"S000033{number:06d}")
+    operator, finance = (
+        ledger.caller("operator", backfill=True),
+        ledger.caller("finance", backfill=True),
+    )
     if opened_at is not None:
         operator, finance = operator.at(opened_at), finance.at(opened_at)
-    operator.done("", opening(book.site_code, name), method="PUT")
-    finance.done("fee-schedules", FEES)
-    return book
+    operator.write("", opening(ledger.site_code, name), method="PUT")
+    finance.write("fee-schedules", FEES)
+    return ledger
 
 
 def opening(site_code: str, name: str) -> dict[str, str]:
-    """What a ledger is opened with."""
+    """Body that opens a ledger."""
     return {
         "organisation_name": "浙江今日头条科技有限公司",
         "issuer_name": "浙江今日头条科技有限公司",

@@ -1,4 +1,4 @@
-"""The project's own source as the tests of style read it: files, modules and what they import."""
+"""The project's source for the style tests: files, modules and their imports."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _source = cache(Source)
 
 
 def belongs_to(module: str, *packages: str) -> bool:
-    """Whether a module is one of the packages or stands below one."""
+    """Whether a module is one of the packages or is below one."""
     return any(module == p or module.startswith(f"{p}.") for p in packages)
 
 

@@ -1,4 +1,4 @@
-"""Made-up identity numbers that obey their rules; none belongs to a person."""
+"""Synthetic identity numbers that are valid by their rules; none belongs to a person."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does, with a limit."""
+"""Waits, with a limit, for a condition that another process or thread brings about."""
 
 import time
 from collections.abc import Callable

@@ -1,11 +1,11 @@
 """A ledger in memory, and the grammar of the decision tests.
 
-`given(history).when(command, by=actor, at=time).then(*facts)` says what a command leads to,
-`.fails(ErrorClass)` that nothing moved and why. The world folds facts with
-`domain.states.folds.evolve`
-and holds claims as the journal does: releases come first, a taken claim refuses the whole
-command, and a claim nobody holds cannot be released. Every fact is written as JSON and read again
-before it is folded, so that a test never sees more than the journal would keep.
+`given(history).when(command, by=actor, at=time).then(*facts)` states the facts of a command,
+`.fails(ErrorClass)` its refusal, which changes nothing. The world folds facts with
+`domain.states.folds.evolve` and keeps claims as the journal does: releases come first, a taken
+claim refuses the whole command, and a claim that is not taken cannot be released. Every fact is
+written as JSON and parsed before it is folded, so that a test never gets more than the journal
+would store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Entry:
-    """A fact with what the folds look at; the shape that the journal gives back."""
+    """A fact with what the folds read, in the shape of a journal entry."""
 
     originator_id: str
     originator_version: int
@@ -46,17 +46,17 @@ class Entry:
 
 
 def blind_index(kind: str, text: str) -> str:
-    """A stand-in for the keyed index: equal for equal texts, and it does not show them."""
+    """A stand-in for the blind index: equal for equal texts, without revealing them."""
     return hashlib.sha256(f"{kind}|{text}".encode()).hexdigest()[:32]
 
 
 def as_stored(fact: e.Fact) -> e.Fact:
-    """The fact after a journey through JSON."""
+    """The fact after a JSON round trip."""
     return e.CATALOGUE[fact.TOPIC].model_validate_json(fact.model_dump_json())
 
 
-def home_of(fact: e.Fact) -> str:
-    """The stream a fact belongs to, by its kind and the id it carries."""
+def stream_of_fact(fact: e.Fact) -> str:
+    """The stream of a fact, by its kind and its id."""
     if fact.STREAM == "ledger":
         return "ledger"
     return stream_of(fact.STREAM, getattr(fact, f"{fact.STREAM}_id"))
@@ -106,7 +106,7 @@ class World:
         return (kind, key) in self.claims
 
     def known(self, kind: str, key: str | None = None) -> Any:
-        """The state of one thing, None if there is none; what memory would hold of it."""
+        """The state of one stream, None if there is none, as the state cache would return it."""
         return self.states.get(stream_of(kind, key))
 
     def _get(self, stream: str, what: str, key: str) -> Any:
@@ -115,14 +115,14 @@ class World:
         return self.states[stream]
 
     def copy(self) -> World:
-        """A world that goes its own way from here."""
+        """An independent copy."""
         twin = copy(self)
         twin.states, twin.entries = dict(self.states), list(self.entries)
         twin.claims, twin.identities = dict(self.claims), dict(self.identities)
         return twin
 
     def context(self, actor: Actor, now: datetime) -> Context:
-        """Who asks and when; ids count up, the same ones each time the same history runs."""
+        """Actor and time; ids count up, so that the same history has the same ids."""
         return Context(now=now, actor=actor, new_id=self._new_id, blind_index=blind_index)
 
     def _new_id(self) -> str:
@@ -132,24 +132,25 @@ class World:
     def do(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> Decision:
         """Decide and record; without a time one minute after the last command.
 
-        Raises: the LedgerError of the decision or of its claims; then nothing moved.
+        Raises: the LedgerError of the decision or of its claims; then nothing changed.
         """
         now = at or self.now + timedelta(minutes=1)
-        watched = Watched(self, self._look(command, self.copy().context(by, now)))
-        decision = decide(watched, command, self.context(by, now))
-        watched.take(decision)
+        read_set = self._read_set(command, self.copy().context(by, now))
+        checked = ReadSetChecker(self, read_set)
+        decision = decide(checked, command, self.context(by, now))
+        checked.take(decision)
         self.record(decision, by, now)
         self.now = now
         return decision
 
-    def _look(self, command: Command, context: Context) -> ReadSet | None:
+    def _read_set(self, command: Command, context: Context) -> ReadSet | None:
         try:
             return READ_SETS[type(command)](self.known, command, context)
         except LedgerError:
             return None
 
     def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
-        """Append a decision as the journal would: claims and facts, all or nothing."""
+        """Append a decision as the journal does: claims and facts, all or nothing."""
         claims = dict(self.claims)
         for kind, key in decision.releases:
             if claims.pop((kind, key), None) is None:
@@ -160,14 +161,14 @@ class World:
             claims[kind, key] = len(self.entries) + 1
         self.claims = claims
         for stream, fact in decision.facts:
-            assert stream == home_of(fact), f"{fact.TOPIC} does not belong to {stream}"
+            assert stream == stream_of_fact(fact), f"{fact.TOPIC} does not belong to {stream}"
             self.append(fact, actor, now)
         for person_id in decision.erases:
             del self.identities[person_id]
 
     def append(self, fact: e.Fact, actor: Actor = OPERATOR, now: datetime | None = None) -> None:
-        """Fold one fact, without asking whether it may be."""
-        stream = home_of(fact)
+        """Fold one fact without a decision."""
+        stream = stream_of_fact(fact)
         state = self.states.get(stream)
         version = state.version + 1 if state else 1
         stored = as_stored(fact)
@@ -187,72 +188,74 @@ class World:
         return [x.fact for x in self.entries if kind is None or isinstance(x.fact, kind)]
 
 
-class Watched:
-    """A world that insists on what was said beforehand: a decision asks for nothing else.
+class ReadSetChecker:
+    """Asserts that a decision reads nothing outside its declared read set.
 
-    look: None of a wish that can't be right, such as a number with a wrong check digit.
+    read_set: None for a command that is refused before any read, such as a wrong check digit.
     """
 
-    def __init__(self, world: World, look: ReadSet | None) -> None:
+    def __init__(self, world: World, read_set: ReadSet | None) -> None:
         self._world = world
-        self._strict = look is not None
-        self._look = look or ReadSet()
+        self._strict = read_set is not None
+        self._read_set = read_set or ReadSet()
 
-    def __getattr__(self, question: str) -> Any:
-        kind = {"candidacy": "application", "book": "ledger"}.get(question, question)
+    def __getattr__(self, name: str) -> Any:
+        kind = {"candidacy": "application", "book": "ledger"}.get(name, name)
 
-        def ask(*key: str) -> Any:
-            self._expect(stream_of(kind, *key), self._look.streams)
-            return getattr(self._world, question)(*key)
+        def read(*key: str) -> Any:
+            self._expect(stream_of(kind, *key), self._read_set.streams)
+            return getattr(self._world, name)(*key)
 
-        return ask
+        return read
 
     def identity(self, person_id: str) -> Identity:
-        self._expect(stream_of("person", person_id), self._look.streams)
-        self._expect(person_id, self._look.persons)
+        self._expect(stream_of("person", person_id), self._read_set.streams)
+        self._expect(person_id, self._read_set.persons)
         return self._world.identity(person_id)
 
     def exists(self, stream: str) -> bool:
-        self._expect(stream, (*self._look.versions, *self._look.streams))
+        self._expect(stream, (*self._read_set.versions, *self._read_set.streams))
         return self._world.exists(stream)
 
     def claimed(self, kind: str, key: str) -> bool:
-        self._expect((kind, key), self._look.claims)
+        self._expect((kind, key), self._read_set.claims)
         return self._world.claimed(kind, key)
 
     def take(self, decision: Decision) -> None:
-        """What is appended looks at the versions, claims and keys it needs as well."""
+        """Check the versions, claims and keys that appending the decision needs."""
         for claim in (*decision.claims, *decision.releases):
-            self._expect(claim, self._look.claims)
+            self._expect(claim, self._read_set.claims)
         for stream, fact in decision.facts:
-            self._expect(stream, (*self._look.versions, *self._look.streams))
+            self._expect(stream, (*self._read_set.versions, *self._read_set.streams))
             if any(getattr(fact, name) is not None for name in personal_fields(type(fact))):
-                self._expect(fact.person_id, self._look.persons)
+                self._expect(fact.person_id, self._read_set.persons)
 
-    def _expect(self, asked: Any, said: Sequence[Any]) -> None:
-        assert asked in said or not self._strict, f"{asked} is asked for and was not said before"
+    def _expect(self, key: Any, declared: Sequence[Any]) -> None:
+        assert key in declared or not self._strict, f"{key} is read but not in the read set"
 
 
 @dataclass
 class Given:
-    """A history; `when` asks for something on top of it."""
+    """A history; `when` executes a command on top of it."""
 
     world: World
 
     def when(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> When:
-        """Carry a command out beside the history, which itself stays as it is."""
+        """Execute a command on a copy of the history."""
         world = self.world.copy()
         try:
             return When(world, world.do(command, by, at), None)
         except LedgerError as error:
             before = (self.world.states, self.world.claims, self.world.identities)
-            assert (world.states, world.claims, world.identities) == before, "something moved"
+            assert (world.states, world.claims, world.identities) == before, (
+                "a refused command changed the world"
+            )
             return When(world, None, error)
 
 
 @dataclass
 class When:
-    """What a command led to."""
+    """Outcome of a command."""
 
     world: World
     decision: Decision | None
@@ -274,22 +277,22 @@ class When:
         assert [type(fact) for _, fact in self.decided.facts] == list(kinds)
         return self.world
 
-    def tells(self, **outcome: Any) -> When:
-        """The caller is told at least this."""
-        told = self.decided.outcome
-        assert {key: told.get(key) for key in outcome} == outcome
+    def returns(self, **outcome: Any) -> When:
+        """The outcome contains at least these values."""
+        returned = self.decided.outcome
+        assert {key: returned.get(key) for key in outcome} == outcome
         return self
 
     def fails(self, error: type[LedgerError], **fields: Any) -> LedgerError:
         """Refused with exactly this error, and these of its fields."""
         assert self.decision is None, f"not refused: {self.decision.facts}"
         assert type(self.error) is error, f"refused otherwise: {self.error!r}"
-        told = self.error.fields
-        assert {key: told.get(key) for key in fields} == fields
+        given = self.error.fields
+        assert {key: given.get(key) for key in fields} == fields
         return self.error
 
     def refuses_refund(self, refusal: e.RefundRefusal, clause: str) -> World:
-        """The rules keep the money: a recorded refusal that names its clause, and no order."""
+        """A refund refusal is recorded with its clause, and no order."""
         facts = [fact for _, fact in self.decided.facts]
         assert [type(fact) for fact in facts] == [e.RefundRefused]
         assert (facts[0].refusal, facts[0].clause) == (refusal, clause)

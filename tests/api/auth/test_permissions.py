@@ -16,7 +16,7 @@ from api.auth.permissions import ACCESS, OWN_ONLY, PUBLIC, UnguardedRoute, roles
 from api.http.routing import AuthorizedRoute
 from api.settings import load_settings
 from domain.actors import Role
-from tests.support.service import Book, Door
+from tests.support.service import Caller, LedgerClient
 
 LETTERS = {
     "C": "candidate", "A": "agency", "Z": "certifier", "P": "province", "X": "examiner",
@@ -156,22 +156,22 @@ def test_reads_of_candidates_are_held_to_their_own():
 
 
 @pytest.fixture(scope="module")
-def empty_book(module_book: Book) -> Book:
-    return module_book
+def empty_ledger(module_ledger: LedgerClient) -> LedgerClient:
+    return module_ledger
 
 
 @pytest.mark.parametrize(("method", "path", "letters"), [(r[0], r[1], r[2:]) for r in ROWS])
 def test_the_door_opens_for_those_roles_and_no_other(
-    empty_book: Book, method: str, path: str, letters: list[str]
+    empty_ledger: LedgerClient, method: str, path: str, letters: list[str]
 ):
-    url = path.replace("{ledger}", empty_book.ledger)
+    url = path.replace("{ledger}", empty_ledger.name)
     for role in Role:
-        answer = empty_book.door(role).ask(method, url, headers=_typed(path, method))
+        answer = empty_ledger.caller(role).ask(method, url, headers=_typed(path, method))
         refused = answer.status_code == 403 and answer.json()["code"] == "role_not_allowed"
         allowed = letters == ["*"] or role.value in {LETTERS[x] for x in letters}
         assert refused is not allowed, f"{role} {method} {path}: {answer.status_code}"
         assert answer.status_code < 500
-    answer = empty_book.stranger.ask(method, url)
+    answer = empty_ledger.stranger.ask(method, url)
     assert (answer.status_code == 401) is (letters != ["*"]), f"{method} {path}"
 
 
@@ -182,44 +182,44 @@ def _typed(path: str, method: str) -> dict[str, str]:
 # --- the ledgers of a token -----------------------------------------------------------------------
 
 
-def test_a_token_opens_only_the_ledgers_it_names(empty_book: Book):
-    elsewhere = empty_book.door("regulator", ledgers=["another"])
+def test_a_token_opens_only_the_ledgers_it_names(empty_ledger: LedgerClient):
+    elsewhere = empty_ledger.caller("regulator", ledgers=["another"])
     answer = elsewhere.get("events")
     assert answer.status_code == 403
     assert answer.json()["code"] == "ledger_not_in_token"
     assert "insufficient_scope" in answer.headers["www-authenticate"]
-    assert empty_book.door("regulator", ledgers=[empty_book.ledger]).get("events").is_success
+    assert empty_ledger.caller("regulator", ledgers=[empty_ledger.name]).get("events").is_success
 
 
-def test_a_stale_token_does_not_close_a_public_page(empty_book: Book):
-    stale = Door(empty_book.client, empty_book.ledger, "no.such.token")
+def test_a_stale_token_does_not_close_a_public_page(empty_ledger: LedgerClient):
+    stale = Caller(empty_ledger.client, empty_ledger.name, "no.such.token")
     assert stale.get("notices").status_code == 200
 
 
 @pytest.mark.parametrize("header", ["Basic abc", "Bearer", "bearer x.y.z", "x"])
 def test_whatever_is_no_good_token_is_401_with_a_challenge(
-    client: httpx.Client, empty_book: Book, header: str
+    client: httpx.Client, empty_ledger: LedgerClient, header: str
 ):
-    url = f"/ledgers/{empty_book.ledger}/events"
+    url = f"/ledgers/{empty_ledger.name}/events"
     answer = client.get(url, headers={"Authorization": header})
     assert answer.status_code == 401
     assert answer.json()["code"] == "token_invalid"
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 
-def test_no_token_at_all_is_401_without_an_error(client: httpx.Client, empty_book: Book):
-    answer = client.get(f"/ledgers/{empty_book.ledger}/events")
+def test_no_token_at_all_is_401_without_an_error(client: httpx.Client, empty_ledger: LedgerClient):
+    answer = client.get(f"/ledgers/{empty_ledger.name}/events")
     assert (answer.status_code, answer.json()["code"]) == (401, "token_missing")
     assert answer.headers["www-authenticate"] == 'Bearer realm="certledger"'
 
 
-def test_who_may_not_is_told_before_what_is_wrong_with_the_body(empty_book: Book):
-    answer = empty_book.door("regulator").ask(
+def test_who_may_not_is_told_before_what_is_wrong_with_the_body(empty_ledger: LedgerClient):
+    answer = empty_ledger.caller("regulator").ask(
         "POST", "persons", content=b"{", headers={"Content-Type": "text/plain"}
     )
     assert answer.status_code == 403
 
 
 def test_a_ledger_that_is_not_there_is_404_for_who_could_enter_it(client: httpx.Client):
-    book = Book(client, f"none-{uuid.uuid4().hex[:8]}", "")
-    assert book.door("regulator").get("events").json()["code"] == "unknown_ledger"
+    ledger = LedgerClient(client, f"none-{uuid.uuid4().hex[:8]}", "")
+    assert ledger.caller("regulator").get("events").json()["code"] == "unknown_ledger"

@@ -73,8 +73,8 @@ def person(serial: int = 1, **changed: object) -> TalentRow:
 
 
 def sheets(content: bytes) -> dict[str, list[tuple]]:
-    book = load_workbook(io.BytesIO(content))
-    return {page.title: list(page.iter_rows(values_only=True)) for page in book}
+    ledger = load_workbook(io.BytesIO(content))
+    return {page.title: list(page.iter_rows(values_only=True)) for page in ledger}
 
 
 def csv_rows(content: bytes) -> list[list[str]]:
@@ -111,18 +111,18 @@ def test_the_second_sheet_tells_the_batch_and_its_kind(kind: BatchKind):
 
 
 def test_every_identifier_is_a_text_cell():
-    book = load_workbook(io.BytesIO(build_report(BATCH, [row()]).content))
-    cells = list(book["证书数据"].iter_rows())[1]
+    ledger = load_workbook(io.BytesIO(build_report(BATCH, [row()]).content))
+    cells = list(ledger["证书数据"].iter_rows())[1]
     assert {cell.data_type for cell in cells} == {"s"}
     assert {cell.number_format for cell in cells} == {"@"}
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+86", "-1", "@x", "＝HYPERLINK(1)"])
 def test_text_that_looks_like_a_formula_stays_text(text: str):
-    book = load_workbook(io.BytesIO(build_report(BATCH, [row(name=text)]).content))
-    cell = book["证书数据"]["A2"]
+    ledger = load_workbook(io.BytesIO(build_report(BATCH, [row(name=text)]).content))
+    cell = ledger["证书数据"]["A2"]
     assert (cell.value, cell.data_type, bool(cell.quotePrefix)) == (text, "s", True)
-    assert not book["证书数据"]["B2"].quotePrefix
+    assert not ledger["证书数据"]["B2"].quotePrefix
 
 
 def test_the_same_rows_give_the_same_bytes_in_any_order_at_any_hour():

@@ -36,13 +36,13 @@ HEADER = ["准考证号", "理论成绩", "实操成绩"]
 
 
 def xlsx(rows: list[list[object]], *, title: str = "成绩") -> bytes:
-    book = Workbook()
-    sheet = book.active
+    ledger = Workbook()
+    sheet = ledger.active
     sheet.title = title
     for row in rows:
         sheet.append(row)
     buffer = io.BytesIO()
-    book.save(buffer)
+    ledger.save(buffer)
     return buffer.getvalue()
 
 

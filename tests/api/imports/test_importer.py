@@ -177,14 +177,14 @@ def test_utf8_and_gb18030_tables_are_read(tmp_path: Path, encoding: str) -> None
 
 
 def test_a_workbook_keeps_its_dates_and_row_numbers(tmp_path: Path) -> None:
-    book = Workbook()
-    sheet = book.active
+    ledger = Workbook()
+    sheet = ledger.active
     sheet.append(["2026年3月报考人员"])
     sheet.append(list(PERSONS))
     sheet.append(["P1", datetime(2026, 3, 2, 9, 30), "u1", "居民身份证", *GOOD[4:]])
     sheet.append(["P2", datetime(2026, 3, 2, 9, 31), "u2", "居民身份证", 330199199503150214])
     sheet.append(["P3", datetime(2026, 3, 2, 9, 32), "u3", "居民身份证", "=1+1", NAME])
-    book.save(tmp_path / "persons.xlsx")
+    ledger.save(tmp_path / "persons.xlsx")
     job = judged(tmp_path / "persons.xlsx")
     assert job.summary.accepted == 1
     assert [r.cells.line for r in job.summary.refused] == [4, 5]

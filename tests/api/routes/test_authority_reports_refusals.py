@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tests.support.http_journey import certified
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 
-def test_a_report_is_refused_for_its_first_fault_in_the_order_of_the_decision(book: Book):
-    certified(book)
-    registrar = book.backdated("registrar").at("2026-10-16T09:00:00+08:00")
+def test_a_report_is_refused_for_its_first_fault_in_the_order_of_the_decision(ledger: LedgerClient):
+    certified(ledger)
+    registrar = ledger.backdated("registrar").at("2026-10-16T09:00:00+08:00")
 
     def refusal(report: str, *applications: str) -> str:
         body = {"report_id": report, "batch_type": "new", "application_ids": applications}
@@ -16,15 +16,15 @@ def test_a_report_is_refused_for_its_first_fault_in_the_order_of_the_decision(bo
 
     assert refusal("REP1", "A1", "A1", "A2") == "row_twice"
     body = {"report_id": "REP1", "batch_type": "new", "application_ids": ["A1"]}
-    registrar.done("reports", body)
+    registrar.write("reports", body)
     assert refusal("REP1", "A2") == "already_exists"
     assert refusal("REP2", "A1", "A2") == "certificate_out_of_order"
 
 
-def test_nobody_is_reported_once_their_data_are_erased(book: Book):
-    certified(book)
-    registrar = book.backdated("registrar").at("2026-10-16T09:00:00+08:00")
-    registrar.done("persons/P1/erasure", {"reason": "本人申请删除"})
+def test_nobody_is_reported_once_their_data_are_erased(ledger: LedgerClient):
+    certified(ledger)
+    registrar = ledger.backdated("registrar").at("2026-10-16T09:00:00+08:00")
+    registrar.write("persons/P1/erasure", {"reason": "本人申请删除"})
     body = {"batch_type": "new", "application_ids": ["A1"]}
     answer = registrar.send("reports", body)
     assert (answer.status_code, answer.json()["code"]) == (409, "person_erased")

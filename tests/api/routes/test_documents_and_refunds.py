@@ -8,15 +8,15 @@ import pytest
 
 from tests.support.commands import document_of, name_of
 from tests.support.http_journey import HANDED_IN_AT, REVIEWED_AT, Journey, portrait, scan
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 PHOTO = f"{name_of(1)}_{document_of(1)}.jpg"
 LATER = "2026-03-20T09:00:00+08:00"
 
 
 @pytest.fixture
-def paid(book: Book) -> Journey:
-    journey = Journey(book)
+def paid(ledger: LedgerClient) -> Journey:
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
     journey.pay()
@@ -28,7 +28,7 @@ def test_a_document_comes_back_byte_for_byte_under_a_name_without_a_person(paid:
     sent = paid.upload("identity_proof", data, "id.png", "image/png", HANDED_IN_AT)
     assert sent.status_code == 201
     assert sent.headers["location"].endswith("/applications/A1/documents/identity_proof")
-    got = paid.book.door("agency").get(f"{paid.application}/documents/identity_proof")
+    got = paid.ledger.caller("agency").get(f"{paid.application}/documents/identity_proof")
     assert got.content == data
     assert got.headers["content-type"] == "image/png"
     assert got.headers["content-disposition"] == 'attachment; filename="identity_proof.png"'
@@ -112,12 +112,12 @@ def test_reviews_are_given_in_order_by_the_right_people_once(paid: Journey):
     passed = {"verdict": "pass"}
 
     def code(role: str, stage: str, **given: str) -> str:
-        door = paid.book.door(role, backfill=True, **given).at(REVIEWED_AT)
-        return str(door.send(f"{reviews}/{stage}", passed).json().get("code"))
+        caller = paid.ledger.caller(role, backfill=True, **given).at(REVIEWED_AT)
+        return str(caller.send(f"{reviews}/{stage}", passed).json().get("code"))
 
     assert code("certifier", "second") == "review_out_of_order"
     assert code("province", "initial") == "wrong_reviewer"
-    paid.staff("agency", REVIEWED_AT).done(f"{reviews}/initial", passed)
+    paid.staff("agency", REVIEWED_AT).write(f"{reviews}/initial", passed)
     assert code("certifier", "second", organisation="org of agency") == "reviewed_before"
     rejected = paid.staff("certifier", REVIEWED_AT).send(f"{reviews}/second", {"verdict": "reject"})
     assert rejected.json()["code"] == "reason_missing"
@@ -130,38 +130,38 @@ def refund_of(journey: Journey, component: str) -> dict[str, str]:
 def test_a_rejected_candidate_gets_both_components_back(paid: Journey):
     paid.hand_in()
     paid.review("pr")
-    book, path = paid.book, f"{paid.application}/refunds"
-    options = paid.candidate().seen(paid.application)["refund_options"]
+    ledger, path = paid.ledger, f"{paid.application}/refunds"
+    options = paid.candidate().read(paid.application)["refund_options"]
     assert {o["option"] for o in options} == {"refundable"}
-    made = paid.candidate(LATER).done(path, refund_of(paid, "certification_fee"))
+    made = paid.candidate(LATER).write(path, refund_of(paid, "certification_fee"))
     number = made["outcome"]["refund_no"]
-    finance = book.backdated("finance", "finance-2").at(LATER)
+    finance = ledger.backdated("finance", "finance-2").at(LATER)
     again = finance.send(path, refund_of(paid, "certification_fee"))
     assert (again.status_code, again.json()["code"]) == (409, "already_refunded")
-    finance.done(f"{path}/{number}/approval")
-    finance.done(f"{path}/{number}/outcome",
+    finance.write(f"{path}/{number}/approval")
+    finance.write(f"{path}/{number}/outcome",
                  {"outcome": "accepted", "provider_refund_id": "503"})  # fmt: skip
-    settled = finance.done(
+    settled = finance.write(
         f"{path}/{number}/outcome",
         {"outcome": "settled", "provider_refund_id": "503", "channel": "original",
          "settled_at": LATER},
     )  # fmt: skip
-    listed = finance.seen("refunds", state="settled", min_position=settled["last_position"])
+    listed = finance.read("refunds", state="settled", min_position=settled["last_position"])
     assert [(r["refund_no"], r["amount_fen"]) for r in listed["data"]] == [(number, 30_000)]
-    assert finance.seen("refunds", state="ordered")["data"] == []
-    told = finance.seen(f"refunds/{number}/steps")
+    assert finance.read("refunds", state="ordered")["data"] == []
+    told = finance.read(f"refunds/{number}/steps")
     steps = [step["step"] for step in told["steps"]]
     assert steps == ["ordered", "approved", "accepted", "settled"]
     assert told["steps"][0]["subject"] == "candidate-1"
-    before = finance.seen(f"refunds/{number}/steps", as_of=str(made["last_position"]))
+    before = finance.read(f"refunds/{number}/steps", as_of=str(made["last_position"]))
     assert [step["step"] for step in before["steps"]] == ["ordered"]
     assert finance.get("refunds/R404/steps").json()["code"] == "not_found"
 
 
 def test_used_material_does_not_go_back_and_the_refusal_is_recorded(paid: Journey):
-    paid.candidate(LATER).done(f"{paid.application}/item-uses", {"item": "handbook"})
-    paid.candidate(LATER).done(f"{paid.application}/withdrawal", {"reason": "放弃"})
-    made = paid.candidate(LATER).done(
+    paid.candidate(LATER).write(f"{paid.application}/item-uses", {"item": "handbook"})
+    paid.candidate(LATER).write(f"{paid.application}/withdrawal", {"reason": "放弃"})
+    made = paid.candidate(LATER).write(
         f"{paid.application}/refunds", refund_of(paid, "study_material")
     )
     assert made["topics"] == ["refund_refused.v1"]
@@ -169,20 +169,20 @@ def test_used_material_does_not_go_back_and_the_refusal_is_recorded(paid: Journe
 
 
 def test_who_ordered_a_refund_does_not_approve_it(paid: Journey):
-    paid.candidate(LATER).done(f"{paid.application}/withdrawal", {"reason": "放弃"})
+    paid.candidate(LATER).write(f"{paid.application}/withdrawal", {"reason": "放弃"})
     finance = paid.staff("finance", LATER)
     path = f"{paid.application}/refunds"
-    number = finance.done(path, refund_of(paid, "certification_fee"))["outcome"]["refund_no"]
+    number = finance.write(path, refund_of(paid, "certification_fee"))["outcome"]["refund_no"]
     answer = finance.send(f"{path}/{number}/approval")
     assert (answer.status_code, answer.json()["code"]) == (403, "second_person_needed")
     other = paid.staff("finance", LATER, "finance-2")
-    other.done(f"{path}/{number}/decline", {"reason": "金额不符"})
+    other.write(f"{path}/{number}/decline", {"reason": "金额不符"})
     assert other.send(f"{path}/{number}/approval").json()["code"] == "refund_out_of_order"
 
 
 def test_money_that_nobody_owed_is_taken_and_owed_back(paid: Journey):
     twice = paid.payment() | {"payment_id": "PAY1b", "provider_transaction_id": "4200x"}
-    made = paid.staff("finance", LATER).done(f"{paid.application}/payments", twice)
+    made = paid.staff("finance", LATER).write(f"{paid.application}/payments", twice)
     assert made["outcome"]["excess"] is True
     same = paid.staff("finance", LATER).send(
         f"{paid.application}/payments", twice | {"payment_id": "PAY1c"}
@@ -191,7 +191,7 @@ def test_money_that_nobody_owed_is_taken_and_owed_back(paid: Journey):
 
 
 def test_a_candidate_neither_pays_nor_reviews_nor_acts_for_others(paid: Journey):
-    stranger = paid.book.backdated("candidate", "somebody-else").at(LATER)
+    stranger = paid.ledger.backdated("candidate", "somebody-else").at(LATER)
     answer = stranger.send(f"{paid.application}/withdrawal", {"reason": "x"})
     assert (answer.status_code, answer.json()["code"]) == (403, "not_your_own")
     answer = paid.candidate(LATER).send(f"{paid.application}/payments", paid.payment(LATER))
@@ -199,13 +199,13 @@ def test_a_candidate_neither_pays_nor_reviews_nor_acts_for_others(paid: Journey)
 
 
 def test_a_person_is_found_by_document_and_put_right(paid: Journey):
-    agency = paid.book.backdated("agency").at(LATER)
+    agency = paid.ledger.backdated("agency").at(LATER)
     wanted = {"document_type": "resident_id", "document_number": document_of(1)}
     found = agency.ask("POST", "persons/search", json=wanted).json()
     assert found["person_id"] == "P1"
-    agency.done("persons/P1/corrections", wanted | {"name": "钱壹", "reason": "录入有误"})
-    assert agency.seen("persons/P1")["name"] == "钱壹"
-    stranger = paid.book.door("candidate", "somebody-else")
+    agency.write("persons/P1/corrections", wanted | {"name": "钱壹", "reason": "录入有误"})
+    assert agency.read("persons/P1")["name"] == "钱壹"
+    stranger = paid.ledger.caller("candidate", "somebody-else")
     unknown = wanted | {"document_number": document_of(2)}
     answers = [stranger.ask("POST", "persons/search", json=each) for each in (wanted, unknown)]
     told = [(a.status_code, a.json()["code"], a.json()["detail"]) for a in answers]
@@ -219,7 +219,7 @@ def test_a_person_is_found_by_document_and_put_right(paid: Journey):
 def test_the_stored_file_is_the_one_the_fact_names(paid: Journey):
     data = scan(77)
     paid.upload("work_history", data, "w.png", "image/png", HANDED_IN_AT)
-    entries = paid.book.door("agency").seen(f"{paid.application}/history")["data"]
+    entries = paid.ledger.caller("agency").read(f"{paid.application}/history")["data"]
     fact = next(e["data"] for e in entries if e["topic"] == "document_submitted.v1")
     assert fact["sha256"] == hashlib.sha256(data).hexdigest()
     assert "w.png" not in str(entries)

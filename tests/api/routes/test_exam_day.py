@@ -27,41 +27,43 @@ from tests.support.http_journey import (
     score,
     seat,
 )
-from tests.support.service import Book, Door
+from tests.support.service import Caller, LedgerClient
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 def workbook(*rows: tuple[object, ...]) -> bytes:
-    book = Workbook()
+    ledger = Workbook()
     for row in rows:
-        book.active.append(row)
+        ledger.active.append(row)
     buffer = io.BytesIO()
-    book.save(buffer)
+    ledger.save(buffer)
     return buffer.getvalue()
 
 
-def table(door: Door, path: str, data: bytes, name: str, key: str | None = None) -> httpx.Response:
-    return door.send(path, key=key, files={"file": (name, data, "application/octet-stream")})
+def table(
+    caller: Caller, path: str, data: bytes, name: str, key: str | None = None
+) -> httpx.Response:
+    return caller.send(path, key=key, files={"file": (name, data, "application/octet-stream")})
 
 
 @pytest.fixture
-def seated(book: Book) -> dict[int, str]:
+def seated(ledger: LedgerClient) -> dict[int, str]:
     """Two enrolled candidates with seats in a session that was held; n -> ticket."""
-    schedule(book)
-    tickets = {n: seat(Journey(book, n).enrol()) for n in (1, 2)}
-    hold(book)
+    schedule(ledger)
+    tickets = {n: seat(Journey(ledger, n).enrol()) for n in (1, 2)}
+    hold(ledger)
     return tickets
 
 
 @pytest.fixture
-def examiner(book: Book) -> Door:
-    return book.backdated("examiner").at(SCORED_AT)
+def examiner(ledger: LedgerClient) -> Caller:
+    return ledger.backdated("examiner").at(SCORED_AT)
 
 
-def test_a_ticket_is_there_to_read_and_to_print(book: Book, seated: dict[int, str]):
-    candidate = Journey(book).candidate()
-    ticket = candidate.seen("applications/A1/ticket")
+def test_a_ticket_is_there_to_read_and_to_print(ledger: LedgerClient, seated: dict[int, str]):
+    candidate = Journey(ledger).candidate()
+    ticket = candidate.read("applications/A1/ticket")
     assert ticket["ticket_number"] == seated[1]
     assert (ticket["room"], ticket["seat"], ticket["person"]["name"]) == ("101", 1, "钱一")
     assert [s["subject"] for s in ticket["subjects"]] == ["theory", "practical"]
@@ -72,22 +74,24 @@ def test_a_ticket_is_there_to_read_and_to_print(book: Book, seated: dict[int, st
     assert candidate.get("applications/A1/ticket.pdf").content == pdf.content
 
 
-def test_nobody_sits_who_is_not_enrolled(book: Book):
-    schedule(book)
-    journey = Journey(book)
+def test_nobody_sits_who_is_not_enrolled(ledger: LedgerClient):
+    schedule(ledger)
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
-    none = book.door("certifier").get("applications/A1/ticket")
+    none = ledger.caller("certifier").get("applications/A1/ticket")
     assert none.json()["code"] == "not_found"
     answer = (
-        book.backdated("certifier")
+        ledger.backdated("certifier")
         .at("2026-08-20T09:00:00+08:00")
         .send("sessions/S1/seats", {"application_id": "A1"})
     )
     assert (answer.status_code, answer.json()["code"]) == (409, "not_enrolled")
 
 
-def test_a_sheet_of_scores_is_taken_row_by_row(book: Book, seated: dict[int, str], examiner: Door):
+def test_a_sheet_of_scores_is_taken_row_by_row(
+    ledger: LedgerClient, seated: dict[int, str], examiner: Caller
+):
     sheet = workbook(
         ("准考证号", "理论成绩", "技能成绩"),
         (seated[1], 78, 81.5),
@@ -110,7 +114,7 @@ def test_a_sheet_of_scores_is_taken_row_by_row(book: Book, seated: dict[int, str
         (6, "理论成绩", "bad_cell"),
         (7, "准考证号", "bad_cell"),
     ]
-    shown = book.door("certifier").seen("applications/A2")["exam"]
+    shown = ledger.caller("certifier").read("applications/A2")["exam"]
     assert (shown["theory"], shown["practical"]) == (None, "59.5")
     assert shown["recorded"] == ["theory", "practical"]
     again = table(examiner, "sessions/S1/scores", sheet, "scores.xlsx", key).json()
@@ -120,7 +124,7 @@ def test_a_sheet_of_scores_is_taken_row_by_row(book: Book, seated: dict[int, str
 
 
 def test_a_sheet_with_one_subject_a_line_is_understood_too(
-    book: Book, seated: dict[int, str], examiner: Door
+    ledger: LedgerClient, seated: dict[int, str], examiner: Caller
 ):
     rows = f"准考证号,科目,成绩\r\n{seated[1]},理论,60\r\n{seated[1]},技能,缺考\r\n"
     told = table(examiner, "sessions/S1/scores", rows.encode("gb18030"), "s.csv").json()
@@ -137,14 +141,14 @@ def test_a_sheet_with_one_subject_a_line_is_understood_too(
     ],
 )
 def test_a_table_that_is_none_is_refused_whole(
-    book: Book, seated, examiner: Door, data: bytes, name: str, status: int, code: str
+    ledger: LedgerClient, seated, examiner: Caller, data: bytes, name: str, status: int, code: str
 ):
     answer = table(examiner, "sessions/S1/scores", data, name)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_rows_of_json_are_checked_before_anything_is_recorded(
-    book: Book, seated: dict[int, str], examiner: Door
+    ledger: LedgerClient, seated: dict[int, str], examiner: Caller
 ):
     rows = [{"ticket_number": seated[1], "subject": "theory", "marks": 60.5}]
     answer = examiner.send("sessions/S1/scores", {"rows": rows})
@@ -154,22 +158,22 @@ def test_rows_of_json_are_checked_before_anything_is_recorded(
 
 
 def test_scores_are_verified_by_another_person_who_reads_the_same(
-    book: Book, seated: dict[int, str], examiner: Door
+    ledger: LedgerClient, seated: dict[int, str], examiner: Caller
 ):
     rows = [{"ticket_number": seated[1], "subject": s, "marks": "70"}
             for s in ("theory", "practical")]  # fmt: skip
-    examiner.done("sessions/S1/scores", {"rows": rows})
-    verifier = book.backdated("score_verifier").at(SCORED_AT)
+    examiner.write("sessions/S1/scores", {"rows": rows})
+    verifier = ledger.backdated("score_verifier").at(SCORED_AT)
     path = "sessions/S1/score-verification"
     wrong = [{"ticket_number": seated[1], "theory": "70", "practical": "71"}]
-    told = verifier.done(path, {"rows": wrong})
+    told = verifier.write(path, {"rows": wrong})
     assert [row["code"] for row in told["rows"]] == ["score_differs"]
     sheet = workbook(("准考证号", "理论成绩", "技能成绩"), (seated[1], 70, 70), (seated[2], 1, 1))
     told = table(verifier, path, sheet, "v.xlsx").json()
     assert [row.get("code") for row in told["rows"]] == [None, "score_missing"]
-    examiner.done("applications/A1/score-corrections",
+    examiner.write("applications/A1/score-corrections",
                   {"subject": "theory", "marks": "72", "reason": "漏判"})  # fmt: skip
-    same = book.backdated("score_verifier", "examiner-1").at(SCORED_AT)
+    same = ledger.backdated("score_verifier", "examiner-1").at(SCORED_AT)
     answer = same.send("applications/A1/score-verification", {"theory": "72", "practical": "70"})
     assert answer.json()["code"] == "second_person_needed"
 
@@ -177,38 +181,40 @@ def test_scores_are_verified_by_another_person_who_reads_the_same(
 # --- the notice -----------------------------------------------------------------------------------
 
 
-def test_an_objection_holds_its_row_until_it_is_settled(book: Book, seated: dict[int, str]):
-    score(book, {seated[1]: ("78", "81"), seated[2]: ("40", None)})
-    certifier = book.backdated("certifier")
-    certifier.at(PUBLISHED_AT).done("notices", {"notice_id": "N1", "session_id": "S1"})
-    candidate = Journey(book, 2).candidate("2026-10-09T09:00:00+08:00")
-    filed = candidate.done(
+def test_an_objection_holds_its_row_until_it_is_settled(
+    ledger: LedgerClient, seated: dict[int, str]
+):
+    score(ledger, {seated[1]: ("78", "81"), seated[2]: ("40", None)})
+    certifier = ledger.backdated("certifier")
+    certifier.at(PUBLISHED_AT).write("notices", {"notice_id": "N1", "session_id": "S1"})
+    candidate = Journey(ledger, 2).candidate("2026-10-09T09:00:00+08:00")
+    filed = candidate.write(
         "notices/N1/objections",
         {"application_id": "A2", "person_id": "P2", "text": "疑似漏判", "objection_id": "O1"},
     )
-    rows = certifier.seen("notices/N1/rows", min_position=filed["last_position"])["data"]
+    rows = certifier.read("notices/N1/rows", min_position=filed["last_position"])["data"]
     assert {r["application_id"]: r["state"] for r in rows} == {
         "A1": "published",
         "A2": "under_objection",
     }
     closing = certifier.at(CLOSED_AT)
     assert closing.send("notices/N1/close").json()["code"] == "objections_open"
-    [objection] = book.door("score_verifier").seen("notices/N1/objections")["data"]
+    [objection] = ledger.caller("score_verifier").read("notices/N1/objections")["data"]
     assert (objection["text"], objection["state"]) == ("疑似漏判", "open")
-    closing.done("notices/N1/objections/O1/resolution",
+    closing.write("notices/N1/objections/O1/resolution",
                  {"outcome": "dismissed", "reason": "复核无误"})  # fmt: skip
-    closed = closing.done("notices/N1/close")
+    closed = closing.write("notices/N1/close")
     assert closed["outcome"] == {"final": 2, "withheld": []}
-    then = certifier.seen("notices/N1/rows", as_of=str(filed["last_position"]))["data"]
+    then = certifier.read("notices/N1/rows", as_of=str(filed["last_position"]))["data"]
     assert "under_objection" in {r["state"] for r in then}
 
 
 def test_the_public_sees_masked_rows_while_the_notice_runs(client: httpx.Client):
     """Held last week, published today: the only notice here that is public today."""
-    from tests.support.service import new_book
+    from tests.support.service import new_ledger
 
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    journey = Journey(book).enrol()
+    ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    journey = Journey(ledger).enrol()
     now = datetime.now(UTC)
     begins = now - timedelta(days=7)
     body = {
@@ -219,19 +225,19 @@ def test_the_public_sees_masked_rows_while_the_notice_runs(client: httpx.Client)
         "rooms": [{"room": "101", "seats": 2}],
     }  # fmt: skip
     before = (begins - timedelta(days=1)).isoformat()
-    certifier = book.backdated("certifier")
-    certifier.at(before).done("sessions", body)
-    made = certifier.at(before).done("sessions/S2/seats", {"application_id": "A1"})
+    certifier = ledger.backdated("certifier")
+    certifier.at(before).write("sessions", body)
+    made = certifier.at(before).write("sessions/S2/seats", {"application_id": "A1"})
     ticket = made["outcome"]["ticket_number"]
     ended = (begins + timedelta(hours=6)).isoformat()
-    book.backdated("examiner").at(ended).done("sessions/S2/end", {"ended_at": ended})
+    ledger.backdated("examiner").at(ended).write("sessions/S2/end", {"ended_at": ended})
     rows = [{"ticket_number": ticket, "subject": s, "marks": "60"} for s in ("theory", "practical")]
-    book.door("examiner").done("sessions/S2/scores", {"rows": rows})
-    book.door("score_verifier").done(
+    ledger.caller("examiner").write("sessions/S2/scores", {"rows": rows})
+    ledger.caller("score_verifier").write(
         f"{journey.application}/score-verification", {"theory": "60", "practical": "60"}
     )
-    opened = book.door("certifier").done("notices", {"notice_id": "N2", "session_id": "S2"})
-    board = book.stranger.seen("scores", min_position=opened["last_position"])
+    opened = ledger.caller("certifier").write("notices", {"notice_id": "N2", "session_id": "S2"})
+    board = ledger.stranger.read("scores", min_position=opened["last_position"])
     assert board["rows_shown"] is True
     [row] = board["rows"]
     assert (row["masked_name"], row["theory"], row["passed"]) == ("钱*", "60", True)
@@ -240,29 +246,29 @@ def test_the_public_sees_masked_rows_while_the_notice_runs(client: httpx.Client)
     assert "person_id" not in row
     assert "application_id" not in row
     assert board["totals"]["passed"] == 1
-    assert book.stranger.seen("notices/N2")["rows"] == board["rows"]
-    listed = book.stranger.seen("notices", status="open")["data"]
+    assert ledger.stranger.read("notices/N2")["rows"] == board["rows"]
+    listed = ledger.stranger.read("notices", status="open")["data"]
     assert [notice["notice_id"] for notice in listed] == ["N2"]
 
 
-def test_after_the_period_only_the_totals_stay_public(book: Book, seated: dict[int, str]):
-    score(book, {seated[1]: ("78", "81"), seated[2]: (None, None)})
-    publish_and_close(book)
-    head = book.door("regulator").seen("events")["head"]
-    shown = book.stranger.seen("notices/N1", min_position=head)
+def test_after_the_period_only_the_totals_stay_public(ledger: LedgerClient, seated: dict[int, str]):
+    score(ledger, {seated[1]: ("78", "81"), seated[2]: (None, None)})
+    publish_and_close(ledger)
+    head = ledger.caller("regulator").read("events")["head"]
+    shown = ledger.stranger.read("notices/N1", min_position=head)
     assert (shown["rows_shown"], shown["rows"]) == (False, [])
     assert shown["totals"] == {"rows": 2, "passed": 1, "failed": 0, "absent": 1, "withheld": 0,
                                "under_objection": 0, "final": 2}  # fmt: skip
-    assert book.stranger.seen("scores")["notice"] is None
-    assert book.stranger.get("notices/N9").json()["code"] == "not_found"
+    assert ledger.stranger.read("scores")["notice"] is None
+    assert ledger.stranger.get("notices/N9").json()["code"] == "not_found"
 
 
-def test_a_late_notice_needs_its_reason(book: Book, seated: dict[int, str]):
-    score(book, {seated[1]: ("78", "81"), seated[2]: ("60", "60")})
-    late = book.backdated("certifier").at("2026-10-20T09:00:00+08:00")
+def test_a_late_notice_needs_its_reason(ledger: LedgerClient, seated: dict[int, str]):
+    score(ledger, {seated[1]: ("78", "81"), seated[2]: ("60", "60")})
+    late = ledger.backdated("certifier").at("2026-10-20T09:00:00+08:00")
     answer = late.send("notices", {"session_id": "S1"})
     assert (answer.status_code, answer.json()["code"]) == (422, "notice_too_late")
-    made = late.done("notices", {"session_id": "S1", "late_reason": "系统故障"})
+    made = late.write("notices", {"session_id": "S1", "late_reason": "系统故障"})
     assert made["outcome"]["rows"] == 2
 
 
@@ -270,14 +276,16 @@ def test_a_late_notice_needs_its_reason(book: Book, seated: dict[int, str]):
 
 
 @pytest.fixture
-def final(book: Book, seated: dict[int, str]) -> Book:
+def final(ledger: LedgerClient, seated: dict[int, str]) -> LedgerClient:
     """Both candidates passed, and their results are final."""
-    score(book, {seated[1]: ("78", "81"), seated[2]: ("60", "60")})
-    publish_and_close(book)
-    return book
+    score(ledger, {seated[1]: ("78", "81"), seated[2]: ("60", "60")})
+    publish_and_close(ledger)
+    return ledger
 
 
-def test_numbers_from_the_province_are_taken_over_by_the_list(final: Book, seated: dict[int, str]):
+def test_numbers_from_the_province_are_taken_over_by_the_list(
+    final: LedgerClient, seated: dict[int, str]
+):
     registrar = final.backdated("registrar").at(ISSUED_AT)
     number = f"{final.site_code}264"
     sheet = workbook(
@@ -289,12 +297,12 @@ def test_numbers_from_the_province_are_taken_over_by_the_list(final: Book, seate
     told = table(registrar, "certificates/import", sheet, "numbers.xlsx").json()
     assert [row.get("code") for row in told["rows"]] == [None, "foreign_number", "not_found"]
     rows = {"rows": [{"application_id": "A2", "number": f"{number}000102"}]}
-    assert registrar.done("certificates/import", rows)["recorded"] == 1
+    assert registrar.write("certificates/import", rows)["recorded"] == 1
     mixed = registrar.send("applications/A2/certificates/numbers", {})
     assert mixed.json()["code"] == "numbered_already"
 
 
-def test_a_report_is_frozen_answered_and_shown(final: Book):
+def test_a_report_is_frozen_answered_and_shown(final: LedgerClient):
     for n in (1, 2):
         certify(Journey(final, n))
     registrar = final.backdated("registrar").at("2026-10-16T09:00:00+08:00")
@@ -305,7 +313,7 @@ def test_a_report_is_frozen_answered_and_shown(final: Book):
     again = registrar.send("reports", body, key=key)
     assert again.content == made.content
     assert again.headers["idempotency-replayed"] == "true"
-    report = registrar.seen("reports/REP1")
+    report = registrar.read("reports/REP1")
     file = registrar.get("reports/REP1/file")
     assert hashlib.sha256(file.content).hexdigest() == report["file_sha256"]
     cells = list(load_workbook(io.BytesIO(file.content)).worksheets[0].values)
@@ -320,31 +328,31 @@ def test_a_report_is_frozen_answered_and_shown(final: Book):
     )
     told = table(registrar, "reports/REP1/answers", sheet, "answer.xlsx").json()
     assert (told["recorded"], told["refused"]) == (2, 0)
-    assert [row["progress"] for row in registrar.seen("reports/REP1")["rows"]] == [
+    assert [row["progress"] for row in registrar.read("reports/REP1")["rows"]] == [
         "accepted",
         "rejected",
     ]
     shown = {"scope": "province", "seen_on": "2026-10-16"}
-    registrar.done("applications/A1/visibility", shown)
+    registrar.write("applications/A1/visibility", shown)
     twice = registrar.send("applications/A1/visibility", shown)
     assert twice.json()["code"] == "seen_already"
 
 
-def test_a_report_of_what_is_not_issued_is_refused_and_leaves_nothing(final: Book):
+def test_a_report_of_what_is_not_issued_is_refused_and_leaves_nothing(final: LedgerClient):
     registrar = final.backdated("registrar").at(ISSUED_AT)
     body = {"batch_type": "new", "application_ids": ["A1"]}
     assert registrar.send("reports", body).json()["code"] == "not_found"
-    registrar.done("applications/A1/certificates/numbers", {"year": 2026})
+    registrar.write("applications/A1/certificates/numbers", {"year": 2026})
     answer = registrar.send("reports", body)
     assert (answer.status_code, answer.json()["code"]) == (409, "certificate_out_of_order")
 
 
-def test_talent_is_counted_and_listed_for_those_who_may(final: Book):
+def test_talent_is_counted_and_listed_for_those_who_may(final: LedgerClient):
     for n in (1, 2):
         certify(Journey(final, n))
-    head = final.door("regulator").seen("events")["head"]
-    province = final.door("province")
-    told = province.seen("statistics/talent", min_position=head)
+    head = final.caller("regulator").read("events")["head"]
+    province = final.caller("province")
+    told = province.read("statistics/talent", min_position=head)
     assert told["total"] == 2
     assert told["data"][0]["month"] == "2026-10"
     csv = province.get("statistics/talent", format="csv")
@@ -352,21 +360,23 @@ def test_talent_is_counted_and_listed_for_those_who_may(final: Book):
     names = {role: people(final, role) for role in ("province", "regulator")}
     assert names["province"] == {name_of(1), name_of(2)}
     assert names["regulator"] == {f"{name_of(1)[0]}*", f"{name_of(2)[0]}*"}
-    earlier = province.seen("statistics/talent", issued_before="2026-10-01")
+    earlier = province.read("statistics/talent", issued_before="2026-10-01")
     assert earlier == {"data": [], "total": 0}
 
 
-def people(book: Book, role: str) -> set[str]:
-    answer = book.door(role).get("statistics/talent", format="xlsx")
+def people(ledger: LedgerClient, role: str) -> set[str]:
+    answer = ledger.caller(role).get("statistics/talent", format="xlsx")
     assert answer.headers["content-type"] == XLSX
     sheet = load_workbook(io.BytesIO(answer.content)).worksheets[1]
     return {row[1] for row in list(sheet.values)[1:]}
 
 
-def test_the_end_of_a_session_stands_once(book: Book, seated):
-    answer = book.backdated("examiner").at(ENDED_AT).send("sessions/S1/end", {"ended_at": ENDED_AT})
+def test_the_end_of_a_session_stands_once(ledger: LedgerClient, seated):
+    answer = (
+        ledger.backdated("examiner").at(ENDED_AT).send("sessions/S1/end", {"ended_at": ENDED_AT})
+    )
     assert (answer.status_code, answer.json()["code"]) == (409, "already_exists")
-    shown = book.door("examiner").seen("sessions/S1")
+    shown = ledger.caller("examiner").read("sessions/S1")
     assert (shown["seats_total"], shown["seats_taken"], len(shown["seats"])) == (30, 2, 2)
-    assert book.door("candidate").seen("sessions/S1")["seats"] is None
-    assert [s["session_id"] for s in book.door("agency").seen("sessions")["data"]] == ["S1"]
+    assert ledger.caller("candidate").read("sessions/S1")["seats"] is None
+    assert [s["session_id"] for s in ledger.caller("agency").read("sessions")["data"]] == ["S1"]

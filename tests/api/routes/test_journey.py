@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.http_journey import Journey, certified
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 TOPICS = [
     "application_opened.v1", "eligibility_confirmed.v1", "fee_paid.v1",
@@ -17,24 +17,24 @@ TOPICS = [
 ]  # fmt: skip
 
 
-def test_a_candidate_goes_all_the_way_to_two_certificates(book: Book):
-    journey, numbers = certified(book)
-    assert numbers["national"].startswith(book.site_code)
+def test_a_candidate_goes_all_the_way_to_two_certificates(ledger: LedgerClient):
+    journey, numbers = certified(ledger)
+    assert numbers["national"].startswith(ledger.site_code)
     assert numbers["omc"].startswith("OMC-2026-4-")
-    entries = book.door("agency").seen(f"{journey.application}/history")["data"]
+    entries = ledger.caller("agency").read(f"{journey.application}/history")["data"]
     assert [entry["topic"] for entry in entries] == TOPICS
-    head = book.door("regulator").seen("events")["head"]
-    book.door("registrar").seen("statistics/talent", min_position=head)
-    found = book.client.post(
+    head = ledger.caller("regulator").read("events")["head"]
+    ledger.caller("registrar").read("statistics/talent", min_position=head)
+    found = ledger.client.post(
         "/lookup", json={"certificate_number": numbers["national"], "name": "钱一"}
     ).json()
     assert found["certificates"][0]["standing"] == "valid"
 
 
-def test_every_receipt_says_where_its_facts_stand(book: Book):
-    journey = Journey(book)
+def test_every_receipt_says_where_its_facts_stand(ledger: LedgerClient):
+    journey = Journey(ledger)
     made = [journey.register(), journey.apply(), journey.pay()]
-    events = book.door("regulator").seen("events", limit=50)["data"]
+    events = ledger.caller("regulator").read("events", limit=50)["data"]
     by_position = {event["position"]: event["envelope"] for event in events}
     for receipt in made:
         stretch = range(receipt["first_position"], receipt["last_position"] + 1)

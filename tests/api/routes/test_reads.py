@@ -7,24 +7,24 @@ import pytest
 
 from tests.support.commands import document_of
 from tests.support.http_journey import Journey, certified
-from tests.support.service import Book, new_book
+from tests.support.service import LedgerClient, new_ledger
 
 
 @pytest.fixture(scope="module")
-def whole(client: httpx.Client) -> tuple[Book, Journey, dict[str, str]]:
+def whole(client: httpx.Client) -> tuple[LedgerClient, Journey, dict[str, str]]:
     """A book in which one candidate went all the way."""
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    journey, numbers = certified(book)
-    return book, journey, numbers
+    ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    journey, numbers = certified(ledger)
+    return ledger, journey, numbers
 
 
-def test_an_application_tells_where_it_stands_and_what_is_due(book: Book):
-    journey = Journey(book)
+def test_an_application_tells_where_it_stands_and_what_is_due(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
 
     def seen() -> dict:
-        return journey.candidate().seen(journey.application)
+        return journey.candidate().read(journey.application)
 
     assert seen()["due"] == {"step": "payment", "by": ["finance"]}
     journey.pay()
@@ -39,7 +39,7 @@ def test_an_application_tells_where_it_stands_and_what_is_due(book: Book):
     assert seen()["due"] == {"step": "initial_review", "by": ["agency"]}
     journey.review("pp")
     assert seen()["due"] == {"step": "final_review", "by": ["province"]}
-    book.backdated("province").at("2026-03-05T09:00:00+08:00").done(
+    ledger.backdated("province").at("2026-03-05T09:00:00+08:00").write(
         f"{journey.application}/reviews/final", {"verdict": "pass"}
     )
     shown = seen()
@@ -48,43 +48,43 @@ def test_an_application_tells_where_it_stands_and_what_is_due(book: Book):
 
 
 def test_the_end_of_the_way_shows_marks_and_certificates(whole):
-    book, journey, numbers = whole
-    shown = book.door("registrar").seen(journey.application)
+    ledger, journey, numbers = whole
+    shown = ledger.caller("registrar").read(journey.application)
     assert shown["exam"]["theory"] == "78"
     assert shown["exam"]["passed"] is True
     assert {c["kind"]: c["number"] for c in shown["certificates"]} == numbers
     assert shown["due"] == {"step": "report", "by": ["registrar"]}
 
 
-def test_what_is_not_eligible_is_recorded_with_what_is_missing(book: Book):
-    journey = Journey(book)
+def test_what_is_not_eligible_is_recorded_with_what_is_missing(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
     made = journey.apply(since="2025-01-01")
     assert made["outcome"]["eligible"] is False
     assert made["outcome"]["missing"][0]["text"]
-    assert journey.candidate().seen(journey.application)["due"] == {"step": "nothing", "by": []}
+    assert journey.candidate().read(journey.application)["due"] == {"step": "nothing", "by": []}
 
 
 def test_a_version_that_is_known_already_is_304(whole):
-    book, journey, _ = whole
-    door = book.door("registrar")
-    first = door.get(journey.application)
+    ledger, journey, _ = whole
+    caller = ledger.caller("registrar")
+    first = caller.get(journey.application)
     tag = first.headers["etag"]
     shown = first.json()
     assert tag == f'"{shown["version"]}.{shown["person"]["version"]}"'
     for given in (tag, f'"0", {tag}', f"W/{tag}", "*"):
-        again = door.get(journey.application, headers={"If-None-Match": given})
+        again = caller.get(journey.application, headers={"If-None-Match": given})
         assert (again.status_code, again.content) == (304, b"")
-    assert door.get(journey.application, headers={"If-None-Match": '"0"'}).status_code == 200
+    assert caller.get(journey.application, headers={"If-None-Match": '"0"'}).status_code == 200
 
 
-def test_a_name_put_right_is_a_new_version_of_the_page(book: Book):
-    journey = Journey(book)
+def test_a_name_put_right_is_a_new_version_of_the_page(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
-    agency = book.backdated("agency").at("2026-04-01T09:00:00+08:00")
+    agency = ledger.backdated("agency").at("2026-04-01T09:00:00+08:00")
     tag = agency.get(journey.application).headers["etag"]
-    agency.done(
+    agency.write(
         "persons/P1/corrections",
         {"document_type": "resident_id", "document_number": document_of(1), "name": "钱壹",
          "reason": "录入有误"},
@@ -100,38 +100,38 @@ OWN = ("", "/history", "/ticket", "/ticket.pdf", "/documents/photo")
 
 @pytest.mark.parametrize("part", OWN)
 def test_a_candidate_reads_their_own_and_nobody_elses(whole, part: str):
-    book, journey, _ = whole
+    ledger, journey, _ = whole
     assert journey.candidate().get(journey.application + part).status_code == 200
-    stranger = book.door("candidate", "somebody-else").get(journey.application + part)
+    stranger = ledger.caller("candidate", "somebody-else").get(journey.application + part)
     assert (stranger.status_code, stranger.json()["code"]) == (403, "not_your_own")
 
 
 def test_a_candidate_sees_no_other_person_and_no_list_of_all(whole):
-    book, journey, _ = whole
-    stranger = book.door("candidate", "somebody-else")
+    ledger, journey, _ = whole
+    stranger = ledger.caller("candidate", "somebody-else")
     assert stranger.get("persons/P1").json()["code"] == "not_your_own"
     assert stranger.get("applications").json()["code"] == "not_your_own"
     assert stranger.get("applications", person_id="P1").json()["code"] == "not_your_own"
-    mine = journey.candidate().seen("applications", person_id="P1")
+    mine = journey.candidate().read("applications", person_id="P1")
     assert [row["application_id"] for row in mine["data"]] == ["A1"]
 
 
 def test_names_and_numbers_are_masked_but_for_who_needs_them(whole):
-    book, journey, _ = whole
+    ledger, journey, _ = whole
     for role in ("registrar", "agency", "certifier", "province"):
-        person = book.door(role).seen(journey.application)["person"]
+        person = ledger.caller(role).read(journey.application)["person"]
         assert (person["name"], person["masked"]) == ("钱一", False)
     for role in ("finance", "regulator", "examiner", "score_verifier"):
-        person = book.door(role).seen(journey.application)["person"]
+        person = ledger.caller(role).read(journey.application)["person"]
         assert (person["name"], person["masked"]) == ("钱*", True)
         assert person["document_number"].count("*") == 13
-    assert journey.candidate().seen("persons/P1")["name"] == "钱一"
+    assert journey.candidate().read("persons/P1")["name"] == "钱一"
 
 
 def test_a_history_is_whole_and_masks_what_it_must(whole):
-    book, journey, _ = whole
-    full = book.door("agency").seen(f"{journey.application}/history")["data"]
-    masked = book.door("regulator").seen(f"{journey.application}/history")["data"]
+    ledger, journey, _ = whole
+    full = ledger.caller("agency").read(f"{journey.application}/history")["data"]
+    masked = ledger.caller("regulator").read(f"{journey.application}/history")["data"]
     assert [e["version"] for e in full] == list(range(1, len(full) + 1))
     assert full[0]["topic"] == "application_opened.v1"
     confirmed = next(i for i, e in enumerate(full) if e["topic"].startswith("eligibility"))
@@ -142,13 +142,13 @@ def test_a_history_is_whole_and_masks_what_it_must(whole):
 
 
 def test_the_regulator_reads_every_event_with_personal_fields_sealed(whole):
-    book, _, _ = whole
-    regulator = book.door("regulator")
-    first = regulator.seen("events", limit=10)
+    ledger, _, _ = whole
+    regulator = ledger.caller("regulator")
+    first = regulator.read("events", limit=10)
     assert [e["position"] for e in first["data"]] == list(range(1, 11))
-    rest = regulator.seen("events", after=first["next_after"], limit=200)
+    rest = regulator.read("events", after=first["next_after"], limit=200)
     assert rest["data"][0]["position"] == 11
-    assert regulator.seen("events", after=rest["head"])["data"] == []
+    assert regulator.read("events", after=rest["head"])["data"] == []
     text = regulator.get("events", limit=200).text
     assert "钱一" not in text
     person = next(
@@ -160,31 +160,31 @@ def test_the_regulator_reads_every_event_with_personal_fields_sealed(whole):
 # --- pages ----------------------------------------------------------------------------------------
 
 
-def test_a_list_goes_on_where_its_cursor_says(book: Book):
+def test_a_list_goes_on_where_its_cursor_says(ledger: LedgerClient):
     for n in range(1, 6):
-        journey = Journey(book, n)
+        journey = Journey(ledger, n)
         journey.register()
         journey.apply()
-    agency = book.door("agency")
+    agency = ledger.caller("agency")
     found: list[str] = []
     cursor = None
     for _ in range(10):
-        page = agency.seen("applications", limit=2, **({"cursor": cursor} if cursor else {}))
+        page = agency.read("applications", limit=2, **({"cursor": cursor} if cursor else {}))
         found += [row["application_id"] for row in page["data"]]
         cursor = page["next"]
         if cursor is None:
             break
     assert found == ["A5", "A4", "A3", "A2", "A1"]
-    only = agency.seen("applications", status="paid")
+    only = agency.read("applications", status="paid")
     assert only["data"] == []
 
 
-def test_a_cursor_of_another_list_or_a_made_up_one_is_400(book: Book):
+def test_a_cursor_of_another_list_or_a_made_up_one_is_400(ledger: LedgerClient):
     for n in (1, 2):
-        Journey(book, n).register()
-        Journey(book, n).apply()
-    agency = book.door("agency")
-    cursor = agency.seen("applications", limit=1)["next"]
+        Journey(ledger, n).register()
+        Journey(ledger, n).apply()
+    agency = ledger.caller("agency")
+    cursor = agency.read("applications", limit=1)["next"]
     for bad in ("x", "", cursor[:-2], cursor + "AA", "é" * 5, "A" * 3000):
         assert agency.get("applications", cursor=bad).status_code in (400, 422), bad
     assert agency.get("sessions", cursor=cursor).json()["code"] == "cursor_invalid"
@@ -195,42 +195,42 @@ def test_a_cursor_of_another_list_or_a_made_up_one_is_400(book: Book):
 # --- views ----------------------------------------------------------------------------------------
 
 
-def test_a_view_shows_what_was_just_written_if_asked_to_wait(book: Book):
-    journey = Journey(book)
+def test_a_view_shows_what_was_just_written_if_asked_to_wait(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
     made = journey.pay()
-    finance = book.door("finance")
-    totals = finance.seen("refunds/totals", min_position=made["last_position"])
+    finance = ledger.caller("finance")
+    totals = finance.read("refunds/totals", min_position=made["last_position"])
     paid = {row["component"]: row["paid_fen"] for row in totals["by_state"]}
     assert paid == {"certification_fee": 30_000, "study_material": 18_000}
     assert all(row["holds"] for row in totals["invariants"])
 
 
-def test_waiting_for_what_never_comes_ends_with_503(book: Book):
-    answer = book.door("finance").get("refunds", min_position=10**9)
+def test_waiting_for_what_never_comes_ends_with_503(ledger: LedgerClient):
+    answer = ledger.caller("finance").get("refunds", min_position=10**9)
     assert (answer.status_code, answer.json()["code"]) == (503, "view_behind")
     assert answer.json()["retryable"] is True
     assert answer.headers["retry-after"]
 
 
 def test_a_view_is_read_as_it_was(whole):
-    book, _, _ = whole
-    finance = book.door("finance")
-    now = finance.seen("postings")["data"]
+    ledger, _, _ = whole
+    finance = ledger.caller("finance")
+    now = finance.read("postings")["data"]
     assert now
     first = now[0]["position"]
-    then = finance.seen("postings", as_of=str(first))["data"]
+    then = finance.read("postings", as_of=str(first))["data"]
     assert {row["position"] for row in then} == {first}
-    assert finance.seen("postings", as_of="2026-01-01T00:00:00+08:00")["data"] == []
+    assert finance.read("postings", as_of="2026-01-01T00:00:00+08:00")["data"] == []
     for bad in ("2999-01-01T00:00:00Z", "yesterday", "-1"):
         assert finance.get("postings", as_of=bad).json()["code"] == "as_of_invalid"
 
 
 def test_every_voucher_sums_to_zero(whole):
-    book, _, _ = whole
+    ledger, _, _ = whole
     sums: dict[int, int] = {}
-    for row in book.door("finance").seen("postings")["data"]:
+    for row in ledger.caller("finance").read("postings")["data"]:
         entry = row["entry_no"]
         sums[entry] = sums.get(entry, 0) + row["debit_fen"] - row["credit_fen"]
     assert sums
@@ -239,9 +239,9 @@ def test_every_voucher_sums_to_zero(whole):
 
 
 def test_the_health_of_every_view_is_told_without_waiting(whole):
-    book, _, _ = whole
-    health = book.client.get("/health").json()
+    ledger, _, _ = whole
+    health = ledger.client.get("/health").json()
     assert health["database"] == "ok"
-    views = {v["view"] for v in health["views"] if v["ledger"] == book.ledger}
+    views = {v["view"] for v in health["views"] if v["ledger"] == ledger.name}
     assert views == {"score_board", "refund_ledger", "certificate_registry"}
-    assert book.client.get("/ready").json() == {"status": "ready"}
+    assert ledger.client.get("/ready").json() == {"status": "ready"}

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.lookup_workers import Running, impatient_elsewhere
-from tests.support.lookup_workers import impatient as impatient_here
+from tests.support.lookup_workers import Running, with_short_timeouts_and_worker
+from tests.support.lookup_workers import with_short_timeouts as impatient_here
 from tests.support.postgres import fresh_database
 from tests.support.service import running, settings_for
 
@@ -83,13 +83,13 @@ def service_url(
 
 
 @pytest.fixture(scope="module")
-def impatient(
+def with_short_timeouts(
     postgres: EmbeddedPostgres,
     tmp_path_factory: pytest.TempPathFactory,
     beginning: Running,
 ) -> Iterator[str]:
     """A service that waits for nobody longer than half a second."""
-    prepare = impatient_here if beginning is running else impatient_elsewhere
+    prepare = impatient_here if beginning is running else with_short_timeouts_and_worker
     folder = tmp_path_factory.mktemp("impatient")
     with (
         fresh_database(postgres) as database,
@@ -108,16 +108,16 @@ def impatient(
      post(b"1\r\n{\r\n", b"Transfer-Encoding: chunked")],
     ids=["silent", "line", "head", "short body", "long body", "chunks"],
 )  # fmt: skip
-def test_a_request_that_does_not_come_in_time_is_not_waited_for(impatient: str, begun: bytes):
-    with connected(impatient) as slow:
+def test_a_request_that_does_not_come_in_time_is_not_waited_for(with_short_timeouts: str, begun: bytes):
+    with connected(with_short_timeouts) as slow:
         slow.sendall(begun)
         began = time.monotonic()
         assert is_closed_by_server(slow)
         assert time.monotonic() - began < 5
 
 
-def test_a_head_that_drips_is_not_waited_for_longer(impatient: str):
-    with connected(impatient) as slow:
+def test_a_head_that_drips_is_not_waited_for_longer(with_short_timeouts: str):
+    with connected(with_short_timeouts) as slow:
         began = time.monotonic()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             while time.monotonic() - began < 10:
@@ -126,16 +126,16 @@ def test_a_head_that_drips_is_not_waited_for_longer(impatient: str):
         assert time.monotonic() - began < 5
 
 
-def test_a_connection_nobody_uses_is_closed(impatient: str):
-    with connected(impatient) as idle:
+def test_a_connection_nobody_uses_is_closed(with_short_timeouts: str):
+    with connected(with_short_timeouts) as idle:
         idle.sendall(NOWHERE)
         assert answers(idle, 1)[0][0] == 404
         assert is_closed_by_server(idle)
 
 
-def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(impatient: str):
+def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(with_short_timeouts: str):
     document = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
-    with connected(impatient, receive_buffer=4096) as greedy:
+    with connected(with_short_timeouts, receive_buffer=4096) as greedy:
         greedy.sendall(document * 200)
         began = time.monotonic()
         assert httpx.get(f"{impatient}/health", trust_env=False).status_code == 200

@@ -36,10 +36,10 @@ from tests.api.server.test_connection import (
     post,
 )
 from tests.support.lookup_workers import (
-    answer_and_stay,
-    elsewhere_at_once,
-    processes_of,
-    wait_for_processes,
+    answer_until_clients_leave,
+    with_lookup_worker,
+    lookup_workers_of,
+    wait_for_lookup_workers,
 )
 from tests.support.postgres import fresh_database
 from tests.support.service import TOKEN_KEY, running, settings_for
@@ -96,7 +96,7 @@ def watched(
         fresh_database(postgres) as database,
         running(settings_for(database.dsn, folder, lookup_processes=1, **given), prepare) as url,
     ):
-        wait_for_processes(url, 1)
+        wait_for_lookup_workers(url, 1)
         yield Watched(url, *prepared[0])
 
 
@@ -114,7 +114,7 @@ def at_once(
 ) -> Iterator[Watched]:
     """One whose connections begin in its lookup process."""
     folder = tmp_path_factory.mktemp("at-once")
-    with watched(postgres, folder, elsewhere_at_once) as running_one:
+    with watched(postgres, folder, with_lookup_worker) as running_one:
         yield running_one
 
 
@@ -274,7 +274,7 @@ def test_a_lookup_process_that_is_killed_takes_its_connections_along_and_nothing
             service.ask(there, NOWHERE)
         assert service.ask(here, NOWHERE) == 404
         wait_until(lambda: service.pid not in (None, killed))
-        wait_for_processes(service.url, 1)
+        wait_for_lookup_workers(service.url, 1)
         assert service.elsewhere == 0
         service.ask_often(here)
         assert service.elsewhere == 1
@@ -290,7 +290,7 @@ def test_a_lookup_process_that_is_told_to_stop_finishes_what_it_began(
         time.sleep(0.2)
         assert service.pid is not None
         os.kill(service.pid, signal.SIGTERM)
-        wait_until(lambda: processes_of(service.url) == 0)
+        wait_until(lambda: lookup_workers_of(service.url) == 0)
         assert service.ask(there, GUESS[-5:]) == 200
         assert service.ask(there, NOWHERE) == 404
 
@@ -319,7 +319,7 @@ def test_what_was_on_its_way_to_a_lookup_process_that_stops_comes_back_as_it_was
 def test_a_lookup_process_that_stops_gets_no_more_connections(
     postgres: EmbeddedPostgres, tmp_path: Path
 ):
-    begin = partial(elsewhere_at_once, answer=answer_and_stay)
+    begin = partial(with_lookup_worker, answer=answer_until_clients_leave)
     with watched(postgres, tmp_path, begin) as service, connected(service.url) as staying:
         assert service.ask(staying, NOWHERE) == 404
         assert service.elsewhere == 1
@@ -358,7 +358,7 @@ def test_no_process_and_no_port_outlives_a_service_that_is_killed(
         )
         assert service.stdout is not None
         url = service.stdout.readline().strip()
-        wait_for_processes(url, 2)
+        wait_for_lookup_workers(url, 2)
         started = children_of(service.pid)
         assert len(started) == 3
         with connected(url) as there:

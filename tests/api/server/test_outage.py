@@ -12,7 +12,7 @@ import pytest
 
 from api.routes.ledgers import OpenLedgerBody
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.service import Book, Door, new_book, running, settings_for
+from tests.support.service import Caller, LedgerClient, new_ledger, running, settings_for
 
 pytestmark = pytest.mark.slow
 
@@ -35,47 +35,47 @@ def test_an_outage_is_told_and_ends_by_itself(server_dir: Path, tmp_path: Path):
         running(settings_for(dsn, tmp_path, deadline_s=3)) as url,
         httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
     ):
-        book = new_book(client)
-        agency = book.door("agency")
-        agency.done("persons", PERSON)
+        ledger = new_ledger(client)
+        agency = ledger.caller("agency")
+        agency.write("persons", PERSON)
         assert soon(lambda: client.get("/ready").status_code == 200)
         server.stop()
         try:
-            _while_it_is_away(book)
+            _while_it_is_away(ledger)
         finally:
             server.start()
         assert soon(lambda: client.get("/ready").status_code == 200)
         key = uuid.uuid4().hex
         other = PERSON | {"document_number": "E10000002"}
         assert soon(lambda: agency.send("persons", other, key=key).status_code == 201)
-        head = book.door("regulator").seen("events")["head"]
-        assert book.door("finance").seen("refunds", min_position=head)["data"] == []
+        head = ledger.caller("regulator").read("events")["head"]
+        assert ledger.caller("finance").read("refunds", min_position=head)["data"] == []
     server.stop()
 
 
-def _while_it_is_away(book: Book) -> None:
-    client = book.client
+def _while_it_is_away(ledger: LedgerClient) -> None:
+    client = ledger.client
     assert soon(lambda: client.get("/ready").status_code == 503)
     health = client.get("/health")
     assert (health.status_code, health.json()["database"]) == (200, "unreachable")
-    unopened = Door(client, "never-asked-for", book.door("agency").token)
+    unopened = Caller(client, "never-asked-for", ledger.caller("agency").token)
     answers = [
         # What nobody asked for since the start is in nobody's memory.
         unopened.get("applications/A1"),
         unopened.get(""),
-        book.door("agency").get("applications/never-asked-for"),
-        book.door("agency").get("persons/never-asked-for"),
-        book.door("agency").get("applications/never-asked-for/history"),
+        ledger.caller("agency").get("applications/never-asked-for"),
+        ledger.caller("agency").get("persons/never-asked-for"),
+        ledger.caller("agency").get("applications/never-asked-for/history"),
         client.get("/ledgers"),
-        book.door("operator").ask(
+        ledger.caller("operator").ask(
             "PUT",
             "/ledgers/never-made",
             json=OpenLedgerBody.model_config["json_schema_extra"]["example"],
             headers={"Idempotency-Key": uuid.uuid4().hex},
         ),
-        book.door("agency").send("persons", PERSON | {"document_number": "E10000009"}),
-        book.door("agency").get("applications"),
-        book.door("finance").get("refunds"),
+        ledger.caller("agency").send("persons", PERSON | {"document_number": "E10000009"}),
+        ledger.caller("agency").get("applications"),
+        ledger.caller("finance").get("refunds"),
         client.post("/lookup", json={"certificate_number": "S0", "name": "李四"}),
         client.get("/v/" + "0" * 32),
     ]

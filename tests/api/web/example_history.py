@@ -26,7 +26,7 @@ from tests.support.http_journey import (
     score,
     seat,
 )
-from tests.support.service import Book, new_book, token
+from tests.support.service import LedgerClient, new_ledger, token
 
 REFUNDED_AT = "2026-03-05T09:00:00+08:00"
 CHANGED_AT = "2026-10-20T09:00:00+08:00"
@@ -42,14 +42,14 @@ class History:
     """
 
     url: str
-    book: Book
-    other: Book
+    ledger: LedgerClient
+    other: LedgerClient
     numbers: dict[int, dict[str, str]] = field(default_factory=dict)
     links: dict[int, list[str]] = field(default_factory=dict)
 
     @property
-    def ledger(self) -> str:
-        return self.book.ledger
+    def ledger_name(self) -> str:
+        return self.ledger.name
 
     def name(self, n: int) -> str:
         """What candidate n is called."""
@@ -61,14 +61,14 @@ class History:
 
     def token(self, role: str = "finance", **given: Any) -> str:
         """A bearer token good for the first ledger."""
-        return token(role, ledgers=[self.ledger], **given)
+        return token(role, ledgers=[self.ledger_name], **given)
 
 
 def tell(url: str, client: httpx.Client) -> History:
     """Record the history and wait until every view knows it."""
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    other = new_book(client, "2026-03-01T08:00:00+08:00")
-    history = History(url, book, other)
+    ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    other = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    history = History(url, ledger, other)
     _certificates(history)
     _running_notice(history)
     _refunds(history)
@@ -77,74 +77,76 @@ def tell(url: str, client: httpx.Client) -> History:
     return history
 
 
-def _sitting(book: Book, session: str, marks: dict[int, tuple[str | None, str | None]]) -> None:
+def _sitting(
+    ledger: LedgerClient, session: str, marks: dict[int, tuple[str | None, str | None]]
+) -> None:
     """Enrolled candidates sit an exam and get these marks."""
-    schedule(book, session)
+    schedule(ledger, session)
     tickets = {}
     for n, both in marks.items():
-        tickets[seat(Journey(book, n).enrol(), session)] = both
-    hold(book, session)
-    score(book, tickets, session)
+        tickets[seat(Journey(ledger, n).enrol(), session)] = both
+    hold(ledger, session)
+    score(ledger, tickets, session)
 
 
 def _certificates(history: History) -> None:
-    book = history.book
-    _sitting(book, "S1", dict.fromkeys((1, 2, 3, 4), ("78", "81.5")))
-    certifier = book.backdated("certifier")
-    certifier.at(PUBLISHED_AT).done("notices", {"notice_id": "N1", "session_id": "S1"})
-    certifier.at(CLOSED_AT).done("notices/N1/close")
+    ledger = history.ledger
+    _sitting(ledger, "S1", dict.fromkeys((1, 2, 3, 4), ("78", "81.5")))
+    certifier = ledger.backdated("certifier")
+    certifier.at(PUBLISHED_AT).write("notices", {"notice_id": "N1", "session_id": "S1"})
+    certifier.at(CLOSED_AT).write("notices/N1/close")
     for n in (1, 2, 3, 4):
-        history.numbers[n] = certify(Journey(book, n))
-    _wait_for_views(book.client)
+        history.numbers[n] = certify(Journey(ledger, n))
+    _wait_for_views(ledger.client)
     for n in (1, 2, 3, 4):
         history.links[n] = [_link(history, n)]
-    registrar = book.backdated("registrar").at(CHANGED_AT)
+    registrar = ledger.backdated("registrar").at(CHANGED_AT)
     changes = {
         2: ("revocation", {"reason_class": "exam_fraud", "reason": "替考,2号考场"}),
         3: ("suspension", {"reason": "举报核查中"}),
         4: ("reissue", {"reason": "遗失补发"}),
     }
     for n, (change, body) in changes.items():
-        registrar.done(f"applications/A{n}/certificates/national/{change}", body)
-    registrar.done("reports", {"report_id": "R1", "batch_type": "new", "application_ids": ["A1"]})
+        registrar.write(f"applications/A{n}/certificates/national/{change}", body)
+    registrar.write("reports", {"report_id": "R1", "batch_type": "new", "application_ids": ["A1"]})
 
 
 def _link(history: History, n: int) -> str:
     """The secret part of the present link of candidate n's national certificate."""
-    held = history.book.door("registrar").seen(f"applications/A{n}/certificates")["data"]
+    held = history.ledger.caller("registrar").read(f"applications/A{n}/certificates")["data"]
     return next(str(c["link"]).rpartition("/")[2] for c in held if c["kind"] == "national")
 
 
 def _running_notice(history: History) -> None:
-    book = history.book
-    _sitting(book, "S2", {5: ("90", "60"), 6: ("72", None), 7: ("59.5", "88")})
+    ledger = history.ledger
+    _sitting(ledger, "S2", {5: ("90", "60"), 6: ("72", None), 7: ("59.5", "88")})
     body = {"notice_id": "N2", "session_id": "S2", "late_reason": "考场停电,阅卷延期"}
-    book.door("certifier").done("notices", body)
+    ledger.caller("certifier").write("notices", body)
     objection = {"application_id": "A7", "person_id": "P7", "text": "理论第三题漏判"}
-    book.door("candidate", "candidate-7").done("notices/N2/objections", objection)
+    ledger.caller("candidate", "candidate-7").write("notices/N2/objections", objection)
 
 
 def _refunds(history: History) -> None:
-    book = history.book
+    ledger = history.ledger
     for n, order in ((8, "ORDER8"), (9, EVIL_ORDER)):
-        journey = Journey(book, n)
+        journey = Journey(ledger, n)
         journey.register()
         journey.apply()
         finance = journey.staff("finance", "2026-03-02T09:00:00+08:00")
-        finance.done(
+        finance.write(
             f"{journey.application}/payments", journey.payment() | {"merchant_order_no": order}
         )
         journey.hand_in()
         journey.review("r")
-    finance = book.backdated("finance").at(REFUNDED_AT)
+    finance = ledger.backdated("finance").at(REFUNDED_AT)
     asked = {"payment_id": "PAY8", "component": "certification_fee"}
-    made = finance.done("applications/A8/refunds", asked)
+    made = finance.write("applications/A8/refunds", asked)
     refund = f"applications/A8/refunds/{made['outcome']['refund_no']}"
-    book.backdated("finance", "finance-2").at(REFUNDED_AT).done(f"{refund}/approval")
+    ledger.backdated("finance", "finance-2").at(REFUNDED_AT).write(f"{refund}/approval")
     told = {"provider_refund_id": "50300000000000000000000001"}
-    finance.done(f"{refund}/outcome", {"outcome": "accepted"} | told)
+    finance.write(f"{refund}/outcome", {"outcome": "accepted"} | told)
     arrived = {"channel": "original", "settled_at": REFUNDED_AT}
-    finance.done(f"{refund}/outcome", {"outcome": "settled"} | told | arrived)
+    finance.write(f"{refund}/outcome", {"outcome": "settled"} | told | arrived)
     assert REVIEWED_AT < REFUNDED_AT
 
 

@@ -88,7 +88,7 @@ def test_other_roles_are_told_that_they_may_not(
     assert answer.status_code == 403
     assert "其角色不能查看退费台账" in answer.text
     forced = {"Cookie": f"{COOKIE}={history.token(role)}"}
-    page = http.get(f"/finance/{history.ledger}/refunds", headers=forced)
+    page = http.get(f"/finance/{history.ledger_name}/refunds", headers=forced)
     assert page.status_code == 403
     assert "<h1>" in page.text
     assert "¥" not in page.text
@@ -96,36 +96,36 @@ def test_other_roles_are_told_that_they_may_not(
 
 def test_a_regulator_may_look(http: httpx.Client, history: History) -> None:
     assert sign_in(http, history.token("regulator")).status_code == 303
-    assert http.get(f"/finance/{history.ledger}/refunds").status_code == 200
+    assert http.get(f"/finance/{history.ledger_name}/refunds").status_code == 200
 
 
 def test_without_signing_in_there_is_only_the_way_to_it(
     http: httpx.Client, history: History
 ) -> None:
-    for path in ("", f"/{history.ledger}/refunds", f"/{history.ledger}/refunds.csv"):
+    for path in ("", f"/{history.ledger_name}/refunds", f"/{history.ledger_name}/refunds.csv"):
         answer = http.get(f"/finance{path}")
         assert answer.status_code == 303
         assert answer.headers["location"] == "/sign-in"
 
 
 def test_a_token_is_good_for_its_ledgers_only(finance: httpx.Client, history: History) -> None:
-    assert finance.get(f"/finance/{history.other.ledger}/refunds").status_code == 403
+    assert finance.get(f"/finance/{history.other.name}/refunds").status_code == 403
     only = finance.get("/finance")
     assert only.status_code == 303
-    assert only.headers["location"] == f"/finance/{history.ledger}/refunds"
+    assert only.headers["location"] == f"/finance/{history.ledger_name}/refunds"
 
 
 def test_signing_out_forgets_the_token(finance: httpx.Client, history: History) -> None:
     assert finance.post("/finance/sign-out", headers={"Origin": "https://evil"}).status_code == 403
-    assert finance.get(f"/finance/{history.ledger}/refunds").status_code == 200
+    assert finance.get(f"/finance/{history.ledger_name}/refunds").status_code == 200
     answer = finance.post("/finance/sign-out")
     assert answer.status_code == 303
-    assert finance.get(f"/finance/{history.ledger}/refunds").status_code == 303
+    assert finance.get(f"/finance/{history.ledger_name}/refunds").status_code == 303
     assert "您已退出" in finance.get(answer.headers["location"]).text
 
 
 def test_sums_agree_with_what_happened_to_the_fen(finance: httpx.Client, history: History) -> None:
-    page = finance.get(f"/finance/{history.ledger}/refunds").text
+    page = finance.get(f"/finance/{history.ledger_name}/refunds").text
     total = re.findall(r"<tfoot>.*?</tfoot>", page, re.DOTALL)[0]
     # Nine people paid 480 yuan; two were rejected; 300 yuan went back.
     assert re.findall(r">([¥\d,.]+)</td>", total) == [
@@ -133,7 +133,10 @@ def test_sums_agree_with_what_happened_to_the_fen(finance: httpx.Client, history
     ]  # fmt: skip
     assert "应退未到账合计 ¥660.00" in page
     assert page.count("<dt") == 0
-    assert finance.get(f"/finance/{history.ledger}/refunds").headers["cache-control"] == "no-store"
+    assert (
+        finance.get(f"/finance/{history.ledger_name}/refunds").headers["cache-control"]
+        == "no-store"
+    )
 
 
 def lines_of(finance: httpx.Client, path: str) -> list[tuple[str, str]]:
@@ -151,13 +154,13 @@ def lines_of(finance: httpx.Client, path: str) -> list[tuple[str, str]]:
 
 
 def test_the_list_is_complete_page_by_page(finance: httpx.Client, history: History) -> None:
-    found = lines_of(finance, f"/finance/{history.ledger}/refunds")
+    found = lines_of(finance, f"/finance/{history.ledger_name}/refunds")
     assert len(found) == 18
     assert len(set(found)) == 18
 
 
 def test_the_list_is_filtered_by_state(finance: httpx.Client, history: History) -> None:
-    path = f"/finance/{history.ledger}/refunds"
+    path = f"/finance/{history.ledger_name}/refunds"
     assert lines_of(finance, f"{path}?state=settled") == [("A8", "认证费用")]
     assert lines_of(finance, f"{path}?state=open") == [
         ("A8", "学员资料"),
@@ -178,10 +181,10 @@ def exported(finance: httpx.Client, path: str) -> tuple[httpx.Response, list[lis
 def test_the_export_holds_the_whole_list_for_a_spreadsheet(
     finance: httpx.Client, history: History
 ) -> None:
-    answer, lines = exported(finance, f"/finance/{history.ledger}/refunds.csv")
+    answer, lines = exported(finance, f"/finance/{history.ledger_name}/refunds.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert re.fullmatch(
-        rf'attachment; filename="refunds-{history.ledger}-\d+\.csv"',
+        rf'attachment; filename="refunds-{history.ledger_name}-\d+\.csv"',
         answer.headers["content-disposition"],
     )
     assert answer.headers["cache-control"] == "no-store"
@@ -195,7 +198,7 @@ def test_the_export_holds_the_whole_list_for_a_spreadsheet(
 def test_a_cell_of_the_export_cannot_run_in_a_spreadsheet(
     finance: httpx.Client, history: History
 ) -> None:
-    _, lines = exported(finance, f"/finance/{history.ledger}/refunds.csv?state=open")
+    _, lines = exported(finance, f"/finance/{history.ledger_name}/refunds.csv?state=open")
     assert len(lines) == 4
     orders = {line[0]: line[10] for line in lines[1:]}
     assert orders["A9"] == f"'{EVIL_ORDER}"
@@ -206,5 +209,5 @@ def test_a_cell_of_the_export_cannot_run_in_a_spreadsheet(
 def test_the_export_speaks_the_language_of_the_page(
     finance: httpx.Client, history: History
 ) -> None:
-    _, lines = exported(finance, f"/finance/{history.ledger}/refunds.csv?lang=en")
+    _, lines = exported(finance, f"/finance/{history.ledger_name}/refunds.csv?lang=en")
     assert lines[0][:3] == ["Application", "Payment", "Fee"]

@@ -40,7 +40,7 @@ def visitors(browser: Any, history: History, address: str) -> Iterator[Visitors]
 def every_page(visitor: Visit) -> Iterator[str]:
     """Open every kind of page in turn; gives its name."""
     history = visitor.history
-    board = f"/ledgers/{history.ledger}/scores"
+    board = f"/ledgers/{history.ledger_name}/scores"
     paths = {
         "front page": "/",
         "lookup": "/lookup",
@@ -70,9 +70,9 @@ def every_page(visitor: Visit) -> Iterator[str]:
     yield "token refused"
     visitor.sign_in(history.token())
     yield "refunds"
-    visitor.go(f"/finance/{history.ledger}/refunds?state=abnormal")
+    visitor.go(f"/finance/{history.ledger_name}/refunds?state=abnormal")
     yield "no refunds"
-    visitor.go(f"/finance/{history.other.ledger}/refunds")
+    visitor.go(f"/finance/{history.other.name}/refunds")
     yield "not allowed"
 
 
@@ -274,7 +274,7 @@ def test_a_certificate_is_printed_with_its_code_and_without_the_frame(visitors: 
 
 def test_a_notice_is_read_row_by_row_on_a_phone(visitors: Visitors) -> None:
     visitor = visitors(viewport=PHONE)
-    visitor.go(f"/ledgers/{visitor.history.ledger}/scores")
+    visitor.go(f"/ledgers/{visitor.history.ledger_name}/scores")
     with visitor.page.expect_navigation():
         visitor.page.get_by_role("link", name="查看公示名单").click()
     table = visitor.page.get_by_role("table")

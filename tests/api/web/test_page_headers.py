@@ -38,7 +38,7 @@ def test_a_page_names_nothing_on_another_host(http: httpx.Client, path: str) -> 
 
 
 def test_a_page_is_kept_only_as_long_as_it_holds(http: httpx.Client, history: History) -> None:
-    for path in ("/lookup", f"/ledgers/{history.ledger}/scores", "/docs"):
+    for path in ("/lookup", f"/ledgers/{history.ledger_name}/scores", "/docs"):
         first = http.get(path)
         assert first.headers["cache-control"] == "no-cache"
         again = http.get(path, headers={"If-None-Match": first.headers["etag"]})

@@ -9,12 +9,12 @@ from tests.api.web.example_history import History
 
 def test_the_boards_of_all_ledgers_are_listed(http: httpx.Client, history: History) -> None:
     page = http.get("/scores").text
-    for book in (history.book, history.other):
-        assert f"/ledgers/{book.ledger}/scores" in page
+    for ledger in (history.ledger, history.other):
+        assert f"/ledgers/{ledger.name}/scores" in page
 
 
 def test_a_notice_shows_its_period_and_that_it_runs(http: httpx.Client, history: History) -> None:
-    page = http.get(f"/ledgers/{history.ledger}/scores").text
+    page = http.get(f"/ledgers/{history.ledger_name}/scores").text
     assert "公示中" in page
     assert "5 个工作日" in page
     assert "考场停电" in page, "why it was published late"
@@ -22,8 +22,8 @@ def test_a_notice_shows_its_period_and_that_it_runs(http: httpx.Client, history:
 
 
 def test_a_closed_notice_shows_how_many_and_never_who(http: httpx.Client, history: History) -> None:
-    board = http.get(f"/ledgers/{history.ledger}/scores").text
-    page = http.get(f"/ledgers/{history.ledger}/scores/N1").text
+    board = http.get(f"/ledgers/{history.ledger_name}/scores").text
+    page = http.get(f"/ledgers/{history.ledger_name}/scores/N1").text
     for text in (board, page):
         assert "已结束" in text
         assert "最终确定人数" in text
@@ -36,7 +36,7 @@ def test_a_closed_notice_shows_how_many_and_never_who(http: httpx.Client, histor
 
 def rows_of(http: httpx.Client, history: History) -> str:
     """Every page of notice N2, put together, by following its links."""
-    path: str | None = f"/ledgers/{history.ledger}/scores/N2"
+    path: str | None = f"/ledgers/{history.ledger_name}/scores/N2"
     pages = []
     while path is not None:
         page = http.get(path).text
@@ -73,7 +73,7 @@ def test_rows_show_masked_people_marks_absence_and_outcome(
 
 
 def test_it_is_told_how_to_object_and_until_when(http: httpx.Client, history: History) -> None:
-    page = http.get(f"/ledgers/{history.ledger}/scores/N2").text
+    page = http.get(f"/ledgers/{history.ledger_name}/scores/N2").text
     ends_on = re.findall(r'受理至 <time datetime="(\d{4}-\d\d-\d\d)">', page)
     assert len(ends_on) == 1
     assert "24:00" in page
@@ -81,12 +81,12 @@ def test_it_is_told_how_to_object_and_until_when(http: httpx.Client, history: Hi
 
 
 def test_an_unknown_notice_is_not_found(http: httpx.Client, history: History) -> None:
-    assert http.get(f"/ledgers/{history.ledger}/scores/N9").status_code == 404
-    assert http.get(f"/ledgers/{history.ledger}/scores/%3Cb%3E").status_code == 404
+    assert http.get(f"/ledgers/{history.ledger_name}/scores/N9").status_code == 404
+    assert http.get(f"/ledgers/{history.ledger_name}/scores/%3Cb%3E").status_code == 404
 
 
 def test_a_ledger_without_notices_says_so(http: httpx.Client, history: History) -> None:
-    assert "目前没有公示" in http.get(f"/ledgers/{history.other.ledger}/scores").text
+    assert "目前没有公示" in http.get(f"/ledgers/{history.other.name}/scores").text
 
 
 def test_the_front_page_says_how_far_every_ledger_is(http: httpx.Client, history: History) -> None:

@@ -66,7 +66,7 @@ def correction() -> CorrectCertificate:
 
 def test_issued_national_certificates_are_reported_with_the_hash_of_the_file():
     """Source: source-document 5.3, 5.4."""
-    given(issued_certificates(PASSED, PASSED)).when(report(ns=(2, 1)), by=REGISTRAR).tells(
+    given(issued_certificates(PASSED, PASSED)).when(report(ns=(2, 1)), by=REGISTRAR).returns(
         report_id="R1", rows=2
     ).then(
         e.ReportFrozen(
@@ -116,7 +116,7 @@ def test_one_bad_row_keeps_the_whole_report_from_being_frozen():
 
 def test_a_report_id_is_given_once_and_made_up_where_none_is_given():
     given(reported_certificates()).when(report()).fails(AlreadyExists, what="report")
-    given(issued_certificates()).when(report(None)).tells(report_id="id-1")
+    given(issued_certificates()).when(report(None)).returns(report_id="id-1")
 
 
 def test_who_was_erased_is_reported_no_more():

@@ -56,7 +56,7 @@ def test_both_certificates_are_issued_together():
     """Source: source-document 0.2, 5.2, 5.3."""
     world = numbered_certificates()
     numbers = {k: c.number for k, c in world.candidacy("A1").certificates.items()}
-    given(world).when(issue(), by=REGISTRAR).tells(
+    given(world).when(issue(), by=REGISTRAR).returns(
         national=numbers[NATIONAL], omc=numbers[OMC]
     ).then(
         *(

@@ -90,7 +90,7 @@ def works(first: date, last: date | None = None) -> WorkPeriod:
 def test_any_one_of_the_four_conditions_makes_a_candidate_eligible(alternative, stated):
     """Source: source-document 1.1, 1.2, 1.2(1), 1.2(2), 1.2(3), 1.2(4)."""
     when = given(a_registered_person()).when(apply_for(qualifications=stated), by=candidate(1))
-    when.tells(eligible=True, alternative=alternative)
+    when.returns(eligible=True, alternative=alternative)
     world = when.then_kinds(e.ApplicationOpened, e.EligibilityConfirmed)
     assert world.candidacy("A1").status is Status.ELIGIBLE
 
@@ -109,7 +109,7 @@ def test_one_day_short_of_four_years_is_refused_and_told_what_is_missing():
     """Source: source-document 1.2(2)."""
     stated = Qualifications(work_periods=(works(date(2022, 3, 4)),))
     when = given(a_registered_person()).when(apply_for(qualifications=stated), by=candidate(1))
-    when.tells(eligible=False, nearest="1.2(2)")
+    when.returns(eligible=False, nearest="1.2(2)")
     world = when.then_kinds(e.ApplicationOpened, e.EligibilityRefused)
     assert world.candidacy("A1").status is Status.NOT_ELIGIBLE
     refused = world.facts(e.EligibilityRefused)[0]
@@ -124,7 +124,7 @@ def test_years_are_not_counted_beyond_today():
 
 def test_years_may_be_counted_up_to_an_earlier_day():
     command = apply_for(as_of=date(2024, 12, 30))
-    given(a_registered_person()).when(command, by=candidate(1)).tells(eligible=False)
+    given(a_registered_person()).when(command, by=candidate(1)).returns(eligible=False)
 
 
 def test_a_day_stated_after_the_day_of_the_count_is_refused():
@@ -155,7 +155,7 @@ def test_a_job_type_is_applied_for_only_at_the_levels_it_is_certified_in():
     world = a_registered_person()
     wish = apply_for(job_type="平台管理员", level=Level.TECHNICIAN)
     given(world).when(wish, by=candidate(1)).fails(JobTypeNotOffered)
-    given(world).when(apply_for(job_type="选品员"), by=candidate(1)).tells(eligible=True)
+    given(world).when(apply_for(job_type="选品员"), by=candidate(1)).returns(eligible=True)
 
 
 def test_a_level_without_rules_is_refused(monkeypatch):
@@ -189,12 +189,12 @@ def test_a_person_has_one_open_application_for_an_occupation_and_level():
     given(an_eligible_application()).when(again, by=candidate(1)).fails(
         ClaimTaken, kind="live_application"
     )
-    given(a_refused_application()).when(again, by=candidate(1)).tells(eligible=True)
+    given(a_refused_application()).when(again, by=candidate(1)).returns(eligible=True)
 
 
 def test_another_level_is_another_application():
     junior = apply_for(application_id="A9", level=Level.JUNIOR)
-    given(an_eligible_application()).when(junior, by=candidate(1)).tells(eligible=True)
+    given(an_eligible_application()).when(junior, by=candidate(1)).returns(eligible=True)
 
 
 # --- withdrawal -----------------------------------------------------------------------------------

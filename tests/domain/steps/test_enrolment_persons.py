@@ -29,7 +29,7 @@ from tests.support.journeys import (
     an_application_in_review,
     an_eligible_application,
     an_enrolled_application,
-    an_open_book,
+    an_open_ledger,
     final_results,
 )
 from tests.support.world import blind_index, given
@@ -41,7 +41,7 @@ def test_a_person_is_registered_with_a_normalised_document_and_indexes_only():
     """Source: source-document 3.1(1)."""
     number = document_of(1)
     command = register(document_number=f" {number.lower()} ", name="欧阳 娜娜")
-    given(an_open_book()).when(command, by=ASSISTANT).then(
+    given(an_open_ledger()).when(command, by=ASSISTANT).then(
         e.PersonRegistered(
             person_id="P1",
             subject="candidate-1",
@@ -55,12 +55,12 @@ def test_a_person_is_registered_with_a_normalised_document_and_indexes_only():
 
 
 def test_a_candidate_who_registers_is_that_person_whatever_login_they_name():
-    when = given(an_open_book()).when(register(subject="somebody-else"), by=candidate(7))
+    when = given(an_open_ledger()).when(register(subject="somebody-else"), by=candidate(7))
     assert when.decided.facts[0][1].subject == "candidate-7"
 
 
 def test_a_person_without_an_id_gets_a_new_one_and_is_told_it():
-    given(an_open_book()).when(register(person_id=None)).tells(person_id="id-1")
+    given(an_open_ledger()).when(register(person_id=None)).returns(person_id="id-1")
 
 
 def test_a_person_id_is_given_once():
@@ -80,11 +80,11 @@ def test_a_person_id_is_given_once():
 def test_a_document_number_that_breaks_its_rule_is_refused(kind, number):
     """Source: source-document 3.1(1)."""
     command = register(document_type=kind, document_number=number)
-    given(an_open_book()).when(command).fails(InvalidIdentityDocument)
+    given(an_open_ledger()).when(command).fails(InvalidIdentityDocument)
 
 
 def test_a_name_that_is_none_is_refused():
-    given(an_open_book()).when(register(name="···")).fails(InvalidName)
+    given(an_open_ledger()).when(register(name="···")).fails(InvalidName)
 
 
 def test_the_same_document_registers_one_person_only():
@@ -143,8 +143,8 @@ def test_before_the_last_review_the_agency_still_corrects_who_somebody_is():
 
 
 def test_an_unknown_person_cannot_be_corrected_or_erased():
-    given(an_open_book()).when(correct_person()).fails(NotFound, what="person")
-    given(an_open_book()).when(erase()).fails(NotFound, what="person")
+    given(an_open_ledger()).when(correct_person()).fails(NotFound, what="person")
+    given(an_open_ledger()).when(erase()).fails(NotFound, what="person")
 
 
 def test_a_correction_is_checked_like_a_registration():

@@ -44,7 +44,7 @@ from tests.support.journeys import (
     a_rejected_application,
     an_application_in_review,
     an_enrolled_application,
-    an_open_book,
+    an_open_ledger,
     seated_applications,
 )
 from tests.support.world import World, given
@@ -60,7 +60,7 @@ def end(at: object = ENDED_AT) -> CloseSession:
 def test_a_session_has_two_subjects_of_ninety_minutes_each():
     """Source: source-document 4.2, 4.3, 4.3(1), 4.3(2)."""
     command = schedule()
-    given(an_open_book()).when(command).tells(session_id="S1").then(
+    given(an_open_ledger()).when(command).returns(session_id="S1").then(
         e.ExamSessionScheduled(**command.model_dump(), subject_minutes=90)
     )
 
@@ -80,7 +80,7 @@ def test_the_two_subjects_do_not_overlap_whichever_comes_first(first):
 
 def test_a_session_id_is_given_once_and_made_up_where_none_is_given():
     given(seated_applications()).when(schedule()).fails(AlreadyExists, what="session")
-    given().when(schedule(session_id=None)).tells(session_id="id-1")
+    given().when(schedule(session_id=None)).returns(session_id="id-1")
 
 
 def test_a_room_is_named_once():
@@ -99,7 +99,7 @@ def test_the_longest_session_id_and_the_last_seat_still_give_a_ticket():
     rooms = tuple(e.ExamRoom(room=f"r{n}", seats=1000) for n in range(100))
     world = an_enrolled_application()
     world.do(schedule(name, rooms=rooms))
-    given(world).when(seat(session=name, room="r99", seat=1000)).tells(
+    given(world).when(seat(session=name, room="r99", seat=1000)).returns(
         ticket_number=f"{name}-100-1000"
     )
 
@@ -112,7 +112,7 @@ def test_an_enrolled_candidate_gets_a_seat_and_a_ticket_to_download():
     world = an_enrolled_application()
     world.do(schedule())
     place = {"session_id": "S1", "room": "101", "seat": 1, "ticket_number": "S1-01-001"}
-    given(world).when(seat()).tells(ticket_number="S1-01-001", room="101", seat=1).then(
+    given(world).when(seat()).returns(ticket_number="S1-01-001", room="101", seat=1).then(
         e.SeatAssigned(application_id="A1", **place),
         e.AdmissionTicketIssued(application_id="A1", **place),
     )
@@ -147,7 +147,7 @@ def test_a_session_that_is_full_takes_nobody():
 
 def test_a_seat_that_was_asked_for_is_given_if_it_is_free():
     world = an_enrolled_application(2, seated_applications())
-    given(world).when(seat(2, room="102", seat=2)).tells(ticket_number="S1-02-002")
+    given(world).when(seat(2, room="102", seat=2)).returns(ticket_number="S1-02-002")
     given(world).when(seat(2, room="101", seat=1)).fails(SeatTaken, room="101", seat=1)
     given(world).when(seat(2, room="101", seat=6)).fails(SeatTaken)
     given(world).when(seat(2, room="999", seat=1)).fails(SeatTaken)
@@ -155,7 +155,7 @@ def test_a_seat_that_was_asked_for_is_given_if_it_is_free():
 
 def test_a_room_that_was_asked_for_is_the_room_that_is_given():
     world = an_enrolled_application(2, seated_applications())
-    given(world).when(seat(2, room="102")).tells(room="102", seat=1)
+    given(world).when(seat(2, room="102")).returns(room="102", seat=1)
     given(world).when(seat(2, room="999")).fails(SessionFull)
 
 

@@ -56,7 +56,7 @@ HIMSELF = staff("candidate-1", Role.EXAMINER, "exam-office")
 )
 def test_sitting_a_subject_records_its_score_and_uses_what_was_paid_for(subject, kind, item):
     """Source: source-document 2.2, 4.3(1), 4.3(2)."""
-    given(a_held_session()).when(score(subject, "59.5"), by=EXAMINER).tells(
+    given(a_held_session()).when(score(subject, "59.5"), by=EXAMINER).returns(
         application_id="A1"
     ).then(
         kind(application_id="A1", session_id="S1", marks=Marks("59.5")),
@@ -137,7 +137,7 @@ def test_nobody_marks_their_own_paper():
 def test_sixty_in_both_subjects_passes_and_nothing_less(theory, practical, passed):
     """Source: source-document 4.3(3)."""
     world = recorded_scores((theory, practical))
-    given(world).when(verify(theory, practical), by=VERIFIER).tells(passed=passed).then(
+    given(world).when(verify(theory, practical), by=VERIFIER).returns(passed=passed).then(
         e.ScoresVerified(
             application_id="A1", theory=marks(theory), practical=marks(practical), passed=passed
         )
@@ -215,7 +215,7 @@ def test_a_correction_is_a_new_fact_and_asks_for_verification_again():
     )
     assert not world.candidacy("A1").verified
     given(world).when(verify("61", "70"), by=EXAMINER_2).fails(SecondPersonNeeded)
-    given(world).when(verify("61", "70"), by=VERIFIER).tells(passed=True)
+    given(world).when(verify("61", "70"), by=VERIFIER).returns(passed=True)
 
 
 @pytest.mark.parametrize(("given_marks", "subject"), [("72", THEORY), ("65.5", PRACTICAL)])

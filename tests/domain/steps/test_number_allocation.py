@@ -87,7 +87,7 @@ def taken(series: str, text: str, serial: int, source: str, n: int = 1) -> tuple
 
 def test_who_passed_for_good_gets_a_national_and_an_omc_number():
     """Source: source-document 0.2, 5.2, 5.3."""
-    given(final_results()).when(number(), by=REGISTRAR, at=ISSUED_AT).tells(
+    given(final_results()).when(number(), by=REGISTRAR, at=ISSUED_AT).returns(
         national=f"{SITE}264000001", omc="OMC-2026-4-0000001-H"
     ).then(
         *taken("national-2026-4", f"{SITE}264000001", 1, "allocated"),
@@ -116,7 +116,7 @@ def test_a_year_begins_its_own_series():
     """Source: source-document 5.3."""
     world = final_results(PASSED, PASSED)
     world.do(number(1), at=ISSUED_AT)
-    given(world).when(number(2), at=when("2027-01-04 09:00")).tells(
+    given(world).when(number(2), at=when("2027-01-04 09:00")).returns(
         national=f"{SITE}274000001", omc=str(OmcNumber(year=2027, level=4, serial=1))
     )
 
@@ -124,7 +124,7 @@ def test_a_year_begins_its_own_series():
 def test_a_number_may_bear_the_year_in_which_the_result_became_final():
     """Source: source-document 5.3."""
     world = final_results()
-    given(world).when(number(year=2026), at=when("2027-01-04 09:00")).tells(
+    given(world).when(number(year=2026), at=when("2027-01-04 09:00")).returns(
         national=f"{SITE}264000001"
     )
 
@@ -143,7 +143,7 @@ def full(series: str, serial: int) -> e.SerialTaken:
 def test_the_last_serial_is_given_and_the_next_refused():
     """Source: source-document 5.3."""
     world = final_results(PASSED)
-    given(world, full("national-2026-4", 999_998)).when(number(), at=ISSUED_AT).tells(
+    given(world, full("national-2026-4", 999_998)).when(number(), at=ISSUED_AT).returns(
         national=f"{SITE}264999999"
     )
     given(world, full("national-2026-4", 999_999)).when(number(), at=ISSUED_AT).fails(
@@ -205,7 +205,7 @@ def test_an_unknown_application_gets_no_number():
 
 def test_a_number_that_the_province_handed_out_is_taken_over():
     """Source: source-document 5.3."""
-    given(final_results()).when(take_over(f" {SITE}-26-4-000017 "), at=ISSUED_AT).tells(
+    given(final_results()).when(take_over(f" {SITE}-26-4-000017 "), at=ISSUED_AT).returns(
         national=f"{SITE}264000017", omc="OMC-2026-4-0000001-H"
     ).then(
         *taken("national-2026-4", f"{SITE}264000017", 17, "imported"),
@@ -296,7 +296,7 @@ def test_a_certificate_issued_in_error_gets_the_next_number_and_never_its_own_ag
     world = issued_certificates()
     for kind in CertificateKind:
         world.do(revoke(kind, RevocationReason.ISSUED_IN_ERROR))
-    given(world).when(number()).tells(
+    given(world).when(number()).returns(
         national=f"{SITE}264000002", omc=str(OmcNumber(year=2026, level=4, serial=2))
     )
     assert world.claimed("certificate_number", f"{SITE}264000001")
@@ -349,4 +349,4 @@ def test_a_score_under_certificates_issued_in_error_is_put_right_and_numbered_an
     world.do(publish("N2"))
     given(world).when(number()).fails(ResultNotFinal)
     world.do(close("N2"), at=when("2026-11-02 09:00"))
-    given(world).when(number()).tells(national=f"{SITE}264000002")
+    given(world).when(number()).returns(national=f"{SITE}264000002")

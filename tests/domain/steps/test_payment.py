@@ -54,7 +54,7 @@ def test_an_eligible_candidate_pays_both_components_at_once():
 
 
 def test_the_caller_is_told_the_payment_and_that_nothing_is_excess():
-    given(an_eligible_application()).when(pay(payment_id=None)).tells(
+    given(an_eligible_application()).when(pay(payment_id=None)).returns(
         payment_id="id-1", excess=False
     )
 
@@ -173,7 +173,7 @@ def test_money_that_nobody_owed_is_kept_apart_and_changes_nothing_else(world, re
     before = world.candidacy("A1").status
     command = pay_again(lines=both_lines(12_345, 1)[:1])
     expected = paid(e.ExcessPaymentReceived, command, reason=reason)
-    after = given(world).when(command, by=FINANCE).tells(excess=True).then(expected)
+    after = given(world).when(command, by=FINANCE).returns(excess=True).then(expected)
     assert after.candidacy("A1").status is before
 
 

@@ -62,7 +62,7 @@ def corrected(world: World, theory: str, practical: str, n: int = 1) -> None:
 def test_a_notice_published_before_the_national_holiday_ends_after_five_working_days():
     """09-30 to 10-13: seven days off, one Saturday worked. Source: source-document 5.1."""
     world = verified_scores(PASSED)
-    given(world).when(publish(), at=PUBLISHED_AT).tells(
+    given(world).when(publish(), at=PUBLISHED_AT).returns(
         notice_id="N1", rows=1, remaining=0, ends_on="2026-10-13", ends_on_is_provisional=False
     ).then(
         e.PublicNoticeOpened(
@@ -121,7 +121,7 @@ def test_a_result_is_published_once_as_it_stands():
 
 def test_a_notice_id_is_given_once_and_made_up_where_none_is_given():
     given(published_results()).when(publish()).fails(AlreadyExists, what="notice")
-    given(verified_scores(PASSED)).when(publish(None)).tells(notice_id="id-1")
+    given(verified_scores(PASSED)).when(publish(None)).returns(notice_id="id-1")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_notice_runs_until_midnight_of_its_last_day():
     given(world).when(close(), at=CLOSED_AT - timedelta(seconds=1)).fails(
         NoticeRunning, ends_on="2026-10-13"
     )
-    given(world).when(close(), at=CLOSED_AT).tells(final=1, withheld=[]).then(
+    given(world).when(close(), at=CLOSED_AT).returns(final=1, withheld=[]).then(
         e.PublicNoticeClosed(notice_id="N1", final_count=1)
     )
 
@@ -190,14 +190,14 @@ def test_a_final_row_lets_its_person_apply_again():
     """Source: source-document 5.1."""
     again = apply_for(application_id="A9")
     given(published_results(FAILED)).when(again, by=candidate(1)).fails(ClaimTaken)
-    given(final_results(FAILED)).when(again, by=candidate(1)).tells(eligible=True)
+    given(final_results(FAILED)).when(again, by=candidate(1)).returns(eligible=True)
 
 
 def test_a_row_corrected_meanwhile_is_withheld_and_goes_on_holding_its_claim():
     """Source: source-document 5.1."""
     world = published_results(FAILED, PASSED)
     world.do(correct(THEORY, "60"))
-    when_closed = given(world).when(close(), at=CLOSED_AT).tells(final=1, withheld=["A1"])
+    when_closed = given(world).when(close(), at=CLOSED_AT).returns(final=1, withheld=["A1"])
     after = when_closed.then(e.PublicNoticeClosed(notice_id="N1", final_count=1, withheld=("A1",)))
     assert after.claimed("live_application", "P1|4-01-02-07|4")
     assert not after.claimed("live_application", "P2|4-01-02-07|4")

@@ -58,7 +58,7 @@ def an_upheld_objection() -> World:
 
 def test_a_candidate_objects_to_their_own_row():
     """Source: source-document 5.1."""
-    given(published_results()).when(object_to(), by=candidate(1)).tells(objection_id="O1").then(
+    given(published_results()).when(object_to(), by=candidate(1)).returns(objection_id="O1").then(
         e.ObjectionFiled(
             notice_id="N1",
             objection_id="O1",
@@ -105,7 +105,7 @@ def test_only_a_row_of_the_notice_is_objected_to():
 
 def test_an_objection_id_is_given_once_and_made_up_where_none_is_given():
     given(an_open_objection()).when(object_to()).fails(AlreadyExists, what="objection")
-    given(published_results()).when(object_to(objection_id=None)).tells(objection_id="id-1")
+    given(published_results()).when(object_to(objection_id=None)).returns(objection_id="id-1")
 
 
 def test_refusals_of_an_objection_come_in_their_order():
@@ -129,7 +129,7 @@ def test_a_dismissed_objection_leaves_the_row_where_it_is():
         .when(settle("dismissed"))
         .then(e.ObjectionDismissed(notice_id="N1", objection_id="O1", reason="已核对答卷"))
     )
-    given(after).when(close(), at=CLOSED_AT).tells(final=1, withheld=[])
+    given(after).when(close(), at=CLOSED_AT).returns(final=1, withheld=[])
 
 
 def test_an_upheld_objection_takes_the_row_out_of_the_notice():
@@ -144,7 +144,7 @@ def test_an_upheld_objection_takes_the_row_out_of_the_notice():
             )
         )
     )
-    given(after).when(close(), at=CLOSED_AT).tells(final=1, withheld=["A1"])
+    given(after).when(close(), at=CLOSED_AT).returns(final=1, withheld=["A1"])
 
 
 def test_an_open_objection_keeps_the_notice_from_closing():

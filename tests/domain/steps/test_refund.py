@@ -30,7 +30,7 @@ from tests.support.refunds import (
     approve,
     decline,
     settled,
-    told,
+    provider_outcome,
 )
 from tests.support.world import given
 
@@ -57,7 +57,7 @@ def ordered(component: Component, amount_fen: int, refund_no: str = "RPAY1-1") -
 
 def test_after_a_rejection_the_certification_fee_goes_back_to_the_original_payment():
     """Source: source-document 2.4, 2.4(1)."""
-    given(a_rejected_application()).when(order(FEE), by=candidate(1)).tells(
+    given(a_rejected_application()).when(order(FEE), by=candidate(1)).returns(
         refund_no="RPAY1-1", amount_fen=30_000
     ).then(ordered(FEE, 30_000))
 
@@ -216,7 +216,7 @@ def test_nothing_is_refunded_twice(state):
     steps = {
         "approved": lambda: world.do(approve(), by=FINANCE),
         "accepted": lambda: world.do(accepted()),
-        "abnormal": lambda: world.do(told("abnormal", reason="银行卡已注销")),
+        "abnormal": lambda: world.do(provider_outcome("abnormal", reason="银行卡已注销")),
         "settled": lambda: world.do(settled(world)),
     }
     for name, step in steps.items():
@@ -240,7 +240,7 @@ def test_a_closed_refund_is_ordered_anew_with_the_next_number():
     for world in (an_ordered_refund(), an_accepted_refund()):
         if world.candidacy("A1").refunds[0].state == "ordered":
             world.do(approve(), by=FINANCE)
-        world.do(told("closed", reason="商户余额不足"), by=FINANCE)
+        world.do(provider_outcome("closed", reason="商户余额不足"), by=FINANCE)
         given(world).when(order(FEE)).then(ordered(FEE, 30_000, refund_no="RPAY1-2"))
 
 
@@ -260,7 +260,7 @@ def test_the_longest_payment_id_still_gives_a_refund_number():
     world = an_eligible_application()
     world.do(pay(payment_id="P" * 58))
     world.do(withdraw(), by=candidate(1))
-    given(world).when(order(FEE, "P" * 58)).tells(refund_no=f"R{'P' * 58}-1")
+    given(world).when(order(FEE, "P" * 58)).returns(refund_no=f"R{'P' * 58}-1")
 
 
 def test_an_unknown_refund_cannot_be_moved():

@@ -21,7 +21,7 @@ from tests.support.refunds import (
     approve,
     decline,
     settled,
-    told,
+    provider_outcome,
 )
 from tests.support.world import given
 
@@ -68,12 +68,12 @@ def test_a_refund_moves_only_along_its_path(state, outcome):
     if state in ("accepted", "abnormal", "settled"):
         world.do(accepted())
     if state == "abnormal":
-        world.do(told("abnormal", reason="银行卡已注销"))
+        world.do(provider_outcome("abnormal", reason="银行卡已注销"))
     elif state == "settled":
         world.do(settled(world))
     elif state == "closed":
-        world.do(told("closed", reason="商户余额不足"))
-    complete = told(
+        world.do(provider_outcome("closed", reason="商户余额不足"))
+    complete = provider_outcome(
         outcome,
         provider_refund_id="5030001",
         channel="original",
@@ -110,13 +110,13 @@ def test_an_outcome_says_all_that_belongs_to_it(outcome, field):
         "reason": "银行退回",
     }
     del complete[field]
-    given(world).when(told(outcome, **complete)).fails(
+    given(world).when(provider_outcome(outcome, **complete)).fails(
         OutcomeIncomplete, outcome=outcome, field=field
     )
 
 
 def test_a_refund_out_of_order_is_told_before_what_is_missing():
-    given(an_ordered_refund()).when(told("settled")).fails(RefundOutOfOrder)
+    given(an_ordered_refund()).when(provider_outcome("settled")).fails(RefundOutOfOrder)
 
 
 def test_money_arrives_between_the_payment_and_now():

@@ -265,4 +265,4 @@ def test_false_documents_found_in_review_end_the_application():
 
 def test_who_was_rejected_may_apply_anew():
     again = apply_for(application_id="A9")
-    given(a_rejected_application()).when(again, by=candidate(1)).tells(eligible=True)
+    given(a_rejected_application()).when(again, by=candidate(1)).returns(eligible=True)

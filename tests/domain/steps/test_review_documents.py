@@ -159,7 +159,7 @@ def test_a_complete_set_goes_into_review_as_round_one():
     world = (
         given(an_application_with_documents())
         .when(submit(), by=candidate(1))
-        .tells(round=1)
+        .returns(round=1)
         .then(e.DocumentsSubmitted(application_id="A1", round=1, kinds=tuple(sorted(NEEDED))))
     )
     assert world.candidacy("A1").status is Status.IN_REVIEW

@@ -20,7 +20,7 @@ from tests.support.journeys import (
     an_enrolled_application,
     published_results,
 )
-from tests.support.refunds import approve, decline, told
+from tests.support.refunds import approve, decline, provider_outcome
 from tests.support.world import World
 
 CERT, MATERIAL = Component.CERTIFICATION_FEE, Component.STUDY_MATERIAL
@@ -55,7 +55,7 @@ def moved(world: World, *outcomes: str, number: str = "RPAY1-1", **more: Any) ->
             fields = {"provider_refund_id": "5030001"}
         if outcome == "settled":
             fields |= {"channel": "original", "settled_at": world.now} | more
-        world.do(told(outcome, number, **fields), by=FINANCE)
+        world.do(provider_outcome(outcome, number, **fields), by=FINANCE)
     return world
 
 
@@ -72,7 +72,7 @@ def an_ordered_refund(**paid: Any) -> World:
 
 def test_a_payment_has_a_line_for_each_component(book: Book) -> None:
     """Source: source-document 2.1."""
-    book.told(a_paid_application()).fold()
+    book.provider_outcome(a_paid_application()).fold()
     fee = line(book, CERT)
     assert (fee["paid_fen"], fee["state"], fee["booked"]) == (30_000, "paid", "advance")
     assert (fee["provider"], fee["merchant_order_no"]) == ("wechat", "ORDER1")
@@ -82,7 +82,7 @@ def test_a_payment_has_a_line_for_each_component(book: Book) -> None:
 
 def test_a_failed_application_is_owed_both_components(book: Book) -> None:
     """Source: source-document 2.4(1)."""
-    book.told(a_rejected_application()).fold()
+    book.provider_outcome(a_rejected_application()).fold()
     assert [line(book, c)["entitled_fen"] for c in (CERT, MATERIAL)] == [30_000, 18_000]
     assert {line(book, c)["state"] for c in (CERT, MATERIAL)} == {"entitled"}
     assert steps(book) == ["entitled", "entitled"]
@@ -92,7 +92,7 @@ def test_used_material_is_income_and_never_owed_back(book: Book) -> None:
     """Source: source-document 2.4(1)."""
     world = a_rejected_application(used=[Item.MOCK_EXAM, Item.HANDBOOK])
     world.do(order(MATERIAL), by=FINANCE)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     material = line(book, MATERIAL)
     assert (material["entitled_fen"], material["booked"]) == (0, "income")
     assert material["used_items"] == ["mock_exam", "handbook"]
@@ -106,7 +106,7 @@ def test_after_the_final_review_nothing_goes_back(book: Book) -> None:
     """Source: source-document 2.4(2)."""
     world = an_enrolled_application()
     world.do(order(CERT), by=FINANCE)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     fee = line(book, CERT)
     assert (fee["state"], fee["refused"], fee["refused_clause"]) == (
         "refused", "final_review_passed", "2.4(2)"
@@ -118,7 +118,7 @@ def test_after_the_final_review_nothing_goes_back(book: Book) -> None:
 def test_a_refund_is_followed_from_order_to_arrival(book: Book) -> None:
     """Source: source-document 2.4(1)."""
     world = moved(an_ordered_refund(), "accepted", "settled")
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     fee = line(book, CERT)
     amounts = ("entitled_fen", "ordered_fen", "approved_fen", "accepted_fen", "settled_fen")
     assert [fee[name] for name in amounts] == [30_000] * 5
@@ -142,10 +142,10 @@ def test_a_refund_is_followed_from_order_to_arrival(book: Book) -> None:
 def test_a_declined_refund_frees_its_amount_and_can_be_ordered_anew(book: Book) -> None:
     world = an_ordered_refund()
     world.do(decline(), by=FINANCE_2)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     assert (line(book, CERT)["ordered_fen"], line(book, CERT)["state"]) == (0, "declined")
     world.do(order(CERT), by=FINANCE)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     assert (line(book, CERT)["ordered_fen"], line(book, CERT)["refund_no"]) == (30_000, "RPAY1-2")
     assert [r["state"] for r in book.rows("refunds", "refund_no")] == ["declined", "ordered"]
 
@@ -153,14 +153,14 @@ def test_a_declined_refund_frees_its_amount_and_can_be_ordered_anew(book: Book) 
 def test_money_nobody_owed_is_owed_back_at_once(book: Book) -> None:
     world = a_paid_application()
     world.do(pay_again(paid_at=world.now, provider=Provider.ALIPAY), by=FINANCE)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     again = line(book, CERT, "TWICE1")
     assert (again["excess"], again["entitled_fen"], again["state"]) == (
         "component_already_paid", 30_000, "entitled"
     )  # fmt: skip
     assert entries(book, "excess_received") == [{"1012.02.1": 48_000, "2241.01": -48_000}]
     world.do(order(CERT, "TWICE1"), by=FINANCE)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     assert book.row("refunds")["clause"] == "excess"
 
 
@@ -169,7 +169,7 @@ def test_money_nobody_owed_is_owed_back_at_once(book: Book) -> None:
 
 def test_vouchers_of_a_journey_that_succeeds(book: Book) -> None:
     """Advance, contract, and revenue once the exam is given. Source: source-document 2.4(2)."""
-    book.told(published_results()).fold()
+    book.provider_outcome(published_results()).fold()
     assert entries(book) == [
         {"1012.01.1": 48_000, "2203.01": -30_000, "2203.02": -18_000},
         {"2203.01": 30_000, "2205.01": -30_000, "2203.02": 18_000, "2205.02": -18_000},
@@ -181,13 +181,13 @@ def test_material_used_after_the_final_review_is_earned_from_the_contract(book: 
     world = an_enrolled_application()
     world.do(use(Item.RECORDED_COURSE), by=candidate())
     world.do(use(Item.MOCK_EXAM), by=candidate())
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     assert entries(book, "material_used") == [{"2205.02": 18_000, "6001.02": -18_000}]
     assert line(book, MATERIAL)["state"] == "enrolled"
 
 
 def test_vouchers_of_a_refund(book: Book) -> None:
-    book.told(moved(an_ordered_refund(), "accepted", "settled")).fold()
+    book.provider_outcome(moved(an_ordered_refund(), "accepted", "settled")).fold()
     assert entries(book)[1:] == [
         {"2203.01": 30_000, "2203.02": 18_000, "2241.01": -48_000},
         {"1012.01.3": 30_000, "1012.01.1": -30_000},
@@ -198,7 +198,7 @@ def test_vouchers_of_a_refund(book: Book) -> None:
 def test_a_refund_the_provider_closed_takes_the_acceptance_back_by_a_new_entry(
     book: Book,
 ) -> None:
-    book.told(moved(an_ordered_refund(), "accepted", "closed")).fold()
+    book.provider_outcome(moved(an_ordered_refund(), "accepted", "closed")).fold()
     assert entries(book, "refund_accepted") == [{"1012.01.3": 30_000, "1012.01.1": -30_000}]
     assert entries(book, "refund_closed") == [{"1012.01.1": 30_000, "1012.01.3": -30_000}]
     fee = line(book, CERT)
@@ -206,12 +206,12 @@ def test_a_refund_the_provider_closed_takes_the_acceptance_back_by_a_new_entry(
 
 
 def test_a_refund_closed_before_it_was_accepted_has_nothing_to_take_back(book: Book) -> None:
-    book.told(moved(an_ordered_refund(), "closed")).fold()
+    book.provider_outcome(moved(an_ordered_refund(), "closed")).fold()
     assert entries(book, "refund_accepted", "refund_closed") == []
 
 
 def test_an_abnormal_refund_posts_nothing_and_stays_open(book: Book) -> None:
-    book.told(moved(an_ordered_refund(), "accepted", "abnormal")).fold()
+    book.provider_outcome(moved(an_ordered_refund(), "accepted", "abnormal")).fold()
     assert len(entries(book)) == 3
     with book.cursor() as cursor:
         (owed, *_) = q.owed(cursor, "omc")
@@ -223,10 +223,12 @@ def test_an_abnormal_refund_posts_nothing_and_stays_open(book: Book) -> None:
 def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(book: Book) -> None:
     world = moved(an_ordered_refund(), "accepted", "abnormal")
     world.do(
-        told("settled", provider_refund_id="B1", channel="bank_transfer", settled_at=world.now),
+        provider_outcome(
+            "settled", provider_refund_id="B1", channel="bank_transfer", settled_at=world.now
+        ),
         by=FINANCE,
     )
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     assert entries(book, "refund_settled") == []
     (entry,) = entries(book, "refund_settled_off_path")
     assert entry == {"1002": 0, "1012.01.3": -30_000, "2241.01": 30_000}
@@ -236,14 +238,14 @@ def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(book: B
 
 def test_a_bank_payment_goes_back_by_the_bank_on_its_own_path(book: Book) -> None:
     world = an_ordered_refund(provider=Provider.BANK)
-    book.told(moved(world, "accepted", "settled", channel="bank_transfer")).fold()
+    book.provider_outcome(moved(world, "accepted", "settled", channel="bank_transfer")).fold()
     assert entries(book, "refund_settled") == [{"2241.01": 30_000, "1012.03.3": -30_000}]
 
 
 def test_a_posting_tells_its_rule_its_event_and_both_times(book: Book) -> None:
     world = a_paid_application()
     paid_at = next(x.fact.paid_at for x in world.entries if x.fact.TOPIC == "fee_paid.v1")
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     posting = book.rows("postings", "entry_no, line")[0]
     event = book.journal.read(posting["position"] - 1, 1)[0]
     assert (posting["rule_id"], posting["rule_version"]) == ("fee_paid", 1)
@@ -281,7 +283,7 @@ def test_an_entry_that_does_not_sum_to_zero_is_refused_by_the_database(book: Boo
     ["UPDATE {t} SET debit_fen = debit_fen", "DELETE FROM {t}", "TRUNCATE {t}"],
 )
 def test_a_posting_is_never_changed_or_taken_away(book: Book, statement: str) -> None:
-    book.told(a_paid_application()).fold()
+    book.provider_outcome(a_paid_application()).fold()
     with pytest.raises(psycopg2.errors.RestrictViolation):
         book.execute(statement.format(t=postings_table(book)))
 
@@ -291,9 +293,9 @@ def test_a_posting_is_never_changed_or_taken_away(book: Book, statement: str) ->
 
 def test_balances_are_known_on_both_axes_of_time(book: Book) -> None:
     world = a_paid_application()
-    before = book.told(world).fold().journal.head()
+    before = book.provider_outcome(world).fold().journal.head()
     world.do(withdraw(), by=candidate())
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
 
     def balances(**bounds: Any) -> dict[str, int]:
         with book.cursor() as cursor:
@@ -312,7 +314,7 @@ def test_balances_are_known_on_both_axes_of_time(book: Book) -> None:
 
 
 def test_the_invariants_hold_and_name_what_does_not(book: Book) -> None:
-    book.told(moved(an_ordered_refund(), "accepted")).fold()
+    book.provider_outcome(moved(an_ordered_refund(), "accepted")).fold()
     with book.cursor() as cursor:
         held = q.invariants(cursor, "omc")
         assert all(row["holds"] for row in held)
@@ -332,7 +334,7 @@ def test_worklists_and_pages(book: Book) -> None:
         world.do(withdraw(n), by=candidate(n))
         world.do(order(CERT, f"PAY{n}", n), by=FINANCE)
     world.do(approve("RPAY2-1", 2), by=FINANCE_2)
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     with book.cursor() as cursor:
         ordered = q.refunds(cursor, "omc", states=("ordered",))
         assert [r["refund_no"] for r in ordered] == ["RPAY1-1", "RPAY3-1"]
@@ -363,7 +365,7 @@ def test_worklists_and_pages(book: Book) -> None:
 
 def test_a_bill_finds_its_payments_and_refunds(book: Book) -> None:
     world = moved(an_ordered_refund(), "accepted")
-    book.told(world).fold()
+    book.provider_outcome(world).fold()
     day = (world.now - timedelta(days=1), world.now + timedelta(days=1))
     with book.cursor() as cursor:
         (paid,) = q.payments_paid_between(cursor, "omc", "wechat", *day)
