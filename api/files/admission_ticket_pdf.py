@@ -1,9 +1,9 @@
 """The admission ticket (准考证) as a PDF of one A4 page.
 
 The same sheet gives the same bytes: no clock, no random identifier, photo re-encoded by fixed
-settings. What stands on it is what the caller passes, masked or in full; nothing is looked up.
+settings. It prints the values that the caller passes, masked or in full; it reads no other data.
 
-Reading order: the sheet, render_ticket, the drawing from top to bottom. Fonts: `api.files.pdf`.
+Reading order: TicketSheet, render_ticket, then the drawing, top to bottom. Fonts: `api.files.pdf`.
 Source: source-document 4.1, 4.2, 4.3(1), 4.3(2).
 """
 
@@ -24,7 +24,7 @@ from api.files.pdf import Page, PdfTextTooLong, check_printable, pdf_font
 from api.files.upload_inspection import upright_photo
 
 CHINA = timezone(timedelta(hours=8))
-"""China keeps one time and has had no summer time since 1991."""
+"""China has one time zone, and no daylight saving time since 1991."""
 SUBJECT_MINUTES = 90
 """Length of each exam. Source: source-document 4.3(2)."""
 
@@ -37,7 +37,7 @@ DEFAULT_RULES = (
     "理论知识考试、技能考核满分均为100分，两科均达到60分（含）以上为合格。",
     "违纪、作弊者按有关规定处理。",
 )
-"""考生须知 where a session brings no rules of its own. Source: source-document 4.2, 4.3."""
+"""考生须知 of a session without rules of its own. Source: source-document 4.2, 4.3."""
 
 _ONE_LINE = r"^[^\x00-\x1f\x7f]+$"
 Line = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_ONE_LINE)]
@@ -91,8 +91,8 @@ def render_ticket(sheet: TicketSheet, font_file: Path | None = None) -> bytes:
 
     font_file: a .ttf or .ttc with TrueType (glyf) outlines to embed; None = STSong-Light,
         not embedded.
-    Raises: PdfFontUnusable; PdfTextUnprintable for signs the font lacks; PdfTextTooLong;
-        the errors of `api.files.upload_inspection.inspect_photo` when the photo cannot be trusted.
+    Raises: PdfFontUnusable; PdfTextUnprintable for characters the font lacks; PdfTextTooLong;
+        the errors of `api.files.upload_inspection.inspect_photo` for an unacceptable photo.
     Source: source-document 4.1, 4.2.
     """
     font = pdf_font(font_file)
@@ -124,7 +124,7 @@ def _day(moment: datetime) -> str:
 
 
 def _draw_heading(page: Page, sheet: TicketSheet) -> float:
-    """Organisation, title, session. Returns: the y below which drawing goes on."""
+    """Organisation, title, session. Returns: the y below which drawing continues."""
     middle = (LEFT + RIGHT) / 2
     size = page.fitting(sheet.organisation, 14, RIGHT - LEFT)
     page.text(middle, TOP - 5 * mm, sheet.organisation, size, centre=True)
@@ -136,7 +136,7 @@ def _draw_heading(page: Page, sheet: TicketSheet) -> float:
 
 
 def _draw_person(page: Page, sheet: TicketSheet, top: float) -> float:
-    """Who may sit the exam, with the photo at the right. Returns: the y below."""
+    """The candidate, with the photo at the right. Returns: the y below."""
     rows = (
         ("准考证号", sheet.ticket_number),
         ("姓    名", sheet.name),
@@ -162,7 +162,7 @@ def _draw_person(page: Page, sheet: TicketSheet, top: float) -> float:
 def _draw_photo(page: Page, photo: bytes, x: float, y: float, width: float, height: float) -> None:
     """The photo in the middle of its box, in its own proportions.
 
-    It is encoded anew: that drops its metadata, and anything hidden in the file.
+    It is encoded again, which drops its metadata and anything hidden in the file.
     """
     image = upright_photo(photo)
     scale = min(PHOTO_WIDTH / image.width, PHOTO_HEIGHT / image.height)
@@ -202,7 +202,7 @@ def _draw_exams(page: Page, sheet: TicketSheet, top: float) -> float:
 
 
 def _draw_rules(page: Page, sheet: TicketSheet, top: float) -> None:
-    """考生须知, numbered. Raises: PdfTextTooLong when it would run into the footer."""
+    """考生须知, numbered. Raises: PdfTextTooLong if it does not fit above the footer."""
     y = top - 9 * mm
     page.text(LEFT, y, "考生须知", 12, bold=True)
     y -= 2 * mm
@@ -223,7 +223,7 @@ def _draw_rules(page: Page, sheet: TicketSheet, top: float) -> None:
 
 
 def _draw_footer(page: Page, sheet: TicketSheet) -> None:
-    """The QR code that leads to the ticket's verification page, and who issued the ticket."""
+    """The QR code of the ticket's verification page, and the issuer."""
     code = segno.make(sheet.verification_url, error="m", micro=False, boost_error=False)
     matrix = tuple(code.matrix)
     side = 30 * mm
@@ -246,6 +246,6 @@ def _draw_footer(page: Page, sheet: TicketSheet) -> None:
 
 
 def _texts(sheet: TicketSheet) -> list[str]:
-    """Every text of the sheet that will be printed."""
+    """Every text that is printed."""
     texts = [value for _, value in sheet if isinstance(value, str)] + list(sheet.rules)
     return texts + [text for one in sheet.subjects for text in (one.name, one.room, one.seat)]

@@ -1,10 +1,10 @@
-"""Files for those above us: the upward report, its answer, and the city's talent statistics.
+"""Files for the authorities: the upward report, the acceptance file, the talent statistics.
 
 The upward report is frozen: its SHA-256 goes into the journal, so the same rows must give the
-same bytes. Spreadsheets are therefore written with a fixed clock and stored, not deflated
-(compressors differ between machines); a change of openpyxl's own XML would show in the test
-that pins a digest. Identifiers are text cells: a spreadsheet would round 18 digits.
-Reading order: safe spreadsheets and CSV, the upward report, its answer, the statistics.
+same bytes. Workbooks are therefore written with a fixed clock and stored, not deflated
+(compressors differ between machines); a test pins a digest, to detect a change of openpyxl's XML.
+Identifiers are text cells: a spreadsheet would round 18 digits.
+Reading order: safe workbooks and CSV, the upward report, the acceptance file, the statistics.
 Source: source-document 5.3, 5.4.
 """
 
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -31,7 +31,7 @@ from domain.values.certificate_numbers import NumberKind, classify_number, norma
 from domain.values.primitives import Level
 
 REPORT_ROWS_MAX = 10_000
-"""Rows of one report: about 7 MB, below what an upload commonly may have."""
+"""Rows of one report: about 7 MB, below common upload limits."""
 Cell = str | int
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200,
@@ -40,7 +40,7 @@ Text = Annotated[
 
 
 class ReportRowRepeated(LedgerError):
-    """Certificate number {certificate_number} stands twice in one report."""
+    """Certificate number {certificate_number} appears twice in one report."""
 
     code = "report_row_repeated"
 
@@ -62,12 +62,12 @@ class Sheet(NamedTuple):
 def write_xlsx(sheets: Sequence[Sheet]) -> bytes:
     """A workbook whose bytes depend on its cells alone.
 
-    Text that looks like a formula stays text, with the quote prefix that keeps it text when a
+    Text that resembles a formula stays text, with the quote prefix that keeps it text when a
     person edits the cell.
     """
-    book = Workbook(write_only=True)
+    workbook = Workbook(write_only=True)
     for one in sheets:
-        page = book.create_sheet(one.title)
+        page = workbook.create_sheet(one.title)
         page.freeze_panes = "A2"
         for at, title in enumerate(one.header, 1):
             page.column_dimensions[get_column_letter(at)].width = max(12, 2 * len(title) + 6)
@@ -75,12 +75,12 @@ def write_xlsx(sheets: Sequence[Sheet]) -> bytes:
         for row in one.rows:
             page.append([cell if isinstance(cell, int) else _text_cell(page, cell) for cell in row])
     buffer = io.BytesIO()
-    book.save(buffer)
-    return _timeless(buffer.getvalue())
+    workbook.save(buffer)
+    return _reproducible(buffer.getvalue())
 
 
-def _text_cell(page: object, text: str, *, bold: bool = False) -> WriteOnlyCell:
-    cell = WriteOnlyCell(page, text)
+def _text_cell(page: Any, text: str, *, bold: bool = False) -> Any:
+    cell: Any = WriteOnlyCell(page, text)
     cell.data_type = "s"  # openpyxl takes a leading = for a formula; here it never is one
     cell.number_format = "@"
     cell.quotePrefix = int(_looks_like_formula(text))
@@ -96,8 +96,8 @@ def _looks_like_formula(text: str) -> bool:
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
-def _timeless(workbook: bytes) -> bytes:
-    """The same workbook without the hour of its making: fixed clock, fixed flags, stored."""
+def _reproducible(workbook: bytes) -> bytes:
+    """The same workbook with a fixed clock and fixed flags, stored instead of deflated."""
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(workbook)) as made,
@@ -117,7 +117,7 @@ def _timeless(workbook: bytes) -> bytes:
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     """CSV in UTF-8 with BOM (so that Excel shows Chinese), CRLF.
 
-    A cell that looks like a formula gets a leading ', for a CSV has no text type.
+    A cell that resembles a formula gets a leading ', because CSV has no text type.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
@@ -133,7 +133,7 @@ def write_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
 
 
 class BatchKind(StrEnum):
-    """What a report does with its rows (批次类型)."""
+    """Purpose of a report (批次类型)."""
 
     NEW = "新增"
     CORRECTION = "更正"
@@ -141,7 +141,7 @@ class BatchKind(StrEnum):
 
 
 class ReportRow(BaseModel):
-    """One certificate as it is reported upward (证书数据上报). Source: source-document 5.3."""
+    """One certificate of an upward report (证书数据上报). Source: source-document 5.3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -162,7 +162,7 @@ class ReportRow(BaseModel):
 
 
 class ReportBatch(BaseModel):
-    """The batch a report belongs to; printed on its own sheet, behind the fixed columns."""
+    """The batch of a report; written on its own sheet, after the sheet of fixed columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,7 +172,7 @@ class ReportBatch(BaseModel):
 
 
 class FrozenFile(NamedTuple):
-    """A file that will not change: its bytes, their SHA-256 (hex), and how many rows it has."""
+    """A frozen file: its bytes, their SHA-256 (hex), and its number of rows."""
 
     content: bytes
     sha256: str
@@ -221,11 +221,11 @@ def _report_cells(row: ReportRow) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-# --- the answer from above ------------------------------------------------------------------------
+# --- the acceptance file --------------------------------------------------------------------------
 
 
 class AnswerRow(NamedTuple):
-    """What was decided on one reported certificate (受理结果)."""
+    """The authority's decision on one reported certificate (受理结果)."""
 
     line: int
     certificate_number: str
@@ -234,7 +234,7 @@ class AnswerRow(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The file that came back: its good rows, and every bad cell by line and column."""
+    """The acceptance file: its good rows, and every bad cell by line and column."""
 
     rows: tuple[AnswerRow, ...]
     problems: tuple[CellProblem, ...]
@@ -264,7 +264,7 @@ _ANSWER_COLUMNS = (
 def read_answer(data: bytes, filename: str) -> Answer:
     """The acceptance file (受理结果), row by row: 证书编号, 受理结果 接受/退回, 原因.
 
-    A returned row needs a reason; a number may stand once. Rows at fault are left out.
+    A returned row needs a reason; a number may appear once. Faulty rows are left out.
     Raises: the errors of `api.files.tables.read_table` when the file as a whole cannot be read.
     Source: source-document 5.3
     """
@@ -289,11 +289,11 @@ def read_answer(data: bytes, filename: str) -> Answer:
 
 
 class TalentRow(BaseModel):
-    """One person with a valid certificate, as the city counts talent (人才统计).
+    """One person with a valid certificate, for the city's talent statistics (人才统计).
 
     The columns are those of the upward report that describe a person and a certificate, with
-    性别 and 文化程度, by which skill statistics are commonly broken down. The city has published no
-    form of its own; a blank stays blank. Source: source-document 5.4.
+    性别 and 文化程度, by which skill statistics are commonly broken down. The city has not
+    published a form of its own; a blank stays blank. Source: source-document 5.4.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -330,9 +330,9 @@ PEOPLE_HEADER = (
 def build_talent_export(rows: Iterable[TalentRow]) -> TalentExport:
     """Counts by month of issue, occupation and level, with a total; and the list of people.
 
-    rows: valid certificates only; leaving out revoked ones is the caller's to do. One person
-        with two certificates counts twice (人次).
-    Raises: ReportRowRepeated for a certificate number that stands twice.
+    rows: valid certificates only; the caller leaves out revoked ones. One person with two
+        certificates counts twice (人次).
+    Raises: ReportRowRepeated for a repeated certificate number.
     Source: source-document 5.4
     """
     ordered = sorted(rows, key=lambda row: (row.issued_on, row.certificate_number))
@@ -343,7 +343,9 @@ def build_talent_export(rows: Iterable[TalentRow]) -> TalentExport:
         for (month, occupation, level), count in sorted(groups.items())
     ]
     counts.append(("合计", "", "", len(ordered)))
-    people = [(number, *_person_cells(row)) for number, row in enumerate(ordered, 1)]
+    people: list[Sequence[Cell]] = [
+        (number, *_person_cells(row)) for number, row in enumerate(ordered, 1)
+    ]
     sheets = Sheet("统计", COUNTS_HEADER, counts), Sheet("人员名单", PEOPLE_HEADER, people)
     return TalentExport(
         write_xlsx(sheets),
@@ -361,7 +363,7 @@ def _person_cells(row: TalentRow) -> tuple[str, ...]:
 
 
 def _refuse_repeats(numbers: Iterable[str]) -> None:
-    """Raises: ReportRowRepeated for the first number that comes a second time."""
+    """Raises: ReportRowRepeated for the first repeated number."""
     seen: set[str] = set()
     for number in numbers:
         if number in seen:

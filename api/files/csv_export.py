@@ -1,8 +1,8 @@
-"""A list as CSV for a spreadsheet: read by Excel as it is, and unable to run anything there.
+"""CSV for spreadsheets: Excel reads it without an import dialogue, and no cell is a formula.
 
-UTF-8 with a byte order mark, without which Excel takes Chinese for something else; lines end with
-CR LF. A cell that a spreadsheet would take for a formula gets an apostrophe in front. A long number
-gets a tab behind, as the payment providers' own bills have it, or its last digits would be lost.
+UTF-8 with a byte order mark, without which Excel misreads Chinese; lines end with CR LF. A cell
+that a spreadsheet would take for a formula gets an apostrophe in front. A long number gets a
+trailing tab, as in the payment providers' own bills, or the spreadsheet would drop its last digits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _AMOUNT = re.compile(r"-?[0-9]+\.[0-9]{2}")
 
 
 def csv_lines(lines: Iterable[Sequence[object]]) -> str:
-    """Lines as CSV; the byte order mark belongs in front of the first of them."""
+    """Lines as CSV. The caller writes the byte order mark before the first line."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     for line in lines:
@@ -38,6 +38,6 @@ def cell(value: object) -> str:
 
 
 def amount(fen: int) -> str:
-    """An amount for a spreadsheet, in yuan without signs or groups: 123456 fen is 1234.56."""
+    """An amount in yuan, without currency sign or grouping: 123456 fen is 1234.56."""
     whole, rest = divmod(abs(fen), 100)
     return f"{'-' if fen < 0 else ''}{whole}.{rest:02d}"

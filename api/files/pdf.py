@@ -1,11 +1,11 @@
 """Chinese text on a PDF page: fonts, lines, ruled boxes.
 
-reportlab embeds TrueType outlines only, while the openly licensed Chinese fonts that package
-registries carry are PostScript-flavoured, or variable with a default weight too thin to print.
-So pages name `STSong-Light`, which PDF viewers replace by their own Chinese font, and Helvetica
-for ASCII, whose widths every viewer keeps; unless the operator names a TrueType file, of which
-the used glyphs are then embedded and which sets everything.
-Reading order: fonts, Page, cutting text into lines. Lengths are in points (1/72 inch).
+reportlab embeds TrueType outlines only, while the openly licensed Chinese fonts in package
+registries are PostScript-flavoured, or variable with a default weight too thin to print. Pages
+therefore name `STSong-Light`, which PDF viewers replace by their own Chinese font, and Helvetica
+for ASCII, whose widths are the same in every viewer. If the operator names a TrueType file, all
+text is set in it and the used glyphs are embedded.
+Reading order: fonts, Page, line breaking. Lengths are in points (1/72 inch).
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class PdfFontUnusable(LedgerError):
 
 
 class PdfTextUnprintable(LedgerError):
-    """The PDF font has no sign for {code_points}; name a fuller font file in the settings."""
+    """The PDF font has no glyph for {code_points}; set a more complete font file."""
 
     code = "pdf_text_unprintable"
 
@@ -47,10 +47,10 @@ class PdfTextTooLong(LedgerError):
 
 @cache
 def pdf_font(font_file: Path | None = None, needs: str = "准考证号姓名等级") -> str:
-    """The registered name of a font, ready for Page.
+    """Register a font. Returns: its name, for Page.
 
     font_file: .ttf or .ttc with TrueType (glyf) outlines, its first face; None = VIEWER_FONT.
-    needs: signs the file must have, so that no page is ever set in empty boxes.
+    needs: characters the file must have, so that no page is printed in empty boxes.
     Raises: PdfFontUnusable.
     """
     if font_file is None:
@@ -61,7 +61,7 @@ def pdf_font(font_file: Path | None = None, needs: str = "准考证号姓名等�
     try:
         font = TTFont(name, str(font_file))
     except (TTFError, OSError) as wrong:
-        # reportlab's own text repeats the path, which is nobody's business but the operator's.
+        # reportlab's message repeats the path, which the client must not see.
         outlines = "postscript outlines" in str(wrong)
         reason = "its outlines are PostScript, not TrueType" if outlines else "it cannot be read"
         raise PdfFontUnusable(reason=reason) from None
@@ -72,31 +72,31 @@ def pdf_font(font_file: Path | None = None, needs: str = "准考证号姓名等�
 
 
 def check_printable(texts: Iterable[str], font: str) -> None:
-    """Refuse text with signs the font lacks: a name with a hole in it must not be printed.
+    """Refuse text with characters the font lacks: a name must not be printed with gaps.
 
-    Raises: PdfTextUnprintable; it names code points, at most five, never the text.
+    Raises: PdfTextUnprintable with at most five code points, never the text.
     """
     glyphs = getattr(getattr(pdfmetrics.getFont(font), "face", None), "charToGlyph", None)
     signs = sorted(set("".join(texts)) - {" "})
-    # STSong-Light is reached through UCS-2, so a sign beyond U+FFFF comes out as two boxes.
+    # STSong-Light is encoded in UCS-2, so a character beyond U+FFFF is printed as two boxes.
     missing = [sign for sign in signs if (ord(sign) not in glyphs if glyphs else sign > "\uffff")]
     if missing:
         raise PdfTextUnprintable(code_points=" ".join(f"U+{ord(s):04X}" for s in missing[:5]))
 
 
 class Page:
-    """One canvas with one font: text in a width, boxes, lines."""
+    """Draws text, boxes and lines on one canvas in one font."""
 
     def __init__(self, canvas: Canvas, font: str) -> None:
         self.canvas = canvas
         self.font = font
 
     def width(self, text: str, size: float) -> float:
-        """How wide a line of text comes out."""
+        """The width of a line of text, points."""
         return sum(pdfmetrics.stringWidth(run, font, size) for font, run in self._runs(text))
 
     def fitting(self, text: str, size: float, width: float) -> float:
-        """The size, or the smaller one at which the text just fits into the width."""
+        """The font size, reduced if necessary so that the text fits into the width."""
         return min(size, size * width / max(self.width(text, size), 1))
 
     def text(
@@ -109,7 +109,7 @@ class Page:
         bold: bool = False,
         centre: bool = False,
     ) -> None:
-        """Text on the base line y; bold is drawn, for a Chinese bold face is rarely at hand."""
+        """Draw text on the base line y. bold: outlined, since Chinese bold fonts are rare."""
         if centre:
             x -= self.width(text, size) / 2
         line = self.canvas.beginText(x, y)
@@ -123,7 +123,7 @@ class Page:
         self.canvas.drawText(line)
 
     def _runs(self, text: str) -> list[tuple[str, str]]:
-        """The text cut by font: ASCII goes to Helvetica where nothing is embedded."""
+        """The text split by font: ASCII is set in Helvetica if no font is embedded."""
         if self.font != VIEWER_FONT:
             return [(self.font, text)]
         return [
@@ -134,7 +134,7 @@ class Page:
     def cell(
         self, x: float, y: float, width: float, height: float, text: str, *, label: bool = False
     ) -> None:
-        """A ruled box with its text in the middle, in up to three lines, shrunk to fit.
+        """A ruled box with centred text in up to three lines, reduced to fit.
 
         Raises: PdfTextTooLong.
         """
@@ -157,9 +157,9 @@ class Page:
                 self.text(x + 1.5 * mm, base - number * leading, line, size)
 
     def wrap(self, text: str, size: float, width: float) -> list[str]:
-        """Lines no wider than `width`; broken anywhere but inside a number or a Latin word.
+        """Lines no wider than `width`; not broken inside a number or a Latin word.
 
-        No line begins with a closing mark: Chinese typesetting lets it hang instead.
+        No line begins with a closing mark: in Chinese typesetting it hangs in the margin.
         """
         lines = [""]
         for piece in _pieces(text):
@@ -173,7 +173,7 @@ class Page:
 
 
 def _pieces(text: str) -> list[str]:
-    """Text cut into what may not be broken: words of ASCII, and single other signs."""
+    """Text split into unbreakable pieces: ASCII words, and other characters one by one."""
     pieces: list[str] = []
     for sign in text:
         joined = "!" <= sign <= "~" and pieces and "!" <= pieces[-1][-1] <= "~"

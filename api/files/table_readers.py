@@ -1,9 +1,8 @@
-"""Lines of cells out of CSV, XLSX and JSON files, and the guards each format needs.
+"""Reads CSV, XLSX and JSON files into lines of cells, with the guards each format needs.
 
-Every reader yields (line, cells): cells are text without surrounding space, or a BadCell that
-says why it cannot be taken. What the cells mean is decided in `api.files.tables`. Errors and
-reasons
-never repeat what stands in a cell.
+Every reader yields (line, cells): cells are text without surrounding space, or a BadCell with the
+reason why a cell can't be taken. `api.files.tables` finds the header and the columns. Errors and
+reasons never repeat the content of a cell.
 Reading order: limits, errors, one cell, CSV, JSON, XLSX.
 """
 
@@ -27,7 +26,7 @@ BYTES_MAX = 10_485_760
 COLUMNS_MAX = 100
 CELL_LETTERS_MAX = 2_000
 SCANNED_ROWS_MAX = 200_000
-"""Lines looked at, blank ones included: spreadsheets love to keep empty formatted rows."""
+"""Lines read, blank ones included: spreadsheets often contain empty formatted rows."""
 ZIP_ENTRIES_MAX = 1_000
 ZIP_INFLATED_BYTES_MAX = 62_914_560
 """60 MiB: 20,000 rows of 30 filled columns take about 25."""
@@ -52,7 +51,7 @@ class TableUnreadable(LedgerError):
 
 
 class BadCell(NamedTuple):
-    """A cell that cannot be taken as text, and why."""
+    """A cell that can't be taken as text."""
 
     reason: str
 
@@ -64,7 +63,7 @@ _FORMULA = re.compile(r"[=＝@＠]|[+＋\-－](?!\d+(?:\.\d+)?$|$)")
 
 
 def _cell(text: str) -> str | BadCell:
-    """A cell's text without surrounding space, or why it cannot be taken."""
+    """A cell's text without surrounding space, or a BadCell."""
     text = text.strip()
     if len(text) > CELL_LETTERS_MAX:
         return BadCell(f"内容过长，最多{CELL_LETTERS_MAX}字")
@@ -76,7 +75,7 @@ def _cell(text: str) -> str | BadCell:
 
 
 def csv_lines(data: bytes) -> Iterator[Line]:
-    """Lines of a CSV. A record over several lines counts as the line where it begins."""
+    """Lines of a CSV. A record over several lines has the number of its first line."""
     reader = csv.reader(io.StringIO(_decoded(data), newline=""), strict=True)
     before = 0
     while True:
@@ -115,7 +114,7 @@ class _RepeatedKey(ValueError):
 
 
 def json_lines(data: bytes) -> Iterator[Line]:
-    """The keys as a header, then one line per record, counted from 1."""
+    """The keys as a header (line 0), then one line per record, counted from 1."""
     try:
         # Numbers stay text: 59.5 is exact, and a long identifier is not rounded.
         records = json.loads(
@@ -140,7 +139,7 @@ def json_lines(data: bytes) -> Iterator[Line]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; the same key twice would silently lose a value."""
+    """A JSON object without repeated keys, one of which would silently be lost."""
     if len({key for key, _ in pairs}) != len(pairs):
         raise _RepeatedKey
     return dict(pairs)
@@ -155,13 +154,13 @@ def _json_cell(value: Any) -> str | BadCell:
 
 
 def xlsx_lines(data: bytes) -> Iterator[Line]:
-    """Lines of the first sheet; its own row numbers."""
+    """Lines of the first sheet, with the sheet's row numbers."""
     _check_zip(data)
     try:
-        book = load_workbook(io.BytesIO(data), read_only=True, keep_links=False)
-        sheet = book.worksheets[0]
-        sheet.reset_dimensions()  # what a sheet says about its own size is not to be believed
-        # One column more than allowed, so that a table too wide is noticed, not cut.
+        workbook = load_workbook(io.BytesIO(data), read_only=True, keep_links=False)
+        sheet = workbook.worksheets[0]
+        sheet.reset_dimensions()  # the declared size of a sheet can't be trusted
+        # One column more than allowed, so that a table too wide is refused, not cut.
         for line, row in enumerate(sheet.iter_rows(max_col=COLUMNS_MAX + 1), 1):
             cells = [_xlsx_cell(cell) for cell in row]
             while cells and cells[-1] == "":
@@ -170,14 +169,14 @@ def xlsx_lines(data: bytes) -> Iterator[Line]:
             yield line, cells
     except LedgerError:
         raise
-    except Exception:  # a damaged workbook makes the parser raise whatever it likes
+    except Exception:  # a damaged workbook can make the parser raise anything
         raise TableUnreadable(reason="工作簿已损坏，请重新另存为XLSX") from None
 
 
 def _check_zip(data: bytes) -> None:
-    """A workbook that inflates within limits, without macros, entities or passwords.
+    """Refuse a workbook that inflates beyond the limits, or has macros, entities or a password.
 
-    Python inflates an entry no further than its declared size, so the declared sum binds.
+    Python inflates an entry no further than its declared size, so the sum of those is a bound.
     Raises: TableUnreadable.
     """
     try:
@@ -196,17 +195,17 @@ def _check_zip(data: bytes) -> None:
                     raise TableUnreadable(reason="工作簿含有不允许的声明")
     except TableUnreadable:
         raise
-    except Exception:  # as above: whatever a damaged archive provokes
+    except Exception:  # a damaged archive can raise anything
         raise TableUnreadable(reason="工作簿已损坏，请重新另存为XLSX") from None
 
 
 def _declares(xml: bytes) -> bool:
-    """Whether XML could define entities; in UTF-16, which nobody writes, we would not see it."""
+    """Whether XML could define entities; UTF-16 counts, as a declaration in it is not found."""
     return b"<!DOCTYPE" in xml or b"<!ENTITY" in xml or xml[:2] in (b"\xff\xfe", b"\xfe\xff")
 
 
 def _xlsx_cell(cell: Any) -> str | BadCell:
-    """A cell as the text a person sees, or why it cannot be taken."""
+    """A cell as the text a person sees, or a BadCell."""
     value = cell.value
     if value is None:
         return ""
@@ -217,7 +216,7 @@ def _xlsx_cell(cell: Any) -> str | BadCell:
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, (int, float)):
-        # A spreadsheet keeps 15 digits; an 18-digit number typed as a number is already wrong.
+        # A spreadsheet holds 15 digits; an 18-digit identifier typed as a number is already wrong.
         if not math.isfinite(value) or abs(value) >= 10**15:
             return BadCell("数字超过15位，请将该列设为文本格式后重新填写")
         return str(int(value)) if value == int(value) else repr(value)

@@ -1,7 +1,7 @@
-"""Why an uploaded file cannot be trusted, one class each; raised by `api.files.upload_inspection`.
+"""Errors of unacceptable uploads, raised by `api.files.upload_inspection`.
 
-The first line of each docstring is what the sender reads, so it is Chinese and says what to do.
-Fields never carry a file name, nor anything else the sender wrote.
+The first line of each docstring is the message for the sender: Chinese, with what to do. Fields
+never contain the file name, nor anything else that the sender wrote.
 """
 
 from domain.errors import LedgerError
@@ -10,7 +10,7 @@ from domain.errors import LedgerError
 class FileProblem(LedgerError):
     """文件无法接受。
 
-    The family of everything below; never raised itself.
+    Base class of the errors below; never raised itself.
     """
 
     code = "file_problem"

@@ -1,11 +1,10 @@
-"""The edge where uploaded bytes become measured values: photos, scans and PDF files.
+"""Validates and measures uploaded photos, scans and PDF files.
 
-A file's name and declared type are claims; what counts is the bytes. Pictures are decoded to
-the last pixel, PDF files are read as far as it takes to know that they are whole, open, and
-carry no programs. A file that cannot be trusted is refused here with an error; a file that is
-sound but breaks a rule (too small, not white) is measured here and judged in
-`domain.documents.materials`, so that the candidate learns every fault at once. No name is ever
-logged.
+The name and the declared type of a file are not trusted; only its bytes count. Pictures are decoded
+completely; PDF files are read far enough to know that they are complete, not encrypted, and free of
+programs. An unacceptable file is refused here with an error. A valid file that breaks a rule (too
+small, not white) is measured here and judged in `domain.documents.materials`, so that the candidate
+gets every fault at once. File names are never logged.
 Reading order: photos, documents, pictures, PDF.
 Source: source-document 3.1(1)-(5).
 """
@@ -15,6 +14,7 @@ import io
 import re
 import zlib
 from datetime import date, datetime
+from typing import cast
 
 from PIL import Image, ImageChops, ImageOps, ImageStat
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,9 +39,9 @@ from domain.documents.materials import FILE_BYTES_MAX, Background, PhotoFact, tw
 from domain.values.primitives import Sha256Hex
 
 PIXELS_MAX = 40_000_000
-"""An A4 page at 600 dots per inch has 35 million; 40 million decode into 160 MB at most."""
+"""An A4 page at 600 dots per inch has 35 million; 40 million decode to 160 MB at most."""
 JPEG_SCANS_MAX = 100
-"""A progressive picture has about 10 scans; thousands are an attack on the processor."""
+"""A progressive picture has about 10 scans; thousands exhaust the processor."""
 PDF_STREAMS_MAX = 50_000
 PDF_INFLATED_BYTES_MAX = 50_000_000
 
@@ -54,7 +54,7 @@ COLOUR_TINT_MIN, COLOUR_SHARE_MIN = 24, 0.01
 
 
 class PhotoFacts(BaseModel):
-    """What was measured on an uploaded photo (证件照), turned upright by its EXIF."""
+    """Measurements of an uploaded photo (证件照), turned upright by its EXIF orientation."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -69,7 +69,7 @@ class PhotoFacts(BaseModel):
     taken_on: date | None = Field(description="EXIF DateTimeOriginal; None when absent")
 
     def fact(self, taken_on: date | None = None) -> PhotoFact:
-        """The value the rules judge; `taken_on` as stated by the candidate fills a gap only."""
+        """The value that the rules judge. taken_on: stated day, used if EXIF has none."""
         return PhotoFact(
             width_px=self.width_px,
             height_px=self.height_px,
@@ -130,7 +130,7 @@ def inspect_document(data: bytes, declared_media_type: str) -> str:
     if declared == "image/jpg":  # not a registered type, but what many browsers send
         declared = "image/jpeg"
     if declared != found:
-        # Only known names are repeated: what a stranger declares does not enter our logs.
+        # Only known types are repeated: arbitrary text of a client must not enter the logs.
         known = declared if declared in _MAGIC.values() else "（其他）"
         raise UploadTypeDiffers(found=found, declared=known)
     if found == "application/pdf":
@@ -169,7 +169,7 @@ def _decode(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         if image.width * image.height > PIXELS_MAX:
             raise PictureTooManyPixels(limit_px=PIXELS_MAX)
-        # A JPEG with several pictures is how phones store depth maps; only the first is read.
+        # Phones store depth maps as further pictures of a JPEG; only the first one is read.
         if image.format == "PNG" and getattr(image, "is_animated", False):
             raise PictureAnimated()
         image.load()
@@ -177,7 +177,7 @@ def _decode(data: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PictureTooManyPixels(limit_px=PIXELS_MAX) from None
-    except Exception:  # a damaged file makes decoders raise whatever they like
+    except Exception:  # a damaged file can make decoders raise anything
         raise PictureUnreadable() from None
     return image
 
@@ -190,12 +190,15 @@ def _portrait(data: bytes, media_type: str) -> tuple[Image.Image, date | None]:
         raise PictureAnimated()
     if image.mode in ("CMYK", "YCCK"):
         raise PictureNotRgb(mode="CMYK")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
-        raise PictureTransparent()
+    if image.has_transparency_data:
+        # One (min, max) for each of the four bands.
+        bands = cast("tuple[tuple[int, int], ...]", image.convert("RGBA").getextrema())
+        if bands[3][0] < 255:
+            raise PictureTransparent()
     taken_on = _taken_on(image)
     try:
         image = ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF: the pixels are good, they stay as they lie
+    except Exception:  # damaged EXIF: the pixels are valid and stay as they are
         image.getexif().clear()
     if image.mode.startswith("I"):  # 16-bit grey, 0..65535; convert() would clip all to white
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
@@ -205,7 +208,7 @@ def _portrait(data: bytes, media_type: str) -> tuple[Image.Image, date | None]:
 
 
 def _taken_on(image: Image.Image) -> date | None:
-    """The day of EXIF DateTimeOriginal, in the camera's own time zone; None when unusable."""
+    """The day of EXIF DateTimeOriginal, in the camera's time zone; None if unusable."""
     try:
         text = image.getexif().get_ifd(0x8769).get(0x9003)
         return datetime.strptime(str(text)[:19], "%Y:%m:%d %H:%M:%S").date()
@@ -231,8 +234,8 @@ def _is_in_colour(image: Image.Image) -> bool:
 def _background(image: Image.Image) -> Background:
     """白底: judged on the top 6 % and on the outer 6 % at both sides down to 40 % of the height.
 
-    A head stands clear of the top, and shoulders begin below 40 %, so these five cells (top
-    left, middle, right, left side, right side) show nothing but background.
+    A head does not reach the top, and shoulders begin below 40 %, so these five cells (top left,
+    middle, right, left side, right side) show nothing but background.
     """
     width, height = 210, 294
     small = image.resize((width, height), Image.Resampling.BOX)
@@ -262,14 +265,14 @@ _FOREIGN = re.compile(rb"%PDF-|PK\x03\x04|\x7fELF|<html|<script|<\?php|<svg|Rar!
 
 
 def _check_picture_bytes(data: bytes, media_type: str, *, trailing_allowed: bool) -> None:
-    """Nothing but a picture: no second format in front, inside the first 1,024 bytes, or behind.
+    """Refuse a picture with a second format in its first 1,024 bytes or after its end.
 
-    trailing_allowed: phones append their own harmless data to what they photograph.
+    trailing_allowed: accept other trailing data, which phones append to photos.
     Raises: UploadHasForeignContent, PictureUnreadable.
     """
     end = _jpeg_end(data) if media_type == "image/jpeg" else _png_end(data)
     tail = data[end:]
-    # PDF readers look for their header in the first 1,024 bytes, ZIP readers at the very end.
+    # PDF readers search the first 1,024 bytes for their header, ZIP readers the end of the file.
     if b"%PDF-" in data[:1024] or _ends_as_zip(data) or _FOREIGN.search(tail):
         raise UploadHasForeignContent()
     if tail.strip(b"\x00\r\n\t ") and not trailing_allowed:
@@ -295,7 +298,7 @@ def _png_end(data: bytes) -> int:
     raise PictureUnreadable()
 
 
-# Fill bytes (FF FF …) need no pattern of their own; a repeat here would cost quadratic time.
+# Fill bytes (FF FF …) need no pattern of their own; a repetition here would take quadratic time.
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 
 
@@ -325,10 +328,10 @@ _PDF_OTHER_FILTER = re.compile(
 
 
 def _check_pdf(data: bytes) -> None:
-    """A whole, open PDF without programs or attachments.
+    """Refuse a PDF that is incomplete, encrypted, or holds programs or attachments.
 
-    Scripts may hide in compressed object streams and behind #xx spellings of names; both are
-    undone before looking. Raises: PdfMalformed, PdfEncrypted, PdfActive,
+    Scripts may hide in compressed object streams and in names spelt with #xx; both are decoded
+    before the search. Raises: PdfMalformed, PdfEncrypted, PdfActive,
     UploadHasForeignContent.
     """
     if _ends_as_zip(data):
@@ -349,23 +352,23 @@ def _check_pdf(data: bytes) -> None:
 
 
 def _plain_names(data: bytes) -> bytes:
-    """The same bytes with #xx in names spelt out."""
+    """The same bytes with #xx in names decoded."""
     return re.sub(rb"#([0-9A-Fa-f]{2})", lambda found: bytes.fromhex(found[1].decode()), data)
 
 
 def _object_streams(data: bytes) -> list[bytes]:
-    """The inflated object streams (/ObjStm), which hold objects out of plain sight.
+    """The inflated object streams (/ObjStm), which hold further objects.
 
-    Raises: PdfMalformed when one cannot be inflated within the limits.
+    Raises: PdfMalformed if one can't be inflated within the limits.
     """
     found, begun, left = [], 0, PDF_INFLATED_BYTES_MAX
     for count, start in enumerate(_PDF_STREAM.finditer(data)):
         if count > PDF_STREAMS_MAX:
             raise PdfMalformed()
-        # Everything since the last stream: wider than the dictionary, so nothing hides from it.
+        # Everything since the last stream: wider than the dictionary, so nothing is missed.
         head, begun = _plain_names(data[begun : start.start()]), start.end()
         if b"/ObjStm" not in head or b"/Filter" not in head:
-            continue  # an unfiltered one was read in clear with the rest
+            continue  # an unfiltered one is searched with the rest of the file
         inflater = zlib.decompressobj()
         try:
             end = data.find(b"endstream", begun)
