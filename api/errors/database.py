@@ -1,4 +1,4 @@
-"""What callers are told of a question that the database did not answer."""
+"""Maps database failures to HTTP errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import logging
 
 from api.errors.request import DatabaseUnreachable, ViewBeingMade
 from domain.errors import LedgerError
-from projections.engine.ledger_projector import is_not_made, is_transient, told
+from projections.engine.failures import is_missing_relation, is_transient, safe_message
 
 log = logging.getLogger(__name__)
 
 
-def refusal_of(error: Exception) -> LedgerError | None:
-    """The refusal, if the moment is to blame; None if it is what was asked."""
+def to_http_error(error: Exception) -> LedgerError | None:
+    """The refusal of a transient failure; None if the query itself is at fault."""
     if is_transient(error):
         return DatabaseUnreachable()
-    if is_not_made(error):
-        # Said aloud: should no view be under way, it is the program that asks for the wrong thing.
-        log.warning("a view lacks what is asked for until it is made anew: %s", told(error))
+    if is_missing_relation(error):
+        # Logged, because without a rebuild in progress the query itself is wrong.
+        log.warning("a view lacks a relation until its rebuild is done: %s", safe_message(error))
         return ViewBeingMade()
     return None

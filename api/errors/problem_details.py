@@ -1,9 +1,9 @@
-"""The one table from a refusal to its HTTP status, and what a refusal looks like on the wire.
+"""The only table from an error code to its HTTP status, and the body of an error response.
 
-Statuses live here and nowhere else. 409 means that the thing as it stands now forbids it, 422 that
-what was asked for is against a rule, 503 that nothing is wrong with the request and it may be sent
-again. Whatever the status above 399, nothing was recorded, save what the text says otherwise.
-Every body is `application/problem+json` (RFC 9457). Texts are in `data/problems.json`.
+409 means that the current state forbids the request, 422 that the request breaks a rule, 503 that
+the request is correct and may be sent again. With any status above 399 nothing was recorded, unless
+the text says otherwise. Every body is `application/problem+json` (RFC 9457). The texts are in
+`errors/problems.json`. Reading order: `STATUS`, `Problem`, `problem_of`, `problem_response`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from domain.errors import LedgerError
 
 PROBLEM = "application/problem+json"
 RETRY_AFTER_S = 1
-"""What a caller is told to wait after a 503, seconds."""
+"""`Retry-After` of a 503, seconds."""
 
 _BY_STATUS: dict[int, str] = {
     400: """
@@ -94,13 +94,13 @@ _BY_STATUS: dict[int, str] = {
 STATUS: dict[str, int] = {
     code: status for status, codes in _BY_STATUS.items() for code in codes.split()
 }
-"""Code of a LedgerError -> HTTP status. A test demands a row for every class there is."""
+"""Code of a LedgerError -> HTTP status. A test requires a row for every class."""
 
 RETRYABLE = frozenset({"request_in_progress", "stale_stream"})
-"""What may succeed if the same request is sent again, besides every 503."""
+"""Codes of requests that may succeed when sent again unchanged, in addition to every 503."""
 
 PRIVATE_STATUS = 500
-"""What went wrong inside stays inside: such a body has the code, a general text, no fields."""
+"""Internal errors expose the code and a generic message only, no fields."""
 
 
 class FieldProblem(BaseModel):
@@ -108,7 +108,8 @@ class FieldProblem(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     pointer: str | None = Field(
-        default=None, description="JSON pointer into the body, or where else it stands: `#/lines/0`"
+        default=None,
+        description="JSON pointer into the body, such as `#/lines/0`, or the place outside it",
     )
     code: str = Field(description="stable word for the fault")
     detail: str = Field(description="the fault in words")
@@ -157,7 +158,7 @@ def texts() -> dict[str, Any]:
 
 
 def status_of(error: LedgerError) -> int:
-    """The HTTP status of a refusal; one without a row of its own has its parent's."""
+    """The HTTP status of an error; a class without a row has the status of its parent."""
     for cls in type(error).__mro__:
         code = vars(cls).get("code")
         if code in STATUS:
@@ -166,28 +167,12 @@ def status_of(error: LedgerError) -> int:
 
 
 def is_retryable(error: LedgerError) -> bool:
-    """Whether the same request may succeed later without a change."""
+    """Whether the same request may succeed later, unchanged."""
     return status_of(error) in (429, 503) or error.code in RETRYABLE
 
 
-def preferred_language(header: str | None) -> str:
-    """zh or en, by Accept-Language; zh when it says nothing, or nothing we speak."""
-    best, weight = "zh", 0.0
-    for place, part in enumerate((header or "").split(",")[:20]):
-        name, _, parameter = part.strip().partition(";")
-        language = name.partition("-")[0].lower()
-        try:
-            given = float(parameter.strip().removeprefix("q=") or 1)
-        except ValueError:
-            continue
-        # Of two equal weights the earlier one is meant.
-        if language in ("zh", "en") and given - place * 1e-6 > weight:
-            best, weight = language, given - place * 1e-6
-    return best
-
-
 def title_and_detail(error: LedgerError, language: str) -> tuple[str, str]:
-    """What is told of a refusal in one language; its own message where none is written."""
+    """Title and text of an error in one language; its own message where no text is written."""
     entry = texts()["problems"].get(error.code)
     if entry is None:
         return error.code, str(error)
@@ -202,12 +187,12 @@ _IDS = frozenset({"id", "key", "ledger", "name", "number", "refund_no", "room", 
 
 
 def _is_id(key: str, value: str) -> bool:
-    """Whether a value is somebody's own word, such as a ledger called omc; none has a space."""
+    """Whether a value is an identifier, such as a ledger called omc; identifiers have no space."""
     return (key in _IDS or key.endswith("_id")) and " " not in value
 
 
 class _TemplateFormatter(string.Formatter):
-    """Fills a text's places; values that have a Chinese word are said in it."""
+    """Fills a template; a value that has a Chinese word is replaced by it."""
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self._words = words
@@ -220,10 +205,10 @@ class _TemplateFormatter(string.Formatter):
 
 
 def problem_of(error: LedgerError, language: str, trace_id: str) -> dict[str, Any]:
-    """The body of a refusal."""
+    """The body of an error response. language: zh or en."""
     status = status_of(error)
-    told = InternalError() if status == PRIVATE_STATUS else error
-    title, detail = title_and_detail(told, language)
+    shown = InternalError() if status == PRIVATE_STATUS else error
+    title, detail = title_and_detail(shown, language)
     body: dict[str, Any] = {
         "type": f"urn:certledger:problem:{error.code}",
         "title": title,
@@ -247,7 +232,7 @@ def problem_of(error: LedgerError, language: str, trace_id: str) -> dict[str, An
 
 
 _KEYED = frozenset({"person_document"})
-"""Claims whose key is an index of personal data: it names a person to who has seen it before."""
+"""Uniqueness reservations whose key is a blind index: it would identify a person again."""
 
 
 def _plain(value: Any) -> Any:
@@ -256,7 +241,7 @@ def _plain(value: Any) -> Any:
 
 
 def _fault(fault: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """One of several faults, in the caller's language as far as it is written in it."""
+    """One of several faults, in the caller's language where a text in it exists."""
     code, detail = fault["code"], fault["detail"]
     written = texts()["faults"].get(code)
     entry = texts()["problems"].get(code)
@@ -264,16 +249,16 @@ def _fault(fault: Mapping[str, Any], language: str) -> dict[str, Any]:
         template = written[0 if language == "zh" else 1]
         detail = _TemplateFormatter({}).format(template, **fault.get("limits", {}))
     elif entry is not None and language == "en":
-        # A decision hands these on in Chinese, complete; in English the title has to do.
+        # Decisions word these in Chinese; in English only the title is available.
         detail = entry["en"][0]
-    told = {"code": code, "detail": detail}
-    return told | ({"pointer": fault["pointer"]} if fault.get("pointer") else {})
+    shown = {"code": code, "detail": detail}
+    return shown | ({"pointer": fault["pointer"]} if fault.get("pointer") else {})
 
 
 def problem_response(
     error: LedgerError, language: str, trace_id: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A refusal as an HTTP response."""
+    """An error as an HTTP response. headers: in addition to those of every error."""
     body = problem_of(error, language, trace_id)
     given = {
         "Content-Language": language,
@@ -295,7 +280,7 @@ def problem_response(
 
 
 def challenge(error: LedgerError) -> str:
-    """WWW-Authenticate of a 401 (RFC 6750): no error attribute when there was no token at all."""
+    """WWW-Authenticate of a 401 (RFC 6750): without an error attribute if no token was sent."""
     if error.code == "token_missing":
         return 'Bearer realm="certledger"'
     return f'Bearer realm="certledger", error="invalid_token", error_description="{error.reason}"'

@@ -1,7 +1,6 @@
-"""What is refused before a request reaches the domain: its form, its keys, its size, its caller.
+"""Errors of the HTTP interface: caller, form of the request, idempotency, reads, the service.
 
-The rules of certification have their own errors beside each rule; these are about HTTP only.
-Reading order: the caller, the request's form, idempotency, reading, the service itself.
+Errors of certification rules are defined next to each rule.
 """
 
 from domain.errors import LedgerError
@@ -43,7 +42,7 @@ class MalformedJson(LedgerError):
 
 
 class JsonKeyTwice(LedgerError):
-    """The key {pointer} stands twice in the body."""
+    """The key {pointer} appears twice in the body."""
 
     code = "json_key_twice"
 
@@ -181,7 +180,7 @@ class ViewBehind(LedgerError):
 
 
 class ViewBeingMade(LedgerError):
-    """The view is being made anew by this version and can't be asked until then."""
+    """This version is rebuilding the view; it can't be read until that is done."""
 
     code = "view_being_made"
 
