@@ -32,8 +32,8 @@ class Actor(BaseModel):
     organisation: str
     on_behalf_of: str | None = None
 
-    def stored(self) -> dict[str, str | None]:
-        """As it stands in an envelope; the same as its JSON, made once a command."""
+    def to_envelope(self) -> dict[str, str | None]:
+        """The actor in an envelope; equal to its JSON, but made once for each command."""
         return {
             "subject": self.subject,
             "role": self.role.value,

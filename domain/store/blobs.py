@@ -1,7 +1,7 @@
-"""Attachments, kept by what they are: the SHA-256 of their bytes is their only name.
+"""Content-addressed store for attachments: a blob's name is the SHA-256 of its bytes.
 
-The journal holds the hash, this store the bytes; a blob that was altered no longer has its name,
-and reading it says so. Any fsspec URL will do; a local folder is the default.
+The journal holds the hash, this store the bytes; reading detects a blob that was altered. Works on
+any fsspec URL; a local folder is the default.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class Blobs:
-    """A content-addressed store. Thread-safe as far as its file system is."""
+    """The store. As thread-safe as its file system."""
 
     def __init__(self, url: str | Path, **options: object) -> None:
         """url: a folder, or anything fsspec knows, such as s3://bucket/prefix.
@@ -30,9 +30,9 @@ class Blobs:
         self._root = self._root.rstrip("/")
 
     def put(self, content: bytes) -> str:
-        """Keep bytes; the same bytes are kept once. Returns: their SHA-256, 64 hex digits.
+        """Store bytes; the same bytes are stored once. Returns: their SHA-256, 64 hex digits.
 
-        A reader never sees half a blob: it appears under its name only when it is whole.
+        A reader never reads half a blob: it appears under its name only when it is complete.
         """
         name = hashlib.sha256(content).hexdigest()
         path = self._path(name)
@@ -41,7 +41,7 @@ class Blobs:
         folder = path.rpartition("/")[0]
         self._files.makedirs(folder, exist_ok=True)
         if not isinstance(self._files, LocalFileSystem):
-            # Object stores show a new object whole or not at all.
+            # Object stores publish a new object atomically.
             self._files.pipe_file(path, content)
             return name
         unfinished = f"{folder}/.{uuid.uuid4().hex}"
@@ -64,19 +64,15 @@ class Blobs:
             raise BlobDamaged(sha256=sha256)
         return content
 
-    def has(self, sha256: str) -> bool:
-        """Whether there is a blob of that name; its bytes are checked when they are read."""
-        return bool(self._files.exists(self._path(sha256)))
-
     def _is_whole(self, name: str, path: str) -> bool:
-        """A damaged blob is written again, so that keeping the same file anew repairs it."""
+        """False also for a damaged blob, so that storing the same bytes again repairs it."""
         try:
             return hashlib.sha256(self._files.cat_file(path)).hexdigest() == name
         except FileNotFoundError:
             return False
 
     def _path(self, sha256: str) -> str:
-        # The name comes from outside: nothing but a hash may become a path.
+        # The name comes from a client: nothing but a hash may become a path.
         if not _NAME.fullmatch(sha256):
             raise ValueError("a blob is named by 64 lower-case hex digits")
         return f"{self._root}/{sha256[:2]}/{sha256}"

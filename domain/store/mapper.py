@@ -1,8 +1,8 @@
-"""Between facts and the bytes of the journal.
+"""Maps facts to the journal's events and back.
 
-A fact is a pydantic model with a stored TOPIC; an `Entry` is a fact with who, when and where. Going
-in, personal fields are sealed; coming out, they are opened, an older shape is brought up to date,
-and the result is validated. Reading order: Entry, Catalogue, EntryMapper.
+A fact is a pydantic model with a stored TOPIC; an `Entry` is a fact with its metadata. On the way
+in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older versions
+and validates the result. Reading order: Entry, Catalogue, EntryMapper.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,16 +22,16 @@ from domain.store.privacy.vault import FieldEncryptor, Vault
 from domain.values.personal import personal_fields
 
 SEALED = "sealed"
-"""A sealed field is stored as {"sealed": "<algorithm>:<base64>"}, so that it can be told from text
-without knowing the class, whatever its version."""
+"""A sealed field is stored as {"sealed": "<algorithm>:<base64>"}, which distinguishes it from text
+without knowing the class or its version."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Entry(NamedTuple):
-    """A fact with everything the journal says about it.
+    """A fact with its metadata.
 
-    originator_id: the stream. recorded_at: None until it was recorded. Times are aware, UTC.
+    originator_id: the stream. recorded_at: None until it is recorded. Times are aware, UTC.
     actor: dict with exactly subject, role, organisation, on_behalf_of.
     """
 
@@ -49,27 +49,27 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class JournalEvent(StoredEvent):
-    """One of our own events on its way through the library's recorder interface.
+    """One of our own events as the library's recorder interface carries it.
 
-    Going in, `draft` makes the event under the head lock, where the persons' keys are known, and
-    `state` is empty; coming out, `state` is the whole envelope.
+    On the way in, `state` is empty and `new_event` makes the event under the head lock, where the
+    persons' keys are known; on the way out, `state` is the whole envelope.
     """
 
-    draft: Callable[[FieldEncryptor | None], NewEvent] | None = field(
+    new_event: Callable[[FieldEncryptor | None], NewEvent] | None = field(
         default=None, compare=False, repr=False
     )
     vault: Vault | None = field(default=None, compare=False, repr=False)
 
 
 class OrjsonTranscoder(Transcoder):
-    """Canonical JSON by orjson: plain values only, one spelling each."""
+    """Canonical JSON of plain values; see `domain.store.journal.envelope`."""
 
     def encode(self, obj: Any) -> bytes:
-        """Bytes of a value. Raises: NotCanonical."""
+        """Encode a value. Raises: NotCanonical."""
         return envelopes.canonical_json(obj)
 
     def decode(self, data: bytes) -> Any:
-        """The value again."""
+        """Decode a value."""
         return orjson.loads(data)
 
 
@@ -77,28 +77,29 @@ class Catalogue:
     """Every topic that was ever written, and the class that reads it today."""
 
     def __init__(self, facts: Mapping[str, type[BaseModel]] | Iterable[type[BaseModel]]) -> None:
-        """Take the current classes, each with a class attribute TOPIC.
+        """facts: the current classes, each with a class attribute TOPIC.
 
         Raises: ValueError if two classes have the same topic.
         """
+        classes: Iterable[type[BaseModel]]
         classes = facts.values() if isinstance(facts, Mapping) else facts
         self._classes: dict[str, type[BaseModel]] = {}
         self._upcasters: dict[str, tuple[str, Upcaster]] = {}
         for fact in classes:
-            topic: str = fact.TOPIC  # type: ignore[attr-defined]
+            topic = _topic_of(fact)
             if self._classes.setdefault(topic, fact) is not fact:
                 raise ValueError(f"two facts have the topic {topic}")
 
     @property
     def topics(self) -> frozenset[str]:
-        """Every topic that can be read, the older versions included."""
+        """Every topic that can be read, including older versions."""
         return frozenset(self._classes) | frozenset(self._upcasters)
 
     def upcaster(self, old: str, new: str) -> Callable[[Upcaster], Upcaster]:
-        """Decorator: this function turns the data of topic `old` into that of `new`.
+        """Decorator for a function that converts the data of topic `old` to that of `new`.
 
-        It gets and returns a dict; personal fields are opened before, and it runs on every read
-        of an old event, so it must be pure. Raises: ValueError if `old` is current or taken.
+        It takes and returns a dict, with personal fields decrypted. It runs on every read of an
+        old event, so it must be pure. Raises: ValueError if `old` is current or taken.
         """
         if old in self._classes or old in self._upcasters:
             raise ValueError(f"{old} can already be read")
@@ -110,7 +111,7 @@ class Catalogue:
         return register
 
     def current_topic(self, topic: str) -> str:
-        """The topic events of this one are read as. Raises: UnknownTopic."""
+        """The topic that events of this topic are read as. Raises: UnknownTopic."""
         while topic not in self._classes:
             if topic not in self._upcasters:
                 raise UnknownTopic(topic=topic)
@@ -118,7 +119,7 @@ class Catalogue:
         return topic
 
     def read(self, topic: str, data: dict[str, Any], where: str) -> BaseModel:
-        """The fact that stored data says, in today's shape, validated.
+        """The fact of stored data, upcast to the current version and validated.
 
         where: place in the journal, for the error. Raises: UnknownTopic, UnreadableEvent.
         """
@@ -129,14 +130,14 @@ class Catalogue:
         try:
             return self._classes[topic].model_validate(data)
         except ValidationError as error:
-            # Without the input: it may be somebody's name.
+            # Without the input, which may be personal.
             faults = error.errors(include_input=False, include_url=False, include_context=False)
             reason = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
             raise UnreadableEvent(where=where, topic=topic, reason=reason) from None
 
 
 class EntryMapper(Mapper[str]):
-    """Turns entries into drafts and recorded events into entries."""
+    """Turns entries into new events and recorded events into entries."""
 
     def __init__(
         self,
@@ -147,10 +148,10 @@ class EntryMapper(Mapper[str]):
         catalogue: Catalogue,
         vault: Vault | None = None,
     ) -> None:
-        """Take the catalogue and, if there is personal data, the vault.
+        """vault: needed only for facts with personal fields.
 
-        Raises: ValueError for a compressor or cipher: the log hashes the envelope as it stands,
-            and personal data is sealed field by field.
+        Raises: ValueError for a compressor or cipher: the log hashes the envelope as it is stored,
+            and personal data is encrypted field by field.
         """
         if compressor is not None or cipher is not None:
             raise ValueError("envelopes are stored as they are, without compressor or cipher")
@@ -160,24 +161,27 @@ class EntryMapper(Mapper[str]):
 
     # --- in --------------------------------------------------------------------------------------
 
-    def draft(
-        self, entry: Entry, sealer: FieldEncryptor | None = None, memo: Any = None
+    def new_event(
+        self, entry: Entry, encryptor: FieldEncryptor | None = None, memo: object = None
     ) -> NewEvent:
-        """The event to append. sealer: needed if the fact has personal fields. memo: see Draft.
+        """The event to append. encryptor: needed if the fact has personal fields.
 
-        Raises: UnknownTopic, PersonErased, ValueError if there is no sealer or no person.
+        memo: see NewEvent.
+        Raises: UnknownTopic, PersonErased, ValueError if there is no encryptor or no person.
         """
         fact = entry.fact
-        topic: str = fact.TOPIC  # type: ignore[attr-defined]
+        topic = _topic_of(type(fact))
         if self.catalogue.current_topic(topic) != topic:
             raise UnknownTopic(topic=topic)
         data = fact.model_dump(mode="json")
         stream, version = entry.originator_id, entry.originator_version
         for name in personal_fields(type(fact)):
             if data[name] is not None:
-                if sealer is None or not data.get("person_id"):
-                    raise ValueError(f"{topic}.{name} is personal: it needs a sealer and person_id")
-                sealed = sealer.seal(data["person_id"], stream, version, name, data[name])
+                if encryptor is None or not data.get("person_id"):
+                    raise ValueError(
+                        f"{topic}.{name} is personal: it needs an encryptor and person_id"
+                    )
+                sealed = encryptor.seal(data["person_id"], stream, version, name, data[name])
                 data[name] = {SEALED: sealed}
         return NewEvent(
             stream=stream,
@@ -194,25 +198,25 @@ class EntryMapper(Mapper[str]):
         )
 
     def to_stored_event(self, domain_event: Any) -> JournalEvent:
-        """The entry on its way to a recorder; sealed there, under the head lock."""
+        """The entry for a recorder, which encrypts it under the head lock."""
         entry: Entry = domain_event
         return JournalEvent(
             originator_id=entry.originator_id,
             originator_version=entry.originator_version,
-            topic=entry.fact.TOPIC,  # type: ignore[attr-defined]
+            topic=_topic_of(type(entry.fact)),
             state=b"",
-            draft=lambda sealer: self.draft(entry, sealer),
+            new_event=lambda encryptor: self.new_event(entry, encryptor),
             vault=self.vault,
         )
 
     # --- out -------------------------------------------------------------------------------------
 
     def entry(self, recorded: RecordedEvent) -> Entry:
-        """What a recorded event says. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
+        """The entry of a recorded event. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
         return self._opened_entry(recorded.parsed)
 
     def entries(self, recorded: Iterable[RecordedEvent]) -> list[Entry]:
-        """The same for many: the persons' keys are read in one query."""
+        """The entries of many events; reads the persons' keys in one query."""
         events = list(recorded)
         if self.vault is not None:
             persons = {e.data["person_id"] for e in events if _is_sealed(e.data)}
@@ -220,18 +224,18 @@ class EntryMapper(Mapper[str]):
         return [self._opened_entry(event.parsed) for event in events]
 
     def sealed_entry(self, recorded: RecordedEvent) -> Entry:
-        """As `entry`, but sealed fields stay shut: they are None, as if the person were erased."""
+        """As `entry`, with sealed fields None, as if the person were erased."""
         data = recorded.data
         if _is_sealed(data):
             data = {k: None if _sealed_text(v) is not None else v for k, v in data.items()}
         return self._entry(recorded.parsed, data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        """The entry of a stored event whose state is the envelope."""
+        """The entry of a stored event whose state is an envelope."""
         return self.entry_of(stored_event.state)
 
     def entry_of(self, envelope: bytes) -> Entry:
-        """As `entry`, of an event's envelope alone."""
+        """As `entry`, from the envelope alone."""
         return self._opened_entry(envelopes.parse(envelope))
 
     def _opened_entry(self, envelope: dict[str, Any]) -> Entry:
@@ -271,11 +275,18 @@ class EntryMapper(Mapper[str]):
         return opened
 
 
+def _topic_of(fact: type[BaseModel]) -> str:
+    topic: str = fact.TOPIC  # type: ignore[attr-defined]  # a pydantic model cannot declare it
+    return topic
+
+
 def _is_sealed(data: dict[str, Any]) -> bool:
     return any(_sealed_text(value) is not None for value in data.values())
 
 
 def _sealed_text(value: Any) -> str | None:
-    if type(value) is dict and len(value) == 1 and type(value.get(SEALED)) is str:
-        return value[SEALED]  # type: ignore[no-any-return]
+    if type(value) is dict and len(value) == 1:
+        text = value.get(SEALED)
+        if type(text) is str:
+            return text
     return None

@@ -1,12 +1,12 @@
 """The journal as a persistence module of the `eventsourcing` library.
 
-`PERSISTENCE_MODULE=domain.store.recorder` makes a stock `Application` write into the journal: its
-events get dense positions, envelopes, hashes and the one writer like our own. Settings, each also
-with the application's name in front (`COUNTERS_LEDGER`):
+With `PERSISTENCE_MODULE=domain.store.recorder` any `Application` of the library writes into the
+journal: its events get dense positions, envelopes, hashes and the one writer, as our own do.
+Settings, each also with the application's name as a prefix (`COUNTERS_LEDGER`):
 
-CERTLEDGER_DATABASE_URL   the database; needed
-LEDGER                    which ledger; made from the application's name if not set
-CREATE_TABLE              "n": do not bring the schema up to date, and make no ledger
+CERTLEDGER_DATABASE_URL   the database; required
+LEDGER                    the ledger; derived from the application's name if not set
+CREATE_TABLE              "n": neither migrate the schema nor create the ledger
 
 Reading order: Datastore, the four recorders, Factory.
 """
@@ -34,7 +34,7 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment, EnvType, resolve_topic, strtobool
 
 from domain.store.eventsourcing_adapter.conversion import (
-    append_of,
+    append_request_of,
     library_errors,
     notification,
     stored_event,
@@ -42,7 +42,12 @@ from domain.store.eventsourcing_adapter.conversion import (
 from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import CommandKey
-from domain.store.postgres.connection import PgCursor
+from domain.store.journal.snapshot_table import (
+    StoredSnapshot,
+    insert_snapshots,
+    select_snapshots,
+)
+from domain.store.postgres.connection import Cursor
 from domain.store.postgres.migrate import migrate
 from domain.store.writer.commands import QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
@@ -51,28 +56,23 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class Datastore:
-    """One ledger's journal with its writer and its listener, each made when first needed."""
+    """One ledger's journal with its writer and its listener, each started when first needed."""
 
     def __init__(self, dsn: str, ledger: str) -> None:
         self.journal = Journal(dsn, ledger)
 
     @cached_property
     def committer(self) -> Committer:
-        """The thread that appends."""
+        """The writer thread."""
         return Committer(self.journal)
 
     @cached_property
     def listener(self) -> Listener:
-        """The thread that hears of new events."""
+        """The thread that listens for notifications of new events."""
         return Listener(self.journal.dsn)
 
-    def start_committer(self, **hooks: Any) -> Committer:
-        """Start the writer with hooks of its owner's; see `Committer`."""
-        self.__dict__["committer"] = Committer(self.journal, **hooks)
-        return self.committer
-
     def create(self) -> None:
-        """Bring the schema up to date and make the ledger; needs the owner's rights."""
+        """Migrate the schema and create the ledger; needs the owner's rights."""
         migrate(self.journal.dsn)
         self.journal.create_ledger()
 
@@ -122,16 +122,16 @@ class JournalAggregateRecorder(AggregateRecorder):
         timeout_seconds: float = _TIMEOUT_SECONDS,
         **given: Any,
     ) -> list[int]:
-        """Hand the events to the committer and wait for their positions.
+        """Append the events through the writer. Returns: their positions.
 
-        command: makes a repeated call answer with the first one's positions.
+        command: makes a repeated call return the positions of the first one.
         given: actor, command_id, correlation_id, causation_id, occurred_at, claims, releases,
-            destroy_keys; anything else is ignored, as the library's own recorders do.
+            destroy_keys; anything else is ignored, as in the library's own recorders.
         """
         if not stored_events and not given.get("tracks"):
             return []
-        job = QueuedCommand(
-            run=lambda view: append_of(stored_events, view, given),
+        queued = QueuedCommand(
+            execute=lambda view: append_request_of(stored_events, view, given),
             versions=tuple({str(event.originator_id) for event in stored_events}),
             command=command,
             claims=tuple(given.get("claims", ())),
@@ -139,7 +139,7 @@ class JournalAggregateRecorder(AggregateRecorder):
             timeout_seconds=timeout_seconds,
         )
         with library_errors():
-            result = self.datastore.committer.submit(job).result()
+            result = self.datastore.committer.submit(queued).result()
         if isinstance(result, Replayed):
             if result.first_position is None or result.last_position is None:
                 return []
@@ -148,7 +148,7 @@ class JournalAggregateRecorder(AggregateRecorder):
 
 
 class SnapshotRecorder(AggregateRecorder):
-    """Snapshots of aggregates; they can be made again, so they stand outside the journal."""
+    """Snapshots of aggregates. They can be taken again, so they are not part of the journal."""
 
     def __init__(self, datastore: Datastore) -> None:
         self.datastore = datastore
@@ -156,20 +156,15 @@ class SnapshotRecorder(AggregateRecorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """Keep snapshots. Raises: IntegrityError if there is one of that version already."""
-        with library_errors(), self.datastore.journal.unit_of_work() as cursor:
-            for event in stored_events:
-                cursor.execute(
-                    "INSERT INTO certledger.snapshots (ledger, stream, version, topic, state) "
-                    "VALUES (%s, %s, %s, %s, %s)",
-                    (
-                        self.datastore.journal.ledger,
-                        str(event.originator_id),
-                        event.originator_version,
-                        event.topic,
-                        event.state,
-                    ),
-                )
+        """Store snapshots. Raises: IntegrityError if there is one of that version already."""
+        rows = [
+            StoredSnapshot(
+                str(event.originator_id), event.originator_version, event.topic, event.state
+            )
+            for event in stored_events
+        ]
+        with library_errors():
+            insert_snapshots(self.datastore.journal, rows)
         return None
 
     def select_events(
@@ -182,26 +177,16 @@ class SnapshotRecorder(AggregateRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Snapshots of one stream in order of version, gt < version <= lte."""
-        direction = "DESC" if desc else "ASC"
         with library_errors():
-            rows = self.datastore.journal.query(
-                "SELECT version, topic, state FROM certledger.snapshots "
-                "WHERE ledger = %(ledger)s AND stream = %(stream)s "
-                "AND (%(gt)s::bigint IS NULL OR version > %(gt)s) "
-                "AND (%(lte)s::bigint IS NULL OR version <= %(lte)s) "
-                f"ORDER BY version {direction} LIMIT %(limit)s",
-                {
-                    "ledger": self.datastore.journal.ledger,
-                    "stream": str(originator_id),
-                    "gt": gt,
-                    "lte": lte,
-                    "limit": limit,
-                },
+            rows = select_snapshots(
+                self.datastore.journal,
+                str(originator_id),
+                gt=gt,
+                lte=lte,
+                desc=desc,
+                limit=limit,
             )
-        return [
-            StoredEvent(originator_id, version, topic, bytes(state))
-            for version, topic, state in rows
-        ]
+        return [StoredEvent(originator_id, row.version, row.topic, row.state) for row in rows]
 
 
 class JournalApplicationRecorder(JournalAggregateRecorder, ApplicationRecorder):
@@ -241,7 +226,7 @@ class JournalApplicationRecorder(JournalAggregateRecorder, ApplicationRecorder):
 
 
 class JournalSubscription(Subscription[JournalApplicationRecorder]):
-    """Follows the journal with a tailer; survives a lost connection and a restarted server."""
+    """Follows the journal with a tailer; reconnects after a lost connection or server restart."""
 
     def __init__(
         self, recorder: JournalApplicationRecorder, gt: int | None, topics: Sequence[str]
@@ -257,7 +242,7 @@ class JournalSubscription(Subscription[JournalApplicationRecorder]):
         self._tailer.stop()
 
     def __next__(self) -> Notification:
-        """The next event; waits for it. Raises: StopIteration once stopped."""
+        """Wait for the next event. Raises: StopIteration after `stop`."""
         if self._has_been_stopped:
             raise StopIteration
         with library_errors():
@@ -273,9 +258,9 @@ class JournalSubscription(Subscription[JournalApplicationRecorder]):
 
 
 class JournalTrackingRecorder(TrackingRecorder):
-    """How far a view has come; for views that keep their tables in the schema `views`.
+    """The position a view has reached; for views with tables in the schema `views`.
 
-    A subclass writes its rows and its position together:
+    A subclass writes its rows and its position in one transaction:
     `with self.transaction() as cursor: self.track(cursor, tracking); …`.
     """
 
@@ -285,13 +270,13 @@ class JournalTrackingRecorder(TrackingRecorder):
         self.name = name
 
     @contextmanager
-    def transaction(self) -> Iterator[PgCursor]:
+    def transaction(self) -> Iterator[Cursor]:
         """A transaction of the view's own."""
         with library_errors(), self.datastore.journal.unit_of_work() as cursor:
             yield cursor
 
-    def track(self, cursor: PgCursor, tracking: Tracking) -> None:
-        """Move forward within a transaction. Raises: IntegrityError if that is not ahead."""
+    def track(self, cursor: Cursor, tracking: Tracking) -> None:
+        """Store a position within a transaction. Raises: IntegrityError if it does not advance."""
         cursor.execute(
             "INSERT INTO certledger.tracking AS t (ledger, view, position) VALUES (%s, %s, %s) "
             "ON CONFLICT (ledger, view) DO UPDATE SET position = excluded.position "
@@ -303,15 +288,15 @@ class JournalTrackingRecorder(TrackingRecorder):
             ),
         )
         if cursor.fetchone() is None:
-            raise IntegrityError(f"{self.name} has already been at {tracking}")
+            raise IntegrityError(f"view {self.name} has already reached {tracking}")
 
     def insert_tracking(self, tracking: Tracking) -> None:
-        """Move forward. Raises: IntegrityError if that is not ahead."""
+        """Store a position. Raises: IntegrityError if it does not advance."""
         with self.transaction() as cursor:
             self.track(cursor, tracking)
 
     def max_tracking_id(self, application_name: str) -> int | None:
-        """Position reached in an application's sequence, None if it was not begun."""
+        """Position reached in an application's sequence, None if there is none."""
         with library_errors():
             rows = self.datastore.journal.query(
                 "SELECT position FROM certledger.tracking WHERE ledger = %s AND view = %s",
@@ -324,12 +309,12 @@ class JournalTrackingRecorder(TrackingRecorder):
 
 
 class JournalProcessRecorder(JournalTrackingRecorder, JournalApplicationRecorder, ProcessRecorder):
-    """Events with the position they follow from, in one transaction."""
+    """Events and the position they were derived from, in one transaction."""
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        """Append and move forward, all or nothing. Raises: IntegrityError if not ahead."""
+        """Append and track, all or nothing. Raises: IntegrityError if it does not advance."""
         tracking: Tracking | None = kwargs.pop("tracking", None)
         if tracking is not None:
             view = self._view(tracking.application_name)
@@ -393,5 +378,5 @@ class Factory(InfrastructureFactory[JournalTrackingRecorder]):
 
 
 def _slug(name: str) -> str:
-    """A ledger's name from an application's: lower case, other signs as dashes."""
+    """A ledger name from an application's: lower case, other characters as dashes."""
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:63] or "application"

@@ -7,13 +7,11 @@ the copy's own, so that everything that reads a ledger reads these like any othe
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.cli.environment import CliEnvironment, open_store, settings_of
+from api.cli.environment import CliEnvironment, open_environment, settings_of
 from api.cli.import_ import load_example
 from domain.service.ledger import Ledger
-from domain.store.journal.records import NO_EVENTS, AppendRequest
+from domain.store.journal.records import AppendRequest
 from domain.store.mapper import Entry
-from domain.store.privacy.vault import FieldEncryptor
-from domain.store.writer.commands import BatchView
 from scripts.benchmarks.server import Server
 from scripts.benchmarks.service import COHORT_LEDGER
 
@@ -23,7 +21,7 @@ _EVENTS = 500  # a transaction
 @contextmanager
 def cohort_store(server: Server) -> Iterator[tuple[CliEnvironment, list[Entry]]]:
     """The database of a service with the example cohort in it, and the cohort's entries."""
-    with open_store(settings_of(server.postgres.data_dir)) as store:
+    with open_environment(settings_of(server.postgres.data_dir)) as store:
         load_example(store)
         ledger = store.ledgers.get(COHORT_LEDGER)
         yield store, ledger.mapper.entries(ledger.journal.events())
@@ -35,7 +33,7 @@ def copy(store: CliEnvironment, entries: list[Entry], number: int) -> Ledger:
     for begin in range(0, len(entries), _EVENTS):
         page = entries[begin : begin + _EVENTS]
         with target.journal.transaction() as transaction:
-            sealer = FieldEncryptor(target.vault, BatchView(transaction, lambda _stream: NO_EVENTS))
-            drafts = tuple(target.mapper.draft(entry, sealer) for entry in page)
-            transaction.append([AppendRequest(drafts=drafts, fresh_keys=sealer.fresh_keys)])
+            encryptor = target.vault.encryptor(transaction.batch)
+            events = tuple(target.mapper.new_event(entry, encryptor) for entry in page)
+            transaction.append([AppendRequest(events, fresh_keys=encryptor.fresh_keys)])
     return target

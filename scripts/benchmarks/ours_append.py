@@ -12,19 +12,20 @@ from typing import Any
 
 import uvloop
 
-from api.server.main import settle_memory
+from api.server.main import freeze_gc
 from domain.store.journal.journal import Journal
-from domain.store.writer.group_commit import Committer, Job
+from domain.store.writer.commands import QueuedCommand
+from domain.store.writer.group_commit import Committer
 from scripts.benchmarks.latency import sample_of
 from scripts.benchmarks.sample import append_of
 
 
-def job_of(writer: int, number: int, run: int) -> Job:
+def job_of(writer: int, number: int, run: int) -> QueuedCommand:
     """A command whose decision is made already."""
     append = append_of(writer, number, run)
-    [draft] = append.drafts
-    return Job(
-        lambda _view: append, versions=(draft.stream,), command=append.command, claims=append.claims
+    [event] = append.events
+    return QueuedCommand(
+        lambda _view: append, versions=(event.stream,), command=append.command, claims=append.claims
     )
 
 
@@ -54,7 +55,7 @@ async def with_tasks(journal: Journal, order: dict[str, Any]) -> dict[str, float
     """Writers as tasks of one loop."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
-    with Committer(journal, deliver=deliver_to(loop)) as committer:
+    with Committer(journal, resolve_batch=deliver_to(loop)) as committer:
         begun = time.perf_counter()
         end = begun + order["seconds"]
 
@@ -62,7 +63,7 @@ async def with_tasks(journal: Journal, order: dict[str, Any]) -> dict[str, float
             number, now = 0, time.perf_counter()
             while now < end:
                 answer = Answer(loop=loop)
-                committer.submit(job_of(writer, number, order["run"]), answer)
+                committer.enqueue(job_of(writer, number, order["run"]), answer)
                 await answer
                 done = time.perf_counter()
                 latencies.append(done - now)
@@ -101,7 +102,7 @@ def main() -> None:
     """Do what the order says and print the sample."""
     order = json.loads(sys.argv[1])
     journal = Journal(order["dsn"], order["ledger"])
-    settle_memory()  # as the service does
+    freeze_gc()  # as the service does
     if order["clients"] == "threads":
         found = with_threads(journal, order)
     else:

@@ -31,7 +31,8 @@ from domain.store.journal.records import (
     PersonKey,
     RecordedEvent,
 )
-from domain.store.writer.group_commit import Accepted, Committer, Job, View
+from domain.store.writer.commands import Accepted, BatchView, QueuedCommand
+from domain.store.writer.group_commit import Committer
 from tests.consistency.history import (
     Answer,
     NotDone,
@@ -78,16 +79,16 @@ class Owner:
     def __init__(self) -> None:
         self._held: dict[str, tuple[int, str]] = {}
 
-    def known_version(self, stream: str) -> int:
+    def cached_version(self, stream: str) -> int:
         return self._held[stream][0] if stream in self._held else NO_EVENTS
 
-    def on_recorded(self, events: Sequence[RecordedEvent]) -> None:
+    def apply_committed(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
             version, _ = self._held.get(event.stream, (0, ""))
             if event.version == version + 1:
                 self._held[event.stream] = event.version, event.data["mark"]
 
-    def last(self, stream: str, view: View) -> list[Any]:
+    def last(self, stream: str, view: BatchView) -> list[Any]:
         """Version and mark of a stream's last event, as a decision sees them."""
         held = self._held.get(stream)
         later = view.recorded(stream)
@@ -97,11 +98,11 @@ class Owner:
         return [0, None] if held is None else list(held)
 
 
-def job_of(ask: Ask, owner: Owner) -> Job:
+def job_of(ask: Ask, owner: Owner) -> QueuedCommand:
     """An append as a job, which writes into its events what it saw."""
     command_id = uuid5(NAMESPACE_URL, f"https://example.com/{ask.key or ask.mark}")
 
-    def run(view: View) -> AppendRequest:
+    def run(view: BatchView) -> AppendRequest:
         seen = _look(ask, owner, view)
         if ask.picky and seen["position"] % PICKY == 0:
             raise Unwilling(seen=seen)
@@ -110,7 +111,7 @@ def job_of(ask: Ask, owner: Owner) -> Job:
         if ask.person is not None:
             fresh = _seal(ask, seen, data)
         return AppendRequest(
-            drafts=tuple(_draft(ask, n, view, data, command_id) for n in range(len(ask.writes))),
+            events=tuple(_draft(ask, n, view, data, command_id) for n in range(len(ask.writes))),
             claims=ask.claims,
             releases=ask.releases,
             receipt=receipt_of,
@@ -122,10 +123,10 @@ def job_of(ask: Ask, owner: Owner) -> Job:
     if ask.key is not None:
         command = CommandKey(ACTOR["subject"] or "", ask.key, ask.request, command_id)
     streams = tuple(stream for stream, _ in ask.writes)
-    return Job(run, streams=streams, command=command, timeout_seconds=ask.timeout_s)
+    return QueuedCommand(run, streams=streams, command=command, timeout_seconds=ask.timeout_s)
 
 
-def _look(ask: Ask, owner: Owner, view: View) -> dict[str, Any]:
+def _look(ask: Ask, owner: Owner, view: BatchView) -> dict[str, Any]:
     key = view.person_key(ask.person) if ask.person is not None else None
     digest = None
     if key is not None:
@@ -155,7 +156,9 @@ def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonK
     return (PersonKey(ask.person, "aes-256-gcm", "test", wrapped),)
 
 
-def _draft(ask: Ask, place: int, view: View, data: dict[str, Any], command_id: Any) -> NewEvent:
+def _draft(
+    ask: Ask, place: int, view: BatchView, data: dict[str, Any], command_id: Any
+) -> NewEvent:
     stream, known = ask.writes[place]
     ahead = sum(other == stream for other, _ in ask.writes[:place])
     version = (view.version(stream) if known is None else known - ahead) + ahead + 1

@@ -21,7 +21,8 @@ import pytest
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest
 from domain.store.tlog.audit import verify
-from domain.store.writer.group_commit import Committer, Job, View
+from domain.store.writer.commands import BatchView, QueuedCommand
+from domain.store.writer.group_commit import Committer
 from tests.consistency.checker import check
 from tests.consistency.database_oracle import read_stored
 from tests.consistency.faults import (
@@ -55,7 +56,7 @@ def judge(operations: list[Operation], dsn: str) -> None:
 
 
 def open_committer(
-    stack: ExitStack, dsn: str, *, batch_jobs: int = 512
+    stack: ExitStack, dsn: str, *, batch_max: int = 512
 ) -> tuple[Committer, Owner, Journal]:
     """A committer with an owner that holds states, and a journal of its own."""
     journal = Journal(dsn, "omc")
@@ -63,19 +64,19 @@ def open_committer(
     owner = Owner()
     committer = Committer(
         journal,
-        known_version=owner.known_version,
-        on_recorded=owner.on_recorded,
-        batch_jobs=batch_jobs,
+        cached_version=owner.cached_version,
+        apply_committed=owner.apply_committed,
+        batch_max=batch_max,
     )
     stack.callback(committer.close)
     return committer, owner, journal
 
 
-@pytest.mark.parametrize("batch_jobs", [1, 3, 512])
-def test_clients_of_one_committer_see_one_ledger(dsn: str, batch_jobs: int) -> None:
+@pytest.mark.parametrize("batch_max", [1, 3, 512])
+def test_clients_of_one_committer_see_one_ledger(dsn: str, batch_max: int) -> None:
     recorder = Recorder()
     with ExitStack() as stack:
-        committer, owner, journal = open_committer(stack, dsn, batch_jobs=batch_jobs)
+        committer, owner, journal = open_committer(stack, dsn, batch_max=batch_max)
         clients = [Client(f"c{n}", SEED, [(committer, owner)], journal, recorder) for n in range(6)]
         at_once(clients, 30)
     judge(recorder.operations(), dsn)
@@ -84,7 +85,7 @@ def test_clients_of_one_committer_see_one_ledger(dsn: str, batch_jobs: int) -> N
 def test_clients_of_two_committers_see_one_ledger(dsn: str) -> None:
     recorder = Recorder()
     with ExitStack() as stack:
-        opened = [open_committer(stack, dsn, batch_jobs=4) for _ in range(2)]
+        opened = [open_committer(stack, dsn, batch_max=4) for _ in range(2)]
         choice = [(committer, owner) for committer, owner, _ in opened]
         clients = [Client(f"c{n}", SEED, choice, opened[0][2], recorder) for n in range(6)]
         at_once(clients, 30)
@@ -100,7 +101,7 @@ def test_clients_see_one_ledger_whatever_breaks(
     recorder = Recorder()
     with ExitStack() as stack:
         line = stack.enter_context(TroubledLine(dsn, server_dir, seed))
-        troubled = open_committer(stack, line.dsn, batch_jobs=5)
+        troubled = open_committer(stack, line.dsn, batch_max=5)
         beside = open_committer(stack, dsn)
         choice = [troubled[:2], troubled[:2], troubled[:2], beside[:2]]
         clients = [
@@ -118,9 +119,9 @@ class Gate:
 
     def __init__(self, committer: Committer) -> None:
         self._opened = threading.Event()
-        committer.submit(Job(self._run))
+        committer.submit(QueuedCommand(self._run))
 
-    def _run(self, _view: View) -> AppendRequest:
+    def _run(self, _view: BatchView) -> AppendRequest:
         assert self._opened.wait(60)
         return AppendRequest()
 
@@ -128,11 +129,11 @@ class Gate:
         self._opened.set()
 
 
-@pytest.mark.parametrize("batch_jobs", [1, 4])
+@pytest.mark.parametrize("batch_max", [1, 4])
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("foreign_key", ["key of foreign", "key of first"])
 def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
-    dsn: str, database: Database, server_dir: Path, foreign_key: str, failure: str, batch_jobs: int
+    dsn: str, database: Database, server_dir: Path, foreign_key: str, failure: str, batch_max: int
 ) -> None:
     """The commit of one batch is held, more is asked for that looks at it, it fails, and another
     process writes before it is tried again; maybe the very command that failed."""
@@ -142,7 +143,7 @@ def test_what_was_decided_on_a_batch_that_failed_is_decided_again(
         line = stack.enter_context(TroubledLine(dsn, server_dir, SEED))
         stumble = Stumble(database, "slow.v1", failure, line)
         stack.callback(stumble.close)
-        committer, owner, _ = open_committer(stack, line.dsn, batch_jobs=batch_jobs)
+        committer, owner, _ = open_committer(stack, line.dsn, batch_max=batch_max)
         foreign, foreign_owner, _ = open_committer(stack, dsn)
         gate = Gate(committer)
 

@@ -21,9 +21,9 @@ def main(dsn: str, name: str, seed: str, rounds: str, path: str) -> None:
         Path(path).open("wb", buffering=0) as file,
         Committer(
             journal,
-            known_version=owner.known_version,
-            on_recorded=owner.on_recorded,
-            batch_jobs=4,
+            cached_version=owner.cached_version,
+            apply_committed=owner.apply_committed,
+            batch_max=4,
         ) as committer,
     ):
         recorder = Recorder(file)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
-from domain.store.writer.group_commit import Job, View
+from domain.store.writer.commands import BatchView, QueuedCommand
 
 ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
@@ -40,10 +40,10 @@ def command(key: str, request: bytes = b"request") -> CommandKey:
     return CommandKey("li", key, request, id_of(f"command/{key}/{request.hex()}"))
 
 
-def next_event(stream: str, key: str | None = None, **rest: Any) -> Job:
+def next_event(stream: str, key: str | None = None, **rest: Any) -> QueuedCommand:
     """A job that writes the next event of a stream and answers with its position."""
 
-    def run(view: View) -> AppendRequest:
+    def run(view: BatchView) -> AppendRequest:
         return append(
             stream,
             view.version(stream) + 1,
@@ -52,4 +52,6 @@ def next_event(stream: str, key: str | None = None, **rest: Any) -> Job:
         )
 
     # Long enough for a server to be killed and to recover on a busy machine.
-    return Job(run, streams=(stream,), command=command(key) if key else None, timeout_seconds=90)
+    return QueuedCommand(
+        run, streams=(stream,), command=command(key) if key else None, timeout_seconds=90
+    )

@@ -20,7 +20,8 @@ from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
 from domain.store.journal.journal import Journal
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import verify
-from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed
+from domain.store.writer.commands import Accepted, QueuedCommand, Replayed
+from domain.store.writer.group_commit import Committer
 from tests.store.cutting_proxy import Cut, CuttingProxy
 from tests.store.drafts import append, command, next_event
 from tests.support.postgres import Database
@@ -68,11 +69,13 @@ def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
         through = Journal(proxy.dsn, "omc")
         with Committer(through) as committer:
             job = next_event("a", "k")
-            future = committer.submit(Job(job.run, command=job.command, timeout_seconds=1.0))
+            future = committer.submit(
+                QueuedCommand(job.execute, command=job.command, timeout_seconds=1.0)
+            )
             unknown = future.exception(60)
             assert isinstance(unknown, OutcomeUnknown)
             assert unknown.command_id == command("k").command_id
-            late = Job(next_event("b").run, timeout_seconds=0.5)
+            late = QueuedCommand(next_event("b").execute, timeout_seconds=0.5)
             assert isinstance(committer.submit(late).exception(60), Unavailable)
             # The network is back: the same command, sent again, gets its answer.
             proxy.allow.set()
@@ -123,7 +126,7 @@ def test_a_writer_whose_connection_is_ended_in_the_middle_decides_again(
         return append("a", version)
 
     with Committer(journal) as committer:
-        answer = committer.submit(Job(run)).result(60)
+        answer = committer.submit(QueuedCommand(run)).result(60)
     assert ended == [1]
     assert answer.recorded == journal.read(0, 9)
     assert [event.version for event in journal.read(0, 9)] == [1]

@@ -17,9 +17,9 @@ def mapper(journal: Journal) -> EntryMapper:
 
 def record(journal: Journal, mapper: EntryMapper, *entries) -> list[RecordedEvent]:
     with journal.transaction() as transaction:
-        sealer = mapper.vault.sealer(transaction.batch)
-        drafts = tuple(mapper.draft(one, sealer) for one in entries)
-        return transaction.append([AppendRequest(drafts, fresh_keys=sealer.fresh_keys)])[0]
+        encryptor = mapper.vault.encryptor(transaction.batch)
+        events = tuple(mapper.new_event(one, encryptor) for one in entries)
+        return transaction.append([AppendRequest(events, fresh_keys=encryptor.fresh_keys)])[0]
 
 
 def write(journal: Journal, *drafts: NewEvent) -> list[RecordedEvent]:
@@ -131,7 +131,7 @@ def test_only_todays_shape_is_written(mapper: EntryMapper) -> None:
         TOPIC = "fee_paid.v1"
 
     with pytest.raises(UnknownTopic):
-        mapper.draft(entry("a", 1, OldFeePaid(amount_fen=1)))
+        mapper.new_event(entry("a", 1, OldFeePaid(amount_fen=1)))
 
 
 def test_data_that_does_not_fit_is_named_without_showing_it(
@@ -167,7 +167,7 @@ def test_personal_data_without_a_vault_is_neither_written_nor_read(
 ) -> None:
     bare = EntryMapper(catalogue=catalogue())
     with pytest.raises(ValueError, match=r"person_registered\.v1\.name is personal"):
-        bare.draft(entry("person-p1", 1, WANG))
+        bare.new_event(entry("person-p1", 1, WANG))
     (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
     with pytest.raises(WrongKey):
         bare.entry(event)

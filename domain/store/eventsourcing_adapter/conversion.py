@@ -1,8 +1,8 @@
-"""How the `eventsourcing` library's values and errors correspond to ours.
+"""Converts the `eventsourcing` library's events and errors to ours and back.
 
-An event of a foreign aggregate is opaque bytes; it is stored as an envelope whose data is
-`{"originator": "uuid" or "text", "state_base64": …}` and comes back byte for byte. Our own events
-(`JournalEvent`) are stored as they are and come back as their envelope.
+An event of a foreign aggregate is opaque bytes. The journal stores it as an envelope whose data is
+`{"originator": "uuid" or "text", "state_base64": …}` and returns it byte for byte. Our own events
+(`JournalEvent`) are stored as they are and returned as their envelope.
 """
 
 import base64
@@ -17,9 +17,11 @@ from eventsourcing import persistence as library
 from domain.store import errors
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import JournalEvent
+from domain.store.privacy.vault import FieldEncryptor
+from domain.store.writer.commands import BatchView
 
 FOREIGN_ACTOR = {"subject": "", "role": "", "organisation": "", "on_behalf_of": None}
-"""Who acted, when a stock application does not say."""
+"""The actor of events whose application names none."""
 
 _STATE, _ORIGINATOR = "state_base64", "originator"
 
@@ -54,7 +56,7 @@ _OURS = (
 
 @contextmanager
 def library_errors() -> Iterator[None]:
-    """Raise what the library's users expect, with our error as its cause."""
+    """Raise the library's errors in place of ours, which become their cause."""
     try:
         yield
     except psycopg2.Error as error:
@@ -66,47 +68,38 @@ def library_errors() -> Iterator[None]:
         raise _translated(error, _OURS)(str(error)) from error
 
 
-@contextmanager
-def our_errors() -> Iterator[None]:
-    """Raise our own error again where the library was told of another in its place."""
-    try:
-        yield
-    except library.PersistenceError as error:
-        cause = error.__cause__
-        if isinstance(cause, errors.StoreError):
-            raise cause from cause.__cause__
-        raise
-
-
-def _translated(error: Exception, table: Sequence[tuple[Any, Any]]) -> type[Exception]:
+def _translated(
+    error: Exception,
+    table: Sequence[tuple[type[Exception], type[library.PersistenceError]]],
+) -> type[library.PersistenceError]:
     for ours, theirs in table:
         if isinstance(error, ours):
-            return theirs  # type: ignore[no-any-return]
+            return theirs
     return library.PersistenceError
 
 
-def append_of(
-    events: Sequence[library.StoredEvent], view: Any, given: dict[str, Any]
+def append_request_of(
+    events: Sequence[library.StoredEvent], view: BatchView, given: dict[str, Any]
 ) -> AppendRequest:
-    """What to append for stored events; called under the head lock.
+    """The append of stored events; called by the writer with the read view of its batch.
 
-    given: what `Application.save` was called with: actor, command_id, correlation_id,
+    given: keyword arguments of `Application.save`: actor, command_id, correlation_id,
         causation_id, occurred_at, claims, releases, destroy_keys, tracks.
     """
     command_id = given.get("command_id") or uuid4()
-    sealer = None
-    drafts = []
+    encryptor: FieldEncryptor | None = None
+    new_events: list[NewEvent] = []
     for event in events:
-        if isinstance(event, JournalEvent) and event.draft is not None:
-            if sealer is None and event.vault is not None:
-                sealer = event.vault.sealer(view)
-            drafts.append(event.draft(sealer))
+        if isinstance(event, JournalEvent) and event.new_event is not None:
+            if encryptor is None and event.vault is not None:
+                encryptor = event.vault.encryptor(view)
+            new_events.append(event.new_event(encryptor))
             continue
         data = {
             _ORIGINATOR: "uuid" if isinstance(event.originator_id, UUID) else "text",
             _STATE: base64.b64encode(event.state).decode(),
         }
-        draft = NewEvent(
+        new_event = NewEvent(
             stream=str(event.originator_id),
             version=event.originator_version,
             topic=event.topic,
@@ -118,19 +111,19 @@ def append_of(
             causation_id=given.get("causation_id"),
             data=data,
         )
-        drafts.append(draft)
+        new_events.append(new_event)
     return AppendRequest(
-        tuple(drafts),
+        tuple(new_events),
         claims=tuple(given.get("claims", ())),
         releases=tuple(given.get("releases", ())),
         destroy_keys=tuple(given.get("destroy_keys", ())),
-        fresh_keys=sealer.fresh_keys if sealer is not None else (),
+        fresh_keys=encryptor.fresh_keys if encryptor is not None else (),
         tracks=tuple(given.get("tracks", ())),
     )
 
 
 def stored_event(recorded: RecordedEvent) -> library.StoredEvent:
-    """The event as the library stored it, or one of ours with its envelope as state."""
+    """The library's event as it was given, or one of ours with its envelope as state."""
     data = recorded.data
     if data.keys() == {_STATE, _ORIGINATOR}:
         return library.StoredEvent(
@@ -143,7 +136,7 @@ def stored_event(recorded: RecordedEvent) -> library.StoredEvent:
 
 
 def notification(recorded: RecordedEvent) -> library.Notification:
-    """The same with its position."""
+    """The stored event with its position as notification id."""
     event = stored_event(recorded)
     return library.Notification(
         originator_id=event.originator_id,

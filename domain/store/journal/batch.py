@@ -1,9 +1,8 @@
-"""What one transaction is about to write, and the rules it has to keep.
+"""Collects what one transaction will write, and checks its rules.
 
-A batch gathers the appends of many commands. Each is checked against the database as it stands
-under the head lock and against the appends accepted before it, so that a later command sees the
-earlier one's events, and one that is refused leaves no trace. Nothing here talks to the database:
-`CommittedState` answers what it knows.
+A batch holds the appends of many commands. It checks each against the committed state and against
+the appends accepted before it, so that a later command sees the earlier one's events and a refused
+one leaves no trace. Nothing here accesses the database: `CommittedState` is the port that reads it.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from domain.store.journal.records import (
 
 
 class CommittedState(Protocol):
-    """The committed state, read under the head lock. None: there is no such thing."""
+    """What a batch builds on; `ReadCache` implements it. None: there is no such thing."""
 
     def last_version(self, stream: str) -> int | None: ...
     def claim(self, claim: Claim) -> int | None: ...
@@ -45,7 +44,7 @@ class CommittedState(Protocol):
 
 @dataclass(slots=True)
 class NewClaim:
-    """A claim row to insert; released already if a later append of the batch let it go."""
+    """A claim row to insert. released_position: set if a later append of the batch released it."""
 
     claim: Claim
     position: int
@@ -53,7 +52,7 @@ class NewClaim:
 
 
 class Accepted(NamedTuple):
-    """One append that will be written with the batch. Final only once the batch is committed."""
+    """One append that the batch will write; final only after the COMMIT."""
 
     recorded: list[RecordedEvent]
     receipt: bytes
@@ -63,13 +62,14 @@ class Accepted(NamedTuple):
 class Batch:
     """The events, commands, claims and keys of one transaction, in order.
 
-    recorded_at: of every event in it. position: of the last event accepted so far.
+    head: what it builds on. recorded_at: of every event in it. position: of the last accepted
+    event.
     """
 
     ledger: str
     head: Head
     recorded_at: datetime
-    lookup: CommittedState = field(repr=False)
+    committed: CommittedState = field(repr=False)
     position: int = field(init=False)
     events: list[RecordedEvent] = field(default_factory=list)
     streams: dict[str, list[RecordedEvent]] = field(default_factory=dict)
@@ -90,42 +90,42 @@ class Batch:
         return not (self.events or self.commands or self.tracks)
 
     @property
-    def end(self) -> Head:
-        """Where the ledger stands once this is written."""
+    def new_head(self) -> Head:
+        """The ledger's head after this batch."""
         return Head(self.position, self.recorded_at) if self.events else self.head
 
     @property
     def first_command_id(self) -> UUID | None:
-        """Of the first command in it, by which its outcome can be found out."""
+        """Id of its first command, for an OutcomeUnknown error; None if it has none."""
         for known in self.commands.values():
             return known.command_id
         return UUID(self.events[0].parsed["command_id"]) if self.events else None
 
-    # --- the state with everything accepted so far -----------------------------------------------
+    # --- committed state with the accepted appends applied ----------------------------------------
 
     def last_version(self, stream: str) -> int | None:
         """Version of the stream's last event, None if it has none."""
         pending = self.streams.get(stream)
-        return pending[-1].version if pending else self.lookup.last_version(stream)
+        return pending[-1].version if pending else self.committed.last_version(stream)
 
     def claim(self, claim: Claim) -> int | None:
-        """Position that holds the claim, None if it is free."""
+        """Position of the event that took the claim, None if it is free."""
         if claim in self.live_claims:
             holder = self.live_claims[claim]
             return None if holder is None else holder.position
-        return self.lookup.claim(claim)
+        return self.committed.claim(claim)
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
-        """The command already carried out under this (principal, key)."""
-        return self.commands.get(name) or self.lookup.command(name)
+        """The command recorded under this (principal, key)."""
+        return self.commands.get(name) or self.committed.command(name)
 
     def person_key(self, person: str) -> PersonKey | None:
-        """The person's key row; one accepted before counts."""
-        stored = None if person in self.fresh_keys else self.lookup.person_key(person)
+        """The person's key row, None if there is none."""
+        stored = None if person in self.fresh_keys else self.committed.person_key(person)
         return self.key_with(person, stored)
 
     def key_with(self, person: str, stored: PersonKey | None) -> PersonKey | None:
-        """The person's key row once this is written, where `stored` was before."""
+        """The person's key row after this batch; stored: the row before it."""
         key = self.fresh_keys.get(person, stored)
         if key is not None and person in self.destroyed:
             return PersonKey(person, key.algorithm, key.master_key_id, None)
@@ -134,41 +134,42 @@ class Batch:
     def tracked(self, view: str) -> int | None:
         """Position the view has reached."""
         found = self.tracks.get(view)
-        return self.lookup.tracked(view) if found is None else found
+        return self.committed.tracked(view) if found is None else found
 
     def close(self) -> None:
-        """All is accepted: let go of the lookup, which holds this batch.
+        """Drop the committed state, which refers to this batch, once everything is accepted.
 
-        Else each would lie in memory, with all of its events, until the collector comes round.
+        Otherwise the cycle would keep each batch and its events in memory until the garbage
+        collector runs.
         """
-        del self.lookup
+        del self.committed
 
     # --- accepting -------------------------------------------------------------------------------
 
     def accept(self, append: AppendRequest, command: CommandKey | None = None) -> Accepted:
-        """Give the append its place, or refuse it and leave the batch as it was.
+        """Assign positions to the events of an append, or refuse it and leave the batch unchanged.
 
-        command: whose append it is, unless the append says so itself.
+        command: the append's command, unless `append.command` names it.
         Raises: StaleStream, ClaimTaken, ClaimNotHeld, IdempotencyKeyReused, TrackingBehind,
             PersonErased, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises;
-            ValueError if claims or keys change and no event says why.
+            ValueError if claims or keys change without an event.
         """
-        if not append.drafts and append.changes_more:
-            # Whoever decides without the lock knows by the head's position that nothing changed.
+        if not append.events and append.changes_claims_or_keys:
+            # Optimistic execution compares head positions, so every change has to move the head.
             raise ValueError("claims and keys change with an event, never without one")
         command = append.command or command
         if command is not None and self.command(command.name) is not None:
             raise IdempotencyKeyReused()
-        self._check_versions(append.drafts)
+        self._check_versions(append.events)
         self._check_claims(append)
         self._check_keys(append)
         for view, position in append.tracks:
             reached = self.tracked(view)
             if reached is not None and reached >= position:
                 raise TrackingBehind(view=view, expected=position, actual=reached)
-        recorded = self._build(append.drafts)
+        recorded = self._build(append.events)
         receipt = append.receipt(recorded) if append.receipt is not None else b""
-        self._take(append, recorded)
+        self._apply(append, recorded)
         if command is not None:
             first = recorded[0].position if recorded else None
             last = recorded[-1].position if recorded else None
@@ -177,26 +178,26 @@ class Batch:
             )
         return Accepted(recorded, receipt)
 
-    def _check_versions(self, drafts: tuple[NewEvent, ...]) -> None:
-        ahead: dict[str, int] = {}
-        for draft in drafts:
-            last = ahead.get(draft.stream)
+    def _check_versions(self, events: tuple[NewEvent, ...]) -> None:
+        versions: dict[str, int] = {}
+        for event in events:
+            last = versions.get(event.stream)
             if last is None:
-                last = self.last_version(draft.stream)
+                last = self.last_version(event.stream)
             # Foreign aggregates may number their first event 0; ours begin at 1.
-            fits = draft.version in (0, 1) if last is None else draft.version == last + 1
+            fits = event.version in (0, 1) if last is None else event.version == last + 1
             if not fits:
-                raise StaleStream(stream=draft.stream, expected=draft.version - 1, actual=last or 0)
-            ahead[draft.stream] = draft.version
+                raise StaleStream(stream=event.stream, expected=event.version - 1, actual=last or 0)
+            versions[event.stream] = event.version
 
     def _check_claims(self, append: AppendRequest) -> None:
-        let_go = set(append.releases)
+        released = set(append.releases)
         for kind, key in append.releases:
             if self.claim((kind, key)) is None:
                 raise ClaimNotHeld(kind=kind, key=key)
         taken: set[Claim] = set()
         for claim in append.claims:
-            holder = None if claim in let_go else self.claim(claim)
+            holder = None if claim in released else self.claim(claim)
             if claim in taken:
                 holder = self.position + 1
             if holder is not None:
@@ -211,55 +212,55 @@ class Batch:
             if known is not None:
                 raise RejectedByDatabase(reason=f"person {key.person} already has a key")
 
-    def _build(self, drafts: tuple[NewEvent, ...]) -> list[RecordedEvent]:
+    def _build(self, events: tuple[NewEvent, ...]) -> list[RecordedEvent]:
         recorded = []
         position = self.position
-        for draft in drafts:
+        for event in events:
             position += 1
             envelope = envelopes.build(
-                event_id=draft.event_id,
+                event_id=event.event_id,
                 ledger=self.ledger,
-                stream=draft.stream,
-                version=draft.version,
-                topic=draft.topic,
-                occurred_at=draft.occurred_at,
+                stream=event.stream,
+                version=event.version,
+                topic=event.topic,
+                occurred_at=event.occurred_at,
                 recorded_at=self.recorded_at,
-                actor=draft.actor,
-                command_id=draft.command_id,
-                correlation_id=draft.correlation_id,
-                causation_id=draft.causation_id,
-                data=draft.data,
+                actor=event.actor,
+                command_id=event.command_id,
+                correlation_id=event.correlation_id,
+                causation_id=event.causation_id,
+                data=event.data,
             )
             recorded.append(
                 RecordedEvent(
                     position,
-                    draft.stream,
-                    draft.version,
-                    draft.topic,
-                    draft.event_id,
+                    event.stream,
+                    event.version,
+                    event.topic,
+                    event.event_id,
                     envelope,
                     envelopes.leaf_hash(envelope),
-                    draft.occurred_at,
+                    event.occurred_at,
                     self.recorded_at,
-                    draft.memo,
+                    event.memo,
                 )
             )
         return recorded
 
-    def _take(self, append: AppendRequest, recorded: list[RecordedEvent]) -> None:
-        """Nothing below this line may fail: the append is in."""
+    def _apply(self, append: AppendRequest, recorded: list[RecordedEvent]) -> None:
+        """Add a checked append to the batch; must not fail."""
         for event in recorded:
             self.streams.setdefault(event.stream, []).append(event)
         self.events.extend(recorded)
         if recorded:
             self.position = recorded[-1].position
-            self._take_claims(append, recorded[0].position)
+            self._apply_claims(append, recorded[0].position)
         for key in append.fresh_keys:
             self.fresh_keys[key.person] = key
         self.destroyed.extend(append.destroy_keys)
         self.tracks.update(append.tracks)
 
-    def _take_claims(self, append: AppendRequest, position: int) -> None:
+    def _apply_claims(self, append: AppendRequest, position: int) -> None:
         for claim in append.releases:
             holder = self.live_claims.get(claim)
             if holder is not None:

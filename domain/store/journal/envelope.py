@@ -1,8 +1,8 @@
-"""The bytes of an event: canonical JSON, and the hash that stands for them in the log.
+"""The bytes of an event: canonical JSON, and their leaf hash in the log.
 
-The form is RFC 8785 narrowed to what survives every JSON reader unchanged: ASCII keys in order,
-integers of at most 53 bits, strings, true, false, null, arrays and objects. A float has several
-spellings and a lone surrogate has none, so both are refused, and the error names where they stand.
+The form is RFC 8785 restricted to what every JSON reader preserves: sorted ASCII keys, integers of
+at most 53 bits, strings, true, false, null, arrays and objects. A float has several spellings and
+a lone surrogate has none; both are refused, and the error names their JSON path.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ import orjson
 from domain.store.errors import EnvelopeTooLarge, NotCanonical
 
 LIMIT_BYTES = 65_535
-"""An entry bundle of the log writes an entry's length in two bytes."""
+"""Size limit of an envelope: an entry bundle of the log writes the length in two bytes."""
 
 INTEGER_LIMIT = 2**53 - 1
 
@@ -28,7 +28,7 @@ _DEPTH_LIMIT = 64
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one written form of a value.
+    """The canonical form of a value.
 
     value: dict with str keys, list, tuple, str, int, bool or None, at most 64 deep.
     Returns: UTF-8, no spaces, keys in order.
@@ -40,12 +40,11 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _dumps(value: Any) -> bytes:
-    """Bytes of a value that was checked for everything but lone surrogates."""
+    """Encode a value that was checked for everything but lone surrogates."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
-        # Looking for them in every string costs more than asking the encoder first and
-        # searching when it complains.
+        # Checking every string first would cost more than letting the encoder find them.
         _find_surrogate(value, ())
         raise NotCanonical(path="$", reason=str(error)) from None
 
@@ -65,14 +64,14 @@ def build(
     causation_id: UUID | None,
     data: dict[str, Any],
 ) -> bytes:
-    """The envelope of one event, exactly as it is stored and hashed.
+    """The envelope of one event, in the bytes that are stored and hashed.
 
     Times are aware. Raises: NotCanonical, EnvelopeTooLarge.
     """
     if actor.keys() != ACTOR_KEYS:
         raise NotCanonical(path="$.actor", reason=f"must have exactly {sorted(ACTOR_KEYS)}")
-    # What else stands in it is made here and known to be canonical. One event in a million is
-    # refused: only then is it worth knowing where.
+    # The other members are created below in canonical form. Hardly any event is refused, so only
+    # then is the path searched.
     if not _is_canonical((actor, data, version), 0):
         _refuse({"actor": actor, "data": data, "version": version}, (), 0)
     envelope = _dumps(
@@ -107,9 +106,9 @@ def leaf_hash(envelope: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + envelope).digest()
 
 
-@lru_cache(4096)  # an event's times are written several times over
+@lru_cache(4096)  # an append writes the same time several times
 def rfc3339(moment: datetime) -> str:
-    """UTC with exactly six fractional digits and Z, so that text order is time order.
+    """The moment in UTC with exactly six fractional digits and Z: text order is time order.
 
     Raises: NotCanonical for a naive moment.
     """
@@ -128,7 +127,7 @@ def from_rfc3339(text: str) -> datetime:
 
 
 def _is_canonical(container: Any, depth: int) -> bool:
-    """Whether everything in a dict, list or tuple surely has a canonical form."""
+    """Whether everything in a dict, list or tuple has a canonical form, surrogates aside."""
     if depth >= _DEPTH_LIMIT:
         return False
     items = container
@@ -152,7 +151,7 @@ def _is_canonical(container: Any, depth: int) -> bool:
 
 
 def _refuse(value: Any, path: tuple[Any, ...], depth: int) -> None:
-    """Find, by type, what has no canonical form, and say where it stands."""
+    """Raise NotCanonical with the path of the first value that has no canonical form."""
     kind = type(value)
     if kind in _SCALARS:
         return

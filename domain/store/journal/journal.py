@@ -1,8 +1,8 @@
-"""The journal of one ledger: append under the head lock, read in order.
+"""The journal of one ledger: append under the head lock, read in order of position.
 
-Positions are dense and given out under the lock, in commit order: whoever has read up to position
-n has read everything up to n, and nothing will ever appear behind them. Reading order: Journal,
-its transaction, its reads.
+The writer assigns positions under the head lock, without gaps and in commit order. So a reader at
+position n has read every event up to n, and no event with a smaller position appears later.
+Reading order: Journal.transaction, `optimistic_batch` and `commit_optimistic`, then its reads.
 """
 
 import re
@@ -17,8 +17,8 @@ import psycopg2.errors
 from domain.store.errors import InvalidLedgerName, SiteCodeTaken, Unavailable, UnknownLedger
 from domain.store.journal.batch import Batch
 from domain.store.journal.records import Head, KnownCommand, RecordedEvent
-from domain.store.journal.statements import EVENT_COLUMNS, ReadRequest, recorded_from
-from domain.store.journal.transaction import OptimisticBatch, Transaction, send
+from domain.store.journal.statements import EVENT_COLUMNS, ReadRequest, event_from_row
+from domain.store.journal.transaction import OptimisticBatch, Transaction, commit_optimistic
 from domain.store.postgres.connection import (
     Cursor,
     PgConnection,
@@ -29,18 +29,19 @@ from domain.store.postgres.connection import (
 from domain.store.postgres.errors import is_connection_failure
 
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_PAGE = 1000  # events per message: a megabyte or so
-_NOTHING = ReadRequest()
+_PAGE = 1000  # events per query: about a megabyte
+_NO_READS = ReadRequest()
 
-# Shared by the ledgers of a process: in each, one batch is written and the next one decided.
+# Pools shared by all ledgers of the process. A ledger uses up to two writer connections at a time:
+# one commits a batch, the other executes the next one.
 _WRITER, _WRITERS = "certledger writer", 64
 _READER, _READERS = "certledger reader", 16
 
-# What a writer runs is prepared, perhaps while the tables are empty, and then runs for years: it
-# must probe indexes whatever the tables looked like on that day.
+# A writer prepares its statements once, perhaps while the tables are empty, and may run them for
+# years: the plans have to probe indexes, whatever the statistics were at that time.
 _WRITER_SETTINGS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
-# recorded_at never falls along position, so a time is found by halving: no index to keep.
+# recorded_at never decreases along position, so binary search finds a time without an index.
 _POSITION_AT = """
 WITH RECURSIVE search (low, high) AS (
     SELECT 0::bigint, position + 1 FROM certledger.ledgers WHERE ledger = %(ledger)s
@@ -55,7 +56,7 @@ SELECT max(low) FROM search"""
 
 
 class Journal:
-    """One ledger's events. Thread-safe; connections are opened when they are first needed."""
+    """One ledger's events. Thread-safe; opens connections when they are first needed."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Journal:
         *,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        """Name the ledger; nothing is opened yet.
+        """Name the ledger; opens no connection yet.
 
         dsn: any login that is a member of certledger_app, the owner included.
         clock: aware time for recorded_at; the database server's own if None, so that several
@@ -81,14 +82,14 @@ class Journal:
         self._closed = False
 
     def close(self) -> None:
-        """Give the connections back; using the journal afterwards is an error. May be repeated."""
+        """Release the connection pools; do not use the journal afterwards. May be repeated."""
         if not self._closed:
             self._closed = True
             leave_pool(self.dsn, _WRITER)
             leave_pool(self.dsn, _READER)
 
     def create_ledger(self, site_code: str | None = None) -> None:
-        """Make the ledger's head row if there is none. May be repeated.
+        """Insert the ledger's head row if there is none. May be repeated.
 
         site_code: first 13 characters of its certificate numbers; set once, never changed.
         Raises: SiteCodeTaken if it belongs to another ledger or this one has another;
@@ -114,51 +115,53 @@ class Journal:
     # --- writing ---------------------------------------------------------------------------------
 
     @contextmanager
-    def transaction(self, need: ReadRequest = _NOTHING) -> Iterator[Transaction]:
-        """Hold the head lock for a block and commit what was accepted in it.
+    def transaction(self, request: ReadRequest = _NO_READS) -> Iterator[Transaction]:
+        """Hold the head lock for a block; commit what the block accepted when it ends.
 
-        need: what to read together with the lock, in the same message.
-        An exception in the block gives everything up. The events that `append` returns are final
-        only once the block has ended well.
-        Raises: UnknownLedger; OutcomeUnknown if the connection was lost while the COMMIT was on
-            its way; psycopg2.Error if the database failed and surely nothing was recorded.
+        request: read in the same message that takes the lock.
+        An exception in the block rolls everything back. The events that `append` returns are
+        final only after the block has ended without one.
+        Raises: UnknownLedger; OutcomeUnknown if the connection was lost after the COMMIT was
+            sent; psycopg2.Error if the database failed and surely nothing was recorded.
         """
 
         def start(connection: PgConnection) -> Transaction:
             now = self._clock() if self._clock else None
-            return Transaction(connection, self.ledger, need, now)
+            return Transaction(connection, self.ledger, request, now)
 
         with self._writers.started(start) as transaction:
             yield transaction
             transaction.commit()
 
     @contextmanager
-    def ahead(self, need: ReadRequest, before: Batch | None) -> Iterator[OptimisticBatch]:
-        """A batch to be decided without the head lock; nothing is written by the block.
+    def optimistic_batch(
+        self, request: ReadRequest, preceding: Batch | None
+    ) -> Iterator[OptimisticBatch]:
+        """A batch to execute without the head lock; the block writes nothing.
 
-        need: what to read beforehand. before: the batch on its way to being committed.
-        Raises: UnknownLedger; HeadMoved if others have appended, then or in the block;
+        request: read beforehand, in one message. preceding: the batch in flight.
+        Raises: UnknownLedger; HeadConflict if another writer appends, before or in the block;
             psycopg2.Error.
         """
 
         def start(connection: PgConnection) -> OptimisticBatch:
             now = self._clock() if self._clock else None
-            return OptimisticBatch(connection, self.ledger, need, now, before)
+            return OptimisticBatch(connection, self.ledger, request, now, preceding)
 
-        with self._writers.started(start) as ahead:
+        with self._writers.started(start) as optimistic:
             try:
-                yield ahead
+                yield optimistic
             finally:
-                ahead.end()
+                optimistic.end()
 
-    def send(self, batch: Batch) -> None:
-        """Write and commit a batch that was decided ahead.
+    def commit_optimistic(self, batch: Batch) -> None:
+        """Write and commit a batch that was executed optimistically.
 
-        Raises: HeadMoved if others have appended meanwhile, or psycopg2.Error, if surely nothing
-            was recorded; OutcomeUnknown if the connection was lost while the COMMIT was on its way.
+        Raises: HeadConflict if another writer has appended, or psycopg2.Error: nothing was
+            recorded; OutcomeUnknown if the connection was lost after the COMMIT was sent.
         """
         with self._writers.connection() as connection:
-            send(connection, batch)
+            commit_optimistic(connection, batch)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -187,12 +190,12 @@ class Journal:
             sql += " AND topic = ANY(%s)"
             arguments.append(list(topics))
         sql += " ORDER BY position LIMIT %s"
-        return [recorded_from(row) for row in self.query(sql, (*arguments, limit))]
+        return [event_from_row(row) for row in self.query(sql, (*arguments, limit))]
 
     def events(
         self, after: int = 0, upto: int | None = None, page: int = _PAGE
     ) -> Iterator[RecordedEvent]:
-        """All events after a position, page by page, up to the head as it is found."""
+        """All events after a position in order, read page by page until there are no more."""
         while found := self.read(after, page, (), upto):
             yield from found
             after = found[-1].position
@@ -216,7 +219,7 @@ class Journal:
         if limit is not None:
             sql += " LIMIT %s"
             arguments.append(limit)
-        return [recorded_from(row) for row in self.query(sql, arguments)]
+        return [event_from_row(row) for row in self.query(sql, arguments)]
 
     def position_at(self, time: datetime) -> int:
         """Last position recorded at or before an aware time; 0 if there is none."""
@@ -224,7 +227,7 @@ class Journal:
         return rows[0][0] or 0
 
     def command(self, principal: str, key: str) -> KnownCommand | None:
-        """What became of a command, by the key its sender gave it; None if not carried out."""
+        """The recorded command of a principal and Idempotency-Key; None if there is none."""
         rows = self.query(
             "SELECT request_hash, command_id, first_position, last_position, receipt "
             "FROM certledger.commands WHERE ledger = %s AND principal = %s AND key = %s",
@@ -253,7 +256,7 @@ class Journal:
             raise Unavailable(ledger=self.ledger) from error
 
     def change(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement that writes, by itself; its RETURNING rows if it has any.
+        """Run one writing statement in its own transaction. Returns: its RETURNING rows, if any.
 
         Raises: psycopg2.Error; if the connection was lost, the outcome is unknown.
         """
@@ -263,7 +266,7 @@ class Journal:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Cursor]:
-        """A transaction beside the journal, such as a view's; commits when the block ends well.
+        """A transaction outside the journal, such as a view's; commits when the block ends.
 
         Raises: psycopg2.Error.
         """

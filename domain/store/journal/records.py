@@ -1,8 +1,7 @@
-"""What goes into the journal and what comes out of it.
+"""The records of the journal: what goes in and what comes out.
 
-Reading order: Draft (an event about to be written), Recorded (an event as it stands), Append (what
-one command wants to happen, all or nothing), then what the database knows about heads, commands,
-claims and keys.
+Reading order: NewEvent (not yet recorded), RecordedEvent, AppendRequest (what one command records,
+all or nothing), then the rows about heads, commands, claims and keys.
 """
 
 from collections.abc import Callable
@@ -14,10 +13,10 @@ from uuid import UUID
 from domain.store.journal import envelope as envelopes
 
 Claim = tuple[str, str]
-"""(kind, key): something only one may hold in a ledger, such as a certificate number."""
+"""(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
 
 NO_EVENTS = -1
-"""`after` of a stream of which nothing is known yet: versions of foreign streams begin at 0."""
+"""`after` that selects a whole stream: versions of foreign streams begin at 0."""
 
 
 @dataclass(slots=True)
@@ -27,11 +26,11 @@ class NewEvent:
     version: 1 for the first event of a stream, then one more each time.
     occurred_at: aware. actor: dict with exactly subject, role, organisation, on_behalf_of.
     data: JSON values without floats; personal fields already sealed.
-    memo: whatever its maker wants to find again at the event; it is stored nowhere.
+    memo: any object to find again at the RecordedEvent; it is not stored.
     """
 
-    # Not frozen, nor is Recorded: that makes it five times as slow to make, and every event that
-    # is written or read is made once.
+    # Neither this class nor RecordedEvent is frozen: creating a frozen instance takes five times
+    # as long, and every event written or read creates one.
 
     stream: str
     version: int
@@ -48,10 +47,11 @@ class NewEvent:
 
 @dataclass(slots=True)
 class RecordedEvent:
-    """An event as it stands in the journal; never changed.
+    """An event of the journal; must not be changed.
 
     position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
-    32 bytes over them. Times are aware, UTC. memo: its draft's, while it is on its way.
+    32 bytes over them. Times are aware, UTC. memo: of its NewEvent, in this process and until the
+    batch is committed.
     """
 
     position: int
@@ -68,23 +68,23 @@ class RecordedEvent:
 
     @property
     def parsed(self) -> dict[str, Any]:
-        """The envelope as a dict, decoded once; not to be changed."""
+        """The envelope as a dict, decoded once; must not be changed."""
         if self._parsed is None:
             self._parsed = envelopes.parse(self.envelope)
         return self._parsed
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the event says; personal fields still sealed."""
+        """The fields of the fact; personal fields still sealed."""
         data: dict[str, Any] = self.parsed["data"]
         return data
 
 
 class CommandKey(NamedTuple):
-    """What makes a repeated request the same request.
+    """Identifies a command, so that a repeated request is recorded once.
 
-    principal and key: who sent it and the Idempotency-Key they chose. request_hash: over the
-    whole request, so that the same key with another request is found out.
+    principal, key: the sender and their Idempotency-Key. request_hash: over the whole request, to
+    detect the same key with another request.
     """
 
     principal: str
@@ -99,7 +99,7 @@ class CommandKey(NamedTuple):
 
 
 class PersonKey(NamedTuple):
-    """A person's data key as the database holds it; wrapped is None once it was destroyed."""
+    """A row of a person's wrapped data key. wrapped: None after it was destroyed."""
 
     person: str
     algorithm: str
@@ -108,16 +108,17 @@ class PersonKey(NamedTuple):
 
 
 class AppendRequest(NamedTuple):
-    """What one command wants recorded; all of it or nothing.
+    """What one command records, all or nothing.
 
-    claims and releases: (kind, key); releases come first, so one append may pass a claim on.
-        They, and the keys, change with an event only.
-    receipt: bytes to answer with, now and whenever the same command comes again; empty if None.
-    fresh_keys: keys of persons first sealed for here. destroy_keys: persons to be erased.
-    tracks: (view, position) that must move forward together with the events.
+    claims and releases: (kind, key); releases come first, so that one append may pass a claim on.
+        Claims and keys change only together with an event.
+    receipt: bytes to answer with, now and when the same command comes again; empty if None.
+    fresh_keys: new keys, of persons whose fields this append seals first. destroy_keys: persons to
+        erase.
+    tracks: (view, position) to move forward in the same transaction.
     """
 
-    drafts: tuple[NewEvent, ...] = ()
+    events: tuple[NewEvent, ...] = ()
     claims: tuple[Claim, ...] = ()
     releases: tuple[Claim, ...] = ()
     command: CommandKey | None = None
@@ -127,20 +128,20 @@ class AppendRequest(NamedTuple):
     tracks: tuple[tuple[str, int], ...] = ()
 
     @property
-    def changes_more(self) -> bool:
-        """Whether claims or keys change."""
+    def changes_claims_or_keys(self) -> bool:
+        """Whether anything but events, command and tracking changes."""
         return bool(self.claims or self.releases or self.fresh_keys or self.destroy_keys)
 
 
 class Head(NamedTuple):
-    """Where a ledger stands: its last position (0 when empty) and when that was written."""
+    """The end of a ledger: its last position (0 when empty) and recorded_at."""
 
     position: int
     recorded_at: datetime
 
 
 class KnownCommand(NamedTuple):
-    """A command that was carried out. Positions are None if it recorded no event."""
+    """A recorded command. Positions are None if it recorded no event."""
 
     request_hash: bytes
     command_id: UUID

@@ -1,12 +1,13 @@
-"""The messages an append costs: one that reads, one that writes and commits.
+"""The SQL of an append: one message that reads, one that writes and commits.
 
-The head lock is taken with the reading, or between the two if the batch is decided ahead. Several
-statements travel in one message, because on a fast disk the round trips are what an append waits
-for. In PostgreSQL each statement of such a message sees what was committed before it began, so a
-read that follows the lock is the newest state there is.
+The head lock is taken with the read, or between the two messages if the batch was executed
+optimistically. Several statements travel in one message, because on a fast disk an append spends
+its time on round trips. In PostgreSQL each statement of such a message sees everything committed
+before that statement began, so a read that follows the lock sees the newest state.
+Reading order: ReadRequest and `read`; `take_head`; `write_message`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,10 @@ from psycopg2.errorcodes import NOT_NULL_VIOLATION
 from domain.store.journal.batch import Batch
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
-from domain.store.postgres.connection import PgConnection, PgCursor
+from domain.store.postgres.connection import Cursor, PgConnection
 from domain.store.postgres.literals import array
 
-CHANNEL = "certledger"
+JOURNAL_CHANNEL = "certledger"
 """NOTIFY channel; the payload is the ledger."""
 
 EVENT_COLUMNS = (
@@ -27,13 +28,13 @@ EVENT_COLUMNS = (
 )
 
 _SEPARATOR = b"\x1e"
-"""Between envelopes that travel together: JSON writes this character as an escape."""
+"""Joins the envelopes of a batch into one text: JSON writes this character as an escape."""
 
 _LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
 
-# One row shape for every kind of answer, so that they can travel as one result:
-# kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once per wanted key:
-# LATERAL keeps the planner from reading the table when its statistics are old. $1 is the ledger.
+# All kinds of rows have one shape, so that a UNION ALL can return them as one result:
+# kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once for each key:
+# LATERAL keeps the planner from scanning the table when its statistics are old. $1 is the ledger.
 _HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, NULL::bytea,
     recorded_at, clock_timestamp(), NULL::uuid
 FROM certledger.ledgers WHERE ledger = $1::text"""
@@ -83,8 +84,8 @@ FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], string_to_array($8
 
 _MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
 
-# The lock, the check and the move at once. The UPDATE waits for whoever holds the row and then
-# looks at it again; if it finds another position, it gives NULL, which the column refuses.
+# Locks, checks and moves the head at once. The UPDATE waits for the row lock and then reads the row
+# again; if the position is not the expected one, it sets NULL, which the column rejects.
 _TAKE_HEAD = """UPDATE certledger.ledgers
 SET position = CASE WHEN position = $4 THEN $1::bigint END,
     recorded_at = greatest(recorded_at, $2) WHERE ledger = $3"""
@@ -97,7 +98,7 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bi
     $8::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
     receipt)"""
 
-# One at a time: nothing but a probe of the index on live claims can come of it.
+# One claim per statement: the only possible plan is a probe of the index on live claims.
 _RELEASE_CLAIM = """UPDATE certledger.claims SET released_position = $1
 WHERE ledger = $2 AND kind = $3 AND key = $4 AND released_position IS NULL"""
 
@@ -116,8 +117,8 @@ FROM unnest($4::text[], $5::text[], $6::text[], $7::text[])
 _DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = $1
 WHERE ledger = $2 AND person = ANY($3::text[]) AND destroyed_at IS NULL"""
 
-# A tracking row that would not move forward gives NULL, which the column refuses: the check made
-# under the head lock cannot see a writer that does not take it.
+# A tracking row that would not move forward is set to NULL, which the column rejects: the check
+# made under the head lock cannot see a writer that does not take the lock.
 _TRACK = """INSERT INTO certledger.tracking AS t (ledger, view, position)
 SELECT $1, r.view, r.position FROM unnest($2::text[], $3::bigint[]) AS r (view, position)
 ON CONFLICT (ledger, view) DO UPDATE SET position =
@@ -135,37 +136,49 @@ _WRITES = {
     "certledger_destroy_keys": _DESTROY_KEYS,
     "certledger_track": _TRACK,
 }
-"""Prepared once a connection, by these names."""
+"""Prepared once for each connection, under these names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What to read with the lock. streams: name -> version after which events are wanted."""
+    """What to read in one message. streams: name -> version after which events are read."""
 
     streams: Mapping[str, int] = field(default_factory=dict)
-    versions: Iterable[str] = ()
-    commands: Iterable[tuple[str, str]] = ()
-    claims: Iterable[Claim] = ()
-    persons: Iterable[str] = ()
-    views: Iterable[str] = ()
+    versions: Collection[str] = ()
+    commands: Collection[tuple[str, str]] = ()
+    claims: Collection[Claim] = ()
+    persons: Collection[str] = ()
+    views: Collection[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to read."""
+        return not (
+            self.streams
+            or self.versions
+            or self.commands
+            or self.claims
+            or self.persons
+            or self.views
+        )
 
 
 def read(
-    connection: PgConnection, cursor: PgCursor, ledger: str, need: ReadRequest, *, lock: bool
+    connection: PgConnection, cursor: Cursor, ledger: str, request: ReadRequest, *, lock: bool
 ) -> list[tuple[Any, ...]]:
-    """Read everything needed as one result, the head row among it; take the head lock first.
+    """Rows of the request and the head row; with `lock`, takes the head lock first.
 
-    The statement is prepared once a connection and kind of need: planning it takes longer than
-    running it.
+    The statement is prepared once for each connection and combination of kinds: planning it takes
+    longer than running it.
     """
     name, parts, arguments = "certledger_read", [_HEAD], [ledger]
     for letter, sql, columns in (
-        ("e", _EVENTS, list(zip(*need.streams.items(), strict=True))),
-        ("v", _VERSIONS, [tuple(need.versions)]),
-        ("c", _COMMANDS, list(zip(*need.commands, strict=True))),
-        ("k", _CLAIMS, list(zip(*need.claims, strict=True))),
-        ("p", _PERSONS, [tuple(need.persons)]),
-        ("t", _TRACKED, [tuple(need.views)]),
+        ("e", _EVENTS, list(zip(*request.streams.items(), strict=True))),
+        ("v", _VERSIONS, [tuple(request.versions)]),
+        ("c", _COMMANDS, list(zip(*request.commands, strict=True))),
+        ("k", _CLAIMS, list(zip(*request.claims, strict=True))),
+        ("p", _PERSONS, [tuple(request.persons)]),
+        ("t", _TRACKED, [tuple(request.views)]),
     ):
         if columns and columns[0]:
             numbers = [f"${len(arguments) + n}" for n in range(1, len(columns) + 1)]
@@ -186,18 +199,18 @@ def read(
     return cursor.fetchall()
 
 
-def _prepare(connection: PgConnection, cursor: PgCursor, name: str, sql: str) -> None:
+def _prepare(connection: PgConnection, cursor: Cursor, name: str, sql: str) -> None:
     cursor.execute(f"PREPARE {name} AS {sql}")
     connection.prepared.add(name)
 
 
 class _Message:
-    """Statements that travel together, each prepared when its connection first needs it."""
+    """Statements sent as one message; each is prepared when its connection first needs it."""
 
-    def __init__(self, connection: PgConnection, cursor: PgCursor, *begun: bytes) -> None:
+    def __init__(self, connection: PgConnection, cursor: Cursor, *first: bytes) -> None:
         self._connection = connection
         self._cursor = cursor
-        self._parts = list(begun)
+        self._parts = list(first)
 
     def execute(self, name: str, *arguments: Any) -> None:
         if name not in self._connection.prepared:
@@ -212,53 +225,59 @@ class _Message:
         return b"; ".join(self._parts)
 
 
-def begin(connection: PgConnection, cursor: PgCursor, batch: Batch) -> None:
-    """Take the head lock for a batch that was decided without it, and move the head.
+def take_head(connection: PgConnection, cursor: Cursor, batch: Batch) -> None:
+    """Begin a transaction, take the head lock for an optimistic batch and move the head.
 
-    A message of its own: whoever has to find out what became of a COMMIT relies on the lock being
-    held before the COMMIT was on its way. Raises: psycopg2.Error; see `is_head_elsewhere`.
+    A message of its own: resolving an unknown COMMIT relies on the lock being held before the
+    COMMIT is sent. Raises: psycopg2.Error; see `is_head_conflict`.
     """
     message = _Message(connection, cursor, b"BEGIN")
-    end = batch.end
+    head = batch.new_head
     message.execute(
-        "certledger_take", end.position, rfc3339(end.recorded_at), batch.ledger, batch.head.position
+        "certledger_take",
+        head.position,
+        rfc3339(head.recorded_at),
+        batch.ledger,
+        batch.head.position,
     )
     cursor.execute(message.bytes())
 
 
-def is_head_elsewhere(error: psycopg2.Error) -> bool:
-    """Whether a batch failed because the head was not where it builds on."""
+def is_head_conflict(error: psycopg2.Error) -> bool:
+    """Whether a batch failed because the head was not the one it builds on."""
     return error.pgcode == NOT_NULL_VIOLATION and error.diag.table_name == "ledgers"
 
 
-def write(connection: PgConnection, cursor: PgCursor, batch: Batch, *, head: bool) -> bytes:
+def write_message(
+    connection: PgConnection, cursor: Cursor, batch: Batch, *, move_head: bool
+) -> bytes:
     """Everything a batch writes, and the COMMIT, as one message.
 
-    head: whether the head is still to be moved.
+    move_head: False if `take_head` has moved it.
     """
     message = _Message(connection, cursor)
     add = message.execute
     ledger, now = batch.ledger, rfc3339(batch.recorded_at)
     if batch.fresh_keys:
-        rows = [
+        key_rows = [
             (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
             for k in map(batch.person_key, batch.fresh_keys)
             if k
         ]
-        add("certledger_keys", ledger, now, now, *_columns(rows))
+        add("certledger_keys", ledger, now, now, *_columns(key_rows))
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
         add("certledger_destroy_keys", now, ledger, array(stored))
     if batch.events:
         add("certledger_events", ledger, batch.head.position, now, *_event_columns(batch.events))
-        if head:
+        if move_head:
             add("certledger_head", batch.position, now, ledger)
-        message.add(cursor.mogrify(f"NOTIFY {CHANNEL}, %s", (ledger,)))
+        message.add(cursor.mogrify(f"NOTIFY {JOURNAL_CHANNEL}, %s", (ledger,)))
     for claim, position in batch.released:
         add("certledger_release_claim", position, ledger, *claim)
     if batch.new_claims:
-        rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
-        add("certledger_claims", ledger, *_columns(rows))
+        claim_rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
+        add("certledger_claims", ledger, *_columns(claim_rows))
     if batch.commands:
         add("certledger_commands", ledger, *_command_columns(batch.commands))
     if batch.tracks:
@@ -292,7 +311,7 @@ def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[s
     ]
 
 
-def recorded_from(row: Sequence[Any]) -> RecordedEvent:
+def event_from_row(row: Sequence[Any]) -> RecordedEvent:
     """An event from a row of EVENT_COLUMNS."""
     position, stream, version, topic, event_id, envelope, leaf, occurred, recorded = row
     return RecordedEvent(

@@ -1,8 +1,8 @@
-"""The cipher suites personal data may be kept under, by the name stored beside each ciphertext.
+"""The cipher suites for personal data, by the name stored with each ciphertext.
 
-`aes-256-gcm` with HMAC-SHA-256 is the default; `sm4-gcm` with HMAC-SM3 takes its place where the
-national algorithms are asked for. A name is for ever: what was sealed under it must stay readable
-when the default changes. Reading order: Suite, then the two of them.
+`aes-256-gcm` with HMAC-SHA-256 is the default; `sm4-gcm` with HMAC-SM3 replaces it where the
+national algorithms are required. A name must never change its meaning: data sealed under it has to
+stay readable when the default changes. Reading order: Suite, then AES and SM4 at the end.
 """
 
 import os
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from domain.store.errors import WrongKey
 
 KEY_BYTES = 32
-"""Length of every key that is handed in or made here; each suite derives what it needs."""
+"""Length of every key given or made here; each suite derives its own key from it."""
 
 _NONCE_BYTES = 12
 _NONCES_DRAWN = 256
@@ -34,11 +34,11 @@ class _Sealing(Protocol):
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # hashed each time a key is looked up: by identity
+@dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, which cached lookups need
 class Suite:
     """An authenticated cipher and a keyed hash.
 
-    name: stored beside each ciphertext. index_name: stored beside each blind index.
+    name: stored with each ciphertext. index_name: stored with each blind index.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Suite:
     _cipher: Callable[[bytes], _Sealing]
 
     def encrypt(self, key: bytes, plaintext: bytes, context: bytes) -> bytes:
-        """nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
+        """Returns: nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
         nonce = _fresh_nonce()
         return nonce + _keyed_cipher(self, key).encrypt(nonce, plaintext, context)
 
     def decrypt(self, key: bytes, sealed: bytes, context: bytes) -> bytes:
-        """The plaintext. Raises: WrongKey if the key, the bytes or the context are not those."""
+        """The plaintext. Raises: WrongKey if the key, the bytes or the context differ."""
         nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         if len(body) < _TAG_BYTES:
             raise WrongKey(reason="it is too short")
@@ -72,15 +72,15 @@ class Suite:
 
 
 _nonces: list[bytes] = []
-# A child would begin with the same ones, and no nonce may ever seal twice.
+# A forked child would inherit them, and no nonce may be used twice.
 os.register_at_fork(after_in_child=_nonces.clear)
 
 
 def _fresh_nonce() -> bytes:
-    """Random and never given twice.
+    """A random nonce, never returned twice.
 
-    Asked for many at a time: to ask the system gives the interpreter lock up, and under load it
-    takes longer to get that back than to seal.
+    Drawn from the system many at a time: each call releases the interpreter lock, and under load
+    acquiring it again takes longer than sealing.
     """
     try:
         return _nonces.pop()
@@ -93,32 +93,32 @@ def _fresh_nonce() -> bytes:
 
 @lru_cache(maxsize=16)
 def _keyed(suite: Suite, key: bytes) -> hmac.HMAC:
-    """A keyed hash of nothing yet, to be copied: that takes half as long as keying another."""
+    """An empty keyed hash to copy, which takes half as long as keying a new one."""
     return hmac.HMAC(key, suite._digest())
 
 
 @lru_cache(maxsize=64)
 def _keyed_cipher(suite: Suite, key: bytes) -> _Sealing:
-    """The master key's, and those of persons whose fields are opened one after the other."""
+    """Caches the master key's cipher and those of persons whose fields are opened in a row."""
     return suite._cipher(_derived(suite, key))
 
 
 @lru_cache(maxsize=4096)
 def _derived(suite: Suite, key: bytes) -> bytes:
-    """The suite's own key: one person's key may serve two suites when the default changes."""
+    """The suite's own key: a person's key may be used by two suites after the default changes."""
     info = b"certledger " + suite.name.encode()
     kdf = HKDF(algorithm=suite._digest(), length=suite._cipher_key_bytes, salt=None, info=info)
     return kdf.derive(key)
 
 
 def forget_derived() -> None:
-    """Drop every derived key from memory; part of forgetting a person."""
+    """Drop every derived key from memory; part of `Vault.forget`."""
     _keyed_cipher.cache_clear()
     _derived.cache_clear()
 
 
 class _Sm4Gcm:
-    """SM4 in the form in which the library has AES."""
+    """SM4-GCM with the interface of the library's AESGCM."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -143,7 +143,7 @@ BY_INDEX = {suite.index_name: suite for suite in SUITES.values()}
 
 
 def suite_named(name: str) -> Suite:
-    """The suite of a stored name. Raises: WrongKey for a name nobody ever wrote."""
+    """The suite of a stored name. Raises: WrongKey for an unknown name."""
     try:
         return SUITES[name]
     except KeyError:

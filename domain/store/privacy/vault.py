@@ -1,10 +1,10 @@
-"""Keeps personal data readable only as long as its person's key exists.
+"""Crypto-shredding: encrypts personal fields under one data key per person.
 
-Each person has a data key of their own, stored wrapped under a master key that is not in the
-database. To erase a person is to destroy that one key: the journal's bytes, hashes and proofs stay,
-and what was sealed can no longer be read. A backup of the database still holds the wrapped key, so
-an erasure is complete only when the backups from before it have expired.
-Reading order: MasterKeys, Vault.open, Vault.sealer and Sealer, Vault.rewrap.
+The database stores each data key wrapped under a master key that is not in the database. Erasing a
+person destroys their data key: the journal's bytes, hashes and proofs stay, and the sealed fields
+can no longer be decrypted. A backup of the database still holds the wrapped key, so an erasure is
+complete only when the backups from before it have expired.
+Reading order: MasterKeys, Vault.open, FieldEncryptor.seal, Vault.rewrap.
 """
 
 import base64
@@ -22,16 +22,16 @@ from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, forget_derived, suite_named
 
 CACHE_SECONDS = 15.0
-"""Another process may have destroyed a key: nobody goes on reading with it for longer."""
+"""How long a key is cached: the longest time a key destroyed by another process stays in use."""
 
 _CACHE_PERSONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class MasterKeys:
-    """The keys that wrap the persons' keys. active: id of the one new keys are wrapped under.
+    """The keys that wrap the persons' keys. active: id of the key that wraps new ones.
 
-    keys: id -> 32 bytes; old ones stay until everything under them was re-wrapped.
+    keys: id -> 32 bytes; an old key is needed until everything under it is re-wrapped.
     """
 
     active: str
@@ -45,15 +45,15 @@ class MasterKeys:
                 raise ValueError(f"master key {name!r} must have {KEY_BYTES} bytes")
 
 
-class KeyLookup(Protocol):
-    """Where a sealer finds a person's key row under the head lock: a View or a Batch."""
+class PersonKeys(Protocol):
+    """The key rows as an append sees them; `BatchView`, `Transaction` and `Batch` implement it."""
 
     def person_key(self, person: str) -> PersonKey | None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A key in memory. key: None once it was destroyed. wrapped: the row it came from."""
+class _CachedKey:
+    """A key in memory. key: None after it was destroyed. wrapped: of the row it came from."""
 
     key: bytes | None = field(repr=False)
     wrapped: bytes | None
@@ -61,7 +61,7 @@ class _Held:
 
 
 class Vault(BlindIndexes):
-    """Seals and opens one ledger's personal data. Thread-safe."""
+    """Encrypts and decrypts one ledger's personal fields. Thread-safe."""
 
     def __init__(
         self,
@@ -73,11 +73,11 @@ class Vault(BlindIndexes):
         algorithm: str = AES.name,
         cache_seconds: float = CACHE_SECONDS,
     ) -> None:
-        """Hold the keys; nothing is read yet.
+        """Keep the keys; reads nothing from the database yet.
 
         index_key: at least 32 bytes; losing or changing it makes every blind index useless.
         read_keys: committed key rows of persons; see `stored_keys`.
-        algorithm: aes-256-gcm or sm4-gcm, for what is sealed from now on.
+        algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
         Raises: ValueError for a short index key, WrongKey for an unknown algorithm.
         """
         super().__init__(index_key, algorithm)
@@ -85,21 +85,21 @@ class Vault(BlindIndexes):
         self._master_keys = master_keys
         self._read_keys = read_keys
         self._cache_seconds = cache_seconds
-        self._held: dict[str, _Held] = {}
+        self._cache: dict[str, _CachedKey] = {}
         self._lock = threading.Lock()
 
     # --- opening ---------------------------------------------------------------------------------
 
     def preload(self, persons: Iterable[str]) -> None:
-        """Read the keys of many persons at once, before opening what is sealed under them."""
+        """Read the keys of many persons in one query, before opening their fields."""
         now = time.monotonic()
         with self._lock:
-            missing = {p for p in persons if p not in self._held or self._held[p].until < now}
+            missing = {p for p in persons if p not in self._cache or self._cache[p].until < now}
         if missing:
             self._fetch(missing)
 
     def open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
-        """What was sealed there; None once the person was erased.
+        """Decrypt a field. Returns: None after the person was erased.
 
         Raises: WrongKey if the value was moved, altered or sealed under another key.
         """
@@ -111,48 +111,48 @@ class Vault(BlindIndexes):
             raise WrongKey(reason="it is not base64") from None
         context = self._context(stream, version, field)
         with self._lock:
-            held = self._held.get(person)
-        fresh = held is None or held.until < time.monotonic()
+            cached = self._cache.get(person)
+        fresh = cached is None or cached.until < time.monotonic()
         if fresh:
-            held = self._fetch({person})[person]
-        assert held is not None
-        if held.key is None:
+            cached = self._fetch({person})[person]
+        assert cached is not None
+        if cached.key is None:
             return None
         try:
-            return suite.decrypt(held.key, body, context).decode()
+            return suite.decrypt(cached.key, body, context).decode()
         except WrongKey:
             if fresh:
                 raise
-        # The key in memory may be of a command that was refused in the end.
-        held = self._fetch({person})[person]
-        return None if held.key is None else suite.decrypt(held.key, body, context).decode()
+        # The cached key may belong to a command that was refused in the end.
+        cached = self._fetch({person})[person]
+        return None if cached.key is None else suite.decrypt(cached.key, body, context).decode()
 
-    def take(self, row: PersonKey) -> None:
-        """Hold a key whose row was just read, so that opening need not ask for it."""
+    def cache_key(self, row: PersonKey) -> None:
+        """Cache the key of a row that was just read, so that `open` need not read it again."""
         key = self._key_of(row)
-        self._hold(row.person, key, row.wrapped)
+        self._put(row.person, key, row.wrapped)
 
     # --- sealing ---------------------------------------------------------------------------------
 
-    def sealer(self, lookup: KeyLookup) -> "FieldEncryptor":
-        """Seals for one append. lookup: the view of the job, under the head lock."""
-        return FieldEncryptor(self, lookup)
+    def encryptor(self, keys: PersonKeys) -> "FieldEncryptor":
+        """The encryptor of one append. keys: the read view of its command."""
+        return FieldEncryptor(self, keys)
 
     def forget(self, person: str | None = None) -> None:
-        """Drop a person's key from memory, or everybody's; call it when an erasure committed."""
+        """Drop one person's key from memory, or all; call it after the COMMIT of an erasure."""
         with self._lock:
             if person is None:
-                self._held.clear()
+                self._cache.clear()
             else:
-                self._held.pop(person, None)
+                self._cache.pop(person, None)
         forget_derived()
 
-    # --- the keys themselves ---------------------------------------------------------------------
+    # --- data keys -------------------------------------------------------------------------------
 
     def rewrap(self, journal: Journal, limit: int = 1000) -> int:
-        """Wrap keys that stand under an older master key or algorithm anew.
+        """Wrap keys of an older master key under the active one; part of key rotation.
 
-        Returns: how many were re-wrapped; call until it is 0, then the old master key may go.
+        Returns: how many were re-wrapped. Call until it is 0; then the old master key may go.
         """
         rows = journal.query(
             "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
@@ -162,7 +162,7 @@ class Vault(BlindIndexes):
         for person, algorithm, master_key_id, wrapped in rows:
             old = PersonKey(person, algorithm, master_key_id, bytes(wrapped))
             key = self._unwrap(old)
-            # The algorithm column cannot be changed: a key stays under the suite it began with.
+            # The algorithm column cannot be changed: a key keeps the suite of its first wrapping.
             new = suite_named(algorithm).encrypt(
                 self._master_keys.keys[self._master_keys.active], key, self._key_context(person)
             )
@@ -191,32 +191,32 @@ class Vault(BlindIndexes):
         return suite_named(row.algorithm).decrypt(master, row.wrapped, context)
 
     def _key_of(self, row: PersonKey) -> bytes | None:
-        """The key of a row known to be current; from memory if it is the same row."""
+        """The key of a row known to be current; from the cache if it is the same row."""
         with self._lock:
-            held = self._held.get(row.person)
-        if held is not None and held.wrapped == row.wrapped:
-            return held.key
+            cached = self._cache.get(row.person)
+        if cached is not None and cached.wrapped == row.wrapped:
+            return cached.key
         key = None if row.wrapped is None else self._unwrap(row)
-        self._hold(row.person, key, row.wrapped)
+        self._put(row.person, key, row.wrapped)
         return key
 
-    def _fetch(self, persons: set[str]) -> dict[str, _Held]:
+    def _fetch(self, persons: set[str]) -> dict[str, _CachedKey]:
         rows = self._read_keys(persons)
         for person in persons:
             if person not in rows:
                 raise WrongKey(reason=f"person {person} has no key")
         return {
-            person: self._hold(person, self._unwrap(row) if row.wrapped else None, row.wrapped)
+            person: self._put(person, self._unwrap(row) if row.wrapped else None, row.wrapped)
             for person, row in rows.items()
         }
 
-    def _hold(self, person: str, key: bytes | None, wrapped: bytes | None) -> _Held:
-        held = _Held(key, wrapped, time.monotonic() + self._cache_seconds)
+    def _put(self, person: str, key: bytes | None, wrapped: bytes | None) -> _CachedKey:
+        cached = _CachedKey(key, wrapped, time.monotonic() + self._cache_seconds)
         with self._lock:
-            if len(self._held) >= _CACHE_PERSONS:
-                self._held.clear()
-            self._held[person] = held
-        return held
+            if len(self._cache) >= _CACHE_PERSONS:
+                self._cache.clear()
+            self._cache[person] = cached
+        return cached
 
     def _context(self, stream: str, version: int, field: str) -> bytes:
         return f"{self.ledger}|{stream}|{version}|{field}".encode()
@@ -226,14 +226,14 @@ class Vault(BlindIndexes):
 
 
 class FieldEncryptor:
-    """Seals the personal fields of one append, making keys for persons who have none.
+    """Encrypts the personal fields of one append, making keys for persons who have none.
 
-    `fresh_keys` goes into the Append: a key is stored by the transaction that first uses it.
+    `fresh_keys` goes into the AppendRequest: the transaction that first uses a key stores it.
     """
 
-    def __init__(self, vault: Vault, lookup: KeyLookup) -> None:
+    def __init__(self, vault: Vault, keys: PersonKeys) -> None:
         self._vault = vault
-        self._lookup = lookup
+        self._person_keys = keys
         self._fresh: dict[str, PersonKey] = {}
         self._keys: dict[str, bytes] = {}
 
@@ -243,7 +243,7 @@ class FieldEncryptor:
         return tuple(self._fresh.values())
 
     def seal(self, person: str, stream: str, version: int, field: str, text: str) -> str:
-        """ "<algorithm>:<base64>", to be opened at that very place only.
+        """Encrypt a field as "<algorithm>:<base64>", which opens only at that place.
 
         Raises: PersonErased if the person's key was destroyed.
         """
@@ -254,12 +254,12 @@ class FieldEncryptor:
         return f"{suite.name}:{base64.b64encode(sealed).decode()}"
 
     def _key_for(self, person: str) -> bytes:
-        row = self._lookup.person_key(person)
+        row = self._person_keys.person_key(person)
         if row is None:
             row, key = self._vault._new_key(person)
             self._fresh[person] = row
-            # A later job of the same batch may open this before the key is committed.
-            self._vault._hold(person, key, row.wrapped)
+            # A later command of the same batch may open this before the key is committed.
+            self._vault._put(person, key, row.wrapped)
         else:
             found = self._vault._key_of(row)
             if found is None:
@@ -270,7 +270,7 @@ class FieldEncryptor:
 
 
 def stored_keys(journal: Journal) -> Callable[[Iterable[str]], dict[str, PersonKey]]:
-    """Reads key rows of a ledger's persons; the usual `read_keys` of a Vault."""
+    """A function that reads key rows of a ledger's persons; the `read_keys` of most Vaults."""
 
     def read(persons: Iterable[str]) -> dict[str, PersonKey]:
         rows = journal.query(

@@ -1,34 +1,107 @@
-"""What the committer is asked to do, and what it answers.
+"""The vocabulary of the writer: commands, their outcomes, and the ports to the use case.
 
-Reading order: Job (a command waiting to be decided), View (the ledger as its decision sees it),
-then the answers: Accepted (recorded now) and Replayed (recorded before).
+The writer knows no domain rules. It calls back at these four ports, always on the writer thread:
+
+| port | called | implemented by |
+|---|---|---|
+| `ExecuteCommand` | once or more for each command, in queue order | `CommandExecution.execute` |
+| `CachedVersion` | before a stream is read | `StateCache.cached_version` |
+| `ApplyCommitted` | after each COMMIT, before its callers get their outcomes | `Ledger` |
+| `ResolveBatch` | after that, with the outcomes of the batch | `receipt_futures.resolve_batch` |
+
+Reading order: Outcome, the ports, QueuedCommand, BatchView (what a command reads), then what the
+writer makes of a queued command: PendingCommand (has a caller), BatchAttempt (one transaction).
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
-from domain.store.journal.batch import Accepted
-from domain.store.journal.records import AppendRequest, Claim, CommandKey, PersonKey, RecordedEvent
+import psycopg2
+
+from domain.store.errors import IdempotencyKeyReused
+from domain.store.journal.batch import Accepted as Accepted
+from domain.store.journal.batch import Batch
+from domain.store.journal.read_cache import HeadConflict
+from domain.store.journal.records import (
+    NO_EVENTS,
+    AppendRequest,
+    Claim,
+    CommandKey,
+    PersonKey,
+    RecordedEvent,
+)
+from domain.store.journal.statements import ReadRequest
 from domain.store.journal.transaction import OptimisticBatch, Transaction
 
-__all__ = ["Accepted", "BatchView", "QueuedCommand", "Replayed"]
+
+class Replayed(NamedTuple):
+    """The command was recorded before; its first receipt, again.
+
+    Positions are None if it recorded no event.
+    """
+
+    receipt: bytes
+    command_id: UUID
+    first_position: int | None
+    last_position: int | None
+
+
+Outcome: TypeAlias = Accepted | Replayed | BaseException
+"""What becomes of a command: recorded now, recorded before, or refused."""
+
+
+# --- the ports ------------------------------------------------------------------------------------
+
+CachedVersion: TypeAlias = Callable[[str], int]
+"""Stream -> version of the state that the use case has cached; NO_EVENTS if it has none.
+
+`BatchView` then reads the later events only. Streams only grow, so a cached state may be old but
+never wrong."""
+
+ApplyCommitted: TypeAlias = Callable[[Sequence[RecordedEvent]], None]
+"""Takes the events of a committed batch. The next batch may be executing already. The writer logs
+an exception; outcomes do not change."""
+
+ResolveBatch: TypeAlias = Callable[[list[tuple[Any, Outcome]]], None]
+"""Resolves the futures of a batch: (future given to the writer, outcome) for each command."""
+
+
+class ExecuteCommand(Protocol):
+    """Decides a command against a read view."""
+
+    def __call__(self, view: "BatchView", /) -> AppendRequest:
+        """What to append. Raises: anything, to refuse the command.
+
+        The writer calls it again if the transaction has to be repeated, so it must have no other
+        effect.
+        """
+
+
+class CommandFuture(Protocol):
+    """Where the outcome of a command goes; `ResolveBatch` knows how to set it."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """False if the caller has cancelled; asked before the command is executed."""
+
+
+# --- a command and what it reads ------------------------------------------------------------------
 
 
 class QueuedCommand(NamedTuple):
-    """One command, with what its decision will surely look at.
+    """One command with its read set.
 
-    run: decides; returns what to append or raises to refuse. Called on the writer thread, and
-        again if the transaction has to be repeated, so it must change nothing else.
-    streams: whole streams to read; versions: streams of which only the version is needed.
-    command: its idempotency key; stored with the receipt of whatever `run` returns.
-    claims, persons, views: what to look up. Anything not named here is read when asked for,
+    streams: read whole; versions: streams of which only the last version is read.
+    command: its idempotency key, stored with the receipt of the append.
+    claims, persons, views: looked up. Whatever the read set does not name is read on demand, at
         one round trip each.
-    timeout_seconds: when the caller stops waiting.
+    timeout_seconds: how long the caller waits.
     """
 
-    run: Callable[["BatchView"], AppendRequest]
+    execute: ExecuteCommand
     streams: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     command: CommandKey | None = None
@@ -38,28 +111,16 @@ class QueuedCommand(NamedTuple):
     timeout_seconds: float = 10.0
 
 
-class Replayed(NamedTuple):
-    """The command was carried out before; this is what was answered then.
-
-    Positions are None if it had recorded no event.
-    """
-
-    receipt: bytes
-    command_id: UUID
-    first_position: int | None
-    last_position: int | None
-
-
 class BatchView:
-    """The ledger as one job sees it: what is committed, and the jobs before it that will be."""
+    """A command's read view: committed state plus the uncommitted events of earlier commands."""
 
-    __slots__ = ("_known", "_transaction")
+    __slots__ = ("_cached_version", "_transaction")
 
     def __init__(
-        self, transaction: Transaction | OptimisticBatch, known: Callable[[str], int]
+        self, transaction: Transaction | OptimisticBatch, cached_version: CachedVersion
     ) -> None:
         self._transaction = transaction
-        self._known = known
+        self._cached_version = cached_version
 
     @property
     def ledger(self) -> str:
@@ -68,40 +129,114 @@ class BatchView:
 
     @property
     def recorded_at(self) -> datetime:
-        """When the events of this batch will have been recorded; aware."""
+        """The recorded_at of every event of this batch; aware."""
         return self._transaction.batch.recorded_at
 
     @property
     def position(self) -> int:
-        """Position of the last event before this job's."""
+        """Position of the last event before this command's."""
         return self._transaction.batch.position
 
     def recorded(self, stream: str) -> list[RecordedEvent]:
-        """Events of a stream in order: all, or those after the version the committer's owner
-        said it knows already."""
+        """Events of a stream after its cached version, committed and pending, in order."""
         return self.committed(stream) + self.pending(stream)
 
     def committed(self, stream: str) -> list[RecordedEvent]:
-        """Of these, the ones that are committed."""
-        return self._transaction.load({stream: self._known(stream)})[stream]
+        """Of `recorded`, the events that are committed."""
+        return self._transaction.load({stream: self._cached_version(stream)})[stream]
 
     def pending(self, stream: str) -> list[RecordedEvent]:
-        """Of these, the ones that earlier jobs are about to add; they may still fail."""
-        on_the_way = self._transaction.on_the_way(stream, self._known(stream))
-        return on_the_way + self._transaction.batch.streams.get(stream, [])
+        """Of `recorded`, the uncommitted events of earlier commands; their batch may still fail."""
+        preceding = self._transaction.pending_events(stream, self._cached_version(stream))
+        return preceding + self._transaction.batch.streams.get(stream, [])
 
     def version(self, stream: str) -> int:
         """Version of the stream's last event; 0 if it has none."""
         return self._transaction.batch.last_version(stream) or 0
 
     def claimed(self, kind: str, key: str) -> int | None:
-        """Position that holds the claim, None if it is free."""
+        """Position of the event that took the claim, None if it is free."""
         return self._transaction.batch.claim((kind, key))
 
     def person_key(self, person: str) -> PersonKey | None:
-        """The person's key row, None if none was made; for the vault."""
+        """The person's key row for the vault, None if there is none."""
         return self._transaction.batch.person_key(person)
 
     def tracked(self, view: str) -> int | None:
-        """Position a view has reached."""
+        """Position a tracked view has reached."""
         return self._transaction.batch.tracked(view)
+
+
+# --- what the writer makes of it ------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class PendingCommand:
+    """A command whose caller waits for its outcome. queued_at, deadline: monotonic seconds."""
+
+    queued: QueuedCommand
+    future: CommandFuture
+    queued_at: float
+    deadline: float
+    is_resolved: bool = False
+
+    @property
+    def waited_ms(self) -> int:
+        return int((time.monotonic() - self.queued_at) * 1000)
+
+
+@dataclass(slots=True)
+class BatchAttempt:
+    """One transaction: its commands, what it writes, and the outcomes once it is committed."""
+
+    group: list[PendingCommand]
+    batch: Batch | None = None
+    outcomes: list[tuple[PendingCommand, Outcome]] = field(default_factory=list)
+
+    def execute(
+        self, transaction: Transaction | OptimisticBatch, cached_version: CachedVersion
+    ) -> None:
+        """Execute every command in order; a refused one leaves no trace in the batch.
+
+        Raises: psycopg2.Error, HeadConflict.
+        """
+        self.batch = transaction.batch
+        view = BatchView(transaction, cached_version)
+        self.outcomes = [(each, _outcome(each.queued, self.batch, view)) for each in self.group]
+        self.batch.close()
+
+
+def _outcome(queued: QueuedCommand, batch: Batch, view: BatchView) -> Outcome:
+    try:
+        if queued.command is not None:
+            known = batch.command(queued.command.name)
+            if known is not None:
+                if known.request_hash != queued.command.request_hash:
+                    raise IdempotencyKeyReused()
+                return Replayed(
+                    known.receipt, known.command_id, known.first_position, known.last_position
+                )
+        return batch.accept(queued.execute(view), queued.command)
+    except (psycopg2.Error, HeadConflict):
+        raise
+    except Exception as refusal:
+        return refusal
+
+
+def read_request_of(group: Iterable[PendingCommand], cached_version: CachedVersion) -> ReadRequest:
+    """The read sets of many commands as one request."""
+    queued = [pending.queued for pending in group]
+    streams = {stream for each in queued for stream in each.streams}
+    return ReadRequest(
+        streams={stream: cached_version(stream) for stream in streams},
+        versions={stream for each in queued for stream in each.versions} - streams,
+        commands={each.command.name for each in queued if each.command is not None},
+        claims={claim for each in queued for claim in each.claims},
+        persons={person for each in queued for person in each.persons},
+        views={view for each in queued for view in each.views},
+    )
+
+
+def nothing_cached(_stream: str) -> int:
+    """A `CachedVersion` for callers without a state cache: every stream is read whole."""
+    return NO_EVENTS

@@ -1,43 +1,61 @@
-"""One writer thread a ledger: all commands that wait go into one transaction.
+"""Group commit: one writer thread per ledger commits all waiting commands in one transaction.
 
-A commit waits for the disk, and everything that arrives meanwhile shares the next one. Each job is
-decided in order against the committed state plus the jobs before it; one that is refused, or that
-the database rejects, costs its neighbours nothing. While a batch is being committed the next one is
-decided on top of it, and thrown away with it if it fails: nobody hears of a decision before what it
-builds on is committed. Reading order: Committer.submit, `_work`; settling.py for whatever fails.
+A COMMIT waits for the disk, and every command that arrives meanwhile shares the next one. The
+writer executes each command in queue order against the committed state plus the earlier commands
+of its batch; one that is refused, or that the database rejects, does not affect the others.
+
+While a batch is being committed, the writer executes the next one optimistically on top of it,
+without the head lock. If the first batch fails, the second is discarded and executed again: no
+caller gets an outcome before everything it builds on is committed.
+
+Reading order: Committer.submit, `_work` and the steps it calls; retry.py for whatever fails.
 """
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from domain.store.errors import Closed, Overloaded
 from domain.store.journal.batch import Accepted
 from domain.store.journal.journal import Journal
 from domain.store.journal.read_cache import HeadConflict
-from domain.store.journal.records import NO_EVENTS, RecordedEvent
-from domain.store.writer.commands import BatchView, QueuedCommand, Replayed
-from domain.store.writer.retry import BatchAttempt, BatchRetry, PendingCommand, need_of
+from domain.store.writer.commands import (
+    ApplyCommitted,
+    BatchAttempt,
+    CachedVersion,
+    CommandFuture,
+    Outcome,
+    PendingCommand,
+    QueuedCommand,
+    Replayed,
+    ResolveBatch,
+    nothing_cached,
+    read_request_of,
+)
+from domain.store.writer.retry import BatchRetry
 
-__all__ = ["Accepted", "BatchView", "Committer", "QueuedCommand", "Replayed"]
+BATCH_MAX = 512
+"""Commands in one transaction."""
 
-BATCH_JOBS = 512
-WAITING_JOBS = 10_000
+QUEUE_MAX = 10_000
+"""Commands that may wait; more are refused as Overloaded."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Stats:
-    """What a committer has done since it was made. ahead: batches decided without the lock."""
+    """Counts since the writer started. optimistic: batches executed without the head lock."""
 
     batches: int = 0
-    ahead: int = 0
+    optimistic: int = 0
     accepted: int = 0
     refused: int = 0
     replayed: int = 0
@@ -45,21 +63,17 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
-    """A batch on its way to being committed."""
+class InFlightBatch:
+    """A batch whose COMMIT was sent. committed: resolves when the server has answered."""
 
     attempt: BatchAttempt
-    sent: "Future[None]"
-
-
-def _nothing_known(_stream: str) -> int:
-    return NO_EVENTS
+    committed: "Future[None]"
 
 
 class Committer:
-    """The one thread of this process that appends to a ledger.
+    """The only thread of this process that appends to a ledger.
 
-    Other processes may append too: the head lock keeps them apart. `close` it, or use it as a
+    Other processes may append too; the head lock serialises them. Close it, or use it as a
     context manager.
     """
 
@@ -67,36 +81,29 @@ class Committer:
         self,
         journal: Journal,
         *,
-        known_version: Callable[[str], int] = _nothing_known,
-        on_recorded: Callable[[Sequence[RecordedEvent]], None] | None = None,
-        deliver: Callable[[list[tuple[Any, Any]]], None] | None = None,
-        batch_jobs: int = BATCH_JOBS,
-        waiting_jobs: int = WAITING_JOBS,
+        cached_version: CachedVersion = nothing_cached,
+        apply_committed: ApplyCommitted | None = None,
+        resolve_batch: ResolveBatch | None = None,
+        batch_max: int = BATCH_MAX,
+        queue_max: int = QUEUE_MAX,
     ) -> None:
-        """Start the thread. All hooks are called on it.
+        """Start the thread, which calls the given ports; `domain.store.writer.commands` has them.
 
-        known_version: up to which version the owner holds a stream's state, NO_EVENTS if it
-            holds none; `BatchView.recorded` then gives the later events only. Streams only grow,
-            so a
-            held state never becomes wrong, only old.
-        on_recorded: the events of a batch, after it was committed and before any caller hears,
-            maybe while the next batch is decided already; an exception in it is logged and
-            changes no answer.
-        deliver: hands over [(future, result or exception)] of a whole batch; sets each if None.
+        resolve_batch: None sets the result or the exception of each future, one by one.
         """
         self._journal = journal
-        self._known = known_version
-        self._on_recorded = on_recorded
-        self._deliver = deliver or _set_each
-        self._batch_jobs = batch_jobs
-        self._waiting_jobs = waiting_jobs
+        self._cached_version = cached_version
+        self._apply_committed = apply_committed
+        self._resolve_batch = resolve_batch or _resolve_each
+        self._batch_max = batch_max
+        self._queue_max = queue_max
         self._queue: deque[PendingCommand] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._position: int | None = None  # where our last batch left the head
-        self._crowded = False
+        self._position: int | None = None  # of the head after this writer's last batch
+        self._contended = False
         self.stats = Stats()
-        self._settler = BatchRetry(journal, known_version, self._finish, self._answer)
+        self._retry = BatchRetry(journal, cached_version, self._finish, self._resolve)
         self._sender = ThreadPoolExecutor(1, thread_name_prefix=f"sender {journal.ledger}")
         self._thread = threading.Thread(
             target=self._work, name=f"committer {journal.ledger}", daemon=True
@@ -110,32 +117,36 @@ class Committer:
         self.close()
 
     @property
-    def waiting(self) -> int:
-        """How many jobs wait to be begun."""
+    def queue_length(self) -> int:
+        """Commands that wait to be executed."""
         return len(self._queue)
 
-    def submit(self, job: QueuedCommand, future: Any = None) -> "Future[Accepted | Replayed]":
-        """Queue a job; never blocks.
+    def submit(self, queued: QueuedCommand) -> "Future[Accepted | Replayed]":
+        """Queue a command; never blocks.
 
-        future: anything `deliver` understands, with set_running_or_notify_cancel(); made if None.
-        Returns: it; resolves to Accepted or Replayed, or raises what refused the job, or
-            DeadlineExceeded, Unavailable (nothing was recorded) or OutcomeUnknown (see there).
+        Returns: a future of its outcome. It raises what refused the command, or DeadlineExceeded,
+            Unavailable (nothing was recorded) or OutcomeUnknown (see there).
         Raises: Overloaded, Closed.
         """
+        future: Future[Accepted | Replayed] = Future()
+        self.enqueue(queued, future)
+        return future
+
+    def enqueue(self, queued: QueuedCommand, future: CommandFuture) -> None:
+        """As `submit`, with a future that `resolve_batch` understands."""
         now = time.monotonic()
-        waiting = PendingCommand(job, future or Future(), now, now + job.timeout_seconds)
+        pending = PendingCommand(queued, future, now, now + queued.timeout_seconds)
         with self._changed:
             if self._closed:
                 raise Closed(ledger=self._journal.ledger)
-            if len(self._queue) >= self._waiting_jobs:
+            if len(self._queue) >= self._queue_max:
                 raise Overloaded(ledger=self._journal.ledger, waiting=len(self._queue))
-            self._queue.append(waiting)
+            self._queue.append(pending)
             if len(self._queue) == 1:
                 self._changed.notify()
-        return waiting.future
 
     def close(self, timeout_seconds: float = 30.0) -> None:
-        """Refuse new jobs, finish the waiting ones, stop. The journal stays open."""
+        """Refuse new commands, finish the queued ones, stop. The journal stays open."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -144,134 +155,143 @@ class Committer:
         with self._changed:
             left = list(self._queue)
             self._queue.clear()
-        self._answer([(waiting, Closed(ledger=self._journal.ledger)) for waiting in left])
+        self._resolve([(pending, Closed(ledger=self._journal.ledger)) for pending in left])
 
     # --- the writer thread -----------------------------------------------------------------------
 
     def _work(self) -> None:
-        flight: _Flight | None = None
+        in_flight: InFlightBatch | None = None
         while True:
-            group = self._take(wait=flight is None)
-            if not group and flight is None:
+            group = self._next_group(wait=in_flight is None)
+            if not group and in_flight is None:
                 return
-            started = [w for w in group if w.future.set_running_or_notify_cancel()]
-            started = self._guarded(started, self._settler.in_time, started, None) or []
-            attempt = self._decide_ahead(started, flight)
-            if flight is not None:
-                landed = self._guarded(flight.attempt.group, self._land, flight)
-                attempt = attempt if landed else None
-            flight = self._guarded(started, self._proceed, started, attempt)
+            started = [each for each in group if each.future.set_running_or_notify_cancel()]
+            started = self._guarded(started, self._retry.drop_expired, started, None) or []
+            attempt = self._execute_optimistically(started, in_flight)
+            if in_flight is not None:
+                committed = self._guarded(in_flight.attempt.group, self._complete, in_flight)
+                attempt = attempt if committed else None
+            in_flight = self._guarded(started, self._dispatch, started, attempt)
 
-    def _take(self, *, wait: bool) -> list[PendingCommand]:
-        """The jobs of the next batch; none if there are none, or closed and done."""
+    def _next_group(self, *, wait: bool) -> list[PendingCommand]:
+        """The commands of the next batch; empty if the queue is, or when closed and done."""
         with self._changed:
             while wait and not self._queue and not self._closed:
                 self._changed.wait()
-            count = min(len(self._queue), self._batch_jobs)
+            count = min(len(self._queue), self._batch_max)
             return [self._queue.popleft() for _ in range(count)]
 
-    def _decide_ahead(
-        self, group: list[PendingCommand], flight: _Flight | None
+    def _execute_optimistically(
+        self, group: list[PendingCommand], in_flight: InFlightBatch | None
     ) -> BatchAttempt | None:
-        """Decide a group without the lock, on top of what is on its way.
+        """Execute a group without the head lock, on top of the batch in flight.
 
-        None: that was not to be; whatever went wrong is dealt with under the lock, and so is a
-        job that is alone: to take the lock while reading saves it a message.
+        Returns None if optimistic execution failed, other processes append to the ledger at the
+        moment, or the group is a single command with nothing else queued; those run under the
+        lock instead. (For a single command, taking the lock with the read saves a round trip.)
         """
-        is_alone = len(group) == 1 and flight is None and not self._queue
-        if self._crowded or not group or is_alone:
+        is_alone = len(group) == 1 and in_flight is None and not self._queue
+        if self._contended or not group or is_alone:
             return None
-        before = None if flight is None else flight.attempt.batch
+        preceding = None if in_flight is None else in_flight.attempt.batch
         try:
             attempt = BatchAttempt(group)
-            with self._journal.ahead(need_of(group, self._known), before) as ahead:
-                attempt.decide(ahead, self._known)
+            request = read_request_of(group, self._cached_version)
+            with self._journal.optimistic_batch(request, preceding) as batch:
+                attempt.execute(batch, self._cached_version)
         except HeadConflict:
             return None
         except Exception:
-            log.debug("ledger %s: not decided ahead", self._journal.ledger, exc_info=True)
+            log.debug("ledger %s: optimistic execution failed", self._journal.ledger, exc_info=True)
             return None
         return attempt
 
-    def _proceed(self, group: list[PendingCommand], attempt: BatchAttempt | None) -> _Flight | None:
-        """Commit what was decided ahead, in the background if others wait to be decided."""
+    def _dispatch(
+        self, group: list[PendingCommand], attempt: BatchAttempt | None
+    ) -> InFlightBatch | None:
+        """Commit an optimistic attempt, in the background if other commands are queued."""
         if attempt is None:
-            self._settler.settle(group)
+            self._retry.run(group)
             return None
         assert attempt.batch is not None
-        self.stats.ahead += 1
+        self.stats.optimistic += 1
         if attempt.batch.is_empty:
             self._finish(attempt)
             return None
         if self._queue:
-            return _Flight(attempt, self._sender.submit(self._journal.send, attempt.batch))
-        sent: Future[None] = Future()
+            sent = self._sender.submit(self._journal.commit_optimistic, attempt.batch)
+            return InFlightBatch(attempt, sent)
+        committed: Future[None] = Future()
         try:
-            self._journal.send(attempt.batch)
-            sent.set_result(None)
+            self._journal.commit_optimistic(attempt.batch)
+            committed.set_result(None)
         except Exception as failure:
-            sent.set_exception(failure)
-        self._land(_Flight(attempt, sent))
+            committed.set_exception(failure)
+        self._complete(InFlightBatch(attempt, committed))
         return None
 
-    def _land(self, flight: _Flight) -> bool:
-        """Wait until a batch is committed, and answer. False: it was not, and was settled anew."""
-        failure = flight.sent.exception()
+    def _complete(self, in_flight: InFlightBatch) -> bool:
+        """Wait for the COMMIT of a batch and resolve its commands.
+
+        Returns: False if it failed; its commands were retried then.
+        """
+        failure = in_flight.committed.exception()
         if failure is None:
-            self._finish(flight.attempt)
+            self._finish(in_flight.attempt)
             return True
-        self._crowded = isinstance(failure, HeadConflict)
-        self._settler.recover(flight.attempt, failure)
+        self._contended = isinstance(failure, HeadConflict)
+        self._retry.recover(in_flight.attempt, failure)
         return False
 
     def _guarded(
-        self, group: list[PendingCommand], work: Callable[..., Any], *arguments: Any
-    ) -> Any:
-        """A bug, in here or in a hook: the callers must hear of it and the thread go on."""
+        self, group: list[PendingCommand], work: Callable[..., T], *arguments: Any
+    ) -> T | None:
+        """Resolve the group with the exception of a bug here or in a port; the thread goes on."""
         try:
             return work(*arguments)
         except Exception as error:
-            log.exception("the writer of ledger %s failed", self._journal.ledger)
-            self._answer([(w, error) for w in group if not w.is_answered])
+            log.exception("ledger %s: the writer failed", self._journal.ledger)
+            self._resolve([(each, error) for each in group if not each.is_resolved])
             return None
 
-    # --- answering -------------------------------------------------------------------------------
+    # --- outcomes --------------------------------------------------------------------------------
 
     def _finish(self, attempt: BatchAttempt) -> None:
-        """The batch is committed: tell the owner, then the callers."""
+        """The batch is committed: update the state cache, then resolve the commands."""
         batch = attempt.batch
         assert batch is not None
-        # Alone again once nobody else has written between two batches of ours.
-        self._crowded = self._crowded and batch.head.position != self._position
+        # Contention ends when no other process has appended between two batches of this writer.
+        self._contended = self._contended and batch.head.position != self._position
         self._position = batch.position
-        if self._on_recorded is not None and batch.events:
+        if self._apply_committed is not None and batch.events:
             try:
-                self._on_recorded(batch.events)
+                self._apply_committed(batch.events)
             except Exception:
-                # The events are recorded, whatever becomes of the owner's memory of them.
+                # The events are recorded, whatever becomes of the cached states.
                 log.exception(
-                    "ledger %s: the owner failed to take new events", self._journal.ledger
+                    "ledger %s: committed events were not applied to the state cache",
+                    self._journal.ledger,
                 )
         self.stats.batches += 1
-        self.stats.retries = self._settler.retries
-        self._answer(attempt.answers)
+        self.stats.retries = self._retry.retries
+        self._resolve(attempt.outcomes)
 
-    def _answer(self, answers: list[tuple[PendingCommand, Any]]) -> None:
-        for waiting, answer in answers:
-            waiting.is_answered = True
-            if isinstance(answer, Accepted):
+    def _resolve(self, outcomes: list[tuple[PendingCommand, Outcome]]) -> None:
+        for pending, outcome in outcomes:
+            pending.is_resolved = True
+            if isinstance(outcome, Accepted):
                 self.stats.accepted += 1
-            elif isinstance(answer, Replayed):
+            elif isinstance(outcome, Replayed):
                 self.stats.replayed += 1
             else:
                 self.stats.refused += 1
-        if answers:
-            self._deliver([(waiting.future, answer) for waiting, answer in answers])
+        if outcomes:
+            self._resolve_batch([(pending.future, outcome) for pending, outcome in outcomes])
 
 
-def _set_each(answers: list[tuple[Any, Any]]) -> None:
-    for future, answer in answers:
-        if isinstance(answer, BaseException):
-            future.set_exception(answer)
+def _resolve_each(outcomes: list[tuple[Any, Outcome]]) -> None:
+    for future, outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
         else:
-            future.set_result(answer)
+            future.set_result(outcome)

@@ -1,22 +1,20 @@
-"""The careful way to an answer: decide a group under the head lock, until each has its own.
+"""Retry: executes a failed batch again under the head lock until every command has an outcome.
 
-What was decided ahead and failed comes here, and so does whatever cannot be decided ahead. A job
-that the database rejects is found by deciding each alone; an unknown outcome is found out before
-anything is decided again. Reading order: Waiting, Attempt, Settler.settle, `_failed`.
+Batches whose optimistic execution failed come here, and those that cannot be executed
+optimistically. If the database rejects a batch, each of its commands is retried individually, so
+that only the faulty one fails. An unknown COMMIT is resolved before anything is executed again.
+Reading order: BatchRetry.run, `_handle_failure`, `_resolve_unknown_commit`.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 import psycopg2
 
 from domain.store.errors import (
     DeadlineExceeded,
-    IdempotencyKeyReused,
     OutcomeUnknown,
     RejectedByDatabase,
     StoreError,
@@ -25,207 +23,151 @@ from domain.store.errors import (
 from domain.store.journal.batch import Accepted, Batch
 from domain.store.journal.journal import Journal
 from domain.store.journal.read_cache import HeadConflict
-from domain.store.journal.statements import ReadRequest
-from domain.store.journal.transaction import OptimisticBatch, Transaction
+from domain.store.journal.transaction import Transaction
 from domain.store.postgres.errors import is_retryable_write
-from domain.store.writer.commands import BatchView, QueuedCommand, Replayed
+from domain.store.writer.commands import (
+    BatchAttempt,
+    CachedVersion,
+    Outcome,
+    PendingCommand,
+    read_request_of,
+)
 
-_PAUSE_SECONDS = (0.02, 1.0)  # first and longest pause before a failed transaction is tried again
+_BACKOFF_SECONDS = (0.02, 1.0)  # first and longest delay before a failed transaction is retried
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class PendingCommand:
-    """A job and whom to tell. since, deadline: monotonic seconds."""
-
-    job: QueuedCommand
-    future: Any
-    since: float
-    deadline: float
-    is_answered: bool = False
-
-    @property
-    def waited_ms(self) -> int:
-        return int((time.monotonic() - self.since) * 1000)
-
-
-@dataclass(slots=True)
-class BatchAttempt:
-    """One transaction: whose it is, what it is to write, what to say once it is committed."""
-
-    group: list[PendingCommand]
-    batch: Batch | None = None
-    answers: list[tuple[PendingCommand, Any]] = field(default_factory=list)
-
-    def decide(
-        self, transaction: Transaction | OptimisticBatch, known: Callable[[str], int]
-    ) -> None:
-        """Decide every job in order; one that is refused costs its neighbours nothing.
-
-        Raises: psycopg2.Error, HeadMoved.
-        """
-        self.batch = transaction.batch
-        view = BatchView(transaction, known)
-        self.answers = [(w, _decide(w.job, self.batch, view)) for w in self.group]
-        self.batch.close()
-
-
-def _decide(job: QueuedCommand, batch: Batch, view: BatchView) -> Any:
-    """The job's result, or the exception that refuses it."""
-    try:
-        if job.command is not None:
-            done = batch.command(job.command.name)
-            if done is not None:
-                if done.request_hash != job.command.request_hash:
-                    raise IdempotencyKeyReused()
-                return Replayed(
-                    done.receipt, done.command_id, done.first_position, done.last_position
-                )
-        return batch.accept(job.run(view), job.command)
-    except (psycopg2.Error, HeadConflict):
-        raise
-    except Exception as refusal:
-        return refusal
-
-
-def need_of(group: list[PendingCommand], known: Callable[[str], int]) -> ReadRequest:
-    """What the jobs have announced that they will look at."""
-    jobs = [waiting.job for waiting in group]
-    streams = {stream for job in jobs for stream in job.streams}
-    return ReadRequest(
-        streams={stream: known(stream) for stream in streams},
-        versions={stream for job in jobs for stream in job.versions} - streams,
-        commands={job.command.name for job in jobs if job.command is not None},
-        claims={claim for job in jobs for claim in job.claims},
-        persons={person for job in jobs for person in job.persons},
-        views={view for job in jobs for view in job.views},
-    )
-
-
 class BatchRetry:
-    """Decides under the lock. Works on the writer's thread."""
+    """Executes batches under the head lock. Runs on the writer's thread."""
 
     def __init__(
         self,
         journal: Journal,
-        known: Callable[[str], int],
+        cached_version: CachedVersion,
         finish: Callable[[BatchAttempt], None],
-        answer: Callable[[list[tuple[PendingCommand, Any]]], None],
+        resolve: Callable[[list[tuple[PendingCommand, Outcome]]], None],
     ) -> None:
-        """finish: what is committed; answer: what was refused, or never will be."""
+        """finish: called with each committed attempt. resolve: called with refused commands."""
         self._journal = journal
-        self._known = known
+        self._cached_version = cached_version
         self._finish = finish
-        self._answer = answer
+        self._resolve = resolve
         self.retries = 0
 
-    def settle(self, group: list[PendingCommand], error: BaseException | None = None) -> None:
-        """Give every job of the group its answer. error: what stood in the way before."""
-        pause, longest = _PAUSE_SECONDS
-        while group := self.in_time(group, error):
+    def run(self, group: list[PendingCommand], error: BaseException | None = None) -> None:
+        """Give every command of the group its outcome. error: why an earlier attempt failed."""
+        delay, longest = _BACKOFF_SECONDS
+        while group := self.drop_expired(group, error):
             attempt = BatchAttempt(group)
             try:
-                with self._journal.transaction(need_of(group, self._known)) as transaction:
-                    attempt.decide(transaction, self._known)
+                request = read_request_of(group, self._cached_version)
+                with self._journal.transaction(request) as transaction:
+                    attempt.execute(transaction, self._cached_version)
             except Exception as failure:
                 error = failure
-                group = self._failed(attempt, failure)
+                group = self._handle_failure(attempt, failure)
             else:
                 self._finish(attempt)
                 return
             if group:
                 self.retries += 1
-                time.sleep(pause)
-                pause = min(pause * 2, longest)
+                time.sleep(delay)
+                delay = min(delay * 2, longest)
 
     def recover(self, attempt: BatchAttempt, failure: BaseException) -> None:
-        """What was decided ahead was not committed, as far as is known: settle it."""
-        group = self._failed(attempt, failure)
+        """Retry an optimistic attempt whose COMMIT failed, as far as is known."""
+        group = self._handle_failure(attempt, failure)
         if group:
             self.retries += 1
-            self.settle(group, None if isinstance(failure, HeadConflict) else failure)
+            self.run(group, None if isinstance(failure, HeadConflict) else failure)
 
-    def in_time(
+    def drop_expired(
         self, group: list[PendingCommand], error: BaseException | None
     ) -> list[PendingCommand]:
-        """Those still in time; the others hear that nothing was recorded."""
+        """The commands before their deadline; the others fail, and nothing of them is recorded."""
         now = time.monotonic()
-        late = [waiting for waiting in group if waiting.deadline <= now]
-        for waiting in late:
-            answer: Exception = DeadlineExceeded(waited_ms=waiting.waited_ms)
+        expired = [pending for pending in group if pending.deadline <= now]
+        for pending in expired:
+            outcome: Exception = DeadlineExceeded(waited_ms=pending.waited_ms)
             if error is not None:
-                answer = Unavailable(ledger=self._journal.ledger)
-                answer.__cause__ = error
-            self._answer([(waiting, answer)])
-        return [waiting for waiting in group if waiting.deadline > now] if late else group
+                outcome = Unavailable(ledger=self._journal.ledger)
+                outcome.__cause__ = error
+            self._resolve([(pending, outcome)])
+        return [pending for pending in group if pending.deadline > now] if expired else group
 
-    # --- when it fails ---------------------------------------------------------------------------
+    # --- failures --------------------------------------------------------------------------------
 
-    def _failed(self, attempt: BatchAttempt, failure: BaseException) -> list[PendingCommand]:
-        """Those of the attempt that are to be decided again; the others have their answer."""
+    def _handle_failure(
+        self, attempt: BatchAttempt, failure: BaseException
+    ) -> list[PendingCommand]:
+        """The commands of the attempt to execute again; the others have their outcome."""
         if isinstance(failure, OutcomeUnknown):
             if attempt.batch is None or attempt.batch.is_empty:
                 return attempt.group
-            return self._resolve(attempt)
+            return self._resolve_unknown_commit(attempt)
         if isinstance(failure, Unavailable | HeadConflict):
             return attempt.group
         if isinstance(failure, StoreError):
-            # Such as an unknown ledger: it concerns all of them alike.
-            self._answer([(waiting, failure) for waiting in attempt.group])
+            # Such as an unknown ledger, which fails every command of the batch.
+            self._resolve([(pending, failure) for pending in attempt.group])
             return []
         if isinstance(failure, psycopg2.Error) and is_retryable_write(failure):
             return attempt.group
-        self._settle_alone(attempt.group, failure)
+        self._retry_individually(attempt.group, failure)
         return []
 
-    def _settle_alone(self, group: list[PendingCommand], failure: BaseException) -> None:
-        """One job of the group is at fault: decide each by itself, so that only it pays."""
+    def _retry_individually(self, group: list[PendingCommand], failure: BaseException) -> None:
+        """Execute each command in a transaction of its own, so that only the faulty one fails."""
         if len(group) == 1:
-            answer = failure
+            outcome = failure
             if isinstance(failure, psycopg2.Error):
                 reason = failure.diag.message_primary or str(failure)
-                answer = RejectedByDatabase(reason=reason)
-                answer.__cause__ = failure
-            self._answer([(group[0], answer)])
+                outcome = RejectedByDatabase(reason=reason)
+                outcome.__cause__ = failure
+            self._resolve([(group[0], outcome)])
             return
-        for waiting in group:
-            self.settle([waiting])
+        for pending in group:
+            self.run([pending])
 
-    def _resolve(self, attempt: BatchAttempt) -> list[PendingCommand]:
-        """Find out what became of a COMMIT that was on its way when the connection broke.
+    def _resolve_unknown_commit(self, attempt: BatchAttempt) -> list[PendingCommand]:
+        """Find out whether a COMMIT succeeded whose connection broke before the answer.
 
-        The new transaction has to wait for the head lock, which the old one holds until it has
-        committed or died: what is found then is final.
-        Returns: the jobs to run again, because the batch was not recorded.
+        A new transaction has to wait for the head lock, which the old one holds until it has
+        committed or rolled back: what the new one reads is final.
+        Returns: the commands to execute again, because the batch was not recorded.
         """
         assert attempt.batch is not None
         group = attempt.group
-        pause, longest = _PAUSE_SECONDS
+        delay, longest = _BACKOFF_SECONDS
         while True:
             now = time.monotonic()
-            late = [waiting for waiting in group if waiting.deadline <= now]
-            self._answer([(w, OutcomeUnknown(command_id=_command_id(w, attempt))) for w in late])
-            group = [waiting for waiting in group if waiting.deadline > now]
+            expired = [pending for pending in group if pending.deadline <= now]
+            self._resolve(
+                [(each, OutcomeUnknown(command_id=_command_id(each, attempt))) for each in expired]
+            )
+            group = [pending for pending in group if pending.deadline > now]
             if not group:
                 return []
             try:
                 with self._journal.transaction() as transaction:
                     recorded = _is_recorded(transaction, attempt.batch)
             except (psycopg2.Error, Unavailable, OutcomeUnknown):
-                log.warning("ledger %s: outcome of a commit not known yet", self._journal.ledger)
-                time.sleep(pause)
-                pause = min(pause * 2, longest)
+                log.warning(
+                    "ledger %s: outcome of a COMMIT not known yet, retrying", self._journal.ledger
+                )
+                time.sleep(delay)
+                delay = min(delay * 2, longest)
                 continue
             if not recorded:
                 return group
-            attempt.answers = [pair for pair in attempt.answers if pair[0] in group]
+            attempt.outcomes = [pair for pair in attempt.outcomes if pair[0] in group]
             self._finish(attempt)
             return []
 
 
 def _is_recorded(transaction: Transaction, batch: Batch) -> bool:
-    """Whether the batch is in the journal; all of it is or nothing."""
+    """Whether the journal has the batch, which is written whole or not at all."""
     if batch.events:
         return transaction.holds(batch.events)
     if batch.commands:
@@ -235,10 +177,10 @@ def _is_recorded(transaction: Transaction, batch: Batch) -> bool:
     )
 
 
-def _command_id(waiting: PendingCommand, attempt: BatchAttempt) -> UUID | None:
-    if waiting.job.command is not None:
-        return waiting.job.command.command_id
-    for other, answer in attempt.answers:
-        if other is waiting and isinstance(answer, Accepted) and answer.recorded:
-            return UUID(answer.recorded[0].parsed["command_id"])
+def _command_id(pending: PendingCommand, attempt: BatchAttempt) -> UUID | None:
+    if pending.queued.command is not None:
+        return pending.queued.command.command_id
+    for other, outcome in attempt.outcomes:
+        if other is pending and isinstance(outcome, Accepted) and outcome.recorded:
+            return UUID(outcome.recorded[0].parsed["command_id"])
     return None

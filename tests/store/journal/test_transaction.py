@@ -13,14 +13,15 @@ from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import AppendRequest, PersonKey
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
-from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
+from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
+from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, command, next_event
 from tests.support.postgres import Database
 
 
 @pytest.fixture
 def committer(journal: Journal) -> Iterator[Committer]:
-    with Committer(journal, batch_jobs=1) as committer:
+    with Committer(journal, batch_max=1) as committer:
         committer.submit(next_event("before")).result(60)
         yield committer
 
@@ -37,24 +38,28 @@ def holding_the_head(journal: Journal, *appends: AppendRequest) -> Iterator[None
         other.close()
 
 
-def one_after_the_other(committer: Committer, first: Job, second: Job) -> tuple[Future, Future]:
+def one_after_the_other(
+    committer: Committer, first: QueuedCommand, second: QueuedCommand
+) -> tuple[Future, Future]:
     """Each is a batch, and the second waits when the first is decided: it is during its commit."""
     with committer._changed:  # nothing is taken before both are there
         return committer.submit(first), committer.submit(second)
 
 
-def noting(calls: list[int], run: Callable[[View], AppendRequest]) -> tuple[Job, threading.Event]:
+def noting(
+    calls: list[int], run: Callable[[BatchView], AppendRequest]
+) -> tuple[QueuedCommand, threading.Event]:
     """A job that notes the position it is decided at, and an event set once it was decided."""
     decided = threading.Event()
 
-    def noted(view: View) -> AppendRequest:
+    def noted(view: BatchView) -> AppendRequest:
         calls.append(view.position)
         try:
             return run(view)
         finally:
             decided.set()
 
-    return Job(noted, timeout_seconds=90), decided
+    return QueuedCommand(noted, timeout_seconds=90), decided
 
 
 def test_the_next_batch_is_decided_while_one_is_being_committed(
@@ -70,7 +75,7 @@ def test_the_next_batch_is_decided_while_one_is_being_committed(
     assert [f.result(60).recorded[0].position for f in futures] == [2, 3]
     assert calls == [2]  # on top of what was on its way, and once
     assert [e.version for e in journal.stream("a")] == [1, 2]
-    assert committer.stats.ahead == 2
+    assert committer.stats.optimistic == 2
 
 
 def test_what_was_decided_on_top_of_a_lost_batch_is_decided_anew(
@@ -92,16 +97,16 @@ def test_nobody_hears_of_a_refusal_whose_reason_was_lost(
 ) -> None:
     """The first takes the claim only as long as stream `b` is empty, which a stranger changes."""
 
-    def first(view: View) -> AppendRequest:
+    def first(view: BatchView) -> AppendRequest:
         claims = () if view.version("b") else (("number", "1"),)
         return append("a", view.version("a") + 1, claims=claims)
 
-    def wants_it(view: View) -> AppendRequest:
+    def wants_it(view: BatchView) -> AppendRequest:
         return append("c", 1, claims=(("number", "1"),))
 
     second, decided = noting([], wants_it)
     with holding_the_head(journal, append("b", 1)):
-        futures = one_after_the_other(committer, Job(first, timeout_seconds=90), second)
+        futures = one_after_the_other(committer, QueuedCommand(first, timeout_seconds=90), second)
         assert decided.wait(60)
         assert not futures[1].done()
     assert all(isinstance(f.result(60), Accepted) for f in futures)
@@ -130,7 +135,7 @@ def test_a_claim_let_go_by_one_batch_may_be_taken_by_the_next(
     with holding_the_head(journal):
         futures = one_after_the_other(
             committer,
-            Job(lambda view: append("a", 2, releases=claim), timeout_seconds=90),
+            QueuedCommand(lambda view: append("a", 2, releases=claim), timeout_seconds=90),
             next_event("b", claims=claim),
         )
     assert all(isinstance(f.result(60), Accepted) for f in futures)
@@ -154,7 +159,7 @@ def test_a_person_being_erased_is_erased_for_the_next_batch(
     key = PersonKey("p", "aes-256-gcm", "1", b"wrapped")
     committer.submit(next_event("p", fresh_keys=(key,))).result(60)
 
-    def seal(view: View) -> AppendRequest:
+    def seal(view: BatchView) -> AppendRequest:
         found = view.person_key("p")
         assert found is not None
         if found.wrapped is None:
@@ -173,19 +178,19 @@ def test_a_stream_is_whole_whether_its_last_events_are_committed_or_on_their_way
     journal: Journal,
 ) -> None:
     """The same question, before and after the commit of the batch it builds on."""
-    with journal.ahead(ReadRequest(), None) as one:
+    with journal.optimistic_batch(ReadRequest(), None) as one:
         one.batch.accept(append("a", 1, 2))
     seen: list[list[list[int]]] = []
 
     def look() -> None:
-        with journal.ahead(ReadRequest(streams={"a": 0}), one.batch) as two:
-            view = View(two, lambda _stream: 0)
+        with journal.optimistic_batch(ReadRequest(streams={"a": 0}), one.batch) as two:
+            view = BatchView(two, lambda _stream: 0)
             parts = (view.committed("a"), view.pending("a"), view.recorded("a"))
             seen.append([[event.version for event in part] for part in parts])
             assert (view.version("a"), view.position) == (2, 2)
 
     look()
-    journal.send(one.batch)
+    journal.commit_optimistic(one.batch)
     look()
     assert seen == [[[], [1, 2], [1, 2]], [[1, 2], [], [1, 2]]]
 
@@ -193,12 +198,12 @@ def test_a_stream_is_whole_whether_its_last_events_are_committed_or_on_their_way
 def test_a_batch_decided_ahead_writes_nothing_where_somebody_else_has_written(
     journal: Journal,
 ) -> None:
-    with journal.ahead(ReadRequest(versions=("a",)), None) as ahead:
+    with journal.optimistic_batch(ReadRequest(versions=("a",)), None) as ahead:
         ahead.batch.accept(append("a", 1, claims=(("n", "1"),)), command("k"))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
     with pytest.raises(HeadConflict):
-        journal.send(ahead.batch)
+        journal.commit_optimistic(ahead.batch)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
     assert journal.command("li", "k") is None
     with journal.transaction() as transaction:
@@ -207,19 +212,22 @@ def test_a_batch_decided_ahead_writes_nothing_where_somebody_else_has_written(
 
 @pytest.mark.parametrize("size", [1, 40])
 def test_a_batch_of_any_size_is_refused_or_written_as_a_whole(journal: Journal, size: int) -> None:
-    with journal.ahead(ReadRequest(), None) as first, journal.ahead(ReadRequest(), None) as second:
+    with (
+        journal.optimistic_batch(ReadRequest(), None) as first,
+        journal.optimistic_batch(ReadRequest(), None) as second,
+    ):
         for n in range(size):
             first.batch.accept(append(f"a{n}", 1), command(f"a{n}"))
             second.batch.accept(append(f"b{n}", 1), command(f"b{n}"))
-    journal.send(first.batch)
+    journal.commit_optimistic(first.batch)
     with pytest.raises(HeadConflict):
-        journal.send(second.batch)
+        journal.commit_optimistic(second.batch)
     assert [event.stream for event in journal.read(0, 99)] == [f"a{n}" for n in range(size)]
     assert verify(journal).is_good
 
 
 def test_what_is_asked_later_must_belong_to_the_same_head(journal: Journal) -> None:
-    with pytest.raises(HeadConflict), journal.ahead(ReadRequest(), None) as ahead:
+    with pytest.raises(HeadConflict), journal.optimistic_batch(ReadRequest(), None) as ahead:
         assert ahead.last_version("a") is None
         with journal.transaction() as transaction:
             transaction.append([append("b", 1)])
@@ -231,14 +239,14 @@ def test_writers_of_two_processes_wait_for_the_lock_and_go_ahead_again_when_alon
 ) -> None:
     with holding_the_head(journal, append("foreign", 1)):
         lost = one_after_the_other(committer, next_event("a"), next_event("a"))
-        while committer.waiting:
+        while committer.queue_length:
             threading.Event().wait(0.001)
     assert [f.result(60).recorded[0].position for f in lost] == [3, 4]
-    under_lock = committer.stats.batches - committer.stats.ahead
+    under_lock = committer.stats.batches - committer.stats.optimistic
     for _ in range(4):
         for future in one_after_the_other(committer, next_event("a"), next_event("a")):
             future.result(60)
-    assert committer.stats.batches - committer.stats.ahead <= under_lock + 1
+    assert committer.stats.batches - committer.stats.optimistic <= under_lock + 1
     assert [e.version for e in journal.stream("a")] == list(range(1, 11))
 
 
@@ -276,10 +284,10 @@ def test_a_batch_lost_with_its_connection_takes_the_next_one_with_it(
 
 def test_many_claims_of_one_event_are_taken_with_it_or_not_at_all(journal: Journal) -> None:
     claims = tuple(("number", str(n)) for n in range(40))
-    with journal.ahead(ReadRequest(), None) as ahead:
+    with journal.optimistic_batch(ReadRequest(), None) as ahead:
         ahead.batch.accept(append("a", 1, claims=claims))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
     with pytest.raises(HeadConflict):
-        journal.send(ahead.batch)
+        journal.commit_optimistic(ahead.batch)
     assert journal.query("SELECT 1 FROM certledger.claims") == []

@@ -27,7 +27,7 @@ def seal(journal: Journal, vault: Vault, person: str, text: str, stream: str = "
     """Seal a text as field `name` of the next event of a stream, and record its key."""
     with journal.transaction() as transaction:
         version = (transaction.last_version(stream) or 0) + 1
-        sealer = vault.sealer(transaction)
+        sealer = vault.encryptor(transaction)
         sealed = sealer.seal(person, stream, version, "name", text)
         transaction.append([append(stream, version, fresh_keys=sealer.fresh_keys)])
     return sealed
@@ -116,7 +116,7 @@ def test_one_person_has_one_key_and_every_sealing_another_ciphertext(journal: Jo
 def test_the_database_holds_neither_the_text_nor_the_key(journal: Journal) -> None:
     vault = vault_of(journal)
     seal(journal, vault, "p1", "王小明")
-    key = vault._held["p1"].key
+    key = vault._cache["p1"].key
     assert key is not None
     ((wrapped,),) = journal.query("SELECT wrapped FROM certledger.person_keys")
     assert key not in bytes(wrapped)
@@ -177,11 +177,11 @@ def test_the_key_of_a_refused_command_is_not_used_any_more(journal: Journal) -> 
 def test_a_later_command_of_the_batch_uses_the_key_the_earlier_one_made(journal: Journal) -> None:
     vault = vault_of(journal)
     with journal.transaction() as transaction:
-        first = vault.sealer(transaction.batch)
+        first = vault.encryptor(transaction.batch)
         one = first.seal("p1", "a", 1, "name", "one")
         transaction.append([append("a", 1, fresh_keys=first.fresh_keys)])
         assert vault.open("p1", "a", 1, "name", one) == "one"
-        second = vault.sealer(transaction.batch)
+        second = vault.encryptor(transaction.batch)
         two = second.seal("p1", "a", 2, "name", "two")
         assert second.fresh_keys == ()
         transaction.append([append("a", 2)])
@@ -277,12 +277,12 @@ def test_a_text_that_is_looked_for_is_in_whatever_suite_and_shows_itself_to_nobo
 ) -> None:
     both = [vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS]
     for vault in both:
-        sought = vault.sought("name", "张 三")
+        sought = vault.search_tokens("name", "张 三")
         assert list(sought.all()) == list(vault.blind_indexes("name", "张三"))
         for stored in (other.blind_index("name", "张三") for other in both):
             assert stored in sought
-            assert stored not in vault.sought("name", "李四")
-            assert stored not in vault.sought("document", "张三")
+            assert stored not in vault.search_tokens("name", "李四")
+            assert stored not in vault.search_tokens("document", "张三")
         for nothing in (None, "", "hmac-sha256:", "hmac-sha1:00", 7):
             assert nothing not in sought
         assert "三" not in f"{sought!r} {sought}"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, CommandKey
 from domain.store.tlog.audit import verify
-from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
+from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
+from domain.store.writer.group_commit import Committer
 from tests.store.drafts import draft, id_of
 
 STREAMS = st.sampled_from(["a", "b", "c"])
@@ -31,8 +32,8 @@ COMMANDS = st.fixed_dictionaries(
 )
 
 
-def job(number: int, wish: dict[str, Any]) -> Job:
-    def run(view: View) -> AppendRequest:
+def job(number: int, wish: dict[str, Any]) -> QueuedCommand:
+    def run(view: BatchView) -> AppendRequest:
         if wish["refused"]:
             raise ValueError("refused")
         drafts = []
@@ -53,7 +54,7 @@ def job(number: int, wish: dict[str, Any]) -> Job:
     if wish["key"]:
         command = CommandKey("li", wish["key"], wish["request"], id_of(f"command {number}"))
     announced = tuple(set(wish["writes"])) if wish["announced"] else ()
-    return Job(run, streams=announced, command=command)
+    return QueuedCommand(run, streams=announced, command=command)
 
 
 def outcome(future: Future) -> tuple:
@@ -101,11 +102,11 @@ def test_together_or_alone_is_the_same(dsn: str, wishes: list[dict[str, Any]]) -
     with Committer(together) as committer:
         may_go_on = threading.Event()
 
-        def wait(_view: View) -> AppendRequest:
+        def wait(_view: BatchView) -> AppendRequest:
             assert may_go_on.wait(30)
             return AppendRequest()
 
-        committer.submit(Job(wait))
+        committer.submit(QueuedCommand(wait))
         futures = [committer.submit(one) for one in jobs]
         may_go_on.set()
         at_once = [outcome(future) for future in futures]

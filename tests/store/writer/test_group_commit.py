@@ -24,7 +24,8 @@ from domain.store.journal.batch import Batch
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, RecordedEvent
 from domain.store.tlog.audit import verify
-from domain.store.writer.group_commit import Accepted, Committer, Job, Replayed, View
+from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
+from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, command, draft, next_event
 from tests.support.postgres import Database
 
@@ -42,12 +43,12 @@ class Gate:
         self._opened = threading.Event()
         entered = threading.Event()
 
-        def run(_view: View) -> AppendRequest:
+        def run(_view: BatchView) -> AppendRequest:
             entered.set()
             assert self._opened.wait(60)
             return AppendRequest()
 
-        self._future = committer.submit(Job(run))
+        self._future = committer.submit(QueuedCommand(run))
         assert entered.wait(60)
 
     def open(self) -> None:
@@ -55,7 +56,7 @@ class Gate:
         self._future.result(60)
 
 
-def together(committer: Committer, *jobs: Job) -> list[Future]:
+def together(committer: Committer, *jobs: QueuedCommand) -> list[Future]:
     """Submit jobs so that they are decided in one transaction, and wait for all."""
     gate = Gate(committer)
     batches = committer.stats.batches
@@ -67,11 +68,11 @@ def together(committer: Committer, *jobs: Job) -> list[Future]:
     return futures
 
 
-def refusing(error: Exception) -> Job:
-    def run(_view: View) -> AppendRequest:
+def refusing(error: Exception) -> QueuedCommand:
+    def run(_view: BatchView) -> AppendRequest:
         raise error
 
-    return Job(run)
+    return QueuedCommand(run)
 
 
 def test_an_accepted_command_gets_its_events_and_its_receipt(committer: Committer) -> None:
@@ -101,14 +102,14 @@ def test_a_later_command_of_a_batch_sees_the_events_of_the_earlier_one(
 ) -> None:
     seen: list[list[int]] = []
 
-    def look(view: View) -> AppendRequest:
+    def look(view: BatchView) -> AppendRequest:
         seen.append([event.version for event in view.recorded("a")])
         assert view.position == 2
         assert view.claimed("n", "1") == 1
         return append("a", view.version("a") + 1)
 
-    first = Job(lambda view: append("a", 1, claims=(("n", "1"),)))
-    together(committer, first, next_event("a"), Job(look, streams=("a",)))
+    first = QueuedCommand(lambda view: append("a", 1, claims=(("n", "1"),)))
+    together(committer, first, next_event("a"), QueuedCommand(look, streams=("a",)))
     assert seen == [[1, 2]]
     assert [event.version for event in journal.stream("a")] == [1, 2, 3]
 
@@ -119,13 +120,15 @@ def test_a_refused_command_never_harms_its_neighbours(
     committer.submit(next_event("taken")).result(60)
     refusals = {
         ValueError: refusing(ValueError("not allowed")),
-        StaleStream: Job(lambda _: append("a", 9)),
-        ClaimTaken: Job(lambda _: append("c", 1, claims=(("n", "1"),))),
-        NotCanonical: Job(lambda _: AppendRequest((draft("d", 1, price=1.5),))),
-        ZeroDivisionError: Job(lambda _: append("e", 1, receipt=lambda _: b"%d" % (1 // 0))),
+        StaleStream: QueuedCommand(lambda _: append("a", 9)),
+        ClaimTaken: QueuedCommand(lambda _: append("c", 1, claims=(("n", "1"),))),
+        NotCanonical: QueuedCommand(lambda _: AppendRequest((draft("d", 1, price=1.5),))),
+        ZeroDivisionError: QueuedCommand(
+            lambda _: append("e", 1, receipt=lambda _: b"%d" % (1 // 0))
+        ),
     }
     neighbours = [next_event("a", f"k{n}") for n in range(6)]
-    jobs = [Job(lambda _: append("b", 1, claims=(("n", "1"),)))]
+    jobs = [QueuedCommand(lambda _: append("b", 1, claims=(("n", "1"),)))]
     for neighbour, refused in zip(neighbours, refusals.values(), strict=False):
         jobs += [refused, neighbour]
     futures = together(committer, *jobs, neighbours[-1])
@@ -143,10 +146,10 @@ def test_a_refused_command_never_harms_its_neighbours(
 
 
 @pytest.mark.parametrize(
-    "bad", [next_event("b"), Job(lambda _: AppendRequest((draft("e", 1, "\0"),)))]
+    "bad", [next_event("b"), QueuedCommand(lambda _: AppendRequest((draft("e", 1, "\0"),)))]
 )
 def test_one_that_cannot_be_written_pays_alone(
-    committer: Committer, journal: Journal, database: Database, bad: Job
+    committer: Committer, journal: Journal, database: Database, bad: QueuedCommand
 ) -> None:
     database.execute("ALTER TABLE certledger.journal ADD CHECK (stream <> 'b')")
     committer.submit(next_event("a")).result(60)
@@ -185,7 +188,7 @@ def test_the_same_command_twice_in_one_batch_is_carried_out_once(
 def test_a_key_that_was_used_for_another_request_is_refused(
     committer: Committer, journal: Journal, at_once: bool
 ) -> None:
-    other = Job(lambda _: append("b", 1), command=command("k", b"another request"))
+    other = QueuedCommand(lambda _: append("b", 1), command=command("k", b"another request"))
     if at_once:
         _, future = together(committer, next_event("a", "k"), other)
     else:
@@ -198,7 +201,7 @@ def test_a_key_that_was_used_for_another_request_is_refused(
 def test_a_refused_command_may_be_tried_again_under_its_key(
     committer: Committer, journal: Journal
 ) -> None:
-    refused = Job(refusing(ValueError("not yet")).run, command=command("k"))
+    refused = QueuedCommand(refusing(ValueError("not yet")).execute, command=command("k"))
     first, second = together(committer, refused, next_event("a", "k"))
     assert isinstance(first.exception(), ValueError)
     assert isinstance(second.result(), Accepted)
@@ -211,9 +214,9 @@ def test_a_refused_command_may_be_tried_again_under_its_key(
 def test_a_command_may_look_at_what_it_did_not_announce(
     committer: Committer, journal: Journal
 ) -> None:
-    committer.submit(Job(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(60)
+    committer.submit(QueuedCommand(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(60)
 
-    def look(view: View) -> AppendRequest:
+    def look(view: BatchView) -> AppendRequest:
         assert [event.version for event in view.recorded("a")] == [1, 2]
         assert (view.version("a"), view.version("b")) == (2, 0)
         assert (view.claimed("n", "1"), view.claimed("n", "2")) == (1, None)
@@ -222,7 +225,7 @@ def test_a_command_may_look_at_what_it_did_not_announce(
         assert view.ledger == "omc"
         return append("b", 1)
 
-    assert isinstance(committer.submit(Job(look)).result(60), Accepted)
+    assert isinstance(committer.submit(QueuedCommand(look)).result(60), Accepted)
 
 
 def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Journal) -> None:
@@ -234,19 +237,19 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
         held.update({event.stream: event.version for event in events})
         told.append([event.position for event in events])
 
-    def run(view: View) -> AppendRequest:
+    def run(view: BatchView) -> AppendRequest:
         seen.append([event.version for event in view.recorded("a")])
         return append("a", view.version("a") + 1)
 
     committer = Committer(
-        journal, known_version=lambda stream: held.get(stream, -1), on_recorded=remember
+        journal, cached_version=lambda stream: held.get(stream, -1), apply_committed=remember
     )
     with committer:
         for _ in range(2):
-            committer.submit(Job(run, streams=("a",))).result(60)
+            committer.submit(QueuedCommand(run, streams=("a",))).result(60)
         with Committer(journal) as other:
             other.submit(next_event("a")).result(60)
-        committer.submit(Job(run, streams=("a",))).result(60)
+        committer.submit(QueuedCommand(run, streams=("a",))).result(60)
     assert seen == [[], [], [3]]
     assert told == [[1], [2], [4]]
 
@@ -255,19 +258,19 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
 
 
 def test_more_than_can_wait_is_refused_at_once(journal: Journal) -> None:
-    with Committer(journal, waiting_jobs=3) as committer:
+    with Committer(journal, queue_max=3) as committer:
         gate = Gate(committer)
         futures = [committer.submit(next_event("a")) for _ in range(3)]
         with pytest.raises(Overloaded) as refusal:
             committer.submit(next_event("a"))
-        assert refusal.value.waiting == committer.waiting == 3
+        assert refusal.value.waiting == committer.queue_length == 3
         gate.open()
         assert [future.result(60).recorded[0].version for future in futures] == [1, 2, 3]
 
 
 def test_a_command_whose_time_is_up_is_not_begun(committer: Committer, journal: Journal) -> None:
     gate = Gate(committer)
-    late = committer.submit(Job(next_event("a").run, timeout_seconds=0.05))
+    late = committer.submit(QueuedCommand(next_event("a").execute, timeout_seconds=0.05))
     in_time = committer.submit(next_event("b"))
     time.sleep(0.1)
     gate.open()
@@ -311,7 +314,7 @@ def test_an_owner_that_fails_does_not_make_what_was_recorded_unrecorded(journal:
     def fail(_events: list[RecordedEvent]) -> None:
         raise RuntimeError("a bug")
 
-    with Committer(journal, on_recorded=fail) as committer:
+    with Committer(journal, apply_committed=fail) as committer:
         for _ in range(2):
             assert isinstance(committer.submit(next_event("a")).result(60), Accepted)
 
@@ -322,11 +325,13 @@ def test_a_bug_in_the_writer_is_heard_by_the_callers_and_stops_nothing(
     def fail(_stream: str) -> int:
         raise RuntimeError("a bug")
 
-    with Committer(journal, known_version=fail) as committer:
+    with Committer(journal, cached_version=fail) as committer:
         for _ in range(2):
             future = committer.submit(next_event("a"))
             assert isinstance(future.exception(60), RuntimeError)
-        assert isinstance(committer.submit(Job(lambda _: append("b", 1))).result(60), Accepted)
+        assert isinstance(
+            committer.submit(QueuedCommand(lambda _: append("b", 1))).result(60), Accepted
+        )
 
 
 def test_answers_can_be_delivered_by_the_batch(journal: Journal) -> None:
@@ -337,7 +342,7 @@ def test_answers_can_be_delivered_by_the_batch(journal: Journal) -> None:
         for future, answer in answers:
             future.set_result(answer)
 
-    with Committer(journal, deliver=deliver) as committer:
+    with Committer(journal, resolve_batch=deliver) as committer:
         gate = Gate(committer)
         futures = [committer.submit(next_event("a")) for _ in range(5)]
         gate.open()
@@ -349,7 +354,7 @@ def test_a_lost_race_for_a_stream_between_processes_is_told_to_the_loser(
     journal: Journal, database: Database
 ) -> None:
     with Committer(journal) as one, Committer(journal) as two:
-        jobs = [Job(lambda _: append("a", 1)) for _ in range(2)]
+        jobs = [QueuedCommand(lambda _: append("a", 1)) for _ in range(2)]
         answers = [one.submit(jobs[0]), two.submit(jobs[1])]
         outcomes = sorted(type(f.exception(60) or f.result()).__name__ for f in answers)
     assert outcomes == ["Accepted", "StaleStream"]
