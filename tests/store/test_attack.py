@@ -13,7 +13,7 @@ from domain.store.journal.records import PersonKey
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import AuditReport, verify
-from domain.store.tlog.checkpoints import sign_checkpoint
+from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
 from tests.support.postgres import Database
@@ -62,7 +62,7 @@ def fill(journal: Journal) -> None:
         )
     with journal.transaction() as transaction:
         transaction.append([append("c", 1, destroy_keys=("gone",))])
-    sign_checkpoint(journal, SIGNER)
+    CheckpointSigner(journal, SIGNER).sign()
     with journal.transaction() as transaction:
         transaction.append([append("c", 2, 3)])
 
@@ -161,7 +161,7 @@ SET_BOTH = "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE po
 
 
 def problems(report: AuditReport) -> str:
-    return "; ".join(map(str, report.problems))
+    return "; ".join(map(str, report.findings))
 
 
 @pytest.mark.parametrize("position", [1, 4, 7])
@@ -187,7 +187,7 @@ def test_an_edit_that_also_puts_the_hash_right_contradicts_what_was_signed(
 def test_an_edit_is_narrowed_down_between_two_checkpoints(
     written: Journal, database: Database
 ) -> None:
-    sign_checkpoint(written, SIGNER)
+    CheckpointSigner(written, SIGNER).sign()
     forged = altered(written, 7)
     tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 7)))
     report = verify(written, VKEY)
@@ -215,14 +215,14 @@ def test_a_checkpoint_signed_with_another_key_is_refused(
 ) -> None:
     forger = Signer(SIGNER.verifier.name, b"f" * 32)
     tamper(database, ("DELETE FROM certledger.checkpoints", ()))
-    sign_checkpoint(written, forger)
+    CheckpointSigner(written, forger).sign()
     report = verify(written, VKEY)
     assert "no trusted key has signed it" in problems(report)
 
 
 @pytest.mark.parametrize("keep_head", [True, False])
 def test_a_deleted_tail_is_missed(written: Journal, database: Database, keep_head: bool) -> None:
-    sign_checkpoint(written, SIGNER)
+    CheckpointSigner(written, SIGNER).sign()
     cut = ("DELETE FROM certledger.journal WHERE position > 4", ())
     back = ("UPDATE certledger.ledgers SET position = 4", ())
     tamper(database, *((cut,) if keep_head else (cut, back)))

@@ -1,11 +1,13 @@
-"""The audit of a journal: nothing is believed that can be computed.
+"""Audits a journal: recomputes everything that can be computed.
 
-Every stored envelope is hashed again and read again, every column is compared with it, and every
-signed tree head is recomputed from those hashes. An edit that was followed by putting the hash
-right is found by the first checkpoint that covers it; one that also rewrote the stored checkpoints
-is found by a checkpoint somebody else kept. Most is read by `rereading.py`, which says only whether
-a stretch is flawless; where it is not, every event is looked at here. Reading order: verify,
-Report, `_read`, then one check a method.
+The audit hashes and parses every stored envelope, compares every column with it, and recomputes
+every signed tree head from those hashes. The first checkpoint that covers an edit detects it even
+if the editor corrected the hash; a checkpoint kept outside the database detects it even if the
+editor rewrote the stored checkpoints.
+
+`fast_audit` checks whole ranges; where a range is not as it was written, this module checks each
+of its events and names what differs. Reading order: verify, AuditReport, `_read_ranges`, then one
+check per method.
 """
 
 import os
@@ -23,29 +25,29 @@ from domain.store.errors import BadNote, NotCanonical
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import RecordedEvent
-from domain.store.journal.statements import EVENT_COLUMNS, recorded_from
+from domain.store.journal.statements import EVENT_COLUMNS, event_from_row
 from domain.store.tlog.checkpoints import checkpoints_after
 from domain.store.tlog.fast_audit import (
     ENVELOPE_KEYS,
-    STRETCH,
-    Order,
+    RANGE_EVENTS,
     Range,
+    RangeTask,
+    audit_ranges,
     microseconds_of,
-    misplaced,
-    reread_all,
+    out_of_order,
 )
 from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, Verifier, open_note
 
-_PAGE = 2000  # events a message: some megabytes at most
-_PROBLEMS = 100
+_PAGE = 2000  # events per query: some megabytes at most
+_FINDINGS_MAX = 100
 _END = 2**63 - 1
 
-# Events that are worth starting another process for, by whether only hashes are looked at.
-_MANY = {True: 200_000, False: 50_000}
+# Size of a journal that is worth several processes, by whether only hashes are checked.
+_PARALLEL_FROM = {True: 200_000, False: 50_000}
 
-# With each event the position of its predecessor in the stream, by the index on (stream, version):
-# constant memory however many streams there are.
+# Each event with the position of its predecessor in the stream, by the index on (stream, version):
+# constant memory, however many streams there are.
 _READ = f"""
 SELECT {", ".join("j." + column for column in EVENT_COLUMNS.split(", "))}, before.position
 FROM certledger.journal j LEFT JOIN LATERAL (
@@ -57,7 +59,7 @@ WHERE j.ledger = %s AND j.position > %s AND j.position <= %s ORDER BY j.position
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it was written. position: None if it concerns no one event."""
+    """Something that is not as it was written. position: None if it is not about one event."""
 
     position: int | None
     what: str
@@ -68,26 +70,26 @@ class Finding:
 
 @dataclass(slots=True)
 class AuditReport:
-    """What an audit found. size and root: of the journal as it stands now.
+    """The result of an audit. size and root: of the current journal.
 
-    problems: at most 100, in the order in which they were found.
+    findings: at most 100, in the order of detection.
     """
 
     ledger: str
     size: int = 0
     root: bytes = b""
     checkpoints: int = 0
-    problems: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
         """Whether nothing is wrong."""
-        return not self.problems
+        return not self.findings
 
     @property
     def first_bad_position(self) -> int | None:
-        """The first altered or missing position, as far as it can be named."""
-        positions = [p.position for p in self.problems if p.position is not None]
+        """The first position known to be altered or missing."""
+        positions = [p.position for p in self.findings if p.position is not None]
         return min(positions, default=None)
 
 
@@ -101,13 +103,12 @@ def verify(
 ) -> AuditReport:
     """Check the whole journal of a ledger. Memory is constant, time is linear.
 
-    vkey: the log's public key, got from elsewhere; None checks no signatures.
-    external_checkpoints: signed notes that others kept; needed to notice that the database was
+    vkey: the log's public key, from a trusted source; None checks no signatures.
+    external_checkpoints: signed notes kept outside the database; needed to detect that it was
         rolled back together with its checkpoints.
-    hashes_only: hash everything again and recompute every root, but compare no other column and
-        do not read what the envelopes say: enough where signatures cover them, and several times
-        as fast.
-    processes: how many read at once; None decides by the size of the journal.
+    hashes_only: hash everything and recompute every root, but neither compare other columns nor
+        parse envelopes: enough where signatures cover them, and several times as fast.
+    processes: how many audit at the same time; None decides by the size of the journal.
     Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
     """
     verifier = None if vkey is None else Verifier.from_vkey(vkey)
@@ -121,93 +122,93 @@ class _Audit:
         self._hashes_only = hashes_only
         self._report = AuditReport(journal.ledger)
         self._tree = CompactRange()
-        self._position = 0  # of the last event seen
-        self._recorded = 0  # its recorded_at, as stretches have it
+        self._position = 0  # of the last event checked
+        self._recorded = 0  # its recorded_at, in microseconds since 2000
         self._waiting: deque[Checkpoint] = deque()
-        self._signed_size = 0  # up to here a signature covers what was read
-        self._parted: tuple[int, int] | None = None  # (last size that agreed + 1, first that not)
+        self._signed_size = 0  # the last signed size whose root matches
+        self._divergence: tuple[int, int] | None = None  # last matching size + 1, first other size
 
     def run(self, external: Iterable[str], processes: int | None) -> AuditReport:
-        # The head is read first: events that arrive meanwhile are checked, but not demanded.
+        # The head first: events appended during the audit are checked, but may be missing.
         head = self._journal.head()
         self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
-        self._meet_checkpoints()
+        self._compare_checkpoints()
         if processes is None:
-            many = _MANY[self._hashes_only]
-            processes = min(os.cpu_count() or 1, 4) if head.position >= many else 1
-        # Asked of the server while the events are read.
-        with ThreadPoolExecutor(1) as beside:
-            suspects = beside.submit(self._misplaced)
-            self._read(head.position, processes)
+            is_large = head.position >= _PARALLEL_FROM[self._hashes_only]
+            processes = min(os.cpu_count() or 1, 4) if is_large else 1
+        # The server runs this query while the ranges are read.
+        with ThreadPoolExecutor(1) as background:
+            suspects = background.submit(self._find_out_of_order)
+            self._read_ranges(head.position, processes)
         self._check_places(suspects.result())
-        self._look_closer(head.position, _END)
-        self._tell_parting()
-        if not self._has_enough:
+        self._check_each(head.position, _END)
+        self._report_divergence()
+        if not self._is_full:
             self._check_end(head.position, microseconds_of(head.recorded_at))
         self._report.size = self._tree.size
         self._report.root = self._tree.root()
         return self._report
 
-    # --- stretches -------------------------------------------------------------------------------
+    # --- ranges ----------------------------------------------------------------------------------
 
-    def _read(self, upto: int, processes: int) -> None:
-        """Read everything, stretch by stretch, and look closer where something is wrong."""
+    def _read_ranges(self, upto: int, processes: int) -> None:
+        """Audit everything range by range, and each event of a range that differs."""
         signed = [checkpoint.size for checkpoint in self._waiting]
-        orders: list[Order] = []
-        for after in range(0, upto, STRETCH):
-            last = min(after + STRETCH, upto)
+        tasks: list[RangeTask] = []
+        for after in range(0, upto, RANGE_EVENTS):
+            last = min(after + RANGE_EVENTS, upto)
             sizes = signed[bisect_right(signed, after) : bisect_left(signed, last)]
-            orders.append((after, last, sizes, self._hashes_only))
-        with closing(reread_all(self._journal, orders, processes)) as stretches:
-            for (after, last, *_), stretch in zip(orders, stretches, strict=True):
-                if stretch is not None and self._continues(stretch):
-                    self._take(stretch)
+            tasks.append((after, last, sizes, self._hashes_only))
+        with closing(audit_ranges(self._journal, tasks, processes)) as ranges:
+            for (after, last, *_), verified in zip(tasks, ranges, strict=True):
+                if verified is not None and self._continues(verified):
+                    self._append_range(verified)
                 else:
-                    self._look_closer(after, last)
-                if self._has_enough:
+                    self._check_each(after, last)
+                if self._is_full:
                     return
 
-    def _misplaced(self) -> list[int]:
-        return [] if self._hashes_only else misplaced(self._journal, _PROBLEMS)
+    def _find_out_of_order(self) -> list[int]:
+        return [] if self._hashes_only else out_of_order(self._journal, _FINDINGS_MAX)
 
     def _check_places(self, suspects: list[int]) -> None:
-        """Say what is wrong with the places of events, unless a closer look has said it already."""
-        named = {problem.position for problem in self._report.problems}
+        """Report events out of order in their stream, unless a finding names them already."""
+        named = {finding.position for finding in self._report.findings}
         for position in suspects:
             if position not in named:
                 for event, before in self._events(position - 1, position):
                     self._check_place(event, before)
 
-    def _continues(self, stretch: Range) -> bool:
-        """Whether it fits what was read before: nothing missing, time not running backwards."""
-        in_order = self._hashes_only or stretch.first >= self._recorded
-        return self._tree.size == stretch.after and in_order
+    def _continues(self, verified: Range) -> bool:
+        """Whether a range follows the events before it, in position and in time."""
+        in_order = self._hashes_only or verified.first >= self._recorded
+        return self._tree.size == verified.after and in_order
 
-    def _take(self, stretch: Range) -> None:
-        """Nothing is wrong in it: carry the tree on, past every signed size."""
+    def _append_range(self, verified: Range) -> None:
+        """Extend the tree by a verified range, stopping at every signed size."""
         before = self._tree
-        for _, part in sorted(stretch.trees.items()):
+        for _, part in sorted(verified.trees.items()):
             self._tree = before.copy()
             self._tree.grow(part)
-            self._meet_checkpoints()
-        self._position, self._recorded = stretch.upto, stretch.last
+            self._compare_checkpoints()
+        self._position, self._recorded = verified.upto, verified.last
 
-    def _look_closer(self, after: int, upto: int) -> None:
-        """Read events one by one and say what is wrong with each."""
+    def _check_each(self, after: int, upto: int) -> None:
+        """Check events one by one and report every difference."""
         for event, before in self._events(after, upto):
-            if self._has_enough:
+            if self._is_full:
                 return
             self._check_event(event, before)
             self._tree.add(envelopes.leaf_hash(event.envelope))
             self._position, self._recorded = event.position, microseconds_of(event.recorded_at)
-            self._meet_checkpoints()
+            self._compare_checkpoints()
 
     @property
-    def _has_enough(self) -> bool:
-        return len(self._report.problems) >= _PROBLEMS
+    def _is_full(self) -> bool:
+        return len(self._report.findings) >= _FINDINGS_MAX
 
-    def _bad(self, position: int | None, what: str) -> None:
-        self._report.problems.append(Finding(position, what))
+    def _report_finding(self, position: int | None, what: str) -> None:
+        self._report.findings.append(Finding(position, what))
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -215,37 +216,43 @@ class _Audit:
         ledger = self._journal.ledger
         while rows := self._journal.query(_READ, (ledger, after, upto, _PAGE)):
             for row in rows:
-                yield recorded_from(row[:-1]), row[-1]
+                yield event_from_row(row[:-1]), row[-1]
             after = rows[-1][0]
 
     def _check_event(self, event: RecordedEvent, before: int | None) -> None:
         position = event.position
         expected = self._position + 1
         if position != expected:
-            self._bad(expected, f"is missing; the next event is {position}")
+            self._report_finding(expected, f"is missing; the next event is {position}")
         if envelopes.leaf_hash(event.envelope) != event.leaf_hash:
-            self._bad(position, "the envelope does not have the stored hash")
+            self._report_finding(position, "the envelope does not have the stored hash")
         self._check_place(event, before)
         if self._position and microseconds_of(event.recorded_at) < self._recorded:
-            self._bad(position, "recorded_at runs backwards")
+            self._report_finding(position, "recorded_at runs backwards")
         self._check_envelope(event)
 
     def _check_place(self, event: RecordedEvent, before: int | None) -> None:
         """before: position of the version before it in its stream; None if there is none."""
         if event.version > 1 and before is None:
-            self._bad(event.position, f"{event.stream} has no version {event.version - 1}")
+            self._report_finding(
+                event.position, f"{event.stream} has no version {event.version - 1}"
+            )
         if before is not None and before >= event.position:
-            self._bad(event.position, f"{event.stream} version {event.version - 1} comes later")
+            self._report_finding(
+                event.position, f"{event.stream} version {event.version - 1} comes later"
+            )
 
     def _check_envelope(self, event: RecordedEvent) -> None:
-        """Compare what the envelope says with the columns beside it."""
+        """Compare the envelope with the columns of its row."""
         try:
-            parsed: dict[str, Any] = orjson.loads(event.envelope)
+            parsed: Any = orjson.loads(event.envelope)
         except ValueError:
-            self._bad(event.position, "the envelope is not JSON")
+            self._report_finding(event.position, "the envelope is not JSON")
             return
         if not isinstance(parsed, dict) or parsed.keys() != set(ENVELOPE_KEYS):
-            self._bad(event.position, "the envelope does not have the keys of an envelope")
+            self._report_finding(
+                event.position, "the envelope does not have the keys of an envelope"
+            )
             return
         columns = {
             "ledger": self._journal.ledger,
@@ -258,46 +265,48 @@ class _Audit:
         }
         for name, value in columns.items():
             if parsed[name] != value:
-                self._bad(event.position, f"column {name} differs from the envelope")
+                self._report_finding(event.position, f"column {name} differs from the envelope")
         try:
             if envelopes.canonical_json(parsed) != event.envelope:
-                self._bad(event.position, "the envelope is not in canonical form")
+                self._report_finding(event.position, "the envelope is not in canonical form")
         except NotCanonical as error:
-            self._bad(event.position, f"the envelope is not in canonical form: {error}")
+            self._report_finding(event.position, f"the envelope is not in canonical form: {error}")
 
     def _check_end(self, position: int, recorded: int) -> None:
-        """The head row, and checkpoints beyond the last event."""
+        """Check the head row, and report checkpoints beyond the last event."""
         last = self._position
         if last < position:
-            self._bad(last + 1, f"is missing; the head of the ledger is at {position}")
+            self._report_finding(last + 1, f"is missing; the head of the ledger is at {position}")
         elif last > position and self._journal.head().position == position:
-            self._bad(position + 1, f"lies beyond the head of the ledger at {position}")
+            self._report_finding(position + 1, f"lies beyond the head of the ledger at {position}")
         if 0 < last == position and self._recorded != recorded and not self._hashes_only:
-            self._bad(None, "the head's recorded_at is not that of the last event")
+            self._report_finding(None, "the head's recorded_at is not that of the last event")
         for checkpoint in self._waiting:
             what = f"is missing; a checkpoint of size {checkpoint.size} was signed"
-            self._bad(self._tree.size + 1, what)
+            self._report_finding(self._tree.size + 1, what)
 
     # --- checkpoints -----------------------------------------------------------------------------
 
     def _checkpoints(self, external: Iterable[str]) -> Iterator[Checkpoint]:
-        """All that can be trusted so far as their own signature goes."""
+        """All stored and external checkpoints with a valid signature."""
         after = -1
         while page := checkpoints_after(self._journal, after):
             for stored in page:
-                checkpoint = self._opened(stored.note, f"stored checkpoint of size {stored.size}")
+                checkpoint = self._open(stored.note, f"stored checkpoint of size {stored.size}")
                 if checkpoint is None:
                     continue
                 if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
-                    self._bad(None, f"checkpoint of size {stored.size} differs from its note")
+                    self._report_finding(
+                        None, f"checkpoint of size {stored.size} differs from its note"
+                    )
                 yield checkpoint
             after = page[-1].size
         for number, note in enumerate(external, 1):
-            checkpoint = self._opened(note, f"external checkpoint {number}")
+            checkpoint = self._open(note, f"external checkpoint {number}")
             if checkpoint is not None:
                 yield checkpoint
 
-    def _opened(self, note: str, what: str) -> Checkpoint | None:
+    def _open(self, note: str, what: str) -> Checkpoint | None:
         try:
             if self._verifier is None:
                 return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
@@ -306,27 +315,27 @@ class _Audit:
                 raise BadNote(reason=f"it is of the log {checkpoint.origin}")
             return checkpoint
         except BadNote as error:
-            self._bad(None, f"{what}: {error}")
+            self._report_finding(None, f"{what}: {error}")
             return None
 
-    def _meet_checkpoints(self) -> None:
-        """Compare the roots signed for exactly this size."""
+    def _compare_checkpoints(self) -> None:
+        """Compare the tree with the roots signed for its current size."""
         while self._waiting and self._waiting[0].size <= self._tree.size:
             checkpoint = self._waiting.popleft()
             self._report.checkpoints += 1
             if checkpoint.root == self._tree.root():
                 self._signed_size = checkpoint.size
-            elif self._parted is None:
-                self._parted = (self._signed_size + 1, checkpoint.size)
+            elif self._divergence is None:
+                self._divergence = (self._signed_size + 1, checkpoint.size)
 
-    def _tell_parting(self) -> None:
-        """The journal and what was signed part ways; once they have, they never meet again.
+    def _report_divergence(self) -> None:
+        """Report where the journal diverges from the signed roots; it cannot converge again.
 
-        Told last: by then everything that could be named between two sizes is.
+        Reported last, when every event that can be named within that range has been.
         """
-        if self._parted is None:
+        if self._divergence is None:
             return
-        first, last = self._parted
+        first, last = self._divergence
         what = f"the events from {first} to {last} are not those that were signed"
-        named = any(first <= (p.position or 0) <= last for p in self._report.problems)
-        self._bad(None if named else first, what)
+        named = any(first <= (p.position or 0) <= last for p in self._report.findings)
+        self._report_finding(None if named else first, what)

@@ -1,7 +1,7 @@
-"""Signed tree heads: what the ledger commits to in public, and can never take back.
+"""Signed tree heads: the ledger's public, irrevocable commitments to its history.
 
-A checkpoint is signed only if the journal still continues the last one that was signed: a log that
-signs two histories is worth less than one that signs none. Reading order: CheckpointSigner.sign.
+The signer signs a checkpoint only if the journal still continues the last signed one, because a log
+that signs two histories (a split view) proves nothing. Reading order: CheckpointSigner.sign.
 """
 
 import base64
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from domain.store.errors import InconsistentLog
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
-from domain.store.tlog.fast_audit import STRETCH, rehashed
+from domain.store.tlog.fast_audit import RANGE_EVENTS, verified_leaf_hashes
 from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, Signer, sign_note
 
@@ -26,10 +26,10 @@ class SignedCheckpoint:
 
 
 class CheckpointSigner:
-    """Signs a journal's tree heads; keeps the tree in memory, so that each costs the new leaves.
+    """Signs a journal's tree heads. Keeps the tree in memory, so that it reads only new leaves.
 
-    Thread-safe. Several processes may sign the same ledger: whatever each signs is a beginning of
-    the same journal, and a size is stored once.
+    Thread-safe. Several processes may sign the same ledger: all sign prefixes of the same journal,
+    and a size is stored once.
     """
 
     def __init__(self, journal: Journal, signer: Signer) -> None:
@@ -40,11 +40,11 @@ class CheckpointSigner:
         self._lock = threading.Lock()
 
     def sign(self, upto: int | None = None) -> SignedCheckpoint | None:
-        """Sign the journal as it stands, and store it.
+        """Sign the current journal and store the checkpoint.
 
-        upto: sign the first so many events only; the head if None.
-        Returns: the newest checkpoint, an older one if nothing has come since; None if the
-            journal is empty and nothing was ever signed.
+        upto: sign only the first `upto` events; all if None.
+        Returns: the newest checkpoint, which is an existing one if there are no new events; None
+            if the journal is empty and nothing was ever signed.
         Raises: InconsistentLog if the journal no longer continues what was signed before.
         """
         with self._lock:
@@ -72,13 +72,15 @@ class CheckpointSigner:
     def _grow(self, tree: CompactRange, size: int, *, rehash: bool) -> None:
         """Add the leaves up to a size.
 
-        rehash: take the hashes from the envelopes and not from the column beside them. Needed
-            only for what no signature covers yet: a wrong hash before that changes the root.
+        rehash: compute the hashes from the envelopes instead of reading the stored ones. Needed
+            only for events that no signature covers yet: an earlier wrong hash changes the root.
         """
         while tree.size < size:
-            upto = min(size, tree.size + STRETCH)
+            upto = min(size, tree.size + RANGE_EVENTS)
             if rehash:
-                page = rehashed(self._journal, tree.size, upto) or self._one_by_one(tree.size, upto)
+                page = verified_leaf_hashes(self._journal, tree.size, upto) or self._one_by_one(
+                    tree.size, upto
+                )
             else:
                 page = leaf_hashes(self._journal, tree.size, upto)
             if not page:
@@ -88,7 +90,7 @@ class CheckpointSigner:
             raise InconsistentLog(size=size)
 
     def _one_by_one(self, after: int, upto: int) -> list[bytes]:
-        """As `rehashed`, where that found something wrong. Raises: InconsistentLog."""
+        """As `verified_leaf_hashes`, event by event. Raises: InconsistentLog at a wrong one."""
         leaves: list[bytes] = []
         for event in self._journal.events(after, upto):
             leaf = envelopes.leaf_hash(event.envelope)
@@ -106,16 +108,11 @@ class CheckpointSigner:
             "VALUES (%s, %s, %s, %s) ON CONFLICT (ledger, size) DO NOTHING",
             (self._journal.ledger, size, root, signed.note),
         )
-        # Another process may have stored this size first; what counts is what is stored.
+        # Another process may have stored this size first; the stored one is valid.
         stored = checkpoint_of_size(self._journal, size)
         if stored is None or stored.root != root:
             raise InconsistentLog(size=size)
         return stored
-
-
-def sign_checkpoint(journal: Journal, signer: Signer) -> SignedCheckpoint | None:
-    """Sign a journal once; see CheckpointSigner.sign."""
-    return CheckpointSigner(journal, signer).sign()
 
 
 def latest_checkpoint(journal: Journal) -> SignedCheckpoint | None:
@@ -141,15 +138,15 @@ def checkpoints_after(journal: Journal, size: int, limit: int = 1000) -> list[Si
 def leaf_hashes(journal: Journal, after: int, upto: int) -> list[bytes]:
     """Stored leaf hashes of positions after < position <= upto, in order.
 
-    For a thousand and more: they travel as one value. Missing rows make the list shorter.
+    Sent as one value, which is faster for a thousand and more. Missing rows make the list shorter.
     """
     rows = journal.query(
         "SELECT encode(string_agg(leaf_hash, ''::bytea ORDER BY position), 'base64') "
         "FROM certledger.journal WHERE ledger = %s AND position > %s AND position <= %s",
         (journal.ledger, after, upto),
     )
-    together = base64.b64decode(rows[0][0] or "")
-    return [together[i : i + 32] for i in range(0, len(together), 32)]
+    joined = base64.b64decode(rows[0][0] or "")
+    return [joined[i : i + 32] for i in range(0, len(joined), 32)]
 
 
 def _one(journal: Journal, rest: str, *arguments: object) -> SignedCheckpoint | None:

@@ -1,11 +1,14 @@
-"""Reading a stretch of a journal again, fast: is everything in it as it was written?
+"""Fast pass of the audit: checks whether a range of events is exactly as it was written.
 
-This is the audit's quick eye. It only ever says "flawless, and these are the hashes" or "look
-closer": naming what is wrong is left to `verify.py`, which reads that stretch once more, slowly.
-Rows come as COPY's binary format, one piece a row, so that nothing is converted that is only
-compared. Each is judged the moment it arrives, while it is in the processor's cache and the server
-sends the next. Stretches are aligned to their size and thus are subtrees: several processes can
-read at once. Reading order: `reread`, `rehashed`, `_judged`, `_told`, `misplaced`, `reread_all`.
+Returns the leaf hashes of a range, or None if anything differs; naming what differs is left to
+audit.py, which then reads that range once more, event by event.
+
+Rows come in COPY's binary format, so that columns are compared as bytes without conversion. Each
+row is checked as soon as it arrives, while it is in the processor's cache and the server sends the
+next one. Ranges are aligned to their size and thus are subtrees, so several processes can audit
+ranges at the same time.
+Reading order: audit_range, verified_leaf_hashes, `_verify_rows`, `_expected_tail`, out_of_order,
+audit_ranges.
 """
 
 import hashlib
@@ -24,13 +27,13 @@ import psycopg2
 from domain.store.errors import Unavailable
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.journal import Journal
-from domain.store.postgres.connection import PgCursor
+from domain.store.postgres.connection import Cursor
 from domain.store.postgres.errors import is_connection_failure
-from domain.store.processes.pool import shared
+from domain.store.processes.pool import map_ordered
 from domain.store.tlog.merkle import HASH_BYTES, CompactRange
 
-STRETCH = 1 << 13
-"""Events of one COPY; a power of two. Their hashes are in memory together, about half a MB."""
+RANGE_EVENTS = 1 << 13
+"""Events of one COPY; a power of two. Their hashes take about half a MB of memory."""
 
 ENVELOPE_KEYS = (
     "actor", "causation_id", "command_id", "correlation_id", "data", "event_id", "ledger",
@@ -40,22 +43,23 @@ ENVELOPE_KEYS = (
 _HASHES = "position, leaf_hash"
 _EVERYTHING = f"{_HASHES}, recorded_at, version, event_id, occurred_at, topic, stream"
 
-# Bounds are numbers of ours; the ledger's name is quoted by the driver.
+# The driver quotes the ledger's name and the bounds.
 _COPY = """COPY (SELECT {columns}, envelope FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s ORDER BY position)
 TO STDOUT (FORMAT binary)"""
 
-# A row of it: the number of fields, then each field's length and bytes, big-endian. x is what is
-# known: the number of fields and the lengths of what always has the same.
+# A row: the number of fields, then the length and bytes of each field, big-endian. x skips what is
+# known: the number of fields, and the lengths of fixed-size fields.
 _position_and_hash = struct.Struct(">6xqi32s")
 _recorded_to_topic = struct.Struct(">4xq4xq4x16s4xqi")  # up to the topic's length
 _parts_of_id = struct.Struct("8s4s4s4s12s").unpack
-_TOLD = _position_and_hash.size
-_TOPIC = _TOLD + _recorded_to_topic.size
+_COLUMNS_AT = _position_and_hash.size
+_TOPIC_AT = _COLUMNS_AT + _recorded_to_topic.size
 _SIGNATURE_BYTES = 19
 
-# Whoever is not version - 1's successor, in one pass along the index on (stream, version).
-_MISPLACED = """SELECT position FROM (
+# Events that do not follow version - 1 of their stream, in one pass along the index on
+# (stream, version).
+_OUT_OF_ORDER = """SELECT position FROM (
     SELECT position, version, lag(version) OVER w AS version_before,
         lag(position) OVER w AS position_before
     FROM certledger.journal WHERE ledger = %s
@@ -65,21 +69,22 @@ WHERE NOT CASE WHEN version_before = version - 1 THEN position_before < position
 ORDER BY position LIMIT %s"""
 
 _PLAIN = frozenset((str, int, bool, type(None)))
-_DEPTH = 60  # a little less than is allowed: what is deeper gets a closer look
+_DEPTH = 60  # a little less than is allowed; deeper envelopes get the detailed audit
 _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER  # no more than 53 bits
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
-Order = tuple[int, int, Sequence[int], bool]
-"""What `reread` is to do: after, upto, sizes, hashes_only."""
+RangeTask = tuple[int, int, Sequence[int], bool]
+"""Arguments of `audit_range`: after, upto, sizes, hashes_only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Events after < position <= upto, where nothing is wrong in between.
+    """A verified range of events, after < position <= upto.
 
-    first and last: their recorded_at, as microseconds since 2000; 0 if only hashes were looked at.
-    trees: the tree over the stretch's first n leaves, for every n that was asked for and for all.
+    first and last: recorded_at of its first and last event, in microseconds since 2000; 0 if only
+    hashes were checked. trees: by size, the tree over the range's leaves up to that size, for the
+    requested sizes and for all.
     """
 
     after: int
@@ -89,70 +94,73 @@ class Range:
     trees: dict[int, CompactRange]
 
 
-def reread(
+def audit_range(
     journal: Journal, after: int, upto: int, sizes: Sequence[int] = (), hashes_only: bool = False
 ) -> Range | None:
-    """Hash every event of a stretch again, and compare what it says with the columns beside it.
+    """Hash every event of a range again, and compare its envelope with its columns.
 
-    sizes: of the trees wanted beside the whole one, after < size < upto.
-    hashes_only: hashes and positions are all that is looked at.
-    Returns: None if anything is not as expected, or missing.
+    sizes: of additional trees to return, after < size < upto.
+    hashes_only: check only hashes and positions.
+    Returns: None if anything differs or is missing.
     """
-    found = _flawless(journal, after, upto, hashes_only)
+    found = _verify_range(journal, after, upto, hashes_only)
     if found is None:
         return None
     leaves, first, last = found
     return Range(after, upto, first, last, _trees(leaves, after, upto, sizes))
 
 
-def rehashed(journal: Journal, after: int, upto: int) -> list[bytes] | None:
-    """The leaf hashes of a stretch, taken from its envelopes.
+def verified_leaf_hashes(journal: Journal, after: int, upto: int) -> list[bytes] | None:
+    """The leaf hashes of a range, computed from its envelopes.
 
-    Returns: None if one is not the hash beside its envelope, or an event is missing.
+    Returns: None if one differs from the stored hash, or an event is missing.
     """
-    found = _flawless(journal, after, upto, hashes_only=True)
+    found = _verify_range(journal, after, upto, hashes_only=True)
     return None if found is None else found[0]
 
 
-def _flawless(
+def _verify_range(
     journal: Journal, after: int, upto: int, hashes_only: bool
 ) -> tuple[list[bytes], int, int] | None:
-    """Leaf hashes of a stretch, and the recorded_at of its first and last event."""
+    """Leaf hashes of a range, and recorded_at of its first and last event; None if any differs."""
     found: list[tuple[list[bytes], int, int]] = []
-    judge = _judged(after, upto, None if hashes_only else journal.ledger.encode(), found)
-    next(judge)
+    verifier = _verify_rows(after, upto, None if hashes_only else journal.ledger.encode(), found)
+    next(verifier)
     copy = _COPY.format(columns=_HASHES if hashes_only else _EVERYTHING)
     with _cursor(journal) as cursor:
-        cursor.copy_expert(cursor.mogrify(copy, (journal.ledger, after, upto)), _Sink(judge.send))
+        cursor.copy_expert(
+            cursor.mogrify(copy, (journal.ledger, after, upto)), _Sink(verifier.send)
+        )
     return found[0] if found else None
 
 
 class _Sink:
-    """A file to write to, as COPY wants it. write: called with every row."""
+    """The file object that `copy_expert` needs. write: called with every row."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.write = write
 
 
-def _judged(
+def _verify_rows(
     after: int, upto: int, ledger: bytes | None, found: list[tuple[list[bytes], int, int]]
 ) -> Generator[None, bytes, None]:
-    """Takes a stretch's rows as they come, and tells `found` of it if there is nothing wrong.
+    """Receives the rows of a range one by one; appends the result to `found` if all are correct.
 
-    ledger: None does not read what the envelopes say.
+    ledger: None checks only positions and hashes.
     """
     leaves: list[bytes] = []
     first = last = 0
-    unpack, begun = _position_and_hash.unpack_from, hashlib.sha256(b"\0")
-    begin = _TOLD + 4
+    unpack, prefix = _position_and_hash.unpack_from, hashlib.sha256(b"\0")
+    begin, end = _COLUMNS_AT + 4, b""
+    recorded = 0
     try:
         row = (yield)[_SIGNATURE_BYTES:]
         for expected in range(after + 1, upto + 1):
             position, length, stored = unpack(row)
             if ledger is not None:
-                begin, recorded, end = _told(row, ledger)
+                begin, recorded, end = _expected_tail(row, ledger)
             envelope = row[begin:]
-            hashed = begun.copy()  # cheaper than to begin anew, or to put the zero byte in front
+            hashed = prefix.copy()  # cheaper than a new hash or prepending the zero byte
             hashed.update(envelope)
             leaf = hashed.digest()
             if leaf != stored or position != expected or length != HASH_BYTES:
@@ -166,13 +174,13 @@ def _judged(
         else:
             found.append((leaves, first, last))
     except struct.error:
-        pass  # the trailer, which is two bytes: rows are missing
+        pass  # the trailer of two bytes came early: rows are missing
     while True:
         yield
 
 
 @contextmanager
-def _cursor(journal: Journal) -> Iterator[PgCursor]:
+def _cursor(journal: Journal) -> Iterator[Cursor]:
     try:
         with journal.unit_of_work() as cursor:
             yield cursor
@@ -193,24 +201,26 @@ def _trees(
     return trees
 
 
-def _told(row: bytes, ledger: bytes) -> tuple[int, int, bytes]:
-    """What the columns of a row say.
+def _expected_tail(row: bytes, ledger: bytes) -> tuple[int, int, bytes]:
+    """The end of the envelope that the columns of a row imply.
 
-    Returns: where the envelope begins; recorded_at; how the envelope ends if it says the same.
+    Returns: offset of the envelope; recorded_at; the bytes that the envelope has to end with.
 
     The last members of a canonical envelope are exactly the columns, so they are compared as
-    bytes: in valid JSON that ends like this they can be nothing but members of the outermost
-    object. Text that would have to be escaped makes the comparison fail, never succeed.
+    bytes: valid JSON that ends with these bytes has them as members of its outermost object. A
+    text that needs escaping makes the comparison fail, never succeed.
     """
-    recorded, version, event_id, occurred, topic_bytes = _recorded_to_topic.unpack_from(row, _TOLD)
-    topic_end = _TOPIC + topic_bytes
+    recorded, version, event_id, occurred, topic_bytes = _recorded_to_topic.unpack_from(
+        row, _COLUMNS_AT
+    )
+    topic_end = _TOPIC_AT + topic_bytes
     stream_end = topic_end + 4 + int.from_bytes(row[topic_end : topic_end + 4])
     return stream_end + 4, recorded, (
         b',"event_id":"%b-%b-%b-%b-%b","ledger":"%b","occurred_at":"%b","recorded_at":"%b",'
         b'"stream":"%b","topic":"%b","version":%d}'
     ) % (
-        *_parts_of_id(hexlify(event_id)), ledger, _written(occurred), _written(recorded),
-        row[topic_end + 4 : stream_end], row[_TOPIC:topic_end], version,
+        *_parts_of_id(hexlify(event_id)), ledger, _rfc3339_of(occurred), _rfc3339_of(recorded),
+        row[topic_end + 4 : stream_end], row[_TOPIC_AT:topic_end], version,
     )  # fmt: skip
 
 
@@ -251,49 +261,52 @@ def _has_ascii_keys(value: Any) -> bool:
     return type(value) is not list or all(map(_has_ascii_keys, value))
 
 
-_written_times: dict[int, bytes] = {}
+_times: dict[int, bytes] = {}
 
 
-def _written(microseconds: int) -> bytes:
-    """A time as envelopes have it. A batch's events share theirs, so the last ones are kept."""
-    text = _written_times.get(microseconds)
+def _rfc3339_of(microseconds: int) -> bytes:
+    """A time as it is written in envelopes; cached, because the events of a batch share theirs."""
+    text = _times.get(microseconds)
     if text is None:
-        if len(_written_times) > 1000:
-            _written_times.clear()
+        if len(_times) > 1000:
+            _times.clear()
         text = rfc3339(_EPOCH + timedelta(microseconds=microseconds)).encode()
-        _written_times[microseconds] = text
+        _times[microseconds] = text
     return text
 
 
 def microseconds_of(moment: datetime) -> int:
-    """A time as `Range` has it."""
+    """A time in the unit of `Range`: microseconds since 2000."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def misplaced(journal: Journal, limit: int) -> list[int]:
-    """Positions of events whose stream has no version before theirs, or has it later."""
+def out_of_order(journal: Journal, limit: int) -> list[int]:
+    """Positions of events whose preceding version is missing or has a later position."""
     with _cursor(journal) as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")  # it reads everything
-        cursor.execute(_MISPLACED, (journal.ledger, limit))
+        cursor.execute("SET LOCAL statement_timeout = 0")  # it scans the whole ledger
+        cursor.execute(_OUT_OF_ORDER, (journal.ledger, limit))
         return [row[0] for row in cursor.fetchall()]
 
 
 # --- several processes ---------------------------------------------------------------------------
 
 
-def reread_all(
-    journal: Journal, orders: Iterable[Order], processes: int
+def audit_ranges(
+    journal: Journal, tasks: Iterable[RangeTask], processes: int
 ) -> Generator[Range | None, None, None]:
-    """`reread` for each order, in their order; this process is one of those that read."""
-    return shared(
-        partial(_order, journal), orders, partial(_reader, journal.dsn, journal.ledger), processes
+    """`audit_range` for each task, in order; this process works too. processes: with this one."""
+    return map_ordered(
+        partial(_audit_task, journal),
+        tasks,
+        partial(_range_auditor, journal.dsn, journal.ledger),
+        processes,
     )
 
 
-def _order(journal: Journal, order: Order) -> Range | None:
-    return reread(journal, *order)
+def _audit_task(journal: Journal, task: RangeTask) -> Range | None:
+    return audit_range(journal, *task)
 
 
-def _reader(dsn: str, ledger: str) -> Callable[[Order], Range | None]:
-    """What another process calls once, to read with a connection of its own."""
-    return partial(_order, Journal(dsn, ledger))
+def _range_auditor(dsn: str, ledger: str) -> Callable[[RangeTask], Range | None]:
+    """Called once in each child process, which reads with its own connection."""
+    return partial(_audit_task, Journal(dsn, ledger))

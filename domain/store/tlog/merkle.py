@@ -1,9 +1,9 @@
-"""The tree over a log's leaves, as RFC 6962 section 2.1 defines it.
+"""The Merkle tree over a log's leaves, as RFC 6962 section 2.1 defines it.
 
-A root stands for every leaf before it; a proof shows with a few hashes that a leaf is under a root,
-or that one root continues another. Hashes are 32 bytes; an index counts from 0, so the event at
-position p is leaf p - 1. Reading order: the hashes, Frontier (growing a tree), the proofs, their
-verification.
+A root commits to every leaf of its tree; a proof of a few hashes shows that a leaf is included
+under a root, or that one root continues another. Hashes are 32 bytes; indexes count from 0, so the
+event at position p is leaf p - 1. Reading order: the hashes, CompactRange, making proofs, verifying
+them. Nothing but the tests makes or verifies proofs so far; the transparency log will.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ HASH_BYTES = 32
 _BLOCK_LEAVES = 4096
 
 EMPTY_ROOT = hashlib.sha256(b"").digest()
-"""Root of a tree without leaves."""
+"""Root of the empty tree."""
 
 Subtree = Callable[[int, int], bytes]
 """(begin, end) -> root of the leaves begin <= i < end, where end - begin may be any size."""
@@ -32,7 +32,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class CompactRange:
-    """A growing tree, kept as the roots of its full subtrees: one a bit of its size."""
+    """A growing tree as the roots of its full subtrees, one for each 1 bit of its size."""
 
     __slots__ = ("_roots", "size")
 
@@ -50,7 +50,7 @@ class CompactRange:
         while block := list(islice(rest, _BLOCK_LEAVES)):
             begin = 0
             while begin < len(block):
-                # The largest full subtree that begins here: level by level is twice as fast.
+                # The largest full subtree from here; hashing it level by level is twice as fast.
                 count = 1 << (len(block) - begin).bit_length() - 1
                 if self.size:
                     count = min(count, self.size & -self.size)
@@ -58,9 +58,9 @@ class CompactRange:
                 begin += count
 
     def grow(self, other: "CompactRange") -> None:
-        """Append the leaves of another tree, of which only the frontier is known.
+        """Append the leaves of another tree, given by its compact range.
 
-        Raises: ValueError unless its subtrees are subtrees of the joint tree too.
+        Raises: ValueError unless its subtrees are also subtrees of the joined tree.
         """
         size = other.size
         for root in other._roots:
@@ -74,7 +74,7 @@ class CompactRange:
         """Append a full subtree of count leaves; size is a multiple of count, a power of two."""
         self.size += count
         self._roots.append(root)
-        # Each trailing zero of the new size is a pair of equal subtrees that became one.
+        # Each trailing zero bit of the new size merges a pair of equal subtrees.
         merges = (self.size & -self.size).bit_length() - count.bit_length()
         for _ in range(merges):
             right = self._roots.pop()
@@ -97,7 +97,7 @@ class CompactRange:
 
 
 def _full_root(level: list[bytes]) -> bytes:
-    """Root of as many leaf hashes as a power of two."""
+    """Root of a power of two of leaf hashes."""
     sha256 = hashlib.sha256
     while len(level) > 1:
         nodes = iter(level)

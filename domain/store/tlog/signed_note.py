@@ -1,7 +1,7 @@
 """Signed notes (C2SP signed-note v1.0.0) and the checkpoints written in them (tlog-checkpoint).
 
-A note is text that ends in a newline, an empty line, and signature lines. Who trusts it holds the
-signer's vkey, got by another way. Reading order: Signer, Verifier, open_note, Checkpoint.
+A note is text that ends in a newline, an empty line, and signature lines. To trust it, a verifier
+needs the signer's vkey from another source. Reading order: Signer, Verifier, open_note, Checkpoint.
 """
 
 import base64
@@ -55,7 +55,7 @@ class Verifier:
 
     @property
     def key_id(self) -> bytes:
-        """Four bytes by which a signature line says whose it is."""
+        """Four bytes that identify the key in a signature line."""
         data = self.name.encode() + b"\n" + _ED25519 + self.public_key
         return hashlib.sha256(data).digest()[:_KEY_ID_BYTES]
 
@@ -66,7 +66,7 @@ class Verifier:
         return f"{self.name}+{self.key_id.hex()}+{encoded}"
 
     def verifies(self, text: str, signature: bytes) -> bool:
-        """Whether this key signed the text, its final newline included."""
+        """Whether this key signed the text, including its final newline."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text.encode())
         except InvalidSignature:
@@ -95,7 +95,7 @@ class Signer:
 
     @property
     def seed(self) -> bytes:
-        """The 32 private bytes, to be kept."""
+        """The 32 private bytes, for storage."""
         return self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
 
     def signature_line(self, text: str) -> str:
@@ -114,7 +114,7 @@ def sign_note(text: str, *signers: Signer) -> str:
 def open_note(note: str, verifiers: Sequence[Verifier]) -> tuple[str, tuple[Verifier, ...]]:
     """The text of a note and which of the given keys signed it, at least one.
 
-    Signatures of other keys are passed over; one of a given key that fails spoils the note.
+    Ignores signatures of other keys; an invalid signature of a given key rejects the note.
     Raises: BadNote.
     """
     text, lines = split_note(note)
@@ -193,7 +193,7 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
-        """Read the body of a note; extension lines are passed over. Raises: BadNote."""
+        """Parse the body of a note; extension lines are ignored. Raises: BadNote."""
         lines = text.split("\n")
         if len(lines) < 4 or lines[-1] or not all(lines[:-1]):
             raise BadNote(reason="a checkpoint has an origin, a size and a root")

@@ -10,8 +10,8 @@ from domain.store.journal.journal import Journal
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog import merkle
 from domain.store.tlog.audit import AuditReport, verify
-from domain.store.tlog.checkpoints import sign_checkpoint
-from domain.store.tlog.fast_audit import STRETCH, reread
+from domain.store.tlog.checkpoints import CheckpointSigner
+from domain.store.tlog.fast_audit import RANGE_EVENTS, audit_range
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append
 from tests.support.postgres import Database
@@ -19,8 +19,8 @@ from tests.support.postgres import Database
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
 VKEY = SIGNER.verifier.vkey
 
-SIGNED = (5, STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 50)
-SIZE = 2 * STRETCH + 100
+SIGNED = (5, RANGE_EVENTS - 1, RANGE_EVENTS, RANGE_EVENTS + 1, 2 * RANGE_EVENTS + 50)
+SIZE = 2 * RANGE_EVENTS + 100
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def long(module_database: Database) -> Iterator[Journal]:
             )
         written = size
         if size in SIGNED:
-            sign_checkpoint(journal, SIGNER)
+            CheckpointSigner(journal, SIGNER).sign()
     yield journal
     journal.close()
 
@@ -64,7 +64,7 @@ def changed(database: Database, position: int, verb: str, what: str = "") -> Ite
 
 
 def told(report: AuditReport) -> list[str]:
-    return [str(problem) for problem in report.problems]
+    return [str(problem) for problem in report.findings]
 
 
 @pytest.mark.parametrize("hashes_only", [True, False])
@@ -77,7 +77,9 @@ def test_every_signed_size_is_met_wherever_stretches_end(
     assert report.root == merkle.root(event.leaf_hash for event in long.events())
 
 
-@pytest.mark.parametrize("position", [1, STRETCH, STRETCH + 1, 2 * STRETCH + 1, SIZE])
+@pytest.mark.parametrize(
+    "position", [1, RANGE_EVENTS, RANGE_EVENTS + 1, 2 * RANGE_EVENTS + 1, SIZE]
+)
 @pytest.mark.parametrize("hashes_only", [True, False])
 def test_a_flipped_byte_is_named_in_whatever_stretch_it_is(
     long: Journal, module_database: Database, position: int, hashes_only: bool
@@ -90,7 +92,7 @@ def test_a_flipped_byte_is_named_in_whatever_stretch_it_is(
     assert verify(long, VKEY).is_good
 
 
-@pytest.mark.parametrize("position", [1, STRETCH, STRETCH + 1, SIZE])
+@pytest.mark.parametrize("position", [1, RANGE_EVENTS, RANGE_EVENTS + 1, SIZE])
 @pytest.mark.parametrize("hashes_only", [True, False])
 def test_a_missing_event_is_named_in_whatever_stretch_it_is(
     long: Journal, module_database: Database, position: int, hashes_only: bool
@@ -104,7 +106,7 @@ def test_a_missing_event_is_named_in_whatever_stretch_it_is(
 def test_every_byte_of_an_event_counts(long: Journal, module_database: Database) -> None:
     size = len(long.read(6, 1)[0].envelope)
     assert size > 400
-    assert reread(long, 4, 8, (), hashes_only=True) is not None
+    assert audit_range(long, 4, 8, (), hashes_only=True) is not None
     with module_database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
 
@@ -115,10 +117,10 @@ def test_every_byte_of_an_event_counts(long: Journal, module_database: Database)
         for column, bytes_ in (("envelope", size), ("leaf_hash", 32)):
             for index in range(bytes_):
                 flip(column, index)
-                assert reread(long, 4, 8, (), hashes_only=True) is None, (column, index)
+                assert audit_range(long, 4, 8, (), hashes_only=True) is None, (column, index)
                 flip(column, index)
         cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
-    assert reread(long, 4, 8) is not None
+    assert audit_range(long, 4, 8) is not None
 
 
 def test_a_hash_of_another_length_is_no_hash(long: Journal, module_database: Database) -> None:

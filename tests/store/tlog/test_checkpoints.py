@@ -15,7 +15,6 @@ from domain.store.tlog.checkpoints import (
     checkpoints_after,
     latest_checkpoint,
     leaf_hashes,
-    sign_checkpoint,
 )
 from domain.store.tlog.merkle import root
 from domain.store.tlog.signed_note import Checkpoint, Signer, open_note
@@ -32,7 +31,7 @@ def write(journal: Journal, stream: str, *versions: int) -> None:
 
 def test_a_checkpoint_commits_to_everything_before_it(journal: Journal) -> None:
     write(journal, "a", *range(1, 8))
-    signed = sign_checkpoint(journal, SIGNER)
+    signed = CheckpointSigner(journal, SIGNER).sign()
     assert signed is not None
     expected = root([event.leaf_hash for event in journal.read(0, 99)])
     text, _ = open_note(signed.note, [SIGNER.verifier])
@@ -47,14 +46,14 @@ def test_an_empty_journal_and_one_that_did_not_grow_are_not_signed_again(journal
     write(journal, "a", 1)
     first = signer.sign()
     assert signer.sign() == first
-    assert sign_checkpoint(journal, SIGNER) == first
+    assert CheckpointSigner(journal, SIGNER).sign() == first
     assert len(checkpoints_after(journal, 0)) == 1
 
 
 def test_checkpoints_follow_one_another_also_after_a_restart(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints, "STRETCH", 3)
+    monkeypatch.setattr(checkpoints, "RANGE_EVENTS", 3)
     signer = CheckpointSigner(journal, SIGNER)
     for version in range(1, 30):
         write(journal, "a", version)
@@ -81,7 +80,7 @@ def test_signing_at_once_in_several_places_signs_one_history(journal: Journal) -
     write(journal, "a", *range(1, 50))
     results: list = []
     threads = [
-        threading.Thread(target=lambda: results.append(sign_checkpoint(journal, SIGNER)))
+        threading.Thread(target=lambda: results.append(CheckpointSigner(journal, SIGNER).sign()))
         for _ in range(6)
     ]
     for thread in threads:
@@ -126,13 +125,13 @@ def test_a_journal_that_was_tampered_with_is_not_signed(
 
 def test_a_shortened_journal_is_not_signed(journal: Journal, database: Database) -> None:
     write(journal, "a", *range(1, 7))
-    sign_checkpoint(journal, SIGNER)
+    CheckpointSigner(journal, SIGNER).sign()
     write(journal, "b", 1, 2)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
         cursor.execute("DELETE FROM certledger.journal WHERE position > 4")
     with pytest.raises(InconsistentLog):
-        sign_checkpoint(journal, SIGNER)
+        CheckpointSigner(journal, SIGNER).sign()
 
 
 def test_leaf_hashes_come_in_order_and_in_any_number(journal: Journal) -> None:

@@ -6,8 +6,8 @@ from domain.store.embedded.server import SUPERUSER
 from domain.store.journal.journal import Journal
 from domain.store.tlog import merkle
 from domain.store.tlog.audit import verify
-from domain.store.tlog.checkpoints import sign_checkpoint
-from domain.store.tlog.fast_audit import microseconds_of, misplaced, reread
+from domain.store.tlog.checkpoints import CheckpointSigner
+from domain.store.tlog.fast_audit import audit_range, microseconds_of, out_of_order
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
 from tests.support.postgres import Database
@@ -26,13 +26,13 @@ def written(journal: Journal) -> Journal:
                     append("考生 1", 2 * number + 1, 2 * number + 2),
                 ]
             )
-        sign_checkpoint(journal, SIGNER)
+        CheckpointSigner(journal, SIGNER).sign()
     return journal
 
 
 def test_a_flawless_stretch_gives_its_hashes(written: Journal) -> None:
     events = written.read(0, 100)
-    stretch = reread(written, 2, 9, (5,))
+    stretch = audit_range(written, 2, 9, (5,))
     assert stretch is not None
     assert {n: tree.root() for n, tree in stretch.trees.items()} == {
         5: merkle.root(event.leaf_hash for event in events[2:5]),
@@ -40,11 +40,11 @@ def test_a_flawless_stretch_gives_its_hashes(written: Journal) -> None:
     }
     assert stretch.first == microseconds_of(events[2].recorded_at)
     assert stretch.last == microseconds_of(events[8].recorded_at)
-    assert misplaced(written, 10) == []
+    assert out_of_order(written, 10) == []
 
 
 def test_a_stretch_that_is_not_all_there_is_not_flawless(written: Journal) -> None:
-    assert reread(written, 0, 10) is None
+    assert audit_range(written, 0, 10) is None
 
 
 # What each changes, beside the hash put right afterwards, so that only what is said is wrong.
@@ -97,7 +97,7 @@ def test_the_quick_eye_passes_nothing_that_the_slow_one_would_name(
 ) -> None:
     assert verify(written, SIGNER.verifier.vkey).is_good
     tamper(database, edit)
-    assert reread(written, 0, 9) is None
+    assert audit_range(written, 0, 9) is None
     report = verify(written)
     assert report.first_bad_position == 4
     assert report.size == 9
@@ -108,7 +108,7 @@ def test_several_processes_come_to_the_same_judgement(written: Journal, database
     assert before.is_good
     assert before.root == verify(written, processes=1).root
     tamper(database, EDITS["a float"])
-    assert verify(written, processes=2).problems == verify(written, processes=1).problems
+    assert verify(written, processes=2).findings == verify(written, processes=1).findings
 
 
 def test_a_changed_byte_is_found_by_hashes_alone(written: Journal, database: Database) -> None:
@@ -126,12 +126,14 @@ def test_a_changed_byte_is_found_by_hashes_alone(written: Journal, database: Dat
             f"{verb} certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope)"
         )
     report = verify(written, key, hashes_only=True)
-    assert [str(problem) for problem in report.problems] == [
+    assert [str(problem) for problem in report.findings] == [
         "position 4: the events from 4 to 6 are not those that were signed"
     ]
 
 
-def test_an_event_before_its_predecessor_is_misplaced(written: Journal, database: Database) -> None:
+def test_an_event_before_its_predecessor_is_out_of_order(
+    written: Journal, database: Database
+) -> None:
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
         verb = "UPDATE"
@@ -139,9 +141,9 @@ def test_an_event_before_its_predecessor_is_misplaced(written: Journal, database
             cursor.execute(
                 f"{verb} certledger.journal SET position = %s WHERE position = %s", (new, old)
             )
-    assert misplaced(written, 10) == [1]
-    found = {problem.what for problem in verify(written).problems}
+    assert out_of_order(written, 10) == [1]
+    found = {problem.what for problem in verify(written).findings}
     assert "a version 1 comes later" in found
     signed = verify(written, SIGNER.verifier.vkey)
-    assert "the events from 1 to 3 are not those that were signed" in map(str, signed.problems)
+    assert "the events from 1 to 3 are not those that were signed" in map(str, signed.findings)
     assert signed.first_bad_position == 1
