@@ -1,4 +1,4 @@
-"""What a recorded command leaves its caller with."""
+"""The receipt of a recorded command."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import orjson
 
 
 class Receipt(NamedTuple):
-    """What a recorded command leaves the caller with.
+    """What the caller of a recorded command gets.
 
-    stream, version: the first stream written to and its new version. positions: where the facts
-    stand in the ledger; a read with `min_position=last_position` sees them.
+    stream, version: the first stream written to and its new version. first_position,
+    last_position: of its facts in the ledger; a read with `min_position=last_position` sees them.
     """
 
     command_id: str
@@ -26,7 +26,7 @@ class Receipt(NamedTuple):
     replayed: bool = False
 
     def to_bytes(self) -> bytes:
-        """As kept with the command, to be given again when it comes again."""
+        """The stored form, which a repeated command is answered with."""
         return orjson.dumps(
             {
                 "command_id": self.command_id,
@@ -43,6 +43,6 @@ class Receipt(NamedTuple):
 
     @classmethod
     def from_bytes(cls, data: bytes, *, replayed: bool) -> Receipt:
-        """The kept receipt again."""
+        """Decode a stored receipt. Raises: ValueError."""
         fields = orjson.loads(data)
         return cls(**(fields | {"topics": tuple(fields["topics"]), "replayed": replayed}))

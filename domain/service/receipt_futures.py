@@ -1,8 +1,8 @@
-"""How a receipt finds its way from the writer thread to whoever asked.
+"""Carries receipts from the writer thread to the threads and event loops that wait for them.
 
-A thread waits in a future as `concurrent.futures` has it, a task of an event loop in one of its
-loop's. A loop is woken once for all answers of a batch: to wake it for each would take as long as
-deciding some of them. Reading order: Answer, LoopAnswer, deliver.
+A thread waits for a `concurrent.futures` future, a task for one of its event loop.
+`resolve_batch` wakes each loop once for all outcomes of a batch, because a wake-up takes as long
+as executing several commands. Reading order: ReceiptFuture, LoopReceiptFuture, resolve_batch.
 """
 
 from __future__ import annotations
@@ -10,65 +10,65 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import TypeAlias
 
 from domain.service.receipt import Receipt
-from domain.store.writer.commands import Accepted, Replayed
+from domain.store.writer.commands import Accepted, Outcome, Replayed
 
 ReceiptOf = Callable[[Accepted | Replayed], Receipt]
 
 
 class ReceiptFuture(Future[Receipt]):
-    """For a thread. receipt_of: makes the receipt of what the writer says."""
+    """For a thread. receipt_of: makes the receipt of a recorded outcome."""
 
     receipt_of: ReceiptOf
 
 
 class LoopReceiptFuture(asyncio.Future[Receipt]):
-    """For a task of an event loop; make it there. receipt_of: as of `ReceiptFuture`."""
+    """For a task; create it in its event loop. receipt_of: as of `ReceiptFuture`."""
 
     receipt_of: ReceiptOf
 
     def set_running_or_notify_cancel(self) -> bool:
-        """Whether anybody still waits; asked by the writer thread before it begins."""
+        """Whether the task still waits; called by the writer thread before it executes."""
         return not self.cancelled()
 
 
-def deliver(answers: Sequence[tuple[Any, Any]]) -> None:
-    """Hand over what became of a batch: pairs of a future and a result or an exception.
+AnyReceiptFuture: TypeAlias = ReceiptFuture | LoopReceiptFuture
 
-    Futures that are no answers of ours, as those of `eventsourcing`, get what the writer says.
-    """
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[LoopReceiptFuture, Any]]] = {}
-    for future, said in answers:
-        result = said
-        if isinstance(future, ReceiptFuture | LoopReceiptFuture):
-            result = _receipt(future, said)
+
+def resolve_batch(outcomes: Sequence[tuple[AnyReceiptFuture, Outcome]]) -> None:
+    """Resolve the futures of a batch; the writer's port `ResolveBatch`."""
+    by_loop: dict[
+        asyncio.AbstractEventLoop, list[tuple[AnyReceiptFuture, Receipt | BaseException]]
+    ] = {}
+    for future, outcome in outcomes:
+        result = _result(future, outcome)
         if isinstance(future, LoopReceiptFuture):
             by_loop.setdefault(future.get_loop(), []).append((future, result))
         else:
             _set(future, result)
-    for loop, found in by_loop.items():
-        # In a loop that is closed nobody waits any more.
+    for loop, results in by_loop.items():
+        # No task waits in a closed loop.
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_set_all, found)
+            loop.call_soon_threadsafe(_set_all, results)
 
 
-def _receipt(answer: ReceiptFuture | LoopReceiptFuture, said: Any) -> Any:
-    if isinstance(said, BaseException):
-        return said
+def _result(future: AnyReceiptFuture, outcome: Outcome) -> Receipt | BaseException:
+    if isinstance(outcome, BaseException):
+        return outcome
     try:
-        return answer.receipt_of(said)
-    except Exception as error:  # such as a receipt nobody can read: only its caller pays
+        return future.receipt_of(outcome)
+    except Exception as error:  # such as an unreadable stored receipt: only its caller fails
         return error
 
 
-def _set_all(answers: list[tuple[LoopReceiptFuture, Any]]) -> None:
-    for future, result in answers:
+def _set_all(results: list[tuple[AnyReceiptFuture, Receipt | BaseException]]) -> None:
+    for future, result in results:
         _set(future, result)
 
 
-def _set(future: Any, result: Any) -> None:
+def _set(future: AnyReceiptFuture, result: Receipt | BaseException) -> None:
     if future.done():
         return
     if isinstance(result, BaseException):

@@ -1,7 +1,8 @@
-"""A state kept beside its stream, so that a long one need not be folded from its beginning.
+"""Snapshots of states, so that a long stream need not be folded from its beginning.
 
-A snapshot is a shortcut and never a source: dropping the table loses nothing. States hold nothing
-personal (see `candidacy`), so neither do snapshots. `domain.service.snapshot_store` stores them.
+A snapshot is a cache and never a source: dropping the table loses nothing. States hold no personal
+data (see `domain.states.application`), so neither do snapshots.
+Reading order: Snapshot, `take`, `restore`, then SnapshotStore.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from domain.decision import stream_of
 from domain.states import folds as states
 from domain.states.application import Candidacy
+from domain.store.journal.envelope import canonical_json
+from domain.store.journal.journal import Journal
+from domain.store.journal.snapshot_table import (
+    StoredSnapshot,
+    insert_snapshots,
+    select_snapshots,
+)
 
-KEPT: dict[str, type[Any]] = {
+STATE_CLASSES: dict[str, type[Any]] = {
     "application": Candidacy,
     "ledger": states.LedgerState,
     "notice": states.Notice,
@@ -28,11 +35,16 @@ KEPT: dict[str, type[Any]] = {
 }
 """The state that each kind of stream is folded into."""
 
-LONG = frozenset({"series", "session"})
-"""Kinds of streams that grow with the number of candidates."""
+SNAPSHOTTED = frozenset({"series", "session"})
+"""Kinds of streams whose state is restored from a snapshot when it is not cached.
+
+They grow with the number of candidates."""
 
 INTERVAL = 100
-"""A snapshot is taken each time a stream has grown by so many entries."""
+"""Events of a stream from one snapshot to the next."""
+
+TOPIC = "state_kept.v1"
+"""The stored topic of every snapshot."""
 
 
 class Snapshot(BaseModel):
@@ -51,7 +63,7 @@ def kind_of(stream: str) -> str:
 
 @cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(KEPT[kind])
+    return TypeAdapter(STATE_CLASSES[kind])
 
 
 @cache
@@ -61,7 +73,7 @@ def shape_of(kind: str) -> str:
     return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
-def keep(stream: str, state: Any) -> Snapshot:
+def take(stream: str, state: Any) -> Snapshot:
     """The state of a stream as a snapshot."""
     kind = kind_of(stream)
     return Snapshot(
@@ -69,14 +81,32 @@ def keep(stream: str, state: Any) -> Snapshot:
     )
 
 
-def restore(kept: Snapshot) -> Any:
-    """The state again. Raises: ValueError if its class has another shape by now."""
-    if kept.shape != shape_of(kept.kind):
-        raise ValueError(f"a {kept.kind} had another shape when this snapshot was taken")
-    return _adapter(kept.kind).validate_python(kept.state)
+def restore(snapshot: Snapshot) -> Any | None:
+    """The state of a snapshot; None if the fields of its class have changed since."""
+    if snapshot.shape != shape_of(snapshot.kind):
+        return None
+    return _adapter(snapshot.kind).validate_python(snapshot.state)
 
 
-def stream_of_state(state: Any) -> str:
-    """The stream that a state was folded from."""
-    kind = next(kind for kind, cls in KEPT.items() if type(state) is cls)
-    return stream_of(kind, None if kind == "ledger" else state.id)
+class SnapshotStore:
+    """The snapshots of one ledger. Thread-safe."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def put(self, stream: str, state: Any) -> None:
+        """Store a snapshot of a state, as plain JSON.
+
+        Raises: psycopg2.Error; a UniqueViolation if there is one of that version.
+        """
+        encoded = canonical_json(take(stream, state).model_dump(mode="json"))
+        row = StoredSnapshot(stream, state.version, TOPIC, encoded)
+        insert_snapshots(self._journal, (row,))
+
+    def latest(self, stream: str, *, lte: int | None = None) -> Any | None:
+        """The state of a stream's last snapshot, up to a version; None if there is none to use.
+
+        Raises: Unavailable.
+        """
+        found = select_snapshots(self._journal, stream, lte=lte, desc=True, limit=1)
+        return restore(Snapshot.model_validate_json(found[0].state)) if found else None

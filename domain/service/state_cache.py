@@ -89,7 +89,7 @@ class StateCache:
             and kind_of(stream) in SNAPSHOTTED
             and stream not in self._without_snapshot
         ):
-            # Restored once: a series of a hundred thousand numbers is not folded from its beginning.
+            # Asked once: a series of a hundred thousand numbers is not folded from its start.
             cached = self._restore(stream)
             if cached is None:
                 self._without_snapshot.add(stream)

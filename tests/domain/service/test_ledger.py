@@ -1,47 +1,51 @@
-"""The ledger on PostgreSQL: commands become facts once and in order."""
+"""The use cases on PostgreSQL: each command is recorded once and in order."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from eventsourcing.persistence import IntegrityError
 
 from domain.decision import NotFound
 from domain.events import Item
 from domain.service.command_execution import OccurredTooEarly
 from domain.service.ledger import Ledgers, OccurredInFuture, command_id_of
 from domain.service.receipt import Receipt
-from domain.service.snapshot_store import project
 from domain.service.snapshots import INTERVAL
 from domain.steps import enrolment, payment
 from domain.store.errors import ClaimTaken, IdempotencyKeyReused
-from domain.store.mapper import Entry
 from tests.support import journeys
 from tests.support.actors import ASSISTANT, OPERATOR, candidate
-from tests.support.commands import apply_for, correct_person, fees, open_book, register, use
-from tests.support.ledgers import SECRETS, RealWorld, a_real_ledger, digest, open_ledgers, submit
+from tests.support.commands import apply_for, correct_person, fees, open_ledger, register, use
+from tests.support.ledgers import (
+    SECRETS,
+    PostgresWorld,
+    a_real_ledger,
+    digest,
+    open_ledgers,
+    submit,
+)
 from tests.support.postgres import Database
 
 
 @pytest.fixture
-def world(database: Database) -> Iterator[RealWorld]:
-    """A ledger whose book is open, with fees."""
+def world(database: Database) -> Iterator[PostgresWorld]:
+    """A ledger that is set up, with a fee schedule."""
     with a_real_ledger(database) as world:
-        world.do(open_book())
+        world.do(open_ledger())
         world.do(fees())
         yield world
 
 
-def test_the_receipt_tells_where_the_facts_stand(world: RealWorld) -> None:
+def test_a_receipt_names_the_positions_of_its_facts(world: PostgresWorld) -> None:
     receipt = world.do(register(1), by=ASSISTANT)
     recorded = world.ledger.journal.read(receipt.first_position - 1, 10)
     assert [r.topic for r in recorded] == list(receipt.topics) == ["person_registered.v1"]
     assert (receipt.stream, receipt.version) == ("person-P1", 1)
 
 
-def test_the_same_request_again_gets_the_same_receipt_and_records_nothing(
-    world: RealWorld,
+def test_a_repeated_request_gets_the_first_receipt_and_records_nothing(
+    world: PostgresWorld,
 ) -> None:
     first = submit(world.ledger, register(1), ASSISTANT, key="once")
     again = submit(world.ledger, register(1), ASSISTANT, key="once")
@@ -51,13 +55,13 @@ def test_the_same_request_again_gets_the_same_receipt_and_records_nothing(
     assert world.ledger.journal.head().position == first.last_position
 
 
-def test_the_same_key_with_another_request_is_refused(world: RealWorld) -> None:
+def test_the_same_key_with_another_request_is_refused(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), ASSISTANT, key="once")
     with pytest.raises(IdempotencyKeyReused):
         submit(world.ledger, register(2), ASSISTANT, key="once")
 
 
-def test_a_refused_command_beside_accepted_ones_harms_none_of_them(world: RealWorld) -> None:
+def test_a_refused_command_does_not_affect_others_of_its_batch(world: PostgresWorld) -> None:
     commands = [register(n) for n in (1, 2, 1, 3)]
     answers: list[Future[Receipt]] = [
         world.ledger.submit(c, ASSISTANT, key=f"b{i}", request_hash=digest(c))
@@ -68,13 +72,13 @@ def test_a_refused_command_beside_accepted_ones_harms_none_of_them(world: RealWo
     assert world.ledger.journal.head().position == 5
 
 
-def test_a_person_is_registered_once_even_under_another_id(world: RealWorld) -> None:
+def test_a_person_is_registered_once_even_under_another_id(world: PostgresWorld) -> None:
     world.do(register(1), by=ASSISTANT)
     with pytest.raises(ClaimTaken):
         world.do(register(1, person_id="P-other"), by=ASSISTANT)
 
 
-def test_a_whole_journey_leaves_the_same_states_as_in_memory(database: Database) -> None:
+def test_a_whole_journey_ends_in_the_same_states_as_in_memory(database: Database) -> None:
     with a_real_ledger(database) as real:
         pattern = journeys.a_held_session(2)
         with pytest.MonkeyPatch.context() as patch:
@@ -85,13 +89,13 @@ def test_a_whole_journey_leaves_the_same_states_as_in_memory(database: Database)
             assert real.ledger.state(kind, key or None) == _as_indexed(real, kind, key, state)
 
 
-def _as_indexed(real: RealWorld, kind: str, key: str, state: object) -> object:
-    # The blind indexes are keyed otherwise in memory; everything else has to be equal.
+def _as_indexed(real: PostgresWorld, kind: str, key: str, state: object) -> object:
+    # Blind indexes have another key in memory; everything else has to be equal.
     return real.ledger.state(kind, key) if kind == "person" else state
 
 
-def test_what_happened_earlier_can_be_recorded_later_but_not_out_of_order(
-    world: RealWorld,
+def test_an_earlier_occurrence_is_recorded_unless_its_stream_has_a_later_one(
+    world: PostgresWorld,
 ) -> None:
     noon = datetime(2026, 5, 1, 4, 0, tzinfo=UTC)
     world.do(register(1), by=ASSISTANT, at=noon)
@@ -103,12 +107,14 @@ def test_what_happened_earlier_can_be_recorded_later_but_not_out_of_order(
     assert entry.recorded_at > noon
 
 
-def test_the_future_is_not_recorded(world: RealWorld) -> None:
+def test_an_occurrence_in_the_future_is_refused(world: PostgresWorld) -> None:
     with pytest.raises(OccurredInFuture):
         world.do(register(1), by=ASSISTANT, at=datetime.now(UTC) + timedelta(hours=1))
 
 
-def test_personal_data_is_sealed_in_the_journal_and_open_to_the_ledger(world: RealWorld) -> None:
+def test_personal_data_is_sealed_in_the_journal_and_open_to_the_ledger(
+    world: PostgresWorld,
+) -> None:
     receipt = world.do(register(1), by=ASSISTANT)
     recorded = world.ledger.journal.read(receipt.first_position - 1, 1)[0]
     name = world.ledger.identity("P1").name
@@ -116,7 +122,7 @@ def test_personal_data_is_sealed_in_the_journal_and_open_to_the_ledger(world: Re
     assert set(recorded.data["name"]) == {"sealed"}
 
 
-def test_erasure_ends_the_reading_and_keeps_the_bytes(world: RealWorld) -> None:
+def test_erasure_makes_data_unreadable_and_keeps_the_bytes(world: PostgresWorld) -> None:
     receipt = world.do(register(1), by=ASSISTANT)
     before = world.ledger.journal.read(receipt.first_position - 1, 1)[0]
     world.do(enrolment.ErasePersonalData(person_id="P1", reason="本人申请"))
@@ -126,7 +132,7 @@ def test_erasure_ends_the_reading_and_keeps_the_bytes(world: RealWorld) -> None:
     assert (after.envelope, after.leaf_hash) == (before.envelope, before.leaf_hash)
 
 
-def test_a_ledger_opened_anew_knows_what_the_last_one_recorded(database: Database) -> None:
+def test_a_reopened_ledger_has_the_states_of_the_last_one(database: Database) -> None:
     with a_real_ledger(database) as world:
         journeys.an_eligible_application(1, _opened(world))
         before = world.ledger.state("application", "A1")
@@ -134,26 +140,28 @@ def test_a_ledger_opened_anew_knows_what_the_last_one_recorded(database: Databas
         assert ledgers.get("omc").state("application", "A1") == before
 
 
-def _opened(world: RealWorld) -> RealWorld:
-    world.do(open_book())
+def _opened(world: PostgresWorld) -> PostgresWorld:
+    world.do(open_ledger())
     world.do(fees())
     return world
 
 
-def test_two_ledgers_open_at_once_see_each_others_facts(database: Database) -> None:
+def test_two_processes_with_the_same_ledger_read_each_others_facts(database: Database) -> None:
     with a_real_ledger(database) as world:
         journeys.a_paid_application(1, _opened(world))
         other = Ledgers(database.dsn, SECRETS)
         try:
             second = other.get("omc")
-            submit(second, use(Item.HANDBOOK, 1), candidate(1), key="elsewhere")
+            submit(second, use(Item.HANDBOOK, 1), candidate(1), key="other-process")
             with pytest.raises(payment.ItemUsedUp):
                 world.do(use(Item.HANDBOOK, 1), by=candidate(1), at=datetime.now(UTC))
         finally:
             other.close()
 
 
-def test_a_long_stream_is_read_from_its_last_snapshot(world: RealWorld, database: Database) -> None:
+def test_a_long_stream_is_read_from_its_last_snapshot(
+    world: PostgresWorld, database: Database
+) -> None:
     for n in range(INTERVAL):
         submit(world.ledger, fees(certification_fee_fen=n), OPERATOR, key=f"fee{n}")
     world.ledger.close()
@@ -162,41 +170,27 @@ def test_a_long_stream_is_read_from_its_last_snapshot(world: RealWorld, database
     with pytest.MonkeyPatch.context() as patch:
         reread = Ledgers(world.ledger.journal.dsn, SECRETS)
         ledger = reread.get("omc")
-        asked: list[int | None] = []
+        read_after: list[int | None] = []
         stream = ledger.journal.stream
 
         def spy(name: str, gt: int | None = None, *rest: object, **named: object) -> object:
-            asked.append(gt)
+            read_after.append(gt)
             return stream(name, gt, *rest, **named)  # type: ignore[arg-type]
 
         patch.setattr(ledger.journal, "stream", spy)
         assert ledger.state("ledger").version == INTERVAL + 2
-        assert asked == [INTERVAL]
+        assert read_after == [INTERVAL]
         reread.close()
 
 
-def test_the_stock_application_saves_and_reads_entries(world: RealWorld) -> None:
-    receipt = world.do(register(1), by=ASSISTANT)
-    entry = world.ledger.history("person-P1")[0]
-    with pytest.raises(IntegrityError):
-        world.ledger.save(entry)
-    notifications = world.ledger.notification_log.select(receipt.first_position, 1)
-    assert notifications[0].topic == "person_registered.v1"
-    read = world.ledger.mapper.to_domain_event(notifications[0])
-    assert isinstance(read, Entry)
-    assert read.fact == entry.fact
-    state = world.ledger.repository.get("person-P1", projector_func=project)
-    assert state == world.ledger.state("person", "P1")
-
-
-def test_an_application_nobody_opened_is_not_found(world: RealWorld) -> None:
+def test_an_unknown_application_is_not_found(world: PostgresWorld) -> None:
     with pytest.raises(NotFound):
         world.ledger.state("application", "A404")
     with pytest.raises(NotFound):
         world.do(apply_for(1, person_id="P404"), by=candidate(1))
 
 
-def test_no_two_principals_share_the_id_of_a_command() -> None:
+def test_command_ids_of_different_principals_differ() -> None:
     assert command_id_of("omc", "auth0|1", "K") == command_id_of("omc", "auth0|1", "K")
     assert command_id_of("omc", "auth0|1", "K") != command_id_of("omc", "auth0", "1|K")
     assert command_id_of("omc", "li", "K") != command_id_of("other", "li", "K")
