@@ -31,8 +31,7 @@ steps/             commands, decisions, read sets and roles of each step
   authority_report.py   step 5: the report to the authority
 commands.py        table of contents: the specs of all commands
 service/           ledger.py (load, decide, append), command_execution.py (one command),
-                   state_cache.py, snapshots.py, snapshot_store.py, receipt.py,
-                   receipt_futures.py
+                   state_cache.py, snapshots.py, receipt.py, receipt_futures.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:

@@ -1,4 +1,7 @@
-"""The clause table is what the citations say, and no clause stands without a rule and a test."""
+"""docs/clauses.md matches the citations, and every clause has a rule and a test.
+
+Covers: scripts/export_clauses.py, scripts/documents/citations.py
+"""
 
 import pytest
 
@@ -31,13 +34,13 @@ def test_the_clauses_are_those_of_the_source_document():
 
 
 @pytest.mark.parametrize("clause", KNOWN)
-def test_every_clause_is_kept_by_a_rule(clause):
-    kept = [c for c in CITED if c.clause == clause and not c.path.startswith("tests/")]
-    assert [c for c in kept if c.topic is None], f"no rule cites {clause}"
+def test_every_clause_has_a_rule(clause):
+    rules = [c for c in CITED if c.clause == clause and not c.path.startswith("tests/")]
+    assert [c for c in rules if c.topic is None], f"no rule cites {clause}"
 
 
 @pytest.mark.parametrize("clause", KNOWN)
-def test_every_clause_is_held_by_a_test(clause):
+def test_every_clause_has_a_test(clause):
     assert [c for c in CITED if c.clause == clause and c.is_test], f"no test cites {clause}"
 
 
@@ -50,11 +53,11 @@ def test_every_clause_is_held_by_a_test(clause):
         pytest.param("1.2(1)-(4)", ["1.2(1)", "1.2(2)", "1.2(3)", "1.2(4)"], id="a range within"),
     ],
 )
-def test_citations_are_read_as_people_write_them(text, named):
+def test_lists_and_ranges_of_clauses_are_expanded(text, named):
     assert expand(text, KNOWN) == named
 
 
-def test_a_clause_that_does_not_exist_can_not_be_cited():
+def test_an_unknown_clause_is_refused():
     with pytest.raises(ValueError, match=r"no clause 2\.9"):
         expand("2.9", KNOWN)
 

@@ -1,4 +1,7 @@
-"""The catalogue of facts and its JSON Schemas are what `domain.events` says."""
+"""docs/events.md and the JSON Schemas match `domain.events`.
+
+Covers: scripts/export_schemas.py, scripts/documents/schemas.py
+"""
 
 import json
 from pathlib import Path
@@ -16,13 +19,13 @@ PAGES = pages()
 
 
 def validator(topic: str) -> Draft202012Validator:
-    """Judges data by the written schema, days and instants included."""
+    """Validates data by the written schema, including the formats of days and instants."""
     schema = json.loads((DOCS / f"schemas/{topic}.json").read_text("utf-8"))
     return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def golden(topic: str) -> list[dict]:
-    """Samples of a topic as they were once stored."""
+    """Stored samples of a topic."""
     text = (GOLDEN / f"{topic}.jsonl").read_text("utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
@@ -32,36 +35,36 @@ def test_the_page_is_up_to_date(path):
     assert (DOCS / path).read_text("utf-8") == PAGES[path], "run scripts/export_schemas.py"
 
 
-def test_no_schema_is_left_over():
+def test_no_schema_file_is_left_over():
     written = {path.stem for path in (DOCS / "schemas").iterdir()}
     assert written == set(CATALOGUE)
 
 
 @pytest.mark.parametrize("topic", CATALOGUE)
 def test_stored_samples_validate_against_the_schema(topic):
-    judge = validator(topic)
-    judge.check_schema(judge.schema)
+    checker = validator(topic)
+    checker.check_schema(checker.schema)
     samples = golden(topic)
     assert samples
     for sample in samples:
-        judge.validate(sample)
+        checker.validate(sample)
 
 
 @pytest.mark.parametrize("topic", CATALOGUE)
-def test_a_field_nobody_knows_is_refused(topic):
-    assert not validator(topic).is_valid(golden(topic)[0] | {"unheard_of": 1})
+def test_an_unknown_field_is_refused(topic):
+    assert not validator(topic).is_valid(golden(topic)[0] | {"unknown": 1})
 
 
 @pytest.mark.parametrize("topic", [t for t, fact in CATALOGUE.items() if personal_fields(fact)])
-def test_personal_fields_may_be_sealed_opened_or_erased(topic):
-    judge = validator(topic)
+def test_personal_fields_may_be_encrypted_decrypted_or_erased(topic):
+    checker = validator(topic)
     for name in personal_fields(CATALOGUE[topic]):
         for value in ({"sealed": "aes-256-gcm:AAAA"}, "opened", None):
-            judge.validate(golden(topic)[0] | {name: value})
-        assert not judge.is_valid(golden(topic)[0] | {name: {"clear": "opened"}})
+            checker.validate(golden(topic)[0] | {name: value})
+        assert not checker.is_valid(golden(topic)[0] | {name: {"clear": "opened"}})
 
 
-def test_every_fact_stands_in_the_catalogue_page():
+def test_the_catalogue_page_lists_every_fact():
     text = Path(DOCS / "events.md").read_text("utf-8")
     for topic, fact in CATALOGUE.items():
         assert f"### {topic}\n" in text

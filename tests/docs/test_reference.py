@@ -1,4 +1,7 @@
-"""The reference is what the program says of itself, and the pages' links lead somewhere."""
+"""docs/reference.md matches the program, and links between pages resolve.
+
+Covers: scripts/export_reference.py
+"""
 
 import re
 
@@ -51,7 +54,7 @@ def slugs(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
+def test_links_resolve(page):
     text = page.read_text("utf-8")
     bare = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for target in LINK.findall(bare):
@@ -65,7 +68,7 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_pages_name_no_script_that_is_not_there(page):
+def test_pages_name_no_missing_script(page):
     for name in re.findall(r"`(scripts/[\w.]+)`?", page.read_text("utf-8")):
         assert (ROOT / name).exists(), f"{page.name}: {name}"
 
