@@ -1,5 +1,26 @@
-"""Use cases: load states, decide, append. The only part of `domain` that knows the store.
+"""The use cases on a ledger: submit a command, read a state, a history, an identity.
 
-Begin with ledger.py (`Ledger.submit`), then command_execution.py (one command from its read set to
-its receipt).
+| module | content |
+|---|---|
+| ledger.py | `Ledger.submit` and the reads; `Ledgers` opens them by name |
+| command_execution.py | one command: read set, states, decision, append, receipt |
+| state_cache.py | folded states in memory, brought up to date by the writer |
+| snapshots.py | states of long streams, stored so that they need not be folded from the start |
+| receipt.py, receipt_futures.py | what a caller gets, and how it reaches threads and event loops |
+
+The walk of a command, in the order of the calls. The writer thread makes those marked `>`;
+`domain.store` has the same walk with the store's own steps.
+
+| # | call | what it does |
+|---|---|---|
+| 1 | `Ledger.submit` | derives the command id, so that a retry is the same command |
+| 2 | `CommandExecution.read_set` | asks the command's step what to prefetch, with cached states |
+| 3 | `Committer.enqueue` | hands over the command, its read set and the caller's future |
+| 4 | > `StateCache.cached_version` | the version after which each stream is read |
+| 5 | > `CommandExecution.execute` | `decide` on a `StateReader`; the decision as an append |
+| 6 | > `StateCache.fold` | a state as of this command: cached, committed and pending events |
+| 7 | > `StateCache.apply_committed` | after the COMMIT: the new states replace the cached ones |
+| 8 | > `receipt_futures.resolve_batch` | receipts and refusals to the callers of the whole batch |
+
+Step 5 runs again if the batch has to be repeated, so it changes nothing outside the append.
 """

@@ -1,20 +1,37 @@
-"""The one door to PostgreSQL for facts.
+"""The only access to PostgreSQL for facts: journal, writer, encryption, transparency log.
 
-Reading order:
+Packages, each importing only those above it:
 
-records.py      what goes in and comes out: Draft, Recorded, Append
-envelope.py     the bytes of an event and their hash
-journal.py      one ledger's journal: transaction, read, stream; transaction.py, lookups.py,
-                batch.py and statements.py are its inside, connection.py how it reaches the server
-committer.py    one writer thread a ledger, many commands a commit, the next one decided meanwhile;
-                settling.py for what fails, jobs.py the vocabulary of both
-mapper.py       facts to envelopes and back; vault.py and suites.py keep personal data
-tailer.py       following a journal: listen, read, wait, reconnect
-recorder.py     the same journal behind the interface of the `eventsourcing` library
-merkle.py       the tree over the leaves; note.py signed notes; checkpoints.py signed tree heads
-verify.py       the audit: re-hashes everything, names the first bad position; rereading.py is its
-                quick eye, helper.py and child.py let other processes read with it
+errors.py       what the journal can refuse or fail to do
+processes/      child processes: supervisor and worker pool
+embedded/       a PostgreSQL server started from a wheel
+postgres/       connections, asynchronous queries, notifications, migrations
+journal/        one ledger's events: envelopes, batches, transactions, reads
+writer/         group commit: one writer thread per ledger, optimistic execution, retry
+privacy/        field encryption with a key per person, blind indexes
+mapper.py       facts to events and back
 blobs.py        attachments by their SHA-256
-migrate.py      the schema, step by step, in migrations/
-embedded.py     a PostgreSQL of our own, for those who have none
+tlog/           Merkle tree, signed notes, checkpoints, audit
+eventsourcing_adapter/, recorder.py   the journal behind the `eventsourcing` library's interfaces
+
+The walk of a command, from `Ledger.submit` to its receipt. `>` marks where the store calls back
+into the use case; `writer/commands.py` declares the ports.
+
+| # | module | what happens |
+|---|---|---|
+| 1 | service/ledger.py | derives the command id; `CommandExecution.read_set` names what to read |
+| 2 | writer/group_commit.py | `enqueue`; the writer thread takes all queued commands as a group |
+| 3 | journal/journal.py | `optimistic_batch` (or `transaction`, which takes the head lock first) |
+| 4 | journal/read_cache.py, statements.py | prefetches the group's read sets in one message |
+| 5 | writer/commands.py | `BatchAttempt.execute`: idempotency, then each command in order |
+| 6 | > service/command_execution.py | port `ExecuteCommand`: reads states, decides |
+| 7 | mapper.py, privacy/vault.py | new events with sealed fields, in an `AppendRequest` |
+| 8 | journal/batch.py, envelope.py | `accept`: checks versions, claims, keys; assigns positions |
+| 9 | > service/command_execution.py | port `AppendRequest.receipt`: the stored receipt |
+| 10 | journal/transaction.py, statements.py | `commit_optimistic`: head lock, writes, COMMIT |
+| 11 | > service/ledger.py | port `ApplyCommitted`: state cache, snapshots, erased keys |
+| 12 | > service/receipt_futures.py | port `ResolveBatch`: wakes the threads and loops that wait |
+
+While step 10 waits for the disk, the writer runs steps 2 to 9 for the next group on top of it. If
+step 3 or 10 fails, writer/retry.py repeats steps 3 to 12 under the head lock.
 """

@@ -1,5 +1,6 @@
 """One ledger's journal on PostgreSQL: envelopes, positions, transactions.
 
-Imports `domain.store.postgres`. Begin with records.py (what goes in and out), then journal.py;
-transaction.py, batch.py, read_cache.py and statements.py are its inside.
+Imports `domain.store.postgres`. Begin with records.py (what goes in and comes out), then
+journal.py. Inside: transaction.py (two ways to append a batch), batch.py (what it writes),
+read_cache.py (what it reads), statements.py (the SQL), envelope.py (the bytes), snapshot_table.py.
 """
