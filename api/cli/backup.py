@@ -1,7 +1,7 @@
-"""`certledger backup`: a data directory that a service can be started on.
+"""`certledger backup`: copies the embedded database and the attachments of a running service.
 
-PostgreSQL's own base backup of the running server, checked against its manifest, and after it the
-attachments: a file is kept before the event that names it, so nothing named is missing.
+It takes PostgreSQL's own base backup, verifies it against its manifest, and then copies the
+attachments: a file is stored before the event that names it, so no named file is missing.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ from api.settings import Settings
     type=click.Path(file_okay=False, path_type=Path),
     help="A new directory.",
 )
-@click.option("--with-keys", is_flag=True, help="Copy the keys too: who has both reads all names.")
+@click.option(
+    "--with-keys", is_flag=True, help="Copy the keys too: with both, all names can be read."
+)
 @data_option
 def backup(out: Path, with_keys: bool, data: Path | None) -> None:
     """Copy the embedded database and the attachments, while the service runs.
 
-    The copy is a data directory: `certledger serve --data DIR` starts on it. The keys are kept
-    apart from it unless --with-keys is given.
+    The copy is a data directory: `certledger serve --data DIR` starts on it. The keys are not
+    copied unless --with-keys is given.
     """
     settings = settings_of(data)
     if not settings.embedded:
-        told = "a database of yours has its own backups: pg_basebackup and an archive of its WAL"
-        raise click.ClickException(told)
+        reason = "back up an external database with pg_basebackup and an archive of its WAL"
+        raise click.ClickException(reason)
     if out.exists() and any(out.iterdir()):
         raise click.ClickException(f"{out} is not empty")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     out.chmod(0o700)
-    # Before the database: a signed head may be older than the copy, but never newer.
+    # Before the database: a checkpoint may be older than the copy, but never newer.
     _copy(settings, out, ["heads"])
     with open_cluster(settings) as (dsn, programs):
         cluster = out / "postgres"
@@ -53,21 +55,21 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
     _copy(settings, out, named + (["keys"] if with_keys else []))
     click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
     if not with_keys:
-        click.echo("its keys are not in it: without them no name in it can ever be read")
+        click.echo("the keys are not in it; without them no name in it can ever be read")
 
 
 def _run(program: Path, *arguments: str) -> None:
-    """One of PostgreSQL's programs. Raises: ClickException with what it said."""
+    """Run one of PostgreSQL's programs. Raises: ClickException with its last error line."""
     done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise click.ClickException(f"{program.name}: {said}")
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise click.ClickException(f"{program.name}: {reason}")
 
 
 def _verify(cluster: Path) -> int:
-    """Compare every file with the manifest, as pg_verifybackup does; that of the wheel crashes.
+    """Compare every file with the manifest, as pg_verifybackup does, which crashes in the wheel.
 
-    Returns: how many files. Raises: ClickException for the first that differs.
+    Returns: the number of files. Raises: ClickException for the first that differs.
     """
     manifest = json.loads((cluster / "backup_manifest").read_bytes())
     for file in manifest["Files"]:
@@ -75,12 +77,12 @@ def _verify(cluster: Path) -> int:
         with (cluster / name).open("rb") as content:
             found = hashlib.file_digest(content, "sha256").hexdigest()
         if found != file["Checksum"]:
-            raise click.ClickException(f"{name} was not copied as it is; take the backup again")
+            raise click.ClickException(f"{name} differs from its checksum; take the backup again")
     return len(manifest["Files"])
 
 
 def _copy(settings: Settings, out: Path, names: Sequence[str]) -> None:
-    """Folders of the data directory, as far as they are there."""
+    """Copy folders of the data directory, if they exist."""
     home = settings.data_dir.expanduser().absolute()
     for name in names:
         if (home / name).is_dir():

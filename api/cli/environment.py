@@ -1,7 +1,7 @@
-"""What every command of the program works with: the settings, the database, the ledgers.
+"""The environment of a command: settings, database, ledgers, attachments.
 
-A command attaches to the database that a service already runs on, or starts the embedded one for
-as long as it takes.
+A command attaches to the database that a service already runs on, or starts the embedded one and
+stops it at its end. Begin with `open_environment`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
-from api.auth.secrets import load_secrets
+from api.auth.secrets import load_service_keys
 from api.settings import Settings, load_settings
 from api.transparency.log_keys import log_key_path, log_seed
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
@@ -39,7 +39,7 @@ data_option: Callable[[F], F] = click.option(
 
 @dataclass(frozen=True)
 class CliEnvironment:
-    """An open database. dsn: the role that owns the schema."""
+    """An open database and its ledgers. dsn: of the role that owns the schema."""
 
     settings: Settings
     dsn: str = field(repr=False)
@@ -48,35 +48,35 @@ class CliEnvironment:
     blobs: Blobs
 
     def ledger(self, name: str | None) -> Ledger:
-        """The ledger of that name, or the only one there is. Raises: UnknownLedger, UsageError."""
+        """The ledger of that name, or the only ledger. Raises: UnknownLedger, UsageError."""
         if name is None:
             names = self.ledgers.names()
             if len(names) != 1:
                 known = ", ".join(names) or "none"
-                raise click.UsageError(f"say which --ledger; there are: {known}.")
+                raise click.UsageError(f"choose a --ledger; there are: {known}.")
             name = names[0]
         return self.ledgers.get(name)
 
     def audit(self, ledger: Ledger, vkey: str | None, notes: Sequence[str]) -> AuditReport:
-        """Hash every event of a ledger again; see `domain.store.tlog.audit`."""
+        """Verify every event of a ledger; see `domain.store.tlog.audit`."""
         return verify(ledger.journal, vkey, notes)
 
     def log_signer(self, ledger: Ledger) -> Signer:
-        """What signs a ledger's log; the embedded database makes its key on the way.
+        """The signer of a ledger's log; makes its key if missing, with the embedded database.
 
-        Raises: NoLogKey, LogKeyUnusable, NotFound if the book is not open.
+        Raises: NoLogKey, LogKeyUnusable, NotFound if the ledger is not set up.
         """
         origin = ledger.state("ledger").opened.log_origin
         return Signer(origin, log_seed(self.settings, ledger.name))
 
     def known_vkey(self, ledger: Ledger) -> str | None:
-        """The public key of a ledger's log if its key is here, None if not; makes none."""
+        """The public key of a ledger's log; None if its key is not on this machine. Makes none."""
         if not log_key_path(self.settings, ledger.name).exists():
             return None
         return self.log_signer(ledger).verifier.vkey
 
     def ensure_views(self) -> None:
-        """Make the tables of views that were never followed."""
+        """Create the tables of views that have none yet."""
         connection = connect(self.dsn, name="certledger tables")
         try:
             schema.ensure(connection, VIEWS)
@@ -85,7 +85,7 @@ class CliEnvironment:
 
     @contextmanager
     def snapshot(self) -> Iterator[Any]:
-        """A connection that sees one moment, whatever is recorded or folded meanwhile."""
+        """A connection with one snapshot of the database, for as long as it is open."""
         limits = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
         connection = connect(self.dsn, name="certledger export", settings=limits)
         try:
@@ -96,20 +96,20 @@ class CliEnvironment:
             connection.close()
 
     def chosen(self, name: str | None) -> list[Ledger]:
-        """One ledger, or all of them. Raises: UnknownLedger."""
+        """One ledger, or all of them if `name` is None. Raises: UnknownLedger."""
         return [self.ledgers.get(n) for n in ([name] if name else self.ledgers.names())]
 
 
 def settings_of(data: Path | None, **given: Any) -> Settings:
-    """The settings, with what was said on the command line. Raises: SettingsInvalid."""
+    """The settings, overridden by the options of the command. Raises: SettingsInvalid."""
     return load_settings(data_dir=data, **given)
 
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[str]:
-    """The address of the database, brought up to date; ours is started, or attached to.
+    """The DSN of the migrated database; starts the embedded one, or attaches to it.
 
-    Raises: CannotStart, and psycopg2.Error if yours can't be reached.
+    Raises: CannotStart; psycopg2.Error if an external database can't be reached.
     """
     if settings.database_url is not None:
         dsn = settings.database_url.get_secret_value()
@@ -123,18 +123,18 @@ def open_database(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def open_cluster(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """The superuser's address of the embedded server, and where PostgreSQL's programs are."""
+    """The superuser's DSN of the embedded server, and the folder of PostgreSQL's programs."""
     with EmbeddedPostgres(settings.data_dir) as server:
         yield server.dsn(SUPERUSER, "postgres"), server.binaries
 
 
 @contextmanager
-def open_store(settings: Settings) -> Iterator[CliEnvironment]:
-    """Everything a command may need. Raises: as `open_database`; SettingsInvalid."""
-    # Here, because the service's modules take half a second that `--help` should not wait for.
+def open_environment(settings: Settings) -> Iterator[CliEnvironment]:
+    """The environment of a command. Raises: as `open_database`; SettingsInvalid."""
+    # Imported here, because the service's modules take half a second, too long for `--help`.
     from api.app import secrets_of_ledgers
 
-    secrets = secrets_of_ledgers(settings, load_secrets(settings))
+    secrets = secrets_of_ledgers(settings, load_service_keys(settings))
     with open_database(settings) as dsn:
         ledgers = Ledgers(dsn, secrets)
         try:
@@ -143,9 +143,9 @@ def open_store(settings: Settings) -> Iterator[CliEnvironment]:
             ledgers.close()
 
 
-def ledger_or_none(store: CliEnvironment, name: str) -> Ledger | None:
-    """A ledger by its name, None if there is none."""
+def ledger_or_none(environment: CliEnvironment, name: str) -> Ledger | None:
+    """A ledger by its name; None if there is none."""
     try:
-        return store.ledgers.get(name)
+        return environment.ledgers.get(name)
     except UnknownLedger:
         return None

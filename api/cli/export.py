@@ -15,21 +15,21 @@ import click
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from api.cli.environment import CliEnvironment, data_option, open_store, settings_of
+from api.cli.environment import CliEnvironment, data_option, open_environment, settings_of
 from domain.service.ledger import Ledger
 from projections.catalogue import VIEWS
-from projections.engine.catch_up import bring_up
-from projections.engine.view import Table
+from projections.engine.catch_up import catch_up
+from projections.engine.tables import Table
 
 HIDDEN_TABLES = frozenset({"refund_ledger_counters", "certificate_old_tokens"})
 HIDDEN_COLUMNS = frozenset({"name_index", "document_index", "verify_token", "answer"})
-"""What is of no use outside, or opens something: indexes of names, tokens of QR codes."""
+"""Columns without use outside, or that grant access: indexes of names, tokens of QR codes."""
 TABLES: dict[str, Table] = {
     table.name: table for view in VIEWS for table in view.tables if table.name not in HIDDEN_TABLES
 }
 SHEET_ROWS_MAX = 1_048_575
 CATCH_UP_S = 600.0
-"""How long a view may take to come to the end of the journal, seconds."""
+"""How long a view may take to catch up with the journal, seconds."""
 _PAGE = 5_000
 _FORMULA = re.compile(r"\s*[=＝+＋\-－@＠]|[\t\r\n]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -44,7 +44,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
     help="csv: one table; xlsx: a sheet for each table; ndjson: every event of the journal.",
 )
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--ledger", help="Whose; not needed if there is only one ledger.")
+@click.option("--ledger", help="The ledger; not needed if there is only one.")
 @click.option(
     "--table",
     "tables",
@@ -56,7 +56,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 def export(
     form: str, out: Path, ledger: str | None, tables: tuple[str, ...], data: Path | None
 ) -> None:
-    """Write views or events into a file.
+    """Write views or events to a file.
 
     Names and document numbers are masked in the views, and sealed in the events. A text that a
     spreadsheet would take for a formula gets an apostrophe in front, in CSV only.
@@ -64,22 +64,22 @@ def export(
     if form == "csv" and len(tables) != 1:
         raise click.UsageError(f"csv holds one table: give --table, one of {', '.join(TABLES)}.")
     if form == "ndjson" and tables:
-        raise click.UsageError("ndjson holds the events of the journal, which are no --table.")
-    with open_store(settings_of(data)) as store:
-        chosen = store.ledger(ledger)
+        raise click.UsageError("ndjson holds the events of the journal: leave out --table.")
+    with open_environment(settings_of(data)) as environment:
+        chosen = environment.ledger(ledger)
         if form == "ndjson":
             count = _events(chosen, out)
         else:
             wanted = [TABLES[name] for name in tables or TABLES]
-            _catch_up(store, chosen, wanted)
+            _catch_up(environment, chosen, wanted)
             write = _csv if form == "csv" else _xlsx
-            count = write(store, chosen.name, wanted, out)
+            count = write(environment, chosen.name, wanted, out)
     click.echo(f"{count} {'events' if form == 'ndjson' else 'rows'} of {chosen.name} in {out}")
 
 
 @contextmanager
 def _written(out: Path, mode: str, **how: Any) -> Iterator[IO[Any]]:
-    """The file appears under its name when it is whole."""
+    """Write a file under a temporary name, and rename it when it is complete."""
     draft = out.with_name(f".{out.name}.part")
     try:
         with draft.open(mode, **how) as file:
@@ -98,7 +98,7 @@ def _events(ledger: Ledger, out: Path) -> int:
     with _written(out, "wb") as file:
         for event in ledger.journal.events():
             start = json.dumps({"position": event.position, "leaf_hash": event.leaf_hash.hex()})
-            # The envelope stands last and unchanged, so that its hash can be taken from the line.
+            # The envelope is last and unchanged, so that its hash can be computed from the line.
             file.write(start[:-1].encode() + b', "envelope": ' + event.envelope + b"}\n")
             count += 1
     return count
@@ -111,17 +111,17 @@ def _columns(table: Table) -> list[str]:
     return [name for name in table.columns if name not in HIDDEN_COLUMNS]
 
 
-def _catch_up(store: CliEnvironment, ledger: Ledger, tables: Sequence[Table]) -> None:
-    """Fold the whole journal into the views, here and now; none of them is made anew.
+def _catch_up(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table]) -> None:
+    """Bring the views up to date with the journal; rebuilds none of them.
 
-    Raises: NeedsRebuild, NeedsNewerProgram; StandsStill when a view is paused or too slow.
+    Raises: NeedsRebuild, NeedsNewerProgram; Stalled if a view is paused or too slow.
     """
     wanted = [view for view in VIEWS if any(table in tables for table in view.tables)]
-    bring_up(store.dsn, store.secrets, ledger.name, wanted, CATCH_UP_S)
+    catch_up(environment.dsn, environment.secrets, ledger.name, wanted, CATCH_UP_S)
 
 
 def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
-    """Every row of a table of a ledger, in the order of its key, without holding them all."""
+    """Every row of a ledger in a table, ordered by key, fetched _PAGE rows at a time."""
     columns, key = ", ".join(_columns(table)), ", ".join(table.primary_key)
     with connection.cursor(name="export") as cursor:
         cursor.itersize = _PAGE
@@ -131,10 +131,10 @@ def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]
         yield from cursor
 
 
-def _csv(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _csv(environment: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
     (table,), count = tables, 0
     with (
-        store.snapshot() as connection,
+        environment.snapshot() as connection,
         _written(out, "w", newline="", encoding="utf-8-sig") as file,
     ):
         writer = csv.writer(file)
@@ -146,7 +146,7 @@ def _csv(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path)
 
 
 def _text(value: Any) -> str:
-    """A value as text; one that would be a formula is made harmless."""
+    """A value as text; one that resembles a formula gets an apostrophe in front."""
     text = _plain(value)
     text = "" if text is None else str(text)
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
@@ -158,12 +158,12 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _xlsx(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _xlsx(environment: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
     """A workbook whose texts are texts: long numbers keep their digits, formulas stay text."""
-    book, count = Workbook(write_only=True), 0
-    with store.snapshot() as connection:
+    workbook, count = Workbook(write_only=True), 0
+    with environment.snapshot() as connection:
         for table in tables:
-            sheet = book.create_sheet(table.name[:31])
+            sheet = workbook.create_sheet(table.name[:31])
             sheet.append(_columns(table))
             for number, row in enumerate(_rows(connection, ledger, table), start=1):
                 if number > SHEET_ROWS_MAX:
@@ -171,7 +171,7 @@ def _xlsx(store: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path
                 sheet.append([_cell(sheet, value) for value in row])
                 count += 1
     with _written(out, "wb") as file:
-        book.save(file)
+        workbook.save(file)
     return count
 
 

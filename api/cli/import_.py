@@ -1,4 +1,4 @@
-"""`certledger import`, and the example cohort that a fresh service starts with."""
+"""`certledger import`, and the example cohort that an empty database is loaded with."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from pathlib import Path
 
 import click
 
-from api.cli.environment import CliEnvironment, data_option, ledger_or_none, open_store, settings_of
+from api.cli.environment import (
+    CliEnvironment,
+    data_option,
+    ledger_or_none,
+    open_environment,
+    settings_of,
+)
 from api.files.tables import Column
 from api.imports.columns import COMMON
 from api.imports.importer import Import, Summary
-from api.imports.row_types import KINDS
+from api.imports.row_types import ROW_TYPES
 from api.imports.source_files import write_refused
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cohort"
 EXAMPLE_LEDGER = "omc"
 SHOWN_MAX = 20
-"""Refused rows shown on the terminal; the rest stand in the file of `--errors`."""
+"""Refused rows printed on the terminal; the file of `--errors` has all of them."""
 _LINE_EVERY_S = 2.0
 
 
 class ImportFailed(click.ClickException):
-    """Nothing was sent: a file as a whole can't be read."""
+    """Nothing was imported: a whole file can't be read."""
 
     exit_code = 1
 
@@ -45,19 +51,19 @@ class ImportFailed(click.ClickException):
     is_eager=True,
     expose_value=False,
     callback=lambda context, _, asked: _show_kinds(context) if asked else None,
-    help="Show every kind of file with its columns, and leave.",
+    help="Show every kind of file with its columns, and exit.",
 )
-@click.option("--dry-run", is_flag=True, help="Judge every row by itself and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Check every row by itself and send nothing.")
 @click.option(
     "--errors",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write refused rows with their reasons to this CSV; mend it and import it again.",
+    help="Write refused rows with their reasons to this CSV; correct it and import it again.",
 )
 @data_option
 def import_(
     paths: tuple[Path, ...], ledger: str, dry_run: bool, errors: Path | None, data: Path | None
 ) -> None:
-    """Take over rows of CSV, XLSX, JSON and JSON-lines files.
+    """Import rows of CSV, XLSX, JSON and JSON-lines files.
 
     PATH is a file or a folder. A file's name begins with the kind of its rows, such as
     persons.csv or 缴费2026.xlsx; all rows are sent in the order in which they happened. Running it
@@ -68,22 +74,22 @@ def import_(
         summary = job.check()
         verb = "good"
     else:
-        with open_store(settings_of(data)) as store:
-            summary = send(job, store)
+        with open_environment(settings_of(data)) as environment:
+            summary = send(job, environment)
         verb = "accepted"
     if errors is not None:
         write_refused(errors, [(r.cells, r.column, r.reason) for r in summary.refused])
-    _tell(summary, verb, errors)
+    _print_summary(summary, verb, errors)
     if summary.refused:
         sys.exit(1)
 
 
 def _show_kinds(context: click.Context) -> None:
-    """Every kind with its names; each column with its titles, * where it has to be filled."""
+    """Print every kind with its names, and its columns with their headers; *: required."""
     lines = ["in every file:", *map(_shown, COMMON)]
-    for kind in KINDS:
+    for kind in ROW_TYPES:
         lines += ["", f"{kind.name} ({', '.join(kind.titles)})", *map(_shown, kind.columns)]
-    lines += ["", "staff: subject, role, organisation of the logins that are no candidates"]
+    lines += ["", "staff: subject, role, organisation of the logins that are not candidates"]
     click.echo("\n".join(lines))
     context.exit()
 
@@ -94,31 +100,34 @@ def _shown(column: Column) -> str:
 
 
 def read(paths: tuple[Path, ...], ledger: str) -> Import:
-    """Read all files. Raises: ImportFailed if one of them can't be read as a whole."""
+    """Read all files. Raises: ImportFailed if one of them can't be read."""
     job = Import(ledger)
     faults = job.read(paths)
     if faults:
-        told = "; ".join(str(fault) for fault in faults)
-        raise ImportFailed(f"nothing was imported: {told}")
+        reasons = "; ".join(str(fault) for fault in faults)
+        raise ImportFailed(f"nothing was imported: {reasons}")
     return job
 
 
-def send(job: Import, store: CliEnvironment) -> Summary:
-    """Send what was read; the ledger is made if the files open it. Raises: ImportFailed, …"""
-    ledger = ledger_or_none(store, job.ledger)
+def send(job: Import, environment: CliEnvironment) -> Summary:
+    """Send the rows; creates the ledger if the files open it.
+
+    Raises: ImportFailed, ImportStopped.
+    """
+    ledger = ledger_or_none(environment, job.ledger)
     if ledger is None:
         site_code = job.site_code()
         if site_code is None:
             reason = "and no ledger file opens it"
             raise ImportFailed(f"nothing was imported: there is no ledger {job.ledger}, {reason}")
-        ledger = store.ledgers.create(job.ledger, site_code)
-    with progress(len(job), f"importing into {job.ledger}") as told:
-        return job.send(ledger, store.blobs, told)
+        ledger = environment.ledgers.create(job.ledger, site_code)
+    with progress(len(job), f"importing into {job.ledger}") as report:
+        return job.send(ledger, environment.blobs, report)
 
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line now and then otherwise; on stderr, and only ever counts."""
+    """Report progress on stderr: a bar on a terminal, otherwise a line every _LINE_EVERY_S."""
     if sys.stderr.isatty():
         with click.progressbar(length=total, label=label, file=sys.stderr) as bar:
             shown = 0
@@ -142,7 +151,7 @@ def progress(total: int, label: str) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-def _tell(summary: Summary, verb: str, errors: Path | None) -> None:
+def _print_summary(summary: Summary, verb: str, errors: Path | None) -> None:
     for refused in summary.refused[:SHOWN_MAX]:
         click.echo(str(refused), err=True)
     hidden = len(summary.refused) - SHOWN_MAX
@@ -155,16 +164,16 @@ def _tell(summary: Summary, verb: str, errors: Path | None) -> None:
     )
 
 
-def load_example(store: CliEnvironment) -> None:
-    """Put the example cohort into an empty database, or go on with what was cut short.
+def load_example(environment: CliEnvironment) -> None:
+    """Load the example cohort into an empty database, or continue an interrupted load.
 
     Raises: ImportFailed if a row of it is refused, which a changed file can cause.
     """
-    begun = store.settings.data_dir.expanduser().absolute() / "example.loading"
-    if (store.ledgers.names() and not begun.exists()) or not EXAMPLE.is_dir():
+    begun = environment.settings.data_dir.expanduser().absolute() / "example.loading"
+    if (environment.ledgers.names() and not begun.exists()) or not EXAMPLE.is_dir():
         return
     begun.touch()
-    summary = send(read((EXAMPLE,), EXAMPLE_LEDGER), store)
+    summary = send(read((EXAMPLE,), EXAMPLE_LEDGER), environment)
     if summary.refused:
         raise ImportFailed(f"the example cohort was refused: {summary.refused[0]}")
     begun.unlink()

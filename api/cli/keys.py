@@ -1,4 +1,4 @@
-"""`certledger token` and `certledger keys`: who may ask, and by which key a log is known."""
+"""`certledger token` mints bearer tokens; `certledger keys` makes and prints keys."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from api.auth.secrets import load_secrets, new_token_key
+from api.auth.secrets import load_service_keys, new_token_key
 from api.auth.tokens import EVERY_LEDGER, mint_token
-from api.cli.environment import data_option, open_store, settings_of
+from api.cli.environment import data_option, open_environment, settings_of
 from api.settings import KEY_BYTES, PREFIX
 from api.transparency.log_keys import make_log_key
 from domain.actors import Role
@@ -20,9 +20,11 @@ from domain.actors import Role
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option("--subject", required=True, help="The login that the token speaks for.")
 @click.option("--organisation", default="public", show_default=True)
-@click.option("--ledger", "ledgers", multiple=True, help="Good for this ledger; all by default.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="How long it is good.")
-@click.option("--backfill", is_flag=True, help="May say when something happened (Occurred-At).")
+@click.option("--ledger", "ledgers", multiple=True, help="Valid for this ledger; all by default.")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Lifetime of the token.")
+@click.option(
+    "--backfill", is_flag=True, help="Allow stating when something happened (Occurred-At)."
+)
 @data_option
 def token(
     role: str,
@@ -35,12 +37,12 @@ def token(
 ) -> None:
     """Print a bearer token, signed with the service's own key.
 
-    Without --hours it is good for CERTLEDGER_TOKEN_LIFETIME_S.
+    Without --hours it is valid for CERTLEDGER_TOKEN_LIFETIME_S.
     """
     settings = settings_of(data)
-    secrets = load_secrets(settings)
+    secrets = load_service_keys(settings)
     if secrets.token_signer is None:
-        raise click.ClickException("tokens are signed elsewhere: no private token key is set")
+        raise click.ClickException("no private token key is set: another issuer signs the tokens")
     lifetime_s = settings.token_lifetime_s if hours is None else round(hours * 3600)
     minted = mint_token(
         secrets.token_signer,
@@ -58,36 +60,36 @@ def token(
 
 @click.command()
 @click.option("--public", is_flag=True, help="Print the log's public key (vkey) as the last line.")
-@click.option("--make", is_flag=True, help="Make a new log key; one that is there is kept.")
+@click.option("--make", is_flag=True, help="Make a new log key; fails if there is one.")
 @click.option(
     "--secrets",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write new secrets for a database of yours to this file, as settings.",
+    help="Write new secrets for an external database to this file, as settings.",
 )
-@click.option("--ledger", help="Whose log; not needed if there is only one ledger.")
+@click.option("--ledger", help="The log's ledger; not needed if there is only one.")
 @data_option
 def keys(
     public: bool, make: bool, secrets: Path | None, ledger: str | None, data: Path | None
 ) -> None:
-    """Make keys, and print what others need to check ours.
+    """Make keys, and print the public key that others need to verify the log.
 
     A key that exists is never overwritten.
     """
     if not (public or make or secrets):
-        raise click.UsageError("say --public, --make or --secrets FILE.")
+        raise click.UsageError("give --public, --make or --secrets FILE.")
     if secrets is not None:
         _write_secrets(secrets)
         click.echo(f"wrote {secrets}; keep it safe: without the master key no name can be read")
     if not (public or make):
         return
     settings = settings_of(data)
-    with open_store(settings) as store:
-        chosen = store.ledger(ledger)
+    with open_environment(settings) as environment:
+        chosen = environment.ledger(ledger)
         if make:
             click.echo(f"made {make_log_key(settings, chosen.name)}")
         if public:
             click.echo(f"the log of ledger {chosen.name} is signed by")
-            click.echo(store.log_signer(chosen).verifier.vkey)
+            click.echo(environment.log_signer(chosen).verifier.vkey)
 
 
 def _write_secrets(path: Path) -> None:

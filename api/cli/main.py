@@ -1,9 +1,8 @@
-"""The program `certledger`: the service, its views, and the tools beside them.
+"""The program `certledger`: the service, its projections, and the operator's tools.
 
-Every command takes `--data DIR` for the embedded database, or works on the one that
-CERTLEDGER_DATABASE_URL names; all of them may run beside a service. An error is one line on
-stderr: exit code 2 for a command that was written wrongly, 1 for everything that was refused.
-Reading order: main, then one module for each group of commands.
+Every command works on the database of CERTLEDGER_DATABASE_URL, or on the embedded one (`--data
+DIR`), and may run while the service runs. An error is one line on stderr: exit code 2 for wrong
+usage, 1 for every other error. Reading order: main, then one module for each group of commands.
 """
 
 from __future__ import annotations
@@ -38,32 +37,32 @@ for command in (serve, project, rebuild, verify, export, import_, token, keys, m
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code; never a traceback for what is foreseen."""
+    """Run one command and exit with its code; expected errors print no traceback."""
     try:
         code = cli.main(args=arguments, prog_name="certledger", standalone_mode=False)
     except click.UsageError as wrong:
         where = wrong.ctx.command_path if wrong.ctx else "certledger"
-        _leave(2, f"{where}: {wrong.format_message()} See {where} --help.")
+        _exit(2, f"{where}: {wrong.format_message()} See {where} --help.")
     except click.ClickException as refused:
-        _leave(refused.exit_code, f"certledger: {refused.format_message()}")
+        _exit(refused.exit_code, f"certledger: {refused.format_message()}")
     except (click.Abort, KeyboardInterrupt):
-        _leave(130, "certledger: interrupted")
+        _exit(130, "certledger: interrupted")
     except LedgerError as refusal:
-        _leave(1, f"certledger: {refusal}")
+        _exit(1, f"certledger: {refusal}")
     except (EmbeddedPostgresError, ViewError) as error:
-        _leave(1, f"certledger: {error}")
+        _exit(1, f"certledger: {error}")
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _leave(1, f"certledger: {place}{error.strerror or error}")
+        _exit(1, f"certledger: {place}{error.strerror or error}")
     except Exception as error:
-        # A driver's error has a pgcode; which driver it is, only the store knows.
+        # An error of the database driver has a pgcode; only the store imports the driver.
         if not hasattr(error, "pgcode"):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        _leave(1, f"certledger: the database can't be used: {lines[0]}")
+        _exit(1, f"certledger: the database can't be used: {lines[0]}")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _leave(code: int, line: str) -> None:
+def _exit(code: int, line: str) -> None:
     click.echo(" ".join(line.split()), err=True)
     sys.exit(code)

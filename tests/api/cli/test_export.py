@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.environment import open_store
+from api.cli.environment import open_environment
 from api.settings import Settings
 from tests.api.cli.test_main import SETTINGS, settings_for
 from tests.support.cohort import Program
-from tests.support.journeys import a_paid_application, fees, open_book
-from tests.support.ledgers import SITE_CODE, RealWorld
+from tests.support.journeys import a_paid_application, fees, open_ledger
+from tests.support.ledgers import SITE_CODE, PostgresWorld
 from tests.support.postgres import Database
 
 VERSIONS = "UPDATE views.generations SET version = version + %s WHERE view = 'refund_ledger'"
@@ -21,9 +21,9 @@ VERSIONS = "UPDATE views.generations SET version = version + %s WHERE view = 're
 def program(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Program:
     """The program on a ledger with one paid application, its tables made and empty."""
     given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
-    with open_store(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
-        world = RealWorld(store.ledgers.create("omc", SITE_CODE))
-        world.do(open_book())
+    with open_environment(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
+        world = PostgresWorld(store.ledgers.create("omc", SITE_CODE))
+        world.do(open_ledger())
         world.do(fees())
         a_paid_application(1, world)
         store.ensure_views()

@@ -14,10 +14,10 @@ import jwt
 import pytest
 from openpyxl import load_workbook
 
-from api.cli.environment import open_store
+from api.cli.environment import open_environment
 from api.settings import Settings
 from domain.store.embedded.server import SUPERUSER
-from domain.store.tlog.checkpoints import sign_checkpoint
+from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer, Verifier
 from tests.support.cohort import COHORT, Program, empty_ledger, load
 from tests.support.ledgers import SITE_CODE
@@ -44,7 +44,7 @@ def loaded(
     data = tmp_path_factory.mktemp("data")
     given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
     settings = Settings(database_url=module_database.dsn, data_dir=data, **given)
-    with open_store(settings) as store:
+    with open_environment(settings) as store:
         load(store.ledgers.create("omc", SITE_CODE), store.blobs, COHORT)
     yield module_database, data
 
@@ -90,7 +90,7 @@ def is_one_line(text: str) -> bool:
         (["export", "--format", "csv", "--out", "x"], "give --table"),
         (["token", "--role", "king", "--subject", "a"], "'king' is not one of"),
         (["rebuild", "no_such_view"], "there is no view no_such_view"),
-        (["keys"], "say --public, --make or --secrets FILE"),
+        (["keys"], "give --public, --make or --secrets FILE"),
         (["verify", "--key", "k"], "give --ledger too"),
         (["serve", "--port", "70000"], "70000 is not in the range"),
         (["serve", "--demo"], "--demo needs the embedded database"),
@@ -221,7 +221,7 @@ def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
     files = [COHORT / f for f in ("ledger.json", "fees.csv", "staff.csv")]
     assert fresh("import", *files, "--ledger", "omc")[0] == 0
     with empty_ledger(database, tmp_path) as (ledger, _):
-        note = sign_checkpoint(ledger.journal, signer)
+        note = CheckpointSigner(ledger.journal, signer).sign()
     assert note is not None
     (tmp_path / "kept").write_text(note.note, encoding="utf-8")
     seen = ("verify", "--ledger", "omc", "--key", signer.verifier.vkey)
@@ -347,4 +347,4 @@ def test_a_token_says_who_and_for_how_long(
 def test_a_token_signed_elsewhere_cannot_be_made_here(program: Program) -> None:
     code, out, err = program("token", "--role", "finance", "--subject", "f")
     assert (code, out) == (1, "")
-    assert "tokens are signed elsewhere" in err
+    assert "another issuer signs the tokens" in err
