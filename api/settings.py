@@ -1,8 +1,8 @@
-"""Every setting of the service, read once from `CERTLEDGER_*` and never changed afterwards.
+"""The settings of the service, read once from `CERTLEDGER_*` and immutable afterwards.
 
-With no setting at all the service runs on its own embedded PostgreSQL and makes the keys it needs
-in its data directory. As soon as it is pointed at a database of yours, every secret has to be
-given: a missing one stops the start and is named.
+Without any setting the service runs on its own embedded PostgreSQL and generates its keys in the
+data directory. With an external database every secret is required: the service does not start if
+one is missing, and names it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
 """Length of the master and the index key: 256 bits."""
 
-LOOKUP_PROCESSES_UNASKED = 2
-"""As many at most where no setting says so, for the sake of memory."""
+LOOKUP_PROCESSES_DEFAULT_MAX = 2
+"""Upper bound of the default, to limit memory."""
 
 
 class SettingsInvalid(LedgerError):
@@ -33,7 +33,7 @@ class SettingsInvalid(LedgerError):
 
 
 class Settings(BaseSettings):
-    """What the service is told from outside. Every field is `CERTLEDGER_` and its name."""
+    """The settings. The variable of a field is `CERTLEDGER_` and the field's name."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
@@ -122,15 +122,15 @@ class Settings(BaseSettings):
     requests_max: int = Field(
         default=512,
         ge=1,
-        description="requests served at the same time, beside the public lookups, of which as many "
-        "may wait as there are connections; more are answered with 503",
+        description="requests served at the same time, not counting the public lookups, of which "
+        "as many may wait as there are connections; more are answered with 503",
     )
     lookup_processes: int | None = Field(
         default=None,
         ge=0,
         le=64,
-        description="processes beside the service's own that answer public lookups, 85 MiB each; "
-        "unset: one for each core but one, at most 2",
+        description="additional processes that answer public lookups, 85 MiB each; unset: one for "
+        "each core but one, at most 2",
     )
     reader_threads: int = Field(
         default=4, ge=1, le=64, description="threads that read from the database for requests"
@@ -177,18 +177,18 @@ class Settings(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Whether the service runs on a database of its own in the data directory."""
+        """Whether the service runs on the embedded database in the data directory."""
         return self.database_url is None
 
     @property
     def lookup_processes_wanted(self) -> int:
-        """How many processes answer lookups beside the service's own."""
+        """Number of lookup worker processes."""
         if self.lookup_processes is not None:
             return self.lookup_processes
-        return min(len(os.sched_getaffinity(0)) - 1, LOOKUP_PROCESSES_UNASKED)
+        return min(len(os.sched_getaffinity(0)) - 1, LOOKUP_PROCESSES_DEFAULT_MAX)
 
     def without_secrets(self) -> Settings:
-        """For a process that needs none of them."""
+        """A copy without secrets, for a process that needs none of them."""
         secret = ("database_url", "blob_url", "master_key", "index_key", "token_key")
         return self.model_copy(update=dict.fromkeys(secret))
 
@@ -210,10 +210,10 @@ def key_bytes(text: SecretStr) -> bytes:
 
 
 def load_settings(**given: Any) -> Settings:
-    """The settings from the environment; what is given here wins over it.
+    """The settings from the environment.
 
-    given: fields of Settings by name; None means not given.
-    Raises: SettingsInvalid naming every variable that is wrong or missing, never its value.
+    given: fields of Settings by name that override it; None means not given.
+    Raises: SettingsInvalid with every variable that is wrong or missing, never its value.
     """
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})

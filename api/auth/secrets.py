@@ -1,7 +1,7 @@
-"""The secrets the service works with: given by settings, or made once for the embedded demo.
+"""The keys of the service: from the settings, or generated once for the embedded database.
 
-Files of the demo stand in `<data>/keys`, readable by their owner only. They are made with an
-exclusive create, so that two processes starting at the same moment agree on one key.
+Generated keys are files in `<data>/keys`, readable by their owner only. They are created
+exclusively, so that two processes that start at the same time use the same key.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
 @dataclass(frozen=True, slots=True)
 class ServiceKeys:
-    """Keys in the form they are used in; none of them is ever printed.
+    """Keys in the form in which they are used; none of them is ever printed.
 
-    token_signer: None where only the public half is known, or an issuer elsewhere signs.
-    token_checker: None where tokens are checked with the keys of a JWKS.
+    token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
+    token_checker: None if tokens are checked with the keys of a JWKS.
     """
 
     master_key: bytes = field(repr=False)
@@ -47,14 +47,14 @@ class ServiceKeys:
 
     @property
     def cursor_key(self) -> bytes:
-        """Key that signs cursors; derived, so that one secret fewer has to be kept."""
+        """Key that signs cursors; derived, so that it needs no setting of its own."""
         return HKDF(SHA256(), 32, salt=None, info=b"certledger cursor v1").derive(self.index_key)
 
 
-def load_secrets(settings: Settings) -> ServiceKeys:
-    """Every secret of a service.
+def load_service_keys(settings: Settings) -> ServiceKeys:
+    """Every key of a service; generates missing ones with the embedded database.
 
-    Raises: SettingsInvalid when a key can't be read, or a demo key file is open to others.
+    Raises: SettingsInvalid if a key can't be read, or a key file is accessible to others.
     """
     signer, checker = _token_keys(settings)
     return ServiceKeys(
@@ -73,24 +73,24 @@ def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
         return base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n"
 
     try:
-        return key_bytes(SecretStr(_kept(settings, name, make).strip()))
+        return key_bytes(SecretStr(_load_or_create_key(settings, name, make).strip()))
     except ValueError as wrong:
         raise SettingsInvalid(reason=f"{name} in {_folder(settings)}: {wrong}") from None
 
 
 def _token_keys(settings: Settings) -> tuple[SigningKey | None, CheckingKey | None]:
-    """The key that signs tokens, if we have it, and the one that checks them."""
+    """The key that signs tokens, if it is known, and the key that checks them."""
     if settings.token_jwks_url is not None:
         return None, None
     if settings.token_key is not None:
         pem = settings.token_key.get_secret_value()
     else:
-        pem = _kept(settings, "token_key", new_token_key)
+        pem = _load_or_create_key(settings, "token_key", new_token_key)
     return read_token_key(pem)
 
 
 def new_token_key() -> str:
-    """A fresh Ed25519 private key in PEM."""
+    """A new Ed25519 private key in PEM."""
     return (
         ed25519.Ed25519PrivateKey.generate()
         .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -99,7 +99,7 @@ def new_token_key() -> str:
 
 
 def read_token_key(pem: str) -> tuple[SigningKey | None, CheckingKey]:
-    """Private and public half of a PEM that holds one or both.
+    """The private key of a PEM, if it holds one, and the public key.
 
     Raises: SettingsInvalid for anything but Ed25519 and P-256.
     """
@@ -111,7 +111,7 @@ def read_token_key(pem: str) -> tuple[SigningKey | None, CheckingKey]:
             if not isinstance(private, SigningKey):
                 raise SettingsInvalid(reason=reason)
             signer: SigningKey | None = private
-            public = private.public_key()
+            public: object = private.public_key()
         else:
             signer, public = None, load_pem_public_key(data)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -127,11 +127,11 @@ def _folder(settings: Settings) -> Path:
     return settings.data_dir.expanduser().absolute() / "keys"
 
 
-def _kept(settings: Settings, name: str, make: Callable[[], str]) -> str:
-    """A key file of the demo, made at the first start.
+def _load_or_create_key(settings: Settings, name: str, make: Callable[[], str]) -> str:
+    """The content of a key file, which is created at the first start.
 
-    Written under another name and linked into place: whoever comes second finds the whole file
-    of whoever came first, never half of one.
+    The file is written under another name and linked into place, so that a concurrent start finds
+    either no file or a complete one.
     """
     folder = _folder(settings)
     try:

@@ -1,8 +1,8 @@
-"""Who is calling: bearer tokens (JWT), minted here or by an OpenID Connect issuer.
+"""Authentication: bearer tokens (JWT), minted here or by an OpenID Connect issuer.
 
-A token names a subject, one role, an organisation and the ledgers it is good for; nothing else is
-believed. Reading order: Principal, mint_token, then the two ways of checking one: with our own
-key, or with the keys an issuer publishes (JWKS).
+A token names a subject, one role, an organisation and the ledgers it is valid for; other claims are
+ignored. Reading order: Principal, mint_token, then the two sources of a verification key: the
+service's own key, or the keys that an issuer publishes (JWKS), and TokenChecker.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from domain.actors import Actor, Role
 from domain.errors import LedgerError
 
 EVERY_LEDGER = "*"
-"""In `ledgers`: good for all of them."""
+"""In `ledgers`: valid for all of them."""
 LEEWAY_S = 30
 """How far the clocks of two machines may differ, seconds."""
 TOKEN_BYTES_MAX = 8192
 CACHED_MAX = 10_000
-"""Checked tokens that are remembered until they expire, so that a signature is checked once."""
+"""Verified tokens that are cached until they expire, so that each signature is verified once."""
 JWKS_FRESH_S = 600
 """A key set is fetched again after so many seconds."""
 JWKS_PAUSE_S = 10
-"""Shortest time between two fetches, or anybody could make us fetch with made-up key ids."""
+"""Shortest time between two fetches: made-up key ids must not cause a fetch each."""
 JWKS_TIMEOUT_S = 5
 
 _LEDGER = re.compile(r"\*|[a-z][a-z0-9-]{1,30}")
@@ -62,8 +62,8 @@ class IssuerUnreachable(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a checked token speaks for. expires_at: seconds since 1970. actor: as the domain knows
-    the same person."""
+    """The bearer of a verified token. expires_at: seconds since 1970. actor: the same, for the
+    domain."""
 
     subject: str
     role: Role
@@ -84,7 +84,7 @@ class Principal:
         object.__setattr__(self, "actor", actor)
 
     def may_enter(self, ledger: str) -> bool:
-        """Whether the token is good for a ledger."""
+        """Whether the token is valid for a ledger."""
         return ledger in self.ledgers or EVERY_LEDGER in self.ledgers
 
 
@@ -103,8 +103,8 @@ def mint_token(
 ) -> str:
     """A signed token for one person in one role.
 
-    ledgers: names, or "*" for all. lifetime_s: seconds from now. backfill: may state when
-    something happened (`Occurred-At`), for taking over a history.
+    ledgers: names, or "*" for all. lifetime_s: seconds from now. backfill: the bearer may state
+    when something happened (`Occurred-At`), to import a history.
     """
     now = int(time.time()) if now_s is None else now_s
     claims: dict[str, Any] = {
@@ -126,7 +126,7 @@ def mint_token(
 
 
 def algorithm_of(key: SigningKey | CheckingKey) -> str:
-    """The one signature algorithm that a key is used with."""
+    """The signature algorithm of a key."""
     edwards = isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey)
     return "EdDSA" if edwards else "ES256"
 
@@ -144,7 +144,7 @@ def public_jwk(key: CheckingKey) -> dict[str, Any]:
 
 
 class KeySource(Protocol):
-    """Where the key that a token names comes from."""
+    """Source of verification keys."""
 
     algorithms: tuple[str, ...]
 
@@ -153,7 +153,7 @@ class KeySource(Protocol):
 
 
 class OwnKey:
-    """Our own key: tokens that `certledger token` minted."""
+    """The service's own key, which signs the tokens of `certledger token`."""
 
     def __init__(self, key: CheckingKey) -> None:
         self._key = key
@@ -161,20 +161,20 @@ class OwnKey:
         self.algorithms = (algorithm_of(key),)
 
     async def key_for(self, kid: str | None) -> Any:
-        """The key. Raises: TokenInvalid if the token names another one."""
+        """The key. Raises: TokenInvalid if the token names another key."""
         if kid not in (None, self._kid):
             raise TokenInvalid(reason="unknown_key")
         return self._key
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 class PublishedKeys:
-    """Keys that an issuer publishes as JWKS: fetched when needed, kept while they are fresh.
+    """Keys that an issuer publishes as JWKS: fetched when needed, cached for JWKS_FRESH_S.
 
-    An unknown key id fetches the set again, at most every JWKS_PAUSE_S seconds. When the issuer
-    can't be reached, keys we know already go on being good: its outage is not ours.
+    An unknown key id fetches the set again, at most every JWKS_PAUSE_S seconds. While the issuer
+    is unreachable, cached keys remain valid, so that its outage does not stop the service.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class PublishedKeys:
         self._keys: dict[str, Any] = {}
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
-        self._one_at_a_time = asyncio.Lock()
+        self._fetching = asyncio.Lock()
 
     async def key_for(self, kid: str | None) -> Any:
         """The key of that id. Raises: TokenInvalid, IssuerUnreachable."""
@@ -194,7 +194,7 @@ class PublishedKeys:
             raise TokenInvalid(reason="key_id_missing")
         now = time.monotonic()
         if kid not in self._keys or now - self._fetched_at > JWKS_FRESH_S:
-            async with self._one_at_a_time:
+            async with self._fetching:
                 await self._refresh(kid)
         if kid in self._keys:
             return self._keys[kid]
@@ -217,12 +217,12 @@ class PublishedKeys:
         self._fetched_at = now
 
     async def close(self) -> None:
-        """Give up the connection to the issuer."""
+        """Close the connection to the issuer."""
         await self._client.aclose()
 
 
 def _usable(published: dict[str, Any]) -> dict[str, Any]:
-    """Signing keys of a JWKS by id; what we can't use is left out, not an error."""
+    """Signing keys of a JWKS by id; unusable ones are left out."""
     found = {}
     for given in published["keys"]:
         if given.get("use", "sig") != "sig" or "kid" not in given or given.get("kty") == "oct":
@@ -235,7 +235,7 @@ def _usable(published: dict[str, Any]) -> dict[str, Any]:
 
 
 class TokenChecker:
-    """Turns the text of a token into a Principal, or says why not."""
+    """Verifies tokens, and caches the principals of verified ones."""
 
     def __init__(
         self, keys: KeySource, *, issuer: str, audience: str, role_claim: str = "role"
@@ -247,7 +247,7 @@ class TokenChecker:
         self._checked: OrderedDict[bytes, Principal] = OrderedDict()
 
     async def check(self, token: str) -> Principal:
-        """Who the token speaks for. Raises: TokenInvalid, IssuerUnreachable."""
+        """The bearer of a token. Raises: TokenInvalid, IssuerUnreachable."""
         if len(token) > TOKEN_BYTES_MAX:
             raise TokenInvalid(reason="too_long")
         digest = _digest(token)
@@ -261,7 +261,7 @@ class TokenChecker:
         return principal
 
     def checked(self, token: str) -> Principal | None:
-        """Who the token speaks for if it was checked before and holds still; None if not."""
+        """The bearer of a token that is verified, cached and not expired; None otherwise."""
         return self._known(_digest(token))
 
     def _known(self, digest: bytes) -> Principal | None:
@@ -290,7 +290,7 @@ class TokenChecker:
             raise TokenInvalid(reason=_REASONS.get(type(refused), "malformed")) from None
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
-        """What the claims say, each in the shape it must have. Raises: TokenInvalid."""
+        """The principal of a token's claims. Raises: TokenInvalid for a malformed claim."""
         subject, organisation = claims["sub"], claims.get("org", "")
         if not (isinstance(subject, str) and 0 < len(subject) <= 200):
             raise TokenInvalid(reason="subject")
@@ -314,7 +314,7 @@ class TokenChecker:
         )
 
     async def close(self) -> None:
-        """Give up what checking needed."""
+        """Close the key source."""
         await self._keys.close()
 
 
@@ -323,7 +323,7 @@ def _digest(token: str) -> bytes:
 
 
 def _ledgers(claim: Any) -> frozenset[str]:
-    """Ledgers of a token: a list, or one text parted by spaces as OpenID scopes are."""
+    """Ledgers of a token: a list, or one text separated by spaces like OpenID scopes."""
     names = claim.split() if isinstance(claim, str) else claim
     if not isinstance(names, list) or not names:
         raise TokenInvalid(reason="ledgers")
@@ -341,4 +341,4 @@ _REASONS: dict[type[Exception], str] = {
     jwt.MissingRequiredClaimError: "claim_missing",
     jwt.InvalidIssuedAtError: "not_yet_valid",
 }
-"""What went wrong, in one word of ours: the library's own texts may hold parts of the token."""
+"""Reason by exception: the library's own messages may contain parts of the token."""

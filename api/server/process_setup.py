@@ -1,4 +1,4 @@
-"""What every process of the service does at its start: where its lines go, and its memory."""
+"""Start-up of every process of the service: logging and garbage collection."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from api.http.access_log import FORMAT, BufferedHandler
 
 
-def settle_memory() -> None:
-    """Take what the start made out of the collector's sight, and let it look less often.
+def freeze_gc() -> None:
+    """Exempt the objects made at start-up from garbage collection, and collect less often.
 
-    It stops everything while it looks: through all of our modules that takes long enough to be
-    seen in the slowest answers, and finds nothing, for they stay.
+    A collection stops the process. Through all imported modules it takes long enough to show in
+    the slowest responses, and frees nothing, because they stay loaded.
     """
     gc.collect()
     gc.freeze()
@@ -21,7 +21,7 @@ def settle_memory() -> None:
 
 
 def configure_logging() -> None:
-    """One line a record to stderr, unless the program that starts us logs its own way."""
+    """Log one line a record to stderr, unless logging is configured already."""
     if logging.getLogger().handlers:
         return
     handler = logging.StreamHandler(sys.stderr)

@@ -1,9 +1,9 @@
-"""Signs the heads of the logs while the service runs, and keeps the newest outside the database.
+"""Signs a checkpoint of every log while the service runs, and stores it outside the database.
 
-Who can write to the database as its owner can rewrite an event and its hash. What they can't do is
-sign the tree that would then be: so each head is signed shortly after it was reached, and its note
-also stands in `<data>/heads/<ledger>`, from where `certledger verify` takes it. A log that does not
-continue what was signed is not signed any more, and says so.
+An attacker who can write to the database as its owner can rewrite an event and its hash, but can't
+sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and its signed note
+is also written to `<data>/heads/<ledger>`, where `certledger verify` reads it. A log that is not
+consistent with its last checkpoint is no longer signed; the job logs that as an error.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from domain.store.tlog.checkpoints import CheckpointSigner, SignedCheckpoint
 from domain.store.tlog.signed_note import Signer
 
 SIGN_EVERY_S = 2.0
-"""How long an event stays without a signed head over it while the service runs, seconds."""
+"""Time between two checkpoints, seconds: the longest time that an event stays unsigned."""
 
 log = logging.getLogger("certledger.signing")
 
 
-def kept_head_path(settings: Settings, ledger: str) -> Path:
-    """Where the newest signed head of a ledger's log is kept."""
+def checkpoint_path(settings: Settings, ledger: str) -> Path:
+    """The file of the latest checkpoint of a ledger's log."""
     return settings.data_dir.expanduser().absolute() / "heads" / ledger
 
 
 class CheckpointSigningJob:
-    """One thread that signs the logs of all ledgers. `stop` signs a last time."""
+    """One thread that signs the logs of all ledgers; `stop` signs a last time."""
 
     def __init__(self, settings: Settings, ledgers: Ledgers) -> None:
         self._settings = settings
         self._ledgers = ledgers
         self._signers: dict[str, CheckpointSigner] = {}
-        self._kept: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._written: dict[str, int] = {}
+        self._reported: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="signing", daemon=True)
 
     def start(self) -> CheckpointSigningJob:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Sign what has come meanwhile, then end."""
+        """Sign the latest heads, then end the thread."""
         self._stopped.set()
         self._thread.join(30)
 
@@ -63,16 +63,16 @@ class CheckpointSigningJob:
         try:
             names = self._ledgers.names()
         except Exception:
-            return  # no database at the moment; health tells that
+            return  # the database is unreachable; /health reports that
         for name in names:
             try:
                 self._sign(name)
             except (NoLogKey, InconsistentLog) as error:
-                self._tell(name, error)
+                self._report_once(name, error)
             except NotFound:
-                pass  # the book is not open yet, so the log has no name
+                pass  # the ledger is not set up yet, so its log has no name
             except Exception:
-                log.warning("the head of ledger %s was not signed", name, exc_info=True)
+                log.warning("could not sign the log of ledger %s", name, exc_info=True)
 
     def _sign(self, name: str) -> None:
         if name not in self._signers:
@@ -81,20 +81,20 @@ class CheckpointSigningJob:
             signer = Signer(origin, log_seed(self._settings, name))
             self._signers[name] = CheckpointSigner(ledger.journal, signer)
         head = self._signers[name].sign()
-        if head is not None and self._kept.get(name) != head.size:
-            keep_head(self._settings, name, head)
-            self._kept[name] = head.size
+        if head is not None and self._written.get(name) != head.size:
+            write_checkpoint(self._settings, name, head)
+            self._written[name] = head.size
 
-    def _tell(self, name: str, error: Exception) -> None:
-        # Once, and not every two seconds: it stays true until somebody acts.
-        if name not in self._told:
-            self._told.add(name)
+    def _report_once(self, name: str, error: Exception) -> None:
+        # Once instead of every two seconds: it stays true until an operator acts.
+        if name not in self._reported:
+            self._reported.add(name)
             log.error("the log of ledger %s is not signed: %s", name, error)
 
 
-def keep_head(settings: Settings, ledger: str, head: SignedCheckpoint) -> None:
-    """Put a signed head beside the database, whole or not at all."""
-    path = kept_head_path(settings, ledger)
+def write_checkpoint(settings: Settings, ledger: str, head: SignedCheckpoint) -> None:
+    """Write a checkpoint to its file atomically."""
+    path = checkpoint_path(settings, ledger)
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     draft = path.parent / f".{ledger}.{os.getpid()}"
     draft.write_text(head.note, encoding="utf-8")

@@ -1,9 +1,9 @@
-"""The keys that sign the logs: one Ed25519 key a ledger, its name the log's origin.
+"""The keys that sign the logs: one Ed25519 key for each ledger, named by the log's origin.
 
-They stand in `<data>/keys/log_<ledger>`, 32 bytes in base64, readable by their owner only. With
-the embedded database a key is made when it is first needed; beside a database of yours it is made
-when it is asked for, and then belongs on the machine that signs. A key is never overwritten: a log
-whose key changes is another log to everybody who kept its checkpoints.
+A key is stored in `<data>/keys/log_<ledger>`: 32 bytes in base64, readable by their owner only.
+With the embedded database a key is made when it is first needed; with an external database the
+operator makes it, on the machine that signs. A key is never overwritten: for everybody who stores
+checkpoints of a log, the log with another key is another log.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class LogKeyUnusable(LedgerError):
 
 
 def log_key_path(settings: Settings, ledger: str) -> Path:
-    """Where a ledger's log key stands."""
+    """The file of a ledger's log key."""
     return settings.data_dir.expanduser().absolute() / "keys" / f"log_{ledger}"
 
 
 def make_log_key(settings: Settings, ledger: str) -> Path:
-    """A new key. Raises: LogKeyExists, OSError."""
+    """Make a new key. Returns: its file. Raises: LogKeyExists, OSError."""
     path = log_key_path(settings, ledger)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.parent / f".{path.name}.{os.getpid()}"
@@ -54,7 +54,7 @@ def make_log_key(settings: Settings, ledger: str) -> Path:
         file.flush()
         os.fsync(file.fileno())
     try:
-        # Linked, not renamed: of two that make it at once, one is told that there is one.
+        # A link instead of a rename: of two concurrent calls one fails.
         os.link(draft, path)
     except FileExistsError:
         raise LogKeyExists(path=path) from None
@@ -64,7 +64,7 @@ def make_log_key(settings: Settings, ledger: str) -> Path:
 
 
 def log_seed(settings: Settings, ledger: str) -> bytes:
-    """The 32 private bytes of a ledger's log key; the embedded database makes them on the way.
+    """The 32 private bytes of a ledger's log key; made if missing, with the embedded database.
 
     Raises: NoLogKey, LogKeyUnusable.
     """
@@ -72,7 +72,7 @@ def log_seed(settings: Settings, ledger: str) -> bytes:
     if not path.exists():
         if not settings.embedded:
             raise NoLogKey(ledger=ledger)
-        with contextlib.suppress(LogKeyExists):  # another process was quicker
+        with contextlib.suppress(LogKeyExists):  # another process has made it
             make_log_key(settings, ledger)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from api.auth.secrets import load_secrets, new_token_key, read_token_key
+from api.auth.secrets import load_service_keys, new_token_key, read_token_key
 from api.settings import PREFIX, Settings, SettingsInvalid, load_settings, settings_table
 
 KEY = base64.b64encode(bytes(32)).decode()
@@ -49,7 +49,7 @@ def test_keys_of_an_issuer_elsewhere_replace_our_own():
     settings = load_settings(
         database_url="postgresql:///x", master_key=KEY, index_key=KEY, token_jwks_url=url
     )
-    assert load_secrets(settings).token_checker is None
+    assert load_service_keys(settings).token_checker is None
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
 
 def test_secrets_are_shown_nowhere(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path, master_key=KEY, token_key=new_token_key())
-    secrets = load_secrets(settings)
+    secrets = load_service_keys(settings)
     shown = repr(settings) + repr(secrets) + str(settings)
     assert KEY not in shown
     assert "PRIVATE" not in shown
@@ -106,7 +106,7 @@ def test_every_setting_says_what_it_is_for():
 
 def test_the_demo_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
-    first, second = load_secrets(settings), load_secrets(settings)
+    first, second = load_service_keys(settings), load_service_keys(settings)
     assert first.master_key == second.master_key
     assert first.index_key == second.index_key != first.master_key
     files = list((tmp_path / "keys").iterdir())
@@ -117,22 +117,22 @@ def test_the_demo_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path):
 
 def test_a_key_file_that_others_can_read_stops_the_start(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
-    load_secrets(settings)
+    load_service_keys(settings)
     (tmp_path / "keys" / "index_key").chmod(0o644)
     with pytest.raises(SettingsInvalid, match="open to others"):
-        load_secrets(settings)
+        load_service_keys(settings)
 
 
 def test_a_damaged_key_file_stops_the_start(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
-    load_secrets(settings)
+    load_service_keys(settings)
     (tmp_path / "keys" / "master_key").write_text("short")
     with pytest.raises(SettingsInvalid, match="master_key"):
-        load_secrets(settings)
+        load_service_keys(settings)
 
 
 def test_the_cursor_key_is_neither_of_the_keys_it_comes_from(tmp_path: Path):
-    secrets = load_secrets(load_settings(data_dir=tmp_path))
+    secrets = load_service_keys(load_settings(data_dir=tmp_path))
     assert secrets.cursor_key not in (secrets.index_key, secrets.master_key)
 
 

@@ -18,12 +18,12 @@ from typing import Any
 import httpx
 import pytest
 
-from api.auth.secrets import load_secrets
+from api.auth.secrets import load_service_keys
 from api.auth.tokens import mint_token
 from api.settings import load_settings
 from domain.actors import Role
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.service import ISSUER, Door, opening
+from tests.support.service import ISSUER, Caller, opening
 from tests.support.waiting import wait_until
 
 PROGRAM = (
@@ -44,9 +44,9 @@ class Process:
 
     clients: list[httpx.Client] = field(default_factory=list)
 
-    def door(self, role: str, subject: str | None = None) -> Door:
+    def caller(self, role: str, subject: str | None = None) -> Caller:
         """A caller with a token signed by the key that the service made for itself."""
-        signer = load_secrets(load_settings(data_dir=self.folder)).token_signer
+        signer = load_service_keys(load_settings(data_dir=self.folder)).token_signer
         assert signer is not None
         made = mint_token(
             signer, subject=subject or role, role=Role(role), organisation="omc", ledgers=["*"],
@@ -54,7 +54,7 @@ class Process:
         )  # fmt: skip
         client = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
         self.clients.append(client)
-        return Door(client, "omc", made)
+        return Caller(client, "omc", made)
 
 
 @contextmanager
@@ -94,14 +94,14 @@ class Load:
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(10_000_000, 99_999_999)))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def write(self, door: Door) -> None:
+    def write(self, caller: Caller) -> None:
         while True:
             with self._lock:
                 number = next(self._numbers)
             key = uuid.uuid4().hex
             body = {"document_type": "passport", "document_number": f"E{number}", "name": "LI SI"}
             try:
-                answer = door.send("persons", body, key=key)
+                answer = caller.send("persons", body, key=key)
             except httpx.TransportError:
                 self.unanswered[key] = body
                 return
@@ -113,8 +113,8 @@ class Load:
 
     def run_until(self, process: Process, stop: Any, count: int) -> None:
         """Write with four senders; call `stop` once so many were answered."""
-        doors = [process.door("agency") for _ in range(4)]
-        senders = [threading.Thread(target=self.write, args=(door,)) for door in doors]
+        callers = [process.caller("agency") for _ in range(4)]
+        senders = [threading.Thread(target=self.write, args=(caller,)) for caller in callers]
         for sender in senders:
             sender.start()
         deadline = time.monotonic() + 60
@@ -126,16 +126,16 @@ class Load:
 
 
 def begin(process: Process) -> None:
-    process.door("operator").done("", opening("S000033000999", "omc"), method="PUT")
+    process.caller("operator").write("", opening("S000033000999", "omc"), method="PUT")
 
 
-def registered(door: Door) -> list[int]:
+def registered(caller: Caller) -> list[int]:
     """Positions of all persons that were registered; every position is there once."""
     positions: list[int] = []
     persons: list[int] = []
     after = 0
     while True:
-        page = door.seen("events", after=after, limit=200)
+        page = caller.read("events", after=after, limit=200)
         positions += [event["position"] for event in page["data"]]
         persons += [
             event["position"]
@@ -168,7 +168,7 @@ def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_anoth
 ):
     with service(server_dir) as process:
         begin(process)
-        agency, finance = process.door("agency"), process.door("finance")
+        agency, finance = process.caller("agency"), process.caller("finance")
         health = {"status": "", "view_process": ""}
         body = {"document_type": "passport", "document_number": "E10000001", "name": "LI SI"}
 
@@ -176,8 +176,8 @@ def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_anoth
             health.update(agency.client.get("/health").json())
             return (health["status"], health["view_process"]) == (status, view_process)
 
-        position = agency.done("persons", body)["last_position"]
-        finance.seen("refunds", min_position=position)
+        position = agency.write("persons", body)["last_position"]
+        finance.read("refunds", min_position=position)
         wait_until(lambda: says("ok", "running"))
         killed = []
         # The pause before the next one is short at first, and grows.
@@ -189,7 +189,7 @@ def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_anoth
                     break
         assert health["view_process"] == "restarting"
         assert agency.client.get("/ready").status_code == 200
-        position = agency.done("persons", body | {"document_number": "E10000002"})["last_position"]
+        position = agency.write("persons", body | {"document_number": "E10000002"})["last_position"]
         wait_until(lambda: finance.get("refunds", min_position=position).status_code == 200)
         wait_until(lambda: says("ok", "running"))
         last = view_process(process)
@@ -206,16 +206,16 @@ def test_a_killed_service_loses_nothing_it_answered_and_starts_again_by_itself(s
     assert len(load.answered) >= 150
     assert not load.refused
     with service(server_dir) as process:
-        door = process.door("agency")
+        caller = process.caller("agency")
         for key, (body, content) in load.answered.items():
-            again = door.send("persons", body, key=key)
+            again = caller.send("persons", body, key=key)
             assert again.content == content
             assert again.headers["idempotency-replayed"] == "true"
         for key, body in load.unanswered.items():
-            assert door.send("persons", body, key=key).status_code == 201
-        persons = registered(process.door("regulator"))
+            assert caller.send("persons", body, key=key).status_code == 201
+        persons = registered(process.caller("regulator"))
         assert len(persons) == len(load.answered) + len(load.unanswered)
-        assert door.client.get("/ready").status_code == 200
+        assert caller.client.get("/ready").status_code == 200
 
 
 def test_a_service_told_to_stop_finishes_what_it_took_on_and_stops_its_database(server_dir: Path):
@@ -226,10 +226,10 @@ def test_a_service_told_to_stop_finishes_what_it_took_on_and_stops_its_database(
         assert process.popen.wait(60) in (0, -signal.SIGTERM)
     assert EmbeddedPostgres(server_dir).pid() is None
     with service(server_dir) as process:
-        door = process.door("agency")
+        caller = process.caller("agency")
         for key, (body, content) in load.answered.items():
-            assert door.send("persons", body, key=key).content == content
-        persons = registered(process.door("regulator"))
+            assert caller.send("persons", body, key=key).content == content
+        persons = registered(process.caller("regulator"))
         # A connection that was cut before its request was read never reached us; nothing half.
         assert len(load.answered) <= len(persons)
         assert len(persons) <= len(load.answered) + len(load.unanswered)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from api.app import open_service
-from api.transparency.checkpoint_signing import kept_head_path
+from api.transparency.checkpoint_signing import checkpoint_path
 from api.transparency.log_keys import log_seed, make_log_key
 from domain.store.journal.envelope import leaf_hash
 from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
-from tests.support.commands import fees, open_book
+from tests.support.commands import fees, open_ledger
 from tests.support.ledgers import submit
 from tests.support.postgres import Database
 from tests.support.service import settings_for
@@ -28,10 +28,10 @@ def signed(database: Database, tmp_path: Path) -> tuple[Database, str, str]:
     with ExitStack() as closing:
         service = open_service(settings, closing)
         ledger = service.ledgers.create("omc", "S000033000123")
-        submit(ledger, open_book(log_origin=ORIGIN), key="1")
+        submit(ledger, open_ledger(log_origin=ORIGIN), key="1")
         submit(ledger, fees(), key="2")
     vkey = Signer(ORIGIN, log_seed(settings, "omc")).verifier.vkey
-    return database, vkey, kept_head_path(settings, "omc").read_text()
+    return database, vkey, checkpoint_path(settings, "omc").read_text()
 
 
 def audit(database: Database, vkey: str, note: str) -> AuditReport:
