@@ -1,8 +1,9 @@
-"""Request lines that never hold the event loop up: collected in memory, written by a thread.
+"""The access log: one line a request, buffered in memory and written by a thread.
 
-Whoever reads our output may be slow, and every write gives up the interpreter lock. Only lines of
-requests wait here; warnings and faults are written at once. A kill loses a quarter of a second of
-them, a stop none. Reading order: `tell_request`, LaterHandler.
+Writing from the event loop would block it while the reader of the log is slow, and every write
+releases the interpreter lock. Only access lines are buffered; warnings and errors are written at
+once. A killed process loses the lines of the last quarter of a second, a stopped one none.
+Reading order: `log_request`, BufferedHandler.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ import orjson
 
 WRITE_EVERY_S = 0.25
 LINES_MAX = 20_000
-"""Lines that wait at most; what comes on top is counted and left out."""
+"""Capacity of the buffer; further lines are dropped and counted."""
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 log = logging.getLogger("certledger.requests")
 
 
-def tell_request(
+def log_request(
     trace_id: str, method: str, route: str, status: int, seconds: float, role: str | None
 ) -> None:
-    """One line: what kind of request, by which role, how it ended, how long it took.
+    """Log one request. seconds: how long it took. role: None for a public route.
 
     route: the pattern, never the address: addresses hold ids, tokens and queries.
     """
@@ -45,20 +46,20 @@ def tell_request(
     ).decode()
     handlers = log.handlers
     if len(handlers) == 1 and type(handlers[0]) is BufferedHandler and not log.propagate:
-        handlers[0].tell(line)  # a record costs more than a whole lookup may
+        handlers[0].write_line(line)  # a LogRecord would cost more than answering a lookup
     else:
         log.info(line)
 
 
 class BufferedHandler(logging.Handler):
-    """Writes what it is told a little later, many lines at once."""
+    """Buffers lines and writes them every WRITE_EVERY_S seconds."""
 
     def __init__(self, stream: TextIO) -> None:
-        """Start the writing thread; `close` ends it."""
+        """Start the writer thread; `close` stops it."""
         super().__init__()
         self._stream = stream
-        self._lines: deque[str] = deque()  # taking one out loses none that comes in meanwhile
-        self._left_out = 0
+        self._lines: deque[str] = deque()  # popleft is atomic: no concurrent append is lost
+        self._dropped = 0
         self._second = 0
         self._stamp = ""
         self._stopped = threading.Event()
@@ -67,42 +68,42 @@ class BufferedHandler(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; never blocks, never raises."""
-        self._take(self.format(record))
+        """Buffer a record; never blocks, never raises."""
+        self._buffer(self.format(record))
 
-    def tell(self, message: str) -> None:
-        """Take a message as FORMAT would print it; from one thread only."""
+    def write_line(self, message: str) -> None:
+        """Buffer a message in the form of FORMAT; from one thread only."""
         now = time.time()
         second = int(now)
         if second != self._second:
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
             self._second = second
         millisecond = int((now - second) * 1000)
-        self._take(f"{self._stamp},{millisecond:03d} INFO {log.name} {message}")
+        self._buffer(f"{self._stamp},{millisecond:03d} INFO {log.name} {message}")
 
-    def _take(self, line: str) -> None:
+    def _buffer(self, line: str) -> None:
         if len(self._lines) < LINES_MAX:
             self._lines.append(line)
         else:
-            self._left_out += 1
+            self._dropped += 1
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the buffered lines."""
         with self._writing:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
-            left_out, self._left_out = self._left_out, 0
-            if left_out:
-                lines.append(f"{left_out} request lines were left out")
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                lines.append(f"{dropped} request lines dropped: the log buffer was full")
             if not lines:
                 return
             try:
                 self._stream.write("\n".join(lines) + "\n")
                 self._stream.flush()
-            except (OSError, ValueError):  # nobody reads any more
+            except (OSError, ValueError):  # the reader of the log has closed it
                 return
 
     def close(self) -> None:
-        """Write what waits, for the last time."""
+        """Stop the writer thread and write the remaining lines."""
         self._stopped.set()
         self._thread.join(5)
         self.flush()

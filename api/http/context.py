@@ -1,6 +1,6 @@
-"""Everything a running service holds, in one place; made by `app.open_service`.
+"""The objects that a running service shares between its handlers.
 
-Handlers find it as `request.app.state.service`.
+`api.app` creates the context; handlers find it as `request.app.state.service`.
 """
 
 from __future__ import annotations
@@ -14,27 +14,41 @@ from typing import Any, TypeVar
 from api.auth.tokens import TokenChecker
 from api.errors.request import DatabaseUnreachable
 from api.http.pagination import Cursors, PageRequest
+from api.http.read_models import ReadModels
 from api.http.reader_pool import ReaderPool
-from api.lookup.registry import RegistryClient
+from api.lookup.registry import RegistryClient, RegistryConfig
 from api.settings import Settings
 from domain.service.ledger import Ledger, Ledgers
+from domain.store.blobs import Blobs
 from domain.store.errors import UnknownLedger
-from projections.engine.ledger_projector import is_transient
+from projections.engine.failures import is_transient
 
 T = TypeVar("T")
 
-UNKNOWN_FOR_S = 2.0
-"""How long a name that is no ledger is believed to be none, so that guessing costs us nothing."""
+NEGATIVE_CACHE_S = 2.0
+"""How long an unknown ledger name is cached, seconds, so that guessed names cost no query."""
 _UNKNOWN_MAX = 1000
 
 
 @dataclass
-class AppContext:
-    """What handlers work with. The event loop owns it; threads get work through `readers`.
+class HealthSnapshot:
+    """State of the database and the views. at: when it was taken, `time.monotonic`; None: never.
 
-    access: what another process needs to open the registry too.
-    running: (ledger, subject, key) of the writes that are being carried out. seen: what was last
-    seen of the database and the views (`health.Seen`).
+    views: the rows of `/health`.
+    """
+
+    database_ok: bool = False
+    at: float | None = None
+    views: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class AppContext:
+    """The shared objects. Used on the event loop only; blocking work goes through `readers`.
+
+    access: what a lookup worker process needs to open the registry.
+    running: (ledger, subject, key) of the writes in flight.
+    health: the last snapshot of database and views, taken by `api.routes.health`.
     """
 
     settings: Settings
@@ -42,12 +56,12 @@ class AppContext:
     ledgers: Ledgers
     readers: ReaderPool
     cursors: Cursors
-    blobs: Any
-    views: Any
-    access: Any
+    blobs: Blobs
+    views: ReadModels
+    access: RegistryConfig
     registry: RegistryClient
     running: set[tuple[str, str, str]] = field(default_factory=set)
-    seen: Any = None
+    health: HealthSnapshot = field(default_factory=HealthSnapshot)
     _known: dict[str, Ledger] = field(default_factory=dict)
     _unknown: dict[str, float] = field(default_factory=dict)
 
@@ -67,17 +81,17 @@ class AppContext:
                 raise DatabaseUnreachable() from error
             raise
 
-    def opened(self, name: str) -> Ledger | None:
-        """A ledger that was asked for before; None if it was not."""
+    def cached_ledger(self, name: str) -> Ledger | None:
+        """A ledger that was opened before; None if it was not."""
         return self._known.get(name)
 
     async def ledger(self, name: str) -> Ledger:
         """A ledger by name. Raises: UnknownLedger, Unavailable, ServerBusy, ReadTimeout."""
-        found = self.opened(name)
+        found = self.cached_ledger(name)
         if found is not None:
             return found
         now = time.monotonic()
-        if now - self._unknown.get(name, float("-inf")) < UNKNOWN_FOR_S:
+        if now - self._unknown.get(name, float("-inf")) < NEGATIVE_CACHE_S:
             raise UnknownLedger(ledger=name)
         try:
             found = await self.readers.run(self.ledgers.get, name)
@@ -90,18 +104,18 @@ class AppContext:
         return found
 
     async def create_ledger(self, name: str, site_code: str) -> Ledger:
-        """A ledger by name, made if there is none. Raises: SiteCodeTaken, Unavailable."""
+        """A ledger by name, created if it does not exist. Raises: SiteCodeTaken, Unavailable."""
         found = await self.readers.run(self.ledgers.create, name, site_code)
         self._unknown.pop(name, None)
         self._known[name] = found
         return found
 
     async def read(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Blocking work on a reader thread; see Readers.run."""
+        """Run blocking work on a reader thread; see `ReaderPool.run`."""
         return await self.readers.run(work, *args, **kwargs)
 
     async def idle(self, timeout_s: float) -> None:
-        """Wait until no write is being carried out."""
+        """Wait until no write is in flight. Raises: TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while self.running:
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Turns every exception of a request into a problem (RFC 9457) or its HTML page."""
+"""Exception handlers of the application: each error becomes a problem (RFC 9457) or a page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from api.errors.validation import invalid_request
 from domain.errors import LedgerError
 
 RenderError = Callable[[Request, LedgerError, str, Mapping[str, str] | None], Response]
-"""(request, error, trace id, headers) to the response; `api.web.error_pages.refusal` is one."""
+"""(request, error, trace id, headers) to the response, as `api.web.error_pages.render_error`."""
 
 
 def install(app: FastAPI, render_error: RenderError) -> None:
-    """Answer every error through `render_error`. The middleware answers all others with 500."""
+    """Register the handlers. The middleware answers every other exception with 500."""
 
     async def on_ledger_error(request: Request, error: Any) -> Response:
         return render_error(request, error, request.state.trace_id, None)
@@ -29,7 +29,7 @@ def install(app: FastAPI, render_error: RenderError) -> None:
         return await on_ledger_error(request, invalid_request(error.errors()))
 
     async def on_framework_error(request: Request, error: Any) -> Response:
-        """What the framework itself refuses: no such route, wrong method, malformed body."""
+        """Refusals of the framework: unknown route, wrong method, malformed body."""
         refusals = {404: RouteNotFound, 405: MethodNotAllowed}
         refused = refusals.get(error.status_code, BadRequest)()
         return render_error(request, refused, request.state.trace_id, error.headers)

@@ -1,8 +1,8 @@
-"""What every request passes first: a trace id, limits, one log line, headers that protect.
+"""The outermost ASGI middleware: trace id, limits, access log, security headers.
 
-A plain ASGI layer around the whole service. The body is read here, up to its limit and within a
-time, so that nothing behind ever waits for a slow sender; then it is handed on whole. The log line
-names the route by its pattern, never by its address: addresses hold ids, tokens and queries.
+It reads the whole body, within BODY_TIMEOUT_S and up to the size limit, so that no handler waits
+for a slow client; the application then receives the body in one message. The log line names the
+route by its pattern, never by its address: addresses hold ids, tokens and queries.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from api.errors.request import (
     MalformedJson,
     ServerBusy,
 )
-from api.http.access_log import tell_request
+from api.http.access_log import log_request
 from api.http.exception_handlers import RenderError
 from api.settings import Settings
 from domain.errors import LedgerError
@@ -35,8 +35,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-BODY_WAIT_S = 40
-"""How long a sender may take for a whole body, seconds; the server in front waits less."""
+BODY_TIMEOUT_S = 40
+"""How long a client may take to send the body, seconds; the server in front waits less."""
 
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _NO_TRACE = b"0" * 32
@@ -45,56 +45,57 @@ _UPLOADS = (b"multipart/", b"text/csv", b"application/vnd.openxmlformats", b"app
 # text, and the rest would end up in print. An even number of backslashes before one means that the
 # backslash itself was escaped.
 _CONTROL = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:[bf]|u00(?:0[0-8bcef]|1[0-9a-f]|7f))", re.IGNORECASE)
-# A string without an end matches up to the end, so that no byte is ever looked at twice.
+# An unterminated string matches up to the end, so that no byte is scanned twice.
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 
 faults = logging.getLogger("certledger.faults")
 
 
-def is_always_served(path: str) -> bool:
-    """Whether a request is served however busy the service is: who looks after it has to see it."""
+def bypasses_request_limit(path: str) -> bool:
+    """Whether a request is served above the limit: operators must see an overloaded service."""
     return path in ("/health", "/ready")
 
 
 class ClientGone(Exception):
-    """The sender closed the connection before the body was complete."""
+    """The client closed the connection, or timed out, before the body was complete."""
 
 
 class RequestMiddleware:
-    """The outermost layer."""
+    """The middleware; `render_error` turns a refusal into a problem or an HTML page."""
 
     def __init__(self, app: Any, settings: Settings, render_error: RenderError) -> None:
         self._app = app
         self._render_error = render_error
         self._settings = settings
         self._serving = 0
-        self._headers = protection(settings)
+        self._headers = security_headers(settings)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request, or pass anything but HTTP through."""
+        """Serve one request; pass anything but HTTP through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         trace_id = trace_id_of(headers.get(b"traceparent"))
-        exchange = _Exchange(scope, send, self._headers, trace_id)
-        scope.setdefault("state", {})["trace_id"] = exchange.trace_id
+        response = _ResponseSender(scope, send, self._headers, trace_id)
+        scope.setdefault("state", {})["trace_id"] = trace_id
         self._serving += 1
         try:
-            if self._serving > self._settings.requests_max and not is_always_served(scope["path"]):
+            is_full = self._serving > self._settings.requests_max
+            if is_full and not bypasses_request_limit(scope["path"]):
                 raise ServerBusy()
             body = await self._body(headers, receive)
-            await self._app(scope, _whole(body, receive), exchange.send)
+            await self._app(scope, _replay(body, receive), response.send)
         except ClientGone:
-            exchange.status = 499
+            response.status = 499
         except LedgerError as refusal:
-            await exchange.refuse(refusal, receive, self._render_error)
+            await response.refuse(refusal, receive, self._render_error)
         except Exception as fault:
-            log_fault(fault, exchange.trace_id)
-            await exchange.refuse(InternalError(), receive, self._render_error)
+            log_fault(fault, trace_id)
+            await response.refuse(InternalError(), receive, self._render_error)
         finally:
             self._serving -= 1
-            exchange.log()
+            response.log()
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body.
@@ -118,7 +119,7 @@ async def _read(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_WAIT_S):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -135,9 +136,10 @@ async def _read(receive: Receive, limit: int) -> bytes:
 
 
 def check_json(body: bytes, levels_max: int) -> None:
-    """Refuse what would be dear to parse or impossible to store, before anybody parses it.
+    """Refuse a body that would be expensive to parse or impossible to store, before parsing it.
 
-    Raises: JsonTooDeep, ControlCharacter; MalformedJson for anything but UTF-8.
+    levels_max: levels of nesting. Raises: JsonTooDeep, ControlCharacter; MalformedJson for
+    anything but UTF-8.
     """
     try:
         body.decode()
@@ -159,13 +161,13 @@ def check_json(body: bytes, levels_max: int) -> None:
 
 
 def _may_escape(body: bytes) -> bool:
-    """Whether the search for escaped control characters, which is dear, can find one."""
+    """Whether the search for escaped control characters, which is expensive, can find one."""
     lower = body.lower()
     return b"\\u00" in lower or b"\\b" in lower or b"\\f" in lower
 
 
-def _whole(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body in one piece, then what comes after it."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the whole body first, then the messages after it."""
     given = False
 
     async def replay() -> Message:
@@ -178,8 +180,8 @@ def _whole(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-class _Exchange:
-    """One request and its response, as far as this layer looks at them."""
+class _ResponseSender:
+    """Sends one response, with the security headers and the trace id; keeps its status."""
 
     def __init__(
         self, scope: Message, send: Send, headers: dict[bytes, bytes], trace_id: str
@@ -192,7 +194,7 @@ class _Exchange:
         self._begun = time.perf_counter()
 
     async def send(self, message: Message) -> None:
-        """Hand a message on, the first one with our headers where the route set none."""
+        """Send a message; the first one gets every header that the route has not set."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             given = list(message.get("headers", ()))
@@ -204,17 +206,17 @@ class _Exchange:
     async def refuse(
         self, refusal: LedgerError, receive: Receive, render_error: RenderError
     ) -> None:
-        """Answer with a problem or its page, unless an answer was begun already."""
+        """Answer with an error, unless the response has started already."""
         if self.status:
             return
         response = render_error(Request(self.scope), refusal, self.trace_id, None)
         await response(self.scope, receive, self.send)
 
     def log(self) -> None:
-        """The line of this request."""
+        """Write the access log line of this request."""
         route = self.scope.get("route")
         principal = self.scope.get("state", {}).get("principal")
-        tell_request(
+        log_request(
             self.trace_id,
             self.scope["method"],
             getattr(route, "path", None) or "unknown",
@@ -225,25 +227,25 @@ class _Exchange:
 
 
 def log_fault(fault: Exception, trace_id: str) -> None:
-    """Where an unexpected error came from; never its message, which may hold personal data."""
+    """Log the type and place of an unexpected error, not its message: it may be personal data."""
     frames = traceback.extract_tb(fault.__traceback__)
     where = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
     faults.error("trace %s: %s at %s", trace_id, type(fault).__name__, where)
 
 
 def trace_id_of(traceparent: bytes | None) -> str:
-    """The caller's trace id if it sent a valid one (W3C Trace Context), else a new one."""
+    """The trace id of a valid `traceparent` header (W3C Trace Context), else a new one."""
     if traceparent is not None:
         match = _TRACEPARENT.fullmatch(traceparent)
         if match and match[1] != _NO_TRACE:
             return match[1].decode()
-    # No secret, so the system need not be asked for it: that would give up the interpreter lock,
-    # and under load it takes milliseconds to get it back.
+    # Not a secret, so no system call for randomness: it would release the interpreter lock, and
+    # under load getting the lock back takes milliseconds.
     return f"{random.getrandbits(128):032x}"
 
 
-def protection(settings: Settings) -> dict[bytes, bytes]:
-    """Headers of every response that does not set them itself."""
+def security_headers(settings: Settings) -> dict[bytes, bytes]:
+    """Headers of every response, unless the route sets them itself."""
     headers = {
         b"x-content-type-options": b"nosniff",
         b"x-frame-options": b"DENY",

@@ -1,20 +1,20 @@
-"""Files that come with a request, read in memory on the event loop without a thread.
+"""Multipart forms, parsed in memory on the event loop.
 
-The gate has already bounded the whole body, so a form fits into memory; the framework's own form
-would spool larger files to disk through its thread pool.
+The middleware has bounded the body already, so a form fits into memory; the framework's own form
+parser would spool larger files to disk through its thread pool.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Request
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.errors.request import MalformedMultipart, UploadMissing
+from api.http.command_route import CommandRequest
 from api.http.idempotency import canonical_form
 from api.http.routing import MULTIPART
 
@@ -23,12 +23,12 @@ NAME_LENGTH_MAX = 200
 
 
 class _InMemory(MultiPartParser):
-    spool_max_size = 2**31  # bytes: larger than any body the gate lets through
+    spool_max_size = 2**31  # bytes: more than any body that the middleware accepts
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """One file. name: as its sender called it, without a folder; personal, never logged."""
+    """One file. name: as the client named it, without its folder; personal, never logged."""
 
     field: str
     name: str
@@ -38,14 +38,14 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form that was read: its texts and its files by field."""
+    """A parsed form: its texts and files by field."""
 
     texts: dict[str, str]
     files: dict[str, UploadedFile]
 
     @property
     def canonical(self) -> bytes:
-        """One spelling of the form, for its fingerprint."""
+        """The canonical bytes of the form, for its fingerprint."""
         files = ((f.field, f.name, f.data) for f in self.files.values())
         return canonical_form(self.texts, files)
 
@@ -56,25 +56,26 @@ class Form:
         return self.files[field]
 
 
-async def read_form(request: Request) -> Form:
+async def read_form(request: CommandRequest) -> Form:
     """The multipart form of a request. Raises: MalformedMultipart."""
 
-    async def whole() -> AsyncIterator[bytes]:
-        yield await request.body()
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield request.body
 
-    parser = _InMemory(request.headers, whole(), max_files=PARTS_MAX, max_fields=PARTS_MAX)
+    headers = Headers({"content-type": request.headers.get("content-type") or ""})
+    parser = _InMemory(headers, body(), max_files=PARTS_MAX, max_fields=PARTS_MAX)
     try:
         parsed = await parser.parse()
     except (MultiPartException, KeyError, ValueError, UnicodeError):
         raise MalformedMultipart() from None
     try:
-        return _kept(parsed)
+        return _form_of(parsed)
     finally:
         await parsed.close()
 
 
-def _kept(parsed: FormData) -> Form:
-    """Texts and files of a parsed form. Raises: MalformedMultipart for a field that comes twice."""
+def _form_of(parsed: FormData) -> Form:
+    """Texts and files of a parsed form. Raises: MalformedMultipart for a repeated field."""
     form = Form({}, {})
     for name, value in parsed.multi_items():
         if name in form.texts or name in form.files:

@@ -1,7 +1,7 @@
-"""The few threads that read from the database for requests.
+"""The bounded thread pool that runs blocking reads for requests.
 
-The event loop never waits for the database itself. Reads go to a small, bounded crew: when it has
-too much to do the caller hears so at once, instead of waiting in a queue that only grows.
+The event loop never waits for the database. When too many reads are queued, the caller gets
+ServerBusy at once instead of waiting in a queue that only grows.
 """
 
 from __future__ import annotations
@@ -18,43 +18,46 @@ T = TypeVar("T")
 
 
 class ReaderPool:
-    """A crew of threads with a limit on what may wait for it. Used from one event loop."""
+    """A thread pool with a bounded queue. Used from one event loop."""
 
     def __init__(self, *, threads: int, queue_max: int, deadline_s: float) -> None:
-        """Start nothing yet; threads begin with the first work."""
-        self._crew = ThreadPoolExecutor(threads, thread_name_prefix="reader")
+        """Create the pool; threads start with the first call.
+
+        deadline_s: how long a caller waits for its result, seconds, queueing included.
+        """
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="reader")
         self._limit = threads + queue_max
         self._deadline_s = deadline_s
-        self._asked = 0
+        self._pending = 0
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do blocking work and come back with its result.
+        """Run blocking work on a thread and return its result.
 
-        Raises: ServerBusy when too many wait, ReadTimeout after the deadline, and what the
+        Raises: ServerBusy when the queue is full, ReadTimeout after the deadline, and what the
             work raises.
         """
-        if self._asked >= self._limit:
+        if self._pending >= self._limit:
             raise ServerBusy()
-        self._asked += 1
-        done = self._crew.submit(work, *args, **kwargs)
+        self._pending += 1
+        done = self._executor.submit(work, *args, **kwargs)
         loop = asyncio.get_running_loop()
-        # Counted down when the work ends, not when its caller gives up: a thread that hangs in a
-        # query is still taken.
-        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._one_less))
+        # Counted down when the work ends, not when its caller times out: a thread that hangs in a
+        # query is still occupied.
+        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._work_done))
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.wrap_future(done)
         except TimeoutError:
             raise ReadTimeout() from None
 
-    def _one_less(self) -> None:
-        self._asked -= 1
+    def _work_done(self) -> None:
+        self._pending -= 1
 
     @property
-    def asked(self) -> int:
-        """How much work is waiting or being done."""
-        return self._asked
+    def pending(self) -> int:
+        """Calls that are queued or running."""
+        return self._pending
 
     def close(self) -> None:
-        """Let the work that was begun end; drop what only waits."""
-        self._crew.shutdown(wait=True, cancel_futures=True)
+        """Finish the running calls and cancel the queued ones."""
+        self._executor.shutdown(wait=True, cancel_futures=True)

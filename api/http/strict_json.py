@@ -1,7 +1,7 @@
-"""JSON bodies, parsed once for everybody behind, and strictly: a key stands once in its object.
+"""Strict parsing of JSON bodies, once for each request: no object may repeat a key.
 
-Of two members of one name parsers keep the first or the last, so two programs may read two
-different requests out of one body; RFC 8259 leaves it open, and we refuse it.
+Of two members with one name some parsers use the first and some the last, so two programs could
+read different requests from one body. RFC 8259 leaves it open; the service refuses such a body.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from api.errors.request import JsonKeyTwice, MalformedJson
 from api.errors.validation import pointer_of
 
 _POINTER_MAX = 200
-"""Characters of a pointer that are repeated to the caller."""
+"""Characters of a pointer in an answer; the rest is cut."""
 
 
 class JsonRequest(Request):
-    """A request whose `json` is ours: FastAPI takes the body from it."""
+    """A request whose `json` is strict: FastAPI reads the body through it."""
 
     async def json(self) -> Any:
         """The body. Raises: MalformedJson, JsonKeyTwice."""
@@ -31,40 +31,40 @@ class JsonRequest(Request):
 def parse_json(body: bytes) -> Any:
     """The value of a JSON text. Raises: MalformedJson, JsonKeyTwice."""
     try:
-        # An object in UTF-8, as almost all are, need not be looked at for how it is encoded.
+        # Almost every body is an object in UTF-8, so the encoding need not be detected.
         plain = body[:1] == b"{" and body[1:2] != b"\x00"
         encoding = "utf-8" if plain else json.detect_encoding(body)
         return _DECODER.decode(body.decode(encoding, "surrogatepass"))
     except DuplicateKey:
-        raise JsonKeyTwice(pointer=_place_of_second(body)) from None
+        raise JsonKeyTwice(pointer=_pointer_of_duplicate(body)) from None
     except (ValueError, RecursionError):
         raise MalformedJson() from None
 
 
 class DuplicateKey(Exception):
-    """Some object has two members of one name."""
+    """An object has two members with one name."""
 
 
 class _Members(list[tuple[str, Any]]):
-    """An object as it stands, with all of its members."""
+    """An object with all of its members, duplicates included."""
 
 
-def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(members)
     if len(made) != len(members):
         raise DuplicateKey
     return made
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_once)
-"""`json.loads` would make one for every body."""
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+"""Shared: `json.loads` would create a decoder for every body."""
 
 
-def _place_of_second(body: bytes) -> str:
-    """A pointer to a member that stands twice; the parser itself does not know where it is."""
+def _pointer_of_duplicate(body: bytes) -> str:
+    """A JSON pointer to a duplicate member, which the strict parser does not report."""
     try:
         whole = json.loads(body, object_pairs_hook=_Members)
-    except (ValueError, RecursionError):  # a fault behind it: then the body is no JSON at all
+    except (ValueError, RecursionError):  # a fault after the duplicate: the body is not JSON
         raise MalformedJson() from None
     waiting: list[tuple[tuple[Any, ...], Any]] = [((), whole)]
     while waiting:

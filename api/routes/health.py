@@ -1,14 +1,13 @@
-"""Whether the service lives, and whether it should get requests.
+"""Health and readiness.
 
-`/health` answers from what a background task last saw, so that it never waits for a database that
-does not answer. `/ready` is 200 only while commands can be recorded.
+`/health` answers from the last snapshot of a background task, so it never waits for a database that
+does not respond. `/ready` is 200 only while commands can be recorded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fastapi import Request
@@ -16,14 +15,15 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api.errors.request import DatabaseUnreachable
-from api.http.context import AppContext
-from api.http.dependencies import answer
+from api.http.context import AppContext, HealthSnapshot
+from api.http.dependencies import json_response
 from api.http.routing import problems, router
+from projections.engine.health import ViewState
 
 routes = router("服务 · Service", prefix="")
 
-LOOK_EVERY_S = 2.0
-"""How old what `/health` says may be, seconds."""
+CHECK_EVERY_S = 2.0
+"""Time between two snapshots, seconds."""
 
 
 class ViewHealth(BaseModel):
@@ -45,41 +45,32 @@ class HealthBody(BaseModel):
         description="ok, or degraded: the database, a view or what keeps them is not well"
     )
     database: str = Field(description="ok or unreachable")
-    seen_s_ago: float | None = Field(description="age of this, null before the first look")
+    seen_s_ago: float | None = Field(description="age of this, null before the first check")
     reads_waiting: int
     writes_running: int
     view_process: str = Field(description="running, or restarting: what keeps the views here")
-    lookup_processes: int = Field(description="beside this one, ready to answer lookups")
+    lookup_processes: int = Field(description="lookup worker processes that are ready")
     views: list[ViewHealth]
 
 
-@dataclass
-class HealthSnapshot:
-    """What the background task saw last."""
-
-    database_ok: bool = False
-    at: float | None = None
-    views: list[dict[str, Any]] = field(default_factory=list)
-
-
 async def watch_database(service: AppContext) -> None:
-    """Look at the database and the views, for ever."""
+    """Take a snapshot of database and views every CHECK_EVERY_S seconds, until cancelled."""
     while True:
         try:
             states = await service.read(service.views.states)
-            service.seen = HealthSnapshot(
+            service.health = HealthSnapshot(
                 True, time.monotonic(), [_view(state) for state in states]
             )
         except Exception:
-            # Whatever it was, the database did not answer as it should; the next look tells.
-            service.seen = HealthSnapshot(False, time.monotonic(), service.seen.views)
-        await asyncio.sleep(LOOK_EVERY_S)
+            # Any failure means that the database does not answer as it should; the next check
+            # shows whether it does again.
+            service.health = HealthSnapshot(False, time.monotonic(), service.health.views)
+        await asyncio.sleep(CHECK_EVERY_S)
 
 
-def _view(state: Any) -> dict[str, Any]:
-    wanted = ("ledger", "view", "state", "position", "failing_position", "failing_topic")
-    told = asdict(state)
-    return {name: told[name] for name in wanted} | {"lag": state.lag}
+def _view(state: ViewState) -> dict[str, Any]:
+    names = ("ledger", "view", "state", "position", "failing_position", "failing_topic")
+    return {name: getattr(state, name) for name in names} | {"lag": state.lag}
 
 
 @routes.get(
@@ -91,20 +82,22 @@ def _view(state: Any) -> dict[str, Any]:
 async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
     service: AppContext = request.app.state.service
-    seen: HealthSnapshot = service.seen
+    snapshot = service.health
     workers = request.app.state.elsewhere
-    kept = service.views.are_kept
-    well = seen.database_ok and kept and all(v["state"] == "following" for v in seen.views)
-    return answer(
+    running = service.views.runner_alive
+    following = all(view["state"] == "following" for view in snapshot.views)
+    well = snapshot.database_ok and running and following
+    age = None if snapshot.at is None else time.monotonic() - snapshot.at
+    return json_response(
         {
             "status": "ok" if well else "degraded",
-            "database": "ok" if seen.database_ok else "unreachable",
-            "seen_s_ago": None if seen.at is None else round(time.monotonic() - seen.at, 1),
-            "reads_waiting": service.readers.asked,
+            "database": "ok" if snapshot.database_ok else "unreachable",
+            "seen_s_ago": None if age is None else round(age, 1),
+            "reads_waiting": service.readers.pending,
             "writes_running": len(service.running),
-            "view_process": "running" if kept else "restarting",
+            "view_process": "running" if running else "restarting",
             "lookup_processes": workers.alive if workers is not None else 0,
-            "views": seen.views,
+            "views": snapshot.views,
         }
     )
 
@@ -124,6 +117,6 @@ class ReadyBody(BaseModel):
 async def ready(request: Request) -> Response:
     """可受理请求为200,否则503。· 200 while requests can be served, else 503."""
     service: AppContext = request.app.state.service
-    if not service.seen.database_ok:
+    if not service.health.database_ok:
         raise DatabaseUnreachable()
-    return answer({"status": "ready"})
+    return json_response({"status": "ready"})

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from api.http import access_log as log_lines
-from api.http.access_log import FORMAT, BufferedHandler, tell_request
+from api.http.access_log import FORMAT, BufferedHandler, log_request
 
 
 def record(text: str) -> logging.LogRecord:
@@ -72,7 +72,7 @@ def test_a_request_s_line_reads_as_any_other_whoever_writes_it(
         handler.setFormatter(logging.Formatter(FORMAT))
         monkeypatch.setattr(log_lines.log, "handlers", [handler])
         monkeypatch.setattr(log_lines.log, "propagate", False)
-        tell_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
+        log_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
     later.close()
     assert stream.getvalue() == other.getvalue()
     assert stream.getvalue().endswith('"status":404,"ms":1.2,"role":null}\n')
@@ -80,5 +80,5 @@ def test_a_request_s_line_reads_as_any_other_whoever_writes_it(
 
 def test_lines_of_requests_can_be_turned_off(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "certledger.requests"):
-        tell_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
+        log_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
     assert not caplog.records
