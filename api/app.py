@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import openapi
-from api.auth.permissions import ACCESS, UnguardedRoute
-from api.auth.secrets import ServiceKeys, load_secrets
+from api.auth.permissions import READ_ACCESS, UnauthorizedRoute
+from api.auth.secrets import ServiceKeys, load_service_keys
 from api.auth.tokens import OwnKey, PublishedKeys, TokenChecker
 from api.http import exception_handlers as handlers
 from api.http.access_log import FORMAT
@@ -29,12 +29,12 @@ from api.http.reader_pool import ReaderPool
 from api.http.routing import AuthorizedRoute
 from api.lookup.rate_limit import RateLimiter, Unlimited
 from api.lookup.registry import RegistryConfig
-from api.routes.health import HealthSnapshot, watch_database
+from api.routes.health import watch_database
 from api.routes.routers import ROUTERS
 from api.settings import Settings
 from api.transparency.checkpoint_signing import CheckpointSigningJob
 from api.web import routes as web
-from api.web.error_pages import refusal
+from api.web.error_pages import render_error
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
@@ -57,7 +57,7 @@ log = logging.getLogger("certledger")
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole HTTP service. Raises: UnguardedRoute when a route has no row in the table."""
+    """The whole HTTP service. Raises: UnauthorizedRoute when a route declares no roles."""
     app = FastAPI(
         title="certledger",
         version=openapi.VERSION,
@@ -72,32 +72,31 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.elsewhere = None  # set by the server that starts lookup workers
     app.state.lookup_limit = RateLimiter() if settings.lookup_limit else Unlimited()
-    app.add_middleware(RequestMiddleware, settings=settings, render_error=refusal)
-    handlers.install(app, refusal)
+    app.add_middleware(RequestMiddleware, settings=settings, render_error=render_error)
+    handlers.install(app, render_error)
     app.router.routes.extend(web.router.routes)  # first: at a shared address the page asks first
     for routes in ROUTERS:
         app.router.routes.extend(routes.routes)
-    check_guarded(app)
+    check_routes(app)
     openapi.install(app)
     return app
 
 
-def check_guarded(app: FastAPI) -> None:
-    """Every route asks who calls, and the table names no route that is gone.
+def check_routes(app: FastAPI) -> None:
+    """Every route declares its roles and has its own operation id; no read of the table is gone.
 
-    Raises: UnguardedRoute.
+    Raises: UnauthorizedRoute.
     """
-    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
-    for route in routes:
-        if not isinstance(route, AuthorizedRoute):
-            raise UnguardedRoute(f"route {route.path} is not guarded")
-    operations = [route.operation for route in routes if isinstance(route, AuthorizedRoute)]
-    gone = set(ACCESS) - set(operations)
+    operations: list[str] = []
+    for route in app.router.routes:
+        if isinstance(route, AuthorizedRoute):
+            operations.append(route.operation)
+        elif isinstance(route, APIRoute):
+            raise UnauthorizedRoute(f"route {route.path} declares no roles")
+    gone = READ_ACCESS.keys() - set(operations)
     twice = {name for name in operations if operations.count(name) > 1}
     if gone or twice:
-        raise UnguardedRoute(
-            f"in api.auth.permissions.ACCESS: no route {sorted(gone)}, two {sorted(twice)}"
-        )
+        raise UnauthorizedRoute(f"no route for reads {sorted(gone)}, two for {sorted(twice)}")
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
@@ -129,7 +128,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     closing: what has to be closed is pushed onto it, to be closed in the opposite order.
     Raises: SettingsInvalid, CannotStart, and psycopg2.Error when the database can't be reached.
     """
-    secrets = load_secrets(settings)
+    secrets = load_service_keys(settings)
     with ExitStack() as undo:
         dsn = _database(settings, undo)
         migrate(dsn)
@@ -154,8 +153,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             blobs=Blobs(settings.blobs),
             views=views,
             access=access,
-            registry=access.opened(settings),
-            seen=HealthSnapshot(),
+            registry=access.open(settings),
         )
         closing.push(undo.pop_all())
     return service

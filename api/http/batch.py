@@ -1,43 +1,45 @@
 """Many commands in one request: row by row, each under a key derived from the request's key.
 
-A row that is refused costs its neighbours nothing. Sending the same request again replays the rows
-that were recorded and tries the refused ones again, so a half-done upload is finished by repeating
-it. Rows go to the ledger together, so that they share commits.
+A refused row does not affect the others. Sending the same request again replays the recorded rows
+and tries the refused ones again, so repeating a half-done upload finishes it. Rows go to the ledger
+in batches, so that they share commits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-import orjson
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-from api.errors.problem_details import is_retryable, preferred_language, title_and_detail
+from api.errors.problem_details import is_retryable, title_and_detail
 from api.errors.request import FieldInvalid, MalformedJson
 from api.errors.validation import invalid_request
 from api.files.tables import CellProblem, Column, Table, read_table
-from api.http.dependencies import CommandContext, answer
+from api.http.command_route import CommandRequest
+from api.http.dependencies import CommandContext, json_response
 from api.http.multipart import read_form
+from api.http.negotiation import preferred_language
 from api.http.routing import JSON, MULTIPART
 from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.receipt import Receipt
 from domain.store.errors import IdempotencyKeyReused
 
-WAVE = 256
-"""Rows that wait for the ledger at the same time; below what its queue holds."""
+B = TypeVar("B", bound=BaseModel)
+
+BATCH_SIZE = 256
+"""Rows submitted at the same time; less than the ledger's queue takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: the command it asks for, or why it can't be one.
+    """One row: its command, or the refusal of its values.
 
-    part: tells it from the other rows of the request, the same on every repetition.
+    part: distinguishes it from the other rows of the request, the same on every repetition.
     column: the column at fault when its values make no command.
     """
 
@@ -51,17 +53,17 @@ class Row:
 
 @dataclass
 class Outcome:
-    """What became of the rows."""
+    """The outcome of every row."""
 
     language: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     last_position: int | None = None
 
     def add(self, row: Row, result: Receipt | LedgerError) -> None:
-        """Note what became of a row."""
-        told: dict[str, Any] = {"line": row.line, "key": row.key}
+        """Add the outcome of a row."""
+        shown: dict[str, Any] = {"line": row.line, "key": row.key}
         if isinstance(result, LedgerError):
-            told |= {
+            shown |= {
                 "status": "refused",
                 "column": row.column,
                 "code": result.code,
@@ -69,16 +71,16 @@ class Outcome:
                 "retryable": is_retryable(result),
             }
         else:
-            told |= {
+            shown |= {
                 "status": "replayed" if result.replayed else "recorded",
                 "outcome": result.outcome,
                 "position": result.last_position,
             }
             self.last_position = max(self.last_position or 0, result.last_position)
-        self.rows.append({name: value for name, value in told.items() if value is not None})
+        self.rows.append({name: value for name, value in shown.items() if value is not None})
 
     def add_cell(self, problem: CellProblem) -> None:
-        """Note a cell that could not be read."""
+        """Add a cell that could not be read."""
         self.rows.append(
             {
                 "line": problem.line,
@@ -100,11 +102,11 @@ class Outcome:
         whole = bool(counts["replayed"]) and not counts["recorded"]
         headers = {"Idempotency-Replayed": "true"} if whole else {}
         body = counts | {"last_position": self.last_position, "rows": rows}
-        return answer(body, headers=headers)
+        return json_response(body, headers=headers)
 
 
 def make_row(line: int, key: str | None, part: str, command: type[Command], **values: Any) -> Row:
-    """A row of a command, or of the fault that keeps its values from being one."""
+    """A row with its command, or with the fault of its values."""
     try:
         return Row(line, key, part, command(**values))
     except ValidationError as wrong:
@@ -113,35 +115,35 @@ def make_row(line: int, key: str | None, part: str, command: type[Command], **va
         return Row(line, key, part, refusal=invalid_request([first], "body"), column=column)
 
 
-async def record_all(write: CommandContext, rows: Iterable[Row], outcome: Outcome) -> None:
-    """Carry every row out and note what became of it.
+async def record_all(context: CommandContext, rows: Iterable[Row], outcome: Outcome) -> None:
+    """Record every row and add its outcome.
 
     Raises: IdempotencyKeyReused when the key was used for another request: that concerns all.
     """
     listed = list(rows)
-    for start in range(0, len(listed), WAVE):
-        wave = listed[start : start + WAVE]
-        results = await asyncio.gather(*(_one(write, row) for row in wave))
-        for row, result in zip(wave, results, strict=True):
+    for start in range(0, len(listed), BATCH_SIZE):
+        batch = listed[start : start + BATCH_SIZE]
+        results = await asyncio.gather(*(_one(context, row) for row in batch))
+        for row, result in zip(batch, results, strict=True):
             if isinstance(result, IdempotencyKeyReused):
                 raise result
             outcome.add(row, result)
 
 
-async def _one(write: CommandContext, row: Row) -> Receipt | LedgerError:
+async def _one(context: CommandContext, row: Row) -> Receipt | LedgerError:
     if row.command is None:
         assert row.refusal is not None
         return row.refusal
     try:
-        return await write.record(row.command, part=row.part)
+        return await context.record(row.command, part=row.part)
     except LedgerError as refusal:
         return refusal
 
 
-async def table_of(
-    request: Request, write: CommandContext, columns: list[Column]
-) -> tuple[Table, dict[str, str], CommandContext]:
-    """The table that a form carries, its other fields, and the write told apart by them.
+async def parse_table_upload(
+    request: CommandRequest, context: CommandContext, columns: Sequence[Column]
+) -> tuple[Table, CommandContext]:
+    """The table that a form carries, and the write with the digest of that form.
 
     Raises: FieldInvalid, and what `read_table` raises for the table as a whole.
     """
@@ -149,12 +151,11 @@ async def table_of(
     file = form.file("file")
     if not file.name:
         raise FieldInvalid(field="file")
-    table = await write.service.read(read_table, file.data, file.name, columns)
-    known = write.of_form(f"{request.method} {request.url.path}", form.canonical)
-    return table, form.texts, known
+    table = await context.service.read(read_table, file.data, file.name, columns)
+    return table, context.for_form(request.method, request.path, form.canonical)
 
 
-def new_outcome(request: Request) -> Outcome:
+def new_outcome(request: CommandRequest) -> Outcome:
     """An empty outcome in the caller's language."""
     return Outcome(preferred_language(request.headers.get("accept-language")))
 
@@ -174,21 +175,16 @@ def either_body(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-async def json_body(request: Request, model: type[BaseModel]) -> Any:
-    """A JSON body read by hand, where a route takes more than one type.
-
-    Raises: MalformedJson, InvalidRequest.
-    """
+def body_of(request: CommandRequest, model: type[B]) -> B:
+    """The JSON body of a route that also takes a form. Raises: InvalidRequest, MalformedJson."""
+    if request.value is None and not request.body:
+        raise MalformedJson()
     try:
-        given = orjson.loads(await request.body())
-    except orjson.JSONDecodeError:
-        raise MalformedJson() from None
-    try:
-        return model.model_validate(given)
+        return model.model_validate(request.value)
     except ValidationError as wrong:
         raise invalid_request(wrong.errors(), where="body") from None
 
 
-def is_form(request: Request) -> bool:
+def is_form(request: CommandRequest) -> bool:
     """Whether the body is a form with a table in it."""
-    return request.headers.get("content-type", "").lower().startswith(MULTIPART)
+    return request.media_type == MULTIPART

@@ -1,31 +1,30 @@
 """Request bodies, made from the commands they become, and the answers most routes give.
 
-A body is its command without the ids that stand in the path, so that a limit or a description is
-written once, beside the rule. Reading order: body_of, command_of, then the answers.
+A body is its command without the ids of the path, so that a limit or a description is written once,
+with the rule. Reading order: request_model, then the answers.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from api.errors.validation import invalid_request
 from api.http.routing import WRITING
 from domain.decision import Command
 
-C = TypeVar("C", bound=Command)
 
-
-def body_of(command: type[Command], *in_path: str, example: dict[str, Any]) -> type[BaseModel]:
+def request_model(
+    command: type[Command], *left_out: str, example: dict[str, Any]
+) -> type[BaseModel]:
     """The body of a command's route.
 
-    in_path: fields that the address gives. example: shown in OpenAPI; a test holds it valid.
+    left_out: fields that path or handler fill. example: shown in OpenAPI; a test holds it valid.
     """
     fields: dict[str, Any] = {
         name: (info.annotation, info)
         for name, info in command.model_fields.items()
-        if name not in in_path
+        if name not in left_out
     }
     return create_model(
         f"{command.__name__}Body",
@@ -38,15 +37,6 @@ def body_of(command: type[Command], *in_path: str, example: dict[str, Any]) -> t
         __doc__=command.__doc__,
         **fields,
     )
-
-
-def command_of(command: type[C], body: BaseModel, **in_path: Any) -> C:
-    """The command that a body asks for. Raises: InvalidRequest."""
-    given = {name: getattr(body, name) for name in body.model_fields_set}
-    try:
-        return command(**given, **in_path)
-    except ValidationError as wrong:
-        raise invalid_request(wrong.errors(), where="body") from None
 
 
 class ReceiptBody(BaseModel):

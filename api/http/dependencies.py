@@ -1,8 +1,8 @@
-"""What every handler is given: the ledger it works on, who asks, and how to record or read.
+"""What a handler works with: the ledger, the caller, and how to record or read.
 
 `CommandContext` turns a command into a receipt under the request's Idempotency-Key; `QueryContext`
-runs
-questions on the reader threads, waits for `min_position`, and answers 304 where nothing changed.
+runs queries on the reader threads, waits for `min_position`, and answers 304 where nothing changed.
+Reading order: the parameters, CommandContext, QueryContext.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from api.errors.request import (
     OccurredAtMalformed,
 )
 from api.http.context import AppContext
-from api.http.idempotency import canonical_value, fingerprint
+from api.http.idempotency import fingerprint
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
@@ -36,10 +36,12 @@ from domain.values.primitives import parse_instant
 
 T = TypeVar("T")
 
+LEDGER_PATTERN = r"^[a-z][a-z0-9-]{1,30}$"
+
 LedgerName = Annotated[
     str,
     Path(
-        pattern=r"^[a-z][a-z0-9-]{1,30}$",
+        pattern=LEDGER_PATTERN,
         description="账本名 · name of the ledger",
         examples=["omc"],
     ),
@@ -88,20 +90,22 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="每页行数 · rows of
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
 
 
-def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    body: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """A JSON response. body: JSON values; dates and times become ISO 8601 text."""
     data = orjson.dumps(body, default=str)
     return Response(data, status, dict(headers or {}), media_type="application/json")
 
 
-def recorded(receipt: Receipt, status: int = 201, location: str | None = None) -> Response:
-    """The receipt of a command: the same bytes whether it was carried out now or before."""
+def receipt_response(receipt: Receipt, location: str | None = None) -> Response:
+    """The receipt of a command: the same bytes whether it was recorded now or before."""
     headers = {"ETag": etag(receipt.version)}
     if location is not None:
         headers["Location"] = location
     if receipt.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(receipt.to_bytes(), status, headers, media_type="application/json")
+    return Response(receipt.to_bytes(), 201, headers, media_type="application/json")
 
 
 def etag(version: int | str) -> str:
@@ -113,7 +117,7 @@ def etag(version: int | str) -> str:
 class CommandContext:
     """One write: everything but the command itself.
 
-    request_hash: digest of the request; a form's handler gives its own (`of_form`).
+    request_hash: digest of the request; the handler of a form replaces it (`for_form`).
     """
 
     service: AppContext
@@ -125,40 +129,41 @@ class CommandContext:
     base: str = field(repr=False)
 
     async def record(self, command: Command, part: str | None = None) -> Receipt:
-        """Carry a command out, or find what came of it before.
+        """Execute a command, or find the receipt of its first execution.
 
-        part: tells the commands of one request apart, each under a key derived from its key.
+        part: distinguishes the commands of one request, each under a key derived from its key.
         Raises: the LedgerError that refused it.
         """
-        key = self.key if part is None else f"{self.key}#{part}"
         return await self.ledger.submit(
             command,
             self.principal.actor,
-            key=key,
+            key=self._key(part),
             request_hash=self.request_hash,
             principal=self.principal.subject,
             occurred_at=self.occurred_at,
             timeout_seconds=self.service.settings.deadline_s,
-            answer=LoopReceiptFuture(loop=asyncio.get_running_loop()),
+            future=LoopReceiptFuture(loop=asyncio.get_running_loop()),
         )
 
-    async def before(self, part: str | None = None) -> Receipt | None:
-        """The receipt of this very request if it was carried out already; None if not.
+    async def replayed_receipt(self, part: str | None = None) -> Receipt | None:
+        """The receipt of this very request if it was recorded already; None if not.
 
-        For requests that make something costly before their command is recorded.
+        For requests that make something expensive before their command is recorded.
         Raises: IdempotencyKeyReused.
         """
-        key = self.key if part is None else f"{self.key}#{part}"
-        known = await self.service.read(self.ledger.journal.command, self.principal.subject, key)
+        find, key = self.ledger.journal.command, self._key(part)
+        known = await self.service.read(find, self.principal.subject, key)
         if known is None:
             return None
         if known.request_hash != self.request_hash:
             raise IdempotencyKeyReused()
         return Receipt.from_bytes(known.receipt, replayed=True)
 
-    def of_form(self, method_and_path: str, form: bytes) -> CommandContext:
-        """The same write, told apart by a form's canonical bytes."""
-        method, _, path = method_and_path.partition(" ")
+    def _key(self, part: str | None) -> str:
+        return self.key if part is None else f"{self.key}#{part}"
+
+    def for_form(self, method: str, path: str, form: bytes) -> CommandContext:
+        """The same write, its digest over the canonical bytes of a form."""
         return replace(self, request_hash=fingerprint(method, path, "", form))
 
     def path(self, rest: str) -> str:
@@ -166,36 +171,11 @@ class CommandContext:
         return f"{self.base}{rest}"
 
 
-async def writing(
-    request: Request,
-    ledger: LedgerName,
-    idempotency_key: IdempotencyKeyHeader,
-    occurred_at: OccurredAtHeader = None,
-) -> CommandContext:
-    """What a handler that records is given. Raises: BackfillNotAllowed, OccurredAtMalformed."""
-    service: AppContext = request.app.state.service
-    return await write_on(request, await service.ledger(ledger), occurred_at)
-
-
-async def write_on(request: Request, ledger: Ledger, occurred_at: str | None) -> CommandContext:
-    """The write that a request is, on a ledger that is open."""
-    body = b""
-    is_json = request.headers.get("content-type", "").startswith("application/json")
-    if is_json and await request.body():
-        body = canonical_value(await request.json())
-    return CommandContext(
-        service=request.app.state.service,
-        ledger=ledger,
-        principal=request.state.principal,
-        key=request.state.key,
-        request_hash=fingerprint(request.method, request.url.path, request.url.query, body),
-        occurred_at=occurred_moment(occurred_at, request.state.principal),
-        base=f"/ledgers/{ledger.name}",
-    )
-
-
 def occurred_moment(header: str | None, principal: Principal) -> datetime | None:
-    """When something happened, as told. Raises: BackfillNotAllowed, OccurredAtMalformed."""
+    """When the event happened, by `Occurred-At`; None without the header.
+
+    Raises: BackfillNotAllowed, OccurredAtMalformed.
+    """
     if header is None:
         return None
     if not principal.backfill:
@@ -238,16 +218,16 @@ class QueryContext:
         if person.subject != principal.subject:
             raise NotYourOwn(what=what)
 
-    def tagged(self, tag: str, body: Callable[[], Any]) -> Response:
+    def conditional_response(self, tag: str, body: Callable[[], Any]) -> Response:
         """A body under an entity tag, or 304 if the caller has it already."""
         # Another role sees other fields and another language reads other words.
         headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
         given = [part.strip() for part in (self.if_none_match or "").split(",")]
         if tag in given or f"W/{tag}" in given or "*" in given:
             return Response(status_code=304, headers=headers)
-        return answer(body(), headers=headers)
+        return json_response(body(), headers=headers)
 
-    async def caught_up(self, view: str, min_position: int | None) -> None:
+    async def wait_for_position(self, view: str, min_position: int | None) -> None:
         """Wait for a view to come to a position. Raises: ViewBehind."""
         timeout_s = self.service.settings.min_position_wait_s
         await self.service.views.wait_for(view, self.ledger.name, min_position, timeout_s)
@@ -266,7 +246,6 @@ async def reading(
     return QueryContext(service, await service.ledger(ledger), principal, if_none_match)
 
 
-Write = Annotated[CommandContext, Depends(writing)]
 Read = Annotated[QueryContext, Depends(reading)]
 
 _POSITION = re.compile(r"[0-9]{1,15}")
@@ -298,10 +277,8 @@ __all__ = [
     "QueryContext",
     "Read",
     "ThingId",
-    "Write",
-    "answer",
     "as_of_moment",
     "etag",
-    "recorded",
-    "write_on",
+    "json_response",
+    "receipt_response",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""What makes a repeated request the same request: its key, and a digest of what it asks.
+"""What makes a repeated request the same request: its key, and a digest of its content.
 
-The key comes with every write (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header); it
-is the caller's own and counts per caller. The digest is over method, address and the canonical
-body, so that the order of JSON members or the boundary of a form makes no difference.
+Every write carries a key (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header), chosen by
+the caller and counted per caller. The digest is over method, address and the canonical body, so
+that the order of JSON members or the boundary of a form makes no difference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from api.errors.request import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
-from api.http.strict_json import parse_json
 
 KEY_LENGTH_MAX = 200
 
@@ -36,17 +35,12 @@ def idempotency_key(header: str | None) -> str:
 def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
     """Digest of a request: 32 bytes. body: canonical."""
     parts = method.encode(), path.encode(), query.encode(), body
-    told = [len(part).to_bytes(8, "big") + part for part in parts]
-    return hashlib.sha256(b"".join(told)).digest()
-
-
-def canonical_body(body: bytes) -> bytes:
-    """A JSON body in one spelling. Raises: MalformedJson, JsonKeyTwice."""
-    return canonical_value(parse_json(body)) if body else b""
+    prefixed = [len(part).to_bytes(8, "big") + part for part in parts]
+    return hashlib.sha256(b"".join(prefixed)).digest()
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-"""`json.dumps` would make one for every body."""
+"""Shared, because `json.dumps` creates one for every body."""
 
 
 def canonical_value(value: Any) -> bytes:

@@ -1,8 +1,7 @@
-"""The views as the service asks them: a process that keeps them, connections that read them.
+"""Read access to the views: queries on pooled connections, and waiting for a position.
 
-Queries are functions of the projections room that take a cursor; they run on the reader threads.
-Waiting for a position costs no thread: it is a future. What this works with is handed in by the
-composition root.
+Queries are functions of `projections` that take a cursor; they run in the reader threads. Waiting
+for a position needs no thread: it is a future. The composition root passes in the parts.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from api.errors.database import refusal_of
+from api.errors.database import to_http_error
 from api.errors.request import ViewBehind
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.progress import ProgressTracker
+from projections.engine.view import Cursor
 from projections.runner_process import RunnerProcess
 
 T = TypeVar("T")
@@ -26,21 +26,20 @@ REGISTRY = "certificate_registry"
 
 
 class Connections(Protocol):
-    """A few connections for reading; `domain.store.postgres.connection.Pool` is one."""
+    """A connection pool for reading; `domain.store.postgres.connection.Pool` is one."""
 
-    def run(self, work: Callable[[Any], Any]) -> Any: ...
+    def run(self, work: Callable[[Cursor], T]) -> T: ...
     def close(self) -> None: ...
 
 
 class ReadModels:
-    """Views of all ledgers: kept up to date beside us, asked through a few connections."""
+    """The views of all ledgers, which the runner process keeps up to date."""
 
     def __init__(
-        self, lookout: ProgressTracker, beside: RunnerProcess, connections: Connections
+        self, progress: ProgressTracker, runner: RunnerProcess, connections: Connections
     ) -> None:
-        """Take what is asked."""
-        self._lookout = lookout
-        self._beside = beside
+        self._progress = progress
+        self._runner = runner
         self._connections = connections
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -49,21 +48,20 @@ class ReadModels:
         Raises: DatabaseUnreachable, ViewBeingMade.
         """
         try:
-            found: T = self._connections.run(lambda cursor: query(cursor, *args, **kwargs))
+            return self._connections.run(lambda cursor: query(cursor, *args, **kwargs))
         except Exception as error:
-            refusal = refusal_of(error)
+            refusal = to_http_error(error)
             if refusal is None:
                 raise
             raise refusal from error
-        return found
 
     async def wait_for(
         self, view: str, ledger: str, position: int | None, timeout_s: float
     ) -> None:
-        """Wait until a view has come to a position. Raises: ViewBehind."""
+        """Wait until a view has folded a position (read your writes). Raises: ViewBehind."""
         if not position:
             return
-        waiting = asyncio.wrap_future(self._lookout.reached(ledger, view, position))
+        waiting = asyncio.wrap_future(self._progress.when_reached(ledger, view, position))
         try:
             async with asyncio.timeout(timeout_s):
                 await waiting
@@ -71,10 +69,10 @@ class ReadModels:
             raise ViewBehind(position=position) from None
 
     def states(self) -> list[ViewState]:
-        """Every view of every ledger; blocking. Raises: DatabaseUnreachable."""
+        """The state of every view of every ledger; blocking. Raises: DatabaseUnreachable."""
         return self.ask(view_states, VIEWS)
 
     @property
-    def are_kept(self) -> bool:
-        """Whether the process beside us runs; while it does not, another may keep them."""
-        return self._beside.pid is not None
+    def runner_alive(self) -> bool:
+        """Whether this service's runner process runs; without it, another service's may fold."""
+        return self._runner.pid is not None

@@ -1,27 +1,28 @@
-"""The kind of route this service is made of: guarded, documented, never blocking.
+"""The routes of the service: authorised before anything else, documented, never blocking.
 
-Before a handler runs, and before its body is even parsed, the route asks who calls and whether
-they may. Writes also need an Idempotency-Key and a body of the right type. Reading order:
-GuardedRoute, router, then what a route says about itself in OpenAPI.
+Before a handler runs, and before its body is parsed, a route asks who calls and whether they may.
+Reading order: AuthorizedRoute, router, then what a route says about itself in OpenAPI. Writes are
+`api.http.command_route.CommandRoute`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from api.auth.permissions import PUBLIC, admit, roles_for
-from api.auth.tokens import Principal, TokenInvalid
+from api.auth.permissions import PUBLIC, UnauthorizedRoute, require_role, roles_of_read
+from api.auth.tokens import Principal, TokenChecker, TokenInvalid
 from api.errors.problem_details import STATUS, Problem
-from api.errors.request import MediaTypeUnsupported, RequestInProgress, UnknownParameter
-from api.http.idempotency import idempotency_key
+from api.errors.request import MediaTypeUnsupported, UnknownParameter
 from api.http.strict_json import JsonRequest
+from domain.command_spec import CommandSpec
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -33,121 +34,110 @@ _NAME_SHOWN_MAX = 60
 
 WRITES = frozenset({"POST", "PUT"})
 
-ASKS_BY_POST = frozenset({"lookup_certificate", "find_person"})
-"""What reads by POST, because personal data have no place in an address."""
+READ_VIA_POST = frozenset({"lookup_certificate", "find_person"})
+"""Reads that use POST, because personal data have no place in an address."""
 
 
 class AuthorizedRoute(APIRoute):
-    """A route with a row in the access table. Raises: UnguardedRoute when it has none."""
+    """A route with declared roles: those of its command, or its row in the table of reads.
 
-    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+    Raises: UnauthorizedRoute for a read without a row, and for a write without a command.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        spec: CommandSpec[Any] | None = None,
+        **given: Any,
+    ) -> None:
+        """spec: of the command that the route records; None for a read."""
         super().__init__(path, endpoint, **given)
         self.operation = self.operation_id or self.name
-        self.roles = roles_for(self.operation)
-        self.records = is_recording(self)
+        self.spec = spec
+        if (
+            spec is None
+            and WRITES & set(self.methods or ())
+            and self.operation not in READ_VIA_POST
+        ):
+            raise UnauthorizedRoute(f"route {self.operation!r} writes, but names no command")
+        self.roles = roles_of_read(self.operation) if spec is None else spec.roles
+        self.media_types = self._media_types()
         # A filter with a typing error must not silently become no filter.
-        self.parameters = query_names(self.dependant)
+        self._parameters = query_names(self.dependant)
 
-    def get_route_handler(self) -> Any:
-        """The handler behind its guard."""
-        return guarded(self, super().get_route_handler())
+    def _media_types(self) -> tuple[str, ...]:
+        """Media types a route takes its body in; empty for none."""
+        declared = (self.openapi_extra or {}).get("requestBody", {}).get("content")
+        if declared:
+            return tuple(declared)
+        return (JSON,) if self.body_field is not None else ()
+
+    def check(
+        self,
+        principal: Principal | None,
+        ledger: str | None,
+        parameters: Iterable[str],
+        media_type: str,
+    ) -> None:
+        """What every request has to pass before its body is parsed.
+
+        ledger: the one in the path, None where there is none. parameters: names in the query.
+        Raises: TokenMissing, RoleNotAllowed, LedgerNotInToken, UnknownParameter,
+            MediaTypeUnsupported.
+        """
+        require_role(self.roles, principal, ledger)
+        for name in parameters:
+            if name not in self._parameters:
+                allowed = ", ".join(sorted(self._parameters)) or "none"
+                raise UnknownParameter(name=name[:_NAME_SHOWN_MAX], allowed=allowed)
+        if self.media_types and media_type not in self.media_types:
+            raise MediaTypeUnsupported(wanted=", ".join(self.media_types))
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, behind the check."""
+        handle = super().get_route_handler()
+
+        async def check_first(request: Request) -> Response:
+            # On a public route a token changes nothing, so a stale one must not get in the way.
+            principal = None
+            if self.roles is not PUBLIC:
+                tokens: TokenChecker = request.app.state.service.tokens
+                principal = await authenticate(tokens, request.headers.get("authorization"))
+                request.state.principal = principal
+            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            ledger = request.path_params.get("ledger")
+            self.check(principal, ledger, request.query_params, media_type)
+            request = JsonRequest(request.scope, request.receive)
+            if self.media_types and media_type == JSON and await request.body():
+                await request.json()
+            return await handle(request)
+
+        return check_first
 
 
-def query_names(dependant: Any) -> set[str]:
-    """Names of the query parameters of a handler and of what it depends on."""
+def query_names(dependant: Dependant) -> set[str]:
+    """Names of the query parameters of a handler and of its dependencies."""
     names = {field.alias for field in dependant.query_params}
     return names.union(*(query_names(each) for each in dependant.dependencies))
 
 
-def is_recording(route: APIRoute) -> bool:
-    """Whether a route records something; looking up by POST does not."""
-    return bool(WRITES & set(route.methods or ())) and route.operation_id not in ASKS_BY_POST
-
-
-def guarded(route: AuthorizedRoute, handle: Handler) -> Handler:
-    """A handler that runs only for who may, once at a time for each Idempotency-Key."""
-
-    async def check_first(request: Request) -> Response:
-        service = request.app.state.service
-        # On a public route a token changes nothing, so a stale one must not get in the way.
-        principal = None
-        if route.roles is not PUBLIC:
-            principal = await principal_of(request)
-            request.state.principal = principal
-        admit(route.operation, principal, request.path_params.get("ledger"))
-        _check_parameters(request, route)
-        _check_media_type(request, route)
-        request = JsonRequest(request.scope, request.receive)
-        if JSON in body_types(route) and is_json(request) and await request.body():
-            await request.json()
-        if not route.records or principal is None:
-            return await handle(request)
-        key = idempotency_key(request.headers.get("idempotency-key"))
-        request.state.key = key
-        running = (request.path_params.get("ledger", ""), principal.subject, key)
-        if running in service.running:
-            raise RequestInProgress()
-        service.running.add(running)
-        try:
-            return await handle(request)
-        finally:
-            service.running.discard(running)
-
-    return check_first
-
-
-async def principal_of(request: Request) -> Principal | None:
-    """Who the request's bearer token speaks for; None without one.
+async def authenticate(tokens: TokenChecker, authorization: str | None) -> Principal | None:
+    """Who a bearer token speaks for; None without an Authorization header.
 
     Raises: TokenInvalid, IssuerUnreachable.
     """
-    header = request.headers.get("authorization")
-    if header is None:
+    if authorization is None:
         return None
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
         raise TokenInvalid(reason="not_a_bearer_token")
-    principal: Principal = await request.app.state.service.tokens.check(token.strip())
-    return principal
-
-
-def _check_parameters(request: Request, route: AuthorizedRoute) -> None:
-    """Every parameter is one the route documents. Raises: UnknownParameter."""
-    for name in request.query_params:
-        if name not in route.parameters:
-            allowed = ", ".join(sorted(route.parameters)) or "none"
-            raise UnknownParameter(name=name[:_NAME_SHOWN_MAX], allowed=allowed)
-
-
-def is_json(request: Request) -> bool:
-    """Whether the body says that it is JSON."""
-    return media_type(request) == JSON
-
-
-def media_type(request: Request) -> str:
-    """The type of the body without its parameters, in small letters."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _check_media_type(request: Request, route: AuthorizedRoute) -> None:
-    """A body is of one of the types the route documents. Raises: MediaTypeUnsupported."""
-    wanted = body_types(route)
-    if not wanted or request.method not in WRITES:
-        return
-    if media_type(request) not in wanted:
-        raise MediaTypeUnsupported(wanted=", ".join(wanted))
-
-
-def body_types(route: APIRoute) -> tuple[str, ...]:
-    """Media types a route takes its body in; empty for none."""
-    declared = (route.openapi_extra or {}).get("requestBody", {}).get("content")
-    if declared:
-        return tuple(declared)
-    return (JSON,) if route.body_field is not None else ()
+    return await tokens.check(token)
 
 
 def router(tag: str, prefix: str = "/ledgers/{ledger}") -> APIRouter:
-    """A router of guarded routes under one tag."""
+    """A router of authorised routes under one tag."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=AuthorizedRoute)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.dependencies import MinPosition, Read, ThingId, answer
+from api.http.dependencies import MinPosition, Read, ThingId, json_response
 from api.http.read_models import REGISTRY
 from api.http.routing import READING, router
 from projections.certificate_registry import queries as registry
@@ -52,10 +52,10 @@ async def list_certificates(
     """双证的进度、状态和二维码链接;链接等同凭证,请勿外传。· Progress, standing and QR link of both
     certificates. Who has the link sees the certificate."""
     await read.candidacy(application_id)
-    await read.caught_up(REGISTRY, min_position)
+    await read.wait_for_position(REGISTRY, min_position)
     found = await read.ask(registry.of_application, application_id)
     base = read.service.settings.public_base_url
-    return answer({"data": [_held(row, base) for row in found]})
+    return json_response({"data": [_held(row, base) for row in found]})
 
 
 def _held(row: dict[str, Any], base: str) -> dict[str, Any]:

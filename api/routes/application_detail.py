@@ -128,8 +128,8 @@ def show_application(state: Candidacy, person: dict[str, Any]) -> dict[str, Any]
     return {
         "application_id": state.id,
         "person": person,
-        **described(state),
-        "due": due(state),
+        **summary_of(state),
+        "due": next_step(state),
         "documents": _documents(state),
         "reviews_passed": [stage.value for stage in state.passed],
         "payments": [_money(line) for line in state.paid],
@@ -151,7 +151,7 @@ def show_application(state: Candidacy, person: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def described(state: Candidacy) -> dict[str, Any]:
+def summary_of(state: Candidacy) -> dict[str, Any]:
     """What it is for, and where it stands; also a row of the list."""
     return {
         "occupation": state.occupation,
@@ -171,7 +171,7 @@ _REVIEWS = {
 }
 
 
-def due(state: Candidacy) -> dict[str, Any]:
+def next_step(state: Candidacy) -> dict[str, Any]:
     """The next step and who takes it. Source: source-document, steps 1 to 5."""
     if state.status in CLOSED:
         owed = any(refund_option(state, x)["option"] == "refundable" for x in state.paid)

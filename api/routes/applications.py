@@ -8,48 +8,33 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.body_models import RECORDED, body_of, command_of
+from api.http.command_route import CommandRoute
 from api.http.dependencies import (
     Cursor,
     Limit,
     QueryContext,
     Read,
     ThingId,
-    Write,
-    answer,
     etag,
-    recorded,
+    json_response,
 )
 from api.http.routing import READING, router
-from api.routes.application_detail import ApplicationShown, described, due, show_application
+from api.routes.application_detail import (
+    ApplicationShown,
+    next_step,
+    show_application,
+    summary_of,
+)
 from api.routes.history import HistoryBody, show_history
 from api.routes.masking import show_person
 from api.routes.stream_listing import applications_of, newest_applications
 from domain.actors import Role
 from domain.decision import NotYourOwn
 from domain.states.application import Candidacy, Status
-from domain.steps.enrolment import OpenApplication, WithdrawApplication
+from domain.steps.enrolment import OPEN_APPLICATION, WITHDRAW_APPLICATION
 
-routes = router("报考 · Applications")
-
-ApplicationBody = body_of(
-    OpenApplication,
-    example={
-        "person_id": "p1",
-        "occupation": "4-01-02-07",
-        "edition": "2021",
-        "level": 4,
-        "job_type": "直播销售员",
-        "qualifications": {
-            "work_periods": [
-                {"started_on": "2020-03-01", "ended_on": None, "relation": "own", "employer": ""}
-            ]
-        },
-    },
-)
-WithdrawalBody = body_of(
-    WithdrawApplication, "application_id", example={"reason": "个人原因放弃报考"}
-)
+TAG = "报考 · Applications"
+routes = router(TAG)
 
 
 class ApplicationRow(BaseModel):
@@ -75,23 +60,37 @@ class ApplicationListBody(BaseModel):
     next: str | None = Field(description="cursor of the next page")
 
 
-@routes.post(
-    "/applications",
-    operation_id="open_application",
-    summary="开立报考并评估资格 · Open an application and assess eligibility",
-    status_code=201,
-    responses=RECORDED,
-)
-async def open_application(
-    write: Write,
-    body: ApplicationBody,  # type: ignore[valid-type]
-) -> Response:
-    """按职业标准当场评估;不符合也会记录并说明所缺。· Assessed at once by the rules of the
-    occupation. Not eligible is recorded too, with what is missing: it can be appealed.
-    Source: 1.1, 1.2."""
-    receipt = await write.record(command_of(OpenApplication, body))
-    application_id = receipt.outcome["application_id"]
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+routes.routes += [
+    CommandRoute(
+        OPEN_APPLICATION,
+        "POST /applications",
+        "open_application",
+        tag=TAG,
+        summary="开立报考并评估资格 · Open an application and assess eligibility",
+        docs="""
+        按职业标准当场评估;不符合也会记录并说明所缺。· Assessed at once by the rules of the
+        occupation. Not eligible is recorded too, with what is missing: it can be appealed.
+        Source: 1.1, 1.2.""",
+        example={
+            "person_id": "p1",
+            "occupation": "4-01-02-07",
+            "edition": "2021",
+            "level": 4,
+            "job_type": "直播销售员",
+            "qualifications": {
+                "work_periods": [
+                    {
+                        "started_on": "2020-03-01",
+                        "ended_on": None,
+                        "relation": "own",
+                        "employer": "",
+                    }
+                ]
+            },
+        },
+        location="/applications/{application_id}",
+    ),
+]
 
 
 @routes.get(
@@ -120,12 +119,12 @@ async def list_applications(
     if person_id is not None:
         await read.ensure_own(person_id, "person")
         states = await read.run(applications_of, read.ledger, person_id)
-        return answer({"data": _rows(states, status), "next": None})
+        return json_response({"data": _rows(states, status), "next": None})
     page = read.service.page(f"applications|{read.ledger.name}|{status}", cursor, limit)
     before = page.after[0] if page.after else None
     listed = await read.run(newest_applications, read.ledger, before, page.rows_max)
     following = None if listed.after is None else page.cursor([listed.after])
-    return answer({"data": _rows(listed.states, status), "next": following})
+    return json_response({"data": _rows(listed.states, status), "next": following})
 
 
 def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]]:
@@ -133,8 +132,8 @@ def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]
         {
             "application_id": state.id,
             "person_id": state.person_id,
-            **described(state),
-            "due": due(state),
+            **summary_of(state),
+            "due": next_step(state),
             "version": state.version,
         }
         for state in states
@@ -156,7 +155,7 @@ async def get_application(read: Read, application_id: ThingId) -> Response:
     person = await read.run(show_person, read, state.person_id)
     # Their name may be put right, or erased, without a fact of the application.
     tag = etag(f"{state.version}.{person['version']}")
-    return read.tagged(tag, lambda: show_application(state, person))
+    return read.conditional_response(tag, lambda: show_application(state, person))
 
 
 @routes.get(
@@ -172,27 +171,24 @@ async def get_application_history(read: Read, application_id: ThingId) -> Respon
     entries = await read.run(_history, read, state)
     person = await read.state("person", state.person_id)
     tag = etag(f"{state.version}.{person.version}")
-    return read.tagged(tag, lambda: {"data": entries})
+    return read.conditional_response(tag, lambda: {"data": entries})
 
 
 def _history(read: QueryContext, state: Candidacy) -> list[dict[str, Any]]:
     return show_history(read, f"application-{state.id}", state.person_id)
 
 
-@routes.post(
-    "/applications/{application_id}/withdrawal",
-    operation_id="withdraw_application",
-    summary="撤回报考 · Withdraw an application",
-    status_code=201,
-    responses=RECORDED,
-)
-async def withdraw_application(
-    write: Write,
-    application_id: ThingId,
-    body: WithdrawalBody,  # type: ignore[valid-type]
-) -> Response:
-    """报考成功前可撤回,应退费用随即确认。· Before 报考成功; what may go back is owed at once.
-    Source: 2.4(1)."""
-    command = command_of(WithdrawApplication, body, application_id=application_id)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+routes.routes += [
+    CommandRoute(
+        WITHDRAW_APPLICATION,
+        "POST /applications/{application_id}/withdrawal",
+        "withdraw_application",
+        tag=TAG,
+        summary="撤回报考 · Withdraw an application",
+        docs="""
+        报考成功前可撤回,应退费用随即确认。· Before 报考成功; what may go back is owed at once.
+        Source: 2.4(1).""",
+        example={"reason": "个人原因放弃报考"},
+        location="/applications/{application_id}",
+    ),
+]

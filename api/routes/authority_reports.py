@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Literal, Protocol
 from uuid import uuid5
 
-from fastapi import Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api.files.authority_report_xlsx import (
     BatchKind,
+    FrozenFile,
     ReportBatch,
     ReportRow,
     build_report,
     read_answer,
 )
 from api.http.batch import make_row, new_outcome, record_all
-from api.http.body_models import BULK, RECORDED, body_of, command_of
-from api.http.dependencies import CommandContext, QueryContext, Read, ThingId, Write, etag, recorded
+from api.http.body_models import BULK
+from api.http.command_route import CommandRequest, CommandRoute
+from api.http.dependencies import (
+    CommandContext,
+    QueryContext,
+    Read,
+    ThingId,
+    etag,
+    receipt_response,
+)
 from api.http.multipart import form_schema, read_form
 from api.http.routing import READING, XLSX, file_response, router
 from api.routes.score_board import today_in_china
@@ -28,26 +36,21 @@ from domain.decision import AlreadyExists, NotFound
 from domain.events import CertificateKind
 from domain.service.ledger import NAMESPACE
 from domain.steps.authority_report import (
+    ANSWER_REPORT_ROW,
+    FREEZE_REPORT,
+    RECORD_VISIBILITY,
     REPORTABLE,
     AnswerReportRow,
     FreezeReport,
-    RecordVisibility,
     RowTwice,
 )
-from domain.steps.certificate import CertificateOutOfOrder, find
+from domain.steps.certificate import find, out_of_order
 from domain.steps.enrolment import PersonErased
 from domain.values.identity_documents import DocumentType, report_code
 
-routes = router("上报 · Reports")
+TAG = "上报 · Reports"
+routes = router(TAG)
 
-ReportBody = body_of(
-    FreezeReport,
-    "file_sha256",
-    example={"batch_type": "new", "application_ids": ["a1", "a2"]},
-)
-VisibilityBody = body_of(
-    RecordVisibility, "application_id", example={"scope": "province", "seen_on": "2027-01-05"}
-)
 
 BATCH_KINDS = {
     "new": BatchKind.NEW,
@@ -73,40 +76,62 @@ class ReportShown(BaseModel):
     rows: list[ReportRowShown]
 
 
-@routes.post(
-    "/reports",
-    operation_id="freeze_report",
-    summary="生成并冻结上报文件 · Build and freeze a report",
-    status_code=201,
-    responses=RECORDED,
-)
-async def freeze_report(write: Write, body: ReportBody) -> Response:  # type: ignore[valid-type]
-    """按国家11列格式生成表格,存档并固定其哈希。· Builds the 11-column workbook of issued national
-    certificates, keeps it, and records its hash. Source: 5.3."""
-    known = await write.before()
-    if known is None:
-        # The id goes into the file, so it is made before the command, the same on every retry.
-        made = uuid5(NAMESPACE, f"report|{write.ledger.name}|{write.principal.subject}|{write.key}")
-        report_id = body.report_id or made.hex  # type: ignore[attr-defined]
-        file = await write.service.read(_build, write, body, report_id)
-        given = {"file_sha256": file.sha256}
-        if body.report_id is None:  # type: ignore[attr-defined]
-            given["report_id"] = report_id
-        known = await write.record(command_of(FreezeReport, body, **given))
-    return recorded(known, location=write.path(f"/reports/{known.outcome['report_id']}"))
+class _ReportRequest(Protocol):
+    """The body of `freeze_report`: its command without the hash of the file that is built here."""
+
+    report_id: str | None
+    batch_type: Literal["new", "correction", "addendum"]
+    application_ids: tuple[str, ...]
 
 
-def _build(write: CommandContext, body: Any, report_id: str) -> Any:
-    """The workbook, kept in the attachment store; blocking.
+async def freeze_report(
+    context: CommandContext, request: CommandRequest, body: _ReportRequest
+) -> Response:
+    """Build the workbook, store it, then record its hash. A repeated request builds nothing."""
+    receipt = await context.replayed_receipt()
+    if receipt is None:
+        # The file names the report, so its id is made before the command, the same on every retry.
+        name = f"report|{context.ledger.name}|{context.principal.subject}|{context.key}"
+        report_id = body.report_id or uuid5(NAMESPACE, name).hex
+        file = await context.service.read(_build, context, body, report_id)
+        command = FreezeReport(
+            report_id=report_id,
+            batch_type=body.batch_type,
+            file_sha256=file.sha256,
+            application_ids=body.application_ids,
+        )
+        receipt = await context.record(command)
+    return receipt_response(receipt, context.path(f"/reports/{receipt.outcome['report_id']}"))
+
+
+routes.routes += [
+    CommandRoute(
+        FREEZE_REPORT,
+        "POST /reports",
+        "freeze_report",
+        tag=TAG,
+        summary="生成并冻结上报文件 · Build and freeze a report",
+        docs="""
+      按国家11列格式生成表格,存档并固定其哈希。· Builds the 11-column workbook of issued national
+      certificates, keeps it, and records its hash. Source: 5.3.""",
+        example={"batch_type": "new", "application_ids": ["a1", "a2"]},
+        left_out=("file_sha256",),
+        handler=freeze_report,
+    ),
+]
+
+
+def _build(context: CommandContext, body: _ReportRequest, report_id: str) -> FrozenFile:
+    """The workbook, stored as an attachment; blocking.
 
     It is built before the decision, so what the decision would refuse is refused here in the same
-    order: else the caller would be told of a later fault first.
+    order: otherwise the answer would name a later fault.
     Raises: AlreadyExists, RowTwice, NotFound, CertificateOutOfOrder, PersonErased,
         ReportCodeUnknown, ReportRowRepeated.
     """
-    if _is_known(write, report_id):
+    if _is_known(context, report_id):
         raise AlreadyExists(what="report", id=report_id)
-    opened = write.ledger.state("ledger").opened
+    opened = context.ledger.state("ledger").opened
     batch = ReportBatch(
         number=report_id, kind=BATCH_KINDS[body.batch_type], prepared_on=today_in_china()
     )
@@ -114,34 +139,30 @@ def _build(write: CommandContext, body: Any, report_id: str) -> Any:
     for application_id in body.application_ids:
         if application_id in rows:
             raise RowTwice(application_id=application_id)
-        rows[application_id] = _report_row(write, opened, application_id)
+        rows[application_id] = _report_row(context, opened, application_id)
     file = build_report(batch, rows.values())
-    write.service.blobs.put(file.content)
+    context.service.blobs.put(file.content)
     return file
 
 
-def _is_known(write: CommandContext, report_id: str) -> bool:
+def _is_known(context: CommandContext, report_id: str) -> bool:
     try:
-        write.ledger.state("report", report_id)
+        context.ledger.state("report", report_id)
     except NotFound:
         return False
     return True
 
 
-def _report_row(write: CommandContext, opened: e.LedgerOpened, application_id: str) -> ReportRow:
+def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id: str) -> ReportRow:
     """One certificate as it is reported; blocking."""
-    state = write.ledger.state("application", application_id)
+    state = context.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
     reportable = certificate.progress in REPORTABLE and certificate.standing == "valid"
     if not reportable or certificate.issued_on is None:
-        raise CertificateOutOfOrder(
-            kind=certificate.kind.value,
-            progress=certificate.progress,
-            standing=certificate.standing,
-        )
-    if write.ledger.state("person", state.person_id).erased:
+        raise out_of_order(certificate)
+    if context.ledger.state("person", state.person_id).erased:
         raise PersonErased()
-    identity = write.ledger.identity(state.person_id)
+    identity = context.ledger.identity(state.person_id)
     return ReportRow(
         name=identity.name,
         document_type_code=report_code(DocumentType(identity.document_type)),
@@ -167,7 +188,7 @@ async def get_report(read: Read, report_id: ThingId) -> Response:
     state = await read.state("report", report_id)
     shown = await read.run(_shown, read, state)
     # The rows move on with their certificates, so the report's own version would not tell.
-    return read.tagged(etag(f"{state.version}-{hash_of(shown)}"), lambda: shown)
+    return read.conditional_response(etag(f"{state.version}-{hash_of(shown)}"), lambda: shown)
 
 
 def hash_of(shown: dict[str, Any]) -> str:
@@ -227,21 +248,15 @@ def _base64(sha256: str) -> str:
     return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
-@routes.post(
-    "/reports/{report_id}/answers",
-    operation_id="answer_report",
-    summary="登记上级受理结果 · Record the authority's answer",
-    responses=BULK,
-    openapi_extra=form_schema({}, [], "CSV, XLSX: 证书编号, 受理结果, 原因"),
-)
-async def answer_report(request: Request, write: Write, report_id: ThingId) -> Response:
-    """回执表格列:证书编号、受理结果(接受/退回)、原因。· A table with 证书编号, 受理结果 and 原因; a
-    row that is sent back can be reported again. Source: 5.3."""
-    await write.service.read(write.ledger.state, "report", report_id)
+async def answer_report(
+    context: CommandContext, request: CommandRequest, report_id: str
+) -> Response:
+    """Record each answer by itself. Raises: NotFound for an unknown report; faults of the table."""
+    await context.service.read(context.ledger.state, "report", report_id)
     form = await read_form(request)
     file = form.file("file")
-    write = write.of_form(f"{request.method} {request.url.path}", form.canonical)
-    table = await write.service.read(read_answer, file.data, file.name)
+    context = context.for_form(request.method, request.path, form.canonical)
+    table = await context.service.read(read_answer, file.data, file.name)
     outcome = new_outcome(request)
     for problem in table.problems:
         outcome.add_cell(problem)
@@ -258,23 +273,33 @@ async def answer_report(request: Request, write: Write, report_id: ThingId) -> R
         )
         for row in table.rows
     ]
-    await record_all(write, rows, outcome)
+    await record_all(context, rows, outcome)
     return outcome.response()
 
 
-@routes.post(
-    "/applications/{application_id}/visibility",
-    operation_id="record_visibility",
-    summary="登记网上可查 · Record that the lookup shows it",
-    status_code=201,
-    responses=RECORDED,
-)
-async def record_visibility(
-    write: Write,
-    application_id: ThingId,
-    body: VisibilityBody,  # type: ignore[valid-type]
-) -> Response:
-    """先省网、后全国网,各登记一次。· First the province, months later the nation. Source: 5.3."""
-    command = command_of(RecordVisibility, body, application_id=application_id)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+routes.routes += [
+    CommandRoute(
+        ANSWER_REPORT_ROW,
+        "POST /reports/{report_id}/answers",
+        "answer_report",
+        tag=TAG,
+        summary="登记上级受理结果 · Record the authority's answer",
+        docs="""
+    回执表格列:证书编号、受理结果(接受/退回)、原因。· A table with 证书编号, 受理结果 and 原因; a
+    row that is sent back can be reported again. Source: 5.3.""",
+        handler=answer_report,
+        openapi_extra=form_schema({}, [], "CSV, XLSX: 证书编号, 受理结果, 原因"),
+        responses=BULK,
+    ),
+    CommandRoute(
+        RECORD_VISIBILITY,
+        "POST /applications/{application_id}/visibility",
+        "record_visibility",
+        tag=TAG,
+        summary="登记网上可查 · Record that the lookup shows it",
+        docs="""
+      先省网、后全国网,各登记一次。· First the province, months later the nation. Source: 5.3.""",
+        example={"scope": "province", "seen_on": "2027-01-05"},
+        location="/applications/{application_id}",
+    ),
+]

@@ -7,34 +7,18 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.body_models import RECORDED, body_of, command_of
-from api.http.dependencies import Cursor, Limit, Read, ThingId, Write, answer, etag, recorded
+from api.http.command_route import CommandRoute
+from api.http.dependencies import Cursor, Limit, Read, ThingId, etag, json_response
 from api.http.routing import READING, file_response, router
 from api.routes.admission_tickets import TicketBody, ticket_of, ticket_pdf_of
 from api.routes.stream_listing import newest_sessions
 from domain.actors import Role
 from domain.states.folds import ExamSession
-from domain.steps.exam import AssignSeat, CloseSession, ScheduleSession
+from domain.steps.exam import ASSIGN_SEAT, CLOSE_SESSION, SCHEDULE_SESSION
 from domain.values.primitives import format_instant
 
-routes = router("考试 · Exams")
-
-SessionBody = body_of(
-    ScheduleSession,
-    example={
-        "session_id": "s20261212",
-        "name": "2026年12月第一场",
-        "occupation": "4-01-02-07",
-        "level": 4,
-        "place": "杭州考点",
-        "address": "杭州市西湖区示例路1号",
-        "theory_starts_at": "2026-12-12T09:00:00+08:00",
-        "practical_starts_at": "2026-12-12T13:30:00+08:00",
-        "rooms": [{"room": "101", "seats": 30}],
-    },
-)
-SeatBody = body_of(AssignSeat, "session_id", example={"application_id": "a1"})
-EndBody = body_of(CloseSession, "session_id", example={"ended_at": "2026-12-12T15:00:00+08:00"})
+TAG = "考试 · Exams"
+routes = router(TAG)
 
 
 class SeatShown(BaseModel):
@@ -71,18 +55,30 @@ class SessionListBody(BaseModel):
     next: str | None
 
 
-@routes.post(
-    "/sessions",
-    operation_id="schedule_session",
-    summary="安排考试场次 · Schedule an exam session",
-    status_code=201,
-    responses=RECORDED,
-)
-async def schedule_session(write: Write, body: SessionBody) -> Response:  # type: ignore[valid-type]
-    """理论与技能各90分钟,不得重叠。· Each subject lasts 90 minutes and they do not overlap.
-    Source: 4.2, 4.3."""
-    receipt = await write.record(command_of(ScheduleSession, body))
-    return recorded(receipt, location=write.path(f"/sessions/{receipt.outcome['session_id']}"))
+routes.routes += [
+    CommandRoute(
+        SCHEDULE_SESSION,
+        "POST /sessions",
+        "schedule_session",
+        tag=TAG,
+        summary="安排考试场次 · Schedule an exam session",
+        docs="""
+        理论与技能各90分钟,不得重叠。· Each subject lasts 90 minutes and they do not overlap.
+        Source: 4.2, 4.3.""",
+        example={
+            "session_id": "s20261212",
+            "name": "2026年12月第一场",
+            "occupation": "4-01-02-07",
+            "level": 4,
+            "place": "杭州考点",
+            "address": "杭州市西湖区示例路1号",
+            "theory_starts_at": "2026-12-12T09:00:00+08:00",
+            "practical_starts_at": "2026-12-12T13:30:00+08:00",
+            "rooms": [{"room": "101", "seats": 30}],
+        },
+        location="/sessions/{session_id}",
+    ),
+]
 
 
 @routes.get(
@@ -97,7 +93,9 @@ async def list_sessions(read: Read, limit: Limit = 50, cursor: Cursor = None) ->
     before = page.after[0] if page.after else None
     listed = await read.run(newest_sessions, read.ledger, before, page.rows_max)
     following = None if listed.after is None else page.cursor([listed.after])
-    return answer({"data": [_shown(s, seats=False) for s in listed.states], "next": following})
+    return json_response(
+        {"data": [_shown(s, seats=False) for s in listed.states], "next": following}
+    )
 
 
 @routes.get(
@@ -110,7 +108,7 @@ async def get_session(read: Read, session_id: ThingId) -> Response:
     """时间、地点、考场;工作人员可见座位。· Time, place, rooms; staff also see who sits where."""
     state = await read.state("session", session_id)
     staff = read.principal is not None and read.principal.role is not Role.CANDIDATE
-    return read.tagged(etag(state.version), lambda: _shown(state, seats=staff))
+    return read.conditional_response(etag(state.version), lambda: _shown(state, seats=staff))
 
 
 def _shown(state: ExamSession, *, seats: bool) -> dict[str, Any]:
@@ -135,43 +133,32 @@ def _shown(state: ExamSession, *, seats: bool) -> dict[str, Any]:
     }
 
 
-@routes.post(
-    "/sessions/{session_id}/seats",
-    operation_id="assign_seat",
-    summary="分配座位并生成准考证 · Assign a seat and issue the ticket",
-    status_code=201,
-    responses=RECORDED,
-)
-async def assign_seat(
-    write: Write,
-    session_id: ThingId,
-    body: SeatBody,  # type: ignore[valid-type]
-) -> Response:
-    """仅限报考成功者;未指定时取第一个空位。· For who is enrolled (报考成功); the first free seat
-    unless one is named. Source: 4.1, 4.2."""
-    command = command_of(AssignSeat, body, session_id=session_id)
-    receipt = await write.record(command)
-    location = write.path(f"/applications/{command.application_id}/ticket")
-    return recorded(receipt, location=location)
-
-
-@routes.post(
-    "/sessions/{session_id}/end",
-    operation_id="end_session",
-    summary="登记考试结束 · Record the end of a session",
-    status_code=201,
-    responses=RECORDED,
-)
-async def end_session(
-    write: Write,
-    session_id: ThingId,
-    body: EndBody,  # type: ignore[valid-type]
-) -> Response:
-    """考试结束后一个月内须公示成绩。· Its end starts the month for the public notice.
-    Source: 5.1."""
-    command = command_of(CloseSession, body, session_id=session_id)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/sessions/{session_id}"))
+routes.routes += [
+    CommandRoute(
+        ASSIGN_SEAT,
+        "POST /sessions/{session_id}/seats",
+        "assign_seat",
+        tag=TAG,
+        summary="分配座位并生成准考证 · Assign a seat and issue the ticket",
+        docs="""
+        仅限报考成功者;未指定时取第一个空位。· For who is enrolled (报考成功); the first free seat
+        unless one is named. Source: 4.1, 4.2.""",
+        example={"application_id": "a1"},
+        location="/applications/{application_id}/ticket",
+    ),
+    CommandRoute(
+        CLOSE_SESSION,
+        "POST /sessions/{session_id}/end",
+        "end_session",
+        tag=TAG,
+        summary="登记考试结束 · Record the end of a session",
+        docs="""
+        考试结束后一个月内须公示成绩。· Its end starts the month for the public notice.
+        Source: 5.1.""",
+        example={"ended_at": "2026-12-12T15:00:00+08:00"},
+        location="/sessions/{session_id}",
+    ),
+]
 
 
 @routes.get(
@@ -185,7 +172,7 @@ async def get_ticket(read: Read, application_id: ThingId) -> Response:
     state = await read.candidacy(application_id)
     ticket = await read.run(ticket_of, read, state)
     tag = etag(f"{state.version}.{ticket['person']['version']}")
-    return read.tagged(tag, lambda: ticket)
+    return read.conditional_response(tag, lambda: ticket)
 
 
 @routes.get(

@@ -16,8 +16,8 @@ from api.http.dependencies import (
     MinPosition,
     Read,
     ThingId,
-    answer,
     as_of_moment,
+    json_response,
 )
 from api.http.read_models import REFUND_LEDGER
 from api.http.routing import READING, router
@@ -169,7 +169,7 @@ async def list_refunds(
 ) -> Response:
     """按退费单号排列;state=ordered 即待审批清单。· In order of number; `state=ordered` is the list
     of what waits for approval."""
-    await read.caught_up(REFUND_LEDGER, min_position)
+    await read.wait_for_position(REFUND_LEDGER, min_position)
     list_name = f"refunds|{read.ledger.name}|{state}|{application_id}"
     page = read.service.page(list_name, cursor, limit)
     found = await read.ask(
@@ -180,7 +180,7 @@ async def list_refunds(
         limit=page.limit,
     )
     rows, following = page.split(found, lambda row: [row["refund_no"]])
-    return answer({"data": [_only(row, RefundRow) for row in rows], "next": following})
+    return json_response({"data": [_only(row, RefundRow) for row in rows], "next": following})
 
 
 @routes.get(
@@ -195,12 +195,14 @@ async def get_refund_steps(
     """何人何时做了什么;as_of 只影响经过。· Who did what and when; `as_of` moves the steps, the
     refund itself is of now."""
     moment = as_of_moment(as_of)
-    await read.caught_up(REFUND_LEDGER, min_position)
+    await read.wait_for_position(REFUND_LEDGER, min_position)
     found = await read.ask(ledger_of_refunds.refund, refund_no)
     if found is None:
         raise NotFound(what="refund", id=refund_no)
     steps = await read.ask(ledger_of_refunds.steps, refund_no=refund_no, as_of=moment)
-    return answer(_only(found, RefundRow) | {"steps": [_only(row, StepRow) for row in steps]})
+    return json_response(
+        _only(found, RefundRow) | {"steps": [_only(row, StepRow) for row in steps]}
+    )
 
 
 @routes.get(
@@ -215,11 +217,11 @@ async def get_refund_totals(
     """按状态汇总、科目余额表、必须成立的等式。· By state, the trial balance, and the equations that
     must hold to the fen."""
     moment = as_of_moment(as_of)
-    await read.caught_up(REFUND_LEDGER, min_position)
+    await read.wait_for_position(REFUND_LEDGER, min_position)
     by_state = await read.ask(ledger_of_refunds.summary)
     balance = await read.ask(ledger_of_refunds.trial_balance, as_of=moment)
     invariants = await read.ask(ledger_of_refunds.invariants)
-    return answer(
+    return json_response(
         {
             "currency": "CNY",
             "by_state": [_only(row, StateTotal) for row in by_state],
@@ -246,7 +248,7 @@ async def list_postings(
 ) -> Response:
     """复式记账,凭证号连续无缺。· Double entry; voucher numbers have no gap."""
     moment = as_of_moment(as_of)
-    await read.caught_up(REFUND_LEDGER, min_position)
+    await read.wait_for_position(REFUND_LEDGER, min_position)
     list_name = f"postings|{read.ledger.name}|{account}|{application_id}|{as_of}"
     page = read.service.page(list_name, cursor, limit)
     found = await read.ask(
@@ -258,7 +260,7 @@ async def list_postings(
         as_of=moment,
     )
     rows, following = page.split(found, lambda row: [row["entry_no"], row["line"]])
-    return answer({"data": [_only(row, PostingRow) for row in rows], "next": following})
+    return json_response({"data": [_only(row, PostingRow) for row in rows], "next": following})
 
 
 def _only(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:

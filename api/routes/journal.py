@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.dependencies import Limit, Read, answer
+from api.http.dependencies import Limit, Read, json_response
 from api.http.routing import READING, router
 
 routes = router("监管 · Oversight")
@@ -50,7 +50,7 @@ async def list_events(
     head = await read.run(read.ledger.journal.head)
     rows_max = min(limit, read.service.settings.page_rows_max)
     events = await read.run(read.ledger.journal.read, after, rows_max)
-    return answer(
+    return json_response(
         {
             "data": [_shown(event) for event in events],
             "next_after": events[-1].position if events else after,

@@ -9,48 +9,18 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import Response
 
 from api.errors.validation import invalid_request
-from api.http.body_models import RECORDED, body_of, command_of
+from api.http.command_route import CommandRequest, CommandRoute
 from api.http.context import AppContext
-from api.http.dependencies import IdempotencyKeyHeader as Key
-from api.http.dependencies import (
-    LedgerName,
-    OccurredAtHeader,
-    Read,
-    Write,
-    answer,
-    recorded,
-    write_on,
-)
+from api.http.dependencies import Read, json_response
 from api.http.routing import OPEN_READING, router
-from domain import events as e
 from domain.decision import NotFound
-from domain.steps.ledger_setup import OpenLedger, SetFeeSchedule
+from domain.steps.ledger_setup import OPEN_LEDGER, SET_FEE_SCHEDULE, OpenLedger, opening_fact
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
 
-everywhere = router("账本 · Ledgers", prefix="")
-routes = router("账本 · Ledgers")
-
-OpenLedgerBody = body_of(
-    OpenLedger,
-    example={
-        "organisation_name": "浙江今日头条科技有限公司",
-        "issuer_name": "浙江今日头条科技有限公司",
-        "unified_social_credit_code": "91330100MA2B0EXAMP",
-        "site_code": "S000033000123",
-        "log_origin": "ledger.example.cn/omc",
-    },
-)
-FeeScheduleBody = body_of(
-    SetFeeSchedule,
-    example={
-        "occupation": "4-01-02-07",
-        "level": 4,
-        "certification_fee_fen": 30000,
-        "study_material_fee_fen": 18000,
-        "valid_from": "2026-01-01",
-    },
-)
+TAG = "账本 · Ledgers"
+everywhere = router(TAG, prefix="")
+routes = router(TAG)
 
 
 class LedgerBody(BaseModel):
@@ -102,43 +72,57 @@ async def list_ledgers(request: Request) -> Response:
             found.append(_shown(name, await service.read(ledger.state, "ledger")))
         except NotFound:
             continue  # its row was made, its book is still being opened
-    return answer({"data": found})
+    return json_response({"data": found})
 
 
-@everywhere.put(
-    "/ledgers/{ledger}",
-    operation_id="open_ledger",
-    summary="开立账本 · Open a ledger",
-    status_code=201,
-    responses=RECORDED,
-)
-async def open_ledger(
-    request: Request,
-    ledger: LedgerName,
-    body: OpenLedgerBody,  # type: ignore[valid-type]
-    idempotency_key: Key,
-    occurred_at: OccurredAtHeader = None,
-) -> Response:
-    """为评价机构开立账本;站点代码一经使用不可更改。· Open the book of an evaluation
-    organisation. Its site code begins every national number and never changes."""
-    command = command_of(OpenLedger, body)
-    _check_before_making(command)
-    service: AppContext = request.app.state.service
-    made = await service.create_ledger(ledger, command.site_code)
-    write = await write_on(request, made, occurred_at)
-    return recorded(await write.record(command), location=f"/ledgers/{ledger}")
+class _OpenLedgerRoute(CommandRoute):
+    """The one command whose ledger is created first."""
+
+    async def carry_out(self, request: CommandRequest) -> Response:
+        """Create the ledger, then record that it is open.
+
+        Raises: InvalidRequest, InvalidCertificateNumber, SiteCodeTaken, then as for any command.
+        """
+        command = self.command(request)
+        assert isinstance(command, OpenLedger)
+        _check_before_creating(command)
+        name = request.path_params["ledger"]
+        ledger = await request.service.create_ledger(name, command.site_code)
+        context = self.context(request, ledger)
+        return self.receipt_response(context, command, await context.record(command))
 
 
-def _check_before_making(command: OpenLedger) -> None:
-    """Refuse now what the decision would refuse: the site code is kept from here on.
+def _check_before_creating(command: OpenLedger) -> None:
+    """Refuse now what the decision would refuse: the site code is final once the ledger exists.
 
     Raises: InvalidRequest, InvalidCertificateNumber.
     """
     format_national(command.site_code, 2026, Level.INTERMEDIATE, 1)
     try:
-        e.LedgerOpened(**command.model_dump())
+        opening_fact(command)
     except ValidationError as wrong:
         raise invalid_request(wrong.errors(), where="body") from None
+
+
+everywhere.routes += [
+    _OpenLedgerRoute(
+        OPEN_LEDGER,
+        "PUT /",
+        "open_ledger",
+        tag=TAG,
+        summary="开立账本 · Open a ledger",
+        docs="""
+        为评价机构开立账本;站点代码一经使用不可更改。· Open the book of an evaluation
+        organisation. Its site code begins every national number and never changes.""",
+        example={
+            "organisation_name": "浙江今日头条科技有限公司",
+            "issuer_name": "浙江今日头条科技有限公司",
+            "unified_social_credit_code": "91330100MA2B0EXAMP",
+            "site_code": "S000033000123",
+            "log_origin": "ledger.example.cn/omc",
+        },
+    ),
+]
 
 
 @routes.get(
@@ -152,7 +136,7 @@ async def get_ledger(read: Read) -> Response:
     book = await read.state("ledger")
     fees = [fee.model_dump(mode="json") for fee in book.fees]
     detail = {"unified_social_credit_code": book.opened.unified_social_credit_code, "fees": fees}
-    return answer(_shown(read.ledger.name, book) | detail)
+    return json_response(_shown(read.ledger.name, book) | detail)
 
 
 def _shown(name: str, book: Any) -> dict[str, Any]:
@@ -166,18 +150,23 @@ def _shown(name: str, book: Any) -> dict[str, Any]:
     }
 
 
-@routes.post(
-    "/fee-schedules",
-    operation_id="set_fee_schedule",
-    summary="设定收费标准 · Set a fee schedule",
-    status_code=201,
-    responses=RECORDED,
-)
-async def set_fee_schedule(
-    write: Write,
-    body: FeeScheduleBody,  # type: ignore[valid-type]
-) -> Response:
-    """自某日起的认证费用与学员资料费用(分)。· What an application costs from a day on, in
-    its two components, fen. Source: 2.1-2.3."""
-    receipt = await write.record(command_of(SetFeeSchedule, body))
-    return recorded(receipt, location=write.path(""))
+routes.routes += [
+    CommandRoute(
+        SET_FEE_SCHEDULE,
+        "POST /fee-schedules",
+        "set_fee_schedule",
+        tag=TAG,
+        summary="设定收费标准 · Set a fee schedule",
+        docs="""
+        自某日起的认证费用与学员资料费用(分)。· What an application costs from a day on, in
+        its two components, fen. Source: 2.1-2.3.""",
+        example={
+            "occupation": "4-01-02-07",
+            "level": 4,
+            "certification_fee_fen": 30000,
+            "study_material_fee_fen": 18000,
+            "valid_from": "2026-01-01",
+        },
+        location="",
+    ),
+]

@@ -6,40 +6,20 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.http.body_models import RECORDED, body_of, command_of
-from api.http.dependencies import Read, ThingId, Write, answer, etag, recorded
+from api.http.command_route import CommandRoute
+from api.http.dependencies import Read, ThingId, etag, json_response
 from api.http.routing import READING, WRITING, problems, router
+from api.lookup.query import document_text
 from api.lookup.rate_limit import RateLimiter, Unlimited, address_of, limit_of
-from api.routes.lookup import document_text, enter
 from api.routes.masking import PersonShown, show_person
 from api.routes.stream_listing import holder_of_document
 from domain.actors import Role
 from domain.decision import NotFound, NotYourOwn
-from domain.steps.enrolment import CorrectPerson, ErasePersonalData, RegisterPerson
+from domain.steps.enrolment import CORRECT_PERSON, ERASE_PERSONAL_DATA, REGISTER_PERSON
 from domain.values.identity_documents import DocumentType
 
-routes = router("人员 · People")
-
-PersonBody = body_of(
-    RegisterPerson,
-    example={
-        "document_type": "resident_id",
-        "document_number": "330106199503151275",
-        "name": "张三",
-        "phone": "13800000000",
-    },
-)
-CorrectionBody = body_of(
-    CorrectPerson,
-    "person_id",
-    example={
-        "document_type": "resident_id",
-        "document_number": "330106199503151275",
-        "name": "张叁",
-        "reason": "姓名录入有误",
-    },
-)
-ErasureBody = body_of(ErasePersonalData, "person_id", example={"reason": "本人申请删除"})
+TAG = "人员 · People"
+routes = router(TAG)
 
 
 class PersonSearchBody(BaseModel):
@@ -56,18 +36,25 @@ class PersonSearchBody(BaseModel):
     document_number: str = Field(min_length=1, max_length=40)
 
 
-@routes.post(
-    "/persons",
-    operation_id="register_person",
-    summary="登记人员 · Register a person",
-    status_code=201,
-    responses=RECORDED,
-)
-async def register_person(write: Write, body: PersonBody) -> Response:  # type: ignore[valid-type]
-    """以姓名与证件登记;同一证件只登记一次。· Make a person known by name and identity document.
-    One document, one person; a candidate registers themselves. Source: 3.1(1)."""
-    receipt = await write.record(command_of(RegisterPerson, body))
-    return recorded(receipt, location=write.path(f"/persons/{receipt.outcome['person_id']}"))
+routes.routes += [
+    CommandRoute(
+        REGISTER_PERSON,
+        "POST /persons",
+        "register_person",
+        tag=TAG,
+        summary="登记人员 · Register a person",
+        docs="""
+        以姓名与证件登记;同一证件只登记一次。· Make a person known by name and identity document.
+        One document, one person; a candidate registers themselves. Source: 3.1(1).""",
+        example={
+            "document_type": "resident_id",
+            "document_number": "330106199503151275",
+            "name": "张三",
+            "phone": "13800000000",
+        },
+        location="/persons/{person_id}",
+    ),
+]
 
 
 @routes.post(
@@ -81,16 +68,16 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
     nobody but themselves: whether somebody else is known, they are not told, and their searches
     count as lookups."""
     text = document_text(body.document_type, body.document_number)
-    indexes = read.service.registry.sought("document", text).all()
+    indexes = read.service.registry.search_tokens("document", text).all()
     limit, address = limit_for(request, read), address_of(request)
-    enter(limit, address)
+    limit.charge(address)
     try:
         person_id = await read.run(holder_of_document, read.ledger, indexes)
         await read.ensure_own(person_id, "person")
     except (NotFound, NotYourOwn):
-        limit.missed(address)
+        limit.charge_miss(address)
         raise NotFound(what="person", id="with this document") from None
-    return answer(await read.run(show_person, read, person_id))
+    return json_response(await read.run(show_person, read, person_id))
 
 
 def limit_for(request: Request, read: Read) -> RateLimiter:
@@ -110,39 +97,36 @@ async def get_person(read: Read, person_id: ThingId) -> Response:
     person = await read.state("person", person_id)
     await read.ensure_own(person_id, "person")
     shown = await read.run(show_person, read, person_id)
-    return read.tagged(etag(person.version), lambda: shown)
+    return read.conditional_response(etag(person.version), lambda: shown)
 
 
-@routes.post(
-    "/persons/{person_id}/corrections",
-    operation_id="correct_person",
-    summary="更正人员信息 · Correct a person",
-    status_code=201,
-    responses=RECORDED,
-)
-async def correct_person(
-    write: Write,
-    person_id: ThingId,
-    body: CorrectionBody,  # type: ignore[valid-type]
-) -> Response:
-    """更正姓名或证件;历史不变。· Put name or document right; the past stays. Source: 3.2(3)."""
-    command = command_of(CorrectPerson, body, person_id=person_id)
-    return recorded(await write.record(command), location=write.path(f"/persons/{person_id}"))
-
-
-@routes.post(
-    "/persons/{person_id}/erasure",
-    operation_id="erase_person",
-    summary="删除个人信息 · Erase personal data",
-    status_code=201,
-    responses=RECORDED,
-)
-async def erase_person(
-    write: Write,
-    person_id: ThingId,
-    body: ErasureBody,  # type: ignore[valid-type]
-) -> Response:
-    """销毁该人的数据密钥,哈希与证明不变。· Destroy the person's key: nothing sealed under it can
-    be read again, while hashes and proofs stay valid. PIPL art. 47."""
-    command = command_of(ErasePersonalData, body, person_id=person_id)
-    return recorded(await write.record(command), location=write.path(f"/persons/{person_id}"))
+routes.routes += [
+    CommandRoute(
+        CORRECT_PERSON,
+        "POST /persons/{person_id}/corrections",
+        "correct_person",
+        tag=TAG,
+        summary="更正人员信息 · Correct a person",
+        docs="""
+        更正姓名或证件;历史不变。· Put name or document right; the past stays. Source: 3.2(3).""",
+        example={
+            "document_type": "resident_id",
+            "document_number": "330106199503151275",
+            "name": "张叁",
+            "reason": "姓名录入有误",
+        },
+        location="/persons/{person_id}",
+    ),
+    CommandRoute(
+        ERASE_PERSONAL_DATA,
+        "POST /persons/{person_id}/erasure",
+        "erase_person",
+        tag=TAG,
+        summary="删除个人信息 · Erase personal data",
+        docs="""
+        销毁该人的数据密钥,哈希与证明不变。· Destroy the person's key: nothing sealed under it can
+        be read again, while hashes and proofs stay valid. PIPL art. 47.""",
+        example={"reason": "本人申请删除"},
+        location="/persons/{person_id}",
+    ),
+]

@@ -7,69 +7,80 @@ import re
 from datetime import date
 from typing import Any
 
-from fastapi import Request
 from starlette.responses import Response
 
 from api.errors.request import FieldInvalid
 from api.files.upload_inspection import inspect_document, inspect_photo
-from api.http.body_models import RECORDED, body_of, command_of
-from api.http.dependencies import QueryContext, Read, ThingId, Write, recorded
+from api.http.command_route import CommandRequest, CommandRoute
+from api.http.dependencies import CommandContext, QueryContext, Read, ThingId, receipt_response
 from api.http.multipart import Form, UploadedFile, form_schema, read_form
 from api.http.routing import READING, file_response, router
 from domain import events as e
 from domain.decision import NotFound
 from domain.documents.materials import MaterialFact, MaterialKind
-from domain.events import Stage
-from domain.steps.review import Review, SubmitDocument, SubmitDocuments
+from domain.steps.review import REVIEW, SUBMIT_DOCUMENT, SUBMIT_DOCUMENTS, SubmitDocument
 
-routes = router("资料与审核 · Documents and reviews")
+TAG = "资料与审核 · Documents and reviews"
+routes = router(TAG)
 
-ReviewBody = body_of(Review, "application_id", "stage", example={"verdict": "pass", "round": 1})
 
 DOCUMENT_TYPES = ("application/pdf", "image/jpeg", "image/png")
 FILE_NAME_LENGTH_MAX = 200
 
 
-@routes.post(
-    "/applications/{application_id}/documents",
-    operation_id="submit_document",
-    summary="上传一份资料 · Hand one document in",
-    status_code=201,
-    responses=RECORDED,
-    openapi_extra=form_schema(
-        {
-            "kind": {
-                "type": "string",
-                "enum": [kind.value for kind in MaterialKind],
-                "description": "资料种类 · kind of document",
-            },
-            "taken_on": {
-                "type": "string",
-                "format": "date",
-                "description": "照片拍摄日期(照片内无记录时)· day a photo was taken, where the "
-                "picture itself does not say",
-            },
-        },
-        ["kind"],
-        "PDF, JPEG, PNG",
-    ),
-)
-async def submit_document(request: Request, write: Write, application_id: ThingId) -> Response:
-    """证件照须为近半年内2寸白底彩色照片、不超过50KB、文件名“姓名_证件号”。所有问题一次列出。·
-    A file is judged by its bytes, and every fault is told at once. A newer file of the same kind
-    takes the older one's place. Source: 3.1(1)-(5)."""
+async def submit_document(
+    context: CommandContext, request: CommandRequest, application_id: str
+) -> Response:
+    """Inspect the file, store it, then record what was found.
+
+    Raises: MalformedMultipart, FieldInvalid, UploadMissing, FileProblem in all its kinds.
+    """
     form = await read_form(request)
-    write = write.of_form(f"{request.method} {request.url.path}", form.canonical)
+    context = context.for_form(request.method, request.path, form.canonical)
     kind, taken_on = _kind(form), _taken_on(form)
     file = form.file("file")
     if not 1 <= len(file.name) <= FILE_NAME_LENGTH_MAX:
         raise FieldInvalid(field="file")
-    material = await write.service.read(measure, file, kind, taken_on)
-    # The bytes are kept before the fact that names them: a fact never points at nothing.
-    await write.service.read(write.service.blobs.put, file.data)
+    material = await context.service.read(measure, file, kind, taken_on)
+    # The bytes are stored before the fact that names them: no fact refers to a missing file.
+    await context.service.read(context.service.blobs.put, file.data)
     command = SubmitDocument(application_id=application_id, material=material, file_name=file.name)
-    location = write.path(f"/applications/{application_id}/documents/{kind.value}")
-    return recorded(await write.record(command), location=location)
+    receipt = await context.record(command)
+    location = f"/applications/{application_id}/documents/{kind.value}"
+    return receipt_response(receipt, context.path(location))
+
+
+routes.routes += [
+    CommandRoute(
+        SUBMIT_DOCUMENT,
+        "POST /applications/{application_id}/documents",
+        "submit_document",
+        tag=TAG,
+        summary="上传一份资料 · Hand one document in",
+        docs="""
+    证件照须为近半年内2寸白底彩色照片、不超过50KB、文件名“姓名_证件号”。所有问题一次列出。·
+    A file is judged by its bytes, and every fault is told at once. A newer file of the same kind
+    takes the older one's place. Source: 3.1(1)-(5).""",
+        handler=submit_document,
+        openapi_extra=form_schema(
+            {
+                "kind": {
+                    "type": "string",
+                    "enum": [kind.value for kind in MaterialKind],
+                    "description": "资料种类 · kind of document",
+                },
+                "taken_on": {
+                    "type": "string",
+                    "format": "date",
+                    "description": "照片拍摄日期(照片内无记录时)· day a photo was taken, where the "
+                    "picture itself does not say",
+                },
+            },
+            ["kind"],
+            "PDF, JPEG, PNG",
+        ),
+    ),
+]
 
 
 def measure(file: UploadedFile, kind: MaterialKind, taken_on: date | None) -> MaterialFact:
@@ -147,36 +158,29 @@ def _media_type(read: QueryContext, application_id: str, sha256: str) -> str:
     return "application/octet-stream"
 
 
-@routes.post(
-    "/applications/{application_id}/submission",
-    operation_id="submit_documents",
-    summary="提交审核 · Send the documents into review",
-    status_code=201,
-    responses=RECORDED,
-)
-async def submit_documents(write: Write, application_id: ThingId) -> Response:
-    """资料齐全后进入三级审核;补正后从初审重新开始。· The set goes into review once it is
-    complete; after a supplement the three reviews begin anew. Source: 3.2(2)."""
-    receipt = await write.record(SubmitDocuments(application_id=application_id))
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
-
-
-@routes.post(
-    "/applications/{application_id}/reviews/{stage}",
-    operation_id="review",
-    summary="审核 · Give one of the three reviews",
-    status_code=201,
-    responses=RECORDED,
-)
-async def review(
-    write: Write,
-    application_id: ThingId,
-    stage: Stage,
-    body: ReviewBody,  # type: ignore[valid-type]
-) -> Response:
-    """初审由报名机构、复审由认证方、终审由省系统;终审通过即报考成功。· Initial by the agency,
+routes.routes += [
+    CommandRoute(
+        SUBMIT_DOCUMENTS,
+        "POST /applications/{application_id}/submission",
+        "submit_documents",
+        tag=TAG,
+        summary="提交审核 · Send the documents into review",
+        docs="""
+        资料齐全后进入三级审核;补正后从初审重新开始。· The set goes into review once it is
+        complete; after a supplement the three reviews begin anew. Source: 3.2(2).""",
+        location="/applications/{application_id}",
+    ),
+    CommandRoute(
+        REVIEW,
+        "POST /applications/{application_id}/reviews/{stage}",
+        "review",
+        tag=TAG,
+        summary="审核 · Give one of the three reviews",
+        docs="""
+    初审由报名机构、复审由认证方、终审由省系统;终审通过即报考成功。· Initial by the agency,
     second by the certifier, final by the province, never twice by the same person or organisation.
-    A final pass *is* 报考成功; any rejection makes what may go back owed. Source: 3.2(2), 2.4."""
-    command = command_of(Review, body, application_id=application_id, stage=stage)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+    A final pass *is* 报考成功; any rejection makes what may go back owed. Source: 3.2(2), 2.4.""",
+        example={"verdict": "pass", "round": 1},
+        location="/applications/{application_id}",
+    ),
+]

@@ -1,44 +1,54 @@
-"""The routers there are, in the order in which they are tried."""
+"""The routers there are, in the order in which they are tried, and who may use their routes."""
 
-from api.routes import application_certificates as certificates_shown
+from api.auth.permissions import Roles
+from api.http.routing import AuthorizedRoute
 from api.routes import (
+    application_certificates,
     applications,
+    authority_reports,
     certificates,
+    exam_sessions,
     finance,
     health,
+    journal,
     ledgers,
+    lookup,
     notices,
     payments,
+    persons,
     refunds,
     reviews,
+    score_board,
     scores,
     statistics,
 )
-from api.routes import authority_reports as reports
-from api.routes import exam_sessions as exams
-from api.routes import journal as events
-from api.routes import lookup as lookups
-from api.routes import persons as people
-from api.routes import score_board as boards
 
 ROUTERS = (
-    lookups.routes,  # first: asked most, and routes are tried in this order
+    lookup.routes,  # first: routes are tried in this order, and most requests are lookups
     ledgers.everywhere,
     ledgers.routes,
-    people.routes,
+    persons.routes,
     applications.routes,
     payments.routes,
     reviews.routes,
     refunds.routes,
-    exams.routes,
+    exam_sessions.routes,
     scores.routes,
     notices.routes,
-    boards.routes,
+    score_board.routes,
     certificates.routes,
-    certificates_shown.routes,
-    reports.routes,
+    application_certificates.routes,
+    authority_reports.routes,
     finance.routes,
     statistics.routes,
-    events.routes,
+    journal.routes,
     health.routes,
 )
+
+ROUTES = tuple(
+    route for router in ROUTERS for route in router.routes if isinstance(route, AuthorizedRoute)
+)
+
+ACCESS: dict[str, Roles] = {route.operation: route.roles for route in ROUTES}
+"""Operation id -> roles that may call it, None for everybody. Derived: a command's roles are in its
+`CommandSpec`, those of a read in `api.auth.permissions.READ_ACCESS`."""

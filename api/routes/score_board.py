@@ -17,8 +17,8 @@ from api.http.dependencies import (
     QueryContext,
     Read,
     ThingId,
-    answer,
     as_of_moment,
+    json_response,
 )
 from api.http.read_models import SCORE_BOARD
 from api.http.routing import OPEN_READING, READING, router
@@ -163,7 +163,7 @@ async def list_notices(
 ) -> Response:
     """最新发布在前。· The latest published first."""
     moment = as_of_moment(as_of)
-    await read.caught_up(SCORE_BOARD, min_position)
+    await read.wait_for_position(SCORE_BOARD, min_position)
     list_name = f"notices|{read.ledger.name}|{status}|{session_id}|{as_of}"
     page = read.service.page(list_name, cursor, limit)
     after = page.after
@@ -178,7 +178,7 @@ async def list_notices(
     rows, following = page.split(
         found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
     )
-    return answer({"data": [_only(row, _NOTICE) for row in rows], "next": following})
+    return json_response({"data": [_only(row, _NOTICE) for row in rows], "next": following})
 
 
 @routes.get(
@@ -196,11 +196,11 @@ async def get_notice(
 ) -> Response:
     """公示期内可见各行(脱敏),期满后仅余汇总。· Its rows, masked, while the period runs; only its
     totals afterwards."""
-    await read.caught_up(SCORE_BOARD, min_position)
+    await read.wait_for_position(SCORE_BOARD, min_position)
     shown = await _board(read, notice_id, limit, cursor)
     if shown is None:
         raise NotFound(what="notice", id=notice_id)
-    return answer(shown)
+    return json_response(shown)
 
 
 async def _board(
@@ -251,17 +251,17 @@ async def list_scores(
     min_position: MinPosition = None,
 ) -> Response:
     """公示期内的成绩,姓名与证件号脱敏。· Published results, names and numbers masked."""
-    await read.caught_up(SCORE_BOARD, min_position)
+    await read.wait_for_position(SCORE_BOARD, min_position)
     if notice_id is None:
         latest = await read.ask(board.notices, status="open", limit=1)
         notice_id = latest[0]["notice_id"] if latest else None
     empty = {"notice": None, "totals": None, "rows_shown": False, "rows": [], "next": None}
     if notice_id is None:
-        return answer(empty)
+        return json_response(empty)
     shown = await _board(read, notice_id, limit, cursor)
     if shown is None:
         raise NotFound(what="notice", id=notice_id)
-    return answer(shown)
+    return json_response(shown)
 
 
 @routes.get(
@@ -281,7 +281,7 @@ async def list_notice_rows(
     """任何时候可见,含报考编号与时点查询。· At any time, with application ids, and as of any
     time."""
     moment = as_of_moment(as_of)
-    await read.caught_up(SCORE_BOARD, min_position)
+    await read.wait_for_position(SCORE_BOARD, min_position)
     page = read.service.page(f"rows|{read.ledger.name}|{notice_id}|{as_of}", cursor, limit)
     found = await read.ask(
         board.rows,
@@ -292,7 +292,7 @@ async def list_notice_rows(
     )
     rows, following = page.split(found, _ticket_number)
     fields = tuple(StaffRow.model_fields)
-    return answer({"data": [_only(row, fields) for row in rows], "next": following})
+    return json_response({"data": [_only(row, fields) for row in rows], "next": following})
 
 
 @routes.get(
@@ -305,12 +305,12 @@ async def list_objections(
     read: Read, notice_id: ThingId, min_position: MinPosition = None
 ) -> Response:
     """供复核人员查看异议内容。· For those who check them, with their texts."""
-    await read.caught_up(SCORE_BOARD, min_position)
+    await read.wait_for_position(SCORE_BOARD, min_position)
     found = await read.ask(board.objections, notice_id)
     texts = await read.run(_texts, read, notice_id)
     fields = tuple(name for name in ObjectionShown.model_fields if name != "text")
     shown = [_only(row, fields) | {"text": texts.get(row["objection_id"])} for row in found]
-    return answer({"data": shown})
+    return json_response({"data": shown})
 
 
 def _texts(read: QueryContext, notice_id: str) -> dict[str, str | None]:

@@ -9,42 +9,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from api.files.tables import Column, Table
 from api.http.batch import (
     Row,
+    body_of,
     either_body,
     is_form,
-    json_body,
     make_row,
     new_outcome,
+    parse_table_upload,
     record_all,
-    table_of,
 )
-from api.http.body_models import BULK, RECORDED, body_of, command_of
-from api.http.dependencies import ThingId, Write, recorded
+from api.http.body_models import BULK
+from api.http.command_route import CommandRequest, CommandRoute
+from api.http.dependencies import CommandContext
 from api.http.routing import router
 from domain.decision import NotFound
 from domain.events import Subject
 from domain.states.folds import ExamSession
-from domain.steps.exam import CorrectScore, RecordScore, VerifyScores
+from domain.steps.exam import CORRECT_SCORE, RECORD_SCORE, VERIFY_SCORES, RecordScore, VerifyScores
 from domain.values.primitives import Marks
 
-routes = router("成绩 · Scores")
+TAG = "成绩 · Scores"
+routes = router(TAG)
 
 ROWS_MAX = 5000
-
-VerificationBody = body_of(
-    VerifyScores, "application_id", example={"theory": "78", "practical": "81.5"}
-)
-ScoreCorrectionBody = body_of(
-    CorrectScore,
-    "application_id",
-    example={"subject": "theory", "marks": "82", "reason": "漏判一题,复核后更正"},
-)
 
 
 class ScoreRow(BaseModel):
@@ -138,32 +130,43 @@ BOTH_COLUMNS = [
 """Marks are wrapped, so that 缺考, which is None, differs from an empty cell."""
 
 
-@routes.post(
-    "/sessions/{session_id}/scores",
-    operation_id="record_scores",
-    summary="批量登记成绩 · Record scores in bulk",
-    responses=BULK,
-    openapi_extra=either_body(ScoresBody),
-)
-async def record_scores(request: Request, write: Write, session_id: ThingId) -> Response:
-    """逐行登记;每行单独受理或拒绝并说明行、列、原因。· Each row is taken or refused by itself and
-    answered with its line, column and reason; sending the same request again tries the refused
-    ones again. An absence is written 缺考 or null. Source: 4.3."""
-    await write.service.read(write.ledger.state, "session", session_id)
+async def record_scores(
+    context: CommandContext, request: CommandRequest, session_id: str
+) -> Response:
+    """Record each row by itself. Raises: NotFound for an unknown session; faults of the whole."""
+    await context.service.read(context.ledger.state, "session", session_id)
     outcome = new_outcome(request)
     if is_form(request):
-        table, _, write = await table_of(request, write, COLUMNS)
+        table, context = await parse_table_upload(request, context, COLUMNS)
         for problem in table.problems:
             outcome.add_cell(problem)
         rows = list(_score_rows(session_id, table))
     else:
-        body: ScoresBody = await json_body(request, ScoresBody)
+        body = body_of(request, ScoresBody)
         rows = [
             _score_row(session_id, line, row.ticket_number, row.subject, row.marks)
             for line, row in enumerate(body.rows, 1)
         ]
-    await record_all(write, rows, outcome)
+    await record_all(context, rows, outcome)
     return outcome.response()
+
+
+routes.routes += [
+    CommandRoute(
+        RECORD_SCORE,
+        "POST /sessions/{session_id}/scores",
+        "record_scores",
+        tag=TAG,
+        summary="批量登记成绩 · Record scores in bulk",
+        docs="""
+        逐行登记;每行单独受理或拒绝并说明行、列、原因。· Each row is taken or refused by itself and
+        answered with its line, column and reason; sending the same request again tries the refused
+        ones again. An absence is written 缺考 or null. Source: 4.3.""",
+        handler=record_scores,
+        openapi_extra=either_body(ScoresBody),
+        responses=BULK,
+    ),
+]
 
 
 def _score_rows(session_id: str, table: Table) -> Iterator[Row]:
@@ -196,20 +199,14 @@ def _score_row(
     )
 
 
-@routes.post(
-    "/sessions/{session_id}/score-verification",
-    operation_id="verify_session_scores",
-    summary="批量复核成绩 · Verify a session's scores",
-    responses=BULK,
-    openapi_extra=either_body(VerificationsBody),
-)
-async def verify_session_scores(request: Request, write: Write, session_id: ThingId) -> Response:
-    """第二人对照试卷逐行录入两科成绩,一致方为复核通过。· The second person names both marks of
-    each ticket again; only equal ones are verified. Source: 4.3(3)."""
-    session = await write.service.read(write.ledger.state, "session", session_id)
+async def verify_session_scores(
+    context: CommandContext, request: CommandRequest, session_id: str
+) -> Response:
+    """Verify each row by itself. Raises: NotFound for an unknown session; faults of the whole."""
+    session = await context.service.read(context.ledger.state, "session", session_id)
     outcome = new_outcome(request)
     if is_form(request):
-        table, _, write = await table_of(request, write, BOTH_COLUMNS)
+        table, context = await parse_table_upload(request, context, BOTH_COLUMNS)
         for problem in table.problems:
             outcome.add_cell(problem)
         given = [
@@ -217,14 +214,31 @@ async def verify_session_scores(request: Request, write: Write, session_id: Thin
             for line, v in table.rows
         ]
     else:
-        body: VerificationsBody = await json_body(request, VerificationsBody)
+        body = body_of(request, VerificationsBody)
         given = [
             (line, row.ticket_number, row.theory, row.practical)
             for line, row in enumerate(body.rows, 1)
         ]
     rows = [_verified_row(session, *each) for each in given]
-    await record_all(write, rows, outcome)
+    await record_all(context, rows, outcome)
     return outcome.response()
+
+
+routes.routes += [
+    CommandRoute(
+        VERIFY_SCORES,
+        "POST /sessions/{session_id}/score-verification",
+        "verify_session_scores",
+        tag=TAG,
+        summary="批量复核成绩 · Verify a session's scores",
+        docs="""
+        第二人对照试卷逐行录入两科成绩,一致方为复核通过。· The second person names both marks of
+        each ticket again; only equal ones are verified. Source: 4.3(3).""",
+        handler=verify_session_scores,
+        openapi_extra=either_body(VerificationsBody),
+        responses=BULK,
+    ),
+]
 
 
 def _verified_row(
@@ -238,37 +252,27 @@ def _verified_row(
     return Row(line, ticket, part, command)
 
 
-@routes.post(
-    "/applications/{application_id}/score-verification",
-    operation_id="verify_scores",
-    summary="复核一人成绩 · Verify one candidate's scores",
-    status_code=201,
-    responses=RECORDED,
-)
-async def verify_scores(
-    write: Write,
-    application_id: ThingId,
-    body: VerificationBody,  # type: ignore[valid-type]
-) -> Response:
-    """须由登记人以外的人复核。· By somebody other than who recorded them. Source: 4.3(3)."""
-    command = command_of(VerifyScores, body, application_id=application_id)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
-
-
-@routes.post(
-    "/applications/{application_id}/score-corrections",
-    operation_id="correct_score",
-    summary="更正成绩 · Correct a score",
-    status_code=201,
-    responses=RECORDED,
-)
-async def correct_score(
-    write: Write,
-    application_id: ThingId,
-    body: ScoreCorrectionBody,  # type: ignore[valid-type]
-) -> Response:
-    """更正后须重新复核并补充公示。· It has to be verified and published again. Source: 5.1."""
-    command = command_of(CorrectScore, body, application_id=application_id)
-    receipt = await write.record(command)
-    return recorded(receipt, location=write.path(f"/applications/{application_id}"))
+routes.routes += [
+    CommandRoute(
+        VERIFY_SCORES,
+        "POST /applications/{application_id}/score-verification",
+        "verify_scores",
+        tag=TAG,
+        summary="复核一人成绩 · Verify one candidate's scores",
+        docs="""
+        须由登记人以外的人复核。· By somebody other than who recorded them. Source: 4.3(3).""",
+        example={"theory": "78", "practical": "81.5"},
+        location="/applications/{application_id}",
+    ),
+    CommandRoute(
+        CORRECT_SCORE,
+        "POST /applications/{application_id}/score-corrections",
+        "correct_score",
+        tag=TAG,
+        summary="更正成绩 · Correct a score",
+        docs="""
+        更正后须重新复核并补充公示。· It has to be verified and published again. Source: 5.1.""",
+        example={"subject": "theory", "marks": "82", "reason": "漏判一题,复核后更正"},
+        location="/applications/{application_id}",
+    ),
+]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.auth.permissions import SEES_IDENTITY
 from api.errors.request import TooManyRows
 from api.files.authority_report_xlsx import COUNTS_HEADER, TalentRow, build_talent_export, write_csv
-from api.http.dependencies import MinPosition, QueryContext, Read, answer
+from api.http.dependencies import MinPosition, QueryContext, Read, json_response
 from api.http.read_models import REGISTRY
 from api.http.routing import CSV, READING, XLSX, router
 from api.routes.admission_tickets import document_type_name
@@ -81,7 +81,7 @@ async def get_talent_statistics(
 ) -> Response:
     """有效证书按月份、职业、等级汇总。· Valid national certificates by month, occupation and level.
     Names in the workbook are masked for roles whose work does not need them."""
-    await read.caught_up(REGISTRY, min_position)
+    await read.wait_for_position(REGISTRY, min_position)
     issued = (issued_from, issued_before)
     if format == "xlsx":
         people = await _people(read, issued)
@@ -96,7 +96,7 @@ async def get_talent_statistics(
         ]
         cells.append(("合计", "", "", sum(row["certificates"] for row in counts)))
         return _download(write_csv(COUNTS_HEADER, cells), CSV, "talent.csv")
-    return answer({"data": counts, "total": sum(row["certificates"] for row in counts)})
+    return json_response({"data": counts, "total": sum(row["certificates"] for row in counts)})
 
 
 def _download(data: bytes, media_type: str, name: str) -> Response:

@@ -23,7 +23,7 @@ class Page:
     after: int | None
 
 
-def newest_things(ledger: Ledger, kind: str, topic: str, before: int | None, limit: int) -> Page:
+def list_streams(ledger: Ledger, kind: str, topic: str, before: int | None, limit: int) -> Page:
     """States of the things that a topic opens, the newest first; blocking.
 
     before: position to go on below; None for the newest. limit: how many facts are looked at.
@@ -39,12 +39,12 @@ def newest_things(ledger: Ledger, kind: str, topic: str, before: int | None, lim
 
 def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Page:
     """Applications, the newest first; blocking."""
-    return newest_things(ledger, "application", e.ApplicationOpened.TOPIC, before, limit)
+    return list_streams(ledger, "application", e.ApplicationOpened.TOPIC, before, limit)
 
 
 def newest_sessions(ledger: Ledger, before: int | None, limit: int) -> Page:
     """Exam sessions, the newest first; blocking."""
-    return newest_things(ledger, "session", e.ExamSessionScheduled.TOPIC, before, limit)
+    return list_streams(ledger, "session", e.ExamSessionScheduled.TOPIC, before, limit)
 
 
 def applications_of(ledger: Ledger, person_id: str) -> list[Any]:

@@ -1,8 +1,8 @@
 """The finance pages: signing in with a token, the refund list, its export.
 
-The token is the one of the API. It is kept in a cookie that no script can read, that no other site
-can have sent, and that goes to addresses under /finance only; each request checks it anew. Who may
-is what `api.auth.permissions` says of the same list in the API.
+The token is the one of the API. It is stored in a cookie that scripts cannot read, that the browser
+does not send with requests from other sites, and that it sends to addresses under /finance only;
+each request checks it again. `api.auth.permissions` decides who may see the list, as in the API.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from api.auth.permissions import admit
+from api.auth.permissions import require_role, roles_of_read
 from api.auth.tokens import Principal, TokenInvalid, TokenMissing
 from api.errors.request import RoleNotAllowed
 from api.files.csv_export import BYTE_ORDER_MARK, amount, csv_lines
 from api.http.context import AppContext
+from api.http.negotiation import Language
 from api.web.formatting import as_moment
-from api.web.i18n import TAGS, Language, has_text, text
-from api.web.page_route import form_of, is_from_here
+from api.web.i18n import TAGS, has_text, text
+from api.web.page_route import form_of, is_same_origin
 from api.web.queries import (
     OPEN,
     REFUND_LEDGER,
@@ -35,20 +36,20 @@ from api.web.queries import (
 )
 from api.web.rendering import HEADERS, language_of, render
 from api.web.score_board import as_of, known, ledger_of
-from projections.engine.view import Row
+from projections.engine.tables import Row
 
 COOKIE = "certledger_finance"
 COOKIE_PATH = "/finance"
 COOKIE_CHARS_MAX = 3800
-"""A browser drops a cookie of more than 4096 characters without a word."""
-OPERATION = "list_refunds"
+"""A browser silently drops a cookie of more than 4096 characters."""
+ROLES = roles_of_read("list_refunds")
 LINES_A_PAGE = 50
 CSV_CHUNK = 1000
 STATES = (
     "entitled", "ordered", "approved", "accepted", "abnormal", "closed", "declined", "settled",
     "refused", "paid", "used", "enrolled",
 )  # fmt: skip
-"""In the order in which somebody has to look at them: money that is owed comes first."""
+"""In the order in which they need attention: money that is owed comes first."""
 COLUMNS = ("paid_fen", "entitled_fen", "ordered_fen", "settled_fen")
 TONES = {
     "entitled": "wait",
@@ -72,8 +73,8 @@ async def sign_in_form(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """POST /sign-in: check the token and keep it in its cookie."""
-    if not is_from_here(request):
+    """POST /sign-in: check the token and store it in its cookie."""
+    if not is_same_origin(request):
         return _sign_in(request, "sign_in.foreign", status=403)
     token = (await form_of(request)).get("token", "").strip().removeprefix("Bearer ").strip()
     if not token:
@@ -83,7 +84,7 @@ async def sign_in(request: Request) -> Response:
     service: AppContext = request.app.state.service
     try:
         principal = await service.tokens.check(token)
-        admit(OPERATION, principal, None)
+        require_role(ROLES, principal, None)
     except TokenInvalid:
         return _sign_in(request, "sign_in.refused", status=422)
     except RoleNotAllowed:
@@ -102,8 +103,8 @@ async def sign_in(request: Request) -> Response:
 
 
 async def sign_out(request: Request) -> Response:
-    """POST /finance/sign-out: forget the token."""
-    if not is_from_here(request):
+    """POST /finance/sign-out: delete the token's cookie."""
+    if not is_same_origin(request):
         return _sign_in(request, "sign_in.foreign", status=403)
     return _to_sign_in(request, "/sign-in?signed-out=1")
 
@@ -111,9 +112,13 @@ async def sign_out(request: Request) -> Response:
 def _sign_in(
     request: Request, fault: str | None = None, *, status: int = 200, signed_out: bool = False
 ) -> Response:
-    told = text(language_of(request), fault) if fault else ""
     return render(
-        request, "sign_in.html", keep="never", status=status, fault=told, signed_out=signed_out
+        request,
+        "sign_in.html",
+        caching="never",
+        status=status,
+        fault=text(language_of(request), fault) if fault else "",
+        signed_out=signed_out,
     )
 
 
@@ -126,20 +131,20 @@ def _to_sign_in(request: Request, address: str = "/sign-in") -> Response:
 
 
 def _is_secure(request: Request) -> bool:
-    """Whether the outside reaches us by https, so that the cookie must not go over http."""
+    """Whether clients reach the service by https; then the cookie must not be sent over http."""
     service: AppContext = request.app.state.service
     return request.url.scheme == "https" or service.settings.public_base_url.startswith("https:")
 
 
 async def _signed_in(request: Request, ledger: str | None = None) -> Principal | None:
-    """Who is signed in and may see this; None if nobody is.
+    """The signed-in caller if they may see this; None if nobody is signed in.
 
     Raises: RoleNotAllowed, LedgerNotInToken.
     """
     service: AppContext = request.app.state.service
     try:
         principal = await service.tokens.check(request.cookies.get(COOKIE, ""))
-        admit(OPERATION, principal, ledger)
+        require_role(ROLES, principal, ledger)
     except (TokenInvalid, TokenMissing):
         return None
     request.state.principal = principal
@@ -150,7 +155,7 @@ async def _signed_in(request: Request, ledger: str | None = None) -> Principal |
 
 
 async def ledgers(request: Request) -> Response:
-    """GET /finance: which ledger? Straight on where the token is good for one only."""
+    """GET /finance: choose a ledger. Redirects where the token covers one only."""
     principal = await _signed_in(request)
     if principal is None:
         return _to_sign_in(request)
@@ -159,11 +164,11 @@ async def ledgers(request: Request) -> Response:
     mine = [row for row in found if principal.may_enter(row["ledger"])]
     if len(mine) == 1:
         return RedirectResponse(f"/finance/{mine[0]['ledger']}/refunds", 303, headers=NO_STORE)
-    return render(request, "finance.html", keep="never", books=mine, subject=principal.subject)
+    return render(request, "finance.html", caching="never", books=mine, subject=principal.subject)
 
 
 async def refund_list(request: Request) -> Response:
-    """GET /finance/{ledger}/refunds: sums, and lines in one state or all."""
+    """GET /finance/{ledger}/refunds: sums, and the lines in one state or in all."""
     name = ledger_of(request)
     principal = await _signed_in(request, name)
     if principal is None:
@@ -182,7 +187,7 @@ async def refund_list(request: Request) -> Response:
     return render(
         request,
         "refunds.html",
-        keep="never",
+        caching="never",
         **as_of(known(whose, name)),
         subject=principal.subject,
         sums=sorted(sums, key=lambda row: (row["component"], STATES.index(row["state"]))),
@@ -199,7 +204,7 @@ async def refund_list(request: Request) -> Response:
 
 
 def _state(request: Request) -> str | None:
-    """The state asked for; what is none of ours means all."""
+    """The requested state; None, meaning all, for an unknown one."""
     asked = request.query_params.get("state")
     return asked if asked in (*STATES, OPEN) else None
 
@@ -234,7 +239,7 @@ async def refund_csv(request: Request) -> Response:
 async def _csv(
     service: AppContext, name: str, state: str | None, language: Language
 ) -> AsyncIterator[str]:
-    """The file in pieces. A fault on the way breaks the transfer off, so it shows."""
+    """The file in chunks. A fault aborts the transfer, so the client notices it."""
     heads = [text(language, f"refunds.{column}") for column in _CSV_COLUMNS]
     yield BYTE_ORDER_MARK + csv_lines([heads])
     after: list[str] | None = None

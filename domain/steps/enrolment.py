@@ -113,7 +113,7 @@ class OpenApplication(Command):
 
 
 class WithdrawApplication(Command):
-    """Withdraw an application before 报考成功."""
+    """Give an application up before 报考成功."""
 
     application_id: e.Id
     reason: e.LongText

@@ -170,7 +170,7 @@ class RecordScore(Command):
 
 
 class VerifyScores(Command):
-    """Confirm both scores as the second person, having compared them with the answer sheets."""
+    """Confirm both scores as the second person, having compared them with the papers."""
 
     application_id: e.Id
     theory: Marks | None

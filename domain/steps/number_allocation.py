@@ -73,7 +73,7 @@ class NumberCertificates(Command):
 
 
 class ImportNumber(Command):
-    """Import a national number that the province allocated; the OMC one is allocated here."""
+    """Take over a national number that the province handed out; the OMC one is allocated."""
 
     application_id: e.Id
     number: e.ShortText

@@ -12,8 +12,9 @@ import pytest
 import schemathesis
 
 from api.app import create_app
-from api.auth.permissions import ACCESS, PUBLIC
-from api.http.routing import ASKS_BY_POST, AuthorizedRoute
+from api.auth.permissions import PUBLIC
+from api.http.routing import READ_VIA_POST, AuthorizedRoute
+from api.routes.routers import ACCESS
 from api.settings import load_settings
 from tests.support.service import LedgerClient
 
@@ -80,14 +81,14 @@ def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]):
             assert set(response["content"]) == {"application/problem+json"}, f"{path} {status}"
         if operation["security"]:
             assert {"401", "403"} <= set(refusals), path
-        if method in ("post", "put") and operation["operationId"] not in ASKS_BY_POST:
+        if method in ("post", "put") and operation["operationId"] not in READ_VIA_POST:
             assert {"400", "409", "413", "415", "422"} <= set(refusals), path
 
 
 def test_every_write_asks_for_its_key(document: dict[str, Any]):
     for path, method, operation in operations(document):
         names = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
-        writes = method in ("post", "put") and operation["operationId"] not in ASKS_BY_POST
+        writes = method in ("post", "put") and operation["operationId"] not in READ_VIA_POST
         assert ("Idempotency-Key" in names) is writes, path
 
 

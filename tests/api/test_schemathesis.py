@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app
-from api.auth.permissions import ACCESS, PUBLIC
+from api.auth.permissions import PUBLIC
+from api.routes.routers import ACCESS
 from api.settings import load_settings
 from tests.support.http_journey import certified
 from tests.support.service import LedgerClient, new_ledger, token

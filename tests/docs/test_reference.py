@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from api.auth.permissions import ACCESS
 from api.cli.main import cli
 from api.errors.problem_details import STATUS
+from api.routes.routers import ACCESS
 from api.settings import PREFIX, Settings
 from scripts.export_reference import ROOT, render
 

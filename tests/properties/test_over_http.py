@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from api.auth.permissions import ACCESS
+from api.routes.routers import ACCESS
 from domain.actors import Actor, Role
 from domain.decision import Command
 from domain.steps.authority_report import AnswerReportRow

@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from api.errors.request import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
-from api.http.idempotency import canonical_body, canonical_form, fingerprint, idempotency_key
+from api.http.idempotency import canonical_form, canonical_value, fingerprint, idempotency_key
+from api.http.strict_json import parse_json
 from tests.support.http_journey import Journey
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 PERSON = {"document_type": "passport", "document_number": "E12345678", "name": "ZHANG SAN"}
 
@@ -31,8 +32,8 @@ def same(first: httpx.Response, second: httpx.Response) -> bool:
     )
 
 
-def test_the_same_request_again_gives_the_same_answer_and_says_so(book: Book):
-    agency = book.door("agency")
+def test_the_same_request_again_gives_the_same_answer_and_says_so(ledger: LedgerClient):
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     first = agency.send("persons", person(1), key=key)
     again = agency.send("persons", person(1), key=key)
@@ -40,11 +41,11 @@ def test_the_same_request_again_gives_the_same_answer_and_says_so(book: Book):
     assert same(first, again)
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
-    assert book.door("regulator").seen("events")["head"] == first.json()["last_position"]
+    assert ledger.caller("regulator").read("events")["head"] == first.json()["last_position"]
 
 
-def test_spelling_makes_no_other_request_of_it(book: Book):
-    agency = book.door("agency")
+def test_spelling_makes_no_other_request_of_it(ledger: LedgerClient):
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     typed = {"Content-Type": "application/json"}
     first = agency.send(
@@ -61,49 +62,49 @@ def test_spelling_makes_no_other_request_of_it(book: Book):
     assert same(first, again)
 
 
-def test_the_same_key_for_another_body_is_422(book: Book):
-    agency = book.door("agency")
+def test_the_same_key_for_another_body_is_422(ledger: LedgerClient):
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
-    agency.done("persons", person(2), key=key)
+    agency.write("persons", person(2), key=key)
     answer = agency.send("persons", person(3), key=key)
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_the_same_key_at_another_address_is_422(book: Book):
-    journey = Journey(book)
+def test_the_same_key_at_another_address_is_422(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
-    agency = book.door("agency")
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
-    agency.done("persons", person(4), key=key)
+    agency.write("persons", person(4), key=key)
     body = {"reason": "r", **PERSON, "document_number": "E00000099"}
     answer = agency.send("persons/P1/corrections", body, key=key)
     assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_key_is_its_callers_own(book: Book):
+def test_a_key_is_its_callers_own(ledger: LedgerClient):
     key = uuid.uuid4().hex
-    first = book.door("agency", "one").done("persons", person(5), key=key)
-    second = book.door("agency", "two").done("persons", person(6), key=key)
+    first = ledger.caller("agency", "one").write("persons", person(5), key=key)
+    second = ledger.caller("agency", "two").write("persons", person(6), key=key)
     assert first["command_id"] != second["command_id"]
 
 
-def test_a_refused_request_may_be_put_right_under_its_key(book: Book):
-    agency = book.door("agency")
+def test_a_refused_request_may_be_put_right_under_its_key(ledger: LedgerClient):
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     assert agency.send("persons", person(7) | {"document_number": "1"}, key=key).is_error
     assert agency.send("persons", person(7), key=key).status_code == 201
 
 
-def test_many_senders_of_one_request_record_it_once(book: Book):
+def test_many_senders_of_one_request_record_it_once(ledger: LedgerClient):
     """Others are told to wait, or get the same answer; nothing is recorded twice."""
-    agency = book.door("agency")
+    agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     begin = threading.Barrier(20)
 
     def send(_: int) -> httpx.Response:
-        with httpx.Client(base_url=book.client.base_url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=ledger.client.base_url, timeout=30, trust_env=False) as client:
             begin.wait()
-            return type(agency)(client, book.ledger, agency.token).send(
+            return type(agency)(client, ledger.name, agency.token).send(
                 "persons", person(8), key=key
             )
 
@@ -116,42 +117,42 @@ def test_many_senders_of_one_request_record_it_once(book: Book):
     assert all(a.json()["retryable"] and a.headers["retry-after"] for a in waiting)
     assert len({a.content for a in recorded}) == 1
     assert agency.send("persons", person(8), key=key).headers["idempotency-replayed"] == "true"
-    topics = [e["envelope"]["topic"] for e in book.door("regulator").seen("events")["data"]]
+    topics = [e["envelope"]["topic"] for e in ledger.caller("regulator").read("events")["data"]]
     assert topics.count("person_registered.v1") == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201, "tab\tinside"])
-def test_a_key_that_is_no_key_is_400(book: Book, key: str):
-    answer = book.door("agency").send(
+def test_a_key_that_is_no_key_is_400(ledger: LedgerClient, key: str):
+    answer = ledger.caller("agency").send(
         "persons", person(9), headers={"Idempotency-Key": key.encode()}
     )
     assert answer.status_code == 400
     assert answer.json()["code"] == "idempotency_key_malformed"
 
 
-def test_a_write_without_a_key_is_400(book: Book):
-    answer = book.door("agency").ask("POST", "persons", json=person(10))
+def test_a_write_without_a_key_is_400(ledger: LedgerClient):
+    answer = ledger.caller("agency").ask("POST", "persons", json=person(10))
     assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
 
 
-def test_asking_by_post_needs_no_key(book: Book):
-    answer = book.door("agency").ask(
+def test_asking_by_post_needs_no_key(ledger: LedgerClient):
+    answer = ledger.caller("agency").ask(
         "POST", "persons/search",
         json={"document_type": "passport", "document_number": "E55555555"},
     )  # fmt: skip
     assert answer.status_code == 404
 
 
-def test_a_form_is_known_by_its_fields_and_its_files(book: Book):
-    journey = Journey(book)
+def test_a_form_is_known_by_its_fields_and_its_files(ledger: LedgerClient):
+    journey = Journey(ledger)
     journey.register()
     journey.apply()
     journey.pay()
-    door = journey.candidate("2026-03-03T09:00:00+08:00")
+    caller = journey.candidate("2026-03-03T09:00:00+08:00")
     key = uuid.uuid4().hex
 
     def upload(data: bytes) -> httpx.Response:
-        return door.send(
+        return caller.send(
             "applications/A1/documents",
             key=key,
             data={"kind": "work_history"},
@@ -173,13 +174,13 @@ PDF = (
 # --- saying when it occurred ----------------------------------------------------------------------
 
 
-def test_only_a_backfill_token_says_when_something_occurred(book: Book):
+def test_only_a_backfill_token_says_when_something_occurred(ledger: LedgerClient):
     body = person(11)
-    plain = book.door("agency").at("2026-04-01T09:00:00+08:00")
+    plain = ledger.caller("agency").at("2026-04-01T09:00:00+08:00")
     answer = plain.send("persons", body)
     assert (answer.status_code, answer.json()["code"]) == (403, "backfill_not_allowed")
-    book.backdated("agency").at("2026-04-01T09:00:00+08:00").done("persons", body)
-    events = book.door("regulator").seen("events", limit=200)["data"]
+    ledger.backdated("agency").at("2026-04-01T09:00:00+08:00").write("persons", body)
+    events = ledger.caller("regulator").read("events", limit=200)["data"]
     assert events[-1]["envelope"]["occurred_at"] == "2026-04-01T01:00:00.000000Z"
 
 
@@ -192,8 +193,8 @@ def test_only_a_backfill_token_says_when_something_occurred(book: Book):
         ("yesterday", "occurred_at_malformed"),
     ],
 )
-def test_a_moment_that_cannot_be_is_refused(book: Book, moment: str, code: str):
-    answer = book.backdated("agency").at(moment).send("persons", person(12))
+def test_a_moment_that_cannot_be_is_refused(ledger: LedgerClient, moment: str, code: str):
+    answer = ledger.backdated("agency").at(moment).send("persons", person(12))
     assert answer.json()["code"] == code
 
 
@@ -213,12 +214,14 @@ def test_missing_and_malformed_keys_are_told_apart():
             idempotency_key(bad)
 
 
-def test_a_canonical_body_does_not_know_order_space_or_escapes():
-    assert canonical_body(b'{"b": [1, 2], "a": "\\u4e2d"}') == '{"a":"中","b":[1,2]}'.encode()
-    assert canonical_body(b"") == b""
-    for bad in (b"{", b'"\\ud800"'):
-        with pytest.raises(MalformedJson):
-            canonical_body(bad)
+def test_the_canonical_spelling_ignores_order_space_and_escapes():
+    body = parse_json(b'{"b": [1, 2], "a": "\\u4e2d"}')
+    assert canonical_value(body) == '{"a":"中","b":[1,2]}'.encode()
+
+
+def test_half_a_surrogate_pair_has_no_canonical_spelling():
+    with pytest.raises(MalformedJson):
+        canonical_value(parse_json(b'"\\ud800"'))
 
 
 def test_no_two_requests_share_a_fingerprint_by_being_glued():

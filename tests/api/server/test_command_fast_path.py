@@ -16,23 +16,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.auth.permissions import ACCESS
-from api.http.routing import AuthorizedRoute
-from api.routes.routers import ROUTERS
-from api.server.command_fast_path import CommandFastPath, direct
+from api.routes.routers import ROUTES
+from api.server.command_fast_path import CommandFastPath, plain_json_route
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.api.server.test_lookup_fast_path import (
     ACCEPT,
     JSON,
     LANGUAGE,
     TRACE,
-    Asked,
-    answer_of,
-    without_short_way,
+    Request,
+    response_to,
+    without_fast_path,
 )
 from tests.support.commands import document_of
 from tests.support.postgres import fresh_database
-from tests.support.service import FEES, Book, opening, running, settings_for, token
+from tests.support.service import FEES, LedgerClient, opening, running, settings_for, token
 
 LEDGER = "twins"
 QUALIFIED = {"work_periods": [{"started_on": "2020-01-01", "ended_on": None, "relation": "own"}]}
@@ -47,7 +45,7 @@ class Twins:
 
     quick: str
     framework: str
-    books: tuple[Book, Book]
+    ledgers: tuple[LedgerClient, LedgerClient]
     staff: str
     others: tuple[str, ...]
 
@@ -56,19 +54,21 @@ class Twins:
 def twins(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
     folder: Path = tmp_path_factory.mktemp("twins")
     with ExitStack() as closing:
-        urls, books = [], []
-        for prepare in (None, without_short_way):
+        urls, ledgers = [], []
+        for prepare in (None, without_fast_path):
             database = closing.enter_context(fresh_database(postgres))
             known = settings_for(database.dsn, folder)
             urls.append(closing.enter_context(running(known, prepare)))
             client = httpx.Client(base_url=urls[-1], timeout=30, trust_env=False)
-            books.append(Book(closing.enter_context(client), LEDGER, "S000033999999"))
+            ledgers.append(LedgerClient(closing.enter_context(client), LEDGER, "S000033999999"))
         staff = token("agency", "assistant-1")
-        for book in books:
-            book.door("operator").done("", opening(book.site_code, LEDGER), method="PUT", key="1")
-            book.door("finance").done("fee-schedules", FEES, key="1")
+        for ledger in ledgers:
+            ledger.caller("operator").write(
+                "", opening(ledger.site_code, LEDGER), method="PUT", key="1"
+            )
+            ledger.caller("finance").write("fee-schedules", FEES, key="1")
         others = "stale", token("finance"), token("candidate"), token("agency", ledgers=["other"])
-        twins = Twins(urls[0], urls[1], (books[0], books[1]), staff, others)
+        twins = Twins(urls[0], urls[1], (ledgers[0], ledgers[1]), staff, others)
         for n in (1, 2, 3):
             alike(twins, wish(twins, "persons", f"person {n}", registration(n)))
         for n in (1, 2):
@@ -96,7 +96,7 @@ def application(n: int, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def wish(twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]) -> Asked:
+def wish(twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]) -> Request:
     data = json.dumps(body).encode()
     headers = (
         ("Authorization", f"Bearer {twins.staff}"),
@@ -104,14 +104,14 @@ def wish(twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]) -
         ("Content-Length", str(len(data))),
         ("Idempotency-Key", key),
     )
-    return Asked("POST", f"/ledgers/{LEDGER}/{path}", (*headers, *more), data)
+    return Request("POST", f"/ledgers/{LEDGER}/{path}", (*headers, *more), data)
 
 
-def alike(twins: Twins, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+def alike(twins: Twins, asked: Request) -> tuple[int, dict[str, str], bytes]:
     """The answer of both, which is the same but for the moment of recording."""
     quick, framework = (
         (status, headers, re.sub(rb'"recorded_at":"[^"]*"', b'"recorded_at":"-"', body))
-        for status, headers, body in (answer_of(u, asked) for u in (twins.quick, twins.framework))
+        for status, headers, body in (response_to(u, asked) for u in (twins.quick, twins.framework))
     )
     assert quick == framework
     return quick
@@ -131,7 +131,10 @@ def test_a_command_is_carried_out_refused_and_repeated_alike(twins: Twins) -> No
         twins, wish(twins, "applications", "x", application(9), ("Accept-Language", "en"))
     )
     assert (unknown[0], unknown[1]["content-language"]) == (404, "en")
-    assert [len(book.door("regulator").seen("events")["data"]) for book in twins.books] == [10, 10]
+    assert [len(ledger.caller("regulator").read("events")["data"]) for ledger in twins.ledgers] == [
+        10,
+        10,
+    ]
 
 
 _keys = count(1)
@@ -186,7 +189,7 @@ def test_whatever_is_asked_is_answered_alike_by_either_way(
     )
     method = data.draw(st.sampled_from(["POST"] * 6 + ["PUT", "GET"]))
     version = data.draw(st.sampled_from(["1.1"] * 5 + ["1.0"]))
-    alike(twins, Asked(method, f"/ledgers/{ledger}/{path}", kept, body, version))
+    alike(twins, Request(method, f"/ledgers/{ledger}/{path}", kept, body, version))
 
 
 OTHER = st.sampled_from(
@@ -197,39 +200,35 @@ OTHER = st.sampled_from(
 )
 
 
-def test_every_route_that_records_one_json_body_goes_the_short_way() -> None:
-    routes = [route for router in ROUTERS for route in router.routes]
-    short = {
-        r.operation for r in routes if isinstance(r, AuthorizedRoute) and direct(r) is not None
-    }
+def test_every_command_with_one_json_body_takes_the_fast_path() -> None:
+    short = {route.operation for route in ROUTES if plain_json_route(route) is not None}
     assert {"open_application", "register_person", "record_payment", "review"} < short
-    assert len(short) == 30
-    # What takes files or rows, no body at all, or opens the ledger first.
-    recording = {r.operation for r in routes if isinstance(r, AuthorizedRoute) and r.records}
+    assert len(short) == 31
+    # Files, rows, or no body at all.
+    recording = {route.operation for route in ROUTES if route.spec is not None}
     assert recording - short == {
-        *("open_ledger", "submit_document", "submit_documents", "approve_refund"),
+        *("submit_document", "submit_documents", "approve_refund"),
         *("record_scores", "verify_session_scores", "extend_notice", "close_notice"),
         *("import_numbers", "answer_report"),
     }
-    assert short < {*ACCESS}
 
 
 def test_the_plainest_commands_do_go_the_short_way(
     twins: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[str] = []
-    take_on = CommandFastPath.take_on
+    try_accept = CommandFastPath.try_accept
 
     def watched(self: CommandFastPath, connection: Any, method: bytes) -> Any:
-        exchange = take_on(self, connection, method)
+        exchange = try_accept(self, connection, method)
         if exchange is not None:
             taken.append(exchange.route)
         return exchange
 
-    monkeypatch.setattr(CommandFastPath, "take_on", watched)
+    monkeypatch.setattr(CommandFastPath, "try_accept", watched)
     browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"))
-    answer_of(twins.quick, wish(twins, "applications", "application 1", application(1), *browser))
-    answer_of(twins.quick, wish(twins, "applications/A2/withdrawal", "w", {"reason": "错"}))
+    response_to(twins.quick, wish(twins, "applications", "application 1", application(1), *browser))
+    response_to(twins.quick, wish(twins, "applications/A2/withdrawal", "w", {"reason": "错"}))
     assert taken == [
         "/ledgers/{ledger}/applications",
         "/ledgers/{ledger}/applications/{application_id}/withdrawal",
