@@ -1,8 +1,7 @@
-"""Cells as people write them, in Chinese or English, turned into the program's own words.
+"""Parsers of import cells, written in Chinese or English by people.
 
-Every parser takes what a cell holds (text, or a number or date of a spreadsheet) and raises
-`CellFault` with a reason that never repeats the cell. Reading order: days and moments, numbers,
-then the vocabularies.
+Every parser takes a cell (text, or a number or date of a spreadsheet) and raises `CellFault` with a
+reason that never repeats the cell. Reading order: days and moments, numbers, then the vocabularies.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Parser = Callable[[Any], Any]
 
 
 class CellFault(Exception):
-    """Why a cell was not understood, in words and without its content."""
+    """Why a cell can't be parsed, in words and without its content."""
 
 
 # --- days and moments -----------------------------------------------------------------------------
@@ -56,7 +55,7 @@ def _date(match: re.Match[str]) -> date:
 
 
 def moment(value: Any) -> datetime:
-    """A moment, in UTC. Without a zone it is Chinese time; without a clock it is refused."""
+    """A moment, in UTC. Without a zone it is Chinese time; without a time of day it is refused."""
     if isinstance(value, datetime):
         return parse_instant(value if value.tzinfo else value.replace(tzinfo=SHANGHAI))
     words = plain(value)
@@ -111,7 +110,7 @@ def marks(value: Any) -> Marks | None:
 
 
 def listed(parse: Parser) -> Parser:
-    """A parser of several values: a list, or text parted by semicolons, commas or new lines."""
+    """A parser of several values: a list, or text with semicolons, commas or new lines between."""
 
     def values(value: Any) -> tuple[Any, ...]:
         parts = re.split(r"[;；,，、\n]", value) if isinstance(value, str) else value
@@ -132,7 +131,7 @@ def listed(parse: Parser) -> Parser:
 
 
 def words(meaning: Mapping[str, Any]) -> Parser:
-    """A parser that knows these words and the values themselves."""
+    """A parser that accepts these words, and the values themselves."""
     known = {key.lower(): value for key, value in meaning.items()}
     for value in list(meaning.values()):
         known.setdefault(str(getattr(value, "value", value)).lower(), value)

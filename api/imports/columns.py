@@ -13,9 +13,12 @@ from api.files.tables import Column as Column
 from api.files.tables import Schema, fold_of
 from api.imports import cell_parsers as v
 from api.imports import qualification_parser as claims
-from api.imports import row_commands as make
+from api.imports.row_commands import RowCommand, RowContext
+from domain.actors import Role
+from domain.command_spec import CommandSpec
 
-Maker = Callable[[dict[str, Any], "make.RowContext"], "make.RowCommand"]
+Builder = Callable[[dict[str, Any], RowContext], RowCommand]
+"""Makes the command of a row from its values by column."""
 
 fold_title = fold_of(r"\s_\-*:")
 """The fold of import headers and file names: spaces, underscores and hyphens never count."""
@@ -25,25 +28,45 @@ fold_title = fold_of(r"\s_\-*:")
 class RowType:
     """One type of row, and of file.
 
-    name, titles: how the name of such a file begins. operation: the row of
-    `api.auth.permissions.ACCESS` that says which roles may do it. columns: in addition to COMMON.
-    own: candidates do it themselves, so a login missing from the staff list is taken for a
-    candidate.
+    name, titles: how the name of such a file begins. specs: the commands a row may become, all for
+    the same roles. columns: in addition to COMMON. id_field: the field of the command that the
+    row's own id fills. build: makes the command; None: by naming its values. own: candidates do it
+    themselves, so a login missing from the staff list is taken for a candidate.
     """
 
     name: str
     titles: tuple[str, ...]
-    operation: str
-    make: Maker
+    specs: tuple[CommandSpec[Any], ...]
     columns: tuple[Column, ...]
+    id_field: str | None = None
+    build: Builder | None = None
     own: bool = False
     schema: Schema = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schema", Schema((*COMMON, *self.columns), fold_title))
 
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Who may do it."""
+        return self.specs[0].roles
 
-ID = Column("id", ("编号", "序号", "row id"), required=True, fields=make.OWN_IDS)
+    def command(self, values: dict[str, Any], row: RowContext) -> RowCommand:
+        """The command of a row. Raises: CellFault, ValidationError, LedgerError, OSError."""
+        if self.build is not None:
+            return self.build(values, row)
+        own_id = {} if self.id_field is None else {self.id_field: row.id}
+        return RowCommand(self.specs[0].command(**own_id, **values))
+
+    def column_of_field(self, field: str) -> Column | None:
+        """The column that fills a field of the command."""
+        if field == self.id_field:
+            return ID
+        named = (c for c in (*self.columns, ID) if field in (c.name, *c.fields))
+        return next(named, None)
+
+
+ID = Column("id", ("编号", "序号", "row id"), required=True)
 OCCURRED_AT = Column("occurred_at", ("发生时间", "办理时间", "time"), v.moment, required=True)
 BY = Column("by", ("经办人", "操作人", "actor"), required=True)
 COMMON = (
@@ -63,6 +86,15 @@ NOTICE = Column("notice_id", ("公示编号",), required=True)
 OCCUPATION = Column("occupation", ("职业编码", "职业"), required=True)
 LEVEL = Column("level", ("等级", "职业技能等级"), v.level, required=True)
 REASON = Column("reason", ("原因", "事由"))
+AMOUNTS = tuple(
+    column
+    for name, title in (("certification_fee", "认证费用"), ("study_material_fee", "学员资料"))
+    for column in (
+        Column(f"{name}_yuan", (f"{title}(元)", title), v.yuan, fields=(f"{name}_fen", "lines")),
+        Column(f"{name}_fen", (f"{title}(分)",), v.whole),
+    )
+)
+"""The two components of the fee, in yuan or in fen."""
 DOCUMENT = (
     Column("document_type", ("证件类型",), v.document_type, required=True),
     Column("document_number", ("证件号码", "身份证号"), required=True, personal=True),
@@ -71,8 +103,8 @@ DOCUMENT = (
 
 
 def claims_column(name: str, title: str) -> Column:
-    """The column of one kind of stated qualification."""
-    return Column(name, (title,), lambda cell: claims.claims(name, cell), personal=True)
+    """The column of one field of the stated qualifications."""
+    return Column(name, (title,), lambda cell: claims.parse_entries(name, cell), personal=True)
 
 
 def required(column: Column) -> Column:

@@ -22,7 +22,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from api.auth.permissions import ACCESS
 from api.files.tables import Column
 from api.imports.cell_parsers import CellFault
 from api.imports.columns import BY, COMMON, ID, OCCURRED_AT
@@ -269,7 +268,7 @@ class Import:
         values = _values(cells, kind.columns)
         actor = self._actor(cells, row.common)
         try:
-            return kind.make(values, RowContext(row.id, cells.folder, self.ledger)), actor
+            return kind.command(values, RowContext(row.id, cells.folder, self.ledger)), actor
         except CellFault as fault:
             raise RowError("", str(fault)) from None
         except ValidationError as wrong:
@@ -288,8 +287,7 @@ class Import:
             if not kind.own:
                 raise RowError(_title(cells, BY), "is not in the staff list; add it or a role")
             role = Role.CANDIDATE
-        allowed = ACCESS[kind.operation]
-        if allowed is not None and role not in allowed:
+        if role not in kind.roles:
             raise RowError(_title(cells, BY), f"has the role {role}, which may not do this")
         organisation = common.get("organisation") or (known.organisation if known else PUBLIC)
         return Actor(
@@ -382,10 +380,10 @@ def _explained(cells: RawRow, wrong: ValidationError) -> RowError:
         place = place[:-1]  # an unknown name may hold personal data
     inside = place[:1] == ["qualifications"]
     place = place[inside:]
-    for column in (*cells.kind.columns, ID):
-        if place[:1] and place[0] in (column.name, *column.fields):
-            entry = " ".join(f"entry {int(p) + 1}" if p.isdigit() else p for p in place[1:])
-            return RowError(_title(cells, column), f"{entry} {message}".strip())
+    column = cells.kind.column_of_field(place[0]) if place else None
+    if column is not None:
+        entry = " ".join(f"entry {int(p) + 1}" if p.isdigit() else p for p in place[1:])
+        return RowError(_title(cells, column), f"{entry} {message}".strip())
     named = cells.titles.get("qualifications", "") if inside else ""
     return RowError(named, " ".join([*place, message]))
 

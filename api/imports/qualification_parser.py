@@ -1,8 +1,9 @@
-"""What candidates state about themselves, as it is written into one cell of a table.
+"""Parses the qualifications that a candidate states, written into one cell of a table.
 
-One entry is a few words in any order, entries are parted by a semicolon or a new line:
-`2019-03-01~2023-06-30 本职业 某某公司；2023-07-01~至今 相关职业`. JSON is understood as well.
-The content is personal, so a fault names the entry and the word by their place only.
+An entry is a few words in any order; entries are separated by a semicolon or a new line:
+`2019-03-01~2023-06-30 本职业 某某公司；2023-07-01~至今 相关职业`. JSON is accepted too. The
+content is personal, so a refusal names the entry and the word by their position only.
+Reading order: `parse_object`, `parse_entries`, then the two forms of an entry.
 Source: source-document 1.2, 3.1(2), 3.1(3), 3.1(5).
 """
 
@@ -18,7 +19,8 @@ import orjson
 from api.imports import cell_parsers as v
 from api.imports.cell_parsers import CellFault, Parser
 
-Claim = dict[str, Any]
+Values = dict[str, Any]
+"""Fields of a qualification, or of all of them, as the domain names them."""
 
 
 def _hours(value: Any) -> int:
@@ -29,7 +31,7 @@ def _maybe_level(value: Any) -> Any:
     return None if value is None else v.level(value)
 
 
-# Entry -> its fields with what reads them; the first field that understands a word takes it.
+# Field of Qualifications -> parsers of an entry; a word goes to the first one that accepts it.
 FIELDS: dict[str, dict[str, Parser]] = {
     "work_periods": {"relation": v.relation},
     "certificates": {
@@ -49,7 +51,7 @@ FIELDS: dict[str, dict[str, Parser]] = {
     "apprenticeships": {"relation": v.relation, "completed_on": v.day},
 }
 FREE = {"work_periods": "employer", "certificates": "number"}
-"""Where a word goes that nothing else understands."""
+"""The field that takes the words that no parser accepts."""
 FLAGS: dict[str, dict[str, str]] = {
     "trainings": {"结业证书": "certificate", "certificate": "certificate"},
     "education": {
@@ -62,34 +64,34 @@ FLAGS: dict[str, dict[str, str]] = {
         "enrolled": "enrolled",
     },
 }
-_DEFAULTS: dict[str, Claim] = {"trainings": {"certificate": False}}
+_DEFAULTS: dict[str, Values] = {"trainings": {"certificate": False}}
 _DAYS = ("started_on", "ended_on", "issued_on", "obtained_on", "completed_on", "graduated_on")
 _ONGOING = ("至今", "now", "present", "")
 
 
-def claims_from_words(told: Mapping[str, Any]) -> Claim:
-    """Qualifications whose values stand in words, with every value as the program names it.
+def parse_qualifications(stated: Mapping[str, Any]) -> Values:
+    """Qualifications with every value as the domain names it.
 
-    told: the fields of `Qualifications`; lists of objects or text of one cell each.
+    stated: the fields of `Qualifications`, each a list of objects or the text of a cell.
     Raises: CellFault.
     """
-    meant: Claim = {}
-    for key, value in told.items():
+    meant: Values = {}
+    for key, value in stated.items():
         if value is None or value == "":
             continue
         if key in FIELDS:
-            meant[key] = claims(key, value)
+            meant[key] = parse_entries(key, value)
         elif key == "intends_to_work":
             meant[key] = v.yes(value)
         elif key == "birth_date":
             meant[key] = v.day(value)
         else:
-            meant[key] = value  # an unknown name is refused by the command itself
+            meant[key] = value  # the command itself refuses an unknown name
     return meant
 
 
-def nested(value: Any) -> Claim:
-    """All qualifications in one object, or in the JSON text of one. Raises: CellFault."""
+def parse_object(value: Any) -> Values:
+    """All qualifications from one object, or from its JSON text. Raises: CellFault."""
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -97,10 +99,10 @@ def nested(value: Any) -> Claim:
             raise CellFault("is no JSON") from None
     if not isinstance(value, dict):
         raise CellFault("is no object")
-    return claims_from_words(value)
+    return parse_qualifications(value)
 
 
-def claims(field: str, value: Any) -> list[Claim]:
+def parse_entries(field: str, value: Any) -> list[Values]:
     """The entries of one field, from a list of objects, JSON text or words. Raises: CellFault."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
@@ -113,17 +115,18 @@ def claims(field: str, value: Any) -> list[Claim]:
         entries = list(value)
     else:
         raise CellFault("is neither a list nor text")
-    read: list[Claim] = []
+    parsed: list[Values] = []
     for place, entry in enumerate(entries, start=1):
         try:
-            read.append(_object(field, entry) if isinstance(entry, dict) else _words(field, entry))
+            is_object = isinstance(entry, dict)
+            parsed.append((_from_object if is_object else _from_words)(field, entry))
         except CellFault as fault:
             raise CellFault(f"entry {place}: {fault}") from None
-    return read
+    return parsed
 
 
-def _object(field: str, entry: Mapping[str, Any]) -> Claim:
-    meant: Claim = {}
+def _from_object(field: str, entry: Mapping[str, Any]) -> Values:
+    meant: Values = {}
     for key, value in entry.items():
         if value is None:
             continue
@@ -137,28 +140,28 @@ def _object(field: str, entry: Mapping[str, Any]) -> Claim:
     return {k: value for k, value in meant.items() if value not in _ONGOING or k != "ended_on"}
 
 
-def _words(field: str, entry: Any) -> Claim:
+def _from_words(field: str, entry: Any) -> Values:
     if not isinstance(entry, str):
         raise CellFault("is neither an object nor text")
-    meant: Claim = dict(_DEFAULTS.get(field, {}))
+    meant: Values = dict(_DEFAULTS.get(field, {}))
     free: list[str] = []
     for place, word in enumerate(entry.split(), start=1):
         if field == "work_periods" and "~" in (written := word.replace("～", "~")):
             meant |= _period(written)
         elif word.lower() in FLAGS.get(field, {}):
             meant |= {FLAGS[field][word.lower()]: True}
-        elif not _understood(field, word, meant):
+        elif not _accept(field, word, meant):
             if field not in FREE:
                 raise CellFault(f"word {place} is not understood")
             free.append(word)
     if free:
         meant[FREE[field]] = " ".join(free)
-    meant.pop("enrolled", None)  # being a student is what neither day nor final year says
+    meant.pop("enrolled", None)  # implied: neither a graduation day nor a final year is stated
     return meant
 
 
-def _understood(field: str, word: str, meant: Claim) -> bool:
-    """Whether some field that has no value yet understands a word; it then has it."""
+def _accept(field: str, word: str, meant: Values) -> bool:
+    """Give a word to the first field without a value whose parser accepts it; False if none."""
     for key, parser in FIELDS[field].items():
         if key in meant:
             continue
@@ -170,7 +173,7 @@ def _understood(field: str, word: str, meant: Claim) -> bool:
     return False
 
 
-def _period(word: str) -> Claim:
+def _period(word: str) -> Values:
     first, _, last = word.partition("~")
     started: date = v.day(first)
     return {"started_on": started} | ({} if last in _ONGOING else {"ended_on": v.day(last)})

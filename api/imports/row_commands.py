@@ -1,14 +1,13 @@
-"""From a row's values to the command it means, in the order in which things happen.
+"""Builders of the commands that need more than their row's values by name.
 
-A maker takes the values of one row by column and gives the command, with the bytes that have to
-be kept with it. What is wrong with a value alone was said before; what is wrong with them together
-is said here (`CellFault`), by the command's own checks (`ValidationError`) or by the rules later.
+A builder takes the values of one row by column and returns the command, with the files to store
+before it is sent. Faults of one value alone were found before; faults of the values together are
+found here (`CellFault`), by the command's own checks (`ValidationError`) or later by the rules.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,21 +15,25 @@ from typing import Any, NamedTuple
 from api.files.upload_inspection import inspect_document, inspect_photo
 from api.imports import cell_parsers as v
 from api.imports.cell_parsers import CellFault
+from domain.command_spec import CommandSpec
 from domain.decision import Command
 from domain.documents.materials import FILE_BYTES_MAX, MaterialFact, MaterialKind
 from domain.eligibility.qualifications import Qualifications
 from domain.events import Component, FeeLine
-from domain.steps import authority_report as reporting
-from domain.steps import certificate, enrolment, exam, payment, publication, refund
-from domain.steps import ledger_setup as book
-from domain.steps import number_allocation as numbering
-from domain.steps import review as reviews
-
-OWN_IDS = (
-    "person_id", "application_id", "payment_id", "session_id", "notice_id", "objection_id",
-    "report_id",
-)  # fmt: skip
-"""Fields that the row's own id fills, where the row is about a new thing."""
+from domain.steps.authority_report import FreezeReport
+from domain.steps.certificate import (
+    CORRECT_CERTIFICATE,
+    REINSTATE_CERTIFICATE,
+    REISSUE_CERTIFICATE,
+    REVOKE_CERTIFICATE,
+    SUSPEND_CERTIFICATE,
+)
+from domain.steps.enrolment import OpenApplication
+from domain.steps.ledger_setup import OpenLedger, SetFeeSchedule
+from domain.steps.number_allocation import ImportNumber, NumberCertificates
+from domain.steps.payment import RecordPayment
+from domain.steps.refund import ApproveRefund, DeclineRefund
+from domain.steps.review import SubmitDocument
 
 
 class RowContext(NamedTuple):
@@ -51,32 +54,8 @@ class RowCommand(NamedTuple):
 Values = dict[str, Any]
 
 
-# --- columns that need more than one word ---------------------------------------------------------
-
-
-def amounts(column: Callable[..., Any]) -> tuple[Any, ...]:
-    """Columns of the two components, in yuan or in fen."""
-    named = (("certification_fee", "认证费用"), ("study_material_fee", "学员资料"))
-    columns: list[Any] = []
-    for name, title in named:
-        titles = (f"{title}(元)", title)
-        columns.append(column(f"{name}_yuan", titles, v.yuan, fields=(f"{name}_fen", "lines")))
-        columns.append(column(f"{name}_fen", (f"{title}(分)",), v.whole))
-    return tuple(columns)
-
-
-def _fen(values: Values, name: str) -> int:
-    """An amount in fen from either column. Raises: CellFault."""
-    in_yuan, in_fen = values.pop(f"{name}_yuan", None), values.pop(f"{name}_fen", None)
-    if in_yuan is None and in_fen is None:
-        raise CellFault(f"column {name}_yuan is empty")
-    if in_yuan is not None and in_fen is not None and in_yuan != in_fen:
-        raise CellFault(f"columns {name}_yuan and {name}_fen differ")
-    return in_fen if in_yuan is None else in_yuan
-
-
 def rooms(value: Any) -> list[dict[str, Any]]:
-    """Rooms with their seats: a list of objects, or `101机房:24;102机房:24`."""
+    """Rooms with their seats: a list of objects, or `101机房:24;102机房:24`. Raises: CellFault."""
     if isinstance(value, list):
         return value
     found = []
@@ -88,70 +67,62 @@ def rooms(value: Any) -> list[dict[str, Any]]:
     return found
 
 
-# --- the book and the people ----------------------------------------------------------------------
-
-
 def open_ledger(values: Values, row: RowContext) -> RowCommand:
+    """A row is of the ledger that is imported into."""
     if row.id != row.ledger:
         raise CellFault(f"the row is of ledger {row.id}, the import is into {row.ledger}")
-    return RowCommand(book.OpenLedger(**values))
+    return RowCommand(OpenLedger(**values))
 
 
 def set_fees(values: Values, row: RowContext) -> RowCommand:
-    fees = {f"{n}_fen": _fen(values, n) for n in ("certification_fee", "study_material_fee")}
-    return RowCommand(book.SetFeeSchedule(**values, **fees))
-
-
-def register(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(enrolment.RegisterPerson(person_id=row.id, **values))
-
-
-def correct_person(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(enrolment.CorrectPerson(**values))
-
-
-def erase(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(enrolment.ErasePersonalData(**values))
-
-
-# --- steps 1 to 3 ---------------------------------------------------------------------------------
-
-
-def open_application(values: Values, row: RowContext) -> RowCommand:
-    told = values.pop("qualifications", None) or {}
-    for name in Qualifications.model_fields:
-        if name in values:
-            told = told | {name: values.pop(name)}
-    command = enrolment.OpenApplication(application_id=row.id, qualifications=told, **values)
-    return RowCommand(command)
-
-
-def withdraw(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(enrolment.WithdrawApplication(**values))
+    """Amounts are in yuan or in fen."""
+    for name in ("certification_fee", "study_material_fee"):
+        values[f"{name}_fen"] = _fen(values, name)
+    return RowCommand(SetFeeSchedule(**values))
 
 
 def record_payment(values: Values, row: RowContext) -> RowCommand:
+    """Amounts are in yuan or in fen, one column a component."""
+    certification = _fen(values, "certification_fee")
+    material = _fen(values, "study_material_fee")
     lines = (
-        FeeLine(
-            component=Component.CERTIFICATION_FEE, amount_fen=_fen(values, "certification_fee")
-        ),
-        FeeLine(component=Component.STUDY_MATERIAL, amount_fen=_fen(values, "study_material_fee")),
+        FeeLine(component=Component.CERTIFICATION_FEE, amount_fen=certification),
+        FeeLine(component=Component.STUDY_MATERIAL, amount_fen=material),
     )
-    return RowCommand(payment.RecordPayment(payment_id=row.id, lines=lines, **values))
+    return RowCommand(RecordPayment(payment_id=row.id, lines=lines, **values))
 
 
-def use_item(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(payment.UseItem(**values))
+def _fen(values: Values, name: str) -> int:
+    """Take an amount in fen from either of its columns. Raises: CellFault."""
+    in_yuan: int | None = values.pop(f"{name}_yuan", None)
+    in_fen: int | None = values.pop(f"{name}_fen", None)
+    if in_yuan is not None and in_fen is not None and in_yuan != in_fen:
+        raise CellFault(f"columns {name}_yuan and {name}_fen differ")
+    amount = in_fen if in_yuan is None else in_yuan
+    if amount is None:
+        raise CellFault(f"column {name}_yuan is empty")
+    return amount
+
+
+def open_application(values: Values, row: RowContext) -> RowCommand:
+    """Qualifications come as one JSON column, as a column each, or both."""
+    stated = dict(values.pop("qualifications", None) or {})
+    for name in Qualifications.model_fields:
+        if name in values:
+            stated[name] = values.pop(name)
+    values["qualifications"] = stated
+    return RowCommand(OpenApplication(application_id=row.id, **values))
 
 
 def submit_document(values: Values, row: RowContext) -> RowCommand:
-    path = _beside(row.folder, values["path"])
+    """The file is named relative to the table's folder, inspected, and stored with the command."""
+    path = _file_in(row.folder, values["path"])
     fact = _inspected(path, values["kind"], _stat(path))
     if fact.photo is not None:
         taken_on = fact.photo.taken_on or values.get("taken_on")
         photo = fact.photo.model_copy(update={"taken_on": taken_on})
         fact = fact.model_copy(update={"photo": photo})
-    command = reviews.SubmitDocument(
+    command = SubmitDocument(
         application_id=values["application_id"],
         material=fact,
         file_name=values.get("file_name") or path.name,
@@ -159,7 +130,7 @@ def submit_document(values: Values, row: RowContext) -> RowCommand:
     return RowCommand(command, (path,))
 
 
-def _beside(folder: Path, name: str) -> Path:
+def _file_in(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
         raise CellFault("names a file that is not there")
@@ -167,7 +138,7 @@ def _beside(folder: Path, name: str) -> Path:
 
 
 def _stat(path: Path) -> tuple[int, int, int]:
-    """What tells whether a file is still the one that was read."""
+    """Identifies the content of a file without reading it. Raises: CellFault if it is too large."""
     known = path.stat()
     if known.st_size > FILE_BYTES_MAX:
         raise CellFault(f"names a file of {known.st_size} bytes; {FILE_BYTES_MAX} are allowed")
@@ -176,7 +147,7 @@ def _stat(path: Path) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4096)
 def _inspected(path: Path, kind: MaterialKind, known: tuple[int, int, int]) -> MaterialFact:
-    """What a file is by its bytes; each is read once, however many rows name it.
+    """What a file is by its bytes; each is read once, even if several rows name it.
 
     Raises: FileProblem.
     """
@@ -204,117 +175,39 @@ def _declared(path: Path) -> str:
     return known.get(path.suffix.lower(), "image/jpeg")
 
 
-def submit_documents(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(reviews.SubmitDocuments(**values))
-
-
-def review(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(reviews.Review(**values))
-
-
-# --- money that goes back -------------------------------------------------------------------------
-
-
-def order_refund(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(refund.OrderRefund(**values))
-
-
 def decide_refund(values: Values, row: RowContext) -> RowCommand:
+    """An approval has no reason."""
     if values.pop("decision") == "decline":
-        return RowCommand(refund.DeclineRefund(**values))
+        return RowCommand(DeclineRefund(**values))
     values.pop("reason", None)
-    return RowCommand(refund.ApproveRefund(**values))
-
-
-def refund_outcome(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(refund.RecordRefundOutcome(**values))
-
-
-# --- step 4 ---------------------------------------------------------------------------------------
-
-
-def schedule_session(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.ScheduleSession(session_id=row.id, **values))
-
-
-def assign_seat(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.AssignSeat(**values))
-
-
-def close_session(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.CloseSession(**values))
-
-
-def record_score(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.RecordScore(**{"marks": None, **values}))
-
-
-def correct_score(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.CorrectScore(**{"marks": None, **values}))
-
-
-def verify_scores(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(exam.VerifyScores(**{"theory": None, "practical": None, **values}))
-
-
-# --- step 5 ---------------------------------------------------------------------------------------
-
-
-def open_notice(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(publication.OpenNotice(notice_id=row.id, **values))
-
-
-def extend_notice(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(publication.ExtendNotice(**values))
-
-
-def close_notice(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(publication.CloseNotice(**values))
-
-
-def file_objection(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(publication.FileObjection(objection_id=row.id, **values))
-
-
-def resolve_objection(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(publication.ResolveObjection(**values))
+    return RowCommand(ApproveRefund(**values))
 
 
 def number_certificates(values: Values, row: RowContext) -> RowCommand:
-    """With a number the province's is taken over, without one the next is given."""
+    """A number in the row is the province's; without one the next number is allocated."""
     if "number" in values:
-        return RowCommand(numbering.ImportNumber(**values))
-    return RowCommand(numbering.NumberCertificates(**values))
-
-
-def issue(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(certificate.IssueCertificates(**values))
+        return RowCommand(ImportNumber(**values))
+    return RowCommand(NumberCertificates(**values))
 
 
 def freeze_report(values: Values, row: RowContext) -> RowCommand:
-    path = _beside(row.folder, values.pop("file"))
+    """The file that was reported is stored with the command."""
+    path = _file_in(row.folder, values.pop("file"))
     _stat(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    command = reporting.FreezeReport(report_id=row.id, file_sha256=digest, **values)
-    return RowCommand(command, (path,))
+    return RowCommand(FreezeReport(report_id=row.id, file_sha256=digest, **values), (path,))
 
 
-def answer_report(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(reporting.AnswerReportRow(**values))
-
-
-def record_visibility(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(reporting.RecordVisibility(**values))
-
-
-_CHANGES: dict[str, type[Command]] = {
-    "correct": certificate.CorrectCertificate,
-    "reissue": certificate.ReissueCertificate,
-    "suspend": certificate.SuspendCertificate,
-    "reinstate": certificate.ReinstateCertificate,
-    "revoke": certificate.RevokeCertificate,
+_CHANGES: dict[str, CommandSpec[Any]] = {
+    "correct": CORRECT_CERTIFICATE,
+    "reissue": REISSUE_CERTIFICATE,
+    "suspend": SUSPEND_CERTIFICATE,
+    "reinstate": REINSTATE_CERTIFICATE,
+    "revoke": REVOKE_CERTIFICATE,
 }
+CERTIFICATE_CHANGES = tuple(_CHANGES.values())
 
 
 def change_certificate(values: Values, row: RowContext) -> RowCommand:
-    return RowCommand(_CHANGES[values.pop("change")](**values))
+    """The column `change` names the command."""
+    return RowCommand(_CHANGES[values.pop("change")].command(**values))

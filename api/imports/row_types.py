@@ -1,8 +1,9 @@
-"""What can be imported: one kind of file for each kind of row, its columns, and its command.
+"""What can be imported: for each type of row its columns and the commands it may become.
 
-A row's command is the one that the HTTP service would make of it, so that every rule holds for
-it. The kinds stand in the order in which things happen; rows of the same moment are sent in this
-order. How rows become commands: `api.imports.row_commands`.
+A row's command is the one that the HTTP service would make of it, so every rule applies to it. The
+types are in the order of a journey; rows of the same moment are sent in this order. A row becomes
+its command by naming its values, with the row's own id as `id_field`; where that is not enough,
+`build` (`api.imports.row_commands`) makes the command.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from api.files.tables import fold_of
 from api.imports import cell_parsers as v
 from api.imports import qualification_parser as claims
-from api.imports import row_commands as make
+from api.imports import row_commands as build
 from api.imports.columns import (
+    AMOUNTS,
     APPLICATION,
     DOCUMENT,
     LEVEL,
@@ -25,13 +27,24 @@ from api.imports.columns import (
     claims_column,
     required,
 )
+from domain.steps import (
+    authority_report,
+    certificate,
+    enrolment,
+    exam,
+    ledger_setup,
+    number_allocation,
+    payment,
+    publication,
+    refund,
+    review,
+)
 
-KINDS = (
+ROW_TYPES = (
     RowType(
         "ledger",
         ("账本", "评价机构"),
-        "open_ledger",
-        make.open_ledger,
+        (ledger_setup.OPEN_LEDGER,),
         (
             Column("organisation_name", ("评价机构", "机构名称"), required=True),
             Column("issuer_name", ("发证机构",), required=True),
@@ -39,43 +52,42 @@ KINDS = (
             Column("site_code", ("站点编码", "机构编码"), required=True),
             Column("log_origin", ("日志名称",), required=True),
         ),
+        build=build.open_ledger,
     ),
     RowType(
         "fees",
         ("费用标准", "收费标准", "fee schedule"),
-        "set_fee_schedule",
-        make.set_fees,
+        (ledger_setup.SET_FEE_SCHEDULE,),
         (
             OCCUPATION,
             LEVEL,
-            *make.amounts(Column),
+            *AMOUNTS,
             Column("valid_from", ("生效日期",), v.day, required=True),
         ),
+        build=build.set_fees,
     ),
     RowType(
         "persons",
         ("人员", "考生", "people"),
-        "register_person",
-        make.register,
+        (enrolment.REGISTER_PERSON,),
         (
             *DOCUMENT,
             Column("phone", ("电话", "手机"), personal=True),
             Column("subject", ("登录名", "login")),
         ),
         own=True,
+        id_field="person_id",
     ),
     RowType(
         "person_corrections",
         ("人员更正",),
-        "correct_person",
-        make.correct_person,
+        (enrolment.CORRECT_PERSON,),
         (PERSON, *DOCUMENT, required(REASON)),
     ),
     RowType(
         "applications",
         ("报考", "报名", "申请"),
-        "open_application",
-        make.open_application,
+        (enrolment.OPEN_APPLICATION,),
         (
             PERSON,
             OCCUPATION,
@@ -91,29 +103,31 @@ KINDS = (
             claims_column("education", "学历"),
             claims_column("apprenticeships", "学徒"),
             Column("intends_to_work", ("拟从业",), v.yes, personal=True),
-            Column("qualifications", ("报考条件",), claims.nested, personal=True),
+            Column("qualifications", ("报考条件",), claims.parse_object, personal=True),
         ),
         own=True,
+        id_field="application_id",
+        build=build.open_application,
     ),
     RowType(
         "payments",
         ("缴费", "支付"),
-        "record_payment",
-        make.record_payment,
+        (payment.RECORD_PAYMENT,),
         (
             APPLICATION,
             Column("provider", ("支付渠道",), v.provider, required=True),
             Column("provider_transaction_id", ("渠道交易号", "交易号"), required=True),
             Column("merchant_order_no", ("商户订单号",), required=True),
             Column("paid_at", ("支付时间",), v.moment, required=True),
-            *make.amounts(Column),
+            *AMOUNTS,
         ),
+        id_field="payment_id",
+        build=build.record_payment,
     ),
     RowType(
         "item_uses",
         ("资料使用", "学习记录"),
-        "use_item",
-        make.use_item,
+        (payment.USE_ITEM,),
         (
             APPLICATION,
             Column("item", ("项目",), v.item, required=True),
@@ -124,8 +138,7 @@ KINDS = (
     RowType(
         "documents",
         ("资料", "材料"),
-        "submit_document",
-        make.submit_document,
+        (review.SUBMIT_DOCUMENT,),
         (
             APPLICATION,
             Column("kind", ("材料类型",), v.material, required=True, fields=("material",)),
@@ -134,20 +147,19 @@ KINDS = (
             Column("taken_on", ("拍摄日期",), v.day),
         ),
         own=True,
+        build=build.submit_document,
     ),
     RowType(
         "submissions",
         ("提交审核", "资料提交"),
-        "submit_documents",
-        make.submit_documents,
+        (review.SUBMIT_DOCUMENTS,),
         (APPLICATION,),
         own=True,
     ),
     RowType(
         "reviews",
         ("审核", "资料审核"),
-        "review",
-        make.review,
+        (review.REVIEW,),
         (
             APPLICATION,
             Column("stage", ("环节", "审核环节"), v.stage, required=True),
@@ -160,16 +172,14 @@ KINDS = (
     RowType(
         "withdrawals",
         ("放弃报考", "撤回"),
-        "withdraw_application",
-        make.withdraw,
+        (enrolment.WITHDRAW_APPLICATION,),
         (APPLICATION, required(REASON)),
         own=True,
     ),
     RowType(
         "refunds",
         ("退费", "退费申请"),
-        "order_refund",
-        make.order_refund,
+        (refund.ORDER_REFUND,),
         (
             APPLICATION,
             Column("payment_id", ("缴费编号",), required=True),
@@ -180,20 +190,19 @@ KINDS = (
     RowType(
         "refund_decisions",
         ("退费审批",),
-        "approve_refund",
-        make.decide_refund,
+        (refund.APPROVE_REFUND, refund.DECLINE_REFUND),
         (
             APPLICATION,
             Column("refund_no", ("退费单号",), required=True),
             Column("decision", ("审批结论",), v.refund_decision, required=True),
             REASON,
         ),
+        build=build.decide_refund,
     ),
     RowType(
         "refund_outcomes",
         ("退费结果",),
-        "record_refund_outcome",
-        make.refund_outcome,
+        (refund.RECORD_REFUND_OUTCOME,),
         (
             APPLICATION,
             Column("refund_no", ("退费单号",), required=True),
@@ -207,8 +216,7 @@ KINDS = (
     RowType(
         "sessions",
         ("考试", "考试场次", "考试安排"),
-        "schedule_session",
-        make.schedule_session,
+        (exam.SCHEDULE_SESSION,),
         (
             Column("name", ("名称", "场次名称"), required=True),
             OCCUPATION,
@@ -217,28 +225,26 @@ KINDS = (
             Column("address", ("地址",), required=True),
             Column("theory_starts_at", ("理论开始时间",), v.moment, required=True),
             Column("practical_starts_at", ("技能开始时间",), v.moment, required=True),
-            Column("rooms", ("考场",), make.rooms, required=True),
+            Column("rooms", ("考场",), build.rooms, required=True),
         ),
+        id_field="session_id",
     ),
     RowType(
         "seats",
         ("座位", "准考证"),
-        "assign_seat",
-        make.assign_seat,
+        (exam.ASSIGN_SEAT,),
         (APPLICATION, SESSION, Column("room", ("考场",)), Column("seat", ("座位号",), v.whole)),
     ),
     RowType(
         "sessions_held",
         ("考试结束",),
-        "end_session",
-        make.close_session,
+        (exam.CLOSE_SESSION,),
         (SESSION, Column("ended_at", ("结束时间",), v.moment, required=True)),
     ),
     RowType(
         "scores",
         ("成绩",),
-        "record_scores",
-        make.record_score,
+        (exam.RECORD_SCORE,),
         (
             SESSION,
             Column("ticket_number", ("准考证号",), required=True),
@@ -249,8 +255,7 @@ KINDS = (
     RowType(
         "score_corrections",
         ("成绩更正",),
-        "correct_score",
-        make.correct_score,
+        (exam.CORRECT_SCORE,),
         (
             APPLICATION,
             Column("subject", ("科目",), v.subject, required=True),
@@ -262,8 +267,7 @@ KINDS = (
     RowType(
         "verifications",
         ("成绩复核",),
-        "verify_scores",
-        make.verify_scores,
+        (exam.VERIFY_SCORES,),
         (
             APPLICATION,
             Column("theory", ("理论", "理论成绩"), v.marks, required=True),
@@ -273,16 +277,15 @@ KINDS = (
     RowType(
         "notices",
         ("公示",),
-        "open_notice",
-        make.open_notice,
+        (publication.OPEN_NOTICE,),
         (SESSION, Column("late_reason", ("逾期原因",))),
+        id_field="notice_id",
     ),
-    RowType("notice_extensions", ("公示延期",), "extend_notice", make.extend_notice, (NOTICE,)),
+    RowType("notice_extensions", ("公示延期",), (publication.EXTEND_NOTICE,), (NOTICE,)),
     RowType(
         "objections",
         ("异议",),
-        "file_objection",
-        make.file_objection,
+        (publication.FILE_OBJECTION,),
         (
             NOTICE,
             APPLICATION,
@@ -290,12 +293,12 @@ KINDS = (
             Column("text", ("异议内容",), required=True, personal=True),
         ),
         own=True,
+        id_field="objection_id",
     ),
     RowType(
         "objection_outcomes",
         ("异议处理",),
-        "resolve_objection",
-        make.resolve_objection,
+        (publication.RESOLVE_OBJECTION,),
         (
             NOTICE,
             Column("objection_id", ("异议编号",), required=True),
@@ -303,37 +306,36 @@ KINDS = (
             required(REASON),
         ),
     ),
-    RowType("notice_closings", ("公示结束",), "close_notice", make.close_notice, (NOTICE,)),
+    RowType("notice_closings", ("公示结束",), (publication.CLOSE_NOTICE,), (NOTICE,)),
     RowType(
         "certificates",
         ("证书编号", "证书"),
-        "number_certificates",
-        make.number_certificates,
+        (number_allocation.IMPORT_NUMBER, number_allocation.NUMBER_CERTIFICATES),
         (APPLICATION, Column("number", ("证书编号", "下发编号"))),
+        build=build.number_certificates,
     ),
     RowType(
         "issues",
         ("发证", "证书发放"),
-        "issue_certificates",
-        make.issue,
+        (certificate.ISSUE_CERTIFICATES,),
         (APPLICATION, Column("issued_on", ("发证日期",), v.day)),
     ),
     RowType(
         "reports",
         ("上报", "上报批次"),
-        "freeze_report",
-        make.freeze_report,
+        (authority_report.FREEZE_REPORT,),
         (
             Column("batch_type", ("批次类型",), v.batch_type, required=True),
             Column("file", ("文件",), required=True, fields=("file_sha256",)),
             Column("application_ids", ("报考编号",), v.listed(v.text), required=True),
         ),
+        id_field="report_id",
+        build=build.freeze_report,
     ),
     RowType(
         "report_answers",
         ("上报结果", "上报回执"),
-        "answer_report",
-        make.answer_report,
+        (authority_report.ANSWER_REPORT_ROW,),
         (
             Column("report_id", ("批次编号",), required=True),
             Column("number", ("证书编号",), required=True),
@@ -344,8 +346,7 @@ KINDS = (
     RowType(
         "visibility",
         ("查询可见", "联网查询"),
-        "record_visibility",
-        make.record_visibility,
+        (authority_report.RECORD_VISIBILITY,),
         (
             APPLICATION,
             Column("scope", ("范围",), v.scope, required=True),
@@ -355,8 +356,7 @@ KINDS = (
     RowType(
         "certificate_changes",
         ("证书变更",),
-        "correct_certificate",
-        make.change_certificate,
+        build.CERTIFICATE_CHANGES,
         (
             APPLICATION,
             Column("kind", ("证书类型",), v.certificate_kind, required=True),
@@ -365,36 +365,40 @@ KINDS = (
             Column("reissued_on", ("补发日期",), v.day),
             required(REASON),
         ),
+        build=build.change_certificate,
     ),
     RowType(
         "erasures",
         ("个人信息删除", "信息删除"),
-        "erase_person",
-        make.erase,
+        (enrolment.ERASE_PERSONAL_DATA,),
         (PERSON, required(REASON)),
     ),
 )
-"""Every kind, in the order of a journey."""
+"""Every row type, in the order of a journey."""
 
-ORDER = {kind.name: place for place, kind in enumerate(KINDS)}
+ORDER = {row_type.name: place for place, row_type in enumerate(ROW_TYPES)}
 _fold_name = fold_of(r"\s_.\-", "_")
-_BY_NAME = {_fold_name(title): kind for kind in KINDS for title in (kind.name, *kind.titles)}
+_BY_NAME = {
+    _fold_name(title): row_type
+    for row_type in ROW_TYPES
+    for title in (row_type.name, *row_type.titles)
+}
 
 
-def kind_named(name: str) -> RowType | None:
-    """The kind that a file's name begins with, such as `applications-autumn` or 缴费2026.
+def row_type_named(name: str) -> RowType | None:
+    """The row type that a file's name begins with, such as `applications-autumn` or 缴费2026.
 
-    The longest that fits: `notice_closings` is not `notices`. Behind an English name no further
-    letter may follow.
+    The longest match: `notice_closings` is not `notices`. After an English name no further letter
+    may follow.
     """
     folded = _fold_name(name)
     fitting = [
         title
         for title in _BY_NAME
-        if folded.startswith(title) and not _goes_on(title, folded[len(title) :])
+        if folded.startswith(title) and not _continues_name(title, folded[len(title) :])
     ]
     return _BY_NAME[max(fitting, key=len)] if fitting else None
 
 
-def _goes_on(title: str, rest: str) -> bool:
+def _continues_name(title: str, rest: str) -> bool:
     return title.isascii() and rest[:1].isascii() and rest[:1].isalpha()

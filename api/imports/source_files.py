@@ -24,7 +24,7 @@ from api.files.table_readers import (
 )
 from api.files.tables import find_header, place_cells
 from api.imports.columns import COMMON, RowType, fold_title
-from api.imports.row_types import kind_named
+from api.imports.row_types import row_type_named
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 
@@ -109,7 +109,7 @@ def _files(paths: Iterable[Path], found: SourceFiles) -> Iterator[Path]:
 
 def read_file(path: Path) -> list[RawRow]:
     """The rows of one file, in their order. Raises: FileFault, TableUnreadable, OSError."""
-    kind = kind_named(path.stem)
+    kind = row_type_named(path.stem)
     lines = list(_LINES[path.suffix.lower()](path.read_bytes(), path))
     header, rows = _header(lines, path, kind)
     columns = [_column(title, kind, path) for title in header]
@@ -179,7 +179,7 @@ def _raw_row(
 def _mended(path: Path, line: int, header: list[str], cells: list[Any]) -> RawRow:
     """A row of a file of refused rows, which names its type and the file it came from."""
     given = dict(zip(header, cells, strict=False))
-    kind = kind_named(str(given.get(MENDED, "")))
+    kind = row_type_named(str(given.get(MENDED, "")))
     if kind is None:
         raise FileFault(file=path.name, reason=f"line {line} has no known {MENDED}")
     names = [_known(title, kind) for title in header]

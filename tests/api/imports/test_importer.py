@@ -16,11 +16,10 @@ from openpyxl import Workbook
 from api.imports.cell_parsers import CellFault, day, marks, moment, yuan
 from api.imports.columns import RowType
 from api.imports.importer import Import
-from api.imports.qualification_parser import claims
-from api.imports.row_types import KINDS, kind_named
+from api.imports.qualification_parser import parse_entries
+from api.imports.row_types import ROW_TYPES, row_type_named
 from api.imports.source_files import write_refused
-from domain.commands import DECISIONS
-from domain.decision import Command
+from domain.commands import SPECS
 from tests.support.cohort import COHORT
 
 NAME, NUMBER = "张若虚", "330199199503150013"
@@ -268,7 +267,7 @@ def test_absent_differs_from_zero_marks() -> None:
 
 def test_qualifications_in_words_and_in_json_are_equal() -> None:
     words = "2019-03-01~2023-06-30 本职业 某某公司；2023-07-01~至今 相关职业"
-    told = claims("work_periods", words)
+    told = parse_entries("work_periods", words)
     meant = json.dumps(
         [
             {"started_on": "2019-03-01", "ended_on": "2023-06-30", "relation": "own",
@@ -276,36 +275,42 @@ def test_qualifications_in_words_and_in_json_are_equal() -> None:
             {"started_on": "2023/7/1", "ended_on": None, "relation": "相关"},
         ]
     )  # fmt: skip
-    assert claims("work_periods", meant) == told
+    assert parse_entries("work_periods", meant) == told
     assert told[1]["relation"] == "related"
 
 
 def test_an_unknown_word_in_a_qualification_is_reported_by_its_place() -> None:
     with pytest.raises(CellFault, match="entry 2: word 3 is not understood"):
-        claims("education", "技工学校 本专业 2022-06-30; 技师学院 本专业 某某学校")
+        parse_entries("education", "技工学校 本专业 2022-06-30; 技师学院 本专业 某某学校")
 
 
 # --- the whole ------------------------------------------------------------------------------------
 
 
 def test_every_command_can_be_imported() -> None:
-    made = {
-        "CorrectCertificate", "ReissueCertificate", "SuspendCertificate", "ReinstateCertificate",
-        "RevokeCertificate", "ApproveRefund", "DeclineRefund", "NumberCertificates", "ImportNumber",
-    }  # fmt: skip
-    names = {command.__name__ for command in DECISIONS}
-    assert len(KINDS) == len(names) - len(made) + 3
-    assert made < names
-    assert issubclass(next(iter(DECISIONS)), Command)
+    listed = [spec for row_type in ROW_TYPES for spec in row_type.specs]
+    assert len(listed) == len(SPECS)
+    assert {spec.command for spec in listed} == {spec.command for spec in SPECS}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_commands_of_a_row_type_are_for_the_same_roles() -> None:
+    for row_type in ROW_TYPES:
+        assert {spec.roles for spec in row_type.specs} == {row_type.roles}
+
+
+def test_the_id_of_a_row_fills_a_field_of_its_command() -> None:
+    for row_type in ROW_TYPES:
+        for spec in row_type.specs if row_type.id_field else ():
+            assert row_type.id_field in spec.command.model_fields
+
+
+@pytest.mark.parametrize("kind", ROW_TYPES, ids=lambda kind: kind.name)
 def test_a_row_type_is_found_by_each_of_its_names(kind: RowType) -> None:
     for name in (kind.name, *kind.titles, f"{kind.name}-2026", f"{kind.titles[0]}2026年"):
-        found = kind_named(name)
+        found = row_type_named(name)
         assert found is not None
         assert found.name == kind.name
-    assert kind_named("unheard-of") is None
+    assert row_type_named("unheard-of") is None
 
 
 def test_refused_rows_can_be_corrected_and_imported(tmp_path: Path) -> None:
