@@ -1,4 +1,4 @@
-"""The admission ticket (准考证) as data and as a page to print. Source: 4.1, 4.2."""
+"""Contents of the admission ticket (准考证), as JSON and as PDF. Source: 4.1, 4.2."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TicketBody(BaseModel):
 
 
 def ticket_of(reading: QueryContext, state: Candidacy) -> dict[str, Any]:
-    """The ticket of an application; blocking. Raises: NotFound when there is none yet."""
+    """The ticket of an application; blocking. Raises: NotFound if it has no seat yet."""
     session, room, seat = seat_of(reading, state)
     plan = session.scheduled
     length = timedelta(minutes=plan.subject_minutes)
@@ -133,7 +133,7 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
 
 
 def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
-    """The photo that was handed in; a ticket without one is still a ticket."""
+    """The submitted photo; None if there is none, which leaves the box empty."""
     sha256 = state.documents.get(MaterialKind.PHOTO)
     if sha256 is None:
         return None
@@ -151,5 +151,5 @@ def _document_names() -> dict[str, str]:
 
 
 def document_type_name(kind: DocumentType) -> str:
-    """The Chinese name of a kind of document, such as 居民身份证."""
+    """The Chinese name of a document type, such as 居民身份证."""
     return _document_names()[kind.value]

@@ -1,4 +1,4 @@
-"""An application's certificates as their holder and the staff see them, with their links."""
+"""Read route of an application's certificates and their verification links."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from starlette.responses import Response
 from api.http.dependencies import MinPosition, Read, ThingId, json_response
 from api.http.read_models import REGISTRY
 from api.http.routing import READING, router
+from api.routes.rows import pick
 from projections.certificate_registry import queries as registry
 
 routes = router("证书 · Certificates")
 
 
 class CertificateHeld(BaseModel):
-    """One certificate. link: what its QR code holds; whoever has it sees the certificate."""
+    """One certificate. link: content of its QR code; everybody who has it sees the certificate."""
 
     kind: str
     number: str
@@ -55,10 +56,10 @@ async def list_certificates(
     await read.wait_for_position(REGISTRY, min_position)
     found = await read.ask(registry.of_application, application_id)
     base = read.service.settings.public_base_url
-    return json_response({"data": [_held(row, base) for row in found]})
+    return json_response({"data": [_shown(row, base) for row in found]})
 
 
-def _held(row: dict[str, Any], base: str) -> dict[str, Any]:
-    fields = (name for name in CertificateHeld.model_fields if name != "link")
+def _shown(row: dict[str, Any], base: str) -> dict[str, Any]:
     token = row["verify_token"]
-    return {name: row[name] for name in fields} | {"link": token and f"{base}/v/{token}"}
+    link = token and f"{base}/v/{token}"
+    return pick(row, CertificateHeld, without="link") | {"link": link}

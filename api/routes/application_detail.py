@@ -1,7 +1,7 @@
-"""An application as its owner and the staff see it: where it stands, and what is due next.
+"""The details of an application: state, next step, documents, payments, refund options.
 
-Everything is worked out from the state decisions look at, so that what the page promises is what
-the next command will be told.
+Everything is derived from the state that decisions use, so a command that follows the shown next
+step, or refund option, is decided alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.routes.masking import PersonShown
 from domain.documents.materials import check_completeness
 from domain.events import Stage
-from domain.states.application import CLOSED, Candidacy, PaidLine, Status
+from domain.states.application import CLOSED, Candidacy, Certificate, PaidLine, Status
 from domain.steps.refund import LIVE, is_unsuccessful, refusal
 from domain.steps.review import REVIEWER
 
@@ -68,7 +68,7 @@ class DocumentsShown(BaseModel):
     required: list[str]
     submitted: list[str]
     missing: list[str]
-    asked_again: list[str] = Field(description="a review asked for them anew")
+    asked_again: list[str] = Field(description="a review asked for them again")
     round: int
 
 
@@ -124,7 +124,7 @@ class ApplicationShown(BaseModel):
 
 
 def show_application(state: Candidacy, person: dict[str, Any]) -> dict[str, Any]:
-    """The whole of one application. person: as the caller may see them."""
+    """The details of an application. person: masked for the caller."""
     return {
         "application_id": state.id,
         "person": person,
@@ -152,7 +152,7 @@ def show_application(state: Candidacy, person: dict[str, Any]) -> dict[str, Any]
 
 
 def summary_of(state: Candidacy) -> dict[str, Any]:
-    """What it is for, and where it stands; also a row of the list."""
+    """Occupation, level and status; also part of each row of the list."""
     return {
         "occupation": state.occupation,
         "occupation_name": state.occupation_name,
@@ -172,7 +172,7 @@ _REVIEWS = {
 
 
 def next_step(state: Candidacy) -> dict[str, Any]:
-    """The next step and who takes it. Source: source-document, steps 1 to 5."""
+    """The next step and the roles that take it. Source: source-document, steps 1 to 5."""
     if state.status in CLOSED:
         owed = any(refund_option(state, x)["option"] == "refundable" for x in state.paid)
         return _due("refund", "candidate", "finance") if owed else _due("nothing")
@@ -196,7 +196,7 @@ def _due(step: str, *by: str) -> dict[str, Any]:
 
 
 def _due_after_enrolment(state: Candidacy) -> dict[str, Any]:
-    """Steps 4 and 5, for who is enrolled (报考成功)."""
+    """The next step of an enrolled applicant (报考成功): steps 4 and 5."""
     national = [c for c in state.certificates.values() if c.kind.value == "national"]
     if national:
         certificate = national[0]
@@ -238,7 +238,7 @@ def _money(line: PaidLine) -> dict[str, Any]:
 
 
 def refund_option(state: Candidacy, line: PaidLine) -> dict[str, Any]:
-    """What asking for a component's refund would lead to. Source: 2.4(1), 2.4(2)."""
+    """The outcome of a refund request for a component. Source: 2.4(1), 2.4(2)."""
     option: dict[str, Any] = {
         "payment_id": line.payment_id,
         "component": line.component.value,
@@ -260,8 +260,8 @@ def refund_option(state: Candidacy, line: PaidLine) -> dict[str, Any]:
     if line.amount_fen == 0:
         return option | {"option": "nothing_paid"}
     if refused is not None:
-        kept = {"refusal": refused[0].value, "clause": refused[1]}
-        return option | kept | {"option": "refused"}
+        reason = {"refusal": refused[0].value, "clause": refused[1]}
+        return option | reason | {"option": "refused"}
     if line.excess or is_unsuccessful(state):
         clause = None if line.excess else "2.4(1)"
         return option | {"option": "refundable", "clause": clause}
@@ -283,7 +283,7 @@ def _exam(state: Candidacy) -> dict[str, Any]:
     }
 
 
-def _certificate(c: Any) -> dict[str, Any]:
+def _certificate(c: Certificate) -> dict[str, Any]:
     return {
         "kind": c.kind.value,
         "number": c.number,

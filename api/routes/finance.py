@@ -1,9 +1,9 @@
-"""What finance looks at: refunds and how far they are, totals, the double entry of it all."""
+"""Read routes of finance: refunds and their steps, totals, the double-entry postings."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, Field
@@ -21,6 +21,7 @@ from api.http.dependencies import (
 )
 from api.http.read_models import REFUND_LEDGER
 from api.http.routing import READING, router
+from api.routes.rows import pick
 from domain.decision import NotFound
 from projections.refund_ledger import queries as ledger_of_refunds
 
@@ -180,7 +181,7 @@ async def list_refunds(
         limit=page.limit,
     )
     rows, following = page.split(found, lambda row: [row["refund_no"]])
-    return json_response({"data": [_only(row, RefundRow) for row in rows], "next": following})
+    return json_response({"data": [pick(row, RefundRow) for row in rows], "next": following})
 
 
 @routes.get(
@@ -200,9 +201,7 @@ async def get_refund_steps(
     if found is None:
         raise NotFound(what="refund", id=refund_no)
     steps = await read.ask(ledger_of_refunds.steps, refund_no=refund_no, as_of=moment)
-    return json_response(
-        _only(found, RefundRow) | {"steps": [_only(row, StepRow) for row in steps]}
-    )
+    return json_response(pick(found, RefundRow) | {"steps": [pick(row, StepRow) for row in steps]})
 
 
 @routes.get(
@@ -224,9 +223,9 @@ async def get_refund_totals(
     return json_response(
         {
             "currency": "CNY",
-            "by_state": [_only(row, StateTotal) for row in by_state],
-            "trial_balance": [_only(row, AccountTotal) for row in balance],
-            "invariants": [_only(row, InvariantShown) for row in invariants],
+            "by_state": [pick(row, StateTotal) for row in by_state],
+            "trial_balance": [pick(row, AccountTotal) for row in balance],
+            "invariants": [pick(row, InvariantShown) for row in invariants],
         }
     )
 
@@ -260,9 +259,4 @@ async def list_postings(
         as_of=moment,
     )
     rows, following = page.split(found, lambda row: [row["entry_no"], row["line"]])
-    return json_response({"data": [_only(row, PostingRow) for row in rows], "next": following})
-
-
-def _only(row: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    """The fields a model names."""
-    return {name: row[name] for name in model.model_fields}
+    return json_response({"data": [pick(row, PostingRow) for row in rows], "next": following})

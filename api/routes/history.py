@@ -1,4 +1,4 @@
-"""The facts of a stream as one may read them: all of them, in order, masked where it must be."""
+"""The history of a stream: every fact in order, personal fields masked by the caller's role."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.http.dependencies import QueryContext
 from api.routes.masking import sees_identity
+from domain.events import Fact
 from domain.values.person_names import mask_name
 from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
@@ -33,20 +34,21 @@ class HistoryBody(BaseModel):
 
 
 def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[str, Any]]:
-    """Every fact of a stream for this caller; blocking. Raises: NotFound."""
+    """Every fact of a stream, masked for the caller; blocking. Raises: NotFound."""
     full = sees_identity(read, read.ledger.state("person", person_id))
     return [_shown(entry, full) for entry in read.ledger.history(stream)]
 
 
 def _shown(entry: Any, full: bool) -> dict[str, Any]:
-    data = entry.fact.model_dump(mode="json")
-    masked = [] if full else [f for f in personal_fields(type(entry.fact)) if data.get(f)]
+    fact: Fact = entry.fact
+    data = fact.model_dump(mode="json")
+    masked = [] if full else [name for name in personal_fields(type(fact)) if data.get(name)]
     for name in masked:
         data[name] = mask_name(data[name]) if name == "name" else None
     actor = entry.actor if isinstance(entry.actor, dict) else entry.actor.model_dump(mode="json")
     return {
         "version": entry.originator_version,
-        "topic": type(entry.fact).TOPIC,
+        "topic": fact.TOPIC,
         "occurred_at": format_instant(entry.occurred_at),
         "recorded_at": None if entry.recorded_at is None else format_instant(entry.recorded_at),
         "actor": actor,

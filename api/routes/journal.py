@@ -1,4 +1,4 @@
-"""The journal itself, as a regulator reads it: every event in order, personal fields sealed."""
+"""The journal for regulators: every event in order of position, personal fields encrypted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and document numbers, in full for those whose work needs them and masked for the rest."""
+"""Names and document numbers: in full for roles that need them, masked for all others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from domain.values.identity_documents import mask_number
 from domain.values.person_names import mask_name
 
 ERASED = "已删除"
-"""Stands where a name or number stood before it was erased."""
+"""Replaces an erased name or number."""
 
 
 class PersonShown(BaseModel):
@@ -40,12 +40,12 @@ def sees_identity(reading: QueryContext, person: Any) -> bool:
 
 
 def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
-    """A person for this caller; blocking. Raises: NotFound."""
+    """A person, masked for the caller; blocking. Raises: NotFound."""
     person = reading.ledger.state("person", person_id)
     full = sees_identity(reading, person)
     try:
         identity: Identity | None = reading.ledger.identity(person_id)
-    except NotFound:  # erased: the state is there, the key is not
+    except NotFound:  # erased: the state exists, the key does not
         identity = None
     return {
         "person_id": person.id,

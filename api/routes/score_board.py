@@ -1,4 +1,7 @@
-"""Notices as they are read: by everybody within the period, by staff at any time. Source: 5.1."""
+"""Read routes of public notices: for everybody within the period, for staff at any time.
+
+Source: 5.1.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from api.http.dependencies import (
 )
 from api.http.read_models import SCORE_BOARD
 from api.http.routing import OPEN_READING, READING, router
+from api.routes.rows import pick
 from domain import events as e
 from domain.decision import NotFound
 from domain.values.working_days import shanghai_date
@@ -134,16 +138,8 @@ class ObjectionsBody(BaseModel):
 
 
 def today_in_china() -> date:
-    """The day it is in Asia/Shanghai."""
+    """The current day in Asia/Shanghai."""
     return shanghai_date(datetime.now(UTC))
-
-
-_NOTICE = tuple(NoticeShown.model_fields)
-_ROW = tuple(PublicRow.model_fields)
-
-
-def _only(row: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
-    return {name: row[name] for name in fields}
 
 
 @routes.get(
@@ -178,7 +174,7 @@ async def list_notices(
     rows, following = page.split(
         found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
     )
-    return json_response({"data": [_only(row, _NOTICE) for row in rows], "next": following})
+    return json_response({"data": [pick(row, NoticeShown) for row in rows], "next": following})
 
 
 @routes.get(
@@ -218,10 +214,10 @@ async def _board(
         return None
     rows, following = page.split(found["rows"], _ticket_number)
     return {
-        "notice": _only(found, _NOTICE),
+        "notice": pick(found, NoticeShown),
         "totals": found["totals"],
         "rows_shown": found["rows_shown"],
-        "rows": [_only(row, _ROW) for row in rows],
+        "rows": [pick(row, PublicRow) for row in rows],
         "next": following,
     }
 
@@ -255,7 +251,13 @@ async def list_scores(
     if notice_id is None:
         latest = await read.ask(board.notices, status="open", limit=1)
         notice_id = latest[0]["notice_id"] if latest else None
-    empty = {"notice": None, "totals": None, "rows_shown": False, "rows": [], "next": None}
+    empty: dict[str, Any] = {
+        "notice": None,
+        "totals": None,
+        "rows_shown": False,
+        "rows": [],
+        "next": None,
+    }
     if notice_id is None:
         return json_response(empty)
     shown = await _board(read, notice_id, limit, cursor)
@@ -291,8 +293,7 @@ async def list_notice_rows(
         as_of=moment,
     )
     rows, following = page.split(found, _ticket_number)
-    fields = tuple(StaffRow.model_fields)
-    return json_response({"data": [_only(row, fields) for row in rows], "next": following})
+    return json_response({"data": [pick(row, StaffRow) for row in rows], "next": following})
 
 
 @routes.get(
@@ -308,12 +309,14 @@ async def list_objections(
     await read.wait_for_position(SCORE_BOARD, min_position)
     found = await read.ask(board.objections, notice_id)
     texts = await read.run(_texts, read, notice_id)
-    fields = tuple(name for name in ObjectionShown.model_fields if name != "text")
-    shown = [_only(row, fields) | {"text": texts.get(row["objection_id"])} for row in found]
+    shown = [
+        pick(row, ObjectionShown, without="text") | {"text": texts.get(row["objection_id"])}
+        for row in found
+    ]
     return json_response({"data": shown})
 
 
 def _texts(read: QueryContext, notice_id: str) -> dict[str, str | None]:
-    """What the objections say, by id; blocking."""
+    """Texts of the objections by id; blocking."""
     facts = [entry.fact for entry in read.ledger.history(f"notice-{notice_id}")]
     return {fact.objection_id: fact.text for fact in facts if isinstance(fact, e.ObjectionFiled)}

@@ -1,4 +1,4 @@
-"""Talent statistics (人才统计): who holds a certificate that counts. Source: 5.4."""
+"""Talent statistics (人才统计): valid certificates, and their holders. Source: 5.4."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from projections.certificate_registry import queries as registry
 routes = router("监管 · Oversight")
 
 PEOPLE_MAX = 10_000
-"""People of one workbook; more are asked for by a shorter time."""
+"""People in one workbook; a request for more must be split by time."""
 PAGE = 500
 
 SEX_NAMES = {Sex.MALE: "男", Sex.FEMALE: "女", None: ""}
@@ -108,7 +108,7 @@ def _download(data: bytes, media_type: str, name: str) -> Response:
 
 
 async def _people(read: QueryContext, issued: tuple[date | None, date | None]) -> list[TalentRow]:
-    """Holders of valid certificates, a page at a time, so that no reader is held for long.
+    """Holders of valid certificates, read page by page, so that no reader thread is blocked long.
 
     Raises: TooManyRows.
     """
@@ -166,13 +166,13 @@ def _identity(read: QueryContext, person_id: str) -> Identity | None:
 
 
 def _sex(identity: Identity | None) -> str:
-    """What the document number tells; blank where it tells nothing."""
+    """The sex encoded in the document number; blank if it encodes none."""
     if identity is None:
         return ""
     try:
         document = validate_document(
             identity.document_type, identity.document_number, today_in_china()
         )
-    except InvalidIdentityDocument:  # valid when it was registered, by rules of that day
+    except InvalidIdentityDocument:  # registered under rules that have changed since
         return ""
     return SEX_NAMES[document.sex]

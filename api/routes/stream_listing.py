@@ -1,7 +1,7 @@
-"""Finding applications and sessions in the journal, where no view lists them.
+"""Lists applications and sessions from the journal, where no view lists them.
 
-The journal's index by topic gives the facts that open a thing in their order, a page at a time; the
-states are then folded from their streams, so a list is never older than the journal itself.
+The journal's index by topic finds the events that open a stream, page by page; the states are then
+folded from the streams, so a list never lags behind the journal.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from domain.service.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """States in order, and the position to go on after; None when there is no more."""
+class Listing:
+    """States in order. after: position at which the next page continues; None on the last page."""
 
     states: list[Any]
     after: int | None
 
 
-def list_streams(ledger: Ledger, kind: str, topic: str, before: int | None, limit: int) -> Page:
-    """States of the things that a topic opens, the newest first; blocking.
+def list_streams(ledger: Ledger, kind: str, topic: str, before: int | None, limit: int) -> Listing:
+    """States of the streams that an event of this topic opens, the newest first; blocking.
 
-    before: position to go on below; None for the newest. limit: how many facts are looked at.
+    before: only positions below it; None for the newest. limit: number of states.
     """
     rows = ledger.journal.query(
         "SELECT position, stream FROM certledger.journal WHERE ledger = %s AND topic = %s "
@@ -34,15 +34,15 @@ def list_streams(ledger: Ledger, kind: str, topic: str, before: int | None, limi
         (ledger.name, topic, before or 2**62, limit + 1),
     )
     states = [ledger.state(kind, _key(stream, kind)) for _, stream in rows[:limit]]
-    return Page(states, rows[limit - 1][0] if len(rows) > limit else None)
+    return Listing(states, rows[limit - 1][0] if len(rows) > limit else None)
 
 
-def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Page:
+def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Listing:
     """Applications, the newest first; blocking."""
     return list_streams(ledger, "application", e.ApplicationOpened.TOPIC, before, limit)
 
 
-def newest_sessions(ledger: Ledger, before: int | None, limit: int) -> Page:
+def newest_sessions(ledger: Ledger, before: int | None, limit: int) -> Listing:
     """Exam sessions, the newest first; blocking."""
     return list_streams(ledger, "session", e.ExamSessionScheduled.TOPIC, before, limit)
 
@@ -50,8 +50,8 @@ def newest_sessions(ledger: Ledger, before: int | None, limit: int) -> Page:
 def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
     """Every application of a person that was found eligible, the newest first; blocking.
 
-    Found by the claim that keeps a person from two live applications: it stays in the table when
-    it is released, and its position is that of the application's first facts.
+    Found by the uniqueness reservation that prevents two live applications of a person: its row
+    stays when it is released, and its position is that of the application's first events.
     """
     rows = ledger.journal.query(
         "SELECT DISTINCT j.position, j.stream FROM certledger.claims c "
@@ -68,7 +68,7 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
 
 
 def holder_of_document(ledger: Ledger, indexes: Sequence[str]) -> str:
-    """The person who holds the claim on a document, by its blind indexes; blocking.
+    """The person whose document it is, by the blind indexes of the document; blocking.
 
     Raises: NotFound.
     """
