@@ -1,8 +1,17 @@
-"""The front doors: HTTP, web pages, command line. The only room that knows statuses and secrets.
+"""Access to the service: HTTP interface, web pages, importer, server processes, command line.
 
-Reading order: `app.py` (create_app, how everything is put together), `access.py` (who may do
-what), `errors.py` (what a refusal looks like), `requests.py` (what every route is given), then one
-router per noun: ledgers, people, applications, payments, reviews, refunds, exams, scores, notices,
-certificates, reports, lookups, finance, statistics, events, health. How a connection is served:
-`http_connection.py`, `quick.py`, `elsewhere.py`.
+Only this room knows HTTP statuses, tokens and secrets. A package imports the packages above it in
+this list, never one below it (tests/test_architecture.py holds the order):
+
+    settings, errors/, files/     settings, error codes and their statuses, file formats
+    auth/, lookup/, transparency/ tokens and roles; the public lookup; checkpoints of the log
+    http/, imports/               what every route uses; the importer
+    routes/, web/                 the JSON routes, one module a noun; the HTML pages
+    openapi, app                  the OpenAPI document; `create_app`, the composition root
+    server/                       sockets, fast paths, lookup worker processes
+    cli/                          the program `certledger`
+
+Reading order for a request: `app.py`, `http/middleware.py`, `http/routing.py`,
+`http/dependencies.py`, one module of `routes/`, `errors/problem_details.py`. For an operator's
+command: `cli/main.py`. Below this room: `projections` (read models) and `domain` (rules, journal).
 """

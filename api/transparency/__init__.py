@@ -1,1 +1,5 @@
-"""TODO."""
+"""The keys and checkpoints of the transparency logs, while the service runs.
+
+Imports `api.settings` and, as a composition root, `domain.store.tlog` and the ledgers. Reading
+order: `checkpoint_signing.py` (the job that signs every log), `log_keys.py` (one key a ledger).
+"""
