@@ -12,7 +12,7 @@ case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 say() { printf 'certledger: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-# Prints the first Python that is new enough and can make virtual environments.
+# Prints the first Python that is recent enough and can create virtual environments.
 find_python() {
     too_old= no_venv=
     for name in python3 python3.14 python3.13 python3.12 python3.11 python; do
@@ -29,7 +29,7 @@ find_python() {
     die "needs Python 3.11 or newer; found no python3 on PATH"
 }
 
-# One line for what the environment was made from: the checkout, the Python, then the pins.
+# One line that identifies the inputs of the environment: the checkout, the Python, the pins.
 stamp_of() {
     "$1" - "$root" "$2" <<'PY'
 import hashlib, pathlib, sys
@@ -41,7 +41,7 @@ PY
 }
 
 pip_install() {
-    # What a user's own pip settings must not change: where to install, and the hash check.
+    # A user's pip settings must not change where to install or the hash check.
     PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_DISABLE_PIP_VERSION_CHECK=1 \
         "$venv/bin/python" -m pip install --quiet --no-input "$@" >>"$venv/install.log" 2>&1 && return
     if grep -qE 'NewConnectionError|NameResolution|ConnectTimeout|Connection(Reset|Refused)|ProxyError|SSLError' \
@@ -57,13 +57,13 @@ install_into_venv() {
     if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ -n "$(ls -A "$venv" 2>/dev/null)" ]; then
         die "$venv exists and is no virtual environment; set CERTLEDGER_VENV to another place"
     fi
-    # Another checkout or another Python made it: its scripts carry the old path, so it is made afresh.
+    # Another checkout or Python created it: its scripts contain the old path, so recreate it.
     if [ "$(cut -d' ' -f2- "$venv/.stamp-run" 2>/dev/null)" != "${stamp#* }" ] ||
         ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         say "making the Python environment in $venv (once, a minute or so)"
         "$python" -m venv --clear "$venv" >/dev/null 2>&1 ||
             die "cannot make a virtual environment in $venv with $python: no space, no permission, no ensurepip?"
-        # Written first with no pins, so that a run cut short goes on where it stopped.
+        # Written first with no pins, so that an interrupted run continues where it stopped.
         printf 'none %s\n' "${stamp#* }" >"$venv/.stamp-run"
     else
         say "bringing the Python environment in $venv up to date"
@@ -72,7 +72,7 @@ install_into_venv() {
     lock=requirements.lock
     [ "$kind" = run ] || lock=requirements-dev.lock
     pip_install --require-hashes -r "$root/$lock"
-    # The build back end came with the lock, so nothing unpinned is fetched to build the project.
+    # The lock includes the build back end, so the build fetches nothing unpinned.
     pip_install --no-index --no-deps --no-build-isolation -e "$root"
     printf '%s\n' "$(stamp_of "$python" run)" >"$venv/.stamp-run"
     [ "$kind" = run ] || printf '%s\n' "$stamp" >"$venv/.stamp-dev"
@@ -103,7 +103,7 @@ certledger_env() {
     shift
     python=$(find_python) || exit 1
     mkdir -p "$(dirname "$venv")" 2>/dev/null || die "cannot write to $(dirname "$venv")"
-    # The lock lives as long as descriptor 9 is open: a killed run leaves nothing behind.
+    # The lock is held while descriptor 9 is open: a killed run leaves no lock behind.
     { exec 9>>"$venv.lock"; } 2>/dev/null || die "cannot write $venv.lock"
     "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX | fcntl.LOCK_NB)' 2>/dev/null || {
         say "waiting for another start that is making $venv"

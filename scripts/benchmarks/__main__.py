@@ -1,4 +1,4 @@
-"""Ours against its peers and limits: one JSON line a comparison, or a table of many lines."""
+"""Runs benchmarks: one JSON line per comparison, or a table of many lines."""
 
 import argparse
 import importlib
@@ -21,7 +21,7 @@ QUICK_SCALE = 50
 
 
 def main() -> int:
-    """Run the named benchmarks one after the other."""
+    """Run the named benchmarks in order."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES) + "; all if none")
     parser.add_argument("--quick", action="store_true", help="a fiftieth of the size")
@@ -30,14 +30,14 @@ def main() -> int:
         "--registries",
         type=Path,
         metavar="DIR",
-        help="keep the seeded registries there (50 GB), and use those that are there",
+        help="store the seeded registries there (50 GB) and reuse existing ones",
     )
     parser.add_argument(
         "--median",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="measure nothing: a table of the medians of what such files hold",
+        help="measure nothing: print a table of the medians of these files",
     )
     arguments = parser.parse_args()
     if arguments.median:
@@ -45,8 +45,8 @@ def main() -> int:
         return 0
     unknown = [name for name in arguments.names if name not in NAMES]
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    # Whoever stops it does not want to keep the data either.
+        parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    # Exit normally on SIGTERM, so that temporary data is deleted.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     asked = [name for name in NAMES if name in arguments.names or not arguments.names]
     registries = Registries(arguments.registries)
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def _lines(name: str, plan: Plan, registries: Registries) -> Iterable[dict[str, Any]]:
-    """What a benchmark found, with its conditions; nothing, and why, if it cannot be run."""
+    """The lines of a benchmark with its conditions; none if it is unavailable."""
     bench = importlib.import_module(f"scripts.benchmarks.{name}")
     known = conditions(quick=plan.quick)
     begun = time.monotonic()

@@ -1,7 +1,7 @@
-"""append: durable appends a second, one event each, hashes, claims and idempotency keys included.
+"""append: durable appends a second, one event each, with hashes, claims and idempotency keys.
 
-Peers write the same event through their own append, with the version check they offer; the limit
-is a bare row of the same size, inserted by a prepared statement and nothing else.
+Peers append the same event with their own version check; the limit is a bare INSERT of a row of
+the same size by a prepared statement.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from domain.store.journal import envelope as envelopes
-from scripts.benchmarks import peers
+from scripts.benchmarks import peer_environments as peers
 from scripts.benchmarks.measure import (
     Comparison,
     Contender,
@@ -39,7 +39,7 @@ _BARE_TABLE = """CREATE TABLE bare (
 
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
-    """Measure everybody at every number of writers."""
+    """Measure all contenders at each number of writers."""
     found: list[Comparison] = []
     for writers in WRITERS:
         found += _with_writers(server, plan, writers)
@@ -127,19 +127,19 @@ def _bare(server: Server, writers: int, seconds: float) -> Contender:
 
 
 def _envelope() -> bytes:
-    """An envelope as ours stores it: what the others store has its size."""
-    [draft] = append_of(7, 1234, 1).drafts
+    """An envelope as the journal stores it; the peers store data of the same size."""
+    [event] = append_of(7, 1234, 1).events
     return envelopes.build(
-        event_id=draft.event_id,
+        event_id=event.event_id,
         ledger=LEDGER,
-        stream=draft.stream,
-        version=draft.version,
-        topic=draft.topic,
-        occurred_at=draft.occurred_at,
+        stream=event.stream,
+        version=event.version,
+        topic=event.topic,
+        occurred_at=event.occurred_at,
         recorded_at=datetime(2026, 3, 2, 1, 30, 1, 123456, tzinfo=UTC),
-        actor=draft.actor,
-        command_id=draft.command_id,
-        correlation_id=draft.correlation_id,
+        actor=event.actor,
+        command_id=event.command_id,
+        correlation_id=event.correlation_id,
         causation_id=None,
-        data=draft.data,
+        data=event.data,
     )

@@ -1,7 +1,7 @@
 """Ledgers full of valid events: the example cohort, recorded again under other names.
 
-Each copy is made from what the facts say: they are read by the mapper and sealed anew with keys of
-the copy's own, so that everything that reads a ledger reads these like any other.
+The mapper decodes the facts and encrypts them again under the copy's own data keys, so that every
+reader treats a copy like any other ledger.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """command: applications opened over HTTP: validation, rules, rights, idempotency, commit.
 
-The naive service checks as good as nothing and has no idempotency; it saves one aggregate.
+The naive service checks next to nothing and has no idempotency; it saves one aggregate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -31,7 +31,7 @@ from scripts.benchmarks.service import (
 CONNECTIONS = 32
 COMMANDS = 20_000
 NAIVE_COMMANDS = 2_000
-FIRST_PERSON = 100_000  # beyond whoever is in the ledger already
+FIRST_PERSON = 100_000  # beyond the persons already in the ledger
 
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
@@ -52,7 +52,7 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
 
 
 class Applications:
-    """Persons registered ahead, then applications opened: each person once."""
+    """Registers persons in advance, then opens one application for each."""
 
     def __init__(self, running: Service, ledger: str = COHORT_LEDGER) -> None:
         self._running = running
@@ -63,7 +63,7 @@ class Applications:
 
     @contextmanager
     def prepared(self, number: int) -> Iterator[RequestFile]:
-        """Registers so many, until the views have them; the requests that apply for them."""
+        """Registers persons and waits for the views; yields the requests of their applications."""
         run = f"B{next(self._turns)}"
         numbers = range(self._next, self._next + number)
         self._next = numbers.stop
@@ -75,7 +75,7 @@ class Applications:
             yield file
 
     def turn(self, number: int) -> Sample:
-        """Two commands a person, the second of which is measured."""
+        """Two commands per person; the second one is measured."""
         with self.prepared(number) as file:
             return send(self._running.port, file, CONNECTIONS)
 

@@ -28,7 +28,7 @@ def _row(bench: str, case: str, peer: str, runs: Sequence[dict[str, Any]]) -> st
     bar = runs[0]["bar"]
     ratios = [run["ratio"] for run in runs]
     ratio = statistics.median(ratios)
-    said = "" if not bar else "holds" if holds(ratio, bar) else "**not reached**"
+    verdict = "" if not bar else "holds" if holds(ratio, bar) else "**not reached**"
     cells = (
         bench,
         case,
@@ -38,7 +38,7 @@ def _row(bench: str, case: str, peer: str, runs: Sequence[dict[str, Any]]) -> st
         _number(ratio),
         ", ".join(map(_number, ratios)),
         bar,
-        said,
+        verdict,
     )
     return "| " + " | ".join(cells) + " |"
 

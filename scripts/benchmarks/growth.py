@@ -1,7 +1,7 @@
-"""growth: are an append and a lookup as quick when there is much already?
+"""growth: whether append and lookup latency grow with the size of the registry.
 
-A few callers that wait for each answer, by turns with a large registry and a small one. Appends go
-into one of the registry's ledgers and come last: no view could fold what they write.
+A few callers that wait for each answer, alternating between a large and a small registry. Appends
+go to one of the registry's ledgers and run last, because no view could fold their events.
 """
 
 import time
@@ -23,7 +23,7 @@ Turn = Callable[[], Sample]
 
 
 def run(registries: Registries, plan: Plan) -> list[Comparison]:
-    """Look up in both, then append to both."""
+    """Measure lookups on both, then appends on both."""
     large = registries.of(plan.size(CERTIFICATES))
     small = registries.of(plan.size(SMALL))
     seconds = plan.seconds(SECONDS)
@@ -65,7 +65,7 @@ def _lookup(registry: Registry, seconds: float, closing: ExitStack) -> Turn:
 
 
 def _append(registry: Registry, seconds: float) -> Turn:
-    runs = count(round(time.time()) % 1_000_000)  # a kept registry remembers the runs before
+    runs = count(round(time.time()) % 1_000_000)  # a reused registry contains earlier runs
     order = {
         "dsn": registry.server.dsn(DATABASE),
         "ledger": registry.ledger,

@@ -1,11 +1,11 @@
-"""A client of our own for requests that differ: each connection waits for its answer.
+"""An HTTP client for requests that differ: each connection waits for its answer.
 
-Sockets, epoll and prepared bytes in one thread, because it runs on the cores of the service: what
-it takes of them is told as `client_us`, CPU a request. The order names a file of requests (see
+Sockets, epoll and prepared bytes in one thread, because it shares the cores with the service:
+`client_us` reports its CPU time per request. The order names a file of requests (see
 http_turns.py), how many connections, and a rate a second at most (0: as fast as they are answered).
-With `seconds` the file is sent over and over from `begin` on for so long, else once. With
-`answers` a line is written to that file for every answer to a command: when it came, by the
-machine's monotonic clock, and the last position that it names.
+With `seconds` it repeats the file from `begin` on for that time, else it sends it once. With
+`answers` it writes a line to that file for every answer to a command: its time by the monotonic
+clock, and the last position that it names.
 """
 
 import gc
@@ -15,7 +15,6 @@ import select
 import socket
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -40,7 +39,7 @@ def requests_of(file: Path) -> list[tuple[bytes, int]]:
 
 
 def schedule(order: dict[str, Any], begun: float) -> Iterator[tuple[float, bytes, int]]:
-    """(when it is due, request, expected status), until there are no more."""
+    """Yields (due time, request, expected status)."""
     requests = requests_of(Path(order["file"]))
     rate, seconds = order["rate"], order["seconds"]
     for n in range(len(requests)) if seconds is None else count():
@@ -51,7 +50,7 @@ def schedule(order: dict[str, Any], begun: float) -> Iterator[tuple[float, bytes
 
 
 def is_whole(answer: bytes) -> bool:
-    """Whether all of an answer has arrived."""
+    """Whether an answer is complete."""
     head = answer.find(b"\r\n\r\n")
     if head < 0:
         return False
@@ -59,7 +58,7 @@ def is_whole(answer: bytes) -> bool:
     return len(answer) >= head + 4 + (int(length[1]) if length else 0)
 
 
-def told(answered: tuple[float, bytes]) -> str:
+def answer_line(answered: tuple[float, bytes]) -> str:
     """The line of an answer. Raises: SystemExit for one that names no position."""
     at, answer = answered
     position = _POSITION.search(answer)
@@ -68,55 +67,71 @@ def told(answered: tuple[float, bytes]) -> str:
     return f"{at!r} {int(position[1])}\n"
 
 
-def run(order: dict[str, Any]) -> dict[str, float]:
-    """Send everything and wait for the last answer. Raises: SystemExit for an unexpected one."""
-    clock, poll, opened = time.perf_counter, select.epoll(), {}
-    for _ in range(order["connections"]):
-        made = socket.create_connection(("127.0.0.1", order["port"]))
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        poll.register(made, select.EPOLLIN)
-        opened[made.fileno()] = made
-    wanted: Counter[int] = Counter()
-    idle, waiting, parts = list(opened), {}, {}
-    latencies: list[float] = []
-    answers: list[tuple[float, bytes]] = []
-    cpu = time.process_time()
-    todo = schedule(order, begun := clock())
-    upcoming = next(todo, None)
-    while waiting or upcoming is not None:
-        now = clock()
-        while idle and upcoming is not None and upcoming[0] <= now:
-            due, request, expected = upcoming
-            handle = idle.pop()
-            # One that was due before a connection was free has waited since then.
-            waiting[handle] = due or now, expected
-            opened[handle].sendall(request)
-            upcoming = next(todo, None)
-        pause = max(0.0, upcoming[0] - now) if idle and upcoming is not None else -1
-        for handle, _ in poll.poll(pause):
-            answer = opened[handle].recv(_BYTES)
-            if not answer:
-                raise SystemExit("the service closed a connection")
-            if handle in parts:
-                answer = parts.pop(handle) + answer
-            if not is_whole(answer):
-                parts[handle] = answer
-                continue
-            since, expected = waiting.pop(handle)
-            latencies.append((now := clock()) - since)
-            if order.get("answers"):
-                answers.append((now, answer))
-            if int(answer[9:12]) != expected:
-                raise SystemExit(f"{expected} was expected: {answer[:600].decode()}")
-            wanted[expected] += 1
-            idle.append(handle)
-    took, used = clock() - begun, time.process_time() - cpu
-    if order.get("answers"):
-        Path(order["answers"]).write_text("".join(map(told, answers)), encoding="ascii")
-    found = sample_of(latencies, took) | {"requests": len(latencies)}
-    return found | {"client_us": used / len(latencies) * 1e6}
+class Load:
+    """Sends the requests of an order and collects latencies."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._order = order
+        self._poll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        for _ in range(order["connections"]):
+            made = socket.create_connection(("127.0.0.1", order["port"]))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._poll.register(made, select.EPOLLIN)
+            self._sockets[made.fileno()] = made
+        self._idle = list(self._sockets)
+        self._waiting: dict[int, tuple[float, int]] = {}
+        self._parts: dict[int, bytes] = {}
+        self._latencies: list[float] = []
+        self._answers: list[tuple[float, bytes]] = []
+
+    def run(self) -> dict[str, float]:
+        """Send everything, wait for the last answer. Raises: SystemExit for an unexpected one."""
+        cpu, begun = time.process_time(), time.perf_counter()
+        requests = schedule(self._order, begun)
+        upcoming = next(requests, None)
+        while self._waiting or upcoming is not None:
+            now = time.perf_counter()
+            while self._idle and upcoming is not None and upcoming[0] <= now:
+                self._send(upcoming, now)
+                upcoming = next(requests, None)
+            pause = max(0.0, upcoming[0] - now) if self._idle and upcoming is not None else -1
+            for handle, _ in self._poll.poll(pause):
+                self._receive(handle)
+        took, used = time.perf_counter() - begun, time.process_time() - cpu
+        if self._order.get("answers"):
+            lines = "".join(map(answer_line, self._answers))
+            Path(self._order["answers"]).write_text(lines, encoding="ascii")
+        number = len(self._latencies)
+        found = sample_of(self._latencies, took) | {"requests": number}
+        return found | {"client_us": used / number * 1e6}
+
+    def _send(self, scheduled: tuple[float, bytes, int], now: float) -> None:
+        due, request, expected = scheduled
+        handle = self._idle.pop()
+        # A request that was due before a connection was free has waited since then.
+        self._waiting[handle] = due or now, expected
+        self._sockets[handle].sendall(request)
+
+    def _receive(self, handle: int) -> None:
+        answer = self._sockets[handle].recv(_BYTES)
+        if not answer:
+            raise SystemExit("the service closed a connection")
+        if handle in self._parts:
+            answer = self._parts.pop(handle) + answer
+        if not is_whole(answer):
+            self._parts[handle] = answer
+            return
+        since, expected = self._waiting.pop(handle)
+        now = time.perf_counter()
+        self._latencies.append(now - since)
+        if self._order.get("answers"):
+            self._answers.append((now, answer))
+        if int(answer[9:12]) != expected:
+            raise SystemExit(f"{expected} was expected: {answer[:600].decode()}")
+        self._idle.append(handle)
 
 
 if __name__ == "__main__":
     gc.disable()  # nothing here is in a cycle
-    print(json.dumps(run(json.loads(sys.argv[1]))))
+    print(json.dumps(Load(json.loads(sys.argv[1])).run()))

@@ -1,7 +1,7 @@
 """One turn of HTTP load, as a contender takes it.
 
 Commands differ from one another and are sent once, by a client in Python (http_load.py). Lookups
-are asked over and over, by wrk where it is there: it costs a fifth of the CPU.
+repeat, sent by wrk if it is installed: it costs a fifth of the CPU.
 """
 
 import json
@@ -25,7 +25,7 @@ _PATIENCE_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent, and the status that the answer should have."""
+    """A request and the expected status."""
 
     method: str
     path: str
@@ -34,7 +34,7 @@ class Request:
     body: bytes = b""
 
     def encoded(self) -> bytes:
-        """As it travels."""
+        """The bytes that are sent."""
         lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         if self.method == "POST":
@@ -75,7 +75,7 @@ def send(
 ) -> Sample:
     """Send each request of a file once. rate: requests a second at most; 0: as answered.
 
-    answers: where to write when each command was answered and where it stands in the ledger.
+    answers: file for the time of each answer and the position it names.
     Raises: RuntimeError for an unexpected answer.
     """
     order = {"rate": rate, "seconds": None, "begin": 0, "answers": answers and str(answers)}

@@ -1,7 +1,6 @@
-"""Indexes made after the rows: each is sorted once, instead of being searched for every row.
+"""Creates indexes after the rows: one sort each, instead of one search per row.
 
-They are dropped and made again from what the database itself says of them, so that nothing here
-has to know them.
+The definitions come from the database's catalogue, so that none is repeated here.
 """
 
 import os
@@ -26,7 +25,7 @@ _KINDS = {"p": "PRIMARY KEY", "u": "UNIQUE"}
 
 @contextmanager
 def made_afterwards(server: Server, database: str, tables: Sequence[str]) -> Iterator[None]:
-    """Without any index of these tables inside; with all of them, and their constraints, after."""
+    """Drops all indexes of the tables; recreates them and their constraints after the block."""
     found = server.execute(database, _FOUND, (list(tables),))
     for table, index, name, _, constraint in found:
         dropped = f"ALTER TABLE {table} DROP CONSTRAINT {name}"

@@ -1,6 +1,6 @@
-"""lag: from the answer to a command until every view has it, at a thousand commands a second.
+"""lag: time from a command's answer until every view has folded it, at 1,000 commands a second.
 
-What is compared with the bar is the slowest hundredth, in milliseconds.
+Compares the 99th percentile, in milliseconds, with the bar.
 """
 
 import select
@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg2
 
 from projections.catalogue import VIEWS
-from projections.engine.progress import CHANNEL, from_payload
+from projections.engine.progress import PROGRESS_CHANNEL, from_payload
 from scripts.benchmarks.command import Applications
 from scripts.benchmarks.http_turns import send
 from scripts.benchmarks.measure import Comparison, Plan
@@ -26,12 +26,12 @@ RATE = 1_000
 COMMANDS = 60_000
 CONNECTIONS = 64
 BAR_MS = 250.0
-_LEAST = 4_000  # a few seconds: less says nothing about the slowest hundredth
+_LEAST = 4_000  # a few seconds; fewer say nothing about the 99th percentile
 _PATIENCE_S = 60.0
 
 
 class Watch:
-    """Notes when every view reaches which position, as the runner tells everybody."""
+    """Records when each view reaches a position, from the runner's notifications."""
 
     def __init__(self, dsn: str) -> None:
         self._connection = psycopg2.connect(dsn)
@@ -42,7 +42,7 @@ class Watch:
 
     def __enter__(self) -> "Watch":
         with self._connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {CHANNEL}")
+            cursor.execute(f"LISTEN {PROGRESS_CHANNEL}")
         self._thread.start()
         return self
 
@@ -63,25 +63,27 @@ class Watch:
             del self._connection.notifies[:]
 
     def wait_for(self, position: int) -> None:
-        """Until every view has come to a position. Raises: TimeoutError."""
+        """Wait until every view has reached a position. Raises: TimeoutError."""
         deadline = time.monotonic() + _PATIENCE_S
-        while not all(told and told[-1][0] >= position for told in self._views.values()):
+        while not all(reached and reached[-1][0] >= position for reached in self._views.values()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the views have not come to {position}")
+                raise TimeoutError(f"the views have not reached {position}")
             time.sleep(0.05)
 
     def lags_ms(self, answers: Iterable[tuple[float, int]]) -> list[float]:
-        """For each answer (when, position), until the last view had it; in order of size."""
+        """For each answer (time, position) the time until the last view had it, sorted."""
         return sorted(
-            max(0.0, self._seen(position) - answered) * 1000 for answered, position in answers
+            max(0.0, self._reached(position) - answered) * 1000 for answered, position in answers
         )
 
     def batches(self) -> int:
-        """How often the views were told to have moved."""
-        return max(len(told) for told in self._views.values())
+        """How many notifications the busiest view sent."""
+        return max(len(reached) for reached in self._views.values())
 
-    def _seen(self, position: int) -> float:
-        return max(told[bisect_left(told, (position, 0.0))][1] for told in self._views.values())
+    def _reached(self, position: int) -> float:
+        return max(
+            reached[bisect_left(reached, (position, 0.0))][1] for reached in self._views.values()
+        )
 
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
@@ -90,10 +92,10 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
         running = closing.enter_context(service(server))
         number = plan.size(COMMANDS, _LEAST)
         file = closing.enter_context(Applications(running).prepared(number))
-        told = closing.enter_context(tempfile.NamedTemporaryFile(suffix=".answers"))
+        log = closing.enter_context(tempfile.NamedTemporaryFile(suffix=".answers"))
         with Watch(server.dsn(DATABASE)) as watch:
-            sent = send(running.port, file, CONNECTIONS, rate=RATE, answers=Path(told.name))
-            lines = [line.split() for line in Path(told.name).read_text().splitlines()]
+            sent = send(running.port, file, CONNECTIONS, rate=RATE, answers=Path(log.name))
+            lines = [line.split() for line in Path(log.name).read_text().splitlines()]
             answers = [(float(at), int(position)) for at, position in lines]
             watch.wait_for(max(position for _, position in answers))
         lags = watch.lags_ms(answers)

@@ -1,10 +1,10 @@
-"""Latencies to a sample."""
+"""Summarises latencies as a sample."""
 
 from collections.abc import Sequence
 
 
 def sample_of(latencies_s: Sequence[float], took_s: float) -> dict[str, float]:
-    """Rate and percentiles of calls that together took so long."""
+    """Rate and percentiles. took_s: duration of all calls together."""
     ordered = sorted(latencies_s)
     return {
         "rate": len(ordered) / took_s,

@@ -1,8 +1,8 @@
 """lookup: certificates looked up by the link of their QR code, and by number and name.
 
-Any certificate is as likely to be asked for as any other; a quarter of the lookups finds nothing.
-Against the naive service on the same tables, and against pgbench selecting certificates, any of
-them, by the primary key. At half the peak rate the slowest hundredth is compared with the median.
+All certificates are equally likely; a quarter of the lookups finds nothing. Peers are the naive
+service on the same tables, and pgbench selecting random certificates by the primary key. At half
+the peak rate the 99th percentile is compared with the median.
 """
 
 import http.client
@@ -26,7 +26,7 @@ from scripts.benchmarks.measure import (
     median,
     take_turns,
 )
-from scripts.benchmarks.naive import KEEPING, KEPT, NAIVE, naive_service
+from scripts.benchmarks.naive import FIXED_POOL, NAIVE, POOL_SIZES, naive_service
 from scripts.benchmarks.registry import Holder, Registries, Registry
 from scripts.benchmarks.server import program
 from scripts.benchmarks.service import DATABASE, service
@@ -43,19 +43,19 @@ _TPS = re.compile(r"tps = ([0-9.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A request, and the number of the certificate it finds; None: it finds nothing."""
+    """A request, and the number of the certificate it finds, None if it finds nothing."""
 
     request: Request
     number: str | None
 
 
 def run(registries: Registries, plan: Plan) -> list[Comparison]:
-    """Measure every way of asking at every number of connections."""
+    """Measure each kind of lookup at each number of connections."""
     found: list[Comparison] = []
     registry = registries.of(plan.size(CERTIFICATES))
     with ExitStack() as closing:
         services = {"ours": closing.enter_context(service(registry.server)).port}
-        for name in KEPT:
+        for name in POOL_SIZES:
             port = closing.enter_context(naive_service(registry.server, name))
             if port is not None:
                 services[name] = port
@@ -73,7 +73,7 @@ def run(registries: Registries, plan: Plan) -> list[Comparison]:
 
 
 def by_link(holders: list[Holder]) -> Iterator[Lookup]:
-    """Three that find their certificate, then one whose link nobody gave out."""
+    """Three that find their certificate, then one with a link that was never issued."""
     for n, holder in enumerate(holders):
         if n % 4 < 3:
             yield Lookup(Request("GET", f"/v/{holder.token}", 200), holder.number)
@@ -82,7 +82,7 @@ def by_link(holders: list[Holder]) -> Iterator[Lookup]:
 
 
 def by_number(holders: list[Holder], registry: Registry) -> Iterator[Lookup]:
-    """Of eight, six find their certificate, one has another's name, one a number nobody has."""
+    """Of eight, six find their certificate, one has a wrong name, one an unused number."""
     for n, holder in enumerate(holders):
         number, name = holder.number, holder.name
         if n % 8 == 3:
@@ -95,17 +95,17 @@ def by_number(holders: list[Holder], registry: Registry) -> Iterator[Lookup]:
 
 
 def check(port: int, lookups: list[Lookup]) -> None:
-    """Ask for each and read the answer. Raises: RuntimeError if one is not what it should be."""
+    """Send each and check the answer. Raises: RuntimeError for an unexpected one."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     for one in lookups:
         asked = one.request
         connection.request(asked.method, asked.path, asked.body or None, dict(asked.headers))
         answer = connection.getresponse()
-        said = json.loads(answer.read())
-        certificates = said.get("certificates", [said] if answer.status == 200 else [])
+        body = json.loads(answer.read())
+        certificates = body.get("certificates", [body] if answer.status == 200 else [])
         numbers = [certificate["number"] for certificate in certificates]
         if (answer.status, numbers) != (asked.expected, [one.number] if one.number else []):
-            raise RuntimeError(f"{asked} for {one.number} was answered {answer.status} {said}")
+            raise RuntimeError(f"{asked} for {one.number} was answered {answer.status} {body}")
     connection.close()
 
 
@@ -125,7 +125,7 @@ def _with(
     contenders = [Contender(name, http(port)) for name, port in services.items()]
     contenders.append(Contender(SELECT, lambda: _select(registry, seconds)))
     samples = take_turns(contenders, plan.rounds, registry.server.settle)
-    bars = {NAIVE: ">= 40", KEEPING: "", SELECT: ">= 0.5"}
+    bars = {NAIVE: ">= 40", FIXED_POOL: "", SELECT: ">= 0.5"}
     asked = {"connections": connections, "keys": file.requests, "client": lookup_client()}
     also = registry.conditions() | asked
     case = f"{way}, {connections} connections"
@@ -151,7 +151,7 @@ def _with(
 
 
 def _select(registry: Registry, seconds: float) -> Sample:
-    """Whole rows of the certificates that lookups find, one at a time, any of them."""
+    """pgbench selects whole rows of random certificates, one at a time."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "select.sql"
         script.write_text(registry.select())

@@ -1,4 +1,4 @@
-"""Measuring fairly: contenders take turns, medians are compared, conditions are told.
+"""Fair measurement: contenders take turns, medians are compared, conditions are recorded.
 
 Reading order: Contender, `take_turns`, Comparison, Conditions.
 """
@@ -20,7 +20,7 @@ Sample = Mapping[str, float]
 
 
 class Unavailable(Exception):
-    """A peer that cannot be measured here; says why."""
+    """A peer cannot be measured here; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is done. scale: 1, or 50 with --quick, by which sizes and times are divided."""
+    """Size of a run. scale: divisor of sizes, 1, or 50 with --quick."""
 
     scale: int = 1
 
@@ -43,7 +43,7 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """How often each contender has its turn."""
+        """Turns of each contender."""
         return 2 if self.quick else 3
 
     def size(self, full: int, least: int = 1) -> int:
@@ -51,14 +51,14 @@ class Plan:
         return max(full // self.scale, least)
 
     def seconds(self, full: float) -> float:
-        """How long one turn lasts: less is noise, so no fiftieth of it."""
+        """Length of a turn; a tenth with --quick, because less is noise."""
         return full / 10 if self.quick else full
 
 
 def take_turns(
     contenders: Sequence[Contender], rounds: int, before: Callable[[], None]
 ) -> dict[str, list[Sample]]:
-    """Run each once a round, A B A B; every other round backwards, so that nobody is always first.
+    """Run each once per round; odd rounds in reverse order, so that none is always first.
 
     before: called before each turn. Returns: the samples of each contender that could run.
     """
@@ -78,7 +78,7 @@ def take_turns(
 
 
 def median(samples: Sequence[Sample], key: str = "rate") -> float:
-    """Of one figure over all runs."""
+    """Median of one figure over all runs."""
     return statistics.median(sample[key] for sample in samples)
 
 
@@ -100,7 +100,7 @@ class Comparison:
     also: Mapping[str, Any] = field(default_factory=dict)
 
     def line(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
-        """As it is printed."""
+        """The comparison as it is printed."""
         return {
             "bench": self.bench,
             "case": self.case,
@@ -145,12 +145,12 @@ def _rounded(value: float) -> float:
 
 
 def say(text: str) -> None:
-    """Tell how it goes; figures alone go to stdout."""
+    """Print progress to stderr; stdout has the figures only."""
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def conditions(**known: Any) -> dict[str, Any]:
-    """What the figures depend on, beside the machine itself."""
+    """What the figures depend on, in addition to the machine."""
     return {
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2),
@@ -160,10 +160,10 @@ def conditions(**known: Any) -> dict[str, Any]:
 
 
 def child(command: Sequence[str], order: Mapping[str, Any], timeout_seconds: float = 600) -> Sample:
-    """Run a client in a process of its own and read the sample it prints as its last line.
+    """Run a client in its own process and parse the sample it prints as its last line.
 
-    order: what it is to do, handed over as one JSON argument.
-    Raises: RuntimeError with what it said, if it failed.
+    order: its parameters, passed as one JSON argument.
+    Raises: RuntimeError with its output, if it failed.
     """
     done = subprocess.run(
         [*command, json.dumps(order)],

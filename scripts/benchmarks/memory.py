@@ -1,7 +1,7 @@
-"""memory: does the service grow with what it has served?
+"""memory: whether resident memory grows with the number of served requests.
 
-Persons registered and applications opened are commands, half of each. Lookups are asked of a small
-registry; commands make it grow, and the views with it.
+Half of the commands register persons, half open applications. Lookups use a small registry, which
+the commands make grow, together with its views.
 """
 
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ _TURN_S = 10.0
 
 
 def run(server: Server, plan: Plan) -> list[Comparison]:
-    """Resident memory after many requests of each kind, by that after a few."""
+    """Resident memory after many requests of each kind, relative to that after a few."""
     registry = seed(server, plan.size(CERTIFICATES))
     few, lookups, commands = (plan.size(number) for number in (FEW, LOOKUPS, COMMANDS))
     with ExitStack() as closing:
@@ -58,7 +58,7 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
 
 
 def _look_up(running: Service, file: RequestFile, number: int, plan: Plan) -> None:
-    """So many lookups at least, however long they take."""
-    done = 0
+    """At least `number` lookups, however long they take."""
+    done = 0.0
     while done < number:
         done += ask(running.port, file, CONNECTIONS, seconds=plan.seconds(_TURN_S))["requests"]

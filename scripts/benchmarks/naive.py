@@ -1,28 +1,28 @@
-"""The naive service as a process."""
+"""Runs the naive service as a process."""
 
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.auth.secrets import load_secrets
+from api.auth.secrets import load_service_keys
 from api.cli.environment import settings_of
-from scripts.benchmarks import peers
+from scripts.benchmarks import peer_environments as peers
 from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server
 from scripts.benchmarks.service import DATABASE
 
 NAIVE = "naive FastAPI"
-KEEPING = "naive FastAPI, pool never shrinks"
-KEPT = {NAIVE: 4, KEEPING: 40}
-"""Connections that the pool keeps when they come back; it gives out 40 at most."""
+FIXED_POOL = "naive FastAPI, pool never shrinks"
+POOL_SIZES = {NAIVE: 4, FIXED_POOL: 40}
+"""Connections that the pool keeps open when they are returned; its maximum is 40."""
 
 
 @contextmanager
 def naive_service(server: Server, name: str = NAIVE) -> Iterator[int | None]:
-    """Starts it on the tables of a service; gives its port, or None if it cannot be had.
+    """Starts it on the tables of a service; yields its port, or None if it is unavailable.
 
-    name: one of KEPT.
+    name: one of POOL_SIZES.
     """
     try:
         python = peers.python()
@@ -31,11 +31,11 @@ def naive_service(server: Server, name: str = NAIVE) -> Iterator[int | None]:
         yield None
         return
     server.database("naive")
-    index_key = load_secrets(settings_of(server.postgres.data_dir)).index_key
+    index_key = load_service_keys(settings_of(server.postgres.data_dir)).index_key
     process = subprocess.Popen(
         [
             *(python, str(peers.HERE / "naive_service.py")),
-            *(server.socket_dir, DATABASE, "naive", "postgres", str(KEPT[name])),
+            *(server.socket_dir, DATABASE, "naive", "postgres", str(POOL_SIZES[name])),
         ],
         env=os.environ | {"INDEX_KEY": index_key.hex()},
         stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from api.server.main import freeze_gc
+from api.server.process_setup import freeze_gc
 from domain.store.journal.journal import Journal
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
@@ -20,8 +20,8 @@ from scripts.benchmarks.latency import sample_of
 from scripts.benchmarks.sample import append_of
 
 
-def job_of(writer: int, number: int, run: int) -> QueuedCommand:
-    """A command whose decision is made already."""
+def command_of(writer: int, number: int, run: int) -> QueuedCommand:
+    """A queued command with a precomputed decision."""
     append = append_of(writer, number, run)
     [event] = append.events
     return QueuedCommand(
@@ -30,14 +30,14 @@ def job_of(writer: int, number: int, run: int) -> QueuedCommand:
 
 
 class Answer(asyncio.Future):  # type: ignore[type-arg]
-    """A future of the event loop, as the committer takes it."""
+    """A future of the event loop with the interface that the committer expects."""
 
     def set_running_or_notify_cancel(self) -> bool:
         return not self.cancelled()
 
 
 def deliver_to(loop: asyncio.AbstractEventLoop) -> Any:
-    """One wake-up of the loop for the answers of a whole batch."""
+    """Wakes the loop once for the answers of a whole batch."""
 
     def set_all(answers: list[tuple[Answer, Any]]) -> None:
         for future, answer in answers:
@@ -63,7 +63,7 @@ async def with_tasks(journal: Journal, order: dict[str, Any]) -> dict[str, float
             number, now = 0, time.perf_counter()
             while now < end:
                 answer = Answer(loop=loop)
-                committer.enqueue(job_of(writer, number, order["run"]), answer)
+                committer.enqueue(command_of(writer, number, order["run"]), answer)
                 await answer
                 done = time.perf_counter()
                 latencies.append(done - now)
@@ -84,7 +84,7 @@ def with_threads(journal: Journal, order: dict[str, Any]) -> dict[str, float]:
         def write(writer: int) -> None:
             number, now = 0, time.perf_counter()
             while now < end:
-                committer.submit(job_of(writer, number, order["run"])).result()
+                committer.submit(command_of(writer, number, order["run"])).result()
                 done = time.perf_counter()
                 latencies.append(done - now)
                 number, now = number + 1, done
@@ -99,7 +99,7 @@ def with_threads(journal: Journal, order: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Do what the order says and print the sample."""
+    """Execute the order and print the sample."""
     order = json.loads(sys.argv[1])
     journal = Journal(order["dsn"], order["ledger"])
     freeze_gc()  # as the service does

@@ -9,11 +9,11 @@ from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import verify
 from scripts.benchmarks.verify import HASHES, LOOP
 
-_IN_MEMORY = 100_000  # envelopes that are hashed over and over
+_IN_MEMORY = 100_000  # envelopes that are hashed repeatedly
 
 
 def loop(journal: Journal, events: int) -> float:
-    """Seconds that hashing so many envelopes takes, once they are in memory."""
+    """Seconds that hashing `events` envelopes takes, once they are in memory."""
     envelopes = [event.envelope for event in journal.read(0, _IN_MEMORY)]
     sha256 = hashlib.sha256
     done, took = 0, 0.0
@@ -28,7 +28,7 @@ def loop(journal: Journal, events: int) -> float:
 
 
 def main() -> None:
-    """Do what the order says and print the sample."""
+    """Execute the order and print the sample."""
     order = json.loads(sys.argv[1])
     journal = Journal(order["dsn"], order["ledger"])
     if order["what"] == LOOP:
@@ -37,7 +37,7 @@ def main() -> None:
         begun = time.perf_counter()
         report = verify(journal, hashes_only=order["what"] == HASHES)
         took = time.perf_counter() - begun
-        assert report.is_good and report.size == order["events"], report.problems
+        assert report.is_good and report.size == order["events"], report.findings
     journal.close()
     print(json.dumps({"rate": order["events"] / took}))
 

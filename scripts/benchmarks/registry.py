@@ -1,7 +1,7 @@
-"""A registry of many certificates, in the database of a service: folded from a journal.
+"""Seeds a registry of many certificates in the database of a service, folded from journals.
 
-Several ledgers take over a register each (takeover.py), their heads are signed as a running service
-would have done, and the usual rebuild folds the views.
+Each of several ledgers imports a register (takeover.py), signs its head as a running service would,
+and the usual rebuild folds the views.
 Reading order: Registries, Registry, `seed`.
 """
 
@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from api.cli.environment import CliEnvironment, open_store, settings_of
+from api.cli.environment import CliEnvironment, open_environment, settings_of
 from domain.actors import Actor, Role
 from domain.steps.ledger_setup import OpenLedger
 from domain.store.tlog.merkle import CompactRange
@@ -45,15 +45,15 @@ _OPENER = Actor(subject="bench", role=Role.OPERATOR, organisation="bench")
 
 
 class Registries:
-    """Registries of a run, each on a server of its own that stays until it is given up."""
+    """Registries of a run, each on its own server, which runs until `give_up`."""
 
-    def __init__(self, kept_in: Path | None = None) -> None:
-        """kept_in: a directory where they are kept from one run to the next; not kept if None."""
-        self._kept_in = kept_in
+    def __init__(self, reuse_in: Path | None = None) -> None:
+        """reuse_in: directory in which registries persist between runs; None: do not persist."""
+        self._reuse_in = reuse_in
         self._made: dict[int, tuple[Registry, ExitStack]] = {}
 
     def of(self, certificates: int) -> Registry:
-        """The one of this size; seeded if it is asked for the first time."""
+        """The registry of this size, seeded on first use."""
         if certificates not in self._made:
             with ExitStack() as closing:
                 registry = self._opened(certificates, closing)
@@ -62,12 +62,12 @@ class Registries:
         return self._made[certificates][0]
 
     def _opened(self, certificates: int, closing: ExitStack) -> Registry:
-        if self._kept_in is None:
+        if self._reuse_in is None:
             return seed(closing.enter_context(server()), certificates)
-        place = self._kept_in.resolve() / f"certificates-{certificates}"
+        place = self._reuse_in.resolve() / f"certificates-{certificates}"
         seeded = place.with_suffix(".seeded")
         if place.exists() and not seeded.exists():
-            shutil.rmtree(place)  # a run that was stopped
+            shutil.rmtree(place)  # left by an interrupted run
         running = closing.enter_context(server(place))
         if seeded.exists():
             return Registry(running, *_sizes(certificates))
@@ -76,7 +76,7 @@ class Registries:
         return registry
 
     def give_up(self) -> None:
-        """Stop their servers, and throw away what is not to be kept."""
+        """Stop the servers and delete registries that do not persist."""
         for _, closing in self._made.values():
             closing.close()
         self._made.clear()
@@ -84,7 +84,7 @@ class Registries:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Somebody who has a certificate. token: of its link."""
+    """Holder of a certificate. token: of its link."""
 
     token: str
     number: str
@@ -93,7 +93,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Registry:
-    """What is there. persons: in each of the ledgers."""
+    """A seeded registry. persons: in each of the ledgers."""
 
     server: Server
     ledgers: int
@@ -113,9 +113,9 @@ class Registry:
         return _name(_FIRST_LEDGER)
 
     def settle(self) -> None:
-        """Do away with what would be done by and by, while something is measured.
+        """Remove background work from the measurement.
 
-        Autovacuum is off from now on, and what lookups read is in the memory of the system.
+        Turns autovacuum off, and reads the tables of lookups into the page cache.
         """
         _set(self.server, {"autovacuum": "off"})
         cluster = self.server.postgres.cluster_dir
@@ -126,12 +126,12 @@ class Registry:
                         pass
 
     def conditions(self) -> dict[str, Any]:
-        """Of what is measured here."""
+        """Conditions of measurements on this registry."""
         more = {"rows": self.certificates, "events": self.events, "autovacuum": "off"}
         return self.server.conditions() | more
 
     def holders(self, most: int) -> list[Holder]:
-        """Holders of national certificates, each certificate as likely as any other."""
+        """Random holders of national certificates, all equally likely."""
         ledgers: dict[str, str] = {}
         names: dict[str, str] = {}
         for _ in range(most):
@@ -150,7 +150,7 @@ class Registry:
         return [Holder(token, number, names[number]) for token, number in rows]
 
     def no_number(self) -> str:
-        """A number by the rule that no certificate has."""
+        """A valid number that no certificate has."""
         return f"{_number_begin(_FIRST_LEDGER, Level.JUNIOR)}{random.randrange(800_000, 900_000)}"
 
     def select(self) -> str:
@@ -169,7 +169,7 @@ class Registry:
 
 
 def seed(server: Server, certificates: int) -> Registry:
-    """Make a registry of at least so many certificates in the database that a service uses.
+    """Seed at least `certificates` certificates into the database that a service uses.
 
     Raises: Unavailable if the disk has no room for it.
     """
@@ -180,7 +180,7 @@ def seed(server: Server, certificates: int) -> Registry:
     ledgers = registry.ledgers
     begun = time.monotonic()
     _set(server, {"max_wal_size": "'4GB'", "checkpoint_timeout": "'1h'", "autovacuum": "off"})
-    with open_store(settings_of(server.postgres.data_dir)) as store:
+    with open_environment(settings_of(server.postgres.data_dir)) as store:
         tasks = [_task(store, registry, number) for number in range(ledgers)]
         with (
             made_afterwards(server, DATABASE, _FILLED),
@@ -202,14 +202,14 @@ def seed(server: Server, certificates: int) -> Registry:
 
 
 def _sizes(certificates: int) -> tuple[int, int]:
-    """How many ledgers there are for at least so many certificates, and persons in each."""
+    """Number of ledgers for at least `certificates` certificates, and persons in each."""
     persons = -(-certificates // CERTIFICATES_EACH)
     ledgers = max(-(-persons // _PERSONS_A_LEDGER), min(2, persons))
     return ledgers, -(-persons // ledgers)
 
 
 def _set(server: Server, settings: dict[str, str | None]) -> None:
-    """Settings of the whole server; None: as it was made."""
+    """Set server settings; None resets one."""
     for name, value in settings.items():
         change = f"RESET {name}" if value is None else f"SET {name} = {value}"
         server.execute("postgres", f"ALTER SYSTEM {change}")
@@ -217,7 +217,7 @@ def _set(server: Server, settings: dict[str, str | None]) -> None:
 
 
 def _task(store: CliEnvironment, registry: Registry, number: int) -> Task:
-    """Open the book of a ledger; what is to be written into it."""
+    """Open a ledger. Returns: the task that fills it."""
     name, site_code = _name(_FIRST_LEDGER + number), _site_code(_FIRST_LEDGER + number)
     opened = OpenLedger(
         organisation_name=f"评价机构 {name}",
@@ -255,5 +255,5 @@ def _site_code(number: int) -> str:
 
 @cache
 def _number_begin(ledger: int, level: Level) -> str:
-    """What national certificates of a ledger and level have in common; a serial follows."""
+    """Common prefix of the national numbers of a ledger and level; a serial follows."""
     return national(_site_code(ledger), level, 1)[:-6]

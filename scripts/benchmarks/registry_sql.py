@@ -1,10 +1,10 @@
-"""The registry's table of certificates made by one INSERT … SELECT (registry_table.sql), of which
-nothing that folds in a program can be faster.
+"""Fills the registry's table of certificates by one INSERT … SELECT (registry_table.sql): a lower
+bound for any program that folds.
 
-From the journal's envelopes it makes every row and column of `views.certificates`, in a table with
-the same primary key and indexes. What cannot be made without a key is not: a plain hash of the same
-length stands for the secret of a link, a star for what is masked of a name and of a number. The
-other five tables of the view are not made.
+It derives every row and column of `views.certificates` from the journal's envelopes, into a table
+with the same primary key and indexes. Columns that need a key get substitutes: a plain hash of the
+same length for the secret of a link, a star for masked names and numbers. The other five tables of
+the view are not filled.
 """
 
 from pathlib import Path
@@ -34,15 +34,15 @@ _FACTS = (
 )
 _TOPICS = ", ".join(f"'{fact.TOPIC}'" for fact in _FACTS)
 _INSERT = Path(__file__).with_name("registry_table.sql").read_text(encoding="utf-8")
-# Memory as a rebuild has it, no time spent on compiling; and the plan that is right: how many rows
-# there are of each fact is not to be guessed from outside, and nested loops would take for ever.
+# The memory of a rebuild, no JIT, and a fixed plan: the planner cannot estimate the rows of each
+# fact, and nested loops would take far too long.
 _SETTINGS = (
     "SET work_mem = '64MB'; SET jit = off; SET enable_nestloop = off; SET enable_mergejoin = off;"
 )
 
 
 def prepare(server: Server, database: str) -> None:
-    """An empty table like the one in force, indexes included."""
+    """Create an empty table like the live one, including indexes."""
     [(number,)] = server.execute(
         database, "SELECT generation FROM views.generations WHERE view = 'certificate_registry'"
     )
@@ -54,5 +54,5 @@ def prepare(server: Server, database: str) -> None:
 
 
 def fill(server: Server, database: str) -> None:
-    """The one statement."""
+    """Run the statement."""
     server.execute(database, _SETTINGS + _INSERT.replace("%(topics)s", f"ARRAY[{_TOPICS}]"))

@@ -1,6 +1,6 @@
-"""The events that are written: payments of applications, as the service records them.
+"""The events that are appended: payments of applications, as the service records them.
 
-Every contender stores the same ones, so that nobody writes fewer bytes than another.
+Every contender stores the same events, so that all write the same number of bytes.
 """
 
 from datetime import UTC, datetime
@@ -10,9 +10,10 @@ from uuid import UUID
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 
 TOPIC = "fee_paid.v1"
-STREAM_LENGTH = 10  # events, before a writer begins another stream
+STREAM_LENGTH = 10  # events per stream
+SUBJECT = "cashier-07"
 ACTOR = {
-    "subject": "cashier-07",
+    "subject": SUBJECT,
     "role": "agency",
     "organisation": "enrolment-agency-3",
     "on_behalf_of": None,
@@ -21,21 +22,21 @@ PAID_AT = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 
 
 _ODD = 0x9E3779B97F4A7C15F39CC0605CEDC835
-"""Multiplied by an odd number, no two numbers become the same."""
+"""Multiplication by an odd number modulo 2^128 is a bijection."""
 
 
 def scattered(counted: int) -> int:
-    """A number of 128 bits anywhere in an index, as the service's own ids are (version 5)."""
+    """A 128-bit number scattered over an index like the service's own ids (UUID version 5)."""
     return counted * _ODD % 2**128
 
 
 def uuid_of(writer: int, number: int, kind: int) -> UUID:
-    """An id nobody else has."""
+    """A unique id."""
     return UUID(int=scattered(writer << 64 | number << 8 | kind))
 
 
 def data_of(writer: int, number: int) -> dict[str, Any]:
-    """What such an event says."""
+    """Data of an event."""
     return {
         "application_id": f"{writer:04x}{number // STREAM_LENGTH:028x}",
         "channel": "wechat_pay",
@@ -58,11 +59,11 @@ def stream_of(writer: int, number: int, run: int) -> tuple[str, int]:
 
 
 def append_of(writer: int, number: int, run: int) -> AppendRequest:
-    """One event with what every command carries: its idempotency key, a claim, a receipt."""
+    """One event with the parts of every command: idempotency key, claim, receipt."""
     stream, version = stream_of(writer, number, run)
     writer = run * 1000 + writer
     command_id = uuid_of(writer, number, 1)
-    draft = NewEvent(
+    event = NewEvent(
         stream=stream,
         version=version,
         topic=TOPIC,
@@ -75,10 +76,10 @@ def append_of(writer: int, number: int, run: int) -> AppendRequest:
         data=data_of(writer, number),
     )
     return AppendRequest(
-        drafts=(draft,),
+        events=(event,),
         claims=(("provider_transaction", f"wechat_pay:{writer:04d}{number:016d}"),),
         command=CommandKey(
-            ACTOR["subject"], f"{writer:04d}-{number:012d}", command_id.bytes * 2, command_id
+            SUBJECT, f"{writer:04d}-{number:012d}", command_id.bytes * 2, command_id
         ),
         receipt=lambda recorded: b'{"position":%d}' % recorded[-1].position,
     )

@@ -1,17 +1,17 @@
-"""Journals with many events, written through the journal's own append."""
+"""Seeds journals with many events through the journal's own append."""
 
 from domain.store.journal.journal import Journal
 from scripts.benchmarks.sample import STREAM_LENGTH, append_of
 from scripts.benchmarks.server import LEDGER, Server
 
 _APPENDS = 1000  # a transaction
-_WRITERS = 50  # streams that grow at the same time, so that neighbours differ
+_WRITERS = 50  # streams that grow concurrently, so that neighbours differ
 
 
 def seed(server: Server, database: str, events: int, run: int = 0) -> int:
-    """Payments as the `append` benchmark writes them; at least so many.
+    """Append at least `events` payments as the `append` benchmark writes them.
 
-    run: another one for every call on the same ledger. Returns: how many were written.
+    run: must differ between calls on the same ledger. Returns: the number of events.
     """
     journal = Journal(server.dsn(database), LEDGER)
     each = -(-events // (_WRITERS * STREAM_LENGTH)) * STREAM_LENGTH

@@ -1,4 +1,4 @@
-"""The server of a run: one embedded PostgreSQL with its fsync on, thrown away afterwards."""
+"""The server of a run: one embedded PostgreSQL with fsync on, deleted afterwards."""
 
 import shutil
 import tempfile
@@ -48,7 +48,7 @@ class Server:
         return dsn
 
     def execute(self, database: str, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
-        """One statement by itself with the superuser's rights; its rows if there are any."""
+        """Run one autocommitted statement as superuser. Returns: its rows, if any."""
         connection = psycopg2.connect(self.dsn(database, SUPERUSER))
         try:
             connection.autocommit = True
@@ -59,11 +59,11 @@ class Server:
             connection.close()
 
     def settle(self) -> None:
-        """Write out what is dirty, so that nobody pays for what the one before left behind."""
+        """Checkpoint, so that a contender does not pay for its predecessor's dirty pages."""
         self.execute("postgres", "CHECKPOINT")
 
     def conditions(self) -> dict[str, Any]:
-        """Version and the settings durability rests on."""
+        """Version, and the settings that determine durability."""
         names = ("server_version", "fsync", "synchronous_commit", "full_page_writes",
                  "shared_buffers", "wal_sync_method")  # fmt: skip
         rows = self.execute(
@@ -77,17 +77,17 @@ class Server:
 
 
 @contextmanager
-def server(kept_in: Path | None = None) -> Iterator[Server]:
-    """A server in a directory of its own, which is removed afterwards, whatever happened.
+def server(reuse_in: Path | None = None) -> Iterator[Server]:
+    """A server in its own directory, which is always removed afterwards.
 
-    kept_in: a directory that stays, and is used again if it is there already.
+    reuse_in: a directory that persists and is reused if it exists.
     """
-    data_dir = kept_in or Path(tempfile.mkdtemp(prefix="certledger-bench-"))
+    data_dir = reuse_in or Path(tempfile.mkdtemp(prefix="certledger-bench-"))
     try:
         with EmbeddedPostgres(data_dir, settings=_SETTINGS) as postgres:
             yield Server(postgres)
     finally:
-        if kept_in is None:
+        if reuse_in is None:
             shutil.rmtree(data_dir, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
-"""The service in a process of its own, on the server of a run, and what its callers need.
+"""Runs the service in its own process on the server of a run, and builds requests for it.
 
-Its database is the one that `certledger serve` makes in a data directory; the example cohort is
-loaded into the ledger `omc`, so that there are certificates to look up.
+Its database is the one that `certledger serve` creates in a data directory; the ledger `omc` has
+the example cohort, so that there are certificates to look up.
 """
 
 import json
@@ -49,7 +49,7 @@ class Service:
         )  # fmt: skip
 
     def wait_for_views(self, timeout_s: float = 600) -> None:
-        """Until every view has seen every command. Raises: RuntimeError after the time."""
+        """Wait until every view has folded every command. Raises: RuntimeError at the timeout."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with urllib.request.urlopen(f"{self.url}/health", timeout=60) as answer:
@@ -60,7 +60,7 @@ class Service:
         raise RuntimeError(f"the views do not come up to date: {views}")
 
     def resident_mib(self) -> float:
-        """Memory that its processes hold, in MiB (Linux); the database server is not one."""
+        """Resident memory of its processes in MiB (Linux), without the database server."""
         return sum(map(_resident_kib, _family(self.pid))) / 1024
 
 
@@ -68,7 +68,7 @@ def _family(pid: int) -> Iterator[int]:
     """A process and everything it started."""
     yield pid
     for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+        with suppress(FileNotFoundError):  # a thread that has ended in the meantime
             for child in (task / "children").read_text().split():
                 yield from _family(int(child))
 
@@ -82,7 +82,7 @@ def _resident_kib(pid: int) -> int:
 
 @contextmanager
 def service(server: Server) -> Iterator[Service]:
-    """Starts it, waits until it and its views answer, and stops it."""
+    """Starts the service, waits until it is ready, and stops it."""
     data_dir = server.postgres.data_dir
     command = [sys.executable, "-m", "api.cli", "serve", "--data", str(data_dir), "--port", "0"]
     process = subprocess.Popen(
@@ -122,14 +122,14 @@ def _certledger(*arguments: str) -> str:
 
 
 def document_of(number: int) -> str:
-    """A resident id that holds, of nobody: a county's code never ends in 99."""
+    """A valid synthetic resident ID: no county's code ends in 99."""
     born = date(1970, 1, 1) + timedelta(days=number // 900 % 9000)
     seventeen = f"330199{born:%Y%m%d}{number % 900 + 100:03d}"
     return seventeen + str(mod_11_2.calc_check_digit(seventeen))
 
 
 def name_of(number: int) -> str:
-    """A name of nobody."""
+    """A synthetic name."""
     return "王" + chr(0x4E00 + number % 5000)
 
 
@@ -160,7 +160,7 @@ def application(run: str, number: int) -> dict[str, Any]:
 def commands(
     path: str, bodies: Iterable[dict[str, Any]], token: str, prefix: str
 ) -> Iterator[Request]:
-    """Commands to be accepted, each with an idempotency key of its own."""
+    """Valid commands, each with its own idempotency key."""
     known = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     for n, body in enumerate(bodies):
         headers = known | {"Idempotency-Key": f"{prefix}-{n}"}

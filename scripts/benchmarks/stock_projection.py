@@ -26,14 +26,14 @@ from projections.engine.view import View
 
 
 class _Stored(Mapper[str]):
-    """Leaves an event as it is stored: the position that an entry bears comes beside it."""
+    """Returns the stored event unchanged; the notification carries its position."""
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         return stored_event.topic, stored_event.state
 
 
-class _Book(Application[str]):
-    """A ledger, to be read."""
+class _LedgerReader(Application[str]):
+    """Reads a ledger."""
 
     def construct_mapper(self) -> Mapper[str]:
         return _Stored(self.construct_transcoder())
@@ -43,11 +43,11 @@ class _Book(Application[str]):
 def _runner(
     dsn: str, secrets: LedgerSecrets, ledger: str, views: Sequence[View], upto: int, filtered: bool
 ) -> Iterator[Callable[[], None]]:
-    """A runner that keeps views of a ledger up to date in the tables that are in force.
+    """A runner that keeps views of a ledger up to date in the live tables.
 
-    Yields: what waits until it has come to position `upto`. Raises there: what stopped it.
+    Yields: a function that waits until it has reached position `upto`, or raises its error.
     """
-    arrived = threading.Event()
+    reached = threading.Event()
     with closing(connect(dsn, name="certledger stock projection")) as connection:
         vault = vault_of(secrets, ledger, connection)
         with connection.cursor() as cursor:
@@ -66,10 +66,10 @@ def _runner(
                         if entry.topic in target.view.handles:
                             target.apply(cursor, ledger, [entry], vault.blind_index)
                 if tracking.notification_id >= upto:
-                    arrived.set()
+                    reached.set()
 
         with ProjectionRunner(
-            application_class=_Book,
+            application_class=_LedgerReader,
             projection_class=Views,
             view_class=JournalTrackingRecorder,
             env={
@@ -81,7 +81,7 @@ def _runner(
         ) as runner:
 
             def wait() -> None:
-                while not arrived.wait(1):
+                while not reached.wait(1):
                     runner.run_forever(0)
 
             yield wait
@@ -96,18 +96,18 @@ def follow(
     secrets: LedgerSecrets,
     ledger: str,
     topics: Sequence[str],
-    together: Sequence[Sequence[View]],
+    groups: Sequence[Sequence[View]],
     *,
     filtered: bool,
 ) -> None:
-    """Let a runner for each group of views come to the end of a ledger, all at the same time.
+    """Run one runner per group of views concurrently to the end of a ledger.
 
-    topics: of the ledger's events, in order. filtered: each runner is told the topics that its
+    topics: of the ledger's events, in order. filtered: each runner gets the topics that its
         views handle; else every event comes.
     """
     with ExitStack() as stack:
         waits = []
-        for views in together:
+        for views in groups:
             wanted = _topics(views) if filtered else topics
             upto = max(n for n, topic in enumerate(topics, 1) if topic in wanted)
             runner = _runner(dsn, secrets, ledger, views, upto, filtered)

@@ -1,13 +1,12 @@
-"""A ledger that took over an older register: persons, and the certificates each of them holds.
+"""Writes ledgers that import an older register: persons and their certificates.
 
-A registry of millions is not written command by command. One command takes over one person: they
-are registered and have five applications, one a level; each is opened, gets its two numbers, and
-both certificates are issued: 26 events, those the registry is folded from. What lies between
-(payment, documents, reviews, exam, notice, the serials of a series) is left out, as no fold of the
-registry asks for it. Everything else is as the service writes it: canonical envelopes, hashes,
-dense positions, a key a person and sealed fields, claims, commands with receipts. `verify` finds
-such a journal good and a rebuild folds it like any other.
-Reading order: `take_over`, _People (what is said of a person), Form (events that differ in places).
+Writing a registry of millions command by command would take too long. Here one command imports one
+person: 26 events register them and, for each of five levels, open an application, number and issue
+both certificates. The registry folds no other events, so payment, documents, reviews, exam, notice
+and series are left out. Everything else is as the service writes it: canonical envelopes, hashes,
+dense positions, a data key per person and encrypted fields, claims, commands with receipts.
+`verify` finds no fault in such a journal, and a rebuild folds it like any other.
+Reading order: `take_over`, _People (rows of a person), Form (event templates).
 """
 
 import hashlib
@@ -66,10 +65,10 @@ _COPY = {
 
 @dataclass(frozen=True)
 class Task:
-    """What one process writes. first: number of the first person, counted over all ledgers.
+    """Work of one process. first: number of the first person, counted over all ledgers.
 
-    opening: leaf hashes of the events that stand there; while the ledger is filled, the journal
-        has no index to find them by.
+    opening: leaf hashes of the existing events; the journal has no index to find them by while
+        the ledger is filled.
     """
 
     dsn: str
@@ -92,7 +91,7 @@ def person_of(number: int) -> str:
 
 
 def take_over(task: Task) -> CompactRange:
-    """Write a ledger whose book is open. Returns: the tree over all its events."""
+    """Fill an opened ledger. Returns: the compact range over all its events."""
     journal = Journal(task.dsn, task.ledger)
     tree = CompactRange()
     tree.extend(task.opening)
@@ -126,7 +125,7 @@ _PLACES = {
     str(_FIRST): "%(first)d",
     str(_LAST): "%(last)d",
 }
-"""What stands in bytes that were made once, and the placeholder that copies fill."""
+"""Value in a template's bytes -> placeholder that each copy fills."""
 
 
 def _cut(made: bytes) -> bytes:
@@ -136,10 +135,10 @@ def _cut(made: bytes) -> bytes:
 
 
 class Form:
-    """Canonical bytes of one kind of event, cut where copies of it differ.
+    """Template of one kind of event: canonical bytes with placeholders.
 
-    Made by `envelope.build` from a valid fact in which placeholders `%(name)b` stand for values
-    that need no escape in JSON.
+    `envelope.build` creates it from a valid fact with placeholders `%(name)b` for values that need
+    no escape in JSON.
     """
 
     def __init__(
@@ -166,7 +165,7 @@ class Form:
 
 
 class Stream:
-    """The events of a new stream. name: with placeholders."""
+    """Templates of a stream's events. name: with placeholders."""
 
     def __init__(self, name: str, events: Sequence[Form]) -> None:
         self.name = name.encode()
@@ -174,7 +173,7 @@ class Stream:
 
 
 def _receipt(ledger: str, registration: Stream, candidacies: Iterable[Stream]) -> bytes:
-    """What the command that takes over a person is answered, cut like the events."""
+    """Template of the receipt of the command that imports a person."""
     events = [*registration.events, *(form for one in candidacies for form in one.events)]
     receipt = Receipt(
         command_id=str(_COMMAND),
@@ -191,7 +190,7 @@ def _receipt(ledger: str, registration: Stream, candidacies: Iterable[Stream]) -
 
 
 class _People:
-    """Makes the rows of one person after the other."""
+    """Builds the rows of persons, one by one."""
 
     def __init__(self, task: Task, tree: CompactRange, recorded_at: datetime) -> None:
         self.recorded_at = recorded_at
@@ -215,10 +214,10 @@ class _People:
         self._numbers = {level: _Numbers(task, level) for level in Level}
 
     def add(self, serials: range) -> None:
-        """Everything of these persons, counted from 1 in this ledger."""
+        """Add all rows of these persons, counted from 1 in this ledger."""
         for serial in serials:
             self._add(serial)
-        self.rows["claims"].sort()  # neighbours in an index are written fastest
+        self.rows["claims"].sort()  # sorted rows are inserted fastest
         self._tree.extend(self._leaves)
         self._leaves.clear()
 
@@ -257,12 +256,12 @@ class _People:
         self._record(self._registration, values)
         [key] = sealer.fresh_keys
         assert key.wrapped is not None
-        said = (key.person.encode(), key.algorithm.encode(), key.master_key_id.encode())
-        row = (*map(_field, (*said, key.wrapped)), _time(self.recorded_at), _NULL)
+        fields = (key.person.encode(), key.algorithm.encode(), key.master_key_id.encode())
+        row = (*map(_field, (*fields, key.wrapped)), _time(self.recorded_at), _NULL)
         self.rows["person_keys"].append(self._begin["person_keys"] + b"".join(row))
 
     def _record(self, stream: Stream, values: dict[bytes, Any]) -> None:
-        """The events of a stream."""
+        """Add the events of a stream."""
         recorded, name = _time(self.recorded_at), _field(stream.name % values)
         ids = _EVENTS | self._task.first << 32
         begin, journal = self._begin["journal"], self.rows["journal"]
@@ -282,18 +281,18 @@ class _People:
 
 
 class _NoKeys:
-    """Nobody has a key before they are registered."""
+    """Persons have no key before they are registered."""
 
     def person_key(self, person: str) -> PersonKey | None:
         return None
 
 
 class _Numbers:
-    """Certificate numbers of a level by serial; the national rule's, and ours with its check."""
+    """Certificate numbers of a level by serial: national, and OMC with its check character."""
 
     def __init__(self, task: Task, level: Level) -> None:
         self._national = national(task.site_code, level, 1)[:-6].encode()
-        # Counted over all ledgers, so that no number of ours comes twice.
+        # Counted over all ledgers, so that OMC numbers are unique.
         self._first = task.first
         self._omc = str(format_omc(YEAR, level, 1))[:-9].encode()
         self._begun = mod_37_36.checksum(self._omc.replace(b"-", b"").decode())
@@ -309,7 +308,7 @@ class _Numbers:
         )  # fmt: skip
 
 
-# ISO 7064 MOD 37,36 as tables: from one state by the next digit, and the check character of each.
+# ISO 7064 MOD 37,36 as tables: state x digit -> state, and the check character of each state.
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _DOUBLED = [(state or 36) * 2 % 37 for state in range(36)]
 _CARRIED = [[(doubled + digit) % 36 for digit in range(10)] for doubled in _DOUBLED]
@@ -359,14 +358,14 @@ def _candidacy(ledger: str, level: Level) -> Stream:
         numbered = e.CertificateNumbered(
             application_id="x", kind=kind, number="x", person_id="x", source="allocated"
         )
-        said = application | person | {"number": f"%({kind.value})b"}
-        forms.append(Form(ledger, numbered, stream, len(forms) + 1, ISSUED_AT, **said))
+        fields = application | person | {"number": f"%({kind.value})b"}
+        forms.append(Form(ledger, numbered, stream, len(forms) + 1, ISSUED_AT, **fields))
     for kind in CertificateKind:
         issued = e.CertificateIssued(
             application_id="x", kind=kind, number="x", issued_on=ISSUED_ON, version=1
         )
-        said = application | {"number": f"%({kind.value})b"}
-        forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **said))
+        fields = application | {"number": f"%({kind.value})b"}
+        forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **fields))
     return Stream(stream, forms)
 
 

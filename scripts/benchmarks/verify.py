@@ -1,7 +1,7 @@
 """verify: the audit of a journal, against hashing the same bytes in a bare loop.
 
-Twice: hashes and roots alone, which is what the loop does, and the whole audit, which also reads
-every envelope again and compares it with the columns.
+Twice: hashes and roots only, as the loop does, and the full audit, which also parses every envelope
+and compares it with the columns.
 """
 
 from scripts.benchmarks.measure import (

@@ -7,7 +7,7 @@ from datetime import date
 from domain.documents.materials import MaterialKind
 from scripts.cohort.journey import REGISTRAR, Case, Cohort, start_of
 from scripts.cohort.qualifications import PROFILES
-from scripts.cohort.refunds import refund, refund_both
+from scripts.cohort.refunds import Script, refund, refund_both
 from scripts.cohort.rng import at
 
 
@@ -68,7 +68,7 @@ REASONS = {
 
 def rejected(cohort: Cohort) -> None:
     """Rejected at each stage, with each outcome of the refund that follows."""
-    scripts: tuple[tuple[str, int, tuple[str, ...]], ...] = (
+    scripts: tuple[tuple[str, int, tuple[Script, ...]], ...] = (
         ("initial", 0, ("settled",)),
         ("initial", 0, ("settled",)),
         ("initial", 2, ("settled", "refused")),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from api.imports.qualification_parser import claims_from_words
+from api.imports.qualification_parser import parse_qualifications
 from domain.documents.materials import MaterialKind, required_materials
 from domain.eligibility.assessment import Eligible, assess
 from domain.eligibility.qualifications import Qualifications
@@ -254,7 +254,7 @@ def stated_qualifications(
     (occupation, edition), level, build = PROFILES[profile]
     stated = build(rng, day)
     qualifications = Qualifications.model_validate(
-        {"birth_date": born, **claims_from_words(stated)}
+        {"birth_date": born, **parse_qualifications(stated)}
     )
     result = assess(rule_set_for(occupation, edition), Level(level), qualifications, day)
     if isinstance(result, Eligible) == profile.startswith("no:"):

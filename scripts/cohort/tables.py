@@ -105,7 +105,10 @@ class Tables:
 
     def last_moment(self) -> datetime:
         """Time of the latest row."""
-        return max(row["occurred_at"] for rows in self.rows.values() for row in rows)
+        moments: list[datetime] = [
+            row["occurred_at"] for rows in self.rows.values() for row in rows
+        ]
+        return max(moments)
 
     def finish(self) -> None:
         """Sorts every kind by time and assigns the ids."""

@@ -1,4 +1,7 @@
-"""The benchmarks run, take turns fairly, and say what they skip. No time is asserted."""
+"""The benchmarks run, take turns fairly, and report what they skip. No time is asserted.
+
+Covers: scripts/benchmarks/measure.py, scripts/benchmarks/figures.py, scripts/benchmarks/__main__.py
+"""
 
 import json
 import subprocess
@@ -36,7 +39,7 @@ def test_contenders_take_turns_and_medians_are_compared() -> None:
     assert found.also == {"rows": 7}
 
 
-def test_a_peer_that_cannot_be_had_is_skipped_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unavailable_peer_is_skipped_with_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[str] = []
 
     def missing() -> dict[str, float]:
@@ -50,7 +53,7 @@ def test_a_peer_that_cannot_be_had_is_skipped_and_said(capsys: pytest.CaptureFix
     assert "peer is skipped: there is no network" in capsys.readouterr().err
 
 
-def test_quick_is_a_fiftieth_but_never_nothing() -> None:
+def test_quick_is_a_fiftieth_but_never_zero() -> None:
     assert Plan(50).size(1_000_000) == 20_000
     assert Plan(50).size(10) == 1
     assert Plan().size(10) == 10
@@ -70,7 +73,7 @@ def line(bench: str, ratio: float, bar: str) -> str:
     )
 
 
-def test_the_table_has_the_median_of_all_runs_and_judges_it_by_the_bar() -> None:
+def test_the_table_compares_the_median_of_all_runs_with_the_bar() -> None:
     lines = [line("lookup", ratio, ">= 1/3") for ratio in (0.2, 0.9, 0.34)]
     lines += [line("growth", ratio, "<= 1.2") for ratio in (1.3, 1.1, 1.21)]
     rows = table("\n".join(lines)).splitlines()[2:]
@@ -84,7 +87,7 @@ def test_the_table_has_the_median_of_all_runs_and_judges_it_by_the_bar() -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_quick_runs_every_benchmark_and_tells_figures_with_their_conditions(
+def test_quick_runs_every_benchmark_and_prints_figures_with_conditions(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "figures.jsonl"
@@ -110,7 +113,7 @@ def test_every_benchmark_has_its_module() -> None:
     assert [name for name in NAMES if not (folder / f"{name}.py").exists()] == []
 
 
-def test_what_node_peers_are_made_of_names_no_address() -> None:
+def test_the_node_lock_file_contains_no_address() -> None:
     lock = ROOT / "scripts" / "benchmarks" / "peers" / "package-lock.json"
     packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 1

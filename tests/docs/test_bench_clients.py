@@ -1,4 +1,7 @@
-"""The benchmarks' clients send what they are given, and notice an answer they should not get."""
+"""The benchmarks' clients send every request and detect unexpected answers.
+
+Covers: scripts/benchmarks/http_turns.py, scripts/benchmarks/http_load.py
+"""
 
 import threading
 import time
@@ -12,7 +15,7 @@ from scripts.benchmarks.http_turns import Request, ask, request_file, send
 
 
 class Counting(ThreadingHTTPServer):
-    """Answers 200, or 404 to what begins with /no, and keeps what it was asked."""
+    """Answers 200, or 404 to paths that begin with /no, and records the requests."""
 
     daemon_threads = True
 
@@ -66,7 +69,7 @@ def test_every_command_is_sent_once(counting: Counting) -> None:
     assert sorted(counting.asked) == sorted((one.path, one.body) for one in requests)
 
 
-def test_a_command_that_is_refused_ends_the_measurement(counting: Counting) -> None:
+def test_a_refused_command_ends_the_measurement(counting: Counting) -> None:
     with (
         request_file([Request("POST", "/no", 201)]) as file,
         pytest.raises(RuntimeError, match=r"201 was expected: HTTP/1.1 404"),
@@ -82,7 +85,7 @@ def test_commands_keep_to_a_rate(counting: Counting) -> None:
     assert found["rate"] <= 105
 
 
-def test_lookups_are_sent_over_and_over_from_anywhere(client: str, counting: Counting) -> None:
+def test_lookups_repeat_from_a_random_start(client: str, counting: Counting) -> None:
     requests = [Request("GET", f"/{n}", 200) for n in range(8)]
     requests += [Request("GET", f"/no{n}", 404) for n in range(2)]
     with request_file(requests) as file:
@@ -99,9 +102,7 @@ def test_lookups_keep_to_a_rate(client: str, counting: Counting) -> None:
     assert found["requests"] <= 55
 
 
-def test_a_lookup_with_another_status_than_it_should_have_is_noticed(
-    client: str, counting: Counting
-) -> None:
+def test_a_lookup_with_an_unexpected_status_is_detected(client: str, counting: Counting) -> None:
     with (
         request_file([Request("GET", "/no", 200)]) as file,
         pytest.raises(RuntimeError, match=r"another status|200 was expected"),

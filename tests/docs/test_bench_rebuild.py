@@ -1,4 +1,7 @@
-"""What `rebuild` is measured against makes the same rows."""
+"""The peers of the `rebuild` benchmark produce the same rows as a rebuild.
+
+Covers: scripts/benchmarks/registry_sql.py, scripts/benchmarks/stock_projection.py
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,9 +11,9 @@ import pytest
 from api.cli.environment import CliEnvironment
 from domain.store.mapper import Entry
 from projections.catalogue import VIEWS
-from projections.certificate_registry.public_record import PUBLIC
+from projections.certificate_registry.public_record import PUBLIC_COLUMNS
 from projections.certificate_registry.tables import CERTIFICATES
-from projections.engine import generations as schema
+from projections.engine import generations
 from projections.engine.view import View
 from projections.rebuild import rebuild
 from scripts.benchmarks import registry_sql, stock_projection
@@ -32,14 +35,14 @@ def cohort() -> Iterator[Cohort]:
 
 
 def different(running: Server, one: str, other: str) -> int:
-    """How many rows only one of two queries gives."""
+    """Number of rows that only one of two queries returns."""
     sql = "SELECT count(*) FROM ({one} EXCEPT ALL {other}) AS found"
     [(less,)] = running.execute(DATABASE, sql.format(one=one, other=other))
     [(more,)] = running.execute(DATABASE, sql.format(one=other, other=one))
     return int(less) + int(more)
 
 
-def test_one_statement_makes_the_certificates_but_for_what_needs_a_key(
+def test_one_statement_derives_every_column_that_needs_no_key(
     cohort: Cohort,
 ) -> None:
     running, _, _ = cohort
@@ -47,7 +50,7 @@ def test_one_statement_makes_the_certificates_but_for_what_needs_a_key(
     registry_sql.fill(running, DATABASE)
     keyed = {"verify_token", "masked_name", "masked_number", "answer"}
     names = ", ".join({"ledger", *CERTIFICATES.columns} - keyed)
-    masked = [PUBLIC.index(name) for name in ("masked_number", "masked_name")]
+    masked = [PUBLIC_COLUMNS.index(name) for name in ("masked_number", "masked_name")]
     answer = f"answer::jsonb - {masked[0]} - {masked[1]} AS answer"
     ours, theirs = (
         f"SELECT {names}, {answer}, length(verify_token) FROM {table}"
@@ -62,17 +65,17 @@ def test_one_statement_makes_the_certificates_but_for_what_needs_a_key(
 
 
 @pytest.mark.parametrize(
-    ("together", "filtered"), [([VIEWS], False), ([[view] for view in VIEWS], True)]
+    ("groups", "filtered"), [([VIEWS], False), ([[view] for view in VIEWS], True)]
 )
-def test_the_stock_runner_makes_the_rows_of_a_rebuild(
-    cohort: Cohort, together: list[list[View]], filtered: bool
+def test_the_stock_runner_produces_the_rows_of_a_rebuild(
+    cohort: Cohort, groups: list[list[View]], filtered: bool
 ) -> None:
     running, store, entries = cohort
     few = entries[:700]
     ledger = copy(store, few, 1 + filtered)
     topics = [entry.fact.TOPIC for entry in few]  # type: ignore[attr-defined]
     stock_projection.follow(
-        store.dsn, store.secrets, ledger.name, topics, together, filtered=filtered
+        store.dsn, store.secrets, ledger.name, topics, groups, filtered=filtered
     )
     followed = contents(running, ledger.name)
     rebuild.replace(store.dsn, store.secrets)
@@ -81,11 +84,11 @@ def test_the_stock_runner_makes_the_rows_of_a_rebuild(
 
 
 def contents(running: Server, ledger: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Everything the views hold of a ledger."""
+    """All rows of the views of a ledger."""
     return {
         table.name: running.execute(
             DATABASE,
-            f"SELECT {', '.join(table.columns)} FROM {schema.SCHEMA}.{table.name} "
+            f"SELECT {', '.join(table.columns)} FROM {generations.SCHEMA}.{table.name} "
             f"WHERE ledger = '{ledger}' ORDER BY {', '.join(table.primary_key)}",
         )
         for view in VIEWS

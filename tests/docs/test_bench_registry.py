@@ -1,17 +1,20 @@
-"""What the benchmarks seed is a ledger like any other: it verifies, folds and is found."""
+"""Seeded ledgers are like any other: they pass the audit, fold, and are found by lookups.
+
+Covers: scripts/benchmarks/{registry,takeover,indexes}.py
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
-from api.cli.environment import CliEnvironment, open_store, settings_of
+from api.cli.environment import CliEnvironment, open_environment, settings_of
 from domain.store.tlog.audit import verify
 from domain.values.certificate_numbers import NationalNumber, OmcNumber
 from domain.values.identity_documents import validate_document
 from domain.values.working_days import shanghai_date
 from projections.certificate_registry import queries
-from projections.certificate_registry.public_record import told
+from projections.certificate_registry.public_record import decode
 from projections.rebuild import rebuild
 from scripts.benchmarks.registry import Registry, seed
 from scripts.benchmarks.server import server
@@ -29,11 +32,11 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def store(registry: Registry) -> Iterator[CliEnvironment]:
-    with open_store(settings_of(registry.server.postgres.data_dir)) as store:
+    with open_environment(settings_of(registry.server.postgres.data_dir)) as store:
         yield store
 
 
-def test_it_has_as_many_certificates_and_events_as_it_says(registry: Registry) -> None:
+def test_the_registry_has_the_stated_number_of_certificates_and_events(registry: Registry) -> None:
     assert registry.certificates == CERTIFICATES
     [(certificates, links)] = registry.server.execute(
         DATABASE,
@@ -57,13 +60,13 @@ def test_tables_have_the_indexes_and_constraints_of_a_new_database(registry: Reg
     assert len(fresh) > 20
 
 
-def test_the_audit_finds_nothing_and_meets_the_signed_head(
+def test_the_audit_finds_no_fault_and_checks_the_signed_head(
     registry: Registry, store: CliEnvironment
 ) -> None:
     for name in store.ledgers.names():
         ledger = store.ledgers.get(name)
         report = verify(ledger.journal, store.known_vkey(ledger))
-        assert (report.problems, report.checkpoints) == ([], 1)
+        assert (report.findings, report.checkpoints) == ([], 1)
         assert report.size == registry.events // registry.ledgers
 
 
@@ -73,7 +76,7 @@ def test_a_rebuild_finds_no_difference(registry: Registry, store: CliEnvironment
     assert different == []
 
 
-def test_numbers_follow_their_rules_and_come_once(registry: Registry) -> None:
+def test_numbers_are_valid_and_unique(registry: Registry) -> None:
     rows = registry.server.execute(DATABASE, "SELECT kind, number FROM views.certificates")
     assert len(set(rows)) == CERTIFICATES
     for kind, number in rows:
@@ -83,9 +86,7 @@ def test_numbers_follow_their_rules_and_come_once(registry: Registry) -> None:
     assert ("national", registry.no_number()) not in rows
 
 
-def test_persons_are_sealed_under_keys_of_their_own(
-    registry: Registry, store: CliEnvironment
-) -> None:
+def test_persons_have_their_own_data_keys(registry: Registry, store: CliEnvironment) -> None:
     ledger = store.ledgers.get(registry.ledger)
     [(key, claimed)] = registry.server.execute(
         DATABASE,
@@ -119,7 +120,7 @@ def test_a_candidacy_folds_to_its_two_certificates(
     assert [(c.progress, c.version) for c in state.certificates.values()] == [("issued", 1)] * 2
 
 
-def test_any_holder_is_found_by_link_and_by_number_and_name(
+def test_every_holder_is_found_by_link_and_by_number_and_name(
     registry: Registry, store: CliEnvironment
 ) -> None:
     holders = registry.holders(50)
@@ -129,7 +130,7 @@ def test_any_holder_is_found_by_link_and_by_number_and_name(
         for holder in holders:
             found = queries.verify(cursor, holder.token)
             assert found is not None
-            assert told(found.answer)["number"] == holder.number
+            assert decode(found.answer)["number"] == holder.number
             name = ledger.vault.blind_index("name", holder.name)
             [answer] = queries.lookup(cursor, number=holder.number, names=(name,))
             assert answer == found.answer

@@ -91,7 +91,7 @@ class JobApplication(Aggregate):
         return uuid5(NAMESPACE_URL, application_id)
 
 
-book = Application(
+application: Application[Any] = Application(
     env={
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_DBNAME": stock_database,
@@ -113,7 +113,7 @@ def open_application(
     if body.level not in range(1, 6):
         raise HTTPException(422)
     saved = JobApplication(body.application_id, body.model_dump_json())
-    book.save(saved)
+    application.save(saved)
     digest = hashlib.sha256(json.dumps(body.model_dump()).encode()).hexdigest()
     return {"application_id": body.application_id, "version": 1, "digest": digest}
 

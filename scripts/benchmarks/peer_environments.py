@@ -1,8 +1,8 @@
-"""Environments for the libraries we are measured against.
+"""Environments of the peer libraries.
 
-They are no dependency of ours: each lives in an environment of its own under `.peers/`
-(CERTLEDGER_PEERS moves it), made when it is first needed from pins with hashes. Whoever has no
-network, or no Node, is told that the peer is skipped.
+They are no dependencies of the project: each has its own environment under `.peers/`
+(CERTLEDGER_PEERS moves it), created on first use from pins with hashes. Without a network or Node
+a peer is unavailable, and the benchmark skips it.
 """
 
 import hashlib
@@ -20,17 +20,17 @@ from scripts.benchmarks.measure import ROOT, Unavailable, say
 HERE = Path(__file__).resolve().parent / "peers"
 LOCK = ROOT / "requirements-bench.lock"
 
-_SECONDS = 300  # longest that an installation may take
+_SECONDS = 300  # limit of an installation
 
 
 def home() -> Path:
-    """Where the environments are."""
+    """Directory of the environments."""
     return Path(os.environ.get("CERTLEDGER_PEERS") or ROOT / ".peers").absolute()
 
 
 @cache
 def python() -> str:
-    """The interpreter that has the Python peers. Raises: Unavailable."""
+    """Interpreter with the Python peers. Raises: Unavailable."""
     place = home() / "python"
     program = place / "bin" / "python"
     stamp = _stamp(LOCK, sys.version.encode())
@@ -60,7 +60,7 @@ def node() -> tuple[str, Path]:
             shutil.copy(HERE / name, place)
         _run((npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"), place)
         (place / ".stamp").write_text(stamp)
-    # Node looks for packages beside the program, not beside the caller.
+    # Node resolves packages relative to the script, not to the caller.
     for script in HERE.glob("*.mjs"):
         shutil.copy(script, place)
     return program, place
@@ -81,5 +81,5 @@ def _run(command: Sequence[str], place: Path) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{command[0]}: {error}") from error
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise Unavailable(f"cannot be installed: {said[-1] if said else 'no reason given'}")
+        output = (done.stderr or done.stdout).strip().splitlines()
+        raise Unavailable(f"cannot be installed: {output[-1] if output else 'no reason given'}")
