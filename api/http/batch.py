@@ -19,7 +19,7 @@ from api.errors.problem_details import is_retryable, title_and_detail
 from api.errors.request import FieldInvalid, MalformedJson
 from api.errors.validation import invalid_request
 from api.files.tables import CellProblem, Column, Table, read_table
-from api.http.command_route import CommandRequest
+from api.http.command_route import NO_VALUE, CommandRequest
 from api.http.dependencies import CommandContext, json_response
 from api.http.multipart import read_form
 from api.http.negotiation import preferred_language
@@ -177,7 +177,7 @@ def either_body(model: type[BaseModel]) -> dict[str, Any]:
 
 def body_of(request: CommandRequest, model: type[B]) -> B:
     """The JSON body of a route that also takes a form. Raises: InvalidRequest, MalformedJson."""
-    if request.value is None and not request.body:
+    if request.value is NO_VALUE:
         raise MalformedJson()
     try:
         return model.model_validate(request.value)

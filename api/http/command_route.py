@@ -59,6 +59,10 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _LEDGER_NAME = re.compile(LEDGER_PATTERN)
 
 
+NO_VALUE = object()
+"""Stands for the value of a body that is empty or no JSON; `null` is a value."""
+
+
 class Headers(Protocol):
     """The headers of a request by lower-case name."""
 
@@ -68,8 +72,8 @@ class Headers(Protocol):
 class CommandRequest:
     """One write as HTTP gave it, independent of who read it from the connection.
 
-    path: decoded, without the query. principal, key, value: set by the admission, in this order;
-    value is the parsed JSON body, None without one.
+    path: decoded, without the query. principal, key, value: set by the admission; value is the
+    parsed JSON body, `NO_VALUE` without one.
     """
 
     __slots__ = (
@@ -98,11 +102,11 @@ class CommandRequest:
         self.media_type = content_type.partition(";")[0].strip().lower()
         self.principal: Principal | None = None
         self.key = ""
-        self.value: Any = None
+        self.value: Any = NO_VALUE
 
     def parse_body(self) -> None:
         """Parse a JSON body, once. Raises: MalformedJson, JsonKeyTwice."""
-        if self.value is None and self.body and self.media_type == JSON:
+        if self.value is NO_VALUE and self.body and self.media_type == JSON:
             self.value = parse_json(self.body)
 
 
@@ -204,7 +208,7 @@ class CommandRoute(AuthorizedRoute):
         """
         assert request.principal is not None
         request.parse_body()
-        canonical = canonical_value(request.value) if request.value is not None else b""
+        canonical = b"" if request.value is NO_VALUE else canonical_value(request.value)
         return CommandContext(
             service=request.service,
             ledger=ledger,
@@ -217,15 +221,23 @@ class CommandRoute(AuthorizedRoute):
 
     def command(self, request: CommandRequest) -> Command:
         """The command that path and body ask for. Raises: InvalidRequest."""
-        ids = {name: request.path_params[name] for name in self.ids}
-        given: Any = {} if self.body_model is None else request.value
-        # An id that the body repeats is an unknown member of the body.
-        if isinstance(given, dict) and given.keys().isdisjoint(ids):
+        values = self._values(request)
+        if values is not None:
             try:
-                return self._command.model_validate(given | ids)
+                return self._command.model_validate(values)
             except ValidationError:
                 pass
         raise self._invalid(request)
+
+    def _values(self, request: CommandRequest) -> dict[str, Any] | None:
+        """The command's fields; None for a body that is no object or repeats an id of the path."""
+        ids = {name: request.path_params[name] for name in self.ids}
+        if self.body_model is None:
+            return ids
+        # An id that the body repeats is an unknown member of the body.
+        if not isinstance(request.value, dict) or not request.value.keys().isdisjoint(ids):
+            return None
+        return request.value | ids
 
     def receipt_response(
         self, context: CommandContext, command: Command, receipt: Receipt
@@ -259,13 +271,12 @@ class CommandRoute(AuthorizedRoute):
         """Names every fault of path and body, in the words and places of the framework."""
         errors = _errors(self._path_model, request.path_params, "path")
         if self.body_model is not None:
-            if request.value is None:
+            if request.value is NO_VALUE:
                 errors.append({"type": "missing", "loc": ("body",), "msg": "Field required"})
             else:
                 errors += _errors(self.body_model, request.value, "body")
         if not errors:  # then the command itself forbids the combination of its values
-            ids = {name: request.path_params[name] for name in self.ids}
-            errors = _errors(self._command, (request.value or {}) | ids, "body")
+            errors = _errors(self._command, self._values(request), "body")
         return invalid_request(errors)
 
     # --- the framework ----------------------------------------------------------------------------

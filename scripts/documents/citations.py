@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,19 @@ def _docstrings(node: Documented, name: str = "") -> Iterator[tuple[str, str, st
         yield name, ast.get_docstring(node) or "", topic
 
 
+def _route_docs(tree: ast.Module) -> Iterator[tuple[str, str, str | None]]:
+    """Operation id and text of every `CommandRoute`, which documents itself with `docs`."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or len(call.args) < 3:
+            continue
+        operation = call.args[2]
+        for keyword in call.keywords:
+            text = keyword.value
+            is_docs = keyword.arg == "docs" and isinstance(text, ast.Constant)
+            if is_docs and isinstance(operation, ast.Constant):
+                yield str(operation.value), str(ast.literal_eval(text)), None
+
+
 def citations() -> list[Citation]:
     """Every citation, once, in order. Raises: ValueError naming a clause that does not exist."""
     known = list(clauses())
@@ -94,7 +108,8 @@ def citations() -> list[Citation]:
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             where = str(path.relative_to(ROOT))
-            for name, text, topic in _docstrings(ast.parse(path.read_text("utf-8"))):
+            tree = ast.parse(path.read_text("utf-8"))
+            for name, text, topic in chain(_docstrings(tree), _route_docs(tree)):
                 for cited in CITED.findall(text):
                     found |= {Citation(c, where, name, topic) for c in expand(cited, known)}
     for path in sorted((ROOT / "domain/data").rglob("*.json")):
