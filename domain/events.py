@@ -44,7 +44,7 @@ class LedgerFact(Fact):
 
 
 class PersonFact(Fact):
-    """A fact about a person, whoever they apply for."""
+    """A fact about a person, independent of their applications."""
 
     STREAM: ClassVar[str] = "person"
     person_id: Id
@@ -581,7 +581,7 @@ class ScoreCorrected(ApplicationFact):
 
 
 class ScoresVerified(ApplicationFact):
-    """A second person compared both scores with the papers. Source: 4.3(3)."""
+    """A second person compared both scores with the answer sheets. Source: 4.3(3)."""
 
     TOPIC: ClassVar[str] = "scores_verified.v1"
     theory: Marks | None

@@ -182,8 +182,7 @@ def format_national(site_code: str, year: int, level: int, serial: int) -> Natio
         InvalidCertificateNumber for any other part out of range.
     Source: source-document 5.3
     """
-    if not isinstance(site_code, str) or _SITE.fullmatch(site_code) is None:
-        raise InvalidCertificateNumber(reason="site_code")
+    _require_site_code(site_code)
     _require_province(site_code[5:7])
     grade, year = _issued_level(level), _issued_year(year)
     _require_serial(serial, SERIAL_MAX, f"{site_code}, {year}, level {int(grade)}")
@@ -260,6 +259,12 @@ def _category(site_code: str) -> Literal["S", "Y"]:
     return "S" if site_code.startswith("S") else "Y"
 
 
+def _require_site_code(site_code: object) -> None:
+    """Raises: InvalidCertificateNumber unless it is S or Y and 12 digits."""
+    if not isinstance(site_code, str) or _SITE.fullmatch(site_code) is None:
+        raise InvalidCertificateNumber(reason="site_code")
+
+
 def _require_province(code: str) -> None:
     """Raises: InvalidCertificateNumber unless the code may appear in a certificate number."""
     province = provinces().get(code)
@@ -267,21 +272,21 @@ def _require_province(code: str) -> None:
         raise InvalidCertificateNumber(reason="unknown_province")
 
 
-def _issued_level(level: int) -> Level:
+def _issued_level(level: object) -> Level:
     """Raises: InvalidCertificateNumber unless 1..5; letters are parsed but never issued."""
     if isinstance(level, bool) or not isinstance(level, int) or not 1 <= level <= 5:
         raise InvalidCertificateNumber(reason="level")
     return Level(level)
 
 
-def _issued_year(year: int) -> int:
+def _issued_year(year: object) -> int:
     """Raises: InvalidCertificateNumber unless 2000..2099, so that two digits denote one year."""
     if isinstance(year, bool) or not isinstance(year, int) or not 2000 <= year <= 2099:
         raise InvalidCertificateNumber(reason="year")
     return year
 
 
-def _require_serial(serial: int, serial_max: int, scope: str) -> None:
+def _require_serial(serial: object, serial_max: int, scope: str) -> None:
     """Raises: SerialExhausted above the last serial, InvalidCertificateNumber below the first."""
     if isinstance(serial, bool) or not isinstance(serial, int) or serial < 1:
         raise InvalidCertificateNumber(reason="serial")

@@ -21,11 +21,13 @@ def replace(record: S, /, **changes: Any) -> S:
 
     Raises: TypeError for an unknown field.
     """
-    names, values_of = _reader(type(record))
+    kind: Any = type(record)
+    names, values_of = _reader(kind)
     values = [*map(changes.pop, names, values_of(record))]
     if changes:
         raise TypeError(f"{type(record).__name__} has no {', '.join(changes)}")
-    return type(record)(*values)
+    replaced: S = kind(*values)
+    return replaced
 
 
 @cache

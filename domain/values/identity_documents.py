@@ -117,11 +117,13 @@ def normalise(document_type: DocumentType, raw: str) -> str:
     if raw.isascii() and raw.isalnum():
         return raw.upper()  # fast path: already in normal form
     half_width = unicodedata.normalize("NFKC", raw).upper()
-    kept = [c for c in half_width if not c.isspace() and unicodedata.category(c) != "Cf"]
+    characters = [c for c in half_width if not c.isspace() and unicodedata.category(c) != "Cf"]
     if document_type != DocumentType.MILITARY_ID:
-        kept = [c for c in kept if unicodedata.category(c) != "Pd" and c not in "()[].·"]
+        characters = [
+            c for c in characters if unicodedata.category(c) != "Pd" and c not in "()[].·"
+        ]
     # Removing a character can leave a letter next to its accent: compose it again.
-    return unicodedata.normalize("NFKC", "".join(kept))
+    return unicodedata.normalize("NFKC", "".join(characters))
 
 
 def validate_document(

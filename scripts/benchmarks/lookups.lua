@@ -1,5 +1,5 @@
--- Sends the requests of a file (see http_turns.py) over and over; run by wrk.
--- Arguments: the file, where in it to begin, how many a second at most (0: as they are answered).
+-- Sends the requests of a file (see http_turns.py) repeatedly; run by wrk.
+-- Arguments: the file, the index to begin at, the maximum rate a second (0: unlimited).
 -- Prints one JSON line.
 
 local ffi = require("ffi")
@@ -13,7 +13,7 @@ local requests, refused = {}, {}
 local at, slot, began, rate
 local moment = ffi.new("moment")
 
--- Seen by `done`, which runs in a Lua of its own: how many of those sent should be refused.
+-- Read by `done`, which runs in a separate Lua state: how many sent requests should be refused.
 refusals = 0
 
 local function now()

@@ -27,7 +27,7 @@ people AS (
         split_part(data ->> 'document_index', ':', 1) AS token_algorithm
     FROM facts WHERE what IN ('person_registered', 'person_corrected')
     ORDER BY ledger, person_id, position DESC),
-books AS (
+ledgers AS (
     SELECT ledger, data ->> 'organisation_name' AS organisation_name,
         data ->> 'issuer_name' AS issuer_name
     FROM facts WHERE what = 'ledger_opened'),
@@ -82,5 +82,5 @@ SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, p.masked_name,
 FROM certificates c
 JOIN applications a USING (ledger, application_id)
 JOIN people p USING (ledger, person_id)
-JOIN books b USING (ledger)
+JOIN ledgers b USING (ledger)
 LEFT JOIN results r USING (ledger, application_id)

@@ -94,7 +94,7 @@ class Results:
                 reason=reason,
             )
 
-    def seen(self, cases: Sequence[Case], scope: str, on: date) -> None:
+    def make_visible(self, cases: Sequence[Case], scope: str, on: date) -> None:
         """The public lookup shows the certificates."""
         for place, case in enumerate(cases):
             case.now = at(on, 9, 40, case.level) + timedelta(seconds=4 * place)

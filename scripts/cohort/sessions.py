@@ -84,14 +84,14 @@ def _may(cohort: Cohort, results: Results, cases: list[Case]) -> Sitting:
         passed[8].id: "文化程度缺失",
     }
     accepted = _report(results, "RPT-2026-01", passed, working_day(issued_on, 2), rejected)
-    results.seen(accepted, "province", date(2026, 6, 30))
+    results.make_visible(accepted, "province", date(2026, 6, 30))
     again = [case for case in passed if case.id in rejected]
     still = {again[2].id: "文化程度代码有误"}
     accepted += _report(results, "RPT-2026-02", again, date(2026, 6, 29), still, "correction")
     accepted += _report(results, "RPT-2026-03", again[2:], date(2026, 7, 8), None, "addendum")
-    results.seen(again, "province", date(2026, 7, 20))
+    results.make_visible(again, "province", date(2026, 7, 20))
     _may_changes(cohort, results, passed)
-    results.seen(passed[:24], "nation", date(2026, 9, 28))
+    results.make_visible(passed[:24], "nation", date(2026, 9, 28))
     return sitting
 
 
@@ -112,7 +112,7 @@ def _may_changes(cohort: Cohort, results: Results, passed: list[Case]) -> None:
     )
     results.change(renamed, BOTH, "correct", "持证人改名", at(date(2026, 9, 8), 9, 30))
     _report(results, "RPT-2026-07", [renamed], date(2026, 9, 9), None, "correction")
-    results.seen([renamed], "province", date(2026, 9, 21))
+    results.make_visible([renamed], "province", date(2026, 9, 21))
     results.change(
         lost, ("national",), "reissue", "证书遗失，登报声明后补发", at(date(2026, 8, 3), 10)
     )
@@ -146,8 +146,8 @@ def _july(cohort: Cohort, results: Results, cases: list[Case]) -> Sitting:
     passed = sitting.passed(leaving_out=[right])
     issued_on = _certify(results, passed, closed_on)
     accepted = _report(results, "RPT-2026-04", passed, working_day(issued_on, 2))
-    results.seen(accepted, "province", date(2026, 8, 25))
-    results.seen(accepted[:20], "nation", date(2026, 11, 16))
+    results.make_visible(accepted, "province", date(2026, 8, 25))
+    results.make_visible(accepted[:20], "nation", date(2026, 11, 16))
     sitting.publish("N2607-4S", date(2026, 8, 10))
     issued_on = _certify(results, [right], sitting.close("N2607-4S"))
     _report(results, "RPT-2026-05", [right], working_day(issued_on, 2))
@@ -166,7 +166,7 @@ def _july_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
     passed = sitting.passed()
     issued_on = _certify(results, passed, sitting.close("N2607-3"))
     accepted = _report(results, "RPT-2026-06", passed, working_day(issued_on, 3))
-    results.seen(accepted, "province", date(2026, 8, 26))
+    results.make_visible(accepted, "province", date(2026, 8, 26))
 
 
 def _august_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
@@ -180,7 +180,7 @@ def _august_3(cohort: Cohort, results: Results, cases: list[Case]) -> None:
     passed = sitting.passed()
     issued_on = _certify(results, passed, sitting.close("N2608-3"))
     accepted = _report(results, "RPT-2026-08", passed, working_day(issued_on, 2))
-    results.seen(accepted, "province", date(2026, 10, 30))
+    results.make_visible(accepted, "province", date(2026, 10, 30))
 
 
 def _september(cohort: Cohort, results: Results, cases: list[Case]) -> None:
@@ -206,7 +206,7 @@ def _september(cohort: Cohort, results: Results, cases: list[Case]) -> None:
     rejected = {passed[0].id: "发证日期格式有误"}
     accepted = _report(results, "RPT-2026-09", passed, working_day(issued_on, 2), rejected)
     accepted += _report(results, "RPT-2026-11", passed[:1], date(2026, 10, 28), None, "correction")
-    results.seen(accepted, "province", date(2026, 11, 6))
+    results.make_visible(accepted, "province", date(2026, 11, 6))
 
 
 def _september_5(cohort: Cohort, results: Results, cases: list[Case]) -> None:
@@ -220,7 +220,7 @@ def _september_5(cohort: Cohort, results: Results, cases: list[Case]) -> None:
     passed = sitting.passed()
     issued_on = _certify(results, passed, sitting.close("N2609-5"), imported=True)
     accepted = _report(results, "RPT-2026-10", passed, working_day(issued_on, 2))
-    results.seen(accepted, "province", date(2026, 11, 4))
+    results.make_visible(accepted, "province", date(2026, 11, 4))
 
 
 def _october(cohort: Cohort, results: Results, cases: list[Case]) -> None:

@@ -80,9 +80,11 @@ def plausible_commands(model: Journey, app: str, now: datetime) -> list[Generate
 def _money(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
     app, found = {"app": a["id"]}, []
     refundable = a["status"] in ("rejected", "withdrawn")
-    held = {(r["payment"], r["component"]) for r in a["refunds"].values() if r["state"] in HOLDING}
+    refunding = {
+        (r["payment"], r["component"]) for r in a["refunds"].values() if r["state"] in HOLDING
+    }
     for (payment, component), line in a["paid"].items():
-        if (line["excess"] or refundable) and (payment, component) not in held:
+        if (line["excess"] or refundable) and (payment, component) not in refunding:
             fields = app | {"payment": payment, "component": component}
             found.append(("order_refund", "finance-1", fields))
     for refund, r in a["refunds"].items():
@@ -98,7 +100,7 @@ def _money(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
 
 def _exam(model: Journey, a: dict[str, Any], now: datetime) -> list[GeneratedCommand]:
     app = {"app": a["id"]}
-    open_sessions = [s for s, held in model.sessions.items() if held["starts"] > now]
+    open_sessions = [s for s, session in model.sessions.items() if session["starts"] > now]
     if a["session"] is None:
         if open_sessions:
             return [("seat", "agency-1", app | {"session": open_sessions[0]})]

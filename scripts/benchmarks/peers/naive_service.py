@@ -1,8 +1,8 @@
 """The service as one would write it first: FastAPI, `def` routes, a pool, stock eventsourcing.
 
 Lookups read the same tables as ours; commands save one aggregate with the library's own recorder.
-Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER KEPT, with the key of the tables'
-blind indexes in INDEX_KEY. KEPT: how many connections the pool does not close when they come back.
+Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER POOL_SIZE, with the key of the
+tables' blind indexes in INDEX_KEY. POOL_SIZE: returned connections that the pool keeps open.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from eventsourcing.domain import Aggregate, event
 from fastapi import FastAPI, Header, HTTPException
 from pydantic import BaseModel
 
-socket_dir, database, stock_database, user, kept = sys.argv[1:6]
+socket_dir, database, stock_database, user, pool_size = sys.argv[1:6]
 pool = psycopg2.pool.ThreadedConnectionPool(
-    int(kept), 40, host=socket_dir, dbname=database, user=user,
+    int(pool_size), 40, host=socket_dir, dbname=database, user=user,
     cursor_factory=psycopg2.extras.RealDictCursor,
 )  # fmt: skip
 app = FastAPI()
