@@ -1,7 +1,7 @@
-"""The page of the API: every operation by its purpose, and who may.
+"""The page of the API: every operation with its purpose and the roles that may use it.
 
-Made from the OpenAPI document, so that it cannot say anything else. What is written there stands in
-both languages, parted by a middle dot; the page shows one of them.
+It renders the OpenAPI document, so the two cannot differ. Texts of that document are in both
+languages, separated by a middle dot; the page shows one of them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.web.i18n import Language
+from api.http.negotiation import Language
 from api.web.rendering import language_of, render
 
-_PARTED = re.compile(r"\s*·\s*")
+_SEPARATOR = re.compile(r"\s*·\s*")
 _METHODS = ("get", "put", "post", "delete", "patch")
 
 
 async def docs(request: Request) -> Response:
     """GET /docs."""
     language = language_of(request)
-    # Made once, at the first request; that takes a second, in which the loop must not stand still.
+    # Built once, by the first request: that takes a second, too long for the event loop.
     document = await request.app.state.service.read(request.app.openapi)
     return render(
         request,
@@ -43,7 +43,7 @@ def groups_of(document: dict[str, Any], language: Language) -> list[dict[str, An
                 by_tag.setdefault(tag, []).append(_shown(path, method, operation, language))
     named = enumerate(by_tag.items(), start=1)
     return [
-        {"id": f"group-{place}", "name": spoken(tag, language), "operations": operations}
+        {"id": f"group-{place}", "name": one_language(tag, language), "operations": operations}
         for place, (tag, operations) in named
         if operations
     ]
@@ -53,12 +53,12 @@ def _shown(path: str, method: str, operation: dict[str, Any], language: Language
     return {
         "method": method.upper(),
         "path": path,
-        "summary": spoken(operation.get("summary", ""), language),
+        "summary": one_language(operation.get("summary", ""), language),
         "roles": operation.get("x-roles", []),
     }
 
 
-def spoken(text: str, language: Language) -> str:
-    """One language of a text that stands in both: 账本 · Ledgers."""
-    chinese, _, english = _PARTED.sub("·", text, count=1).partition("·")
+def one_language(text: str, language: Language) -> str:
+    """One language of a text in both: 账本 · Ledgers."""
+    chinese, _, english = _SEPARATOR.sub("·", text, count=1).partition("·")
     return english if language == "en" and english else chinese

@@ -12,8 +12,9 @@ from typing import Any
 import segno
 from markupsafe import Markup
 
-from api.web.i18n import Language, text
-from projections.engine.view import Row
+from api.http.negotiation import Language
+from api.web.i18n import text
+from projections.engine.tables import Row
 
 _REACHED = {
     "issued": 0,

@@ -1,7 +1,7 @@
-"""A refusal as a page, in the same look, for who asked for one.
+"""Renders a refusal as a page for browsers, and as a problem (RFC 9457) for API clients.
 
-`refusal` is the one way a refusal leaves the service: browsers get a page, API clients the problem
-(RFC 9457) it is made of, with the same status and the same headers.
+Every refusal leaves the service through `render_error`. The page shows the same problem, with the
+same status and headers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors.problem_details import problem_of, problem_response
+from api.http.negotiation import preferred_language, scope_prefers_page
 from api.web.i18n import has_text, text
-from api.web.page_route import scope_wants_page
-from api.web.rendering import language_of, preferred, render
+from api.web.rendering import language_of, render
 from domain.errors import LedgerError
 
 log = logging.getLogger("certledger.faults")
@@ -23,21 +23,21 @@ log = logging.getLogger("certledger.faults")
 _NOT_FOR_PAGES = ("content-type", "content-length", "content-language", "vary", "cache-control")
 
 
-def refusal(
+def render_error(
     request: Request,
     error: LedgerError,
     trace_id: str,
     headers: Mapping[str, str] | None,
 ) -> Response:
-    """What a refused request is answered with."""
-    language = preferred(request.headers.get("accept-language"))
+    """The response to a refused request."""
+    language = preferred_language(request.headers.get("accept-language"))
     problem = problem_response(error, language, trace_id, headers)
-    if not scope_wants_page(request.scope):
+    if not scope_prefers_page(request.scope):
         return problem
     try:
         return error_page(request, error, trace_id, problem.headers)
     except Exception as fault:
-        # Nothing stands behind this any more: a fault of the page must not hide the refusal.
+        # No other handler follows: a fault of the page must not hide the refusal.
         log.error("trace %s: no page for %s: %s", trace_id, error.code, type(fault).__name__)
         return problem
 
@@ -45,20 +45,20 @@ def refusal(
 def error_page(
     request: Request, error: LedgerError, trace_id: str, headers: Mapping[str, str]
 ) -> Response:
-    """The page of a refusal. headers: those of the problem it stands for."""
+    """The page of a refusal. headers: of the problem that it shows."""
     language = language_of(request)
-    told = problem_of(error, language, trace_id)
-    status = told["status"]
+    problem = problem_of(error, language, trace_id)
+    status = problem["status"]
     advice = f"error.advice.{status}"
     return render(
         request,
         "error.html",
-        keep="never",
+        caching="never",
         status=status,
         headers={k: v for k, v in headers.items() if k.lower() not in _NOT_FOR_PAGES},
-        title=told["title"],
-        detail=told["detail"],
+        title=problem["title"],
+        detail=problem["detail"],
         advice=text(language, advice if has_text(advice) else "error.advice.any"),
-        code=told["code"],
+        code=problem["code"],
         trace_id=trace_id,
     )

@@ -1,6 +1,6 @@
 """Values as a reader sees them: money, days, moments, counts, in their language.
 
-Moments are shown in Asia/Shanghai with the zone named, days as they stand in the record.
+Moments are shown in Asia/Shanghai with the zone named, days as they were recorded.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from api.web.i18n import Language, text
+from api.http.negotiation import Language
+from api.web.i18n import text
 from domain.values.working_days import SHANGHAI
 from projections.engine.view import ERASED
 
@@ -23,13 +24,13 @@ _MONTHS = (
 
 
 def yuan(fen: int) -> str:
-    """An amount for reading: 123456 fen is ¥1,234.56. No float is ever involved."""
-    whole, rest = divmod(abs(fen), 100)
-    return f"{'-' if fen < 0 else ''}¥{whole:,}.{rest:02d}"
+    """An amount in yuan: 123456 fen is ¥1,234.56. Integer arithmetic only."""
+    yuan, remainder = divmod(abs(fen), 100)
+    return f"{'-' if fen < 0 else ''}¥{yuan:,}.{remainder:02d}"
 
 
 def grouped(number: int) -> str:
-    """A count for reading: 12,345."""
+    """A count with thousands separators: 12,345."""
     return f"{number:,}"
 
 
@@ -48,7 +49,7 @@ def as_moment(value: datetime | str) -> datetime:
     return moment.astimezone(SHANGHAI)
 
 
-def spelt_day(language: Language, day: date) -> str:
+def format_long_date(language: Language, day: date) -> str:
     """A day in words: 2026年10月13日, 13 October 2026."""
     if language == "zh":
         return f"{day.year}年{day.month}月{day.day}日"
@@ -60,7 +61,7 @@ def show_day(language: Language, value: date | str | None) -> Markup | str:
     if value is None:
         return NOTHING
     day = as_day(value)
-    return _time(day.isoformat(), spelt_day(language, day))
+    return _time(day.isoformat(), format_long_date(language, day))
 
 
 def show_short_day(value: date | str | None) -> Markup | str:
@@ -79,14 +80,14 @@ def show_moment(language: Language, value: datetime | str | None) -> Markup | st
     shown = text(
         language,
         "value.moment",
-        day=spelt_day(language, moment.date()),
+        day=format_long_date(language, moment.date()),
         time=f"{moment:%H:%M}",
     )
     return _time(_utc(moment), shown)
 
 
 def show_short_moment(value: datetime | str | None) -> Markup | str:
-    """A moment for a table whose head names the zone: 2026-10-13 10:00."""
+    """A moment for a table whose header names the zone: 2026-10-13 10:00."""
     if value is None:
         return NOTHING
     moment = as_moment(value)
@@ -102,7 +103,7 @@ def _time(machine: str, shown: str) -> Markup:
 
 
 def spaced_number(number: str) -> Markup:
-    """A certificate number whose parts may break onto the next line, and only there."""
+    """A certificate number that may wrap between its parts, and only there."""
     if "-" in number or len(number) != 22:
         return escape(number)
     parts = (number[:5], number[5:7], number[7:13], number[13:16], number[16:])

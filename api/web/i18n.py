@@ -1,7 +1,8 @@
 """The words of the pages: one table, every text in both languages side by side.
 
-The table is split by page: `templates/texts/<page>.json` holds `"key": ["中文", "English"]`. Places
-in a text are filled as by `str.format`. A test holds that both languages are complete and agree.
+The table is split by page: `templates/texts/<page>.json` holds `"key": ["中文", "English"]`.
+Placeholders are filled as by `str.format`. A test checks that both languages are complete and have
+the same placeholders.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any
 
-Language = Literal["zh", "en"]
-LANGUAGES: tuple[Language, ...] = ("zh", "en")
+from api.http.negotiation import LANGUAGES, Language
+
 TAGS: dict[Language, str] = {"zh": "zh-CN", "en": "en"}
-"""What stands in `<html lang>` and in Content-Language."""
+"""The language tags of `<html lang>` and Content-Language."""
 
 
 @cache
 def texts() -> dict[str, tuple[str, str]]:
-    """Every text by its key. Raises: ValueError for a key that stands twice."""
+    """Every text by its key. Raises: ValueError for a repeated key."""
     found: dict[str, tuple[str, str]] = {}
     folder = resources.files("api.web") / "templates" / "texts"
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
@@ -32,11 +33,11 @@ def texts() -> dict[str, tuple[str, str]]:
 
 
 def text(language: Language, key: str, **values: Any) -> str:
-    """A text with its places filled. Raises: KeyError for an unknown key or an unfilled place."""
+    """A text, its placeholders filled. Raises: KeyError for an unknown key or a missing value."""
     template = texts()[key][LANGUAGES.index(language)]
     return template.format(**values) if values else template
 
 
 def has_text(key: str) -> bool:
-    """Whether the table has a key; for words that come from data, such as a state's name."""
+    """Whether the table has a key; for words that come from data, such as the name of a state."""
     return key in texts()

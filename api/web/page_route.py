@@ -1,11 +1,12 @@
-"""Routes of pages, beside the routes of the API and partly at the same addresses.
+"""Routes of pages, in addition to the routes of the API and partly at the same addresses.
 
-A page is for who asks for HTML, as browsers do; an API client that asks for the same address finds
-the JSON. Forms are read here as well: a small, plain one, or a refusal.
+A request that prefers HTML, as browsers do, gets the page; an API client that sends the same
+request gets the JSON. Forms are read here too: small plain ones only, everything else is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,70 +15,38 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from api.errors.request import BadRequest, MediaTypeUnsupported
+from api.errors.request import BadRequest, ControlCharacter, MediaTypeUnsupported
+from api.http.negotiation import scope_prefers_page
 
 Page = Callable[[Request], Awaitable[Response]]
 
 FORM = "application/x-www-form-urlencoded"
 FIELDS_MAX = 10
 """Fields a form here may have."""
-
-_HTML = ("text/html", "application/xhtml+xml")
-_JSON = ("application/json", "application/problem+json")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Control characters other than tab and line breaks, as in JSON bodies."""
 
 
 class PageRoute(Route):
-    """A page. shared: an API route has the same address, for who does not ask for HTML."""
+    """A page. shared: an API route has the same address, for requests that prefer data."""
 
     def __init__(self, path: str, page: Page, *, methods: list[str], shared: bool = False) -> None:
         super().__init__(path, page, methods=methods, include_in_schema=False)
         self._shared = shared
 
     def matches(self, scope: Any) -> tuple[Match, Any]:
-        """As any route, but passing API clients on."""
+        """As any route, but a shared one does not match requests of API clients."""
         match, child = super().matches(scope)
-        if match is not Match.NONE and self._shared and not scope_wants_page(scope):
+        if match is not Match.NONE and self._shared and not scope_prefers_page(scope):
             return Match.NONE, {}
-        # The log line names the route by its pattern; an address may hold a link's secret.
+        # The access log names the route by its pattern: an address may contain a link's secret.
         return match, {**child, "route": self}
 
 
-def scope_wants_page(scope: Any) -> bool:
-    """Whether a request asks for a page rather than for data."""
-    for name, value in scope["headers"]:
-        if name == b"accept":
-            return wants_page(value.decode("latin-1"))
-    return False
-
-
-def wants_page(accept: str) -> bool:
-    """Whether an Accept header names HTML, and no JSON before it."""
-    html = json = 0.0
-    for part in accept.split(",")[:30]:
-        name, _, rest = part.partition(";")
-        name = name.strip().lower()
-        if name in _HTML:
-            html = max(html, _weight(rest))
-        elif name in _JSON:
-            json = max(json, _weight(rest))
-    return html > 0 and html >= json
-
-
-def _weight(parameters: str) -> float:
-    for parameter in parameters.split(";"):
-        name, _, value = parameter.strip().partition("=")
-        if name == "q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0
-    return 1.0
-
-
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form; of a field that stands twice, the last.
+    """The fields of a form; of a repeated field, the last value.
 
-    Raises: MediaTypeUnsupported, BadRequest.
+    Raises: MediaTypeUnsupported, BadRequest, ControlCharacter.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != FORM:
@@ -85,18 +54,18 @@ async def form_of(request: Request) -> dict[str, str]:
     try:
         text = (await request.body()).decode("ascii")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX)
-    except ValueError:  # also what is not ASCII, not UTF-8, or too many fields
+    except ValueError:  # also raised for text that is not ASCII or not UTF-8, and too many fields
         raise BadRequest() from None
-    if any("\x00" in value for _, value in pairs):
-        raise BadRequest()
+    if any(_CONTROL.search(value) for _, value in pairs):
+        raise ControlCharacter()
     return dict(pairs)
 
 
-def is_from_here(request: Request) -> bool:
-    """Whether a form was sent from one of our own pages, as the browser tells.
+def is_same_origin(request: Request) -> bool:
+    """Whether one of our own pages sent a form, by the browser's word.
 
-    Every browser of today sends one of the two headers with a POST; who sends neither is no
-    browser, and needs no form.
+    Every current browser sends Sec-Fetch-Site or Origin with a POST. A client that sends neither is
+    not a browser and has no use for forms.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:

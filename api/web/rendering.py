@@ -1,8 +1,8 @@
 """How a page becomes a response: its language, its template, its headers.
 
-Nothing on a page comes from outside: styles and the mark are served from `static/`, there is no
-script at all, and the content policy says so to the browser. Reading order: Look, render, the
-language, static files.
+A page loads nothing from other hosts: styles and the icon are served from `static/`, there is no
+script at all, and the content security policy enforces both. Reading order: the language, render,
+the template environment, static files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from jinja2.runtime import Context
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors.problem_details import preferred_language
-from api.web import formatting as values
-from api.web.i18n import LANGUAGES, TAGS, Language, has_text, text
+from api.http.negotiation import LANGUAGES, Language, preferred_language
+from api.web import formatting
+from api.web.i18n import TAGS, has_text, text
 
 LANGUAGE_COOKIE = "lang"
-LANGUAGE_KEPT_S = 365 * 86400
+LANGUAGE_COOKIE_S = 365 * 86400
 
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
@@ -40,18 +40,18 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
     "Vary": "Accept, Accept-Language, Cookie",
 }
-"""Headers of every page. Only the finance pages rely on a cookie; none of them may be framed."""
+"""Headers of every page. Only the finance pages need a cookie; no page may be framed."""
 
-Keep = Literal["revalidate", "never"]
-_CACHE_CONTROL: dict[Keep, str] = {"revalidate": "no-cache", "never": "no-store"}
+Caching = Literal["revalidate", "never"]
+_CACHE_CONTROL: dict[Caching, str] = {"revalidate": "no-cache", "never": "no-store"}
 
 
 @dataclass(frozen=True)
-class Switch:
-    """Where the other language of a page is found.
+class LanguageSwitch:
+    """How to get a page in the other language.
 
-    href: the same address in the other language. form: id of the form to send again instead, for
-    a page that is the answer to a form; then href is the form's action.
+    href: the same address in the other language. form: id of the form to submit again instead,
+    for a page that answers a form; then href is the form's action.
     """
 
     href: str
@@ -59,34 +59,29 @@ class Switch:
 
 
 def language_of(request: Request) -> Language:
-    """The language chosen now, or earlier, or else the one the browser asks for."""
+    """The language chosen in this request, else an earlier choice, else the browser's."""
     for chosen in (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE)):
         for language in LANGUAGES:
             if chosen == language:
                 return language
-    return preferred(request.headers.get("accept-language"))
+    return preferred_language(request.headers.get("accept-language"))
 
 
-def preferred(header: str | None) -> Language:
-    """The language a browser asks for; Chinese when it asks for none of ours."""
-    return "en" if preferred_language(header) == "en" else "zh"
-
-
-def switch_of(request: Request, language: Language, form: str | None = None) -> Switch:
-    """The way to this page's other language, all other parts of its address kept."""
+def switch_of(request: Request, language: Language, form: str | None = None) -> LanguageSwitch:
+    """The switch to the other language, with all other query parameters unchanged."""
     other = "en" if language == "zh" else "zh"
-    asked = parse_qsl(request.url.query, keep_blank_values=True)
-    query = urlencode([pair for pair in asked if pair[0] != "lang"] + [("lang", other)])
-    # Two slashes at the beginning would name another host.
+    parameters = parse_qsl(request.url.query, keep_blank_values=True)
+    query = urlencode([pair for pair in parameters if pair[0] != "lang"] + [("lang", other)])
+    # An address that starts with two slashes would name another host.
     path = "/" + request.url.path.lstrip("/")
-    return Switch(f"{path}?{query}", form)
+    return LanguageSwitch(f"{path}?{query}", form)
 
 
 def render(
     request: Request,
     template: str,
     *,
-    keep: Keep = "revalidate",
+    caching: Caching = "revalidate",
     status: int = 200,
     form: str | None = None,
     headers: dict[str, str] | None = None,
@@ -94,8 +89,8 @@ def render(
 ) -> Response:
     """A page.
 
-    keep: `revalidate` lets a browser keep the page but ask whether it still holds, `never` is for
-    what is personal. form: id of the page's form, where the page answers one.
+    caching: `revalidate` lets the browser cache the page and check its ETag, `never` is for
+    personal data. form: id of the page's form, where the page answers one.
     """
     language = language_of(request)
     body = page(
@@ -106,25 +101,29 @@ def render(
         status=status,
         **context,
     ).encode()
-    given = {**HEADERS, "Content-Language": TAGS[language], "Cache-Control": _CACHE_CONTROL[keep]}
+    given = {
+        **HEADERS,
+        "Content-Language": TAGS[language],
+        "Cache-Control": _CACHE_CONTROL[caching],
+    }
     given |= headers or {}
-    if keep == "revalidate" and status == 200:
+    if caching == "revalidate" and status == 200:
         given["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if given["ETag"] in request.headers.get("if-none-match", ""):
             status, body = 304, b""
     response = Response(body, status, given, media_type="text/html")
-    remember(request, response)
+    _remember_language(request, response)
     return response
 
 
-def remember(request: Request, response: Response) -> None:
-    """Keep the language that was chosen with this request."""
+def _remember_language(request: Request, response: Response) -> None:
+    """Set the cookie of a language chosen in this request."""
     chosen = request.query_params.get("lang")
     if chosen in LANGUAGES:
         response.set_cookie(
             LANGUAGE_COOKIE,
             chosen,
-            max_age=LANGUAGE_KEPT_S,
+            max_age=LANGUAGE_COOKIE_S,
             httponly=True,
             samesite="lax",
             secure=request.url.scheme == "https",
@@ -132,39 +131,39 @@ def remember(request: Request, response: Response) -> None:
 
 
 def page(template: str, language: Language, **context: Any) -> str:
-    """The text of a page. Raises: UndefinedError for a value the template needs and has not."""
+    """The HTML of a page. Raises: UndefinedError for a value that the template misses."""
     known = {"lang": language, "tag": TAGS[language], **context}
     return environment().get_template(template).render(known)
 
 
 @cache
 def environment() -> Environment:
-    """Templates that escape everything and complain about everything unknown."""
-    made = Environment(
+    """The template environment: everything is escaped, unknown names raise."""
+    environment = Environment(
         loader=PackageLoader("api.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals |= {
+    environment.globals |= {
         "t": _t,
         "word": _word,
         "static": static_address,
-        "nothing": values.NOTHING,
+        "nothing": formatting.NOTHING,
     }
-    made.filters |= {
-        "yuan": values.yuan,
-        "grouped": values.grouped,
-        "day": _in_language(values.show_day),
-        "short_day": values.show_short_day,
-        "moment": _in_language(values.show_moment),
-        "short_moment": values.show_short_moment,
-        "number": values.spaced_number,
-        "level": _in_language(values.level_name),
-        "masked": _in_language(values.show_masked),
+    environment.filters |= {
+        "yuan": formatting.yuan,
+        "grouped": formatting.grouped,
+        "day": _in_language(formatting.show_day),
+        "short_day": formatting.show_short_day,
+        "moment": _in_language(formatting.show_moment),
+        "short_moment": formatting.show_short_moment,
+        "number": formatting.spaced_number,
+        "level": _in_language(formatting.level_name),
+        "masked": _in_language(formatting.show_masked),
     }
-    return made
+    return environment
 
 
 @pass_context
@@ -174,7 +173,7 @@ def _t(context: Context, key: str, /, **given: Any) -> str:
 
 @pass_context
 def _word(context: Context, kind: str, value: Any, otherwise: str | None = None) -> str:
-    """The word for a value from the data; where the table has none, another or the value itself."""
+    """The word for a value from the data; without one, `otherwise` or the value itself."""
     key = f"{kind}.{value}"
     if has_text(key):
         return text(context["lang"], key)
@@ -194,7 +193,7 @@ def _in_language(shows: Any) -> Any:
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file as it is served; `version` changes with its bytes."""
+    """A file as it is served. version: changes with its bytes."""
 
     body: bytes
     media_type: str
@@ -203,7 +202,7 @@ class StaticFile:
 
 @cache
 def static_files() -> dict[str, StaticFile]:
-    """Every static file by its name. The parts of the style sheet are one file to the outside."""
+    """Every static file by name. The parts of the style sheet are served as one file."""
     folder = resources.files("api.web") / "static"
     parts = sorted(p.name for p in folder.iterdir() if p.name.endswith(".css"))
     sheet = "\n".join((folder / name).read_text(encoding="utf-8") for name in parts)
@@ -218,5 +217,5 @@ def static_files() -> dict[str, StaticFile]:
 
 
 def static_address(name: str) -> str:
-    """The address of a static file; it changes with its content, so it may be kept for ever."""
+    """The address of a static file. It changes with the content, so it may be cached forever."""
     return f"/static/{name}?v={static_files()[name].version}"

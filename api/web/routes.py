@@ -24,7 +24,7 @@ from api.web import score_board as web_scores
 from api.web.page_route import PageRoute
 from api.web.queries import overview
 from api.web.rendering import render, static_files
-from projections.engine.view import Row
+from projections.engine.tables import Row
 
 OVERVIEW_FRESH_S = 10.0
 """Counting every certificate of every ledger takes a moment, so the answer is kept for so long."""

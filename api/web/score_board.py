@@ -16,7 +16,7 @@ from api.web.rendering import HEADERS, render
 from domain.decision import NotFound
 from domain.store.errors import UnknownLedger
 from domain.values.working_days import SHANGHAI
-from projections.engine.view import Row
+from projections.engine.tables import Row
 
 NOTICES_A_PAGE = 20
 ROWS_A_PAGE = 100
@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 
 
 async def boards(request: Request) -> Response:
-    """GET /scores: whose results? Straight on where there is only one ledger."""
+    """GET /scores: choose a ledger. Redirects where there is only one."""
     service: AppContext = request.app.state.service
     found = await service.read(service.views.ask, books, SCORE_BOARD)
     if len(found) == 1:
@@ -96,7 +96,7 @@ async def rows(request: Request) -> Response:
 
 
 def ledger_of(request: Request) -> str:
-    """The ledger a page's address names. Raises: UnknownLedger."""
+    """The ledger in a page's address. Raises: UnknownLedger."""
     name: str = request.path_params["ledger"]
     if not _LEDGER.fullmatch(name):
         raise UnknownLedger(ledger="with this name")
@@ -104,14 +104,14 @@ def ledger_of(request: Request) -> str:
 
 
 def known(whose: Row | None, name: str) -> Row:
-    """A ledger that is there. Raises: UnknownLedger."""
+    """The row of a ledger. Raises: UnknownLedger."""
     if whose is None:
         raise UnknownLedger(ledger=name)
     return whose
 
 
 def as_of(whose: Row) -> dict[str, Any]:
-    """What a page says of the ledger it shows."""
+    """Template values about the ledger of a page."""
     return {"book": whose, "position": whose["position"], "recorded_at": recorded_at(whose)}
 
 

@@ -1,4 +1,7 @@
-"""Every refusal has a status, a code, and words in two languages; none tells what is inside."""
+"""Error responses: each error has a status, a code and texts in two languages, no internals.
+
+Covers: api/errors/problem_details.py, api/errors/request.py, api/errors/validation.py
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from api.errors.problem_details import (
     STATUS,
     Problem,
     is_retryable,
-    preferred_language,
     problem_of,
     status_of,
     texts,
@@ -32,7 +34,7 @@ from domain.steps.certificate import CertificateOutOfOrder
 from domain.steps.payment import WrongAmount
 from domain.steps.review import ReviewOutOfOrder
 from domain.store.errors import BlobDamaged, Overloaded
-from tests.support.service import Book, Door
+from tests.support.service import Caller, LedgerClient
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
@@ -62,23 +64,23 @@ def template_of(cls: type[LedgerError]) -> str:
     return (cls.__doc__ or "").strip().splitlines()[0]
 
 
-def test_there_are_as_many_refusals_as_a_whole_service_needs():
+def test_the_error_classes_of_the_whole_service_are_found():
     assert len(ALL) > 150
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
-def test_every_refusal_has_a_status_of_its_own(cls: type[LedgerError]):
+def test_every_error_class_has_a_status(cls: type[LedgerError]):
     assert cls.code in STATUS
 
 
-def test_no_status_and_no_text_is_left_of_a_refusal_that_is_gone():
+def test_no_status_or_text_belongs_to_a_removed_error():
     codes = {cls.code for cls in ALL}
     assert set(STATUS) == codes
     assert set(texts()["problems"]) == codes
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
-def test_every_refusal_speaks_chinese_and_english(cls: type[LedgerError]):
+def test_every_error_has_a_chinese_and_an_english_text(cls: type[LedgerError]):
     entry = texts()["problems"][cls.code]
     own = template_of(cls)
     zh_title, zh_detail = entry["zh"]
@@ -94,7 +96,7 @@ def test_every_refusal_speaks_chinese_and_english(cls: type[LedgerError]):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=lambda cls: cls.__name__)
-def test_every_refusal_can_be_told_as_a_problem(cls: type[LedgerError]):
+def test_every_error_becomes_a_problem(cls: type[LedgerError]):
     error = cls(**dict.fromkeys(places(template_of(cls)) | {"kind"}, "x"))
     for language in ("zh", "en"):
         body = problem_of(error, language, "0" * 32)
@@ -103,7 +105,7 @@ def test_every_refusal_can_be_told_as_a_problem(cls: type[LedgerError]):
         assert "{" not in body["detail"]
 
 
-def test_a_refusal_without_a_row_has_its_parents_status():
+def test_an_error_without_a_row_has_the_status_of_its_parent():
     class Odd(WrongAmount):
         """Odd {component} {expected_fen} {given_fen}."""
 
@@ -118,20 +120,20 @@ def test_a_refusal_without_a_row_has_its_parents_status():
         Odd.__module__ = "tests"
 
 
-def test_values_that_have_a_chinese_word_are_said_in_it():
+def test_values_with_a_chinese_word_are_translated():
     error = WrongAmount(component="certification_fee", expected_fen=30_000, given_fen=1)
     assert title_and_detail(error, "zh")[1] == "认证费用应为30000分,而不是1分。"
     assert title_and_detail(error, "en")[1] == "certification_fee costs 30000 fen, not 1 fen."
 
 
-def test_an_id_is_nobody_elses_word():
-    told = title_and_detail(LedgerNotInToken(ledger="omc"), "zh")[1]
-    assert told == "该令牌不能用于账本omc。"
-    told = title_and_detail(NotFound(what="ticket", id="paid"), "zh")[1]
-    assert told == "本账本没有准考证 paid。"
+def test_an_id_is_never_translated():
+    text = title_and_detail(LedgerNotInToken(ledger="omc"), "zh")[1]
+    assert text == "该令牌不能用于账本omc。"
+    text = title_and_detail(NotFound(what="ticket", id="paid"), "zh")[1]
+    assert text == "本账本没有准考证 paid。"
 
 
-def test_what_is_out_of_order_says_how_it_stands():
+def test_an_out_of_order_error_names_the_current_state():
     review = ReviewOutOfOrder(stage="initial", status="paid", due="none")
     assert title_and_detail(review, "zh")[1] == (
         "初审现在不该进行:报考处于“已缴费”,应进行的审核:无。"
@@ -142,7 +144,7 @@ def test_what_is_out_of_order_says_how_it_stands():
     assert "“未编号、未颁发”" in title_and_detail(certificate, "zh")[1]
 
 
-def test_every_kind_of_thing_that_is_claimed_has_a_word():
+def test_every_kind_of_uniqueness_reservation_has_a_word():
     rooms = Path(domain.__file__).parent.rglob("*.py")
     source = "".join(path.read_text() for path in rooms)
     kinds = set(re.findall(r'\(\("(\w+)", |return \(?\("(\w+)", |return "(\w+)", f?"', source))
@@ -151,36 +153,16 @@ def test_every_kind_of_thing_that_is_claimed_has_a_word():
     assert named <= set(texts()["words"])
 
 
-def test_what_went_wrong_inside_stays_inside():
+def test_an_internal_error_exposes_no_details():
     body = problem_of(BlobDamaged(sha256="ab" * 32), "en", "0" * 32)
     assert body["code"] == "blob_damaged"
     assert "fields" not in body
     assert body["detail"] == title_and_detail(InternalError(), "en")[1]
 
 
-def test_what_may_be_sent_again_says_so():
+def test_retryable_errors_are_marked():
     assert is_retryable(Overloaded(ledger="omc", waiting=1))
     assert not is_retryable(InvalidRequest(count=1))
-
-
-@pytest.mark.parametrize(
-    ("header", "language"),
-    [
-        (None, "zh"),
-        ("", "zh"),
-        ("de-DE", "zh"),
-        ("en", "en"),
-        ("en-GB,en;q=0.9,zh;q=0.8", "en"),
-        ("zh-CN,en;q=0.9", "zh"),
-        ("en;q=0.2,zh;q=0.7", "zh"),
-        ("en;q=nonsense", "zh"),
-        ("en,zh", "en"),
-        ("*", "zh"),
-        ("en;q=0,zh;q=0", "zh"),
-    ],
-)
-def test_the_language_is_the_one_preferred(header: str | None, language: str):
-    assert preferred_language(header) == language
 
 
 # --- on the wire ----------------------------------------------------------------------------------
@@ -198,30 +180,30 @@ def is_problem(answer: httpx.Response, status: int, code: str) -> dict:
     return body
 
 
-def test_an_address_that_is_not_there_is_404(client: httpx.Client):
+def test_an_unknown_address_is_404(client: httpx.Client):
     is_problem(client.get("/nowhere"), 404, "route_not_found")
 
 
-def test_a_method_that_is_not_taken_is_405_and_says_which_are(client: httpx.Client):
+def test_a_wrong_method_is_405_and_lists_the_allowed_ones(client: httpx.Client):
     answer = client.delete("/ledgers")
     is_problem(answer, 405, "method_not_allowed")
     assert "GET" in answer.headers["allow"]
 
 
-def test_a_body_of_another_type_is_415(module_book: Book):
-    door = module_book.door("agency")
-    answer = door.send("persons", headers={"Content-Type": "text/xml"}, content=b"<a/>")
+def test_a_body_of_another_type_is_415(module_ledger: LedgerClient):
+    caller = module_ledger.caller("agency")
+    answer = caller.send("persons", headers={"Content-Type": "text/xml"}, content=b"<a/>")
     is_problem(answer, 415, "media_type_unsupported")
 
 
-def test_a_body_without_a_type_is_415(module_book: Book):
-    answer = module_book.door("agency").send("persons", content=b"{}")
+def test_a_body_without_a_type_is_415(module_ledger: LedgerClient):
+    answer = module_ledger.caller("agency").send("persons", content=b"{}")
     is_problem(answer, 415, "media_type_unsupported")
 
 
 @pytest.mark.parametrize("body", [b"{", b"nul", b"", b"\xff\xfe", b'{"a":"\xff"}'])
-def test_a_body_that_is_no_json_is_400(module_book: Book, body: bytes):
-    answer = module_book.door("agency").send(
+def test_a_body_that_is_not_json_is_400(module_ledger: LedgerClient, body: bytes):
+    answer = module_ledger.caller("agency").send(
         "persons", content=body, headers={"Content-Type": "application/json"}
     )
     # An empty body is JSON of nothing: every field is missing.
@@ -240,23 +222,23 @@ def test_a_body_that_is_no_json_is_400(module_book: Book, body: bytes):
         (b'{"\\ud800":1,"\\ud800":1}', "#/?"),
     ],
 )
-def test_a_key_that_stands_twice_is_named(module_book: Book, body: bytes, pointer: str):
+def test_a_repeated_json_key_is_named(module_ledger: LedgerClient, body: bytes, pointer: str):
     typed = {"Content-Type": "application/json"}
-    doors = module_book.door("agency"), Door(module_book.client, "x", None)
-    for door, path in zip(doors, ("persons", "/lookup"), strict=True):
-        answer = door.send(path, content=body, headers=typed)
+    callers = module_ledger.caller("agency"), Caller(module_ledger.client, "x", None)
+    for caller, path in zip(callers, ("persons", "/lookup"), strict=True):
+        answer = caller.send(path, content=body, headers=typed)
         problem = is_problem(answer, 400, "json_key_twice")
         assert problem["fields"] == {"pointer": pointer}
         assert pointer in problem["detail"]
 
 
-def test_a_key_that_stands_twice_in_no_json_is_no_json():
+def test_a_repeated_key_in_malformed_json_is_malformed_json():
     assert parse_json(b'[{"a":1},{"a":1}]') == [{"a": 1}, {"a": 1}]
     with pytest.raises(MalformedJson):
         parse_json(b'{"b":{"a":1,"a":2}')
 
 
-def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book):
+def test_every_wrong_value_has_a_pointer_and_none_is_repeated(module_ledger: LedgerClient):
     secret = "330106199503151275"
     body = {
         "document_type": "library_card",
@@ -264,7 +246,7 @@ def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book)
         "name": "",
         "nickname": secret,
     }
-    answer = module_book.door("agency").send("persons", body)
+    answer = module_ledger.caller("agency").send("persons", body)
     problem = is_problem(answer, 422, "invalid_request")
     found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
     assert found == {
@@ -277,7 +259,7 @@ def test_every_wrong_value_is_pointed_at_and_none_is_repeated(module_book: Book)
     assert all(HAN.search(fault["detail"]) for fault in problem["errors"])
 
 
-def test_faults_of_a_payment_are_told_in_one_language_and_no_false_one(module_book: Book):
+def test_faults_of_a_payment_are_in_one_language_without_a_false_one(module_ledger: LedgerClient):
     body = {
         "provider": "wechat",
         "provider_transaction_id": "1",
@@ -285,7 +267,7 @@ def test_faults_of_a_payment_are_told_in_one_language_and_no_false_one(module_bo
         "paid_at": "2026-13-01T10:00:00Z",
         "lines": [{"component": "certification_fee", "amount_fen": -1}],
     }
-    finance = module_book.door("finance")
+    finance = module_ledger.caller("finance")
     problem = is_problem(finance.send("applications/A1/payments", body), 422, "invalid_request")
     found = {fault["pointer"]: fault["code"] for fault in problem["errors"]}
     assert found == {
@@ -297,21 +279,21 @@ def test_faults_of_a_payment_are_told_in_one_language_and_no_false_one(module_bo
     assert "too_short" in {f["code"] for f in is_problem(answer, 422, "invalid_request")["errors"]}
 
 
-def test_wrong_values_are_explained_in_english_too(module_book: Book):
-    answer = module_book.door("agency").send("persons", {}, headers={"Accept-Language": "en"})
+def test_wrong_values_are_explained_in_english_too(module_ledger: LedgerClient):
+    answer = module_ledger.caller("agency").send("persons", {}, headers={"Accept-Language": "en"})
     problem = is_problem(answer, 422, "invalid_request")
     assert answer.headers["content-language"] == "en"
     assert {fault["detail"] for fault in problem["errors"]} == {"is missing"}
 
 
-def test_a_wrong_query_is_pointed_at(module_book: Book):
-    answer = module_book.door("regulator").get("events", limit=0)
+def test_a_wrong_query_parameter_has_a_pointer(module_ledger: LedgerClient):
+    answer = module_ledger.caller("regulator").get("events", limit=0)
     problem = is_problem(answer, 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "query/limit"
 
 
 @pytest.mark.parametrize("amount", [1.5, "30000", True, -1, 2**53])
-def test_money_is_whole_fen_and_nothing_else(module_book: Book, amount: object):
+def test_an_amount_that_is_not_whole_fen_is_refused(module_ledger: LedgerClient, amount: object):
     body = {
         "occupation": "4-01-02-07",
         "level": 4,
@@ -319,23 +301,23 @@ def test_money_is_whole_fen_and_nothing_else(module_book: Book, amount: object):
         "study_material_fee_fen": 0,
         "valid_from": "2026-01-01",
     }
-    answer = module_book.door("finance").send("fee-schedules", body)
+    answer = module_ledger.caller("finance").send("fee-schedules", body)
     problem = is_problem(answer, 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "#/certification_fee_fen"
 
 
-def test_an_unknown_thing_is_404(module_book: Book):
-    answer = module_book.door("regulator").get("applications/nobody")
+def test_an_unknown_thing_is_404(module_ledger: LedgerClient):
+    answer = module_ledger.caller("regulator").get("applications/nobody")
     is_problem(answer, 404, "not_found")
 
 
-def test_a_rule_that_is_broken_is_422_with_its_values(module_book: Book):
+def test_a_broken_rule_is_422_with_its_values(module_ledger: LedgerClient):
     body = {
         "document_type": "resident_id",
         "document_number": "330106199503151276",
         "name": "张三",
     }
-    answer = module_book.door("agency").send("persons", body)
+    answer = module_ledger.caller("agency").send("persons", body)
     problem = is_problem(answer, 422, "invalid_identity_document")
     assert problem["fields"] == {
         "document_type": "resident_id",
@@ -345,20 +327,20 @@ def test_a_rule_that_is_broken_is_422_with_its_values(module_book: Book):
     assert "330106199503151276" not in answer.text
 
 
-def test_a_clash_with_what_is_there_is_409(module_book: Book):
+def test_a_conflict_with_the_state_is_409(module_ledger: LedgerClient):
     body = {
         "document_type": "resident_id",
         "document_number": "330106199503151275",
         "name": "张三",
     }
-    agency = module_book.door("agency")
-    agency.done("persons", body | {"person_id": "twice"})
+    agency = module_ledger.caller("agency")
+    agency.write("persons", body | {"person_id": "twice"})
     answer = agency.send("persons", body)
     is_problem(answer, 409, "claim_taken")
     assert "330106199503151275" not in answer.text
 
 
-def test_the_trace_id_is_the_callers_own_if_it_sent_one(client: httpx.Client):
+def test_the_trace_id_of_the_caller_is_used(client: httpx.Client):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
     assert client.get("/nowhere", headers=headers).json()["trace_id"] == trace

@@ -1,4 +1,4 @@
-"""What every request passes first: limits, protection, and a log that names nobody."""
+"""The middleware: limits, security headers, and an access log without personal data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from api.errors.request import ControlCharacter, JsonTooDeep
 from api.http.middleware import RequestMiddleware, check_json
 from api.settings import load_settings
-from api.web.error_pages import refusal
+from api.web.error_pages import render_error
 from tests.support.http_journey import Journey
-from tests.support.service import Book
+from tests.support.service import LedgerClient
 
 TYPED = {"Content-Type": "application/json"}
 
 
-def test_a_body_that_is_too_large_is_413_whether_it_says_so_or_not(module_book: Book):
-    agency = module_book.door("agency")
+def test_a_too_large_body_is_413_with_and_without_content_length(module_ledger: LedgerClient):
+    agency = module_ledger.caller("agency")
     large = b'{"name":"' + b"x" * 1_100_000 + b'"}'
     announced = agency.send("persons", content=large, headers=TYPED)
     streamed = agency.send("persons", content=iter([large[:600_000], large[600_000:]]),
@@ -32,13 +32,13 @@ def test_a_body_that_is_too_large_is_413_whether_it_says_so_or_not(module_book: 
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
 
-def test_a_body_that_nests_too_deep_is_400(module_book: Book):
+def test_a_too_deeply_nested_body_is_400(module_ledger: LedgerClient):
     deep = b"[" * 40 + b"]" * 40
-    answer = module_book.door("agency").send("persons", content=deep, headers=TYPED)
+    answer = module_ledger.caller("agency").send("persons", content=deep, headers=TYPED)
     assert (answer.status_code, answer.json()["code"]) == (400, "json_too_deep")
 
 
-def test_depth_counts_brackets_and_not_what_stands_in_texts():
+def test_depth_counts_brackets_outside_of_strings_only():
     check_json(b'{"a":"' + b"[" * 1000 + b'"}', 5)
     check_json(b"[" + b"[],[]," * 500 + b"[]]", 2)
     check_json(rb'{"a":"\"[[[[[[[[[["}', 5)
@@ -47,7 +47,7 @@ def test_depth_counts_brackets_and_not_what_stands_in_texts():
             check_json(body, 5)
 
 
-def test_looking_for_depth_takes_no_time_even_where_it_is_hard():
+def test_the_depth_check_takes_linear_time():
     began = time.perf_counter()
     check_json(b"[" * 6 + b'"\\' * 500_000, 100)
     check_json(b'"' * 1_000_000 + b"[" * 50, 100)
@@ -58,27 +58,29 @@ def test_looking_for_depth_takes_no_time_even_where_it_is_hard():
     "body",
     [b'{"name":"\\u0000"}', b'{"name":"\x00"}', b'{"name":"\\u001B[2J"}', b'{"name":"\\b"}'],
 )
-def test_control_characters_are_refused_because_records_are_printed(module_book: Book, body: bytes):
-    answer = module_book.door("agency").send("persons", content=body, headers=TYPED)
+def test_control_characters_are_refused_because_records_are_printed(
+    module_ledger: LedgerClient, body: bytes
+):
+    answer = module_ledger.caller("agency").send("persons", content=body, headers=TYPED)
     assert (answer.status_code, answer.json()["code"]) == (400, "control_character")
     check_json(rb'{"a":"\t\n\r\u000a\u4e00 \\b"}', 5)
 
 
-def test_a_parameter_nobody_knows_is_refused_instead_of_ignored(module_book: Book):
-    answer = module_book.door("agency").get("applications", stauts="paid")
+def test_an_unknown_query_parameter_is_refused(module_ledger: LedgerClient):
+    answer = module_ledger.caller("agency").get("applications", stauts="paid")
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
-    told = answer.json()["fields"]
-    assert told["name"] == "stauts"
-    assert "status" in told["allowed"].split(", ")
+    fields = answer.json()["fields"]
+    assert fields["name"] == "stauts"
+    assert "status" in fields["allowed"].split(", ")
 
 
-def test_an_escaped_backslash_before_u0000_is_no_nul():
+def test_an_escaped_backslash_before_u0000_is_accepted():
     check_json(rb'{"a":"\\u0000"}', 5)
     with pytest.raises(ControlCharacter):
         check_json(rb'{"a":"\\\u0000"}', 5)
 
 
-def test_every_answer_is_protected(client: httpx.Client):
+def test_every_response_has_the_security_headers(client: httpx.Client):
     for path in ("/health", "/nowhere", "/ledgers"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
@@ -89,13 +91,13 @@ def test_every_answer_is_protected(client: httpx.Client):
         assert "server" not in headers
 
 
-# --- a gate by itself -----------------------------------------------------------------------------
+# --- a middleware by itself -----------------------------------------------------------------------------
 
 
 async def through(
-    gate: RequestMiddleware, messages: list[dict[str, Any]], **scope: Any
+    middleware: RequestMiddleware, messages: list[dict[str, Any]], **scope: Any
 ) -> list[Any]:
-    """Send messages through a gate; what came out."""
+    """Send messages through a middleware. Returns: the messages that it sent."""
     sent: list[Any] = []
     given = iter(messages)
 
@@ -107,7 +109,7 @@ async def through(
 
     whole = {"type": "http", "method": "POST", "headers": [], "path": "/", "query_string": b"",
              **scope}  # fmt: skip
-    await gate(whole, receive, send)
+    await middleware(whole, receive, send)
     return sent
 
 
@@ -118,14 +120,16 @@ def body_of(sent: list[Any]) -> dict[str, Any]:
 REQUEST = [{"type": "http.request", "body": b"", "more_body": False}]
 
 
-def test_an_unexpected_error_is_500_with_a_trace_and_nothing_else(
+def test_an_unexpected_error_is_500_with_a_trace_id_and_no_details(
     caplog: pytest.LogCaptureFixture,
 ):
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("张三 330106199503151275")
 
     with caplog.at_level(logging.INFO):
-        sent = asyncio.run(through(RequestMiddleware(broken, load_settings(), refusal), REQUEST))
+        sent = asyncio.run(
+            through(RequestMiddleware(broken, load_settings(), render_error), REQUEST)
+        )
     body = body_of(sent)
     assert (sent[0]["status"], body["code"]) == (500, "internal_error")
     assert "fields" not in body
@@ -135,7 +139,7 @@ def test_an_unexpected_error_is_500_with_a_trace_and_nothing_else(
     assert "330106199503151275" not in caplog.text
 
 
-def test_more_requests_than_can_be_served_are_503_at_once():
+def test_requests_above_the_concurrency_limit_are_503_at_once():
     release = asyncio.Event()
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -143,31 +147,31 @@ def test_more_requests_than_can_be_served_are_503_at_once():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    async def crowd() -> tuple[list[Any], list[Any]]:
-        gate = RequestMiddleware(slow, load_settings(requests_max=1), refusal)
-        first = asyncio.create_task(through(gate, REQUEST))
+    async def concurrent_clients() -> tuple[list[Any], list[Any]]:
+        middleware = RequestMiddleware(slow, load_settings(requests_max=1), render_error)
+        first = asyncio.create_task(through(middleware, REQUEST))
         await asyncio.sleep(0.01)
-        second = await through(gate, REQUEST)
+        second = await through(middleware, REQUEST)
         release.set()
         return await first, second
 
-    first, second = asyncio.run(crowd())
+    first, second = asyncio.run(concurrent_clients())
     assert first[0]["status"] == 200
     assert second[0]["status"] == 503
     assert body_of(second)["code"] == "server_busy"
     assert (b"retry-after", b"1") in second[0]["headers"]
 
 
-def test_a_sender_that_goes_away_gets_no_answer_and_does_no_harm():
+def test_a_client_that_disconnects_gets_no_response():
     async def never(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("half a request was handed on")
 
     half = [{"type": "http.request", "body": b"{", "more_body": True},
             {"type": "http.disconnect"}]  # fmt: skip
-    assert asyncio.run(through(RequestMiddleware(never, load_settings(), refusal), half)) == []
+    assert asyncio.run(through(RequestMiddleware(never, load_settings(), render_error), half)) == []
 
 
-def test_a_body_that_comes_in_drops_holds_up_nobody_else(client: httpx.Client):
+def test_a_slow_body_does_not_delay_other_requests(client: httpx.Client):
     host, port = client.base_url.host, client.base_url.port
     with socket.create_connection((host, port)) as slow:
         slow.sendall(
@@ -182,24 +186,24 @@ def test_a_body_that_comes_in_drops_holds_up_nobody_else(client: httpx.Client):
 # --- what the log does not say --------------------------------------------------------------------
 
 
-def test_the_log_holds_no_name_no_number_no_token_and_no_question(
-    book: Book, caplog: pytest.LogCaptureFixture
+def test_the_log_contains_no_name_number_token_or_query(
+    ledger: LedgerClient, caplog: pytest.LogCaptureFixture
 ):
-    journey = Journey(book)
+    journey = Journey(ledger)
     with caplog.at_level(logging.INFO):
         journey.register()
         journey.apply()
         journey.pay()
         journey.hand_in()
-        book.client.post(
+        ledger.client.post(
             "/lookup", json={"name": "钱一", "certificate_number": "S000033000001264000001"}
         )
-        book.client.get("/v/0f1e2d3c4b5a69788796a5b4c3d2e1f0")
-        book.door("agency").ask("POST", "persons/search", json={
+        ledger.client.get("/v/0f1e2d3c4b5a69788796a5b4c3d2e1f0")
+        ledger.caller("agency").ask("POST", "persons/search", json={
             "document_type": "resident_id", "document_number": "330106199503151275"})  # fmt: skip
-        book.client.get("/ledgers", params={"name": "钱一"})
-        book.door("agency").get("applications", status="钱一")
-        book.door("regulator").get("events")
+        ledger.client.get("/ledgers", params={"name": "钱一"})
+        ledger.caller("agency").get("applications", status="钱一")
+        ledger.caller("regulator").get("events")
     requests = [r.getMessage() for r in caplog.records if r.name == "certledger.requests"]
     assert len(requests) > 8
     for line in requests:

@@ -1,15 +1,15 @@
-"""The page of the API says what the OpenAPI document says, in one language at a time."""
+"""The page of the API renders the OpenAPI document, in one language at a time."""
 
 import re
 
 import httpx
 
-from api.web.api_docs import spoken
+from api.web.api_docs import one_language
 from api.web.i18n import has_text
 from domain.actors import Role
 
 
-def test_every_operation_stands_on_the_page(http: httpx.Client) -> None:
+def test_every_operation_is_on_the_page(http: httpx.Client) -> None:
     document = http.get("/openapi.json").json()
     page = http.get("/docs").text
     operations = [
@@ -34,8 +34,8 @@ def test_every_role_has_a_word() -> None:
     assert all(has_text(f"role.{role.value}") for role in Role)
 
 
-def test_a_text_in_both_languages_is_parted_at_its_middle_dot() -> None:
-    assert spoken("查看账本 · Show a ledger", "zh") == "查看账本"
-    assert spoken("查看账本 · Show a ledger", "en") == "Show a ledger"
-    assert spoken("公示各行(工作人员)· Rows for staff", "en") == "Rows for staff"
-    assert spoken("Health", "en") == "Health"
+def test_a_text_in_both_languages_is_split_at_its_middle_dot() -> None:
+    assert one_language("查看账本 · Show a ledger", "zh") == "查看账本"
+    assert one_language("查看账本 · Show a ledger", "en") == "Show a ledger"
+    assert one_language("公示各行(工作人员)· Rows for staff", "en") == "Rows for staff"
+    assert one_language("Health", "en") == "Health"

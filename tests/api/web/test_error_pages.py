@@ -8,7 +8,7 @@ import pytest
 
 from api.errors.request import ServerBusy
 from api.http.middleware import RequestMiddleware
-from api.web.error_pages import refusal
+from api.web.error_pages import render_error
 from tests.api.web.conftest import HTML
 from tests.api.web.example_history import History
 from tests.support.service import settings_for
@@ -61,7 +61,10 @@ def test_a_form_of_another_kind_is_a_page(http: httpx.Client) -> None:
 
 
 def test_a_cursor_that_is_none_is_a_page(http: httpx.Client, history: History) -> None:
-    for path in (f"/ledgers/{history.ledger}/scores", f"/ledgers/{history.ledger}/scores/N2"):
+    for path in (
+        f"/ledgers/{history.ledger_name}/scores",
+        f"/ledgers/{history.ledger_name}/scores/N2",
+    ):
         answer = http.get(f"{path}?after=nonsense")
         assert answer.status_code == 400
         assert "<h1>" in answer.text
@@ -85,7 +88,7 @@ async def answered(app: Any, accept: str, settings: Any) -> tuple[int, dict[byte
         "scheme": "http",
         "server": ("example.cn", 80),
     }
-    await RequestMiddleware(app, settings, refusal)(scope, receive, send)
+    await RequestMiddleware(app, settings, render_error)(scope, receive, send)
     body = b"".join(message.get("body", b"") for message in sent[1:])
     return sent[0]["status"], dict(sent[0]["headers"]), body
 

@@ -1,4 +1,4 @@
-"""Who gets a page, in which language, and which forms are read."""
+"""The language of a page, and which forms are read."""
 
 import asyncio
 from typing import Any
@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from api.errors.request import BadRequest, MediaTypeUnsupported
-from api.web.page_route import form_of, is_from_here, wants_page
+from api.errors.request import BadRequest, ControlCharacter, MediaTypeUnsupported
+from api.web.page_route import form_of, is_same_origin
 from api.web.rendering import language_of, switch_of
-
-CHROMIUM = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
 def asked(
@@ -31,23 +29,6 @@ def asked(
         "server": ("cert.example.cn", 443),
     }
     return Request(scope, receive)
-
-
-@pytest.mark.parametrize(
-    ("accept", "page"),
-    [
-        (CHROMIUM, True),
-        ("text/html", True),
-        ("*/*", False),
-        ("application/json", False),
-        ("application/json, text/html;q=0.5", False),
-        ("text/html;q=0", False),
-        ("text/html;q=nonsense", False),
-        ("", False),
-    ],
-)
-def test_a_page_is_for_who_asks_for_html(accept: str, page: bool) -> None:
-    assert wants_page(accept) is page
 
 
 def test_a_choice_wins_over_the_cookie_and_the_cookie_over_the_browser() -> None:
@@ -80,8 +61,8 @@ def test_the_other_language_never_leads_to_another_host() -> None:
         ({}, False),
     ],
 )
-def test_a_form_counts_only_from_our_own_pages(headers: dict[str, str], ours: bool) -> None:
-    assert is_from_here(asked(method="POST", **headers)) is ours
+def test_a_form_is_accepted_from_our_own_pages_only(headers: dict[str, str], ours: bool) -> None:
+    assert is_same_origin(asked(method="POST", **headers)) is ours
 
 
 FORM = "application/x-www-form-urlencoded"
@@ -95,10 +76,20 @@ def test_a_form_is_read_as_utf8_text() -> None:
     assert read(b"name=%E5%BC%A0%E4%B8%89&number=") == {"name": "张三", "number": ""}
 
 
-@pytest.mark.parametrize("body", [b"name=%FF", b"name=\xe5", b"name=%00", b"&".join([b"a=1"] * 11)])
-def test_a_form_that_is_none_is_refused(body: bytes) -> None:
+@pytest.mark.parametrize("body", [b"name=%FF", b"name=\xe5", b"&".join([b"a=1"] * 11)])
+def test_a_malformed_form_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         read(body)
+
+
+@pytest.mark.parametrize("body", [b"name=%00", b"name=a%1Fb", b"name=%7f"])
+def test_a_control_character_in_a_form_is_refused_as_in_json(body: bytes) -> None:
+    with pytest.raises(ControlCharacter):
+        read(body)
+
+
+def test_tabs_and_line_breaks_in_a_form_are_accepted() -> None:
+    assert read(b"name=a%09%0D%0Ab") == {"name": "a\t\r\nb"}
 
 
 def test_only_a_plain_form_is_read() -> None:
