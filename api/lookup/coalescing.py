@@ -1,9 +1,9 @@
-"""Questions that arrive together share one query.
+"""Coalesces concurrent lookups into one batched query.
 
-Under load dozens of lookups come within the milliseconds that one query takes. Those that wait
-are asked together with the next one, so the database sees few queries with many keys, and a single
-question in quiet times is asked at once. Each has a deadline, and gets an answer of its own: a
-query that fails as a whole is asked again key by key.
+Under load dozens of lookups arrive within the few milliseconds that one query takes. They wait for
+the next query and share it, so the database gets few queries with many keys; without load a lookup
+is queried immediately. Every key has its own deadline and its own result: when a query fails as a
+whole, its keys are queried again one by one.
 """
 
 from __future__ import annotations
@@ -12,120 +12,130 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from api.errors.database import refusal_of
+from api.errors.database import to_http_error
 from api.errors.request import ReadTimeout, ServerBusy
 
 KEYS_MAX = 256
 """Keys of one query."""
-WAITING_MAX = 4096
-"""Keys that may wait; more are refused at once."""
+PENDING_MAX = 4096
+"""Keys that may wait for a query; further ones are refused."""
 
-Found = tuple[Any, ...]
-"""A row; its first column is the key it answers."""
-Query = Callable[[Sequence[str], float], Awaitable[list[Found]]]
-"""Rows for many keys, and until when they are wanted, as of `loop.time`."""
-Then = Callable[[list[Found], Exception | None], None]
-"""What to do with the rows of a key, or with why there are none."""
+Row = tuple[Any, ...]
+"""A row; its first column is the key it was found by."""
+Query = Callable[[Sequence[str], float], Awaitable[list[Row]]]
+"""(keys, deadline by `loop.time`) to the rows of all keys."""
+Callback = Callable[[list[Row], Exception | None], None]
+"""Takes the rows of a key, or the reason why there are none."""
 
 
-class _Waiting(NamedTuple):
-    """Those who wait for one key. until: when the first of them gives up."""
+class _Pending(NamedTuple):
+    """The callers that wait for one key. deadline: of the first of them."""
 
-    until: float
-    then: list[Then]
+    deadline: float
+    callbacks: list[Callback]
 
 
 class RequestCoalescer:
-    """Collects keys while queries are under way. Used from one event loop."""
+    """Collects keys while queries are running. Used from one event loop."""
 
-    def __init__(self, query: Query, *, at_once: int, deadline_s: float) -> None:
-        """at_once: queries under way at the same time. deadline_s: what a key may wait."""
+    def __init__(
+        self,
+        query: Query,
+        *,
+        concurrency: int,
+        deadline_s: float,
+        pending_max: int = PENDING_MAX,
+    ) -> None:
+        """concurrency: queries running at the same time. deadline_s: how long a key may wait."""
         self._query = query
-        self._at_once = at_once
+        self._concurrency = concurrency
         self._deadline_s = deadline_s
-        self._under_way = 0
-        self._waiting: dict[str, _Waiting] = {}
+        self._pending_max = pending_max
+        self._running = 0
+        self._pending: dict[str, _Pending] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, key: str) -> list[Found]:
-        """Rows of one key.
+    async def ask(self, key: str) -> list[Row]:
+        """The rows of one key.
 
         Raises: ServerBusy, ReadTimeout, DatabaseUnreachable, ViewBeingMade, and what the query
             raises.
         """
-        answer: asyncio.Future[list[Found]] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[list[Row]] = asyncio.get_running_loop().create_future()
 
-        def then(rows: list[Found], failure: Exception | None) -> None:
-            if answer.done():  # whoever asked is gone
+        def resolve(rows: list[Row], failure: Exception | None) -> None:
+            if result.done():  # the caller was cancelled
                 return
             if failure is not None:
-                answer.set_exception(failure)
+                result.set_exception(failure)
             else:
-                answer.set_result(rows)
+                result.set_result(rows)
 
-        self.tell(key, then)
-        return await answer
+        self.submit(key, resolve)
+        return await result
 
-    def tell(self, key: str, then: Then) -> None:
+    def submit(self, key: str, callback: Callback) -> None:
         """Call back with the rows of one key, never before this returns. Raises: ServerBusy."""
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.then.append(then)
+        pending = self._pending.get(key)
+        if pending is not None:
+            pending.callbacks.append(callback)
             return
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._pending) >= self._pending_max:
             raise ServerBusy()
         loop = asyncio.get_running_loop()
-        self._waiting[key] = _Waiting(loop.time() + self._deadline_s, [then])
-        if self._under_way < self._at_once:
-            self._under_way += 1
-            # Begins after everything else that came in with this key, and takes it along.
-            task = loop.create_task(self._ask_all())
-            # A task nobody holds may be collected before it ends.
+        self._pending[key] = _Pending(loop.time() + self._deadline_s, [callback])
+        if self._running < self._concurrency:
+            self._running += 1
+            # The task starts after the current loop iteration, so its first query also takes the
+            # other keys that arrive in this iteration.
+            task = loop.create_task(self._drain())
+            # The loop itself holds tasks weakly: an unreferenced one may be collected early.
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _ask_all(self) -> None:
+    async def _drain(self) -> None:
+        """Query batch after batch until no key is pending."""
         try:
-            while self._waiting:
-                asked = self._waiting
-                if len(asked) <= KEYS_MAX:
-                    self._waiting = {}
+            while self._pending:
+                batch = self._pending
+                if len(batch) <= KEYS_MAX:
+                    self._pending = {}
                 else:
-                    asked = {key: asked.pop(key) for key in list(asked)[:KEYS_MAX]}
-                await self._ask_some(asked)
+                    batch = {key: batch.pop(key) for key in list(batch)[:KEYS_MAX]}
+                await self._run(batch)
         finally:
-            self._under_way -= 1
+            self._running -= 1
 
-    async def _ask_some(self, asked: dict[str, _Waiting]) -> None:
-        """Answer these keys, all of them, whatever happens."""
-        # The first in a dict is the oldest, and its deadline the first to come.
-        until = next(iter(asked.values())).until
+    async def _run(self, batch: dict[str, _Pending]) -> None:
+        """Query one batch and resolve each of its keys, whatever happens."""
+        # A dict keeps insertion order: the first key is the oldest and has the earliest deadline.
+        deadline = next(iter(batch.values())).deadline
         try:
-            rows = await self._query(list(asked), until)
+            rows = await self._query(list(batch), deadline)
         except Exception as error:
-            failure = _refusal(error)
-            if len(asked) > 1 and failure is error:
-                for key, waiting in asked.items():
-                    await self._ask_some({key: waiting})
+            failure = _to_http_error(error)
+            if len(batch) > 1 and failure is error:
+                for key, pending in batch.items():
+                    await self._run({key: pending})
                 return
-            for waiting in asked.values():
-                _answer(waiting, [], failure)
+            for pending in batch.values():
+                _resolve(pending, [], failure)
             return
-        found: dict[str, list[Found]] = {}
+        by_key: dict[str, list[Row]] = {}
         for row in rows:
-            found.setdefault(row[0], []).append(row)
-        for key, waiting in asked.items():
-            _answer(waiting, found.get(key, []), None)
+            by_key.setdefault(row[0], []).append(row)
+        for key, pending in batch.items():
+            _resolve(pending, by_key.get(key, []), None)
 
 
-def _answer(waiting: _Waiting, rows: list[Found], failure: Exception | None) -> None:
-    for then in waiting.then:
-        then(rows, failure)
+def _resolve(pending: _Pending, rows: list[Row], failure: Exception | None) -> None:
+    for callback in pending.callbacks:
+        callback(rows, failure)
 
 
-def _refusal(error: Exception) -> Exception:
-    """What callers are told when a query failed; the error itself if it is about what they ask."""
-    refusal = ReadTimeout() if isinstance(error, TimeoutError) else refusal_of(error)
+def _to_http_error(error: Exception) -> Exception:
+    """The refusal for a database failure; the error itself if a key of the query caused it."""
+    refusal = ReadTimeout() if isinstance(error, TimeoutError) else to_http_error(error)
     if refusal is None:
         return error
     refusal.__cause__ = error

@@ -1,8 +1,8 @@
-"""How often one address may look certificates up, so that nobody works through the numbers.
+"""Rate limit of public lookups by network, so that nobody can enumerate certificate numbers.
 
-A lookup that finds something costs little, one that misses costs much: who holds a certificate in
-their hands rarely misses, who guesses nearly always does. Addresses are counted by network (the
-first 64 bits of IPv6) and kept in memory only.
+A lookup with a result costs little, a miss costs much: a person who holds a certificate rarely
+misses, a person who guesses misses nearly always. Addresses count by network (an IPv4 address, the
+first 64 bits of an IPv6 address), and the counters exist in memory only.
 """
 
 from __future__ import annotations
@@ -20,108 +20,101 @@ from mmap import mmap
 
 from starlette.requests import Request
 
+from api.errors.request import LookupsTooFast
+
 TOKENS = 60.0
-"""What an address may spend at once."""
+"""Budget of a network that has not asked for a while."""
 TOKENS_PER_S = 0.5
 LOOKUP_COSTS = 1.0
 MISS_COSTS = 4.0
 
 _ENTRY = struct.Struct("=Qdd")
-"""A network, what it had left, and when that was; no network has the number 0."""
-_SHELVES = 4096
-_SHELF_BYTES = 8 * _ENTRY.size
+"""Network id, its remaining tokens, and when they were counted; no network has the id 0."""
+_BUCKETS = 4096
+_BUCKET_BYTES = 8 * _ENTRY.size
 _SECRET_BYTES = 16
 
 
-class TooManyLookups(Exception):
-    """An address has to wait before its next lookup."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many lookups; the next one in {seconds} seconds")
-        self.seconds = seconds
-
-
 class RateLimiter:
-    """A budget for each network that refills with time.
+    """A token budget for each network, refilled over time.
 
-    It is kept in memory that the processes of a service share, so that it is one budget however
-    many of them a network asks. Nobody is locked out meanwhile: of two that pay at the very same
-    moment one may be forgotten. Where many networks meet on one shelf of the memory, the one that
-    owes least is forgotten first.
+    It is a hash table in shared memory, so the processes of a service charge one budget. There is
+    no lock: of two charges at the same moment one may be lost. When a bucket of the table is full,
+    the entry of the network with the most tokens is overwritten.
     """
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, file: int | None = None
     ) -> None:
-        """file: of another process's limit, to share what it keeps; None: memory of its own.
+        """file: descriptor of another process's limiter to share; None allocates new memory.
 
-        clock: seconds; of processes that share a limit, the same.
+        clock: seconds; processes that share a limiter must use the same clock.
         """
         self._clock = clock
         if file is None:
             file = os.memfd_create("certledger lookup limit", os.MFD_CLOEXEC)
             weakref.finalize(self, os.close, file)
-            os.truncate(file, _SHELVES * _SHELF_BYTES + _SECRET_BYTES)
-            os.pwrite(file, secrets.token_bytes(_SECRET_BYTES), _SHELVES * _SHELF_BYTES)
+            os.truncate(file, _BUCKETS * _BUCKET_BYTES + _SECRET_BYTES)
+            os.pwrite(file, secrets.token_bytes(_SECRET_BYTES), _BUCKETS * _BUCKET_BYTES)
         self.file: int | None = file
         self._memory = mmap(file, 0)
         self._secret = self._memory[-_SECRET_BYTES:]
 
-    def enter(self, address: str) -> None:
-        """Pay for one lookup. Raises: TooManyLookups."""
-        name = self._name(address)
-        place, left = self._find(name)
-        if left < LOOKUP_COSTS:
-            wait = math.ceil((LOOKUP_COSTS - left) / TOKENS_PER_S)
-            raise TooManyLookups(wait)
-        self._keep(place, name, left - LOOKUP_COSTS)
+    def charge(self, address: str) -> None:
+        """Charge one lookup. Raises: LookupsTooFast."""
+        network = self._id_of(address)
+        offset, tokens = self._find(network)
+        if tokens < LOOKUP_COSTS:
+            wait = math.ceil((LOOKUP_COSTS - tokens) / TOKENS_PER_S)
+            raise LookupsTooFast(seconds=wait)
+        self._store(offset, network, tokens - LOOKUP_COSTS)
 
-    def missed(self, address: str) -> None:
-        """Pay for having found nothing; this may leave a debt."""
-        name = self._name(address)
-        place, left = self._find(name)
-        self._keep(place, name, left - MISS_COSTS)
+    def charge_miss(self, address: str) -> None:
+        """Charge a lookup that found nothing; the budget may become negative."""
+        network = self._id_of(address)
+        offset, tokens = self._find(network)
+        self._store(offset, network, tokens - MISS_COSTS)
 
-    def _name(self, address: str) -> int:
-        """A number for a network that nobody can choose: none meets another on purpose."""
+    def _id_of(self, address: str) -> int:
+        """A keyed hash of the network, so that a client cannot provoke collisions."""
         network = network_of(address).encode()
         hashed = hashlib.blake2b(network, digest_size=8, key=self._secret)
         return int.from_bytes(hashed.digest(), "little") or 1
 
-    def _find(self, name: int) -> tuple[int, float]:
-        """Where a network's budget is kept, or may be, and what is left of it."""
+    def _find(self, network: int) -> tuple[int, float]:
+        """The offset of a network's entry, or of the one to overwrite, and its current tokens."""
         now = self._clock()
-        start = name % _SHELVES * _SHELF_BYTES
-        shelf = _ENTRY.iter_unpack(self._memory[start : start + _SHELF_BYTES])
-        free, most = start, -math.inf
-        for number, (kept, left, seen) in enumerate(shelf):
-            refilled = min(TOKENS, left + (now - seen) * TOKENS_PER_S) if kept else TOKENS
-            if kept == name:
-                return start + number * _ENTRY.size, refilled
+        start = network % _BUCKETS * _BUCKET_BYTES
+        bucket = _ENTRY.iter_unpack(self._memory[start : start + _BUCKET_BYTES])
+        victim, most = start, -math.inf
+        for place, (stored, tokens, counted_at) in enumerate(bucket):
+            refilled = min(TOKENS, tokens + (now - counted_at) * TOKENS_PER_S) if stored else TOKENS
+            if stored == network:
+                return start + place * _ENTRY.size, refilled
             if refilled > most:
-                free, most = start + number * _ENTRY.size, refilled
-        return free, TOKENS
+                victim, most = start + place * _ENTRY.size, refilled
+        return victim, TOKENS
 
-    def _keep(self, place: int, name: int, left: float) -> None:
-        _ENTRY.pack_into(self._memory, place, name, left, self._clock())
+    def _store(self, offset: int, network: int, tokens: float) -> None:
+        _ENTRY.pack_into(self._memory, offset, network, tokens, self._clock())
 
 
 class Unlimited(RateLimiter):
-    """Where a gateway in front counts lookups."""
+    """No limit, for services whose gateway limits lookups, and for staff."""
 
     def __init__(self) -> None:
-        """Nothing to keep."""
+        """No memory is needed."""
         self.file = None
 
-    def enter(self, address: str) -> None:
-        """Nothing to pay."""
+    def charge(self, address: str) -> None:
+        """Costs nothing."""
 
-    def missed(self, address: str) -> None:
-        """Nothing to pay."""
+    def charge_miss(self, address: str) -> None:
+        """Costs nothing."""
 
 
 def network_of(address: str) -> str:
-    """The network an address counts for; what is no address counts as itself."""
+    """The network that an address counts towards; text that is no address counts as itself."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -134,11 +127,11 @@ def network_of(address: str) -> str:
 
 
 def limit_of(request: Request) -> RateLimiter:
-    """The budget of the service a request came to."""
+    """The rate limiter of the service that received a request."""
     limit: RateLimiter = request.app.state.lookup_limit
     return limit
 
 
 def address_of(request: Request) -> str:
-    """Who asks, as far as limits go."""
+    """The client's address for rate limiting."""
     return request.client.host if request.client else ""

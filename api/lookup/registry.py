@@ -1,77 +1,82 @@
-"""What public lookups ask of the certificate registry, in whichever process."""
+"""Access to the certificate registry for lookups, in the service or in a lookup worker process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
-from api.lookup.coalescing import RequestCoalescer
+from api.lookup.coalescing import RequestCoalescer, Row
 from api.settings import Settings
 from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
 from projections.certificate_registry import queries as registry_queries
 
-LOOKUPS_AT_ONCE = 2
-"""Connections for lookups, and queries of one kind of them under way at the same time."""
+LOOKUP_CONNECTIONS = 2
+"""Database connections for lookups, and concurrent queries of each kind."""
 
 
-class Sought(Protocol):
-    """A personal text that is looked for: in it is every index that it may be stored as."""
+class SearchTokens(Protocol):
+    """The blind indexes that a personal text may be stored under; `in` tests a stored index."""
 
     def __contains__(self, stored: object) -> bool: ...
     def all(self) -> tuple[str, ...]:
-        """The indexes to look for."""
+        """Every index to search for."""
+
+
+TokenFactory = Callable[[str, str], SearchTokens]
+"""(kind, personal text) to its search tokens; equal in all ledgers."""
+
+
+class QueryPool(Protocol):
+    """Runs prepared queries by name."""
+
+    async def ask(self, statement: str, keys: Sequence[str], until: float) -> list[Row]:
+        """The rows of all keys. until: deadline by `loop.time`."""
+
+    def close(self) -> None:
+        """Close the connections."""
 
 
 class RegistryClient:
-    """Three questions, and how personal text is looked for.
+    """Three coalesced queries, and the blind indexes to query by.
 
-    by_number, by_document, by_token: ask for the certificates of one key.
-    sought: kind and personal text -> what it may be stored as; equal in all ledgers.
+    by_number, by_document, by_token: the certificates of one key.
     """
 
-    def __init__(
-        self,
-        lines: Any,
-        sought: Callable[[str, str], Sought],
-        *,
-        deadline_s: float,
-    ) -> None:
-        """lines: asks the prepared questions, `ask(statement, keys, until)`."""
+    def __init__(self, pool: QueryPool, search_tokens: TokenFactory, *, deadline_s: float) -> None:
+        def coalesced(statement: str) -> RequestCoalescer:
+            query = partial(pool.ask, statement)
+            return RequestCoalescer(query, concurrency=LOOKUP_CONNECTIONS, deadline_s=deadline_s)
 
-        def together(statement: str) -> RequestCoalescer:
-            ask = partial(lines.ask, statement)
-            return RequestCoalescer(ask, at_once=LOOKUPS_AT_ONCE, deadline_s=deadline_s)
-
-        self.sought = sought
-        self.by_number = together("by_numbers")
-        self.by_document = together("by_documents")
-        self.by_token = together("by_tokens")
-        self._lines = lines
+        self.search_tokens = search_tokens
+        self.by_number = coalesced("by_numbers")
+        self.by_document = coalesced("by_documents")
+        self.by_token = coalesced("by_tokens")
+        self._pool = pool
 
     def close(self) -> None:
-        """Close the connections; who still waits for an answer gets an error."""
-        self._lines.close()
+        """Close the connections; pending lookups fail with an error."""
+        self._pool.close()
 
 
 @dataclass(frozen=True)
 class RegistryConfig:
-    """What it takes to ask the registry. algorithm: of the blind indexes that are stored."""
+    """What a registry client needs. algorithm: of the stored blind indexes."""
 
     dsn: str = field(repr=False)
     index_key: bytes = field(repr=False)
     algorithm: str
 
-    def opened(self, settings: Settings) -> RegistryClient:
-        """The registry; nothing is connected before the first question."""
-        lines = AsyncQueryPool(
+    def open(self, settings: Settings) -> RegistryClient:
+        """A client; it connects with the first query."""
+        pool = AsyncQueryPool(
             self.dsn,
             registry_queries.prepared(),
-            size=LOOKUPS_AT_ONCE,
+            size=LOOKUP_CONNECTIONS,
             name="certledger lookups",
-            server_seconds=settings.deadline_s + 1,  # we give up first
+            server_seconds=settings.deadline_s + 1,  # the client's own deadline comes first
         )
         indexes = BlindIndexes(self.index_key, self.algorithm)
-        return RegistryClient(lines, indexes.sought, deadline_s=settings.deadline_s)
+        return RegistryClient(pool, indexes.search_tokens, deadline_s=settings.deadline_s)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.http.middleware import is_always_served
+from api.http.middleware import bypasses_request_limit
 from api.server.lookup_fast_path import LookupFastPath
 from api.server.raw_exchange import RawExchange
 from api.settings import Settings
@@ -163,15 +163,15 @@ class HttpConnection(HttpToolsProtocol):
             return self._lookups.refuse_busy(self, method, last=True)
         # Who takes no answers gets none by the short way: it would not wait for them.
         is_reading = not self.flow.write_paused
-        exchange = self._lookups.take_on(self, method) if is_reading else None
+        exchange = self._lookups.try_accept(self, method) if is_reading else None
         if exchange is not None:
             self._in_a_row += 1
             return exchange
         self._asks_otherwise()
         is_busy = len(self.tasks) >= self._settings.requests_max
-        if is_busy and not is_always_served(self.url.decode("latin-1")):
+        if is_busy and not bypasses_request_limit(self.url.decode("latin-1")):
             return self._lookups.refuse_busy(self, method, last=False)
-        return self._commands.take_on(self, method) if is_reading else None
+        return self._commands.try_accept(self, method) if is_reading else None
 
     def on_message_complete(self) -> None:
         """Begin what begins with the whole request."""
@@ -182,11 +182,11 @@ class HttpConnection(HttpToolsProtocol):
             return
         self.closes_at = math.inf
         if isinstance(exchange, RawExchange):
-            exchange.whole()
+            exchange.on_request_complete()
         else:
             super().on_message_complete()
 
-    def leave_to_framework(self, exchange: RawExchange) -> None:
+    def fall_back_to_asgi(self, exchange: RawExchange) -> None:
         """Hand a whole request over that turned out not to be for the short way."""
         self.cycle = None
         super().on_headers_complete()

@@ -1,9 +1,10 @@
-"""The public lookups past the framework: from the parsed request to the bytes of the answer.
+"""The fast path of public lookups: from the parsed request to the bytes of the response.
 
-The framework costs twenty times as much as a lookup itself. What is asked most, in its plainest
-form, is therefore answered here; everything else about a request (a parameter, a page, a body that
-is wrong, a header that stands twice) is left to the framework. Both ways answer in the same bytes:
-a test holds them against each other. Reading order: QuickLookups, ByLink, ByFacts.
+The framework takes twenty times as long as a lookup itself. The most frequent requests, in their
+plainest form, are therefore answered here; all others (with a query parameter, for a page, with a
+malformed body, with a repeated header) fall back to the framework. `api.lookup.query` decides on
+both paths what is searched and found, and a test compares the bytes of their responses.
+Reading order: LookupFastPath, LinkLookup, CriteriaLookup.
 """
 
 from __future__ import annotations
@@ -17,55 +18,61 @@ from pydantic import ValidationError
 
 from api.errors.request import ServerBusy
 from api.http.middleware import check_json
+from api.http.negotiation import prefers_page
 from api.http.routing import JSON
 from api.http.strict_json import parse_json
-from api.lookup.coalescing import Found
-from api.routes.lookup import (
-    NAME_TYPED_MAX,
+from api.lookup.coalescing import Row
+from api.lookup.query import (
+    NAME_CHARS_MAX,
     LookupBody,
     LookupCriteria,
     ParsedLookup,
-    ensure_two,
-    enter,
-    link_answer,
+    link_result,
     no_such_link,
 )
+from api.lookup.rate_limit import RateLimiter
+from api.lookup.registry import RegistryClient
 from api.server.raw_exchange import HEADER_BYTES_MAX, Answers, Headers, RawExchange
 from api.settings import Settings
-from api.web.page_route import wants_page
 from domain.errors import LedgerError
 
 BODY_BYTES_MAX = 4096
-"""Of a lookup; a longer body is left to the framework."""
+"""Of a lookup; a request with a longer body falls back to the framework."""
 
 _LINK = re.compile(rb"/v/([0-9a-f]{32})")
 _UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
-"""Headers that are left to the framework."""
+"""Requests with one of these headers fall back to the framework."""
 
 
 class LookupFastPath:
-    """Takes on what can be answered here. One for a server, used from its event loop."""
+    """Accepts requests that it can answer. One for each server, used from its event loop."""
 
     def __init__(self, state: Any) -> None:
-        """state: of the application; its `service` is there once the start is complete."""
+        """state: of the application; it has `service` once the start-up is complete."""
         settings: Settings = state.settings
         self.state = state
         self.json_depth_max = settings.json_depth_max
         self.answers = Answers(settings)
-        self.after_link = self.answers.protected([(b"cache-control", b"no-cache")])
-        self.after_facts = self.answers.protected([(b"content-type", JSON.encode())])
+        self.link_headers = self.answers.protected([(b"cache-control", b"no-cache")])
+        self.result_headers = self.answers.protected([(b"content-type", JSON.encode())])
         self._body_bytes_max = min(BODY_BYTES_MAX, settings.body_bytes_max)
 
-    def take_on(self, connection: Any, method: bytes) -> RawExchange | None:
-        """Begin a request whose head is there; None if the framework has to."""
+    @property
+    def registry(self) -> RegistryClient:
+        """The registry of the running service."""
+        registry: RegistryClient = self.state.service.registry
+        return registry
+
+    def try_accept(self, connection: Any, method: bytes) -> RawExchange | None:
+        """The exchange of a request whose head is complete; None if the framework has to answer."""
         if method == b"GET":
-            asked = _LINK.fullmatch(connection.url)
-            if asked is None:
+            link = _LINK.fullmatch(connection.url)
+            if link is None:
                 return None
             headers = plain(connection.headers)
             if headers is None or b"content-length" in headers:
                 return None
-            return LinkLookup(self, connection, headers, asked[1].decode())
+            return LinkLookup(self, connection, headers, link[1].decode())
         if method == b"POST" and connection.url == b"/lookup":
             headers = plain(connection.headers)
             if headers is None or not is_json_of(headers, self._body_bytes_max):
@@ -74,7 +81,7 @@ class LookupFastPath:
         return None
 
     def refuse_busy(self, connection: Any, method: bytes, *, last: bool) -> RawExchange:
-        """Answer any request at once that there is no room for it. last: close the connection."""
+        """Refuse any request with ServerBusy. last: close the connection after it."""
         headers = dict(connection.headers)
         exchange = RawExchange(self.answers, connection, headers, method.decode(), "unknown")
         exchange.keep_alive = exchange.keep_alive and not last
@@ -83,12 +90,12 @@ class LookupFastPath:
 
 
 def plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
-    """The headers by name; None if one stands twice or is unusual, or if a page is asked for."""
+    """The headers by name; None if one is repeated or unusual, or the request prefers a page."""
     headers = dict(given)
     if len(headers) != len(given) or not _UNUSUAL.isdisjoint(headers):
         return None
     accept = headers.get(b"accept", b"")
-    if len(accept) > HEADER_BYTES_MAX or _asks_for_page(accept):
+    if len(accept) > HEADER_BYTES_MAX or _prefers_page(accept):
         return None
     if len(headers.get(b"accept-language", b"")) > HEADER_BYTES_MAX:
         return None
@@ -96,7 +103,7 @@ def plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
 
 
 def is_json_of(headers: Headers, bytes_max: int) -> bool:
-    """Whether a body is announced that is JSON and no longer than that."""
+    """Whether the headers announce a JSON body of at most this length."""
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or not 0 < int(length) <= bytes_max:
         return False
@@ -110,50 +117,48 @@ def _is_json(kind: bytes) -> bool:
 
 
 @lru_cache(256)
-def _asks_for_page(accept: bytes) -> bool:
-    return wants_page(accept.decode("latin-1"))
+def _prefers_page(accept: bytes) -> bool:
+    return prefers_page(accept.decode("latin-1"))
 
 
 class LinkLookup(RawExchange):
     """GET /v/{token}."""
 
-    __slots__ = ("_lookups", "_token")
+    __slots__ = ("_path", "_token")
 
-    def __init__(
-        self, lookups: LookupFastPath, connection: Any, headers: Headers, token: str
-    ) -> None:
-        super().__init__(lookups.answers, connection, headers, "GET", "/v/{token}")
-        self._lookups = lookups
+    def __init__(self, path: LookupFastPath, connection: Any, headers: Headers, token: str) -> None:
+        super().__init__(path.answers, connection, headers, "GET", "/v/{token}")
+        self._path = path
         self._token = token
 
-    def whole(self) -> None:
-        """Ask."""
+    def on_request_complete(self) -> None:
+        """Query the registry."""
         try:
-            self._lookups.state.service.registry.by_token.tell(self._token, self._answer)
+            self._path.registry.by_token.submit(self._token, self._on_rows)
         except LedgerError as refusal:
             self.refuse(refusal)
 
-    def _answer(self, rows: list[Found], failure: Exception | None) -> None:
+    def _on_rows(self, rows: list[Row], failure: Exception | None) -> None:
         try:
             if failure is not None:
                 self.fail(failure)
             elif rows:
-                self._show(rows[0])
+                self._answer(rows[0])
             else:
                 self.refuse(no_such_link())
         except Exception as fault:
             self.fail(fault)
 
-    def _show(self, row: Found) -> None:
-        body, tag = link_answer(row)
-        entity = tag.encode()
-        given = self.headers.get(b"if-none-match")
-        if given is not None and entity in [part.strip() for part in given.split(b",")]:
-            lines = b"etag: %b\r\n%b" % (entity, self._lookups.after_link)
+    def _answer(self, row: Row) -> None:
+        body, tag = link_result(row)
+        etag = tag.encode()
+        cached = self.headers.get(b"if-none-match")
+        if cached is not None and etag in [part.strip() for part in cached.split(b",")]:
+            lines = b"etag: %b\r\n%b" % (etag, self._path.link_headers)
             self.send(304, lines, b"")
             return
         lines = b"etag: %b\r\ncontent-length: %d\r\ncontent-type: application/json\r\n%b" % (
-            entity, len(body), self._lookups.after_link,
+            etag, len(body), self._path.link_headers,
         )  # fmt: skip
         self.send(200, lines, body)
 
@@ -164,72 +169,79 @@ _PLAIN_BODY = re.compile(
 )
 
 
-def plainly_typed(body: bytes) -> ParsedLookup | None:
-    """A number and a name as most send them, read without a parser; None if it is not that."""
+def parse_plain_body(body: bytes) -> ParsedLookup | None:
+    """The fields of a body that has a number and a name only, as most have; None for any other.
+
+    A regular expression reads it several times as fast as the JSON parser and the model.
+    """
     found = _PLAIN_BODY.fullmatch(body)
     if found is None:
         return None
     try:
         name = orjson.loads(b'"%b"' % found[2])
-    except orjson.JSONDecodeError:  # no UTF-8
+    except orjson.JSONDecodeError:  # not UTF-8
         return None
-    return ParsedLookup(found[1].decode(), name) if len(name) <= NAME_TYPED_MAX else None
+    return ParsedLookup(found[1].decode(), name) if len(name) <= NAME_CHARS_MAX else None
 
 
 class CriteriaLookup(RawExchange):
     """POST /lookup."""
 
-    __slots__ = ("_address", "_facts", "_found", "_keys", "_left", "_limit", "_lookups")
+    __slots__ = ("_address", "_criteria", "_limit", "_missing", "_path", "_rows")
 
-    def __init__(self, lookups: LookupFastPath, connection: Any, headers: Headers) -> None:
-        super().__init__(lookups.answers, connection, headers, "POST", "/lookup")
-        self._lookups = lookups
-        self._limit = lookups.state.lookup_limit
-        self._address = ""
-        self._found: dict[str, list[Found]] = {}
+    def __init__(self, path: LookupFastPath, connection: Any, headers: Headers) -> None:
+        super().__init__(path.answers, connection, headers, "POST", "/lookup")
+        self._path = path
+        self._limit: RateLimiter = path.state.lookup_limit
+        self._rows: dict[str, list[Row]] = {}
 
-    def whole(self) -> None:
-        """Read the body and ask; whatever is wrong with its form, the framework tells."""
+    def on_request_complete(self) -> None:
+        """Read the body and search; a malformed body falls back to the framework."""
         body = bytes(self.body)
-        typed: LookupBody | ParsedLookup | None = plainly_typed(body)
-        if typed is None:
+        fields: LookupBody | ParsedLookup | None = parse_plain_body(body)
+        if fields is None:
             try:
-                check_json(body, self._lookups.json_depth_max)
-                typed = LookupBody.model_validate(parse_json(body))
-                ensure_two(typed)
+                check_json(body, self._path.json_depth_max)
+                fields = LookupBody.model_validate(parse_json(body))
             except (LedgerError, ValidationError):
-                self.connection.leave_to_framework(self)
+                self.connection.fall_back_to_asgi(self)
                 return
         try:
-            self._ask(typed)
+            self._search(fields)
         except Exception as fault:
             self.fail(fault)
 
-    def _ask(self, typed: LookupBody | ParsedLookup) -> None:
-        registry = self._lookups.state.service.registry
-        self._address = self.connection.address(self.headers)
-        enter(self._limit, self._address)
-        self._facts = LookupCriteria.of(registry, typed)
-        questions, self._keys = self._facts.questions(registry)
-        self._left = len(self._keys)
-        for key in self._keys:
-            questions.tell(key, partial(self._hear, key))
+    def _search(self, fields: LookupBody | ParsedLookup) -> None:
+        registry = self._path.registry
+        self._criteria = LookupCriteria.of(registry.search_tokens, fields)
+        self._address: str = self.connection.address(self.headers)
+        self._limit.charge(self._address)
+        keys = self._criteria.keys
+        self._missing = len(keys)
+        if not keys:
+            self._answer()
+            return
+        query = self._criteria.query(registry)
+        for key in keys:
+            query.submit(key, partial(self._on_rows, key))
 
-    def _hear(self, key: str, rows: list[Found], failure: Exception | None) -> None:
+    def _on_rows(self, key: str, rows: list[Row], failure: Exception | None) -> None:
         try:
             if failure is not None:
                 self.fail(failure)
                 return
-            self._found[key] = rows
-            self._left -= 1
-            if self._left == 0 and not self.response_complete:
+            self._rows[key] = rows
+            self._missing -= 1
+            if self._missing == 0 and not self.response_complete:
                 self._answer()
         except Exception as fault:
             self.fail(fault)
 
     def _answer(self) -> None:
-        shown = self._facts.agreeing([row for key in self._keys for row in self._found[key]])
-        if not shown:
-            self._limit.missed(self._address)
-        body = self._facts.answer(shown)
-        self.send(200, b"content-length: %d\r\n%b" % (len(body), self._lookups.after_facts), body)
+        criteria = self._criteria
+        found = criteria.matching([row for key in criteria.keys for row in self._rows[key]])
+        if criteria.is_miss(found):
+            self._limit.charge_miss(self._address)
+        body = criteria.result(found)
+        headers = b"content-length: %d\r\n%b" % (len(body), self._path.result_headers)
+        self.send(200, headers, body)

@@ -27,7 +27,7 @@ from api.server import socket_passing as channel
 from api.server.connection import close_late
 from api.server.lookup_fast_path import LookupFastPath
 from api.server.lookup_worker_connection import LookupWorkerConnection
-from api.server.process_setup import configure_logging, settle_memory
+from api.server.process_setup import configure_logging, freeze_gc
 from api.server.socket_passing import SocketChannel
 from api.settings import Settings
 
@@ -51,7 +51,7 @@ async def _serve(
     connection: Connection, end: int, settings: Settings, access: RegistryConfig, limit: int | None
 ) -> None:
     stopped = _stop_signals(connection)
-    registry = access.opened(settings)
+    registry = access.open(settings)
     state = SimpleNamespace(
         settings=settings,
         lookup_limit=Unlimited() if limit is None else RateLimiter(file=limit),
@@ -79,7 +79,7 @@ async def _serve(
             told.set()
 
     to_service = SocketChannel(socket.socket(fileno=end), make, hear)
-    settle_memory()
+    freeze_gc()
     to_service.post(channel.READY)
     while not stopped.is_set():
         served.default_headers = _date()

@@ -160,7 +160,7 @@ class LookupWorkerConnection(HttpConnection):
 
     def on_headers_complete(self) -> None:
         """Take the request on, if it is plain."""
-        exchange = self._lookups.take_on(self, self.parser.get_method())
+        exchange = self._lookups.try_accept(self, self.parser.get_method())
         if exchange is None:
             self._is_plain = False
         else:
@@ -177,9 +177,9 @@ class LookupWorkerConnection(HttpConnection):
         if self._is_plain:
             self.cycle.more_body = False
             self.closes_at = math.inf
-            self.cycle.whole()
+            self.cycle.on_request_complete()
 
-    def leave_to_framework(self, exchange: RawExchange) -> None:
+    def fall_back_to_asgi(self, exchange: RawExchange) -> None:
         """A whole request that turned out not to be plain."""
         self._is_plain = False
 

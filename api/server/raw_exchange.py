@@ -14,11 +14,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from api.errors.problem_details import problem_response
 from api.errors.request import InternalError
-from api.http.access_log import tell_request
-from api.http.middleware import log_fault, protection, trace_id_of
-from api.routes.lookup import no_such_link
+from api.http.access_log import log_request
+from api.http.middleware import log_fault, security_headers, trace_id_of
+from api.http.negotiation import preferred_language
+from api.lookup.query import no_such_link
 from api.settings import Settings
-from api.web.rendering import preferred
 from domain.errors import LedgerError
 
 Headers = dict[bytes, bytes]
@@ -66,7 +66,7 @@ class RawExchange:
         self.trace_id = trace_id_of(headers.get(b"traceparent"))
         self._begun = time.perf_counter()
 
-    def whole(self) -> None:
+    def on_request_complete(self) -> None:
         """Go on, now that the request is there as a whole."""
 
     def send(self, status: int, lines: bytes, body: bytes) -> None:
@@ -87,7 +87,7 @@ class RawExchange:
                 transport.close()
         connection.on_response_complete()
         seconds = time.perf_counter() - self._begun
-        tell_request(self.trace_id, self.method, self.route, status, seconds, self.role)
+        log_request(self.trace_id, self.method, self.route, status, seconds, self.role)
 
     def refuse(self, refusal: LedgerError) -> None:
         """Answer with a problem, unless an answer was given."""
@@ -107,7 +107,7 @@ class RawExchange:
 
 @lru_cache(256)
 def _language(accept_language: bytes) -> str:
-    return preferred(accept_language.decode("latin-1"))
+    return preferred_language(accept_language.decode("latin-1"))
 
 
 class ProblemBytes(NamedTuple):
@@ -126,7 +126,7 @@ class Answers:
     """Headers of answers as bytes; what is the same every time is made once."""
 
     def __init__(self, settings: Settings) -> None:
-        self._protection = protection(settings)
+        self._protection = security_headers(settings)
         self._missing: dict[frozenset[bytes], bytes] = {}  # by the names that our handlers set
         self._problems: dict[tuple[str, str], ProblemBytes] = {}
         self._dated: tuple[Any, bytes] = (None, b"")

@@ -6,14 +6,15 @@ never claims to know more than it shows.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
 
-from projections.certificate_registry import public_record as public_answer
+from api.lookup.query import LookupCriteria
+from domain.store.postgres.connection import Cursor
+from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as registry_queries
-from projections.engine.view import Row, select
+from projections.engine.tables import Row
+from projections.engine.view import select
 from projections.refund_ledger import queries as refund_queries
 from projections.score_board import queries as board_queries
 
@@ -34,18 +35,18 @@ ORDER BY b.ledger
 """
 
 
-def books(cursor: Any, view: str) -> list[Row]:
+def books(cursor: Cursor, view: str) -> list[Row]:
     """Every ledger whose book is open: whose it is, and how far a view of it has come."""
     return select(cursor, _BOOKS, {"view": view, "ledger": None})
 
 
-def book(cursor: Any, view: str, ledger: str) -> Row | None:
+def book(cursor: Cursor, view: str, ledger: str) -> Row | None:
     """One ledger as in `books`, or None."""
     found = select(cursor, _BOOKS, {"view": view, "ledger": ledger})
     return found[0] if found else None
 
 
-def overview(cursor: Any) -> list[Row]:
+def overview(cursor: Cursor) -> list[Row]:
     """Every ledger with how many certificates it issued; for the front page."""
     found = books(cursor, REGISTRY)
     for row in found:
@@ -57,32 +58,20 @@ def overview(cursor: Any) -> list[Row]:
 # --- certificates ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a lookup goes by, two or three of them: a number in its stored form, and indexes.
+def look_up(cursor: Cursor, criteria: LookupCriteria) -> list[Row]:
+    """The certificates that agree with the criteria, as everybody may see them.
 
-    names, documents: every index the text may be stored under, by whichever suite and, for a
-    document, as whichever kind such a number can be of.
-    """
-
-    number: str | None = None
-    names: Container[str] | None = None
-    documents: tuple[str, ...] | None = None
-
-
-def look_up(cursor: Any, asked: Asked) -> list[Row]:
-    """Certificates that agree with everything asked, as everybody may see them.
-
-    The same statements run whether nothing has the number or the other entry is not its holder's.
+    The same statements run for an unknown number and for a number with somebody else's name.
     """
     known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
-    found = registry_queries.lookup(
-        cursor, number=asked.number, names=asked.names, documents=asked.documents
+    search = (
+        registry_queries.by_documents if criteria.number is None else registry_queries.by_numbers
     )
+    found = criteria.matching(search(cursor, criteria.keys)) if criteria.keys else []
     return [_shown(cursor, answer, known) for answer in found[:CERTIFICATES_MAX]]
 
 
-def by_link(cursor: Any, token: str) -> Row | None:
+def by_link(cursor: Cursor, token: str) -> Row | None:
     """The certificate of a link, as everybody may see it, or None."""
     known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
     found = registry_queries.verify(cursor, token)
@@ -91,9 +80,9 @@ def by_link(cursor: Any, token: str) -> Row | None:
     return _shown(cursor, found.answer, known) | {"replaced": found.replaced}
 
 
-def _shown(cursor: Any, answer: str, known: dict[str, Row]) -> Row:
+def _shown(cursor: Cursor, answer: str, known: dict[str, Row]) -> Row:
     """The public part of a certificate, its history since it was issued, and as of when."""
-    shown = public_answer.public(answer)
+    shown = public_record.for_page(answer)
     ledger, number = shown["ledger"], shown["number"]
     history = registry_queries.history(cursor, ledger, number, kind=shown["kind"])
     issued = [place for place, state in enumerate(history) if state["event"] == "issued"]
@@ -110,7 +99,7 @@ def _shown(cursor: Any, answer: str, known: dict[str, Row]) -> Row:
 
 
 def notices(
-    cursor: Any, ledger: str, after: tuple[date, str] | None, limit: int
+    cursor: Cursor, ledger: str, after: tuple[date, str] | None, limit: int
 ) -> tuple[Row | None, list[Row]]:
     """A ledger and a page of its notices, one more than the limit where there are more."""
     whose = book(cursor, SCORE_BOARD, ledger)
@@ -118,7 +107,7 @@ def notices(
 
 
 def notice(
-    cursor: Any, ledger: str, notice_id: str, today: date, after: str | None, limit: int
+    cursor: Cursor, ledger: str, notice_id: str, today: date, after: str | None, limit: int
 ) -> tuple[Row | None, Row | None]:
     """A ledger and one notice with a page of its rows, as everybody may see them today."""
     whose = book(cursor, SCORE_BOARD, ledger)
@@ -135,7 +124,7 @@ OPEN = "open"
 
 
 def refunds(
-    cursor: Any, ledger: str, state: str | None, after: list[str] | None, limit: int
+    cursor: Cursor, ledger: str, state: str | None, after: list[str] | None, limit: int
 ) -> tuple[Row | None, list[Row], list[Row]]:
     """A ledger, its sums by state and component, and a page of its lines."""
     whose = book(cursor, REFUND_LEDGER, ledger)
@@ -144,14 +133,16 @@ def refunds(
 
 
 def refund_lines(
-    cursor: Any, ledger: str, state: str | None, after: list[str] | None, limit: int
+    cursor: Cursor, ledger: str, state: str | None, after: list[str] | None, limit: int
 ) -> list[Row]:
     """Lines in a state, or all, in order of their key.
 
     after: `line_key` of the last line of the page before.
     """
     if state == OPEN:
-        paid = (datetime.fromisoformat(after[0]), *after[1:4]) if after else None
+        paid = None
+        if after:
+            paid = (datetime.fromisoformat(after[0]), after[1], after[2], after[3])
         return refund_queries.owed(cursor, ledger, after=paid, limit=limit)
     key = (after[0], after[1], after[2]) if after else None
     return refund_queries.lines(cursor, ledger, state=state, after=key, limit=limit)

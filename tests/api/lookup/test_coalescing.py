@@ -1,101 +1,135 @@
-"""Many callers at once: numbers stay dense, seats single, money moves once."""
+"""Concurrent lookups are coalesced: shared queries, own results, one deadline."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+import time
+from collections.abc import Sequence
 from typing import Any
 
-import httpx
+import psycopg2
 import pytest
 
-from tests.support.http_journey import (
-    ISSUED_AT,
-    SEATED_AT,
-    Journey,
-    hold,
-    publish_and_close,
-    schedule,
-    score,
-)
-from tests.support.service import Book, Door, new_book
-
-CROWD = 8
+from api.errors.request import DatabaseUnreachable, ReadTimeout, ServerBusy
+from api.lookup.coalescing import Query, RequestCoalescer
 
 
-@pytest.fixture(scope="module")
-def crowd(client: httpx.Client) -> tuple[Book, list[Journey]]:
-    """Enrolled candidates, and a session."""
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    schedule(book)
-    journeys = [Journey(book, n) for n in range(1, CROWD + 1)]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda journey: journey.enrol(), journeys))
-    return book, journeys
+def coalescer(query: Query, deadline_s: float = 5, **given: Any) -> RequestCoalescer:
+    return RequestCoalescer(query, concurrency=1, deadline_s=deadline_s, **given)
 
 
-def at_once(calls: Sequence[Callable[[Door], Any]], door: Door) -> list[Any]:
-    """Make calls at the same time, each on a connection of its own."""
+def test_concurrent_lookups_share_queries():
+    asked: list[list[str]] = []
 
-    def call(each: Callable[[Door], Any]) -> Any:
-        with httpx.Client(base_url=door.client.base_url, timeout=30, trust_env=False) as client:
-            return each(Door(client, door.ledger, door.token, door.headers))
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        await asyncio.sleep(0.01)
+        asked.append(list(keys))
+        return [(key,) for key in keys if key != "none"]
 
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(call, calls))
+    async def ask_concurrently() -> list[Any]:
+        lookups = coalescer(query)
+        keys = ["a", "b", "none", "a", *(f"k{n}" for n in range(50))]
+        return await asyncio.gather(*(lookups.ask(key) for key in keys))
 
-
-def test_a_crowd_gets_seats_scores_and_dense_numbers(crowd):
-    book, journeys = crowd
-    certifier = book.backdated("certifier").at(SEATED_AT)
-
-    def seat(journey: Journey) -> Callable[[Door], Any]:
-        body = {"application_id": f"A{journey.n}"}
-        return lambda door: door.done("sessions/S1/seats", body)["outcome"]
-
-    given = at_once([seat(journey) for journey in journeys], certifier)
-    assert sorted(each["seat"] for each in given) == list(range(1, CROWD + 1))
-    hold(book)
-    score(book, {each["ticket_number"]: ("80", "80") for each in given})
-    publish_and_close(book)
-    registrar = book.backdated("registrar").at(ISSUED_AT)
-
-    def number(journey: Journey) -> Callable[[Door], Any]:
-        path = f"{journey.application}/certificates/numbers"
-        return lambda door: door.done(path, {"year": 2026})["outcome"]["national"]
-
-    numbers = at_once([number(journey) for journey in journeys], registrar)
-    assert sorted(int(text[-6:]) for text in numbers) == list(range(1, CROWD + 1))
+    answers = asyncio.run(ask_concurrently())
+    assert answers[0] == answers[3] == [("a",)]
+    assert answers[2] == []
+    assert all(len(rows) == 1 for rows in answers[4:])
+    assert len(asked) <= 2
 
 
-def test_one_of_many_who_order_the_same_refund_gets_it(client: httpx.Client):
-    book = new_book(client, "2026-03-01T08:00:00+08:00")
-    journey = Journey(book)
-    journey.register()
-    journey.apply()
-    journey.pay()
-    at = "2026-03-20T09:00:00+08:00"
-    journey.candidate(at).done(f"{journey.application}/withdrawal", {"reason": "放弃"})
-    body = {"payment_id": "PAY1", "component": "certification_fee"}
-    path = f"{journey.application}/refunds"
-    answers = at_once(
-        [lambda door: door.send(path, body) for _ in range(CROWD)], journey.candidate(at)
-    )
-    codes = sorted(a.json().get("code", "recorded") for a in answers)
-    assert codes == ["already_refunded"] * (CROWD - 1) + ["recorded"]
-    number = next(a.json()["outcome"]["refund_no"] for a in answers if a.status_code == 201)
-    finance = book.backdated("finance", "finance-2").at(at)
-    approvals = at_once(
-        [lambda door: door.send(f"{path}/{number}/approval") for _ in range(CROWD)], finance
-    )
-    assert sorted(a.status_code for a in approvals) == [201] + [409] * (CROWD - 1)
+def test_a_failed_batch_is_queried_again_key_by_key():
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        if "bad" in keys:
+            raise ValueError("bad")
+        return [(key,) for key in keys]
+
+    async def ask_concurrently() -> list[Any]:
+        lookups = coalescer(query)
+        keys = ("a", "bad", "b")
+        return await asyncio.gather(*(lookups.ask(key) for key in keys), return_exceptions=True)
+
+    first, bad, last = asyncio.run(ask_concurrently())
+    assert (first, last) == ([("a",)], [("b",)])
+    assert isinstance(bad, ValueError)
 
 
-def test_a_busy_ledger_does_not_hold_up_another(crowd):
-    book, _ = crowd
-    other = new_book(book.client, "2026-03-01T08:00:00+08:00")
-    door = book.door("agency")
-    calls = [lambda each: each.seen("applications", limit=50) for _ in range(CROWD)]
-    pages = at_once(calls, door)
-    assert all(len(page["data"]) == CROWD for page in pages)
-    assert other.stranger.seen("")["ledger"] == other.ledger
+def test_a_connection_failure_fails_the_batch_and_the_next_lookup_queries_again():
+    calls = 0
+
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise psycopg2.OperationalError("the server closed the connection")
+        return [(key,) for key in keys]
+
+    async def twice() -> tuple[list[Any], list[Any]]:
+        lookups = coalescer(query)
+        first = await asyncio.gather(lookups.ask("a"), lookups.ask("b"), return_exceptions=True)
+        return first, await lookups.ask("a")
+
+    first, second = asyncio.run(twice())
+    assert all(isinstance(error, DatabaseUnreachable) for error in first)
+    assert second == [("a",)]
+    assert calls == 2
+
+
+def test_a_cancelled_lookup_leaves_the_others_of_its_key_alone():
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        await asyncio.sleep(0.02)
+        return [(key,) for key in keys]
+
+    async def cancel_one() -> list[Any]:
+        lookups = coalescer(query)
+        cancelled = asyncio.create_task(lookups.ask("a"))
+        remaining = asyncio.create_task(lookups.ask("a"))
+        await asyncio.sleep(0.005)
+        cancelled.cancel()
+        return await remaining
+
+    assert asyncio.run(cancel_one()) == [("a",)]
+
+
+def test_the_deadline_of_a_key_includes_the_queries_it_waits_for():
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        async with asyncio.timeout_at(deadline):
+            await asyncio.sleep(60)
+        return []
+
+    async def ask() -> list[float]:
+        lookups = coalescer(query, deadline_s=0.2)
+
+        async def took(key: str) -> float:
+            begun = time.perf_counter()
+            with pytest.raises(ReadTimeout):
+                await lookups.ask(key)
+            return time.perf_counter() - begun
+
+        first = asyncio.create_task(took("a"))
+        await asyncio.sleep(0.1)
+        return [await took("b"), await first]
+
+    assert all(0.15 < seconds < 0.35 for seconds in asyncio.run(ask()))
+
+
+def test_keys_above_the_limit_are_refused_immediately():
+    release = asyncio.Event()
+
+    async def query(keys: Sequence[str], deadline: float) -> list[tuple[str, ...]]:
+        await release.wait()
+        return [(key,) for key in keys]
+
+    async def ask_concurrently() -> list[Any]:
+        lookups = coalescer(query, pending_max=2)
+        first = asyncio.create_task(lookups.ask("under way"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(lookups.ask(key)) for key in ("a", "b", "a")]
+        await asyncio.sleep(0)
+        with pytest.raises(ServerBusy):
+            await lookups.ask("c")
+        release.set()
+        return await asyncio.gather(first, *waiting)
+
+    assert asyncio.run(ask_concurrently()) == [[("under way",)], [("a",)], [("b",)], [("a",)]]

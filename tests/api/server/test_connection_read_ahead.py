@@ -17,11 +17,11 @@ from api.server.lookup_worker_connection import AT_ONCE, HELD_BYTES_MAX, LookupW
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.api.server.test_connection import NOWHERE, connected
 from tests.api.server.test_lookup_worker_pool import watched
-from tests.support.lookup_workers import elsewhere_at_once
+from tests.support.lookup_workers import with_lookup_worker
 from tests.support.service import settings_for
 
 
-@pytest.mark.parametrize("begin", [None, elsewhere_at_once], ids=["here", "there"])
+@pytest.mark.parametrize("begin", [None, with_lookup_worker], ids=["here", "there"])
 def test_who_asks_and_asks_and_reads_nothing_is_read_no_further(
     begin: Any, postgres: EmbeddedPostgres, tmp_path: Path
 ):
@@ -59,12 +59,12 @@ class Stopped:
         return None
 
 
-def connection_that(take_on: Any, folder: Path) -> LookupWorkerConnection:
+def connection_that(try_accept: Any, folder: Path) -> LookupWorkerConnection:
     connection = LookupWorkerConnection(
         config=uvicorn.Config(lambda: None, ws="none", log_config=None),
         server_state=ServerState(),
         app_state={},
-        lookups=SimpleNamespace(take_on=take_on),
+        lookups=SimpleNamespace(try_accept=try_accept),
         settings=settings_for("", folder),
         channel=None,
     )
@@ -73,14 +73,14 @@ def connection_that(take_on: Any, folder: Path) -> LookupWorkerConnection:
 
 
 def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
-    def take_on(*_: Any) -> Any:
+    def try_accept(*_: Any) -> Any:
         begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
         return begun[-1]
 
     begun: list[Any] = []
 
     async def answer_one_by_one() -> None:
-        connection = connection_that(take_on, tmp_path)
+        connection = connection_that(try_accept, tmp_path)
         asked = 2 * HELD_BYTES_MAX // len(NOWHERE)
         connection.data_received(NOWHERE * asked)
         for number in range(1, asked + 1):
@@ -95,7 +95,7 @@ def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
 
 
 def test_lookups_that_are_answered_at_once_leave_others_their_turn(tmp_path: Path):
-    def take_on(*_: Any) -> Any:
+    def try_accept(*_: Any) -> Any:
         def answer() -> None:
             answered.append(exchange)
             exchange.response_complete = True
@@ -108,7 +108,7 @@ def test_lookups_that_are_answered_at_once_leave_others_their_turn(tmp_path: Pat
     connections: list[LookupWorkerConnection] = []
 
     async def take_turns() -> None:
-        connections.append(connection_that(take_on, tmp_path))
+        connections.append(connection_that(try_accept, tmp_path))
         connections[0].data_received(NOWHERE * 3 * AT_ONCE)
         for turn in range(1, 4):
             assert len(answered) == turn * AT_ONCE

@@ -1,4 +1,4 @@
-"""The short way of the public lookups and the framework's answer alike, whatever is asked."""
+"""The fast path of lookups answers every request with the same bytes as the framework."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from hypothesis import strategies as st
 
 from api.http.middleware import check_json
 from api.http.strict_json import parse_json
+from api.lookup.query import LookupBody
 from api.lookup.rate_limit import RateLimiter
-from api.routes.lookup import LookupBody
 from api.server.connection import HttpConnection
-from api.server.lookup_fast_path import LookupFastPath, plainly_typed
+from api.server.lookup_fast_path import LookupFastPath, parse_plain_body
 from api.server.main import Server
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.commands import document_of
 from tests.support.http_journey import ISSUED_AT, certified
 from tests.support.lookup_workers import Running
 from tests.support.postgres import fresh_database
-from tests.support.service import new_book, running, settings_for
+from tests.support.service import new_ledger, running, settings_for
 
 NAME, DOCUMENT = "钱一", document_of(1)
 TRACED = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -39,24 +39,24 @@ JSON = "application/json"
 
 
 class ByFramework(HttpConnection):
-    """A connection on which every request goes the long way."""
+    """A connection that leaves every request to the framework."""
 
     def _without_framework(self, method: bytes) -> None:
         return None
 
 
-def without_short_way(server: Server, app: FastAPI) -> None:
+def without_fast_path(server: Server, app: FastAPI) -> None:
     server.config.http = partial(ByFramework, **server.config.http.keywords)  # type: ignore
 
 
 @dataclass
 class Both:
-    """One ledger with two certificates, asked by either way.
+    """A ledger with two certificates, served with the fast path and without it.
 
     tokens: of the links; the first is of a version that was replaced.
     """
 
-    quick: str
+    fast: str
     framework: str
     tokens: list[str]
     tag: str
@@ -71,32 +71,32 @@ def both(
     with ExitStack() as closing:
         database = closing.enter_context(fresh_database(postgres))
         known = settings_for(database.dsn, folder)
-        quick = closing.enter_context(beginning(known))
-        framework = closing.enter_context(running(known, without_short_way))
-        client = closing.enter_context(httpx.Client(base_url=quick, timeout=30, trust_env=False))
-        book = new_book(client, "2026-03-01T08:00:00+08:00")
-        journey, numbers = certified(book)
+        fast = closing.enter_context(beginning(known))
+        framework = closing.enter_context(running(known, without_fast_path))
+        client = closing.enter_context(httpx.Client(base_url=fast, timeout=30, trust_env=False))
+        ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+        journey, numbers = certified(ledger)
 
         def links() -> list[str]:
-            head = book.door("regulator").seen("events")["head"]
-            registrar = book.door("registrar")
-            shown = registrar.seen("applications/A1/certificates", min_position=head)["data"]
+            head = ledger.caller("regulator").read("events")["head"]
+            registrar = ledger.caller("registrar")
+            shown = registrar.read("applications/A1/certificates", min_position=head)["data"]
             return [each["link"].rpartition("/v/")[2] for each in shown]
 
         before = links()
-        journey.staff("registrar", ISSUED_AT).done(
+        journey.staff("registrar", ISSUED_AT).write(
             f"{journey.application}/certificates/national/reissue", {"reason": "遗失补发"}
         )
         tokens = sorted({*before, *links()}, key=links().__contains__)
         tag = client.get(f"/v/{tokens[-1]}").headers["etag"]
-        yield Both(quick, framework, tokens, tag, numbers)
+        yield Both(fast, framework, tokens, tag, numbers)
 
 
-# --- asking and comparing -------------------------------------------------------------------------
+# --- requests and responses -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """A request, byte for byte as it travels."""
 
     method: str
@@ -111,7 +111,7 @@ class Asked:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + self.body
 
 
-def answer_of(url: str, asked: Asked) -> tuple[int, dict[str, str], bytes]:
+def response_to(url: str, asked: Request) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body, without what differs from one answer to the next."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -120,7 +120,7 @@ def answer_of(url: str, asked: Asked) -> tuple[int, dict[str, str], bytes]:
         response.begin()
         body = response.read()
     names = [name.lower() for name, _ in response.getheaders()]
-    assert len(names) == len(set(names)), "a header stands twice"
+    assert len(names) == len(set(names)), "a header is repeated"
     headers = {name.lower(): value for name, value in response.getheaders()}
     assert headers.pop("date")
     trace = headers.pop("trace-id")
@@ -131,14 +131,14 @@ def answer_of(url: str, asked: Asked) -> tuple[int, dict[str, str], bytes]:
     return response.status, headers, body
 
 
-def alike(both: Both, asked: Asked) -> tuple[int, dict[str, str], bytes]:
-    quick, framework = answer_of(both.quick, asked), answer_of(both.framework, asked)
-    assert quick == framework
-    return quick
+def same_by_both(both: Both, asked: Request) -> tuple[int, dict[str, str], bytes]:
+    fast, framework = response_to(both.fast, asked), response_to(both.framework, asked)
+    assert fast == framework
+    return fast
 
 
 def headers_of(*kinds: st.SearchStrategy[tuple[str, str]]) -> st.SearchStrategy[Any]:
-    """Some of these headers, now and then one of them twice."""
+    """Some of these headers, now and then one of them repeated."""
     return st.lists(st.one_of(*kinds), max_size=4).map(tuple)
 
 
@@ -175,7 +175,7 @@ PATIENT = settings(
 
 @PATIENT
 @given(data=st.data())
-def test_a_link_is_answered_alike_by_either_way(both: Both, data: st.DataObject):
+def test_a_link_gets_the_same_response_on_both_paths(both: Both, data: st.DataObject):
     token = data.draw(st.sampled_from([*both.tokens, "0" * 32, "f" * 31, both.tokens[0].upper()]))
     path = data.draw(
         st.sampled_from(
@@ -188,21 +188,21 @@ def test_a_link_is_answered_alike_by_either_way(both: Both, data: st.DataObject)
     )
     method = data.draw(st.sampled_from(["GET", "GET", "GET", "HEAD", "PUT", "OPTIONS"]))
     version = data.draw(st.sampled_from(["1.1", "1.1", "1.0"]))
-    alike(both, Asked(method, path, given_headers, version=version))
+    same_by_both(both, Request(method, path, given_headers, version=version))
 
 
-def test_a_link_is_found_replaced_kept_or_nowhere(both: Both):
+def test_a_link_is_current_replaced_not_modified_or_unknown(both: Both):
     old, *_, new = both.tokens
-    found = alike(both, Asked("GET", f"/v/{new}"))
+    found = same_by_both(both, Request("GET", f"/v/{new}"))
     assert (found[0], json.loads(found[2])["replaced"]) == (200, False)
-    assert json.loads(alike(both, Asked("GET", f"/v/{old}"))[2])["replaced"] is True
-    kept = alike(both, Asked("GET", f"/v/{new}", (("If-None-Match", both.tag),)))
+    assert json.loads(same_by_both(both, Request("GET", f"/v/{old}"))[2])["replaced"] is True
+    kept = same_by_both(both, Request("GET", f"/v/{new}", (("If-None-Match", both.tag),)))
     assert (kept[0], kept[2], kept[1]["etag"]) == (304, b"", both.tag)
-    nowhere = alike(both, Asked("GET", "/v/" + "0" * 32, (("Accept-Language", "en"),)))
+    nowhere = same_by_both(both, Request("GET", "/v/" + "0" * 32, (("Accept-Language", "en"),)))
     assert (nowhere[0], nowhere[1]["content-language"]) == (404, "en")
 
 
-# --- by facts -------------------------------------------------------------------------------------
+# --- by criteria ----------------------------------------------------------------------------------
 
 BROKEN = (
     b"", b"{", b"[]", b"null", b'{"name":"a","name":"b"}', b'{"name":"\\u0000"}', b"\xff\xfe",
@@ -212,7 +212,7 @@ BROKEN = (
 
 @PATIENT
 @given(data=st.data())
-def test_facts_are_answered_alike_by_either_way(both: Both, data: st.DataObject):
+def test_a_lookup_gets_the_same_response_on_both_paths(both: Both, data: st.DataObject):
     facts = {
         "certificate_number": [
             *both.numbers.values(), both.numbers["omc"].replace("-", ""), "S000033000123264000001",
@@ -238,7 +238,7 @@ def test_facts_are_answered_alike_by_either_way(both: Both, data: st.DataObject)
         given_headers += (("Transfer-Encoding", "chunked"),)
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
     if ("Expect", "100-continue") not in given_headers:  # its answer has two heads
-        alike(both, Asked("POST", path, given_headers, body))
+        same_by_both(both, Request("POST", path, given_headers, body))
 
 
 MORE = (b"}", b'"', b"\\", b"\\u0041", b"\\ud800", b"\xff", b"\n", b" ")
@@ -255,7 +255,7 @@ NUMBERS_TYPED = st.text("S0123456789-aZ", max_size=62) | st.text(max_size=5)
     at=st.integers(0, 80),
     more=st.sampled_from([b"", b"", *MORE]),
 )
-def test_what_is_read_without_a_parser_is_what_the_parser_reads(
+def test_a_plain_body_is_read_as_the_json_parser_reads_it(
     number: str, name: str, ascii: bool, apart: bool, at: int, more: bytes
 ):
     said = {"certificate_number": number, "name": name}
@@ -264,7 +264,7 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(
         "utf-8", "surrogatepass"
     )
     body = body[:at] + more + body[at:]
-    typed = plainly_typed(body)
+    typed = parse_plain_body(body)
     if typed is not None:
         check_json(body, 8)
         assert LookupBody.model_validate(parse_json(body)) == LookupBody(**typed._asdict())
@@ -272,69 +272,69 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(
 
 @pytest.mark.parametrize("ascii", [True, False])
 @pytest.mark.parametrize("separators", [None, (",", ":")])
-def test_a_number_and_a_name_are_read_without_a_parser(ascii: bool, separators: Any):
+def test_a_body_of_a_number_and_a_name_is_plain(ascii: bool, separators: Any):
     said = {"certificate_number": "S000033000123264000001", "name": "买买提·艾力 Ali"}
     body = json.dumps(said, ensure_ascii=ascii, separators=separators).encode()
-    typed = plainly_typed(body)
+    typed = parse_plain_body(body)
     assert typed is not None
     assert typed[:2] == tuple(said.values())
 
 
-def lookup_of(**facts: str) -> Asked:
+def lookup_of(**facts: str) -> Request:
     body = json.dumps(facts).encode()
-    return Asked(
+    return Request(
         "POST", "/lookup", (("Content-Type", JSON), ("Content-Length", str(len(body)))), body
     )
 
 
-def test_any_two_facts_find_the_same_by_either_way(both: Both):
+def test_any_two_fields_find_the_same_on_both_paths(both: Both):
     number = both.numbers["national"]
     for facts in (
         {"certificate_number": number, "name": NAME},
         {"certificate_number": number, "document_number": DOCUMENT},
         {"name": NAME, "document_number": DOCUMENT},
     ):
-        status, _, body = alike(both, lookup_of(**facts))
+        status, _, body = same_by_both(both, lookup_of(**facts))
         assert status == 200
         assert number in [each["number"] for each in json.loads(body)["certificates"]]
 
 
-def test_who_guesses_is_slowed_down_alike_by_either_way(postgres: EmbeddedPostgres, tmp_path: Path):
-    def still(server: Server, app: FastAPI) -> None:
+def test_guessing_is_rate_limited_alike_on_both_paths(postgres: EmbeddedPostgres, tmp_path: Path):
+    def stop_clock(server: Server, app: FastAPI) -> None:
         app.state.lookup_limit = RateLimiter(lambda: 0.0)
 
-    def still_without(server: Server, app: FastAPI) -> None:
-        still(server, app)
-        without_short_way(server, app)
+    def stop_clock_without(server: Server, app: FastAPI) -> None:
+        stop_clock(server, app)
+        without_fast_path(server, app)
 
     guess = lookup_of(certificate_number="S000033000123264000001", name="李四")
     faulty = lookup_of(document_number="123", name="李四")
     with fresh_database(postgres) as database:
         known = settings_for(database.dsn, tmp_path)
-        with running(known, still) as quick, running(known, still_without) as framework:
-            ways = [
-                [answer_of(url, asked) for asked in [*[guess, faulty] * 9, guess, guess, guess]]
-                for url in (quick, framework)
+        with running(known, stop_clock) as fast, running(known, stop_clock_without) as framework:
+            responses = [
+                [response_to(url, asked) for asked in [*[guess, faulty] * 9, guess, guess, guess]]
+                for url in (fast, framework)
             ]
-    assert ways[0] == ways[1]
-    assert {status for status, _, _ in ways[0]} == {200, 422, 429}
+    assert responses[0] == responses[1]
+    assert {status for status, _, _ in responses[0]} == {200, 422, 429}
 
 
-def test_the_plainest_requests_do_go_the_short_way(
+def test_the_plainest_requests_are_answered_by_the_fast_path(
     both: Both, beginning: Running, monkeypatch: pytest.MonkeyPatch
 ):
-    """Or else the tests above would compare the framework with itself, and one process, too."""
+    """Otherwise the tests above would compare the framework with itself."""
     taken: list[str] = []
-    take_on = LookupFastPath.take_on
+    try_accept = LookupFastPath.try_accept
 
     def watched(self: LookupFastPath, connection: Any, method: bytes) -> Any:
-        exchange = take_on(self, connection, method)
+        exchange = try_accept(self, connection, method)
         if exchange is not None:
             taken.append(exchange.route)
         return exchange
 
-    monkeypatch.setattr(LookupFastPath, "take_on", watched)
+    monkeypatch.setattr(LookupFastPath, "try_accept", watched)
     browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"), ("X-Real-IP", "::1"))
-    assert answer_of(both.quick, Asked("GET", f"/v/{both.tokens[0]}", browser))[0] == 200
-    assert answer_of(both.quick, lookup_of(name=NAME, document_number=DOCUMENT))[0] == 200
+    assert response_to(both.fast, Request("GET", f"/v/{both.tokens[0]}", browser))[0] == 200
+    assert response_to(both.fast, lookup_of(name=NAME, document_number=DOCUMENT))[0] == 200
     assert taken == (["/v/{token}", "/lookup"] if beginning is running else [])

@@ -1,4 +1,4 @@
-"""The certificate lookup over plain HTTP: what is told, and what never is."""
+"""The pages of the certificate lookup over HTTP: what they show, and what they never show."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ def look_up(http: httpx.Client, **typed: str) -> httpx.Response:
     return http.post("/lookup", data=typed)
 
 
-def without_what_was_typed(page: str) -> str:
+def without_typed_values(page: str) -> str:
     return re.sub(r' value="[^"]*"', "", page)
 
 
@@ -47,7 +47,7 @@ def test_any_two_of_the_three_are_enough(
     assert history.numbers[1]["national"] in page.replace("<wbr>", "")
 
 
-def test_typing_is_forgiven(http: httpx.Client, history: History) -> None:
+def test_spaces_and_case_do_not_matter(http: httpx.Client, history: History) -> None:
     spread = " ".join(history.numbers[1]["national"].lower())
     document = history.document(1).lower()
     page = look_up(http, number=spread, document_number=f" {document} ").text
@@ -57,7 +57,7 @@ def test_typing_is_forgiven(http: httpx.Client, history: History) -> None:
 def test_names_and_documents_are_shown_masked_only(http: httpx.Client, history: History) -> None:
     name, document = history.name(1), history.document(1)
     page = look_up(http, number=history.numbers[1]["national"], name=name).text
-    shown = without_what_was_typed(page)
+    shown = without_typed_values(page)
     assert f"{name[0]}*" in shown
     assert name not in shown
     assert document not in shown
@@ -77,7 +77,7 @@ def test_a_wrong_pair_reads_as_a_number_that_does_not_exist(
     wrong_pair = look_up(http, number=number, name="不存在")
     no_such = look_up(http, number=f"{number[:-6]}999999", name="不存在")
     wrong_document = look_up(http, number=number, document_number=history.document(2))
-    pages = [without_what_was_typed(page.text) for page in (wrong_pair, no_such, wrong_document)]
+    pages = [without_typed_values(page.text) for page in (wrong_pair, no_such, wrong_document)]
     assert pages[0] == pages[1] == pages[2]
     assert wrong_pair.status_code == no_such.status_code == 200
     assert dict(wrong_pair.headers).keys() == dict(no_such.headers).keys()
@@ -118,32 +118,56 @@ def test_the_way_upward_is_shown_step_by_step(http: httpx.Client, history: Histo
 
 def test_every_certificate_says_as_of_when(http: httpx.Client, history: History) -> None:
     page = look_up(http, number=history.numbers[1]["national"], name=history.name(1)).text
-    assert re.search(rf"数据截至账本 {history.ledger} 第 [\d,]+ 条记录，记录于<time", page)
+    assert re.search(rf"数据截至账本 {history.ledger_name} 第 [\d,]+ 条记录，记录于<time", page)
     assert "（北京时间）" in page
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "fault"),
     [
         ({"name": "张三"}, "请至少填写两项"),
         ({"number": "", "name": " ", "document_number": ""}, "请至少填写两项"),
-        ({"number": "S00003", "name": "张三"}, "这不是证书编号的写法"),
-        ({"number": "1234567890123456", "name": "张三"}, "旧版国家职业资格证书"),
-        ({"number": "OMC-2026-4-0000001-X", "name": "张三"}, "这不是证书编号的写法"),
+        ({"number": "S" * 61, "name": "张三"}, "这不是证书编号的写法"),
         ({"name": "<b>1</b>", "document_number": "330106199001011234"}, "姓名只能包含"),
-        ({"name": "张三", "document_number": "33"}, "证件号码应为"),
+        ({"name": "张三", "document_number": "33"}, "这不是证件号码的写法"),
     ],
 )
-def test_a_form_filled_in_wrongly_is_told_where(
-    http: httpx.Client, typed: dict[str, str], told: str
+def test_a_malformed_field_is_named_with_its_fault(
+    http: httpx.Client, typed: dict[str, str], fault: str
 ) -> None:
     answer = look_up(http, **typed)
     assert answer.status_code == 422
-    assert told in answer.text
+    assert fault in answer.text
     assert "<b>1</b>" not in answer.text
 
 
-def test_a_document_with_a_wrong_check_character_is_a_miss_not_a_fault(
+def test_every_fault_of_a_form_is_listed(http: httpx.Client) -> None:
+    page = look_up(http, name="1").text
+    summary = page.split('role="alert"', 1)[1].split("</ul>", 1)[0]
+    assert re.findall(r'href="#(\w+)"', summary) == ["number", "name"]
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        ("S00003", "这不是证书编号的写法"),
+        ("1234567890123456", "这是旧版国家职业资格证书"),
+        ("0104000123456", "这是旧版国家职业资格证书"),
+        ("OMC-2026-4-0000001-X", "这不是证书编号的写法"),
+    ],
+)
+def test_a_number_that_cannot_be_ours_gets_a_hint_in_place_of_the_checklist(
+    http: httpx.Client, number: str, hint: str
+) -> None:
+    answer = look_up(http, number=number, name="张三")
+    assert answer.status_code == 200
+    assert f'<a href="#number">{hint}' in answer.text
+    assert "没有查到相符的证书" in answer.text
+    assert "可以这样检查" not in answer.text
+    assert f'value="{number}"' in answer.text
+
+
+def test_a_document_with_a_wrong_check_character_is_a_miss_with_a_hint(
     http: httpx.Client, history: History
 ) -> None:
     number = history.document(1)
@@ -151,9 +175,16 @@ def test_a_document_with_a_wrong_check_character_is_a_miss_not_a_fault(
     answer = look_up(http, name=history.name(1), document_number=wrong)
     assert answer.status_code == 200
     assert "没有查到相符的证书" in answer.text
+    assert '<a href="#document_number">这个证件号码像身份证号码' in answer.text
+    assert "可以这样检查" in answer.text
 
 
-def test_a_link_shows_its_certificate_with_a_code_to_print(
+def test_a_blank_field_counts_as_not_filled_in(http: httpx.Client, history: History) -> None:
+    page = look_up(http, number=" ", name=history.name(1), document_number=history.document(1)).text
+    assert "查到 2 张证书" in page
+
+
+def test_a_link_shows_its_certificate_with_a_qr_code_to_print(
     http: httpx.Client, history: History
 ) -> None:
     token = history.links[1][0]
@@ -206,3 +237,16 @@ def test_nothing_personal_reaches_an_address_or_a_log(
         assert not any(secret in line for line in ours)
     assert str(found.url) == f"{history.url}/lookup"
     assert found.headers["cache-control"] == "no-store"
+
+
+def test_a_rate_limited_lookup_says_how_long_to_wait_and_repeats_the_fields(
+    http: httpx.Client, history: History
+) -> None:
+    wrong = {"number": history.numbers[1]["national"], "name": "不对"}
+    answers = [http.post("/lookup", data=wrong) for _ in range(14)]
+    assert answers[0].status_code == 200
+    refused = answers[-1]
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert "查询过于频繁" in refused.text
+    assert 'value="不对"' in refused.text
