@@ -1,4 +1,4 @@
-"""Work for `test_helper`, where another process can import it without importing the tests."""
+"""Tasks for tests/store/processes/test_pool.py, in a module that a child can import alone."""
 
 import os
 import signal
@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 Squared = tuple[int, int]
-"""A square, and the process that made it."""
+"""A square, and the process that computed it."""
 
 
 def squared(number: int) -> Squared:
-    time.sleep(0.002)  # long enough for everybody to get some
+    time.sleep(0.002)  # long enough for every process to get some
     return number * number, os.getpid()
 
 
@@ -20,14 +20,14 @@ def squaring() -> Callable[[int], Squared]:
     return squared
 
 
-def dying(told: Path) -> Callable[[int], Squared]:
-    """Squares twenty numbers and ends its process at the next one, which it tells before."""
-    return partial(_until_dead, iter(range(20)), told)
+def dying(last: Path) -> Callable[[int], Squared]:
+    """Squares twenty numbers; at the next one writes it to a file and kills its process."""
+    return partial(_until_dead, iter(range(20)), last)
 
 
-def _until_dead(lives: Iterator[int], told: Path, number: int) -> Squared:
+def _until_dead(lives: Iterator[int], last: Path, number: int) -> Squared:
     if next(lives, None) is None:
-        told.write_text(str(number))
+        last.write_text(str(number))
         os.kill(os.getpid(), signal.SIGKILL)
     return squared(number)
 
@@ -38,3 +38,8 @@ def failing(reason: str) -> Callable[[int], Squared]:
 
 def refusing(number: int) -> Squared:
     raise LookupError(number)
+
+
+def refusing_children(caller: int) -> Callable[[int], Squared]:
+    """Refuses in every process but the caller."""
+    return squared if os.getpid() == caller else refusing

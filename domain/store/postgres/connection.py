@@ -107,7 +107,7 @@ def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
-def close_quietly(connection: PgConnection | None) -> None:
+def close_quietly(connection: Connection | None) -> None:
     """Close a connection that may be dead already; never raises."""
     if connection is not None:
         try:

@@ -1,10 +1,9 @@
-"""Another process of this program that imports what it works with, and nothing else.
+"""Runs a function in a child process: a new interpreter that imports only what the function needs.
 
-multiprocessing either forks, and shares the caller's sockets and locks, or spawns, and then every
-process imports the caller's whole main program, which takes longer than most work here. This is a
-bare interpreter that runs one function. A connection leads to it: when the caller is gone, however
-that came, the connection ends, so that no process is ever left behind.
-Reading order: Child, `begin` (what runs in the process), Kept.
+multiprocessing would either fork, and share the parent's sockets and locks, or spawn, and import
+the parent's whole main program, which takes longer than most tasks here. A socket connects parent
+and child. It closes when the parent exits, however it exits, so that no child is left behind.
+Reading order: Child, `run` (what the child executes), Supervisor.
 """
 
 import logging
@@ -21,11 +20,11 @@ from typing import Any
 
 _PROGRAM = """import sys
 descriptor, *sys.path[:] = sys.argv[1:]
-from domain.store.processes.child import begin
-begin(int(descriptor))"""
+from domain.store.processes.child import run
+run(int(descriptor))"""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
-_WELL_SECONDS = 10.0  # whoever lived so long did not die of how it was started
+_STABLE_SECONDS = 10.0  # a process that ran this long did not fail at start-up: reset the back-off
 
 _SECRETS = "CERTLEDGER_"
 
@@ -33,23 +32,23 @@ log = logging.getLogger(__name__)
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment without its settings, among which are keys and passwords.
+    """The parent's environment without its settings, which include keys and passwords.
 
-    What a process of ours has to know of them is handed over to it.
+    A child gets the settings it needs as arguments.
     """
     return {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
 
 
 class Child:
-    """A process that runs a function, which is given the other end of `connection` first."""
+    """A process that calls a function with the other end of `connection` as first argument."""
 
     def __init__(
         self, function: Callable[..., None], *arguments: Any, files: Sequence[int] = ()
     ) -> None:
-        """function: of a module that can be imported; arguments: what can be pickled.
+        """function: of an importable module; arguments: anything that can be pickled.
 
-        files: descriptors that are open there too, under the same numbers.
-        What was handed over stands in no command line and no environment.
+        files: descriptors that the child inherits under the same numbers.
+        Arguments travel over the connection, never in a command line or environment variable.
         Raises: OSError if no process can be started.
         """
         ours, theirs = socket.socketpair()
@@ -59,8 +58,8 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *files],
                 env=environment(),
-                # An interrupt is the caller's, who ends us. Not a session of its own: Linux shares
-                # cores out by session, and a process alone in one waits longest for its turn.
+                # Ctrl-C reaches the parent only, which then ends the child. No session of its own:
+                # Linux schedules cores by session, and a process alone in one waits longest.
                 process_group=0,
             )
         except OSError:
@@ -68,41 +67,41 @@ class Child:
             raise
         finally:
             theirs.close()
-        self.connection = Connection(ours.detach())
+        self.connection: Connection[Any, Any] = Connection(ours.detach())
         self.send((function, arguments))
 
-    def send(self, what: Any) -> None:
-        """Hand something over; if the process is no more, that shows in its answer."""
+    def send(self, value: Any) -> None:
+        """Send a value; if the process has exited, the next receive finds out."""
         with suppress(BrokenPipeError):
-            self.connection.send(what)
+            self.connection.send(value)
 
-    def end(self) -> None:
-        """Stop it, whatever it is doing."""
+    def kill(self) -> None:
+        """Kill the process, whatever it is doing, and wait for its exit."""
         self.connection.close()
         self.process.kill()
         self.process.wait()
 
 
-def begin(descriptor: int) -> None:
-    """What runs in the process. An error that nobody foresaw ends it, in one line."""
-    connection = Connection(descriptor)
+def run(descriptor: int) -> None:
+    """Receive a function over the connection and call it; an unexpected error exits in one line."""
+    connection: Connection[Any, Any] = Connection(descriptor)
     try:
         function, arguments = connection.recv()
         function(connection, *arguments)
     except (EOFError, ConnectionError):
-        pass  # the caller is gone
+        pass  # the parent has exited
     except Exception as error:
-        sys.exit(f"certledger: a process beside the program failed: {error!r}")
+        sys.exit(f"certledger: a child process failed: {error!r}")
 
 
 class Supervisor:
-    """Keeps one process after the other alive, until it is stopped."""
+    """Keeps one child process running and restarts it with a back-off, until stopped."""
 
     def __init__(self, what: str, start: Callable[[], Child], *, stop_seconds: float) -> None:
-        """Nothing is started yet.
+        """Starts nothing yet.
 
-        what: the process in words, for the log. start: starts one, on a thread of ours.
-        stop_seconds: how long it may take to end once its connection has ended.
+        what: the process in words, for the log. start: starts one; called in a background thread.
+        stop_seconds: how long the process may take to exit once its connection is closed.
         """
         self._what = what
         self._start = start
@@ -110,14 +109,14 @@ class Supervisor:
         self._child: Child | None = None
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="process watch", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Start it, in the background."""
+        """Start the process, in the background."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell it to end, by the end of its connection, and wait until it has."""
+        """Ask the process to exit by closing its connection; kill it if it takes too long."""
         with self._lock:
             self._stopped.set()
             child = self._child
@@ -125,41 +124,41 @@ class Supervisor:
                 child.connection.close()
         self._thread.join(self._stop_seconds)
         if child is not None and self._thread.is_alive():
-            log.error("%s does not end: it is killed", self._what)
+            log.error("%s did not stop in time, killing it", self._what)
             child.process.kill()
             self._thread.join()
 
     def kill(self) -> None:
-        """End the process there is, which does not answer; another one follows."""
-        log.error("%s hangs: it is killed", self._what)
+        """Kill a process that no longer responds; the supervisor then starts another."""
+        log.error("%s does not respond, killing it", self._what)
         with self._lock:
             if self._child is not None:
                 self._child.process.kill()
 
     @property
     def pid(self) -> int | None:
-        """Its process id; None while there is none."""
+        """Process id; None while none is running."""
         child = self._child
         return None if child is None or child.process.poll() is not None else child.process.pid
 
     def _work(self) -> None:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopped.is_set():
-            begun = time.monotonic()
+            started = time.monotonic()
             try:
-                ended = self._watch()
+                ended = self._run_once()
             except OSError as error:
                 ended = str(error)
             if self._stopped.is_set():
                 return
-            if time.monotonic() - begun > _WELL_SECONDS:
+            if time.monotonic() - started > _STABLE_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
-            log.error("%s ended (%s): another one", self._what, ended)
+            log.error("%s exited (%s), restarting in %.1f s", self._what, ended, pause)
             self._stopped.wait(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    def _watch(self) -> str:
-        """Start a process and wait for its end. Returns: how it ended. Raises: OSError."""
+    def _run_once(self) -> str:
+        """Start a process and wait for its exit. Returns: how it ended. Raises: OSError."""
         with self._lock:
             if self._stopped.is_set():
                 return ""

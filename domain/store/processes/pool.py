@@ -1,121 +1,246 @@
-"""Work shared with other processes: whoever has nothing to do takes the next order.
+"""Shares work among child processes that each run one task after another.
 
-The caller is one of those who work, and has begun before the others have started.
-Reading order: `shared`, Helper, `_serve` (what runs in the other process).
+`map_ordered` is for many short tasks: the caller works too, and has begun before the first child is
+up. `WorkerPool` is for few long tasks: only the children work, and any failure ends the map.
+Reading order: Worker, WorkerPool, map_ordered, `_serve` (what runs in a child).
 """
 
 import logging
+import os
+import pickle
+import queue
+import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from domain.store.processes.child import Child
 
-_AHEAD = 2  # orders a helper is given before it has answered the first
+_QUEUED = 2  # short tasks that a child is given before it has answered the first
 
 log = logging.getLogger(__name__)
 
-_Order = TypeVar("_Order")
+_Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-Make = Callable[[], Callable[[_Order], _Result]]
-"""Makes, in a helper, what does an order there; both can be pickled, and so can orders."""
+Factory = Callable[[], Callable[[_Task], _Result]]
+"""Called once in a child, returns what runs a task there; tasks and results can be pickled."""
 
 
-def shared(
-    do: Callable[[_Order], _Result],
-    orders: Iterable[_Order],
-    make: "Make[_Order, _Result]",
-    processes: int,
-) -> Generator[_Result, None, None]:
-    """Do every order, here or in one of `processes` - 1 helpers; results in order of the orders.
-
-    orders: taken from when somebody has nothing to do. What a helper could not do, because it died
-    or because it failed, is done here, and fails here if it must.
-    """
-    todo = iter(orders)
-    undone: deque[_Task] = deque()  # by a helper that is no more
-    begun: deque[_Task] = deque()  # everything whose result is not told yet, in order
-
-    def following() -> _Task | None:
-        if undone:
-            return undone.popleft()
-        for order in todo:
-            begun.append(_Task(order))
-            return begun[-1]
-        return None
-
-    with ExitStack() as stack:
-        helpers = [stack.enter_context(Helper(make)) for _ in range(processes - 1)]
-        while True:
-            for helper in helpers:
-                while len(helper.tasks) < _AHEAD and (task := following()):
-                    helper.give(task)
-            task = following()
-            if task is not None:
-                task.end(do(task.order))
-            for helper in _answering(helpers, None if task is None else 0):
-                if not helper.take():
-                    helpers.remove(helper)
-                    undone.extend(helper.tasks)
-            while begun and begun[0].done:
-                yield begun.popleft().result
-            if task is None and not begun:
-                return
+class WorkerError(Exception):
+    """A child process did not complete a task."""
 
 
-class _Task:
-    """An order and what came of it."""
-
-    def __init__(self, order: Any) -> None:
-        self.order = order
-        self.done = False
-        self.result: Any = None
-
-    def end(self, result: Any) -> None:
-        self.result, self.done = result, True
+class WorkerDied(WorkerError):
+    """A child process exited in the middle of its tasks."""
 
 
-class Helper:
-    """Another process that does one order after another. tasks: given and not answered."""
+class Worker(Generic[_Task, _Result]):
+    """A child process that runs submitted tasks in order. pending: how many have no result yet."""
 
-    def __init__(self, make: "Make[Any, Any]") -> None:
-        self._child = Child(_serve, make)
+    def __init__(self, factory: Factory[_Task, _Result]) -> None:
+        """Raises: OSError if no process can be started."""
+        self._child = Child(_serve, factory)
         self.connection = self._child.connection
-        self.tasks: deque[_Task] = deque()
+        self.pending = 0
 
-    def __enter__(self) -> "Helper":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop it, whatever it is doing."""
-        self._child.end()
+        self.kill()
 
-    def give(self, task: _Task) -> None:
-        """One more order."""
-        self.tasks.append(task)
-        self._child.send(task.order)
+    def submit(self, task: _Task) -> None:
+        """Queue a task."""
+        self.pending += 1
+        self._child.send(task)
 
-    def take(self) -> bool:
-        """The answer to the oldest order, when there is one. Returns: False if it died."""
+    def receive(self) -> _Result:
+        """Wait for the result of the oldest task.
+
+        Raises: WorkerDied; what the task raised, or a WorkerError if that cannot be pickled.
+        """
         try:
-            result = self.connection.recv()
-        except (EOFError, OSError):
-            log.warning("a helper ended with exit code %s", self._child.process.wait())
-            return False
-        self.tasks.popleft().end(result)
-        return True
+            result, error = self.connection.recv()
+        except (EOFError, OSError) as lost:
+            code = self._child.process.wait()
+            raise WorkerDied(f"process {self._child.process.pid} exited ({code})") from lost
+        self.pending -= 1
+        if error is not None:
+            raise error
+        answer: _Result = result
+        return answer
+
+    def kill(self) -> None:
+        """Kill the process, whatever it is doing."""
+        self._child.kill()
 
 
-def _answering(helpers: list[Helper], timeout_seconds: float | None) -> list[Helper]:
-    """Those of the busy ones that have answered, or died; waits for the first of them."""
-    busy = {helper.connection: helper for helper in helpers if helper.tasks}
-    return [busy[connection] for connection in wait(busy, timeout_seconds)] if busy else []
+class WorkerPool(Generic[_Task, _Result]):
+    """Child processes for a block of code; they are killed when it ends."""
+
+    def __init__(self, factory: Factory[_Task, _Result], processes: int) -> None:
+        self._factory = factory
+        self._processes = processes
+        self._stack = ExitStack()
+        self._workers: list[Worker[_Task, _Result]] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for _ in range(self._processes):
+                self._workers.append(stack.enter_context(Worker(self._factory)))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def map_unordered(self, tasks: Sequence[_Task]) -> Iterator[_Result]:
+        """Run tasks, one for each child at a time; results come as they are ready.
+
+        The first tasks are submitted by the call itself, before any result is asked for.
+        Raises, from the iterator: WorkerError, what a task raised.
+        """
+        remaining = deque(tasks)
+        for worker in self._workers[: len(remaining)]:
+            worker.submit(remaining.popleft())
+        return self._results(remaining)
+
+    def _results(self, remaining: deque[_Task]) -> Iterator[_Result]:
+        while ready := _ready(self._workers, None):
+            for worker in ready:
+                result = worker.receive()
+                if remaining:
+                    worker.submit(remaining.popleft())
+                yield result
 
 
-def _serve(connection: Connection, make: "Make[Any, Any]") -> None:
-    do = make()
+def map_ordered(
+    function: Callable[[_Task], _Result],
+    tasks: Iterable[_Task],
+    factory: Factory[_Task, _Result],
+    processes: int,
+) -> Generator[_Result, None, None]:
+    """Run every task, in this process or one of `processes` - 1 children; results in task order.
+
+    tasks: consumed as processes become free. factory: makes what `function` is, in a child.
+    A task that a child did not complete, because it failed or exited, is run here; the error that
+    it raises here is the caller's.
+    """
+    state: _OrderedMap[_Task, _Result] = _OrderedMap(iter(tasks))
+    with ExitStack() as stack:
+        workers = {
+            stack.enter_context(Worker(factory)): deque[_Slot[_Task, _Result]]()
+            for _ in range(processes - 1)
+        }
+        while True:
+            for worker, slots in workers.items():
+                while len(slots) < _QUEUED and (slot := state.next_slot()):
+                    slots.append(slot)
+                    worker.submit(slot.task)
+            own = state.next_slot()
+            if own is not None:
+                own.finish(function(own.task))
+            for worker in _ready(workers, None if own is None else 0):
+                try:
+                    workers[worker][0].finish(worker.receive())
+                    workers[worker].popleft()
+                except Exception as error:
+                    log.warning("a worker process failed, this process runs its tasks: %s", error)
+                    worker.kill()
+                    state.retry(workers.pop(worker))
+            yield from state.take_finished()
+            if own is None and state.is_finished:
+                return
+
+
+class _Slot(Generic[_Task, _Result]):
+    """A task and, once it is finished, its result."""
+
+    __slots__ = ("is_finished", "result", "task")
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+        self.is_finished = False
+        self.result: _Result
+
+    def finish(self, result: _Result) -> None:
+        self.result, self.is_finished = result, True
+
+
+class _OrderedMap(Generic[_Task, _Result]):
+    """Hands out tasks, and results in the order of the tasks."""
+
+    def __init__(self, tasks: Iterator[_Task]) -> None:
+        self._tasks = tasks
+        self._retries: deque[_Slot[_Task, _Result]] = deque()
+        self._unyielded: deque[_Slot[_Task, _Result]] = deque()
+
+    def next_slot(self) -> _Slot[_Task, _Result] | None:
+        """The next task to run; None if every task was handed out."""
+        if self._retries:
+            return self._retries.popleft()
+        for task in self._tasks:
+            slot: _Slot[_Task, _Result] = _Slot(task)
+            self._unyielded.append(slot)
+            return slot
+        return None
+
+    def retry(self, slots: Iterable[_Slot[_Task, _Result]]) -> None:
+        """Hand these out once more."""
+        self._retries.extend(slots)
+
+    def take_finished(self) -> Iterator[_Result]:
+        """Results that are ready and whose predecessors were taken."""
+        while self._unyielded and self._unyielded[0].is_finished:
+            yield self._unyielded.popleft().result
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every result was taken."""
+        return not self._unyielded
+
+
+def _ready(
+    workers: Iterable[Worker[_Task, _Result]], timeout_seconds: float | None
+) -> list[Worker[_Task, _Result]]:
+    """Workers with a result, or that exited; waits for the first of those that have tasks."""
+    busy = {worker.connection: worker for worker in workers if worker.pending}
+    ready = set(wait(busy, timeout_seconds)) if busy else set()
+    return [worker for connection, worker in busy.items() if connection in ready]
+
+
+def _serve(connection: "Connection[Any, Any]", factory: Factory[Any, Any]) -> None:
+    """Run tasks as they come; exit when the parent does, even in the middle of a task."""
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+    work = factory()
     while True:
-        connection.send(do(connection.recv()))
+        task = tasks.get()
+        answer: tuple[Any, Exception | None]
+        try:
+            answer = (work(task), None)
+        except Exception as error:
+            answer = (None, _portable(error))
+        connection.send(answer)
+
+
+def _receive(connection: "Connection[Any, Any]", tasks: "queue.SimpleQueue[Any]") -> None:
+    while True:
+        try:
+            tasks.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error with its traceback as a note, or a WorkerError if it cannot be pickled."""
+    error.add_note(traceback.format_exc())
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return WorkerError(f"{type(error).__name__}: {error}")
+    return error

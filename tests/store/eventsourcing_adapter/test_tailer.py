@@ -1,4 +1,4 @@
-"""A follower sees every event once, in order, whatever happens to its connections."""
+"""A subscription delivers every event once, in order, whatever happens to its connections."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ import pytest
 from domain.store.eventsourcing_adapter.tailer import Listener, Tailer
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest
+from domain.store.postgres.connection import Connection, connect
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, draft, next_event
 from tests.support.postgres import Database
@@ -22,7 +23,7 @@ def listener(dsn: str) -> Iterator[Listener]:
 
 
 class Follower:
-    """A tailer in a thread of its own."""
+    """A tailer in a background thread."""
 
     def __init__(self, journal: Journal, listener: Listener, *, poll_seconds: float = 30.0) -> None:
         self.tailer = Tailer(journal, listener, limit=10, poll_seconds=poll_seconds)
@@ -50,7 +51,7 @@ class Follower:
 
 @pytest.fixture
 def follower(journal: Journal, listener: Listener) -> Iterator[Follower]:
-    """It polls so seldom that only notifications can bring it news in time."""
+    """It polls so rarely that only notifications can deliver in time."""
     follower = Follower(journal, listener)
     yield follower
     follower.stop()
@@ -68,7 +69,7 @@ def wait_until_connected(listener: Listener) -> None:
     assert listener.is_connected
 
 
-def test_what_was_there_and_what_comes_is_followed(journal: Journal, follower: Follower) -> None:
+def test_existing_and_new_events_are_delivered(journal: Journal, follower: Follower) -> None:
     write(journal, append("a", *range(1, 26)))
     follower.wait_for(25)
     write(journal, append("b", 1))
@@ -106,7 +107,7 @@ def test_a_slow_transaction_never_makes_a_reader_skip(
     assert [event.stream for event in journal.read(0, 9)] == ["slow", "quick"]
 
 
-def test_readers_beside_busy_writers_see_positions_without_gaps(
+def test_readers_see_positions_without_gaps_while_two_writers_append(
     journal: Journal, listener: Listener
 ) -> None:
     followers = [Follower(journal, listener) for _ in range(3)]
@@ -123,16 +124,17 @@ def test_readers_beside_busy_writers_see_positions_without_gaps(
         follower.stop()
 
 
-def test_a_wake_up_before_listening_began_is_not_lost(journal: Journal, dsn: str) -> None:
-    # The event comes after the first read and before LISTEN is active; a follower that relied
+def test_an_event_between_the_first_read_and_listen_is_delivered(
+    journal: Journal, dsn: str
+) -> None:
+    # The event comes after the first read and before LISTEN is active; a subscription that relied
     # on notifications alone would sleep until the next one.
-    class LateListener(Listener):
-        def _work(self) -> None:
-            assert may_listen.wait(60)
-            super()._work()
+    def connect_later(dsn: str) -> Connection:
+        assert may_listen.wait(60)
+        return connect(dsn)
 
     may_listen = threading.Event()
-    listener = LateListener(dsn)
+    listener = Listener(dsn, open_connection=connect_later)
     follower = Follower(journal, listener)
     time.sleep(0.2)
     write(journal, append("a", 1))
@@ -144,18 +146,23 @@ def test_a_wake_up_before_listening_began_is_not_lost(journal: Journal, dsn: str
     listener.close()
 
 
-def test_without_any_notification_news_arrive_by_polling(
-    journal: Journal, listener: Listener, database: Database
+def test_new_events_arrive_by_polling_when_notifications_do_not(
+    journal: Journal, database: Database
 ) -> None:
+    # NOTIFY reaches the connections of its own database only.
+    other_database = database.server.dsn(database="postgres")
+    listener = Listener(other_database, open_connection=lambda dsn: connect(dsn, role=None))
     follower = Follower(journal, listener, poll_seconds=0.1)
     wait_until_connected(listener)
-    listener._bump = lambda ledgers: None  # type: ignore[method-assign]
+    generation = listener.generation("omc")
     write(journal, append("a", 1))
     follower.wait_for(1, timeout_seconds=5)
+    assert listener.generation("omc") == generation
     follower.stop()
+    listener.close()
 
 
-def test_a_listening_connection_that_is_killed_comes_back(
+def test_a_killed_listening_connection_is_reopened(
     journal: Journal, follower: Follower, listener: Listener, database: Database
 ) -> None:
     for version in range(1, 4):
@@ -171,7 +178,7 @@ def test_a_listening_connection_that_is_killed_comes_back(
         follower.wait_for(version)
 
 
-def test_a_follower_of_rare_topics_moves_on_all_the_same(
+def test_a_subscription_to_rare_topics_advances_past_other_topics(
     journal: Journal, listener: Listener
 ) -> None:
     write(journal, AppendRequest(tuple(draft("a", n, topic="often.v1") for n in range(1, 30))))
@@ -189,7 +196,7 @@ def test_a_follower_of_rare_topics_moves_on_all_the_same(
     assert tailer.page(31).position == 31
 
 
-def test_a_follower_stops_at_once(journal: Journal, listener: Listener) -> None:
+def test_a_waiting_subscription_stops_at_once(journal: Journal, listener: Listener) -> None:
     follower = Follower(journal, listener)
     time.sleep(0.2)
     began = time.monotonic()
@@ -197,15 +204,15 @@ def test_a_follower_stops_at_once(journal: Journal, listener: Listener) -> None:
     assert time.monotonic() - began < 1.0
 
 
-def test_ledgers_wake_their_own_followers_only(
+def test_a_notification_wakes_only_the_subscriptions_of_its_ledger(
     journal: Journal, listener: Listener, dsn: str
 ) -> None:
     other = Journal(dsn, "other")
     other.create_ledger()
     wait_until_connected(listener)
-    seen, seen_other = listener.count("omc"), listener.count("other")
+    before, before_other = listener.generation("omc"), listener.generation("other")
     write(other, append("a", 1))
-    listener.wait("other", seen_other, 10)
-    assert listener.count("other") == seen_other + 1
-    assert listener.count("omc") == seen
+    listener.wait("other", before_other, 10)
+    assert listener.generation("other") == before_other + 1
+    assert listener.generation("omc") == before
     other.close()

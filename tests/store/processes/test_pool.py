@@ -1,4 +1,7 @@
-"""Work is shared with other processes, and nothing of it is lost when one of them dies."""
+"""Tasks are shared among child processes, and none is lost when a child exits.
+
+Covers: domain/store/processes/child.py
+"""
 
 import os
 import time
@@ -10,87 +13,121 @@ from pathlib import Path
 import pytest
 
 from domain.store.processes.child import Child
-from domain.store.processes.pool import shared
-from tests.store.worker_tasks import Squared, dying, failing, refusing, squared, squaring
+from domain.store.processes.pool import WorkerDied, WorkerPool, map_ordered
+from tests.store.worker_tasks import (
+    Squared,
+    dying,
+    failing,
+    refusing,
+    refusing_children,
+    squared,
+    squaring,
+)
 
 HERE = os.getpid()
 
 
 def children() -> set[int]:
-    """Processes that this one has started and not yet buried."""
+    """Child processes that were started and not yet waited for."""
     pids = Path("/proc/self/task").glob("*/children")
     return {int(pid) for path in pids for pid in path.read_text().split()}
 
 
 @pytest.fixture(autouse=True)
-def _nobody_stays() -> Iterator[None]:
+def _no_child_remains() -> Iterator[None]:
     before = children()
     yield
     assert children() <= before
 
 
-def numbers_until(enough: Callable[[], bool]) -> Iterator[int]:
-    """0, 1, 2 … until there is what a test waits for, and a few more."""
+def numbers_until(is_enough: Callable[[], bool]) -> Iterator[int]:
+    """0, 1, 2 … until a condition holds, then a hundred more."""
     deadline = time.monotonic() + 60
     number = 0
-    while not enough() and time.monotonic() < deadline:
+    while not is_enough() and time.monotonic() < deadline:
         yield number
         number += 1
     yield from range(number, number + 100)
 
 
-def test_results_come_in_order_whoever_made_them() -> None:
+def test_results_are_in_task_order_whichever_process_made_them() -> None:
     results: list[Squared] = []
 
     def both() -> bool:
         return len({pid for _, pid in results}) == 2
 
-    for result in shared(squared, numbers_until(both), squaring, processes=2):
+    for result in map_ordered(squared, numbers_until(both), squaring, processes=2):
         results.append(result)
     assert [square for square, _ in results] == [n * n for n in range(len(results))]
     assert HERE in {pid for _, pid in results}
     assert both()
 
 
-def test_one_process_does_everything_itself() -> None:
-    results = list(shared(squared, range(5), squaring, processes=1))
+def test_a_single_process_runs_every_task_itself() -> None:
+    results = list(map_ordered(squared, range(5), squaring, processes=1))
     assert results == [(n * n, HERE) for n in range(5)]
-    assert list(shared(squared, [], squaring, processes=2)) == []
+    assert list(map_ordered(squared, [], squaring, processes=2)) == []
 
 
-def test_what_a_killed_helper_was_doing_is_done_here(tmp_path: Path) -> None:
-    told = tmp_path / "last"
-    numbers = numbers_until(told.exists)
-    results = list(shared(squared, numbers, partial(dying, told), processes=2))
+def test_the_caller_runs_the_tasks_of_a_killed_child(tmp_path: Path) -> None:
+    last = tmp_path / "last"
+    numbers = numbers_until(last.exists)
+    results = list(map_ordered(squared, numbers, partial(dying, last), processes=2))
     assert [square for square, _ in results] == [n * n for n in range(len(results))]
     assert len([pid for _, pid in results if pid != HERE]) == 20
-    assert {pid for _, pid in results[int(told.read_text()) :]} == {HERE}
+    assert {pid for _, pid in results[int(last.read_text()) :]} == {HERE}
 
 
-def test_helpers_that_cannot_begin_leave_all_to_the_caller() -> None:
+def test_the_caller_runs_everything_when_children_fail_to_start() -> None:
     make = partial(failing, "nothing to work with")
-    results = list(shared(squared, range(1000), make, processes=3))
+    results = list(map_ordered(squared, range(1000), make, processes=3))
     assert results == [(n * n, HERE) for n in range(1000)]
 
 
-def test_what_fails_here_fails_for_the_caller_and_ends_the_helpers() -> None:
+def test_an_error_in_the_caller_is_raised_and_kills_the_children() -> None:
     with pytest.raises(LookupError):
-        list(shared(refusing, range(300), squaring, processes=2))
+        list(map_ordered(refusing, range(300), squaring, processes=2))
 
 
-def test_a_caller_that_has_enough_ends_the_helpers() -> None:
+def test_closing_the_results_kills_the_children() -> None:
     before = children()
-    results = shared(squared, iter(range(10**9)), squaring, processes=2)
+    results = map_ordered(squared, iter(range(10**9)), squaring, processes=2)
     assert next(results)[0] == 0
     assert len(children() - before) == 1
     results.close()
     assert children() == before
 
 
-def test_a_process_is_not_told_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caller_runs_a_task_that_failed_in_a_child() -> None:
+    results = list(map_ordered(squared, range(300), partial(refusing_children, HERE), processes=2))
+    assert results == [(n * n, HERE) for n in range(300)]
+
+
+def test_a_pool_runs_every_task_once_and_only_in_children() -> None:
+    with WorkerPool(squaring, 2) as pool:
+        results = list(pool.map_unordered(range(50)))
+        assert list(pool.map_unordered([])) == []
+        assert sorted(square for square, _ in pool.map_unordered(range(3))) == [0, 1, 4]
+    assert sorted(square for square, _ in results) == [n * n for n in range(50)]
+    assert HERE not in {pid for _, pid in results}
+
+
+def test_a_pool_raises_what_a_task_raised_with_the_traceback_of_the_child() -> None:
+    with pytest.raises(LookupError) as raised, WorkerPool(partial(refusing_children, 0), 2) as pool:
+        list(pool.map_unordered([7]))
+    assert raised.value.args == (7,)
+    assert "in refusing" in raised.value.__notes__[0]
+
+
+def test_a_pool_reports_a_child_that_exits(tmp_path: Path) -> None:
+    with pytest.raises(WorkerDied), WorkerPool(partial(dying, tmp_path / "last"), 1) as pool:
+        list(pool.map_unordered(range(30)))
+
+
+def test_a_child_does_not_inherit_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CERTLEDGER_MASTER_KEY", "nobody else's")
     child = Child(Connection.poll, None)
-    told = Path(f"/proc/{child.process.pid}/environ").read_bytes()
-    child.end()
-    assert b"PATH=" in told
-    assert b"CERTLEDGER_" not in told
+    inherited = Path(f"/proc/{child.process.pid}/environ").read_bytes()
+    child.kill()
+    assert b"PATH=" in inherited
+    assert b"CERTLEDGER_" not in inherited
