@@ -807,6 +807,34 @@ class ReportFrozen(ReportFact):
     rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=500)
 
 
+# --- groups of facts, for readers that treat a part of the procedure alike -----------------------
+
+LEDGER = (LedgerOpened, FeeScheduleSet)
+PERSON = (PersonRegistered, PersonCorrected, PersonalDataErased)
+ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
+APPLICATION = (ApplicationOpened, ApplicationWithdrawn)
+PAYMENT = (FeePaid, ExcessPaymentReceived, FeeItemUsed)
+DOCUMENT = (DocumentSubmitted, DocumentsSubmitted)
+INITIAL_REVIEW = (InitialReviewPassed, InitialReviewReturned, InitialReviewRejected)
+SECOND_REVIEW = (SecondReviewPassed, SecondReviewReturned, SecondReviewRejected)
+FINAL_REVIEW = (FinalReviewPassed, FinalReviewReturned, FinalReviewRejected)
+REVIEW = (*INITIAL_REVIEW, *SECOND_REVIEW, *FINAL_REVIEW)
+REFUND = (
+    *(RefundEntitled, RefundRefused, RefundOrdered, RefundApproved, RefundDeclined),
+    *(RefundAccepted, RefundSettled, RefundClosed, RefundAbnormal),
+)
+EXAM_SESSION = (ExamSessionScheduled, ExamSessionHeld)
+SEAT = (SeatAssigned, AdmissionTicketIssued)
+SCORE = (TheoryScoreRecorded, PracticalScoreRecorded, ScoreCorrected, ScoresVerified)
+NOTICE = (PublicNoticeOpened, PublicNoticeExtended, PublicNoticeClosed)
+OBJECTION = (ObjectionFiled, ObjectionDismissed, ObjectionUpheld)
+CERTIFICATE = (
+    *(CertificateNumbered, CertificateIssued, CertificateReported, CertificateAccepted),
+    *(CertificateRejected, CertificateVisible, CertificateCorrected, CertificateReissued),
+    *(CertificateSuspended, CertificateReinstated, CertificateRevoked),
+)
+
+
 def _catalogue() -> dict[str, type[Fact]]:
     found: dict[str, type[Fact]] = {}
     waiting = [Fact]

@@ -7,7 +7,7 @@ rows.py         what a view's fold sees and changes; copying.py writes it out
 score_board.py, refund_ledger.py (with chart.py, posting_rules.py), certificate_registry.py
                 the views, each with its queries in sql/
 views.py        the list of them
-schema.py       generations of tables: made, swapped, dropped
+generations.py       generations of tables: made, swapped, dropped
 feed.py         journal to entries; apply.py one batch into the tables of one generation
 runner.py       follows every ledger and keeps every view up to date; waiting.py, listening.py
 foreground.py   brings views up to date once, for a program that then ends

@@ -1,15 +1,26 @@
-"""A person's name and number as they may be published; the same one mask wherever they stand.
+"""A person's masked name and number, the same in every view that publishes them.
 
 Source: source-document 5.1.
 """
 
+from collections.abc import Mapping
+
 from domain.values.identity_documents import DocumentType, mask_number
 from domain.values.person_names import mask_name
+from projections.engine.tables import Row
 from projections.engine.view import ERASED, Entry, Masks, PersonEntry
+
+PERSON_COLUMNS: Mapping[str, str] = {
+    "person_id": "id",
+    "masked_name": "text",
+    "masked_number": "text",
+    "document_type": "id",
+}
+"""First columns of a view's table of persons."""
 
 
 def masks(entry: Entry) -> Masks:
-    """The masks of PersonRegistered or PersonCorrected, made once for all views.
+    """The masks of PersonRegistered or PersonCorrected, computed once for all views.
 
     Raises: WrongKey of the store if the fields cannot be opened.
     """
@@ -24,3 +35,21 @@ def masks(entry: Entry) -> Masks:
             name is None and number is None,
         )
     return entry.masks
+
+
+def masked_person(entry: Entry) -> Row:
+    """The columns of PERSON_COLUMNS and the position, from PersonRegistered or PersonCorrected."""
+    masked = masks(entry)
+    return {
+        "person_id": entry.data["person_id"],
+        "masked_name": masked.name,
+        "masked_number": masked.number,
+        "document_type": entry.data["document_type"],
+        "position": entry.position,
+    }
+
+
+def erased_person(person: Row, entry: Entry) -> Row:
+    """A person's row after PersonalDataErased."""
+    masked = {"masked_name": ERASED, "masked_number": ERASED}
+    return {**person, **masked, "position": entry.position}

@@ -1,7 +1,7 @@
-"""What everybody is told of a certificate: made when its row is written, read at every lookup.
+"""The public record of a certificate: encoded when its row is written, read at every lookup.
 
-A lookup is asked far more often than a certificate changes, so its answer stands ready in the
-certificate's row: the values of PUBLIC as a JSON array. Source: source-document 5.3.
+Lookups are far more frequent than changes of a certificate, so its row contains the answer: the
+values of PUBLIC_COLUMNS as a JSON array. Source: source-document 5.3.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from projections.engine.view import Row
+from projections.engine.tables import Row
 
-PUBLIC = (
+PUBLIC_COLUMNS = (
     "ledger",
     "kind",
     "number",
@@ -40,28 +40,28 @@ PUBLIC = (
     "reissued_on",
     "current_since",
 )
-"""What everybody may see of a certificate they could name."""
+"""What a lookup shows of a certificate."""
 
 _DAYS = ("issued_on", "seen_province_on", "seen_nation_on", "reissued_on")
-_values = itemgetter(*PUBLIC[1:-1])
+_values = itemgetter(*PUBLIC_COLUMNS[1:-1])
 
 
-def written(ledger: str, certificate: Row) -> str | None:
-    """The answer of a certificate's row; None while it is not issued and nobody's business."""
+def encode(ledger: str, certificate: Row) -> str | None:
+    """The public record of a certificate's row; None before the certificate is issued."""
     if not certificate["issued"]:
         return None
     since = certificate["current_since"].removesuffix("Z").removesuffix(".000000")
     return orjson.dumps([ledger, *_values(certificate), f"{since}+00:00"]).decode()
 
 
-def told(answer: str) -> dict[str, Any]:
-    """The answer by name, days and times as text (ISO 8601)."""
-    return dict(zip(PUBLIC, orjson.loads(answer), strict=True))
+def decode(record: str) -> dict[str, Any]:
+    """The record by column name, days and times as text (ISO 8601)."""
+    return dict(zip(PUBLIC_COLUMNS, orjson.loads(record), strict=True))
 
 
-def public(answer: str) -> Row:
-    """The answer by name, for rendering: days are dates, `current_since` is an aware moment."""
-    row = told(answer)
+def for_page(record: str) -> Row:
+    """The record by column name, with days as dates and `current_since` as aware datetime."""
+    row = decode(record)
     for name in _DAYS:
         row[name] = row[name] and date.fromisoformat(row[name])
     row["current_since"] = datetime.fromisoformat(row["current_since"])

@@ -1,9 +1,9 @@
-"""What is asked of the certificate registry, nationwide. Cursors come in, dicts go out.
+"""Queries of the certificate registry, across ledgers. They take a cursor and return dicts.
 
-A lookup takes any two of number, name and document, as keyed indexes of what the asker typed; the
-number has no check digit, so one alone proves nothing. The many-at-once forms answer requests that
-arrive together with one statement: take the rows by number or document, then those `agreeing`.
-Only answers go to everybody. Source: source-document 5.3, 5.4.
+A lookup takes any two of number, name and document, as blind indexes of what the caller typed; the
+number has no check digit, so that one alone proves nothing. The batch forms (`by_numbers`,
+`by_documents`, `by_tokens`) answer coalesced requests with one statement; the caller then selects
+the rows that are `matching`. Only public records are public. Source: source-document 5.3, 5.4.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from projections.certificate_registry import public_record as public_answer
-from projections.engine.view import Row, as_of_filter, queries, select
+from projections.certificate_registry import public_record
+from projections.engine.tables import Row
+from projections.engine.view import Cursor, as_of_filter, queries, select
 
 AsOf = int | datetime | None
-"""A position of the ledger, an aware moment, or None for now."""
+"""A position of the ledger, an aware datetime, or None for now."""
 
 SQL = queries("certificate_registry")
 
 
-class Found(NamedTuple):
+class FoundCertificate(NamedTuple):
     """A row of `by_numbers` and `by_documents`, in no order.
 
-    asked: the key that found it; then what tells whether it agrees, then what may be shown.
+    asked: the key that found it. number, name_index, document_index: for `matches`. answer: the
+    public record.
     """
 
     asked: str
@@ -34,8 +36,8 @@ class Found(NamedTuple):
     answer: str
 
 
-class Linked(NamedTuple):
-    """A row of `by_tokens`. asked: the token. replaced: whether it is of an older version."""
+class LinkedCertificate(NamedTuple):
+    """A row of `by_tokens`. asked: the token. replaced: whether it belongs to an older version."""
 
     asked: str
     answer: str
@@ -43,24 +45,24 @@ class Linked(NamedTuple):
 
 
 def prepared() -> dict[str, str]:
-    """The many-at-once forms as statements with one parameter, an array of text."""
+    """The batch forms as statements with one parameter, an array of text."""
     return {
         name: SQL[name] % {"keys": "$1"} for name in ("by_numbers", "by_documents", "by_tokens")
     }
 
 
 def matches(
-    found: Found,
+    found: FoundCertificate,
     *,
     number: str | None = None,
     names: Container[str] | None = None,
     documents: Container[str] | None = None,
 ) -> bool:
-    """Whether a found certificate is the one that was asked for.
+    """Whether a found certificate matches the criteria of a lookup.
 
-    names, documents: the indexes that the text may be stored under.
-    Two of the three must be given, and all that are given must agree. After an erasure neither
-    index agrees with anything.
+    names, documents: the blind indexes under which the text may be stored.
+    At least two of the three must be given, and all that are given must match. After an erasure
+    neither index matches anything.
     """
     if [number, names, documents].count(None) > 1:
         return False
@@ -71,8 +73,8 @@ def matches(
     )
 
 
-def agreeing(found: Iterable[Found], **asked: Any) -> list[str]:
-    """The answers of those that match, in an order of their own. asked: as for `matches`."""
+def matching(found: Iterable[FoundCertificate], **asked: Any) -> list[str]:
+    """The public records of those that match, in a stable order. asked: as for `matches`."""
     answers = [each.answer for each in found if matches(each, **asked)]
     if len(answers) > 1:
         answers.sort(key=_order)
@@ -80,66 +82,65 @@ def agreeing(found: Iterable[Found], **asked: Any) -> list[str]:
 
 
 def _order(answer: str) -> tuple[str, ...]:
-    told = public_answer.told(answer)
-    return told["ledger"], told["issued_on"], told["kind"], told["number"]
+    record = public_record.decode(answer)
+    return record["ledger"], record["issued_on"], record["kind"], record["number"]
 
 
-def by_numbers(cursor: Any, numbers: Sequence[str]) -> list[Found]:
-    """Issued certificates with one of these numbers, of all ledgers; not yet matched.
+def by_numbers(cursor: Cursor, numbers: Sequence[str]) -> list[FoundCertificate]:
+    """Issued certificates with one of these numbers, in all ledgers; not yet matched.
 
-    Two ledgers may give the same number of their own kind, so a number may come twice.
+    Two ledgers may allocate the same number of their own kind, so a number may occur twice.
     """
-    return [Found(*row) for row in _rows(cursor, "by_numbers", numbers)]
+    return [FoundCertificate(*row) for row in _rows(cursor, "by_numbers", numbers)]
 
 
-def by_documents(cursor: Any, document_indexes: Sequence[str]) -> list[Found]:
-    """Issued certificates of the holders of these documents; one person may have many."""
-    return [Found(*row) for row in _rows(cursor, "by_documents", document_indexes)]
+def by_documents(cursor: Cursor, document_indexes: Sequence[str]) -> list[FoundCertificate]:
+    """Issued certificates of the holders of these documents; a person may have several."""
+    return [FoundCertificate(*row) for row in _rows(cursor, "by_documents", document_indexes)]
 
 
-def by_tokens(cursor: Any, tokens: Sequence[str]) -> list[Linked]:
+def by_tokens(cursor: Cursor, tokens: Sequence[str]) -> list[LinkedCertificate]:
     """Issued certificates by the links printed on them."""
-    return [Linked(*row) for row in _rows(cursor, "by_tokens", tokens)]
+    return [LinkedCertificate(*row) for row in _rows(cursor, "by_tokens", tokens)]
 
 
-def _rows(cursor: Any, name: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+def _rows(cursor: Cursor, name: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
     cursor.execute(SQL[name], {"keys": list(keys)})
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+    return cursor.fetchall()
 
 
 def lookup(
-    cursor: Any,
+    cursor: Cursor,
     *,
     number: str | None = None,
     names: Container[str] | None = None,
     documents: Sequence[str] | None = None,
 ) -> list[str]:
-    """Answers of the certificates that agree with two or three of number, name and document.
+    """Public records of the certificates that match two or three of number, name and document.
 
-    names, documents: as for `matches`. Returns: nothing if too little was given.
+    names, documents: as for `matches`. Returns: nothing if too little is given.
     """
     if number is not None:
         found = by_numbers(cursor, [number])
     else:
         found = by_documents(cursor, documents or ())
-    return agreeing(found, number=number, names=names, documents=documents)
+    return matching(found, number=number, names=names, documents=documents)
 
 
-def verify(cursor: Any, token: str) -> Linked | None:
+def verify(cursor: Cursor, token: str) -> LinkedCertificate | None:
     """The certificate of a link, or None."""
     found = by_tokens(cursor, [token])
     return found[0] if found else None
 
 
-def of_application(cursor: Any, ledger: str, application_id: str) -> list[Row]:
-    """An application's certificates, numbered ones too; not for everybody."""
+def of_application(cursor: Cursor, ledger: str, application_id: str) -> list[Row]:
+    """An application's certificates, including unissued ones; not public."""
     named = {"ledger": ledger, "application_id": application_id}
     return select(cursor, SQL["of_application"], named)
 
 
 def listed(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     kind: str,
     *,
@@ -148,9 +149,9 @@ def listed(
     after: str | None = None,
     limit: int = 100,
 ) -> list[Row]:
-    """Certificates of a kind in order of number, numbered ones too; not for everybody.
+    """Certificates of a kind in order of number, including unissued ones; not public.
 
-    kind: national or omc. after: number of the last row of the page before.
+    kind: national or omc. after: number of the last row of the previous page.
     """
     named = {"ledger": ledger, "kind": kind, "standing": standing, "after": after, "limit": limit}
     wanted = None if progress is None else list(progress)
@@ -158,7 +159,7 @@ def listed(
 
 
 def history(
-    cursor: Any, ledger: str, number: str, *, kind: str | None = None, as_of: AsOf = None
+    cursor: Cursor, ledger: str, number: str, *, kind: str | None = None, as_of: AsOf = None
 ) -> list[Row]:
     """Every state a certificate was in, oldest first."""
     named = {"ledger": ledger, "number": number, "kind": kind}
@@ -166,7 +167,7 @@ def history(
 
 
 def standing_on(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     number: str,
     moment: datetime,
@@ -174,14 +175,14 @@ def standing_on(
     kind: str | None = None,
     as_of: AsOf = None,
 ) -> Row | None:
-    """How a certificate stood at a moment, as we know it now or knew it then; None: not there."""
+    """The state of a certificate at a moment, as recorded now or `as_of`; None if it had none."""
     named = {"ledger": ledger, "number": number, "kind": kind, "moment": moment}
     found = select(cursor, SQL["standing_on"], named | as_of_filter(as_of))
     return found[0] if found else None
 
 
 def statistics(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     kind: str = "national",
@@ -195,6 +196,6 @@ def statistics(
     return select(cursor, SQL["statistics"], named)
 
 
-def standings(cursor: Any, ledger: str) -> list[Row]:
-    """How many certificates are in which standing and progress, by kind."""
+def standings(cursor: Cursor, ledger: str) -> list[Row]:
+    """Certificates counted by kind, standing and progress."""
     return select(cursor, SQL["standings"], {"ledger": ledger})

@@ -1,12 +1,13 @@
-"""The tables of the certificate registry; what fills them stands in certificate_registry.py."""
+"""The tables of the certificate registry; view.py fills them."""
 
-from projections.certificate_registry import public_record as public_answer
-from projections.engine.view import Table
+from projections.certificate_registry import public_record
+from projections.engine.tables import Table
+from projections.masking import PERSON_COLUMNS
 
-BOOK = Table(
+LEDGER = Table(
     "certificate_book",
     {
-        "name": "id",  # always "ledger": one book a ledger
+        "name": "id",  # always "ledger": one row for each ledger
         "organisation_name": "text",
         "issuer_name": "text",
         "site_code": "text",
@@ -17,14 +18,11 @@ BOOK = Table(
 PEOPLE = Table(
     "certificate_people",
     {
-        "person_id": "id",
-        "masked_name": "text",
-        "masked_number": "text",
-        "document_type": "id",
+        **PERSON_COLUMNS,
         "name_index": "id?",
         "document_index": "id?",
-        "index_algorithm": "id?",  # of both indexes; kept when they are gone
-        "certificates": "ids",  # their numbers, as they were numbered
+        "index_algorithm": "id?",  # of both indexes; remains after an erasure
+        "certificates": "ids",  # the person's certificate numbers, in order of allocation
         "position": "bigint",
     },
     key=("person_id",),
@@ -50,7 +48,7 @@ CERTIFICATES = Table(
         "kind": "id",  # national, omc
         "number": "id",
         "person_id": "id",
-        "masked_name": "text",  # of the person, as everything up to the indexes
+        "masked_name": "text",  # of the person, like all columns down to the indexes
         "masked_number": "text",
         "document_type": "id",
         "name_index": "id?",
@@ -75,16 +73,16 @@ CERTIFICATES = Table(
         "reason_class": "id?",  # of a revocation
         "version": "int",
         "reissued_on": "day?",
-        "current_since": "time",  # since when it stands as it does
+        "current_since": "time",  # of the standing and version
         "verify_token": "id?",
         "token_algorithm": "id?",
-        "position": "bigint",  # of the event that brought it into this state
+        "position": "bigint",  # of the event that led to this state
         "changed_at": "time",
         "answer": "text?",
     },
-    # Not by application: one whose certificate was issued in error gets another number.
+    # Not by application: after a certificate issued in error it gets another number.
     key=("number", "kind"),
-    # Looked up across ledgers: these begin with what is asked for.
+    # Lookups span all ledgers, so these indexes begin with the key that is looked up.
     indexes=(
         "(number)",
         "(verify_token)",
@@ -92,8 +90,8 @@ CERTIFICATES = Table(
         "(ledger, application_id)",
         "(ledger, issued_on, level, occupation)",
     ),
-    # A lookup then needs no other table.
-    made={"answer": public_answer.written},
+    # So that a lookup needs no other table.
+    derived={"answer": public_record.encode},
 )
 STATES = Table(
     "certificate_states",
@@ -102,7 +100,7 @@ STATES = Table(
         "kind": "id",
         "number": "id",
         "position": "bigint",
-        "event": "id",  # what happened: the stem of the topic
+        "event": "id",  # the stem of the topic
         "progress": "id",
         "standing": "id",
         "reason_class": "id?",
@@ -115,13 +113,13 @@ STATES = Table(
     kind="log",
 )
 OLD_TOKENS = Table(
-    "certificate_old_tokens",  # of versions that were replaced; today's stands in certificates
+    "certificate_old_tokens",  # of replaced versions; the current token is in `certificates`
     {
         "number": "id",
         "kind": "id",
         "version": "int",
         "token": "id",
-        "position": "bigint",  # of what replaced it
+        "position": "bigint",  # of the event that replaced it
     },
     key=("number", "kind", "version"),
     kind="log",

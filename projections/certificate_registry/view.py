@@ -1,15 +1,15 @@
-"""The certificate registry: is this certificate real, and does it count?
+"""The certificate registry: is this certificate authentic, and is it valid?
 
-One current row per certificate, the two kinds in number spaces of their own, and every state it
-ever was in. What identifies its holder stands in `certificate_people` and in the rows of their
-certificates, so that a lookup reads no other: masked, and as blind indexes that find who already
-knows the name or number. After an erasure both masks read 已删除 and the indexes are gone
-everywhere: the certificate is then found by its link only.
+One current row for each certificate, with separate number spaces for the two kinds, and a row for
+every state it was in. A holder's identity is in `certificate_people` and repeated in the rows of
+their certificates, so that a lookup reads one table: masked, and as blind indexes that match only a
+caller who already knows the name or number. After an erasure both masks read 已删除 and the indexes
+are null, so that only its link finds the certificate.
 
-A certificate that is numbered but not issued is nobody's business yet: no public query shows it.
-The link printed as a QR code is a keyed hash, so it is not in the journal and cannot be guessed;
-each version has its own, and an old one still finds the certificate and says it was replaced.
-Queries stand in registry_queries.py. Source: source-document 5.2, 5.3, 5.4.
+A certificate that is numbered but not issued is not public: no public query returns it.
+The link printed as a QR code contains a keyed hash, which is not in the journal and cannot be
+guessed. Each version has its own; an old one still finds the certificate and reports that it was
+replaced. The queries are in queries.py. Source: source-document 5.2, 5.3, 5.4.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from typing import Any
 from domain import events as e
 from projections.certificate_registry.tables import (
     APPLICATIONS,
-    BOOK,
     CERTIFICATES,
+    LEDGER,
     OLD_TOKENS,
     PEOPLE,
     STATES,
 )
 from projections.engine.rows import BlindIndex, RowBuffer
-from projections.engine.view import ERASED, Entry, Handles, Row, View, topics
-from projections.masking import masks
+from projections.engine.tables import Row
+from projections.engine.view import Entry, Handles, View, topics
+from projections.masking import erased_person, masked_person, masks
 
-TOKEN_HEX_DIGITS = 32  # 128 bits: guessing one is hopeless, and the QR code stays small
+TOKEN_HEX_DIGITS = 32  # 128 bits: infeasible to guess, short enough for a small QR code
 
 
 def verify_token(
@@ -43,50 +44,48 @@ def verify_token(
 ) -> str:
     """The secret part of a certificate's link, 32 lower-case hexadecimal digits.
 
-    algorithm: of the index (the usual one if it names none), so that a link that was printed
-    stays what it is when another becomes the usual one. The ledger is part of what is
-    hashed, because two ledgers may give the same number of their own kind.
+    algorithm: of the blind index (None: the default), stored with the certificate so that a
+        printed link stays valid when the default changes.
+    ledger: hashed too, because two ledgers may allocate the same number of their own kind.
     """
     keyed = blind_index("verify", f"{ledger}|{kind}|{number}|{version}", algorithm)
     return keyed.rpartition(":")[2][:TOKEN_HEX_DIGITS].lower()
 
 
-# --- who and what -------------------------------------------------------------------------------
+# --- ledger, persons, applications --------------------------------------------------------------
 
 
-def _book_opened(rows: RowBuffer, entry: Entry) -> None:
+def _ledger_opened(rows: RowBuffer, entry: Entry) -> None:
     named = ("organisation_name", "issuer_name", "site_code")
     row = {name: entry.data[name] for name in named}
-    rows.put(BOOK, {**row, "name": "ledger", "position": entry.position})
+    rows.upsert(LEDGER, {**row, "name": "ledger", "position": entry.position})
 
 
 _HOLDER = ("masked_name", "masked_number", "document_type", "name_index", "document_index")
-"""What a certificate's row repeats of its holder's."""
+"""Columns of the person that each of their certificates repeats."""
 
 
 def _person(rows: RowBuffer, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected."""
-    data, masked = entry.data, masks(entry)
+    data = entry.data
     known = rows.get(PEOPLE, data["person_id"])
-    # A key destroyed before this was folded: do not bring the indexes back even for a moment.
-    _keep_person(
+    # If the key was destroyed before this event is folded, the indexes must not reappear.
+    is_erased = masks(entry).erased
+    _upsert_person(
         rows,
-        {
-            "person_id": data["person_id"],
-            "masked_name": masked.name,
-            "masked_number": masked.number,
-            "document_type": data["document_type"],
-            "name_index": None if masked.erased else data["name_index"],
-            "document_index": None if masked.erased else data["document_index"],
+        masked_person(entry)
+        | {
+            "name_index": None if is_erased else data["name_index"],
+            "document_index": None if is_erased else data["document_index"],
             "index_algorithm": data["document_index"].rpartition(":")[0] or None,
             "certificates": [] if known is None else known["certificates"],
-            "position": entry.position,
         },
     )
 
 
-def _keep_person(rows: RowBuffer, person: Row) -> None:
-    rows.put(PEOPLE, person)
+def _upsert_person(rows: RowBuffer, person: Row) -> None:
+    """Write a person, and the columns that their certificates repeat."""
+    rows.upsert(PEOPLE, person)
     if not person["certificates"]:
         return
     holder = {name: person[name] for name in _HOLDER}
@@ -94,45 +93,44 @@ def _keep_person(rows: RowBuffer, person: Row) -> None:
     for number in person["certificates"]:
         for certificate in rows.group(CERTIFICATES, number):
             if certificate["person_id"] == person["person_id"]:
-                rows.put(CERTIFICATES, {**certificate, **holder})
+                rows.upsert(CERTIFICATES, {**certificate, **holder})
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
-    person = rows.need(PEOPLE, entry.data["person_id"])
-    gone = {"masked_name": ERASED, "masked_number": ERASED,
-            "name_index": None, "document_index": None}  # fmt: skip
-    _keep_person(rows, {**person, **gone, "position": entry.position})
+    person = rows.require(PEOPLE, entry.data["person_id"])
+    no_indexes = {"name_index": None, "document_index": None}
+    _upsert_person(rows, {**erased_person(person, entry), **no_indexes})
 
 
 def _application(rows: RowBuffer, entry: Entry) -> None:
     row = {name: entry.data[name] for name in _DESCRIBED}
     unmarked = {"theory": None, "practical": None}
-    rows.put(APPLICATIONS, {**row, **unmarked, "application_id": entry.data["application_id"]})
+    rows.upsert(APPLICATIONS, {**row, **unmarked, "application_id": entry.data["application_id"]})
 
 
 _DESCRIBED = ("occupation", "occupation_name", "edition", "level", "job_type")
 
 
 def _result(rows: RowBuffer, entry: Entry) -> None:
-    """The marks as published are those a certificate rests on. Source: source-document 5.1."""
-    application = rows.need(APPLICATIONS, entry.data["application_id"])
+    """A certificate states the marks as published. Source: source-document 5.1."""
+    application = rows.require(APPLICATIONS, entry.data["application_id"])
     marks = {name: entry.data[name] for name in ("theory", "practical")}
-    rows.put(APPLICATIONS, {**application, **marks})
+    rows.upsert(APPLICATIONS, {**application, **marks})
 
 
 # --- certificates -------------------------------------------------------------------------------
 
 
 def _change(rows: RowBuffer, entry: Entry, row: Row, **changes: Any) -> None:
-    """The certificate's next state, and the state it is in from now on."""
+    """Write the certificate's next state, current and in the log of states."""
     changed = {**row, **changes, "position": entry.position, "changed_at": entry.recorded_at}
     if not changes.keys().isdisjoint(_STANDING):
         changed["current_since"] = entry.occurred_at
-    _keep(rows, entry, changed)
+    _write(rows, entry, changed)
 
 
-def _keep(rows: RowBuffer, entry: Entry, changed: Row) -> None:
-    rows.put(CERTIFICATES, changed)
+def _write(rows: RowBuffer, entry: Entry, changed: Row) -> None:
+    rows.upsert(CERTIFICATES, changed)
     rows.add(
         STATES,
         {
@@ -158,25 +156,25 @@ def _event(topic: str) -> str:
 
 
 _STANDING = {"standing", "version"}
-"""What everybody asks about: a change of it begins a new time."""
+"""Columns whose change sets `current_since`."""
 
 
 def _certificate(rows: RowBuffer, entry: Entry) -> Row:
-    return rows.need(CERTIFICATES, entry.data["number"], entry.data["kind"])
+    return rows.require(CERTIFICATES, entry.data["number"], entry.data["kind"])
 
 
 def _numbered(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
-    application = rows.need(APPLICATIONS, data["application_id"])
-    person = rows.need(PEOPLE, data["person_id"])
-    rows.put(PEOPLE, {**person, "certificates": [*person["certificates"], data["number"]]})
-    book = rows.get(BOOK, "ledger") or {}
+    application = rows.require(APPLICATIONS, data["application_id"])
+    person = rows.require(PEOPLE, data["person_id"])
+    rows.upsert(PEOPLE, {**person, "certificates": [*person["certificates"], data["number"]]})
+    ledger = rows.get(LEDGER, "ledger") or {}
     described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
     row = {
         **described,
         **{name: person[name] for name in _HOLDER},
-        "organisation_name": book.get("organisation_name"),
-        "issuer_name": book.get("issuer_name"),
+        "organisation_name": ledger.get("organisation_name"),
+        "issuer_name": ledger.get("issuer_name"),
         "application_id": data["application_id"],
         "kind": data["kind"],
         "number": data["number"],
@@ -198,7 +196,7 @@ def _numbered(rows: RowBuffer, entry: Entry) -> None:
         "position": entry.position,
         "changed_at": entry.recorded_at,
     }
-    _keep(rows, entry, row)
+    _write(rows, entry, row)
 
 
 def _token(rows: RowBuffer, entry: Entry, certificate: Row, version: int) -> str:
@@ -207,15 +205,15 @@ def _token(rows: RowBuffer, entry: Entry, certificate: Row, version: int) -> str
     return verify_token(rows.blind_index, algorithm, *named)
 
 
-def _keep_token(rows: RowBuffer, entry: Entry, certificate: Row) -> None:
-    """The link of the version that is replaced now still finds the certificate."""
+def _add_old_token(rows: RowBuffer, entry: Entry, certificate: Row) -> None:
+    """Let the link of the replaced version still find the certificate."""
     named = {name: certificate[name] for name in ("number", "kind", "version")}
     old = {"token": certificate["verify_token"], "position": entry.position}
     rows.add(OLD_TOKENS, named | old)
 
 
 def _issued(rows: RowBuffer, entry: Entry) -> None:
-    """From now on the public sees it. Source: source-document 5.2, 5.3."""
+    """The certificate becomes public. Source: source-document 5.2, 5.3."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
     _change(
@@ -244,16 +242,16 @@ def _rejected(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _visible(rows: RowBuffer, entry: Entry) -> None:
-    """First in the province, months later in the nation. Source: source-document 5.3."""
+    """Visible in the province first, months later in the nation. Source: source-document 5.3."""
     seen = {f"seen_{entry.data['scope']}_on": entry.data["seen_on"]}
     _change(rows, entry, _certificate(rows, entry), progress="visible", **seen)
 
 
 def _corrected(rows: RowBuffer, entry: Entry) -> None:
-    """The next version; it has to go upward again, so what was seen there is out of date."""
+    """The next version; it has to be reported again, so its visibility is reset."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
-    _keep_token(rows, entry, certificate)
+    _add_old_token(rows, entry, certificate)
     _change(
         rows,
         entry,
@@ -267,10 +265,10 @@ def _corrected(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _reissued(rows: RowBuffer, entry: Entry) -> None:
-    """The next version says the same as before; the lost one's link says it was replaced."""
+    """The next version has the same content; the link of the lost one reports the replacement."""
     version = entry.data["version"]
     certificate = _certificate(rows, entry)
-    _keep_token(rows, entry, certificate)
+    _add_old_token(rows, entry, certificate)
     _change(
         rows,
         entry,
@@ -290,7 +288,7 @@ def _reinstated(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _revoked(rows: RowBuffer, entry: Entry) -> None:
-    """For good; the public sees the class of the reason, not its words."""
+    """Revoke for good; the public sees the class of the reason, not its text."""
     reason = entry.data["reason_class"]
     _change(rows, entry, _certificate(rows, entry), standing="revoked", reason_class=reason)
 
@@ -300,9 +298,9 @@ _ONE = (CERTIFICATES,)
 VIEW = View(
     name="certificate_registry",
     version=5,
-    tables=(BOOK, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
+    tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
-        e.LedgerOpened.TOPIC: Handles(_book_opened),
+        e.LedgerOpened.TOPIC: Handles(_ledger_opened),
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
@@ -321,48 +319,8 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
-        e.FeeScheduleSet,
-        e.EligibilityConfirmed,
-        e.EligibilityRefused,
-        e.ApplicationWithdrawn,
-        e.FeePaid,
-        e.ExcessPaymentReceived,
-        e.FeeItemUsed,
-        e.DocumentSubmitted,
-        e.DocumentsSubmitted,
-        e.InitialReviewPassed,
-        e.InitialReviewReturned,
-        e.InitialReviewRejected,
-        e.SecondReviewPassed,
-        e.SecondReviewReturned,
-        e.SecondReviewRejected,
-        e.FinalReviewPassed,
-        e.FinalReviewReturned,
-        e.FinalReviewRejected,
-        e.RefundEntitled,
-        e.RefundRefused,
-        e.RefundOrdered,
-        e.RefundApproved,
-        e.RefundDeclined,
-        e.RefundAccepted,
-        e.RefundSettled,
-        e.RefundClosed,
-        e.RefundAbnormal,
-        e.ExamSessionScheduled,
-        e.SeatAssigned,
-        e.AdmissionTicketIssued,
-        e.ExamSessionHeld,
-        e.TheoryScoreRecorded,
-        e.PracticalScoreRecorded,
-        e.ScoreCorrected,
-        e.ScoresVerified,
-        e.PublicNoticeOpened,
-        e.PublicNoticeExtended,
-        e.ObjectionFiled,
-        e.ObjectionDismissed,
-        e.ObjectionUpheld,
-        e.PublicNoticeClosed,
-        e.SerialTaken,
-        e.ReportFrozen,
+        *(e.FeeScheduleSet, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
+        *(e.SerialTaken, e.ReportFrozen),
     ),
 )

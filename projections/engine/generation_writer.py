@@ -1,22 +1,23 @@
-"""One batch of entries into the tables of one generation of a view.
+"""Unit of work: folds a batch of entries into the tables of one generation of a view.
 
-Everything here happens inside the caller's transaction, the position included: rows and position
-are there together or not at all.
+Everything here runs inside the caller's transaction, so that rows and position are committed
+together or not at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
+from domain.store.postgres.connection import Cursor
 from projections.engine.generations import physical
 from projections.engine.rows import BlindIndex, RowBuffer
 from projections.engine.table_writer import TableWriter
-from projections.engine.view import Entry, Row, Table, View
+from projections.engine.tables import Row, Table
+from projections.engine.view import Entry, View
 
 
 class GenerationWriter:
-    """A view together with the tables of one generation."""
+    """Writes a view into the tables of one generation."""
 
     def __init__(self, view: View, number: int) -> None:
         self.view = view
@@ -24,83 +25,82 @@ class GenerationWriter:
         self.writers = {t.name: TableWriter(t, physical(t, number)) for t in view.tables}
         self.tables = {t.name: t for t in view.tables}
 
-    def rows(
+    def row_buffer(
         self,
-        cursor: Any,
+        cursor: Cursor,
         ledger: str,
         blind_index: BlindIndex,
         *,
         complete: bool = False,
     ) -> RowBuffer:
-        """Rows of a ledger, loaded through a cursor as they are asked for."""
+        """A buffer for the rows of a ledger, loaded on demand through the cursor."""
         loader = self._loader(cursor, ledger)
         return RowBuffer(ledger, self.view.tables, blind_index, loader, complete=complete)
 
     def apply(
         self,
-        cursor: Any,
+        cursor: Cursor,
         ledger: str,
         entries: Sequence[Entry],
         blind_index: BlindIndex,
     ) -> None:
-        """Fold a batch and write what changed.
+        """Fold a batch and write the rows that changed.
 
-        Raises: UnknownTopic, psycopg2.Error, and whatever a fold raises; then the caller rolls
-            back.
+        Raises: UnknownTopic, psycopg2.Error, and what a fold raises; the caller then rolls back.
         """
-        rows = self.rows(cursor, ledger, blind_index)
+        rows = self.row_buffer(cursor, ledger, blind_index)
         self.prefetch(rows, entries)
         self.view.fold(entries, rows)
         self.write(cursor, rows)
 
     def prefetch(self, rows: RowBuffer, entries: Iterable[Entry]) -> None:
-        """Load what folding these entries will look at."""
+        """Load the rows that folding these entries will read."""
         for name, groups in self.view.wanted(entries).items():
             rows.prefetch(self.tables[name], groups)
 
-    def write(self, cursor: Any, rows: RowBuffer) -> None:
-        """Write everything that changed since the last time."""
+    def write(self, cursor: Cursor, rows: RowBuffer) -> None:
+        """Write everything that changed since the last write."""
         self._write(cursor, rows, TableWriter.copy)
 
-    def hold(self, cursor: Any, rows: RowBuffer) -> None:
-        """The last that is written of a ledger; new rows wait for those of others, or `flush`."""
-        self._write(cursor, rows, TableWriter.hold)
+    def buffer(self, cursor: Cursor, rows: RowBuffer) -> None:
+        """Write what changed, but keep new rows in a buffer until it is full or flushed."""
+        self._write(cursor, rows, TableWriter.buffer)
 
-    def hold_added(self, cursor: Any, rows: RowBuffer) -> None:
-        """Only the rows of history and log tables; a rebuild keeps the others in memory."""
-        for name, added in rows.drain_added():
-            self.writers[name].hold(cursor, rows.ledger, added)
+    def buffer_added(self, cursor: Cursor, rows: RowBuffer) -> None:
+        """Buffer new rows of history and log tables only; the others stay in memory."""
+        for name, added in rows.take_added():
+            self.writers[name].buffer(cursor, rows.ledger, added)
 
-    def flush(self, cursor: Any) -> None:
-        """Write what is held."""
+    def flush(self, cursor: Cursor) -> None:
+        """Write the buffered rows."""
         for writer in self.writers.values():
             writer.flush(cursor)
 
-    def _write(self, cursor: Any, rows: RowBuffer, add: Callable[..., None]) -> None:
-        for name, added in rows.drain_added():
+    def _write(self, cursor: Cursor, rows: RowBuffer, add: Callable[..., None]) -> None:
+        for name, added in rows.take_added():
             add(self.writers[name], cursor, rows.ledger, added)
-        for name, new, replaced in rows.drain_current():
+        for name, new, replaced in rows.take_current():
             add(self.writers[name], cursor, rows.ledger, new)
             self.writers[name].upsert(cursor, rows.ledger, replaced)
 
-    def spill(self, cursor: Any, rows: RowBuffer) -> None:
-        """Write everything and begin anew with an empty memory that asks the database."""
+    def flush_and_reset(self, cursor: Cursor, rows: RowBuffer) -> None:
+        """Write everything, empty the memory and from then on load rows from the database."""
         self.write(cursor, rows)
         self.flush(cursor)
-        rows.forget()
+        rows.reset()
 
-    def _loader(self, cursor: Any, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:
+    def _loader(self, cursor: Cursor, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:
         def load(table: Table, groups: Iterable[str]) -> list[Row]:
             return self.writers[table.name].load(cursor, ledger, groups)
 
         return load
 
 
-def track(cursor: Any, ledger: str, names: Sequence[str]) -> dict[str, int]:
-    """Lock the positions of views and read them; 0 where there was none yet.
+def lock_positions(cursor: Cursor, ledger: str, names: Sequence[str]) -> dict[str, int]:
+    """Lock and read the positions of views; a view without one gets 0.
 
-    Two runners never fold the same entries: the second one waits here, then sees the positions
-    the first one left.
+    Prevents two runners from folding the same entries: the second waits here, then reads the
+    positions that the first one left.
     """
     sql = (
         "SELECT view, position FROM certledger.tracking "
@@ -120,8 +120,8 @@ def track(cursor: Any, ledger: str, names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def move(cursor: Any, ledger: str, name: str, position: int) -> None:
-    """Set the position of a view whose row is locked."""
+def set_position(cursor: Cursor, ledger: str, name: str, position: int) -> None:
+    """Store the position of a view whose row is locked."""
     cursor.execute(
         "UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = %s",
         (position, ledger, name),

@@ -1,8 +1,8 @@
-"""Generations of a view's tables: made empty, filled, put in place of the old ones, dropped.
+"""Generations of a view's tables: created empty, filled, swapped in for the old ones, dropped.
 
-The tables of a view carry their generation in their name (`score_board_rows_g3`); the name that
-queries use is an SQL view over the generation in force. So a new generation is filled beside the
-old one, and the swap is one short transaction. Each SQL here needs only the program's own rights.
+Tables carry their generation in their name (`score_board_rows_g3`); the name that queries use is an
+SQL view over the current generation. A rebuild fills a new generation while the old one answers
+(blue-green), and the swap is one short transaction. All SQL here needs only the program's own role.
 Reading order: Generation, ensure, create, finish, swap, drop_others.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from projections.engine.table_writer import kind_of
-from projections.engine.view import TYPES, Table, View
+from domain.store.postgres.connection import Connection, Cursor
+from projections.engine.tables import TYPES, Table, kind_of
+from projections.engine.view import View
 
 SCHEMA = "views"
 
-_KEEP = f"""
+_SCHEMA_SQL = f"""
 CREATE TABLE IF NOT EXISTS {SCHEMA}.generations (
     view       text    COLLATE "C" PRIMARY KEY,
     version    integer NOT NULL,
@@ -71,12 +71,12 @@ BALANCED = (
     "CREATE TRIGGER balanced AFTER INSERT ON {table} REFERENCING NEW TABLE AS added "
     f"FOR EACH STATEMENT EXECUTE FUNCTION {SCHEMA}.refuse_unbalanced()"
 )
-"""For a table of postings: every statement adds whole entries, and each of them sums to zero."""
+"""Trigger for postings: every statement inserts whole entries, and each sums to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Which tables answer for a view. version: of the code that folds into them."""
+    """One generation of a view's tables. version: of the code that folds into them."""
 
     view: str
     version: int
@@ -89,7 +89,7 @@ def physical(table: Table, number: int) -> str:
 
 
 def tracking_name(view: View, number: int) -> str:
-    """What a generation that is not in force yet is called in `tracking`."""
+    """The key in `tracking` of a generation that is not current yet."""
     return f"{view.name}@{number}"
 
 
@@ -97,18 +97,18 @@ LOCK_SHARED = (
     "SELECT pg_advisory_xact_lock_shared(hashtextextended('certledger view ' || name, 0)) "
     "FROM unnest(%s) AS name"
 )
-"""Taken, in order of name, by whoever folds into views: many at once, but none during a swap."""
+"""Held while folding into views, in order of name: shared among folds, excluded during a swap."""
 
 
-def lock_exclusive(cursor: Any, name: str) -> None:
-    """Taken for a swap or a comparison: waits for folds under way and keeps new ones out."""
+def lock_exclusive(cursor: Cursor, name: str) -> None:
+    """Lock for a swap or a comparison: waits for running folds and keeps new ones out."""
     cursor.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended('certledger view ' || %s, 0))", (name,)
     )
 
 
-def in_force(cursor: Any, names: Iterable[str]) -> dict[str, Generation]:
-    """The generations that answer now, by view; a view that was never made is missing."""
+def in_force(cursor: Cursor, names: Iterable[str]) -> dict[str, Generation]:
+    """The current generations by view; a view without tables is missing."""
     cursor.execute(
         f"SELECT view, version, generation FROM {SCHEMA}.generations WHERE view = ANY(%s)",
         (list(names),),
@@ -116,20 +116,20 @@ def in_force(cursor: Any, names: Iterable[str]) -> dict[str, Generation]:
     return {row[0]: Generation(*row) for row in cursor.fetchall()}
 
 
-def ensure(connection: Any, views: Sequence[View]) -> None:
-    """Make what is missing, so that every view can be asked; may run in many processes at once.
+def ensure(connection: Connection, views: Sequence[View]) -> None:
+    """Create missing tables, so that every view can be queried; safe in concurrent processes.
 
-    A view that exists in another version is left as it is: it goes on answering until `rebuild`
-    puts the new one in its place. Raises: psycopg2.Error.
+    A view of another version is left as it is, and answers until `rebuild` swaps in the new one.
+    Raises: psycopg2.Error.
     """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
             lock_exclusive(cursor, "*")
-            cursor.execute(_KEEP)
-            made = in_force(cursor, [view.name for view in views])
+            cursor.execute(_SCHEMA_SQL)
+            current = in_force(cursor, [view.name for view in views])
             for view in views:
-                if view.name not in made:
+                if view.name not in current:
                     number = next_number(cursor, view)
                     create(cursor, view, number)
                     finish(cursor, view, number)
@@ -145,26 +145,36 @@ def ensure(connection: Any, views: Sequence[View]) -> None:
             raise
 
 
-def next_number(cursor: Any, view: View) -> int:
-    """A generation number that was never given out: whoever still fills the tables of a rebuild
-    that was killed must not find others of the same name. Inside a transaction.
+def next_number(cursor: Cursor, view: View) -> int:
+    """Allocate a generation number, inside a transaction; none is ever used twice.
+
+    A process left over from a killed rebuild, which still fills its tables, must not find the
+    tables of another generation under their names.
     """
     cursor.execute(f"SELECT max(generation) FROM {SCHEMA}.made WHERE view = %s", (view.name,))
-    listed = cursor.fetchone()[0] or 0
+    listed = _one_int(cursor) or 0
     free = max([listed, *(number for _, number, _ in _unlisted(cursor, view))]) + 1
     cursor.execute(
         f"INSERT INTO {SCHEMA}.numbers AS n (view, last) VALUES (%s, %s) ON CONFLICT (view) "
         "DO UPDATE SET last = greatest(n.last + 1, excluded.last) RETURNING last",
         (view.name, free),
     )
-    number: int = cursor.fetchone()[0]
+    number = _one_int(cursor)
+    assert number is not None
     return number
 
 
-def _unlisted(cursor: Any, view: View) -> list[tuple[str, int, bool]]:
-    """Tables of a view that `made` does not know: (name, generation, whether we may drop it).
+def _one_int(cursor: Cursor) -> int | None:
+    row = cursor.fetchone()
+    assert row is not None
+    value: int | None = row[0]
+    return value
 
-    Versions that made and listed a table in two steps left them, when they were killed in between.
+
+def _unlisted(cursor: Cursor, view: View) -> list[tuple[str, int, bool]]:
+    """Tables of a view that `made` does not list: (name, generation, whether we may drop it).
+
+    Earlier versions created and listed a table in two steps, and left these when killed in between.
     """
     cursor.execute(
         "SELECT f.name, f.number, f.ours FROM (SELECT (regexp_match(tablename, %(form)s))[1] AS "
@@ -180,21 +190,20 @@ def _unlisted(cursor: Any, view: View) -> list[tuple[str, int, bool]]:
             "view": view.name,
         },
     )
-    found: list[tuple[str, int, bool]] = cursor.fetchall()
-    return found
+    return cursor.fetchall()
 
 
-def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
-    """Make the tables of a generation, empty. Inside a transaction: a table is listed, or is not.
+def create(cursor: Cursor, view: View, number: int, *, keys: bool = False) -> None:
+    """Create and list the tables of a generation, empty, inside a transaction.
 
-    keys: with their primary keys already; without, filling is faster.
+    keys: create the primary keys too; filling is faster without.
     """
     for table in view.tables:
         columns = ['ledger text COLLATE "C" NOT NULL']
         for name, declared in table.columns.items():
             null = "" if declared.endswith("?") else " NOT NULL"
             columns.append(f"{name} {TYPES[kind_of(declared)]}{null}")
-        # Autovacuum would hold up the indexes of a table that is being filled.
+        # Autovacuum would delay the indexes of a table that is being filled.
         cursor.execute(
             f"CREATE TABLE {physical(table, number)} ({', '.join(columns)}) "
             "WITH (autovacuum_enabled = off)"
@@ -209,14 +218,14 @@ def create(cursor: Any, view: View, number: int, *, keys: bool = False) -> None:
             cursor.execute(trigger.format(table=physical(table, number)))
 
 
-def finish(cursor: Any, view: View, number: int, *, keys: bool = True) -> None:
-    """Indexes, and the triggers that keep history as it is; after the rows are in."""
+def finish(cursor: Cursor, view: View, number: int, *, keys: bool = True) -> None:
+    """Create indexes and append-only triggers, once the rows are written."""
     for table in view.tables:
         finish_table(cursor, table, number, keys=keys)
 
 
-def finish_table(cursor: Any, table: Table, number: int, *, keys: bool) -> None:
-    """The same for one table. keys: whether its primary key is still to be made."""
+def finish_table(cursor: Cursor, table: Table, number: int, *, keys: bool) -> None:
+    """Finish one table. keys: whether to create its primary key too."""
     name = physical(table, number)
     if keys:
         _add_key(cursor, table, number)
@@ -225,20 +234,20 @@ def finish_table(cursor: Any, table: Table, number: int, *, keys: bool) -> None:
         cursor.execute(f"CREATE {unique}INDEX ON {name} {index.removeprefix(unique)}")
     if table.kind != "current":
         cursor.execute(_APPEND_ONLY.format(table=name))
-    # The columns that are searched by; autovacuum sees to the others in its own time.
+    # Only the columns in keys and indexes now; autovacuum analyses the others later.
     mentioned = re.findall(r"\w+", " ".join(table.indexes))
     searched = {*table.primary_key, *mentioned} & {"ledger", *table.columns}
     cursor.execute(f"ANALYZE {name} ({', '.join(sorted(searched))})")
     cursor.execute(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
 
 
-def _add_key(cursor: Any, table: Table, number: int) -> None:
+def _add_key(cursor: Cursor, table: Table, number: int) -> None:
     key = ", ".join(table.primary_key)
     cursor.execute(f"ALTER TABLE {physical(table, number)} ADD PRIMARY KEY ({key})")
 
 
-def swap(cursor: Any, view: View, number: int) -> None:
-    """Put a finished generation in force, together with the positions it has reached.
+def swap(cursor: Cursor, view: View, number: int) -> None:
+    """Make a finished generation current, together with the positions it has reached.
 
     Inside a transaction that holds `lock_exclusive`.
     """
@@ -257,8 +266,8 @@ def swap(cursor: Any, view: View, number: int) -> None:
     )
 
 
-def _point(cursor: Any, view: View, number: int) -> None:
-    """Let the stable names show a generation; names of tables that are no more go too."""
+def _point(cursor: Cursor, view: View, number: int) -> None:
+    """Point the stable names at a generation; drop names of tables that no longer exist."""
     cursor.execute(f"SELECT DISTINCT name FROM {SCHEMA}.made WHERE view = %s", (view.name,))
     for (name,) in cursor.fetchall():
         cursor.execute(f"DROP VIEW IF EXISTS {SCHEMA}.{name}")
@@ -268,10 +277,10 @@ def _point(cursor: Any, view: View, number: int) -> None:
         )
 
 
-def drop_others(cursor: Any, view: View, keep: int) -> None:
-    """Drop every generation but one, finished or left over from a rebuild that was killed.
+def drop_others(cursor: Cursor, view: View, keep: int) -> None:
+    """Drop every generation but one, finished or left over from a killed rebuild.
 
-    Under the lock of a rebuild, so that nobody is filling them. Inside a transaction.
+    Inside a transaction that holds the rebuild lock, so that no process is filling them.
     """
     unlisted = [(n, number) for n, number, ours in _unlisted(cursor, view) if ours]
     cursor.execute(

@@ -1,5 +1,7 @@
-"""How the views are: position, head, lag, and why one is paused. Read from the database, so every
-process gives the same answer."""
+"""The health of views: position, head, lag, and why one is paused.
+
+Read from the database, so that every process gives the same answer.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.store.postgres.connection import Cursor
 from projections.engine.generations import SCHEMA
 from projections.engine.view import View
 
@@ -28,8 +31,8 @@ class ViewState:
     """One view of one ledger.
 
     state: following; paused, at an event it cannot fold; rebuilding, while tables of an older
-    version answer; outdated, when the tables are of a newer version than this program.
-    lag: events behind the head. reason, failing_position, failing_topic, since: of a pause.
+        version answer; outdated, when the tables are of a newer version than this program.
+    reason, failing_position, failing_topic, since: of a pause.
     """
 
     ledger: str
@@ -44,11 +47,11 @@ class ViewState:
 
     @property
     def lag(self) -> int:
-        """Events that are in the journal and not yet in the view."""
+        """Events in the journal that are not yet in the view."""
         return max(0, self.head - self.position)
 
 
-def view_states(cursor: Any, views: Sequence[View]) -> list[ViewState]:
+def view_states(cursor: Cursor, views: Sequence[View]) -> list[ViewState]:
     """The state of every view of every ledger, in order of ledger and view."""
     names, versions = [v.name for v in views], [v.version for v in views]
     cursor.execute(_STATES, {"names": names, "versions": versions})
@@ -56,11 +59,11 @@ def view_states(cursor: Any, views: Sequence[View]) -> list[ViewState]:
 
 
 def _state(row: tuple[Any, ...]) -> ViewState:
-    ledger, view, position, head, wanted, made, failing, topic, reason, since = row
+    ledger, view, position, head, version, stored, failing, topic, reason, since = row
     state = "following"
-    if made is None or made < wanted:
+    if stored is None or stored < version:
         state = "rebuilding"
-    elif made > wanted:
+    elif stored > version:
         state = "outdated"
     elif failing is not None:
         state = "paused"

@@ -1,4 +1,4 @@
-"""The journal as views read it: each event decoded once, personal fields opened where needed."""
+"""Reads the journal for views: each event decoded once, personal fields opened where needed."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ import orjson
 
 from domain.errors import LedgerError
 from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
+from domain.store.postgres.connection import Cursor
 from projections.engine.view import Entry, Opener, PersonEntry
 
-# COPY, because rows then come as the very bytes that are stored: fetched, they would be made text
-# by the server and decoded here, only to be encoded again for the decoder of JSON.
+# COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
+# only for the JSON decoder to encode them again.
 _READ = """COPY (SELECT position, topic, envelope FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s AND topic <> ALL(%s::text[])
 ORDER BY position LIMIT %s) TO STDOUT (FORMAT binary)"""
 _HEAD_BYTES, _TAIL_BYTES = 19, 2
-_position = struct.Struct(">hiqi")  # how many fields, 8, the position, length of the topic
+_position = struct.Struct(">hiqi")  # number of fields, 8, the position, length of the topic
 _length = struct.Struct(">i")
 
 NO_LIMIT = 2**62
 
 _PERSONS = frozenset((PersonRegistered.TOPIC, PersonCorrected.TOPIC))
-"""Topics that say who somebody is."""
+"""Topics with a person's identity."""
 _MASKED = ("name", "document_number")
-"""Their fields that views mask; everything else that is sealed stays so."""
+"""Their fields that views mask; every other sealed field stays sealed."""
 
 
 Stored = tuple[int, str, bytes]
-"""An event as it is stored: position, topic, envelope."""
+"""A stored event: position, topic, envelope."""
 
 
 class Vault(Protocol):
-    """What opens sealed fields and makes blind indexes; of one ledger."""
+    """Opens sealed fields and makes blind indexes, for one ledger."""
 
     @property
     def ledger(self) -> str: ...
@@ -49,7 +50,7 @@ class Vault(Protocol):
 
 
 def opener(vault: Vault) -> Opener:
-    """Opens the fields that views mask."""
+    """Returns what opens the fields that views mask."""
 
     def opened(envelope: Mapping[str, Any]) -> dict[str, str | None]:
         data, found = envelope["data"], {}
@@ -65,7 +66,7 @@ def opener(vault: Vault) -> Opener:
 
 
 def fetch(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     after: int,
     limit: int,
@@ -75,16 +76,16 @@ def fetch(
 ) -> list[Stored]:
     """Events in order of position: after < position <= upto, at most `limit`.
 
-    without: topics that are left out.
+    without: topics to leave out.
     """
     file = io.BytesIO()
     arguments = (ledger, after, upto, list(without), limit)
     cursor.copy_expert(cursor.mogrify(_READ, arguments), file)
-    return _stored(file.getvalue())
+    return _parse_copy(file.getvalue())
 
 
-def _stored(copied: bytes) -> list[Stored]:
-    """The rows of a binary COPY."""
+def _parse_copy(copied: bytes) -> list[Stored]:
+    """Parse the rows of a binary COPY."""
     events: list[Stored] = []
     begin, end = _HEAD_BYTES, len(copied) - _TAIL_BYTES
     while begin < end:
@@ -99,10 +100,10 @@ def _stored(copied: bytes) -> list[Stored]:
     return events
 
 
-def decoded(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
-    """Their entries, one after the other: what is folded and let go at once stays in the cache.
+def decode(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
+    """Decode events one at a time, so that each is folded while it is in the processor's cache.
 
-    The keys of the persons among them are read in one query.
+    The keys of all persons among them are read in one query.
     """
     _preload(events, vault)
     loads, open_fields = orjson.loads, opener(vault)
@@ -117,18 +118,18 @@ def decoded(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
 
 
 def read(
-    cursor: Any, ledger: str, vault: Vault, after: int, limit: int, *, upto: int = NO_LIMIT
+    cursor: Cursor, ledger: str, vault: Vault, after: int, limit: int, *, upto: int = NO_LIMIT
 ) -> list[Entry]:
     """Entries in order of position: after < position <= upto, at most `limit`."""
-    return list(decoded(fetch(cursor, ledger, after, limit, upto=upto), vault))
+    return list(decode(fetch(cursor, ledger, after, limit, upto=upto), vault))
 
 
 def _preload(events: Iterable[Stored], vault: Vault) -> None:
-    told = [orjson.loads(envelope)["data"] for _, topic, envelope in events if topic in _PERSONS]
+    facts = [orjson.loads(envelope)["data"] for _, topic, envelope in events if topic in _PERSONS]
     persons = {
-        data["person_id"] for data in told if any(type(data[name]) is dict for name in _MASKED)
+        data["person_id"] for data in facts if any(type(data[name]) is dict for name in _MASKED)
     }
     if persons:
-        # A person without a key is found out again, and named, by the view that needs it.
+        # If a person has no key, the view that opens the fields reports it.
         with suppress(LedgerError):
             vault.preload(persons)

@@ -1,11 +1,10 @@
-"""Follows every ledger and keeps every view up to date; one runner a process, for ever.
+"""Follows every ledger and keeps every view up to date, until it is stopped.
 
-Listen first, then read, then wait with a timeout. Whichever process holds a ledger's advisory lock
-folds it and tells everybody how far it came; the others stand by and take over within a second when
-it dies.
-A new ledger is found at the next notification or look. A view whose tables are of an older version
-is made anew beside them while they go on answering.
-Reading order: Runner.start, _work, _follow; then follower.py, rebuild.py.
+It listens first, then reads, then waits with a timeout. The process that holds a ledger's advisory
+lock folds it and announces its progress; runners in other processes stand by and take over within a
+second when it exits. A new ledger is found at the next notification or scan. A view whose tables
+are of an older version is rebuilt while they go on answering.
+Reading order: Runner.start, _work, _run_round; then ledger_projector.py.
 """
 
 from __future__ import annotations
@@ -14,34 +13,38 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from domain.store.journal.statements import CHANNEL
-from domain.store.postgres.connection import close_quietly, connect
-from projections.engine import generations as schema
+from domain.store.journal.statements import JOURNAL_CHANNEL
+from domain.store.postgres.connection import Connection, close_quietly, connect
+from domain.store.postgres.notifications import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    Notification,
+    NotificationListener,
+)
+from projections.engine import generations
+from projections.engine.failures import is_transient
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.ledger_projector import LedgerProjector, Superseded, is_transient
-from projections.engine.listening import NotificationListener
+from projections.engine.ledger_projector import LedgerProjector, Superseded
 from projections.engine.vaults import VaultSecrets, vault_of
 from projections.engine.view import View
 
-BATCH = 1000  # events a transaction: a few tens of milliseconds
-BATCHES = 20  # a ledger at a time, so that one with a long way to go does not hold up the others
+BATCH = 1000  # events in a transaction: a few tens of milliseconds
+BATCHES = 20  # in a row for one ledger, so that one far behind does not hold up the others
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
-_REST, _LONGEST_REST_SECONDS = 3, 0.02
-"""After a round, in times of what it took, and at most."""
+_DELAY_FACTOR, _LONGEST_DELAY_SECONDS = 3, 0.02
+"""Delay after a round, as a multiple of its duration, and its upper limit."""
 
 log = logging.getLogger(__name__)
 
 
-Rebuild = Callable[[str, VaultSecrets, Sequence[View]], Any]
+Rebuild = Callable[[str, VaultSecrets, Sequence[View]], object]
 """(dsn, secrets, views): rebuilds the views and swaps their tables; `rebuild.replace` is one."""
 
 
 class Runner:
-    """The views of all ledgers of a database, kept up to date by one thread."""
+    """Keeps the views of all ledgers of a database up to date, in one background thread."""
 
     def __init__(
         self,
@@ -54,10 +57,10 @@ class Runner:
         poll_seconds: float = POLL_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """Nothing is opened yet.
+        """Opens nothing yet.
 
-        dsn: any login that is a member of certledger_app. secrets: to open what views mask.
-        rebuild: what rebuilds views whose stored tables are of an older version.
+        dsn: any login that is a member of certledger_app. secrets: open what views mask.
+        rebuild: rebuilds views whose stored tables are of an older version.
         """
         self._dsn = dsn
         self._secrets = secrets
@@ -66,41 +69,40 @@ class Runner:
         self._poll_seconds = poll_seconds
         self._retry_seconds = retry_seconds
         self._rebuild_views = rebuild
-        self._connection: Any = None
         self._targets: dict[str, GenerationWriter] = {}
-        self._followers: dict[str, LedgerProjector] = {}
+        self._projectors: dict[str, LedgerProjector] = {}
         self._rebuilding: set[str] = set()
         self._due: set[str] = set()
-        self._look_at_all = True
+        self._scan_due = True
         self._signal = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="views", daemon=True)
-        self._ear = NotificationListener(
+        self._listener = NotificationListener(
             lambda: connect(dsn, name="certledger view listener"),
-            (CHANNEL,),
-            self._heard,
-            self._ask,
+            (JOURNAL_CHANNEL,),
+            self._on_notifications,
+            self._check,
         )
 
-    # --- life ------------------------------------------------------------------------------------
+    # --- start and stop --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make the tables that are missing, then follow in the background.
+        """Create missing tables, then follow in the background.
 
-        Raises: psycopg2.Error if the database cannot be reached; once started it is waited for.
+        Raises: psycopg2.Error if the database cannot be reached; once started, it is retried.
         """
         connection = connect(self._dsn, name="certledger views")
         try:
-            schema.ensure(connection, self._views)
+            generations.ensure(connection, self._views)
         finally:
             close_quietly(connection)
-        self._ear.start()
+        self._listener.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the batch under way."""
+        """Stop after the current batch."""
         self._stopped.set()
-        self._ear.stop()
+        self._listener.stop()
         with self._signal:
             self._signal.notify_all()
         self._thread.join()
@@ -113,113 +115,113 @@ class Runner:
         self.stop()
 
     @property
-    def followed(self) -> frozenset[str]:
-        """The ledgers that are folded here."""
-        return frozenset(self._followers)
+    def claimed_ledgers(self) -> frozenset[str]:
+        """The ledgers that this runner folds."""
+        return frozenset(self._projectors)
 
     @property
     def is_connected(self) -> bool:
-        """Whether notifications arrive at the moment; without them views are a poll behind."""
-        return self._ear.is_connected
+        """Whether notifications arrive at the moment; without them views lag by a poll."""
+        return self._listener.is_connected
 
     # --- hints -----------------------------------------------------------------------------------
 
-    def _heard(self, heard: list[tuple[str, str]]) -> None:
+    def _on_notifications(self, received: list[Notification]) -> None:
         with self._signal:
-            self._due |= {ledger for _, ledger in heard}
+            self._due |= {ledger for _, ledger in received}
             self._signal.notify_all()
 
-    def _ask(self, connection: Any) -> None:
+    def _check(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        self._anything()
+        self._request_scan()
 
-    def _anything(self) -> None:
+    def _request_scan(self) -> None:
         with self._signal:
-            self._look_at_all = True
+            self._scan_due = True
             self._signal.notify_all()
 
     # --- the thread ------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        pause = _FIRST_PAUSE_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         while not self._stopped.is_set():
+            connection: Connection | None = None
             try:
-                self._connection = connect(self._dsn, name="certledger view runner")
+                connection = connect(self._dsn, name="certledger view runner")
                 self._targets = {}
-                self._followers = {}
-                self._look_at_all = True
+                self._projectors = {}
+                self._scan_due = True
                 while not self._stopped.is_set():
-                    begun = time.monotonic()
-                    is_behind = self._follow(self._connection)
-                    pause = _FIRST_PAUSE_SECONDS
+                    started = time.monotonic()
+                    is_behind = self._run_round(connection)
+                    pause = FIRST_PAUSE_SECONDS
                     if not is_behind:
-                        self._rest(time.monotonic() - begun)
+                        self._delay(time.monotonic() - started)
                         self._wait()
             except Exception as error:
                 if is_transient(error):
                     log.warning("views wait for the database: %s", str(error).strip())
                 else:
-                    # A fault of ours must not end the thread: views would stand still in silence.
-                    log.exception("views are interrupted")
+                    # A bug must not end the thread: views would fall behind without a word.
+                    log.exception("following the journal failed, retrying")
             finally:
-                self._followers = {}
-                close_quietly(self._connection)
+                self._projectors = {}
+                close_quietly(connection)
             self._stopped.wait(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _rest(self, took: float) -> None:
-        """Let the next batch grow while others use the processor.
+    def _delay(self, round_seconds: float) -> None:
+        """Let the next batch grow while other processes use the processor.
 
-        A batch of one costs half of what a batch of twenty does. Who writes now and then does not
-        notice it; where commands come all the time the views are a few milliseconds further back.
+        A batch of one event costs half of what a batch of twenty does. Occasional writes are not
+        delayed noticeably; under constant writes, views lag a few milliseconds more.
         """
-        self._stopped.wait(min(took * _REST, _LONGEST_REST_SECONDS))
+        self._stopped.wait(min(round_seconds * _DELAY_FACTOR, _LONGEST_DELAY_SECONDS))
 
     def _wait(self) -> None:
         with self._signal:
-            if not self._due and not self._look_at_all:
-                heard = self._signal.wait_for(
-                    lambda: self._due or self._look_at_all or self._stopped.is_set(),
+            if not self._due and not self._scan_due:
+                is_signalled = self._signal.wait_for(
+                    lambda: self._due or self._scan_due or self._stopped.is_set(),
                     self._poll_seconds,
                 )
-                self._look_at_all = self._look_at_all or not heard
+                if not is_signalled:
+                    self._scan_due = True
 
-    def _follow(self, connection: Any) -> bool:
-        """One round over the ledgers that may have something new.
-
-        Returns: whether there is more than one round takes.
-        """
+    def _run_round(self, connection: Connection) -> bool:
+        """Advance every ledger that may have new events. Returns: whether there may be more."""
         with self._signal:
-            due, everything = self._due, self._look_at_all
-            self._due, self._look_at_all = set(), False
-        self._refresh(connection)
-        if everything:
-            due = due | self._look(connection)
+            due, is_scan = self._due, self._scan_due
+            self._due, self._scan_due = set(), False
+        self._reload_generations(connection)
+        if is_scan:
+            due = due | self._scan(connection)
         is_behind = False
         for ledger in sorted(due):
             if self._stopped.is_set():
                 break
-            follower = self._followers.get(ledger) or self._take(connection, ledger)
-            if follower is not None and self._advance(connection, follower):
+            projector = self._projectors.get(ledger) or self._claim(connection, ledger)
+            if projector is not None and self._advance(connection, projector):
                 is_behind = True
         return is_behind
 
-    def _advance(self, connection: Any, follower: LedgerProjector) -> bool:
+    def _advance(self, connection: Connection, projector: LedgerProjector) -> bool:
         try:
-            more = follower.advance(connection, list(self._targets.values()), BATCHES)
+            more = projector.advance(connection, list(self._targets.values()), BATCHES)
         except Superseded:
-            self._refresh(connection, always=True)
-            follower.look(connection, self._views)
+            self._reload_generations(connection, always=True)
+            projector.reload_positions(connection, self._views)
             more = True
         if more:
             with self._signal:
-                self._due.add(follower.ledger)
+                self._due.add(projector.ledger)
         return more
 
-    def _take(self, connection: Any, ledger: str) -> LedgerProjector | None:
-        """Become the one who folds a ledger, unless another process is. The lock is the
-        connection's: it goes when the process or its connection dies.
+    def _claim(self, connection: Connection, ledger: str) -> LedgerProjector | None:
+        """Take the ledger's advisory lock; None if another process holds it.
+
+        The lock belongs to the connection: it is released when the process or connection ends.
         """
         with connection.cursor() as cursor:
             cursor.execute(
@@ -227,21 +229,20 @@ class Runner:
                 "EXISTS (SELECT FROM certledger.ledgers WHERE ledger = %s)",
                 (ledger, ledger),
             )
-            taken, exists = cursor.fetchone()
-        if not taken or not exists:
-            return None
-        follower = LedgerProjector(
+            if cursor.fetchone() != (True, True):
+                return None
+        projector = LedgerProjector(
             ledger,
             vault_of(self._secrets, ledger, connection),
             batch=self._batch,
             retry_seconds=self._retry_seconds,
         )
-        follower.look(connection, self._views)
-        self._followers[ledger] = follower
-        return follower
+        projector.reload_positions(connection, self._views)
+        self._projectors[ledger] = projector
+        return projector
 
-    def _look(self, connection: Any) -> set[str]:
-        """Ledgers to see to: those that are not folded here, and those with something new."""
+    def _scan(self, connection: Connection) -> set[str]:
+        """Ledgers that this runner does not fold, and those with new events."""
         with connection.cursor() as cursor:
             cursor.execute("SELECT ledger, position FROM certledger.ledgers")
             heads: Mapping[str, int] = dict(cursor.fetchall())
@@ -249,28 +250,28 @@ class Runner:
         return {
             ledger
             for ledger, head in heads.items()
-            if ledger not in self._followers or self._followers[ledger].is_behind(head, targets)
+            if ledger not in self._projectors or self._projectors[ledger].is_behind(head, targets)
         }
 
     # --- generations -----------------------------------------------------------------------------
 
-    def _refresh(self, connection: Any, *, always: bool = False) -> None:
-        """Find out which tables are in force; start what makes outdated ones anew."""
+    def _reload_generations(self, connection: Connection, *, always: bool = False) -> None:
+        """Read which tables are current; start the rebuild of outdated ones."""
         if len(self._targets) == len(self._views) and not always:
             return
         with connection.cursor() as cursor:
-            made = schema.in_force(cursor, [view.name for view in self._views])
+            current = generations.in_force(cursor, [view.name for view in self._views])
         self._targets = {
-            view.name: GenerationWriter(view, made[view.name].number)
+            view.name: GenerationWriter(view, current[view.name].number)
             for view in self._views
-            if view.name in made and made[view.name].version == view.version
+            if view.name in current and current[view.name].version == view.version
         }
-        # An older program beside us leaves tables of a newer version alone: it stands by.
+        # Tables of a newer version belong to a newer program that runs at the same time: stand by.
         outdated = [
             view
             for view in self._views
-            if view.name in made
-            and made[view.name].version < view.version
+            if view.name in current
+            and current[view.name].version < view.version
             and view.name not in self._rebuilding
         ]
         if outdated:
@@ -281,8 +282,8 @@ class Runner:
         try:
             self._rebuild_views(self._dsn, self._secrets, views)
         except Exception:
-            log.exception("making %s anew failed", ", ".join(view.name for view in views))
+            log.exception("rebuilding %s failed", ", ".join(view.name for view in views))
             self._stopped.wait(self._retry_seconds)
         finally:
             self._rebuilding -= {view.name for view in views}
-            self._anything()
+            self._request_scan()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from domain.store.journal.records import PersonKey
+from domain.store.postgres.connection import Connection
 from domain.store.privacy.vault import MasterKeys, Vault
 
 
 class VaultSecrets(Protocol):
-    """What vaults are made of: `domain.service.ledger.VaultSecrets` is one."""
+    """The keys a vault needs; `domain.service.ledger.VaultSecrets` is one."""
 
     @property
     def master_keys(self) -> MasterKeys: ...
@@ -20,8 +21,8 @@ class VaultSecrets(Protocol):
     def algorithm(self) -> str: ...
 
 
-def vault_of(secrets: VaultSecrets, ledger: str, connection: Any) -> Vault:
-    """A ledger's vault that reads persons' keys on a connection of ours."""
+def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> Vault:
+    """A ledger's vault that reads person keys on the given connection."""
 
     def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
         with connection.cursor() as cursor:

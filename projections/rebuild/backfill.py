@@ -1,7 +1,7 @@
-"""What the processes of a rebuild do: fill empty tables ledger by ledger, then index them.
+"""The tasks of a rebuild's processes: fill empty tables ledger by ledger, then index them.
 
-A piece of work only adds rows to tables that nobody reads yet, so a process that dies leaves
-nothing to put right. Reading order: fill, finish.
+A task only adds rows to tables that nobody reads yet, so a process that is killed leaves nothing to
+repair. Reading order: backfill, build_indexes.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import gc
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
+from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.vault import MasterKeys
-from projections.engine import generations as schema
+from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.journal_reader import Vault, decoded, fetch
+from projections.engine.journal_reader import Vault, decode, fetch
 from projections.engine.rows import RowBuffer
+from projections.engine.tables import Table
 from projections.engine.vaults import vault_of
-from projections.engine.view import Entry, Handler, Table, UnknownTopic, View
+from projections.engine.view import Entry, Handler, UnknownTopic, View
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much at once.
+    """How much is processed at once.
 
-    page: events read together. rows: in one process's memory before they are written out, about
-    1 kB each. keys_from: head from which a ledger may come to that, so that primary keys are made
-    before its rows and not after.
+    page: events read together. rows: most rows in one process's memory before they are written,
+        about 1 kB each. keys_from: head of the longest ledger from which primary keys are created
+        before the rows, because that ledger may exceed `rows` and is then read while being filled.
     """
 
     page: int = 5_000
@@ -35,12 +36,12 @@ class Sizes:
     keys_from: int = 4_000_000
 
 
-DEFAULT = Sizes()
+DEFAULT_SIZES = Sizes()
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Secrets by themselves, so that no process has to know where they came from."""
+    """The keys of a vault by themselves, to be pickled for a child process."""
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
@@ -48,10 +49,10 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Task:
+class BackfillTask:
     """Ledgers to be folded, one after the other.
 
-    targets: views with the generation each goes into. heads: ledger -> how far.
+    targets: views with the generation each goes into. heads: ledger -> position to fold up to.
     """
 
     keys: Keys
@@ -61,8 +62,8 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """What was done. events: entries folded, each counted once for all its views."""
+class BackfilledLedger:
+    """A ledger that was folded. events: each counted once for all its views."""
 
     ledger: str
     views: tuple[str, ...]
@@ -71,87 +72,91 @@ class Filled:
 
 
 @dataclass(frozen=True)
-class Finish:
-    """A filled table that waits for its indexes. keys: for its primary key as well."""
+class IndexTask:
+    """A filled table to be indexed. keys: whether to create its primary key too."""
 
     table: Table
     number: int
     keys: bool
 
 
-def fill(connection: Any, task: Task) -> list[Filled]:
+def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedger]:
     """Fold ledgers from their first events into their views' new tables.
 
-    Raises: UnknownTopic, and whatever a fold raises.
+    Raises: UnknownTopic, and what a fold raises.
     """
     targets = [GenerationWriter(view, number) for view, number in task.targets]
-    # Millions of rows stay in memory and none of them is in a cycle: looking for one takes a third
-    # of the time.
-    collecting = gc.isenabled()
+    # Millions of rows stay in memory and none is part of a cycle: the collector's search for
+    # cycles takes a third of the time.
+    is_collecting = gc.isenabled()
     gc.disable()
     try:
         with connection.cursor() as cursor:
             done = [
-                _filled(cursor, task, targets, vault_of(task.keys, ledger, connection), upto)
+                _backfill_ledger(
+                    cursor, task, targets, vault_of(task.keys, ledger, connection), upto
+                )
                 for ledger, upto in task.heads.items()
             ]
             for target in targets:
                 target.flush(cursor)
     finally:
-        if collecting:
+        if is_collecting:
             gc.enable()
     return done
 
 
-def _filled(
-    cursor: Any, task: Task, targets: list[GenerationWriter], vault: Vault, upto: int
-) -> Filled:
-    """A ledger's rows, written or held by what writes them."""
-    begun = time.monotonic()
-    held = [(t, t.rows(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets]
-    folds = _folds(held)
+def _backfill_ledger(
+    cursor: Cursor, task: BackfillTask, targets: list[GenerationWriter], vault: Vault, upto: int
+) -> BackfilledLedger:
+    """Fold one ledger; its rows are written, or buffered by the targets."""
+    started = time.monotonic()
+    buffers = [
+        (t, t.row_buffer(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets
+    ]
+    folds = _folds(buffers)
     ignored = sorted(topic for topic, wanted in folds.items() if not wanted)
     after = count = 0
     page = task.sizes.page
     while events := fetch(cursor, vault.ledger, after, page, upto=upto, without=ignored):
-        _fold(decoded(events, vault), folds, held)
-        for target, rows in held:
-            target.hold_added(cursor, rows)
-        if sum(rows.held() for _, rows in held) > task.sizes.rows:
-            for target, rows in held:
-                target.spill(cursor, rows)
+        _fold(decode(events, vault), folds, buffers)
+        for target, rows in buffers:
+            target.buffer_added(cursor, rows)
+        if sum(rows.buffered_rows() for _, rows in buffers) > task.sizes.rows:
+            for target, rows in buffers:
+                target.flush_and_reset(cursor, rows)
         after = events[-1][0]
         count += len(events)
         if len(events) < page:
             break
-    for target, rows in held:
-        target.hold(cursor, rows)
+    for target, rows in buffers:
+        target.buffer(cursor, rows)
     names = tuple(target.view.name for target in targets)
-    return Filled(vault.ledger, names, count, time.monotonic() - begun)
+    return BackfilledLedger(vault.ledger, names, count, time.monotonic() - started)
 
 
-Held = list[tuple[GenerationWriter, RowBuffer]]
+Buffers = list[tuple[GenerationWriter, RowBuffer]]
 Folds = dict[str, list[tuple[Handler, RowBuffer]]]
 
 
-def _folds(held: Held) -> Folds:
-    """What is to be done with each topic that every view knows; nothing, if all ignore it."""
-    known = [frozenset(target.view.handles) | target.view.ignores for target, _ in held]
+def _folds(buffers: Buffers) -> Folds:
+    """The folds of each topic that every view knows; none, if all views ignore it."""
+    known = [frozenset(target.view.handles) | target.view.ignores for target, _ in buffers]
     return {
         topic: [
             (target.view.handles[topic].fold, rows)
-            for target, rows in held
+            for target, rows in buffers
             if topic in target.view.handles
         ]
         for topic in frozenset.intersection(*known)
     }
 
 
-def _fold(entries: Iterable[Entry], folds: Folds, held: Held) -> None:
-    """Entry by entry through all views: what was decoded just now is at hand."""
-    if not all(rows.complete for _, rows in held):
+def _fold(entries: Iterable[Entry], folds: Folds, buffers: Buffers) -> None:
+    """Fold entry by entry through all views, each while it is in the processor's cache."""
+    if not all(rows.complete for _, rows in buffers):
         entries = list(entries)
-        for target, rows in held:
+        for target, rows in buffers:
             target.prefetch(rows, entries)
     for entry in entries:
         wanted = folds.get(entry.topic)
@@ -161,7 +166,7 @@ def _fold(entries: Iterable[Entry], folds: Folds, held: Held) -> None:
             fold(rows, entry)
 
 
-def finish(connection: Any, task: Finish) -> None:
-    """Make the indexes of a filled table."""
+def build_indexes(connection: Connection, task: IndexTask) -> None:
+    """Create the indexes of a filled table."""
     with connection.cursor() as cursor:
-        schema.finish_table(cursor, task.table, task.number, keys=task.keys)
+        generations.finish_table(cursor, task.table, task.number, keys=task.keys)

@@ -1,6 +1,6 @@
-"""Brings a new generation of a view up to date and puts it in place; or lets it be compared.
+"""Brings a new generation of a view up to date and swaps it in, or holds it for a comparison.
 
-Folding rests for the moment of a swap or a comparison, reading never does.
+Folding pauses for the moment of a swap or a comparison; reading never does.
 """
 
 from __future__ import annotations
@@ -9,22 +9,22 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg2
 import psycopg2.errors
 
 from domain.events import PersonalDataErased
-from projections.engine import generations as schema
-from projections.engine.generation_writer import GenerationWriter, move, track
+from domain.store.postgres.connection import Connection, Cursor
+from projections.engine import generations
+from projections.engine.generation_writer import GenerationWriter, lock_positions, set_position
 from projections.engine.journal_reader import Vault, read
 from projections.engine.view import View, ViewError
 
-CATCH_UP_EVENTS = 2000  # a transaction while catching up
+CATCH_UP_EVENTS = 2000  # in a transaction while catching up
 _ATTEMPTS, _PAUSE_SECONDS = 20, 0.25
 _ERASURES_SECONDS = 10.0
 
-# Not ledger by ledger: most of them have nothing new.
+# One query for all ledgers: most of them have nothing new.
 _BEHIND = """SELECT l.ledger, l.position FROM certledger.ledgers l
 LEFT JOIN certledger.tracking t ON t.ledger = l.ledger AND t.view = %s
 WHERE l.position > coalesce(t.position, 0)"""
@@ -33,21 +33,24 @@ log = logging.getLogger(__name__)
 
 
 class RebuildRunning(ViewError):
-    """Somebody else is making the view anew."""
+    """Another process is rebuilding the view."""
 
 
 Vaults = Callable[[str], Vault]
-"""Gives a ledger's vault."""
+"""Returns a ledger's vault."""
 
 
 def catch_up(
-    connection: Any, vaults: Vaults, target: GenerationWriter, upto: dict[str, int] | None = None
+    connection: Connection,
+    vaults: Vaults,
+    target: GenerationWriter,
+    upto: dict[str, int] | None = None,
 ) -> None:
-    """Fold what came meanwhile into the new generation.
+    """Fold the events that came meanwhile into the new generation.
 
-    upto: ledger -> how far; to each ledger's head as it is found if None.
+    upto: ledger -> position; None folds up to each ledger's current head.
     """
-    name = schema.tracking_name(target.view, target.number)
+    name = generations.tracking_name(target.view, target.number)
     with connection.cursor() as cursor:
         cursor.execute(_BEHIND, (name,))
         behind = dict(cursor.fetchall())
@@ -60,33 +63,38 @@ def catch_up(
 
 
 def _catch_up_once(
-    connection: Any, vault: Vault, target: GenerationWriter, name: str, ledger: str, bound: int
+    connection: Connection,
+    vault: Vault,
+    target: GenerationWriter,
+    name: str,
+    ledger: str,
+    bound: int,
 ) -> bool:
-    """One batch; inside the caller's transaction if there is one. False: nothing to do."""
+    """Fold one batch, inside the caller's transaction if there is one. False: nothing to do."""
     with transaction(connection) as cursor:
-        after = track(cursor, ledger, [name])[name]
+        after = lock_positions(cursor, ledger, [name])[name]
         if after >= bound:
             return False
         entries = read(cursor, ledger, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
         target.apply(cursor, ledger, entries, vault.blind_index)
-        move(cursor, ledger, name, entries[-1].position)
+        set_position(cursor, ledger, name, entries[-1].position)
     return True
 
 
-def align(connection: Any, vaults: Vaults, target: GenerationWriter) -> None:
-    """Bring the new generation to where the live one is; while folding rests."""
+def match_live(connection: Connection, vaults: Vaults, target: GenerationWriter) -> None:
+    """Bring the new generation to the position of the live one, while folding is paused."""
     live = live_positions(connection, [target.view])
     upto = {ledger: of[target.view.name] for ledger, of in live.items()}
     catch_up(connection, vaults, target, upto)
 
 
-def await_erasures(connection: Any, view: View) -> None:
-    """Wait until the live view has folded the erasures that happened; for a comparison.
+def await_erasures(connection: Connection, view: View) -> None:
+    """Wait until the live view has folded every recorded erasure, before a comparison.
 
-    A destroyed key is seen by whoever reads old events anew, but by the live view only once it
-    comes to the erasure. Gives up in time: a paused view may never get there.
+    A rebuild finds the key destroyed when it reads the old events; the live view erases the person
+    only when it folds the erasure. Gives up after 10 s: a paused view may never get there.
     """
     deadline = time.monotonic() + _ERASURES_SECONDS
     while time.monotonic() < deadline:
@@ -97,19 +105,19 @@ def await_erasures(connection: Any, view: View) -> None:
                 "WHERE t.view = %s)",
                 (PersonalDataErased.TOPIC, view.name),
             )
-            if not cursor.fetchone()[0]:
+            if cursor.fetchone() == (False,):
                 return
         time.sleep(_PAUSE_SECONDS)
 
 
-def swap(connection: Any, vaults: Vaults, target: GenerationWriter) -> None:
-    """Put the new generation in force; again, if a long reading query would not let go."""
+def swap(connection: Connection, vaults: Vaults, target: GenerationWriter) -> None:
+    """Make the new generation current; retried while a long query of a reader blocks it."""
     for attempt in range(_ATTEMPTS):
         try:
-            with resting(connection, target.view):
+            with folding_paused(connection, target.view):
                 catch_up(connection, vaults, target)
                 with connection.cursor() as cursor:
-                    schema.swap(cursor, target.view, target.number)
+                    generations.swap(cursor, target.view, target.number)
             return
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
             if attempt == _ATTEMPTS - 1:
@@ -117,21 +125,21 @@ def swap(connection: Any, vaults: Vaults, target: GenerationWriter) -> None:
             time.sleep(_PAUSE_SECONDS)
 
 
-def drop(connection: Any, view: View, keep: int) -> None:
-    """Drop what is not in force; what a reader still holds is dropped by the next rebuild."""
+def drop_others(connection: Connection, view: View, keep: int) -> None:
+    """Drop the other generations; the next rebuild drops those that a reader still uses."""
     for _ in range(_ATTEMPTS):
         try:
             with transaction(connection) as cursor:
-                schema.drop_others(cursor, view, keep)
+                generations.drop_others(cursor, view, keep)
             return
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
             time.sleep(_PAUSE_SECONDS)
-    log.warning("old tables of %s are still in use; they go with the next rebuild", view.name)
+    log.warning("old tables of %s are still in use; the next rebuild drops them", view.name)
 
 
 @contextmanager
-def transaction(connection: Any) -> Iterator[Any]:
-    """A transaction, or part of the one that is open already."""
+def transaction(connection: Connection) -> Iterator[Cursor]:
+    """A transaction, or part of the one that is already open."""
     with connection.cursor() as cursor:
         if connection.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             yield cursor
@@ -147,19 +155,19 @@ def transaction(connection: Any) -> Iterator[Any]:
 
 
 @contextmanager
-def resting(connection: Any, view: View) -> Iterator[None]:
-    """A transaction during which nobody folds into the view."""
+def folding_paused(connection: Connection, view: View) -> Iterator[None]:
+    """A transaction during which no process folds into the view."""
     with transaction(connection) as cursor:
         cursor.execute("SET LOCAL lock_timeout = '30s'")
-        schema.lock_exclusive(cursor, view.name)
-        # Short: a reader who comes while we wait for a name waits behind us.
+        generations.lock_exclusive(cursor, view.name)
+        # Short, because readers that arrive while we wait for a lock queue behind us.
         cursor.execute("SET LOCAL lock_timeout = '1s'; SET LOCAL synchronous_commit = on")
         yield
 
 
 @contextmanager
-def sole(connection: Any, views: Sequence[View]) -> Iterator[None]:
-    """Only one rebuild of a view at a time; tables that a killed one left behind are dropped.
+def exclusive_rebuild(connection: Connection, views: Sequence[View]) -> Iterator[None]:
+    """Allow one rebuild of a view at a time, and drop tables that a killed one left behind.
 
     Raises: RebuildRunning.
     """
@@ -169,12 +177,12 @@ def sole(connection: Any, views: Sequence[View]) -> Iterator[None]:
                 "SELECT pg_try_advisory_lock(hashtextextended('certledger rebuild ' || %s, 0))",
                 (view.name,),
             )
-            if not cursor.fetchone()[0]:
-                raise RebuildRunning(f"view {view.name} is being made anew already")
-        schema_made = schema.in_force(cursor, [view.name for view in views])
+            if cursor.fetchone() != (True,):
+                raise RebuildRunning(f"view {view.name} is already being rebuilt")
+        live = generations.in_force(cursor, [view.name for view in views])
     for view in views:
-        if view.name in schema_made:
-            drop(connection, view, schema_made[view.name].number)
+        if view.name in live:
+            drop_others(connection, view, live[view.name].number)
     try:
         yield
     finally:
@@ -183,7 +191,7 @@ def sole(connection: Any, views: Sequence[View]) -> Iterator[None]:
                 cursor.execute("SELECT pg_advisory_unlock_all()")
 
 
-def live_positions(connection: Any, views: Sequence[View]) -> dict[str, dict[str, int]]:
+def live_positions(connection: Connection, views: Sequence[View]) -> dict[str, dict[str, int]]:
     """Ledger -> view name -> position, of the live views that have folded anything."""
     found: dict[str, dict[str, int]] = {}
     with connection.cursor() as cursor:

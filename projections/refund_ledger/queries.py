@@ -1,6 +1,6 @@
-"""What finance asks of the refund ledger. Cursors come in, dicts go out; amounts are integer fen.
+"""Queries of the refund ledger for finance. They take a cursor and return dicts; amounts in fen.
 
-Two time axes: `effective_*` is when money moved, `recorded_*` and `as_of` are when we knew of it.
+Two time axes: `effective_*` is when money moved, `recorded_*` and `as_of` when it was recorded.
 Every bound `*_before` and `until` is exclusive. Source: source-document 2.1-2.4.
 """
 
@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from projections.engine.view import Row, as_of_filter, queries, select
+from projections.engine.tables import Row
+from projections.engine.view import Cursor, as_of_filter, queries, select
 from projections.refund_ledger.chart_of_accounts import ACCOUNTS
 
 AsOf = int | datetime | None
-"""A position of the ledger, an aware moment, or None for now."""
+"""A position of the ledger, an aware datetime, or None for now."""
 
 SQL = queries("refund_ledger")
 
 
 def lines(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     state: str | None = None,
@@ -31,38 +32,38 @@ def lines(
     """Components of payments, in order of (application_id, payment_id, component).
 
     state: paid, used, enrolled, entitled, refused or a state of its refund. after: the key of the
-    last row of the page before.
+    last row of the previous page.
     """
     named = {"ledger": ledger, "state": state, "application_id": application_id, "limit": limit}
     return select(cursor, SQL["lines"], named | _after(after))
 
 
 def owed(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     paid_before: datetime | None = None,
     after: tuple[datetime, str, str, str] | None = None,
     limit: int = 100,
 ) -> list[Row]:
-    """What is owed back and not settled, oldest payment first, with `open_fen`.
+    """Open refund liabilities, oldest payment first, with `open_fen`.
 
-    paid_before: a provider refunds for one year only; ask with a day before that wall.
-    after: (paid_at, application_id, payment_id, component) of the last row of the page before.
+    paid_before: a provider refunds within one year only; ask for a day before that limit.
+    after: (paid_at, application_id, payment_id, component) of the last row of the previous page.
     """
     paid_at, key = (after[0], after[1:]) if after else (None, None)
     named = {"ledger": ledger, "paid_before": paid_before, "after_paid": paid_at, "limit": limit}
     return select(cursor, SQL["owed"], named | _after(key))
 
 
-def refund(cursor: Any, ledger: str, refund_no: str) -> Row | None:
+def refund(cursor: Cursor, ledger: str, refund_no: str) -> Row | None:
     """One refund by its number, or None."""
     found = select(cursor, SQL["refund"], {"ledger": ledger, "refund_no": refund_no})
     return found[0] if found else None
 
 
 def refunds(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     states: Sequence[str] | None = None,
@@ -80,7 +81,7 @@ def refunds(
 
 
 def steps(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     application_id: str | None = None,
@@ -89,9 +90,9 @@ def steps(
     limit: int = 500,
     as_of: AsOf = None,
 ) -> list[Row]:
-    """What happened to refunds, oldest first: who, when, what was said.
+    """The steps of refunds, oldest first: who, when, and the reason given.
 
-    after: position of the last row of the page before; an entitlement may have two rows at one.
+    after: position of the last row of the previous page; an entitlement may have two rows at one.
     """
     named = {"ledger": ledger, "application_id": application_id, "refund_no": refund_no}
     page = {"after": after, "limit": limit}
@@ -99,34 +100,36 @@ def steps(
 
 
 def payments_paid_between(
-    cursor: Any, ledger: str, provider: str, since: datetime, until: datetime
+    cursor: Cursor, ledger: str, provider: str, since: datetime, until: datetime
 ) -> list[Row]:
-    """Payments a provider carried in a time, whole, to be matched with its bill."""
+    """Whole payments that a provider processed in a period, to be matched with its bill."""
     named = {"ledger": ledger, "provider": provider, "since": since, "until": until}
     return select(cursor, SQL["payments_paid_between"], named)
 
 
 def refunds_accepted_between(
-    cursor: Any, ledger: str, provider: str, since: datetime, until: datetime
+    cursor: Cursor, ledger: str, provider: str, since: datetime, until: datetime
 ) -> list[Row]:
-    """Refunds a provider took on in a time: a bill dates them by acceptance."""
+    """Refunds that a provider accepted in a period: its bill dates them by acceptance."""
     named = {"ledger": ledger, "provider": provider, "since": since, "until": until}
     return select(cursor, SQL["refunds_accepted_between"], named)
 
 
-def payments_of_orders(cursor: Any, ledger: str, provider: str, orders: Sequence[str]) -> list[Row]:
+def payments_of_orders(
+    cursor: Cursor, ledger: str, provider: str, orders: Sequence[str]
+) -> list[Row]:
     """Payments by our order numbers (商户订单号)."""
     named = {"ledger": ledger, "provider": provider, "orders": list(orders)}
     return select(cursor, SQL["payments_of_orders"], named)
 
 
-def refunds_of_numbers(cursor: Any, ledger: str, numbers: Sequence[str]) -> list[Row]:
+def refunds_of_numbers(cursor: Cursor, ledger: str, numbers: Sequence[str]) -> list[Row]:
     """Refunds by our refund numbers (商户退款单号)."""
     return select(cursor, SQL["refunds_of_numbers"], {"ledger": ledger, "numbers": list(numbers)})
 
 
 def postings(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     account: str | None = None,
@@ -140,7 +143,7 @@ def postings(
     """Lines of vouchers in order of (entry_no, line).
 
     effective, recorded: (from, before) on either time axis. after: (entry_no, line) of the last
-    row of the page before.
+    row of the previous page.
     """
     entry, line = after or (None, None)
     named = {"ledger": ledger, "account": account, "application_id": application_id}
@@ -150,14 +153,14 @@ def postings(
 
 
 def trial_balance(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     effective: tuple[datetime | None, datetime | None] = (None, None),
     recorded: tuple[datetime | None, datetime | None] = (None, None),
     as_of: AsOf = None,
 ) -> list[Row]:
-    """Sums per account that was moved: debit_fen, credit_fen, balance_fen (debit positive).
+    """Sums for each account with postings: debit_fen, credit_fen, balance_fen (debit positive).
 
     With its name, kind and the name exports use. Source: chart.py.
     """
@@ -170,24 +173,24 @@ def trial_balance(
 
 
 def vouchers(
-    cursor: Any,
+    cursor: Cursor,
     ledger: str,
     *,
     recorded: tuple[datetime | None, datetime | None] = (None, None),
     as_of: AsOf = None,
 ) -> Row:
-    """First and last voucher number and how many there are; for a close."""
+    """First and last voucher number and their count, for a period close."""
     bounds = _bounds((None, None), recorded) | as_of_filter(as_of)
     return select(cursor, SQL["vouchers"], {"ledger": ledger} | bounds)[0]
 
 
-def summary(cursor: Any, ledger: str) -> list[Row]:
+def summary(cursor: Cursor, ledger: str) -> list[Row]:
     """Lines and amounts by state and component."""
     return select(cursor, SQL["summary"], {"ledger": ledger})
 
 
-def invariants(cursor: Any, ledger: str) -> list[Row]:
-    """What must hold of the whole ledger: name, left_fen, right_fen, holds."""
+def invariants(cursor: Cursor, ledger: str) -> list[Row]:
+    """Invariants of the whole ledger: name, left_fen, right_fen, holds."""
     found = select(cursor, SQL["invariants"], {"ledger": ledger})
     return [{**row, "holds": row["left_fen"] == row["right_fen"]} for row in found]
 

@@ -1,7 +1,7 @@
 """The tables of the refund ledger; what fills them stands in refund_ledger.py."""
 
 from projections.engine.generations import BALANCED
-from projections.engine.view import Table
+from projections.engine.tables import Table
 
 LINES = Table(
     "refund_lines",

@@ -19,7 +19,8 @@ from typing import Any
 
 from domain import events as e
 from projections.engine.rows import RowBuffer
-from projections.engine.view import Entry, Handles, Row, View, topics
+from projections.engine.tables import Row
+from projections.engine.view import Entry, Handles, View, topics
 from projections.refund_ledger import posting_rules as rules
 from projections.refund_ledger.posting_rules import Leg, Part
 from projections.refund_ledger.tables import COUNTERS, LINES, POSTINGS, REFUNDS, STEPS
@@ -30,7 +31,7 @@ from projections.refund_ledger.voucher_rows import day, part, post
 
 def _change(rows: RowBuffer, entry: Entry, line: Row, **changes: Any) -> None:
     stamp = {"position": entry.position, "changed_at": entry.recorded_at}
-    rows.put(LINES, {**line, **changes, **stamp})
+    rows.upsert(LINES, {**line, **changes, **stamp})
 
 
 def _lines(rows: RowBuffer, entry: Entry, component: str | None = None) -> list[Row]:
@@ -102,7 +103,7 @@ def _received(rows: RowBuffer, entry: Entry) -> None:
             "position": entry.position,
             "changed_at": entry.recorded_at,
         }
-        rows.put(LINES, line)
+        rows.upsert(LINES, line)
         parts.append(part(line))
         if excess:
             _step(rows, entry, "entitled", line, fen, clause="excess", reason=excess)
@@ -185,7 +186,9 @@ def _refused(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _line(rows: RowBuffer, entry: Entry, named: Row) -> Row:
-    return rows.need(LINES, entry.data["application_id"], named["payment_id"], named["component"])
+    return rows.require(
+        LINES, entry.data["application_id"], named["payment_id"], named["component"]
+    )
 
 
 # --- refunds ------------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def _move(
     **changes: Any,
 ) -> Row:
     """The refund's next state, what it does to its line's amounts, and the step itself."""
-    line = rows.need(LINES, refund["application_id"], refund["payment_id"], refund["component"])
+    line = rows.require(LINES, refund["application_id"], refund["payment_id"], refund["component"])
     fen = refund["amount_fen"]
     moved = {
         **refund,
@@ -235,7 +238,7 @@ def _move(
         "position": entry.position,
         "changed_at": entry.recorded_at,
     }
-    rows.put(REFUNDS, moved)
+    rows.upsert(REFUNDS, moved)
     _change(
         rows,
         entry,
@@ -252,7 +255,7 @@ def _move(
 
 
 def _refund(rows: RowBuffer, entry: Entry) -> Row:
-    return rows.need(REFUNDS, entry.data["application_id"], entry.data["refund_no"])
+    return rows.require(REFUNDS, entry.data["application_id"], entry.data["refund_no"])
 
 
 def _refund_part(refund: Row) -> Part:
@@ -349,51 +352,9 @@ VIEW = View(
         (e.RefundAbnormal, _abnormal),
     ),
     ignores=topics(
-        e.LedgerOpened,
-        e.FeeScheduleSet,
-        e.PersonRegistered,
-        e.PersonCorrected,
-        e.PersonalDataErased,
-        e.ApplicationOpened,
-        e.EligibilityConfirmed,
-        e.EligibilityRefused,
-        e.ApplicationWithdrawn,
-        e.DocumentSubmitted,
-        e.DocumentsSubmitted,
-        e.InitialReviewPassed,
-        e.InitialReviewReturned,
-        e.InitialReviewRejected,
-        e.SecondReviewPassed,
-        e.SecondReviewReturned,
-        e.SecondReviewRejected,
-        e.FinalReviewReturned,
-        e.FinalReviewRejected,
-        e.ExamSessionScheduled,
-        e.SeatAssigned,
-        e.AdmissionTicketIssued,
-        e.ExamSessionHeld,
-        e.TheoryScoreRecorded,
-        e.PracticalScoreRecorded,
-        e.ScoreCorrected,
-        e.ScoresVerified,
-        e.PublicNoticeOpened,
-        e.PublicNoticeExtended,
-        e.ObjectionFiled,
-        e.ObjectionDismissed,
-        e.ObjectionUpheld,
-        e.PublicNoticeClosed,
-        e.SerialTaken,
-        e.CertificateNumbered,
-        e.CertificateIssued,
-        e.CertificateReported,
-        e.CertificateAccepted,
-        e.CertificateRejected,
-        e.CertificateVisible,
-        e.CertificateCorrected,
-        e.CertificateReissued,
-        e.CertificateSuspended,
-        e.CertificateReinstated,
-        e.CertificateRevoked,
-        e.ReportFrozen,
+        *(*e.LEDGER, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
+        *(*e.INITIAL_REVIEW, *e.SECOND_REVIEW, e.FinalReviewReturned, e.FinalReviewRejected),
+        *(*e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
+        *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),
     ),
 )

@@ -6,7 +6,8 @@ from datetime import date, datetime
 
 from domain.values.working_days import shanghai_date
 from projections.engine.rows import RowBuffer
-from projections.engine.view import Entry, Row
+from projections.engine.tables import Row
+from projections.engine.view import Entry
 from projections.refund_ledger.posting_rules import Leg, Part, Rule
 from projections.refund_ledger.tables import COUNTERS, POSTINGS
 
@@ -24,7 +25,7 @@ def post(
         raise ValueError(f"rule {rule.id} does not sum to zero at position {entry.position}")
     counter = rows.get(COUNTERS, "entry")
     number = (counter["value"] if counter else 0) + 1
-    rows.put(COUNTERS, {"name": "entry", "value": number})
+    rows.upsert(COUNTERS, {"name": "entry", "value": number})
     voucher = {
         "entry_no": number,
         "line": 0,

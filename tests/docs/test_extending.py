@@ -17,7 +17,7 @@ from domain.store.postgres.migrate import migrate
 from domain.values.primitives import Level
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under, run_python
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.support import journeys
 from tests.support.actors import FINANCE, REGISTRAR
 from tests.support.commands import PASSED
@@ -57,9 +57,9 @@ def test_the_view_of_the_house_counts_and_names_every_fact(database):
     world = an_accepted_refund()
     world.do(settled(world), by=FINANCE)
     migrate(database.dsn)
-    with closing(Book(database.dsn, views=(view,))) as book:
-        book.told(world).fold()
-        (row,) = book.rows("refund_channels")
+    with closing(ProjectedLedger(database.dsn, views=(view,))) as ledger:
+        ledger.record(world).fold()
+        (row,) = ledger.rows("refund_channels")
     assert (row["channel"], row["settled"]) == ("original", 1)
 
 

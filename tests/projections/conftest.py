@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from domain.store.postgres.migrate import migrate
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.support.postgres import Database
 
 
@@ -17,20 +17,20 @@ def dsn(database: Database) -> str:
 
 
 @pytest.fixture
-def open_book(dsn: str) -> Iterator[Callable[..., Book]]:
-    """Makes books on the database; closed after the test."""
-    books: list[Book] = []
+def open_ledger(dsn: str) -> Iterator[Callable[..., ProjectedLedger]]:
+    """Makes ledgers on the database; closed after the test."""
+    ledgers: list[ProjectedLedger] = []
 
-    def make(ledger: str = "omc", **options: object) -> Book:
-        books.append(Book(dsn, ledger, **options))
-        return books[-1]
+    def make(ledger: str = "omc", **options: object) -> ProjectedLedger:
+        ledgers.append(ProjectedLedger(dsn, ledger, **options))
+        return ledgers[-1]
 
     yield make
-    for book in books:
-        book.close()
+    for ledger in ledgers:
+        ledger.close()
 
 
 @pytest.fixture
-def book(open_book: Callable[..., Book]) -> Book:
+def ledger(open_ledger: Callable[..., ProjectedLedger]) -> ProjectedLedger:
     """The ledger `omc`."""
-    return open_book()
+    return open_ledger()

@@ -1,7 +1,7 @@
-"""The grammar of the view tests: a history is told to a real journal, views fold it, rows come out.
+"""The grammar of the view tests: a history goes into a real journal, views fold it, rows come out.
 
-`told(world)` writes what a `World` recorded since the last time; `fold()` lets a view follow, as
-the runner would, and `rows(table)` gives what it wrote.
+`record(world)` writes what a `World` recorded since the last time; `fold()` advances the views as
+the runner would; `rows(table)` returns what they wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from domain.store.mapper import Catalogue, Entry, EntryMapper
 from domain.store.postgres.connection import connect
 from domain.store.privacy.vault import Vault, stored_keys
 from projections.catalogue import VIEWS
-from projections.engine import generations as schema
+from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector
 from projections.engine.vaults import vault_of
@@ -26,18 +26,18 @@ from tests.support.ledgers import SECRETS
 from tests.support.world import World
 
 
-class Book:
-    """One ledger's journal, and views on it that are folded when a test says so."""
+class ProjectedLedger:
+    """One ledger's journal, and views of it that a test folds when it wants to."""
 
     def __init__(self, dsn: str, ledger: str = "omc", views: Sequence[View] = VIEWS) -> None:
         self.dsn = dsn
-        self.ledger = ledger
+        self.name = ledger
         self.views = tuple(views)
         self.journal = Journal(dsn, ledger)
         self.journal.create_ledger()
         self.connection: Any = connect(dsn, name="test")
-        schema.ensure(self.connection, self.views)
-        self._told = 0
+        generations.ensure(self.connection, self.views)
+        self.recorded = 0
         vault = Vault(ledger, SECRETS.master_keys, SECRETS.index_key, stored_keys(self.journal))
         self._mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
         self._vault = vault
@@ -48,13 +48,13 @@ class Book:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def told(self, world: World) -> Book:
+    def record(self, world: World) -> ProjectedLedger:
         """Write every entry of a world that was not written before."""
-        entries = world.entries[self._told :]
+        entries = world.entries[self.recorded :]
         with self.journal.transaction() as transaction:
             for entry in entries:
-                sealer = self._vault.sealer(transaction.batch)
-                drafted = self._mapper.draft(_full(self.ledger, entry), sealer)
+                sealer = self._vault.encryptor(transaction.batch)
+                drafted = self._mapper.new_event(_full(self.name, entry), sealer)
                 erased = isinstance(entry.fact, PersonalDataErased)
                 transaction.append(
                     [
@@ -65,7 +65,7 @@ class Book:
                         )
                     ]
                 )
-        self._told = len(world.entries)
+        self.recorded = len(world.entries)
         self._vault.forget()
         return self
 
@@ -78,27 +78,27 @@ class Book:
     # --- folding ---------------------------------------------------------------------------------
 
     def targets(self, *views: View) -> list[GenerationWriter]:
-        """The views with the tables that are in force."""
+        """The views with their current tables."""
         wanted = views or self.views
         with self.connection.cursor() as cursor:
-            made = schema.in_force(cursor, [view.name for view in wanted])
+            made = generations.in_force(cursor, [view.name for view in wanted])
         return [GenerationWriter(view, made[view.name].number) for view in wanted]
 
-    def follower(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> LedgerProjector:
-        """What the runner has for a ledger."""
-        vault = vault_of(SECRETS, self.ledger, self.connection)
-        follower = LedgerProjector(
-            self.ledger,
+    def projector(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> LedgerProjector:
+        """A projector as the runner has for each ledger."""
+        vault = vault_of(SECRETS, self.name, self.connection)
+        projector = LedgerProjector(
+            self.name,
             vault,
             batch=batch,
             retry_seconds=retry_seconds,
         )
-        follower.look(self.connection, self.views)
-        return follower
+        projector.reload_positions(self.connection, self.views)
+        return projector
 
-    def fold(self, *, batch: int = 1000) -> Book:
-        """Let every view follow to the head."""
-        self.follower(batch=batch).advance(self.connection, self.targets())
+    def fold(self, *, batch: int = 1000) -> ProjectedLedger:
+        """Advance every view to the head."""
+        self.projector(batch=batch).advance(self.connection, self.targets())
         return self
 
     # --- reading ---------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class Book:
             cursor.execute(
                 f"SELECT * FROM views.{table} WHERE ledger = %(ledger)s{condition} "
                 f"ORDER BY {order}",
-                {"ledger": self.ledger, **where},
+                {"ledger": self.name, **where},
             )
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -130,27 +130,27 @@ class Book:
         return found[0]
 
     def position(self, view: str) -> int:
-        """How far a view has come."""
+        """The position of a view."""
         found = self.execute(
             "SELECT position FROM certledger.tracking WHERE ledger = %s AND view = %s",
-            (self.ledger, view),
+            (self.name, view),
         )
         return found[0][0] if found else 0
 
     def contents(self, *views: View) -> dict[str, list[tuple]]:
-        """Everything the views hold, table by table, in one order."""
-        held = {}
+        """All rows of the views, table by table, in order of their keys."""
+        contents = {}
         for view in views or self.views:
             for table in view.tables:
                 names = ", ".join(("ledger", *table.columns))
                 key = ", ".join(table.primary_key)
                 sql = f"SELECT {names} FROM views.{table.name} ORDER BY {key}"
-                held[table.name] = self.execute(sql)
-        return held
+                contents[table.name] = self.execute(sql)
+        return contents
 
 
 def _full(ledger: str, entry: Any) -> Entry:
-    """A world's entry with everything the journal asks for."""
+    """A world's entry with everything the journal requires."""
     name = f"{ledger}/{entry.originator_id}/{entry.originator_version}"
     number = uuid5(NAMESPACE_URL, f"https://example.com/{name}")
     return Entry(

@@ -1,4 +1,7 @@
-"""What a view cannot fold pauses that view alone; what breaks in between leaves nothing behind."""
+"""An event that a view cannot fold pauses that view alone; a broken batch leaves nothing behind.
+
+Covers: projections/engine/ledger_projector.py, projections/engine/failures.py
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -13,14 +16,14 @@ from domain.store.embedded.server import SUPERUSER
 from domain.store.journal.records import NewEvent
 from projections.catalogue import VIEWS
 from projections.certificate_registry import view as certificate_registry
-from projections.engine import ledger_projector as follower
+from projections.engine import failures
 from projections.engine.rows import RowBuffer
 from projections.engine.view import Entry, Handles
 from projections.refund_ledger import view as refund_ledger
 from projections.score_board import view as score_board
 from tests.projections.engine.test_runner import running
-from tests.projections.grammar import Book
-from tests.support.journeys import a_paid_application, an_open_book
+from tests.projections.grammar import ProjectedLedger
+from tests.support.journeys import a_paid_application, an_open_ledger
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 from tests.support.world import START
@@ -29,7 +32,7 @@ ACTOR = {"subject": "li", "role": "finance", "organisation": "omc", "on_behalf_o
 
 
 def draft(topic: str, stream: str = "odd", version: int = 1, **data: Any) -> NewEvent:
-    """An event as somebody else's program might have written it."""
+    """An event as another program might have written it."""
     number = uuid5(NAMESPACE_URL, f"{stream}/{version}/{topic}")
     return NewEvent(
         stream=stream,
@@ -46,48 +49,52 @@ def draft(topic: str, stream: str = "odd", version: int = 1, **data: Any) -> New
 
 
 POISON = draft("refund_approved.v1", application_id="A1", refund_no="NEVER-ORDERED")
-"""A refund approved that was never ordered: makes no sense to the refund ledger alone."""
+"""The approval of a refund that was never ordered: only the refund ledger cannot fold it."""
 
 
-def paused(book: Book) -> dict[str, tuple[int, str, str]]:
+def paused(ledger: ProjectedLedger) -> dict[str, tuple[int, str, str]]:
     """View -> (position, topic, reason) of what is paused."""
     sql = "SELECT view, position, topic, reason FROM views.pauses WHERE ledger = %s"
-    return {view: tuple(rest) for view, *rest in book.execute(sql, (book.ledger,))}
+    return {view: tuple(rest) for view, *rest in ledger.execute(sql, (ledger.name,))}
 
 
-def test_an_event_that_makes_no_sense_pauses_its_view_at_that_very_event(book: Book) -> None:
+def test_an_event_that_does_not_fit_pauses_its_view_at_that_event(ledger: ProjectedLedger) -> None:
     world = a_paid_application()
-    book.told(world)
-    poisoned = book.write(POISON)
+    ledger.record(world)
+    poisoned = ledger.write(POISON)
     a_paid_application(2, world)
-    book.told(world)
-    book.fold()
-    head = book.journal.head().position
-    assert book.position("refund_ledger") == poisoned - 1
-    assert book.position("score_board") == book.position("certificate_registry") == head
-    position, topic, reason = paused(book)["refund_ledger"]
+    ledger.record(world)
+    ledger.fold()
+    head = ledger.journal.head().position
+    assert ledger.position("refund_ledger") == poisoned - 1
+    assert ledger.position("score_board") == ledger.position("certificate_registry") == head
+    position, topic, reason = paused(ledger)["refund_ledger"]
     assert (position, topic) == (poisoned, "refund_approved.v1")
     assert "refunds has no row A1/NEVER-ORDERED" in reason
-    assert len(book.rows("refund_lines")) == 2, "the events before it are all folded"
-    assert set(paused(book)) == {"refund_ledger"}
+    assert len(ledger.rows("refund_lines")) == 2, "the events before it are all folded"
+    assert set(paused(ledger)) == {"refund_ledger"}
 
 
-def test_an_unknown_topic_stops_every_view_of_the_ledger(book: Book) -> None:
-    book.told(an_open_book())
-    position = book.write(draft("moon_landed.v1", anything="at all"))
-    book.fold()
+def test_an_unknown_topic_stops_every_view_of_the_ledger(ledger: ProjectedLedger) -> None:
+    ledger.record(an_open_ledger())
+    position = ledger.write(draft("moon_landed.v1", anything="at all"))
+    ledger.fold()
     for view in VIEWS:
-        assert book.position(view.name) == position - 1
-        assert paused(book)[view.name][2] == f"unknown topic moon_landed.v1 at position {position}"
+        assert ledger.position(view.name) == position - 1
+        assert (
+            paused(ledger)[view.name][2] == f"unknown topic moon_landed.v1 at position {position}"
+        )
 
 
-def test_a_pause_shows_in_the_states_and_the_others_go_on(book: Book, dsn: str) -> None:
+def test_a_pause_shows_in_the_states_while_other_views_advance(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
     world = a_paid_application()
-    book.told(world)
-    poisoned = book.write(POISON)
+    ledger.record(world)
+    poisoned = ledger.write(POISON)
     with running(dsn) as watched:
-        assert watched.wait_for("omc", "score_board", poisoned, timeout_seconds=10)
-        wait_until(lambda: paused(book))
+        assert watched.wait_until("omc", "score_board", poisoned, timeout_seconds=10)
+        wait_until(lambda: paused(ledger))
         states = {state.view: state for state in watched.view_states()}
         assert states["refund_ledger"].state == "paused"
         assert states["refund_ledger"].failing_position == poisoned
@@ -95,77 +102,77 @@ def test_a_pause_shows_in_the_states_and_the_others_go_on(book: Book, dsn: str) 
         assert states["refund_ledger"].lag == 1
         assert states["score_board"].state == "following"
         a_paid_application(2, world)
-        book.told(world)
-        head = book.journal.head().position
-        assert watched.wait_for("omc", "score_board", head, timeout_seconds=10)
-        assert not watched.wait_for("omc", "refund_ledger", head, timeout_seconds=0.1)
+        ledger.record(world)
+        head = ledger.journal.head().position
+        assert watched.wait_until("omc", "score_board", head, timeout_seconds=10)
+        assert not watched.wait_until("omc", "refund_ledger", head, timeout_seconds=0.1)
 
 
-def test_a_paused_view_goes_on_once_its_fault_is_mended(open_book: Any, dsn: str) -> None:
-    mended: list[bool] = []
+def test_a_paused_view_resumes_once_its_fault_is_fixed(open_ledger: Any, dsn: str) -> None:
+    fixed: list[bool] = []
 
     def faulty(rows: RowBuffer, entry: Entry) -> None:
-        if not mended:
+        if not fixed:
             raise ValueError("not yet")
         refund_ledger.VIEW.handles[entry.topic].fold(rows, entry)
 
     folds = dict(refund_ledger.VIEW.handles)
     folds[e.FeePaid.TOPIC] = Handles(faulty)
     views = (score_board.VIEW, replace(refund_ledger.VIEW, handles=folds))
-    book = open_book(views=views)
-    book.told(a_paid_application())
+    ledger = open_ledger(views=views)
+    ledger.record(a_paid_application())
     with running(dsn, views=views, retry_seconds=0.2) as watched:
-        wait_until(lambda: paused(book))
-        mended.append(True)
-        head = book.journal.head().position
-        assert watched.wait_for("omc", "refund_ledger", head, timeout_seconds=10)
-        wait_until(lambda: not paused(book))
-        assert len(book.rows("refund_lines")) == 2
+        wait_until(lambda: paused(ledger))
+        fixed.append(True)
+        head = ledger.journal.head().position
+        assert watched.wait_until("omc", "refund_ledger", head, timeout_seconds=10)
+        wait_until(lambda: not paused(ledger))
+        assert len(ledger.rows("refund_lines")) == 2
 
 
-def test_a_pause_survives_the_program_and_is_tried_again_at_its_start(book: Book) -> None:
-    book.told(a_paid_application())
-    poisoned = book.write(POISON)
-    book.fold()
-    before = book.execute("SELECT since FROM views.pauses")
-    book.fold()
-    assert book.execute("SELECT since FROM views.pauses") == before, "it is the same pause"
-    assert paused(book)["refund_ledger"][0] == poisoned
+def test_a_pause_survives_a_restart_and_is_retried_then(ledger: ProjectedLedger) -> None:
+    ledger.record(a_paid_application())
+    poisoned = ledger.write(POISON)
+    ledger.fold()
+    before = ledger.execute("SELECT since FROM views.pauses")
+    ledger.fold()
+    assert ledger.execute("SELECT since FROM views.pauses") == before, "it is the same pause"
+    assert paused(ledger)["refund_ledger"][0] == poisoned
 
 
-def test_a_reason_never_shows_what_stood_in_the_event(book: Book) -> None:
+def test_a_reason_contains_no_data_of_the_event(ledger: ProjectedLedger) -> None:
     """A database error quotes the row; the row may hold somebody's name."""
     name = "欧阳娜娜"
     try:
-        book.execute("INSERT INTO views.pauses VALUES ('omc', %s, 1, 't', NULL)", (name,))
+        ledger.execute("INSERT INTO views.pauses VALUES ('omc', %s, 1, 't', NULL)", (name,))
     except psycopg2.Error as error:
         assert name in str(error)
-        assert name not in follower.told(error)
-        assert "null value" in follower.told(error)
+        assert name not in failures.safe_message(error)
+        assert "null value" in failures.safe_message(error)
 
 
 def test_nothing_remains_of_a_batch_that_is_broken_before_its_commit(
-    open_book: Any, database: Database
+    open_ledger: Any, database: Database
 ) -> None:
     """Rows and positions of two views are written; then the server drops the connection."""
     broken: list[int] = []
 
-    def pulls_the_plug(rows: RowBuffer, entry: Entry) -> None:
+    def kills_the_connection(rows: RowBuffer, entry: Entry) -> None:
         if not broken:
-            broken.append(book.connection.info.backend_pid)
+            broken.append(ledger.connection.info.backend_pid)
             sql = "SELECT pg_terminate_backend(%s, 5000)"
             database.execute(sql, broken[0], user=SUPERUSER)
 
     last = certificate_registry.VIEW
-    folds = dict(last.handles) | {e.ApplicationOpened.TOPIC: Handles(pulls_the_plug)}
+    folds = dict(last.handles) | {e.ApplicationOpened.TOPIC: Handles(kills_the_connection)}
     views = (score_board.VIEW, refund_ledger.VIEW, replace(last, handles=folds))
-    book = open_book(views=views)
-    book.told(a_paid_application())
-    before = book.contents()
+    ledger = open_ledger(views=views)
+    ledger.record(a_paid_application())
+    before = ledger.contents()
     with pytest.raises(psycopg2.OperationalError):
-        book.fold()
+        ledger.fold()
     assert broken
-    again = open_book(views=views)
+    again = open_ledger(views=views)
     assert again.contents() == before
     assert [again.position(view.name) for view in views] == [0, 0, 0]
     again.fold()
@@ -174,31 +181,31 @@ def test_nothing_remains_of_a_batch_that_is_broken_before_its_commit(
 
 
 def test_a_view_that_fails_while_writing_leaves_no_rows_of_the_failed_event(
-    open_book: Any,
+    open_ledger: Any,
 ) -> None:
     def breaks_a_constraint(rows: RowBuffer, entry: Entry) -> None:
         refund_ledger.VIEW.handles[entry.topic].fold(rows, entry)
         if entry.data["payment_id"] == "PAY2":
-            line = rows.need(refund_ledger.LINES, "A2", "PAY2", "study_material")
-            rows.put(refund_ledger.LINES, {**line, "state": None})
+            line = rows.require(refund_ledger.LINES, "A2", "PAY2", "study_material")
+            rows.upsert(refund_ledger.LINES, {**line, "state": None})
 
     folds = dict(refund_ledger.VIEW.handles)
     folds[e.FeePaid.TOPIC] = Handles(breaks_a_constraint)
-    book = open_book(views=(replace(refund_ledger.VIEW, handles=folds),))
+    ledger = open_ledger(views=(replace(refund_ledger.VIEW, handles=folds),))
     world = a_paid_application()
     for n in (2, 3):
         a_paid_application(n, world)
-    book.told(world).fold()
-    assert [row["payment_id"] for row in book.rows("refund_lines")] == ["PAY1", "PAY1"]
-    assert len(book.rows("postings")) == 4
-    assert "null value" in paused(book)["refund_ledger"][2]
+    ledger.record(world).fold()
+    assert [row["payment_id"] for row in ledger.rows("refund_lines")] == ["PAY1", "PAY1"]
+    assert len(ledger.rows("postings")) == 4
+    assert "null value" in paused(ledger)["refund_ledger"][2]
 
 
-def test_a_zero_character_in_a_text_does_not_stop_a_view(book: Book) -> None:
+def test_a_zero_character_in_a_text_does_not_stop_a_view(ledger: ProjectedLedger) -> None:
     """JSON may hold it and a column may not."""
     world = a_paid_application()
-    book.told(world)
-    book.write(
+    ledger.record(world)
+    ledger.write(
         draft("refund_entitled.v1", version=1, application_id="A1", clause="2.4(1)",
               lines=[{"payment_id": "PAY1", "component": "study_material", "amount_fen": 1}]),
         draft("refund_ordered.v1", version=2, application_id="A1", refund_no="RPAY1-1",
@@ -207,21 +214,6 @@ def test_a_zero_character_in_a_text_does_not_stop_a_view(book: Book) -> None:
         draft("refund_declined.v1", version=3, application_id="A1", refund_no="RPAY1-1",
               reason="a\x00b\n\\.\n'\"\\\r\t{}"),
     )  # fmt: skip
-    book.fold(batch=book.journal.head().position - 1)
-    assert paused(book) == {}
-    assert book.row("refunds")["reason"] == "a\N{REPLACEMENT CHARACTER}b\n\\.\n'\"\\\r\t{}"
-
-
-def test_every_fact_is_handled_or_ignored_by_every_view_and_never_both() -> None:
-    for view in VIEWS:
-        assert set(view.handles) | view.ignores == set(e.CATALOGUE), view.name
-        assert not set(view.handles) & view.ignores, view.name
-
-
-def test_no_two_views_share_a_name_or_a_table() -> None:
-    tables = [table.name for view in VIEWS for table in view.tables]
-    assert len(set(tables)) == len(tables)
-    assert {view.name for view in VIEWS} == {
-        "score_board", "refund_ledger", "certificate_registry"
-    }  # fmt: skip
-    assert certificate_registry.VIEW in VIEWS
+    ledger.fold(batch=ledger.journal.head().position - 1)
+    assert paused(ledger) == {}
+    assert ledger.row("refunds")["reason"] == "a\N{REPLACEMENT CHARACTER}b\n\\.\n'\"\\\r\t{}"

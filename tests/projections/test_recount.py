@@ -7,7 +7,7 @@ from projections.engine.view import ERASED
 from projections.refund_ledger import queries as refund_queries
 from projections.score_board import queries as board_queries
 from tests.projections import recount
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.projections.histories import a_random_history
 from tests.support.world import World
 
@@ -20,12 +20,18 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @pytest.fixture
-def folded(book: Book, world: World, request: pytest.FixtureRequest) -> Book:
+def folded(
+    ledger: ProjectedLedger, world: World, request: pytest.FixtureRequest
+) -> ProjectedLedger:
     """Its history in the views; each seed is cut into batches of another size."""
-    return book.told(world).fold(batch=(1, 3, 7, 1000)[request.node.callspec.params["world"] % 4])
+    return ledger.record(world).fold(
+        batch=(1, 3, 7, 1000)[request.node.callspec.params["world"] % 4]
+    )
 
 
-def test_the_refund_ledger_agrees_with_a_plain_recount(folded: Book, world: World) -> None:
+def test_the_refund_ledger_agrees_with_a_plain_recount(
+    folded: ProjectedLedger, world: World
+) -> None:
     counted = recount.refund_amounts(world.entries)
     lines = folded.rows("refund_lines")
     assert {(r["payment_id"], r["component"]) for r in lines} == set(counted)
@@ -40,7 +46,7 @@ def test_the_refund_ledger_agrees_with_a_plain_recount(folded: Book, world: Worl
     assert broken == []
 
 
-def test_every_voucher_sums_to_zero_and_numbers_have_no_gap(folded: Book) -> None:
+def test_every_voucher_sums_to_zero_and_numbers_have_no_gap(folded: ProjectedLedger) -> None:
     sums: dict[int, int] = {}
     for posting in folded.rows("postings"):
         net = posting["debit_fen"] - posting["credit_fen"]
@@ -49,7 +55,7 @@ def test_every_voucher_sums_to_zero_and_numbers_have_no_gap(folded: Book) -> Non
     assert sums == dict.fromkeys(range(1, len(sums) + 1), 0)
 
 
-def test_the_score_board_agrees_with_a_plain_recount(folded: Book, world: World) -> None:
+def test_the_score_board_agrees_with_a_plain_recount(folded: ProjectedLedger, world: World) -> None:
     shown = {}
     with folded.cursor() as cursor:
         for notice in board_queries.notices(cursor, "omc"):
@@ -60,7 +66,7 @@ def test_the_score_board_agrees_with_a_plain_recount(folded: Book, world: World)
     assert shown == recount.board(world.entries)
 
 
-def test_the_registry_agrees_with_a_plain_recount(folded: Book, world: World) -> None:
+def test_the_registry_agrees_with_a_plain_recount(folded: ProjectedLedger, world: World) -> None:
     shown = {
         (r["kind"], r["number"]): {
             name: r[name] for name in ("standing", "version", "progress", "application_id")
@@ -70,7 +76,9 @@ def test_the_registry_agrees_with_a_plain_recount(folded: Book, world: World) ->
     assert shown == recount.certificates(world.entries)
 
 
-def test_names_are_masked_and_those_of_the_erased_are_gone(folded: Book, world: World) -> None:
+def test_names_are_masked_and_those_of_the_erased_are_gone(
+    folded: ProjectedLedger, world: World
+) -> None:
     gone = recount.erased(world.entries)
     for table in ("certificate_people", "score_board_people"):
         for person in folded.rows(table):

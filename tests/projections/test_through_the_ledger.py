@@ -18,7 +18,7 @@ def test_every_answer_can_be_read_back_from_every_view_at_once(database: Databas
     with (
         a_real_ledger(database) as world,
         new_runner(database.dsn, SECRETS),
-        ProgressTracker(database.dsn, VIEWS) as lookout,
+        ProgressTracker(database.dsn, VIEWS) as progress,
     ):
         world.do(open_ledger())
         world.do(fees())
@@ -34,7 +34,7 @@ def test_every_answer_can_be_read_back_from_every_view_at_once(database: Databas
         ):
             receipt = world.do(command, by=actor)
             for view in VIEWS:
-                assert lookout.wait_for("omc", view.name, receipt.last_position, 10), view.name
+                assert progress.wait_until("omc", view.name, receipt.last_position, 10), view.name
             with database.connect() as reader, reader.cursor() as cursor:
                 lines = refund_queries.lines(cursor, "omc")
                 states.append(lines[0]["state"])

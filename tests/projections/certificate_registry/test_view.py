@@ -10,11 +10,11 @@ from domain.events import CertificateKind, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.store.privacy.vault import Vault
-from projections.certificate_registry import public_record as public_answer
+from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
 from projections.certificate_registry.view import verify_token
 from projections.engine.view import ERASED
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import REGISTRAR
 from tests.support.commands import PASSED, correct_person, document_of, erase, national_number
 from tests.support.journeys import (
@@ -43,21 +43,21 @@ def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
     return {"names": (person.name_index,), "documents": (person.document_index,)}
 
 
-def found(book: Book, **asked: Any) -> list[dict[str, Any]]:
-    with book.cursor() as cursor:
-        return list(map(public_answer.public, q.lookup(cursor, **asked)))
+def found(ledger: ProjectedLedger, **asked: Any) -> list[dict[str, Any]]:
+    with ledger.cursor() as cursor:
+        return list(map(public_record.for_page, q.lookup(cursor, **asked)))
 
 
-def shown_by(book: Book, link: str) -> dict[str, Any]:
+def shown_by(ledger: ProjectedLedger, link: str) -> dict[str, Any]:
     """What everybody sees by a link, and whether it was replaced."""
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         row = q.verify(cursor, link)
     assert row is not None
-    return public_answer.public(row.answer) | {"replaced": row.replaced}
+    return public_record.for_page(row.answer) | {"replaced": row.replaced}
 
 
-def current(book: Book, kind: CertificateKind = NATIONAL) -> dict[str, Any]:
-    return book.row("certificates", kind=kind.value)
+def current(ledger: ProjectedLedger, kind: CertificateKind = NATIONAL) -> dict[str, Any]:
+    return ledger.row("certificates", kind=kind.value)
 
 
 def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) -> str:
@@ -68,45 +68,47 @@ def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) 
 # --- finding -------------------------------------------------------------------------------------
 
 
-def test_any_two_of_number_name_and_document_find_a_certificate(book: Book) -> None:
+def test_any_two_of_number_name_and_document_find_a_certificate(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = issued_certificates()
-    book.told(world).fold()
+    ledger.decode(world).fold()
     known = indexes(world)
     for asked in (
         {"number": NUMBER, "names": known["names"]},
         {"number": NUMBER, "documents": known["documents"]},
         {"number": NUMBER, **known},
     ):
-        assert [r["number"] for r in found(book, **asked)] == [NUMBER], asked
-    both = found(book, **known)
+        assert [r["number"] for r in found(ledger, **asked)] == [NUMBER], asked
+    both = found(ledger, **known)
     assert [r["kind"] for r in both] == ["national", "omc"], "one person may have many"
 
 
 @pytest.mark.parametrize("given", ["number", "names", "documents"])
-def test_one_alone_finds_nothing(book: Book, given: str) -> None:
+def test_one_criterion_alone_finds_nothing(ledger: ProjectedLedger, given: str) -> None:
     """Numbers have no check digit: a typo is another person's number."""
     world = issued_certificates()
-    book.told(world).fold()
-    assert found(book, **{given: ({"number": NUMBER} | indexes(world))[given]}) == []
-    assert found(book) == []
+    ledger.decode(world).fold()
+    assert found(ledger, **{given: ({"number": NUMBER} | indexes(world))[given]}) == []
+    assert found(ledger) == []
 
 
-def test_what_does_not_agree_finds_nothing(book: Book) -> None:
+def test_criteria_that_do_not_match_find_nothing(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED)
-    book.told(world).fold()
+    ledger.decode(world).fold()
     other = indexes(world, 2)
-    assert found(book, number=NUMBER, names=other["names"]) == []
+    assert found(ledger, number=NUMBER, names=other["names"]) == []
     mixed = indexes(world) | {"names": other["names"]}
-    assert found(book, number=NUMBER, **mixed) == []
-    assert found(book, **mixed) == []
+    assert found(ledger, number=NUMBER, **mixed) == []
+    assert found(ledger, **mixed) == []
 
 
-def test_a_found_certificate_shows_its_face_and_no_person_in_clear(book: Book) -> None:
+def test_a_public_record_shows_the_certificate_and_only_masked_personal_data(
+    ledger: ProjectedLedger,
+) -> None:
     """Source: source-document 5.2, 5.3."""
     world = issued_certificates()
-    book.told(world).fold()
-    (shown,) = found(book, number=NUMBER, names=indexes(world)["names"])
+    ledger.decode(world).fold()
+    (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert shown["masked_name"] == "钱*"
     assert shown["masked_number"] == document_of(1)[:3] + "*" * 13 + document_of(1)[-2:]
     assert (shown["occupation"], shown["occupation_name"]) == ("4-01-02-07", "互联网营销师")
@@ -119,12 +121,12 @@ def test_a_found_certificate_shows_its_face_and_no_person_in_clear(book: Book) -
     assert document_of(1) not in str(shown)
 
 
-def test_a_numbered_certificate_is_nobody_s_business_yet(book: Book) -> None:
+def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger) -> None:
     world = numbered_certificates()
-    book.told(world).fold()
-    assert found(book, number=NUMBER, **indexes(world)) == []
-    assert found(book, **indexes(world)) == []
-    with book.cursor() as cursor:
+    ledger.decode(world).fold()
+    assert found(ledger, number=NUMBER, **indexes(world)) == []
+    assert found(ledger, **indexes(world)) == []
+    with ledger.cursor() as cursor:
         staff = q.of_application(cursor, "omc", "A1")
         assert [(r["kind"], r["progress"]) for r in staff] == [
             ("national", "numbered"), ("omc", "numbered")
@@ -132,17 +134,17 @@ def test_a_numbered_certificate_is_nobody_s_business_yet(book: Book) -> None:
         assert q.statistics(cursor, "omc") == []
 
 
-def test_a_batch_of_numbers_is_one_question(book: Book) -> None:
+def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED, PASSED)
-    book.told(world).fold()
+    ledger.decode(world).fold()
     numbers = [national_number(world, n) for n in (1, 2, 3)]
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"])
         rows.sort()
         assert [r.number for r in rows] == numbers
         documents = [index for n in (1, 3) for index in indexes(world, n)["documents"]]
-        held = q.by_documents(cursor, documents)
-    assert len(held) == 4
+        found = q.by_documents(cursor, documents)
+    assert len(found) == 4
     names = (*indexes(world, 2)["names"], "hmac-sm3:0")
     assert q.matches(rows[1], number=numbers[1], names=names)
     assert q.matches(rows[1], number=numbers[1], names=names[::-1])
@@ -151,47 +153,47 @@ def test_a_batch_of_numbers_is_one_question(book: Book) -> None:
     assert not q.matches(rows[1], number=numbers[1])
 
 
-def test_the_registry_is_nationwide(open_book: Callable[..., Book]) -> None:
+def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -> None:
     """Both organisations number their own kind alike; the national numbers differ by site."""
     worlds = {"omc": issued_certificates(), "zju": issued_certificates()}
-    books = [open_book(name).told(world).fold() for name, world in worlds.items()]
-    with books[0].cursor() as cursor:
+    ledgers = [open_ledger(name).decode(world).fold() for name, world in worlds.items()]
+    with ledgers[0].cursor() as cursor:
         names = indexes(worlds["omc"])["names"]
         rows = q.lookup(cursor, number="OMC-2026-4-0000001-H", names=names)
-        assert [public_answer.told(r)["ledger"] for r in rows] == ["omc", "zju"]
+        assert [public_record.decode(r)["ledger"] for r in rows] == ["omc", "zju"]
         listed = [q.listed(cursor, ledger, "omc")[0] for ledger in ("omc", "zju")]
         tokens = [r["verify_token"] for r in listed]
         assert len(set(tokens)) == 2
         assert not any(link in str(rows) for link in tokens), "no part of what is looked up"
-        assert shown_by(books[0], tokens[1])["ledger"] == "zju"
+        assert shown_by(ledgers[0], tokens[1])["ledger"] == "zju"
 
 
 # --- the link ------------------------------------------------------------------------------------
 
 
-def test_the_printed_link_finds_the_certificate_alone(book: Book) -> None:
-    book.told(issued_certificates()).fold()
-    printed = current(book)["verify_token"]
+def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -> None:
+    ledger.decode(issued_certificates()).fold()
+    printed = current(ledger)["verify_token"]
     assert printed == token(1)
     assert len(printed) == 32
-    shown = shown_by(book, printed)
+    shown = shown_by(ledger, printed)
     assert (shown["number"], shown["replaced"]) == (NUMBER, False)
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         assert q.verify(cursor, "0" * 32) is None
-    events = b"".join(event.envelope for event in book.journal.events())
+    events = b"".join(event.envelope for event in ledger.journal.events())
     assert printed.encode() not in events, "the journal is published; the link is not in it"
 
 
-def test_an_old_version_s_link_says_that_it_was_replaced(book: Book) -> None:
+def test_the_link_of_an_old_version_reports_the_replacement(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(step(c.ReissueCertificate), by=REGISTRAR)
-    book.told(world).fold()
-    old, new = shown_by(book, token(1)), shown_by(book, token(2))
+    ledger.decode(world).fold()
+    old, new = shown_by(ledger, token(1)), shown_by(ledger, token(2))
     assert (old["replaced"], new["replaced"]) == (True, False)
     assert old["version"] == 2
 
 
-def test_a_printed_link_stays_what_it_is_when_another_algorithm_becomes_the_usual_one() -> None:
+def test_a_printed_link_stays_valid_when_the_default_algorithm_changes() -> None:
     """Or a rebuild would make every printed QR code a dead one."""
     links = {
         usual: verify_token(
@@ -212,7 +214,7 @@ def test_a_printed_link_stays_what_it_is_when_another_algorithm_becomes_the_usua
 # --- standing ------------------------------------------------------------------------------------
 
 
-def test_a_certificate_s_standing_and_since_when(book: Book) -> None:
+def test_a_public_record_shows_the_standing_and_since_when(ledger: ProjectedLedger) -> None:
     """Source: source-document 3.2(3)."""
     world = issued_certificates()
     for command, standing in (
@@ -221,45 +223,45 @@ def test_a_certificate_s_standing_and_since_when(book: Book) -> None:
         (revoke(), "revoked"),
     ):
         world.do(command, by=REGISTRAR)
-        book.told(world).fold()
-        assert current(book)["standing"] == standing
-        assert current(book)["current_since"] == world.now
-    assert current(book)["reason_class"] == "exam_fraud"
-    assert current(book, OMC)["standing"] == "valid", "the other certificate is another one"
+        ledger.decode(world).fold()
+        assert current(ledger)["standing"] == standing
+        assert current(ledger)["current_since"] == world.now
+    assert current(ledger)["reason_class"] == "exam_fraud"
+    assert current(ledger, OMC)["standing"] == "valid", "the other certificate is another one"
 
 
-def test_a_revoked_certificate_is_still_found_and_says_so(book: Book) -> None:
+def test_a_revoked_certificate_is_still_found_as_revoked(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(revoke(), by=REGISTRAR)
-    book.told(world).fold()
-    (shown,) = found(book, number=NUMBER, names=indexes(world)["names"])
+    ledger.decode(world).fold()
+    (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert (shown["standing"], shown["reason_class"]) == ("revoked", "exam_fraud")
     assert "reason" not in shown, "its words are not for everybody"
 
 
-def test_its_way_upward_is_followed(book: Book) -> None:
+def test_progress_from_report_to_visibility_is_recorded(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = reported_certificates()
-    assert current(book.told(world).fold())["progress"] == "reported"
+    assert current(ledger.decode(world).fold())["progress"] == "reported"
     world.do(AnswerReportRow(report_id="R1", number=NUMBER, accepted=True), by=REGISTRAR)
-    assert current(book.told(world).fold())["progress"] == "accepted"
+    assert current(ledger.decode(world).fold())["progress"] == "accepted"
     for scope in ("province", "nation"):
         world.do(RecordVisibility(application_id="A1", scope=scope), by=REGISTRAR)
-    row = current(book.told(world).fold())
+    row = current(ledger.decode(world).fold())
     assert (row["progress"], row["report_id"]) == ("visible", "R1")
     assert row["seen_province_on"] == row["seen_nation_on"] == date(2026, 10, 15)
     world.do(step(c.CorrectCertificate), by=REGISTRAR)
-    row = current(book.told(world).fold())
+    row = current(ledger.decode(world).fold())
     assert (row["progress"], row["version"], row["seen_nation_on"]) == ("issued", 2, None)
 
 
-def test_history_answers_what_was_so_and_what_we_knew(book: Book) -> None:
+def test_history_answers_for_a_moment_and_as_of_a_moment(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     issued_at = world.now
-    before = book.told(world).fold().journal.head()
+    before = ledger.decode(world).fold().journal.head()
     world.do(revoke(), by=REGISTRAR, at=issued_at + timedelta(days=2))
-    book.told(world).fold()
-    with book.cursor() as cursor:
+    ledger.decode(world).fold()
+    with ledger.cursor() as cursor:
 
         def standing(moment: Any, **as_of: Any) -> str | None:
             row = q.standing_on(cursor, "omc", NUMBER, moment, **as_of)
@@ -280,32 +282,34 @@ def test_history_answers_what_was_so_and_what_we_knew(book: Book) -> None:
 # --- persons -------------------------------------------------------------------------------------
 
 
-def test_a_corrected_name_finds_and_the_old_one_does_not(book: Book) -> None:
+def test_a_corrected_name_matches_and_the_old_one_does_not(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     old = indexes(world)
     world.do(correct_person(name="钱壹"), by=REGISTRAR)
-    book.told(world).fold()
+    ledger.decode(world).fold()
     new = indexes(world)
     assert new["names"] == (blind_index("name", "钱壹"),) != old["names"]
-    assert found(book, number=NUMBER, names=old["names"]) == []
-    assert len(found(book, number=NUMBER, names=new["names"])) == 1
+    assert found(ledger, number=NUMBER, names=old["names"]) == []
+    assert len(found(ledger, number=NUMBER, names=new["names"])) == 1
 
 
-def test_an_erased_person_s_certificate_is_found_by_its_link_only(book: Book) -> None:
+def test_an_erased_person_s_certificate_is_found_by_its_link_only(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     known = indexes(world)
     world.do(erase())
-    book.told(world).fold()
-    assert found(book, number=NUMBER, **known) == []
-    assert found(book, number=NUMBER, names=known["names"]) == []
-    assert found(book, **known) == []
-    shown = shown_by(book, token(1))
+    ledger.decode(world).fold()
+    assert found(ledger, number=NUMBER, **known) == []
+    assert found(ledger, number=NUMBER, names=known["names"]) == []
+    assert found(ledger, **known) == []
+    shown = shown_by(ledger, token(1))
     assert (shown["masked_name"], shown["masked_number"]) == (ERASED, ERASED)
     assert shown["standing"] == "valid"
-    assert all(each["name_index"] is None for each in book.rows("certificates"))
+    assert all(each["name_index"] is None for each in ledger.rows("certificates"))
 
 
-def test_whatever_happened_the_row_holds_what_everybody_is_told(book: Book) -> None:
+def test_the_row_contains_the_current_public_record_after_every_event(
+    ledger: ProjectedLedger,
+) -> None:
     """The answer is made when a row is written, so each kind of change has to write it."""
     world = issued_certificates(PASSED, PASSED)
     happened: list[Callable[[], Any]] = [
@@ -321,28 +325,30 @@ def test_whatever_happened_the_row_holds_what_everybody_is_told(book: Book) -> N
     answers = set()
     for happens in happened:
         happens()
-        book.told(world).fold()
-        for row in book.rows("certificates"):
-            shown = public_answer.public(row["answer"])
-            assert shown == {name: row[name] for name in public_answer.PUBLIC}
-        answers.add(book.row("certificates", number=NUMBER)["answer"])
+        ledger.decode(world).fold()
+        for row in ledger.rows("certificates"):
+            shown = public_record.for_page(row["answer"])
+            assert shown == {name: row[name] for name in public_record.PUBLIC_COLUMNS}
+        answers.add(ledger.row("certificates", number=NUMBER)["answer"])
     assert len(answers) == len(happened), "each of them is seen"
 
 
-def test_a_certificate_that_is_not_issued_has_no_answer(book: Book) -> None:
-    book.told(numbered_certificates()).fold()
-    assert {row["answer"] for row in book.rows("certificates")} == {None}
+def test_a_certificate_that_is_not_issued_has_no_public_record(ledger: ProjectedLedger) -> None:
+    ledger.decode(numbered_certificates()).fold()
+    assert {row["answer"] for row in ledger.rows("certificates")} == {None}
 
 
 # --- counting ------------------------------------------------------------------------------------
 
 
-def test_statistics_count_what_is_valid_by_level_occupation_and_month(book: Book) -> None:
+def test_statistics_count_valid_certificates_by_level_occupation_and_month(
+    ledger: ProjectedLedger,
+) -> None:
     """Source: source-document 5.4."""
     world = issued_certificates(PASSED, PASSED, PASSED)
     world.do(revoke(), by=REGISTRAR)
-    book.told(world).fold()
-    with book.cursor() as cursor:
+    ledger.decode(world).fold()
+    with ledger.cursor() as cursor:
         assert q.statistics(cursor, "omc") == [
             {"level": 4, "occupation": "4-01-02-07", "occupation_name": "互联网营销师",
              "month": "2026-10", "certificates": 2}
@@ -355,10 +361,10 @@ def test_statistics_count_what_is_valid_by_level_occupation_and_month(book: Book
     assert counted == {("national", "valid"): 2, ("national", "revoked"): 1, ("omc", "valid"): 3}
 
 
-def test_staff_lists_follow_page_by_page(book: Book) -> None:
-    book.told(issued_certificates(PASSED, PASSED, PASSED)).fold()
+def test_staff_lists_are_paged(ledger: ProjectedLedger) -> None:
+    ledger.decode(issued_certificates(PASSED, PASSED, PASSED)).fold()
     numbers: list[str] = []
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         while page := q.listed(
             cursor, "omc", "national", after=numbers[-1] if numbers else None, limit=2
         ):

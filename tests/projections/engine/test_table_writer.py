@@ -7,8 +7,9 @@ import psycopg2.errors
 import pytest
 
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.view import Row, Table, View
-from tests.projections.grammar import Book
+from projections.engine.tables import Row, Table
+from projections.engine.view import View
+from tests.projections.grammar import ProjectedLedger
 
 TABLE = Table(
     "odd_rows",
@@ -23,7 +24,7 @@ TABLE = Table(
         "said": "text?",
     },
     key=("name",),
-    made={"said": lambda ledger, row: orjson.dumps([ledger, row["text"]]).decode()},
+    derived={"said": lambda ledger, row: orjson.dumps([ledger, row["text"]]).decode()},
 )
 VIEW = View("odd", 1, (TABLE,), {}, frozenset())
 PLAIN: Row = {
@@ -49,32 +50,32 @@ TEXTS = [
 
 
 @pytest.fixture
-def target(open_book: Any) -> tuple[Book, GenerationWriter]:
-    """A book whose one view is the table of odd rows."""
-    book = open_book(views=(VIEW,))
-    return book, book.targets()[0]
+def target(open_ledger: Any) -> tuple[ProjectedLedger, GenerationWriter]:
+    """A ledger whose one view is the table of odd rows."""
+    ledger = open_ledger(views=(VIEW,))
+    return ledger, ledger.targets()[0]
 
 
-def written(book: Book, target: GenerationWriter, rows: list[Row]) -> list[Row]:
+def written(ledger: ProjectedLedger, target: GenerationWriter, rows: list[Row]) -> list[Row]:
     """What is read back of rows that are copied in together."""
     writer = target.writers["odd_rows"]
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         writer.copy(cursor, "omc", rows)
         found = {row["name"]: row for row in writer.load(cursor, "omc", [r["name"] for r in rows])}
     return [found[row["name"]] for row in rows]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("beside", [[], [PLAIN]])
-def test_an_odd_text_is_copied_as_it_is(
-    target: tuple[Book, GenerationWriter], text: str, beside: list[Row]
+@pytest.mark.parametrize("neighbours", [[], [PLAIN]])
+def test_a_text_with_special_characters_is_copied_unchanged(
+    target: tuple[ProjectedLedger, GenerationWriter], text: str, neighbours: list[Row]
 ) -> None:
-    rows = [*beside, {**PLAIN, "name": "odd", "text": text}]
+    rows = [*neighbours, {**PLAIN, "name": "odd", "text": text}]
     assert written(*target, rows) == rows
 
 
-def test_what_has_no_value_is_null_and_so_is_an_empty_text(
-    target: tuple[Book, GenerationWriter],
+def test_none_and_empty_text_are_stored_as_null(
+    target: tuple[ProjectedLedger, GenerationWriter],
 ) -> None:
     nothing = {"text": None, "words": [], "number": None, "flag": False, "day": None, "time": None}
     rows = [PLAIN, {"name": "nothing", **nothing}]
@@ -82,29 +83,31 @@ def test_what_has_no_value_is_null_and_so_is_an_empty_text(
     assert written(*target, [{**PLAIN, "name": "empty", "text": ""}])[0]["text"] is None
 
 
-def test_a_zero_character_is_replaced(target: tuple[Book, GenerationWriter]) -> None:
+def test_a_zero_character_is_replaced(target: tuple[ProjectedLedger, GenerationWriter]) -> None:
     rows = [{**PLAIN, "name": "zero", "text": "a\0b"}]
     assert written(*target, rows)[0]["text"] == "a\N{REPLACEMENT CHARACTER}b"
 
 
-def test_a_list_of_odd_words_is_copied_as_it_is(target: tuple[Book, GenerationWriter]) -> None:
+def test_a_list_with_special_characters_is_copied_unchanged(
+    target: tuple[ProjectedLedger, GenerationWriter],
+) -> None:
     words = [*TEXTS, "", "Null", "a b", "{", "}", ",", "é", "9", "理论"]
     rows = [PLAIN, {**PLAIN, "name": "odd", "words": words}]
     assert written(*target, rows) == rows
 
 
 @pytest.mark.parametrize("text", [*TEXTS, "", "a\0b"])
-def test_a_row_is_replaced_by_the_same_text_as_is_copied(
-    target: tuple[Book, GenerationWriter], text: str
+def test_an_upsert_stores_the_same_text_as_a_copy(
+    target: tuple[ProjectedLedger, GenerationWriter], text: str
 ) -> None:
-    book, views = target
-    copied = written(book, views, [{**PLAIN, "name": "odd", "text": text}])
+    ledger, views = target
+    copied = written(ledger, views, [{**PLAIN, "name": "odd", "text": text}])
     writer = views.writers["odd_rows"]
-    said = book.row("odd_rows")["said"]
-    with book.cursor() as cursor:
+    said = ledger.row("odd_rows")["said"]
+    with ledger.cursor() as cursor:
         writer.upsert(cursor, "omc", [{**PLAIN, "name": "odd", "text": text, "words": "{one,two}"}])
         assert writer.load(cursor, "omc", ["odd"]) == copied
-    stored = book.row("odd_rows")
+    stored = ledger.row("odd_rows")
     assert said == stored["said"] == orjson.dumps(["omc", stored["text"]]).decode()
 
 
@@ -112,31 +115,31 @@ def names(writer: Any, cursor: Any) -> list[str]:
     return sorted(row["name"] for row in writer.load(cursor, "omc", ["plain", "odd", "last"]))
 
 
-def test_rows_that_are_held_come_with_the_next_or_with_a_flush(
-    target: tuple[Book, GenerationWriter],
+def test_buffered_rows_are_written_with_a_full_buffer_or_a_flush(
+    target: tuple[ProjectedLedger, GenerationWriter],
 ) -> None:
     """Those that are written in another form make the ones before them go first."""
-    book, views = target
+    ledger, views = target
     writer = views.writers["odd_rows"]
-    with book.cursor() as cursor:
-        writer.hold(cursor, "omc", [PLAIN])
+    with ledger.cursor() as cursor:
+        writer.buffer(cursor, "omc", [PLAIN])
         assert names(writer, cursor) == []
-        writer.hold(cursor, "omc", [{**PLAIN, "name": "odd", "text": "a\tb"}])
+        writer.buffer(cursor, "omc", [{**PLAIN, "name": "odd", "text": "a\tb"}])
         assert names(writer, cursor) == ["plain"]
-        writer.hold(cursor, "zju", [{**PLAIN, "text": "a\\b"}])
-        writer.hold(cursor, "omc", [{**PLAIN, "name": "last"}])
+        writer.buffer(cursor, "zju", [{**PLAIN, "text": "a\\b"}])
+        writer.buffer(cursor, "omc", [{**PLAIN, "name": "last"}])
         assert names(writer, cursor) == ["odd", "plain"]
         writer.flush(cursor)
         assert names(writer, cursor) == ["last", "odd", "plain"]
         assert writer.load(cursor, "zju", ["plain"]) == [{**PLAIN, "text": "a\\b"}]
 
 
-def test_rows_that_were_refused_are_not_written_by_what_comes_next(
-    target: tuple[Book, GenerationWriter],
+def test_rejected_rows_are_not_written_again_by_the_next_flush(
+    target: tuple[ProjectedLedger, GenerationWriter],
 ) -> None:
-    book, views = target
+    ledger, views = target
     writer = views.writers["odd_rows"]
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         writer.copy(cursor, "omc", [PLAIN])
         with pytest.raises(psycopg2.errors.UniqueViolation):
             writer.copy(cursor, "omc", [{**PLAIN, "name": "odd"}, PLAIN])

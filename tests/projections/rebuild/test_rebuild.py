@@ -10,18 +10,19 @@ import pytest
 
 from domain.store.embedded.server import SUPERUSER
 from projections.catalogue import VIEWS
-from projections.engine import generations as schema
-from projections.engine.view import Handles, Table, UnknownTopic, View
+from projections.engine import generations
+from projections.engine.tables import Table
+from projections.engine.view import Handles, UnknownTopic, View
 from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
 from projections.rebuild.rebuild import OtherVersion, Sizes
 from projections.rebuild.swap import RebuildRunning
 from projections.score_board import view as score_board
 from tests.projections.engine.test_runner import backends, running, terminate
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.projections.histories import a_random_history
 from tests.projections.test_faults import draft
-from tests.support.journeys import a_paid_application, an_open_book, reported_certificates
+from tests.support.journeys import a_paid_application, an_open_ledger, reported_certificates
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -37,61 +38,65 @@ def check(dsn: str, **options: Any) -> list[Difference]:
     return found
 
 
-def generations(book: Book) -> dict[str, int]:
-    return dict(book.execute("SELECT view, generation FROM views.generations"))
+def current_generations(ledger: ProjectedLedger) -> dict[str, int]:
+    return dict(ledger.execute("SELECT view, generation FROM views.generations"))
 
 
-def leftovers(book: Book) -> list[str]:
+def leftovers(ledger: ProjectedLedger) -> list[str]:
     """Tables of generations that are not in force."""
-    found = book.execute(
+    found = ledger.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'views' AND tablename ~ '_g[0-9]+$'"
     )
     kept = {
-        f"{table.name}_g{generations(book)[view.name]}" for view in VIEWS for table in view.tables
+        f"{table.name}_g{current_generations(ledger)[view.name]}"
+        for view in VIEWS
+        for table in view.tables
     }
     return [name for (name,) in found if name not in kept]
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_what_is_made_anew_equals_what_was_folded_live(book: Book, dsn: str, seed: int) -> None:
-    book.told(a_random_history(seed, candidates=8)).fold(batch=seed % 17 + 1)
+def test_a_rebuilt_view_equals_the_live_one(ledger: ProjectedLedger, dsn: str, seed: int) -> None:
+    ledger.record(a_random_history(seed, candidates=8)).fold(batch=seed % 17 + 1)
     assert check(dsn) == []
-    live = book.contents()
+    live = ledger.contents()
     rebuild.replace(dsn, SECRETS, processes=1)
-    assert book.contents() == live
-    assert [book.position(name) for name in NAMES] == [book.journal.head().position] * 3
-    assert leftovers(book) == []
+    assert ledger.contents() == live
+    assert [ledger.position(name) for name in NAMES] == [ledger.journal.head().position] * 3
+    assert leftovers(ledger) == []
 
 
-def test_processes_side_by_side_make_the_same_rows(
-    open_book: Callable[..., Book], dsn: str
+def test_parallel_processes_produce_the_same_rows(
+    open_ledger: Callable[..., ProjectedLedger], dsn: str
 ) -> None:
-    books = [open_book(name) for name in ("omc", "zju")]
-    for seed, book in enumerate(books):
-        book.told(a_random_history(seed, candidates=4)).fold()
-    live = books[0].contents()
+    ledgers = [open_ledger(name) for name in ("omc", "zju")]
+    for seed, ledger in enumerate(ledgers):
+        ledger.record(a_random_history(seed, candidates=4)).fold()
+    live = ledgers[0].contents()
     filled = rebuild.replace(dsn, SECRETS, processes=2)
-    assert books[0].contents() == live
+    assert ledgers[0].contents() == live
     assert sorted((done.ledger, *done.views) for done in filled) == [
         ("omc", *NAMES), ("zju", *NAMES)
     ]  # fmt: skip
 
 
-def test_memory_that_runs_over_is_written_out_and_read_back(book: Book, dsn: str) -> None:
-    book.told(a_random_history(7)).fold()
-    live = book.contents()
+def test_rows_beyond_the_memory_limit_are_written_and_read_back(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
+    ledger.record(a_random_history(7)).fold()
+    live = ledger.contents()
     tiny = Sizes(page=7, rows=10, keys_from=0)
     rebuild.replace(dsn, SECRETS, processes=1, sizes=tiny)
-    assert book.contents() == live
+    assert ledger.contents() == live
 
 
-def test_every_differing_row_is_named(book: Book, dsn: str) -> None:
-    book.told(reported_certificates()).fold()
-    number = generations(book)["certificate_registry"]
-    book.execute(
+def test_every_differing_row_is_reported(ledger: ProjectedLedger, dsn: str) -> None:
+    ledger.record(reported_certificates()).fold()
+    number = current_generations(ledger)["certificate_registry"]
+    ledger.execute(
         f"UPDATE views.certificates_g{number} SET standing = 'revoked' WHERE kind = 'national'"
     )
-    book.execute(f"DELETE FROM views.certificate_people_g{number}")
+    ledger.execute(f"DELETE FROM views.certificate_people_g{number}")
     found = check(dsn)
     assert [(d.view, d.table, d.only_in, d.row.get("standing")) for d in found] == [
         ("certificate_registry", "certificate_people", "rebuilt", None),
@@ -99,35 +104,35 @@ def test_every_differing_row_is_named(book: Book, dsn: str) -> None:
         ("certificate_registry", "certificates", "rebuilt", "valid"),
     ]
     assert "certificates: only live: ledger=omc, application_id=A1" in str(found[1])
-    assert generations(book)["certificate_registry"] == number, "a check changes nothing"
-    assert leftovers(book) == []
+    assert current_generations(ledger)["certificate_registry"] == number, "a check changes nothing"
+    assert leftovers(ledger) == []
     rebuild.replace(dsn, SECRETS, processes=1)
     assert check(dsn) == []
 
 
-def test_a_check_stops_where_a_live_view_stands(book: Book, dsn: str) -> None:
+def test_a_check_stops_at_the_position_of_the_live_view(ledger: ProjectedLedger, dsn: str) -> None:
     """A view that is behind or paused is compared as far as it is."""
     world = a_paid_application()
-    book.told(world).fold()
+    ledger.record(world).fold()
     a_paid_application(2, world)
-    book.told(world)
+    ledger.record(world)
     assert check(dsn) == []
-    book.fold()
+    ledger.fold()
     assert check(dsn) == []
 
 
-def test_what_comes_while_it_is_made_is_in_it(book: Book, dsn: str) -> None:
-    world = an_open_book()
-    book.told(world)
+def test_events_recorded_during_a_rebuild_are_included(ledger: ProjectedLedger, dsn: str) -> None:
+    world = an_open_ledger()
+    ledger.record(world)
     with running(dsn) as runner:
         stopped = threading.Event()
         candidates = iter(range(1, 10_000))
 
         def write() -> None:
-            own = Book(dsn)
-            own._told = len(world.entries)
+            own = ProjectedLedger(dsn)
+            own.recorded = len(world.entries)
             while not stopped.is_set():
-                own.told(a_paid_application(next(candidates), world))
+                own.record(a_paid_application(next(candidates), world))
             own.close()
 
         writer = threading.Thread(target=write)
@@ -139,87 +144,91 @@ def test_what_comes_while_it_is_made_is_in_it(book: Book, dsn: str) -> None:
         finally:
             stopped.set()
             writer.join()
-        head = book.journal.head().position
+        head = ledger.journal.head().position
         for name in NAMES:
-            assert runner.wait_for("omc", name, head, timeout_seconds=20)
+            assert runner.wait_until("omc", name, head, timeout_seconds=20)
         paid = sum(1 for x in world.entries if x.fact.TOPIC == "fee_paid.v1")
-        assert len(book.rows("refund_lines")) == 2 * paid
+        assert len(ledger.rows("refund_lines")) == 2 * paid
         assert check(dsn) == []
 
 
-def test_an_unknown_topic_stops_it_and_the_live_tables_stay(book: Book, dsn: str) -> None:
-    book.told(a_paid_application()).fold()
-    before = generations(book), book.contents()
-    position = book.write(draft("moon_landed.v1"))
+def test_an_unknown_topic_aborts_a_rebuild_and_the_live_tables_stay(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
+    ledger.record(a_paid_application()).fold()
+    before = current_generations(ledger), ledger.contents()
+    position = ledger.write(draft("moon_landed.v1"))
     with pytest.raises(UnknownTopic) as raised:
         rebuild.replace(dsn, SECRETS, processes=1)
     assert (raised.value.topic, raised.value.position) == ("moon_landed.v1", position)
-    assert (generations(book), book.contents()) == before
+    assert (current_generations(ledger), ledger.contents()) == before
 
 
-def test_only_one_rebuild_of_a_view_at_a_time(book: Book, dsn: str) -> None:
-    book.execute("SELECT pg_advisory_lock(hashtextextended('certledger rebuild score_board', 0))")
+def test_only_one_rebuild_of_a_view_at_a_time(ledger: ProjectedLedger, dsn: str) -> None:
+    ledger.execute("SELECT pg_advisory_lock(hashtextextended('certledger rebuild score_board', 0))")
     with pytest.raises(RebuildRunning):
         rebuild.replace(dsn, SECRETS, processes=1)
 
 
-def test_what_a_killed_rebuild_left_behind_goes_with_the_next(book: Book, dsn: str) -> None:
-    book.told(a_paid_application()).fold()
-    with book.cursor() as cursor:
-        schema.create(cursor, score_board.VIEW, 77)
-    assert leftovers(book)
+def test_tables_of_a_killed_rebuild_are_dropped_by_the_next(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
+    ledger.record(a_paid_application()).fold()
+    with ledger.cursor() as cursor:
+        generations.create(cursor, score_board.VIEW, 77)
+    assert leftovers(ledger)
     rebuild.replace(dsn, SECRETS, processes=1)
-    assert leftovers(book) == []
+    assert leftovers(ledger) == []
 
 
-def test_no_generation_ever_bears_the_number_of_another(book: Book, dsn: str) -> None:
+def test_generation_numbers_are_never_reused(ledger: ProjectedLedger, dsn: str) -> None:
     """Somebody who outlives a killed rebuild would fill the tables of the next one."""
     given = [1]
     for _ in range(3):
-        book.write(draft("moon_landed.v1", stream=f"moon-{len(given)}"))
+        ledger.write(draft("moon_landed.v1", stream=f"moon-{len(given)}"))
         with pytest.raises(UnknownTopic):
             rebuild.replace(dsn, SECRETS, [score_board.VIEW], processes=1)
-        with book.cursor() as cursor:
-            given += [int(name.rpartition("_g")[2]) for name in leftovers(book)][:1]
-            schema.drop_others(cursor, score_board.VIEW, 1)
-    assert leftovers(book) == []
+        with ledger.cursor() as cursor:
+            given += [int(name.rpartition("_g")[2]) for name in leftovers(ledger)][:1]
+            generations.drop_others(cursor, score_board.VIEW, 1)
+    assert leftovers(ledger) == []
     assert given == [1, 2, 3, 4]
 
 
-def test_a_table_that_is_in_no_list_hinders_no_rebuild_and_goes_with_it(
-    book: Book, dsn: str
+def test_an_unlisted_table_does_not_block_a_rebuild_and_is_dropped(
+    ledger: ProjectedLedger, dsn: str
 ) -> None:
-    book.told(reported_certificates()).fold()
-    live = book.contents()
-    number = generations(book)["certificate_registry"] + 1
-    book.execute(f"CREATE TABLE views.certificate_book_g{number} (ledger text)")
-    book.execute("CREATE TABLE views.certificates_g41 (ledger text)")
+    ledger.record(reported_certificates()).fold()
+    live = ledger.contents()
+    number = current_generations(ledger)["certificate_registry"] + 1
+    ledger.execute(f"CREATE TABLE views.certificate_book_g{number} (ledger text)")
+    ledger.execute("CREATE TABLE views.certificates_g41 (ledger text)")
     rebuild.replace(dsn, SECRETS, processes=1)
-    assert (book.contents(), leftovers(book)) == (live, [])
+    assert (ledger.contents(), leftovers(ledger)) == (live, [])
 
 
-def test_a_table_in_no_list_that_is_not_ours_is_left_alone(
-    book: Book, dsn: str, database: Database
+def test_an_unlisted_table_of_another_owner_is_left_alone(
+    ledger: ProjectedLedger, dsn: str, database: Database
 ) -> None:
-    number = generations(book)["certificate_registry"] + 1
+    number = current_generations(ledger)["certificate_registry"] + 1
     foreign = f"certificate_book_g{number}"
     database.execute(f"CREATE TABLE views.{foreign} (ledger text)", user=SUPERUSER)
-    book.told(reported_certificates()).fold()
+    ledger.record(reported_certificates()).fold()
     rebuild.replace(dsn, SECRETS, processes=1)
-    assert generations(book)["certificate_registry"] == number + 1
-    assert leftovers(book) == [foreign]
+    assert current_generations(ledger)["certificate_registry"] == number + 1
+    assert leftovers(ledger) == [foreign]
 
 
-def test_a_rebuild_killed_before_it_listed_its_table_leaves_none(
-    book: Book, dsn: str, database: Database
+def test_a_rebuild_killed_while_creating_tables_leaves_none(
+    ledger: ProjectedLedger, dsn: str, database: Database
 ) -> None:
-    book.told(a_paid_application()).fold()
-    live = book.contents()
-    book.execute(
+    ledger.record(a_paid_application()).fold()
+    live = ledger.contents()
+    ledger.execute(
         "CREATE FUNCTION views.held_up() RETURNS trigger LANGUAGE plpgsql "
         "AS $$ BEGIN PERFORM pg_sleep(600); RETURN NEW; END $$"
     )
-    book.execute(
+    ledger.execute(
         "CREATE TRIGGER held_up BEFORE INSERT ON views.made "
         "FOR EACH ROW EXECUTE FUNCTION views.held_up()"
     )
@@ -241,10 +250,10 @@ def test_a_rebuild_killed_before_it_listed_its_table_leaves_none(
         process.join()
     terminate(database, "certledger rebuild")
     wait_until(lambda: not backends(database, "certledger rebuild"))
-    assert leftovers(book) == []
-    book.execute("DROP TRIGGER held_up ON views.made")
+    assert leftovers(ledger) == []
+    ledger.execute("DROP TRIGGER held_up ON views.made")
     rebuild.replace(dsn, SECRETS, processes=1)
-    assert (book.contents(), leftovers(book)) == (live, [])
+    assert (ledger.contents(), leftovers(ledger)) == (live, [])
 
 
 # --- another version -----------------------------------------------------------------------------
@@ -258,7 +267,7 @@ def next_version() -> View:
 
     def fold(rows: Any, entry: Any) -> None:
         registered.fold(rows, entry)
-        rows.put(EXTRA, {"person_id": entry.data["person_id"], "position": entry.position})
+        rows.upsert(EXTRA, {"person_id": entry.data["person_id"], "position": entry.position})
 
     handles = dict(score_board.VIEW.handles)
     handles["person_registered.v1"] = Handles(fold, registered.reads)
@@ -267,11 +276,11 @@ def next_version() -> View:
     )
 
 
-def test_a_view_of_a_new_version_is_made_beside_the_old_which_answers_meanwhile(
-    book: Book, dsn: str
+def test_the_old_version_answers_while_the_new_one_is_built(
+    ledger: ProjectedLedger, dsn: str
 ) -> None:
     world = reported_certificates()
-    book.told(world).fold()
+    ledger.record(world).fold()
     proceed, begun = threading.Event(), threading.Event()
 
     def held_up(dsn: str, secrets: Any, views: Any) -> None:
@@ -282,53 +291,53 @@ def test_a_view_of_a_new_version_is_made_beside_the_old_which_answers_meanwhile(
     with running(dsn, views=(next_version(),), rebuild=held_up) as runner:
         assert begun.wait(10)
         assert [s.state for s in runner.view_states()] == ["rebuilding"]
-        assert len(book.rows("score_board_people")) == 1, "the old tables answer"
+        assert len(ledger.rows("score_board_people")) == 1, "the old tables answer"
         assert [s.lag for s in runner.view_states()] == [0]
-        folded = book.journal.head().position
+        folded = ledger.journal.head().position
         a_paid_application(2, world)
-        head = book.told(world).journal.head().position
+        head = ledger.record(world).journal.head().position
         (state,) = runner.view_states()
         assert (state.position, state.head, state.lag) == (folded, head, head - folded)
         proceed.set()
         wait_until(lambda: [s.state for s in runner.view_states()] == ["following"])
         a_paid_application(3, world)
-        book.told(world)
-        head = book.journal.head().position
-        assert runner.wait_for("omc", "score_board", head, timeout_seconds=10)
-        assert [r["person_id"] for r in book.rows("score_board_extra")] == ["P1", "P2", "P3"]
+        ledger.record(world)
+        head = ledger.journal.head().position
+        assert runner.wait_until("omc", "score_board", head, timeout_seconds=10)
+        assert [r["person_id"] for r in ledger.rows("score_board_extra")] == ["P1", "P2", "P3"]
 
 
-def test_an_older_program_leaves_newer_tables_alone(book: Book, dsn: str) -> None:
+def test_an_older_program_leaves_newer_tables_alone(ledger: ProjectedLedger, dsn: str) -> None:
     world = a_paid_application()
-    book.told(world).fold()
+    ledger.record(world).fold()
     with running(dsn, views=(score_board.VIEW,)) as old:
         rebuild.replace(dsn, SECRETS, [next_version()], processes=1)
         a_paid_application(2, world)
-        book.told(world)
+        ledger.record(world)
         wait_until(lambda: [s.state for s in old.view_states()] == ["outdated"])
-        assert not old.wait_for("omc", "score_board", book.journal.head().position, 0.5)
+        assert not old.wait_until("omc", "score_board", ledger.journal.head().position, 0.5)
         (state,) = old.view_states()
-        assert state.lag == state.head - book.position("score_board") > 0
-        assert len(book.rows("score_board_people")) == 1
+        assert state.lag == state.head - ledger.position("score_board") > 0
+        assert len(ledger.rows("score_board_people")) == 1
         with running(dsn, views=(next_version(),)) as new:
             old.runner.stop()
-            assert new.wait_for("omc", "score_board", book.journal.head().position, 10)
+            assert new.wait_until("omc", "score_board", ledger.journal.head().position, 10)
 
 
-def test_tables_of_another_version_cannot_be_compared(book: Book, dsn: str) -> None:
+def test_tables_of_another_version_cannot_be_compared(ledger: ProjectedLedger, dsn: str) -> None:
     with pytest.raises(OtherVersion):
         rebuild.check(dsn, SECRETS, [next_version()], processes=1)
 
 
-def test_readers_never_find_a_table_missing_or_half_full(book: Book, dsn: str) -> None:
-    book.told(a_random_history(3, candidates=8)).fold()
-    expected = len(book.rows("score_board_rows")), len(book.rows("postings"))
+def test_readers_never_see_a_missing_or_partial_table(ledger: ProjectedLedger, dsn: str) -> None:
+    ledger.record(a_random_history(3, candidates=8)).fold()
+    expected = len(ledger.rows("score_board_rows")), len(ledger.rows("postings"))
     stopped = threading.Event()
     seen: set[tuple[int, int]] = set()
     faults: list[Exception] = []
 
     def read() -> None:
-        own = Book(dsn)
+        own = ProjectedLedger(dsn)
         while not stopped.is_set():
             try:
                 seen.add((len(own.rows("score_board_rows")), len(own.rows("postings"))))

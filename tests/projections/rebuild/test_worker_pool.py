@@ -1,4 +1,4 @@
-"""Processes that share out work: they answer, fail and die so that nobody waits for ever."""
+"""The processes of a rebuild: results, errors and exits all reach the caller."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from domain.store.errors import WrongKey
 from projections.engine.view import UnknownTopic
-from projections.rebuild.worker_pool import WorkerDied, workers
+from projections.rebuild.worker_pool import WorkerFailed, workers
 from tests.projections.engine.test_runner import backends
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -31,7 +31,7 @@ def refused(connection: Any, task: str) -> None:
     raise WrongKey(reason="it is too short")
 
 
-def ends(connection: Any, task: None) -> None:
+def exits(connection: Any, task: None) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -47,7 +47,9 @@ def test_every_task_is_done_once(dsn: str, processes: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_what_the_work_raises_is_raised_here(dsn: str, database: Database, processes: int) -> None:
+def test_an_error_of_the_work_is_raised_in_the_caller(
+    dsn: str, database: Database, processes: int
+) -> None:
     with pytest.raises(UnknownTopic) as raised, workers(dsn, processes) as run:
         list(run(refused, ["topic"]))
     assert (raised.value.topic, raised.value.position) == ("moon_landed.v1", 7)
@@ -56,15 +58,13 @@ def test_what_the_work_raises_is_raised_here(dsn: str, database: Database, proce
     wait_until(lambda: not backends(database, NAME))
 
 
-def test_a_process_that_is_killed_is_missed(dsn: str, database: Database) -> None:
-    with pytest.raises(WorkerDied), workers(dsn, 2) as run:
-        list(run(ends, [None]))
+def test_a_killed_process_is_reported(dsn: str, database: Database) -> None:
+    with pytest.raises(WorkerFailed), workers(dsn, 2) as run:
+        list(run(exits, [None]))
     wait_until(lambda: not backends(database, NAME))
 
 
-def test_what_is_under_way_is_broken_off_when_the_one_who_asked_fails(
-    dsn: str, database: Database
-) -> None:
+def test_running_work_is_interrupted_when_the_caller_fails(dsn: str, database: Database) -> None:
     with pytest.raises(ZeroDivisionError), workers(dsn, 2) as run:
         run(asleep, [None])
         wait_until(lambda: backends(database, NAME), 30)
@@ -72,7 +72,7 @@ def test_what_is_under_way_is_broken_off_when_the_one_who_asked_fails(
     wait_until(lambda: not backends(database, NAME))
 
 
-def test_processes_end_with_the_one_who_started_them(dsn: str, database: Database) -> None:
+def test_processes_exit_when_their_parent_is_killed(dsn: str, database: Database) -> None:
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
         "from projections.rebuild.worker_pool import workers\n"

@@ -10,7 +10,7 @@ from domain.events import Component, Item, Provider
 from projections.refund_ledger import queries as q
 from projections.refund_ledger.chart_of_accounts import ACCOUNTS
 from projections.refund_ledger.posting_rules import RULES
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import FINANCE, FINANCE_2, candidate
 from tests.support.commands import order, pay, pay_again, use, withdraw
 from tests.support.journeys import (
@@ -26,10 +26,10 @@ from tests.support.world import World
 CERT, MATERIAL = Component.CERTIFICATION_FEE, Component.STUDY_MATERIAL
 
 
-def entries(book: Book, *rules: str) -> list[dict[str, int]]:
+def entries(ledger: ProjectedLedger, *rules: str) -> list[dict[str, int]]:
     """Each voucher as account -> debit minus credit, fen; of some rules, or all."""
     found: dict[int, dict[str, int]] = {}
-    for p in book.rows("postings", "entry_no, line"):
+    for p in ledger.rows("postings", "entry_no, line"):
         if not rules or p["rule_id"] in rules:
             entry = found.setdefault(p["entry_no"], {})
             net = p["debit_fen"] - p["credit_fen"]
@@ -37,12 +37,12 @@ def entries(book: Book, *rules: str) -> list[dict[str, int]]:
     return list(found.values())
 
 
-def line(book: Book, component: Component, payment: str = "PAY1") -> dict[str, Any]:
-    return book.row("refund_lines", payment_id=payment, component=component.value)
+def line(ledger: ProjectedLedger, component: Component, payment: str = "PAY1") -> dict[str, Any]:
+    return ledger.row("refund_lines", payment_id=payment, component=component.value)
 
 
-def steps(book: Book) -> list[str]:
-    with book.cursor() as cursor:
+def steps(ledger: ProjectedLedger) -> list[str]:
+    with ledger.cursor() as cursor:
         return [step["step"] for step in q.steps(cursor, "omc")]
 
 
@@ -70,61 +70,61 @@ def an_ordered_refund(**paid: Any) -> World:
 # --- lines ---------------------------------------------------------------------------------------
 
 
-def test_a_payment_has_a_line_for_each_component(book: Book) -> None:
+def test_a_payment_has_a_line_for_each_component(ledger: ProjectedLedger) -> None:
     """Source: source-document 2.1."""
-    book.provider_outcome(a_paid_application()).fold()
-    fee = line(book, CERT)
+    ledger.record(a_paid_application()).fold()
+    fee = line(ledger, CERT)
     assert (fee["paid_fen"], fee["state"], fee["booked"]) == (30_000, "paid", "advance")
     assert (fee["provider"], fee["merchant_order_no"]) == ("wechat", "ORDER1")
     assert fee["provider_transaction_id"] == "4200000000000000000000000001"
-    assert line(book, MATERIAL)["paid_fen"] == 18_000
+    assert line(ledger, MATERIAL)["paid_fen"] == 18_000
 
 
-def test_a_failed_application_is_owed_both_components(book: Book) -> None:
+def test_a_failed_application_is_entitled_to_both_components(ledger: ProjectedLedger) -> None:
     """Source: source-document 2.4(1)."""
-    book.provider_outcome(a_rejected_application()).fold()
-    assert [line(book, c)["entitled_fen"] for c in (CERT, MATERIAL)] == [30_000, 18_000]
-    assert {line(book, c)["state"] for c in (CERT, MATERIAL)} == {"entitled"}
-    assert steps(book) == ["entitled", "entitled"]
+    ledger.record(a_rejected_application()).fold()
+    assert [line(ledger, c)["entitled_fen"] for c in (CERT, MATERIAL)] == [30_000, 18_000]
+    assert {line(ledger, c)["state"] for c in (CERT, MATERIAL)} == {"entitled"}
+    assert steps(ledger) == ["entitled", "entitled"]
 
 
-def test_used_material_is_income_and_never_owed_back(book: Book) -> None:
+def test_used_material_is_income_and_never_owed_back(ledger: ProjectedLedger) -> None:
     """Source: source-document 2.4(1)."""
     world = a_rejected_application(used=[Item.MOCK_EXAM, Item.HANDBOOK])
     world.do(order(MATERIAL), by=FINANCE)
-    book.provider_outcome(world).fold()
-    material = line(book, MATERIAL)
+    ledger.record(world).fold()
+    material = line(ledger, MATERIAL)
     assert (material["entitled_fen"], material["booked"]) == (0, "income")
     assert material["used_items"] == ["mock_exam", "handbook"]
     assert (material["refused"], material["refused_clause"]) == ("study_material_used", "2.4(1)")
     assert material["state"] == "refused"
-    assert entries(book, "material_used") == [{"2203.02": 18_000, "6001.02": -18_000}]
-    assert entries(book, "refund_entitled") == [{"2203.01": 30_000, "2241.01": -30_000}]
+    assert entries(ledger, "material_used") == [{"2203.02": 18_000, "6001.02": -18_000}]
+    assert entries(ledger, "refund_entitled") == [{"2203.01": 30_000, "2241.01": -30_000}]
 
 
-def test_after_the_final_review_nothing_goes_back(book: Book) -> None:
+def test_after_the_final_review_nothing_is_refunded(ledger: ProjectedLedger) -> None:
     """Source: source-document 2.4(2)."""
     world = an_enrolled_application()
     world.do(order(CERT), by=FINANCE)
-    book.provider_outcome(world).fold()
-    fee = line(book, CERT)
+    ledger.record(world).fold()
+    fee = line(ledger, CERT)
     assert (fee["state"], fee["refused"], fee["refused_clause"]) == (
         "refused", "final_review_passed", "2.4(2)"
     )  # fmt: skip
-    assert line(book, MATERIAL)["state"] == "enrolled"
-    assert steps(book) == ["refused"]
+    assert line(ledger, MATERIAL)["state"] == "enrolled"
+    assert steps(ledger) == ["refused"]
 
 
-def test_a_refund_is_followed_from_order_to_arrival(book: Book) -> None:
+def test_a_refund_is_followed_from_order_to_arrival(ledger: ProjectedLedger) -> None:
     """Source: source-document 2.4(1)."""
     world = moved(an_ordered_refund(), "accepted", "settled")
-    book.provider_outcome(world).fold()
-    fee = line(book, CERT)
+    ledger.record(world).fold()
+    fee = line(ledger, CERT)
     amounts = ("entitled_fen", "ordered_fen", "approved_fen", "accepted_fen", "settled_fen")
     assert [fee[name] for name in amounts] == [30_000] * 5
     assert (fee["state"], fee["refund_no"]) == ("settled", "RPAY1-1")
     assert fee["provider_refund_id"] == "5030001"
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         refund = q.refund(cursor, "omc", "RPAY1-1")
         done = q.steps(cursor, "omc", refund_no="RPAY1-1")
         assert q.refund(cursor, "omc", "RNOBODY-1") is None
@@ -139,88 +139,95 @@ def test_a_refund_is_followed_from_order_to_arrival(book: Book) -> None:
     ]
 
 
-def test_a_declined_refund_frees_its_amount_and_can_be_ordered_anew(book: Book) -> None:
+def test_a_declined_refund_frees_its_amount_for_another_order(ledger: ProjectedLedger) -> None:
     world = an_ordered_refund()
     world.do(decline(), by=FINANCE_2)
-    book.provider_outcome(world).fold()
-    assert (line(book, CERT)["ordered_fen"], line(book, CERT)["state"]) == (0, "declined")
+    ledger.record(world).fold()
+    assert (line(ledger, CERT)["ordered_fen"], line(ledger, CERT)["state"]) == (0, "declined")
     world.do(order(CERT), by=FINANCE)
-    book.provider_outcome(world).fold()
-    assert (line(book, CERT)["ordered_fen"], line(book, CERT)["refund_no"]) == (30_000, "RPAY1-2")
-    assert [r["state"] for r in book.rows("refunds", "refund_no")] == ["declined", "ordered"]
+    ledger.record(world).fold()
+    assert (line(ledger, CERT)["ordered_fen"], line(ledger, CERT)["refund_no"]) == (
+        30_000,
+        "RPAY1-2",
+    )
+    assert [r["state"] for r in ledger.rows("refunds", "refund_no")] == ["declined", "ordered"]
 
 
-def test_money_nobody_owed_is_owed_back_at_once(book: Book) -> None:
+def test_an_excess_payment_is_owed_back_at_once(ledger: ProjectedLedger) -> None:
     world = a_paid_application()
     world.do(pay_again(paid_at=world.now, provider=Provider.ALIPAY), by=FINANCE)
-    book.provider_outcome(world).fold()
-    again = line(book, CERT, "TWICE1")
+    ledger.record(world).fold()
+    again = line(ledger, CERT, "TWICE1")
     assert (again["excess"], again["entitled_fen"], again["state"]) == (
         "component_already_paid", 30_000, "entitled"
     )  # fmt: skip
-    assert entries(book, "excess_received") == [{"1012.02.1": 48_000, "2241.01": -48_000}]
+    assert entries(ledger, "excess_received") == [{"1012.02.1": 48_000, "2241.01": -48_000}]
     world.do(order(CERT, "TWICE1"), by=FINANCE)
-    book.provider_outcome(world).fold()
-    assert book.row("refunds")["clause"] == "excess"
+    ledger.record(world).fold()
+    assert ledger.row("refunds")["clause"] == "excess"
 
 
 # --- vouchers ------------------------------------------------------------------------------------
 
 
-def test_vouchers_of_a_journey_that_succeeds(book: Book) -> None:
+def test_vouchers_of_a_journey_that_succeeds(ledger: ProjectedLedger) -> None:
     """Advance, contract, and revenue once the exam is given. Source: source-document 2.4(2)."""
-    book.provider_outcome(published_results()).fold()
-    assert entries(book) == [
+    ledger.record(published_results()).fold()
+    assert entries(ledger) == [
         {"1012.01.1": 48_000, "2203.01": -30_000, "2203.02": -18_000},
         {"2203.01": 30_000, "2205.01": -30_000, "2203.02": 18_000, "2205.02": -18_000},
         {"2205.01": 30_000, "6001.01": -30_000},
     ]
 
 
-def test_material_used_after_the_final_review_is_earned_from_the_contract(book: Book) -> None:
+def test_material_used_after_the_final_review_is_earned_from_the_contract(
+    ledger: ProjectedLedger,
+) -> None:
     world = an_enrolled_application()
     world.do(use(Item.RECORDED_COURSE), by=candidate())
     world.do(use(Item.MOCK_EXAM), by=candidate())
-    book.provider_outcome(world).fold()
-    assert entries(book, "material_used") == [{"2205.02": 18_000, "6001.02": -18_000}]
-    assert line(book, MATERIAL)["state"] == "enrolled"
+    ledger.record(world).fold()
+    assert entries(ledger, "material_used") == [{"2205.02": 18_000, "6001.02": -18_000}]
+    assert line(ledger, MATERIAL)["state"] == "enrolled"
 
 
-def test_vouchers_of_a_refund(book: Book) -> None:
-    book.provider_outcome(moved(an_ordered_refund(), "accepted", "settled")).fold()
-    assert entries(book)[1:] == [
+def test_vouchers_of_a_refund(ledger: ProjectedLedger) -> None:
+    ledger.record(moved(an_ordered_refund(), "accepted", "settled")).fold()
+    assert entries(ledger)[1:] == [
         {"2203.01": 30_000, "2203.02": 18_000, "2241.01": -48_000},
         {"1012.01.3": 30_000, "1012.01.1": -30_000},
         {"2241.01": 30_000, "1012.01.3": -30_000},
     ]
 
 
-def test_a_refund_the_provider_closed_takes_the_acceptance_back_by_a_new_entry(
-    book: Book,
+def test_a_refund_that_the_provider_closed_reverses_the_acceptance_by_a_new_entry(
+    ledger: ProjectedLedger,
 ) -> None:
-    book.provider_outcome(moved(an_ordered_refund(), "accepted", "closed")).fold()
-    assert entries(book, "refund_accepted") == [{"1012.01.3": 30_000, "1012.01.1": -30_000}]
-    assert entries(book, "refund_closed") == [{"1012.01.1": 30_000, "1012.01.3": -30_000}]
-    fee = line(book, CERT)
+    ledger.record(moved(an_ordered_refund(), "accepted", "closed")).fold()
+    assert entries(ledger, "refund_accepted") == [{"1012.01.3": 30_000, "1012.01.1": -30_000}]
+    assert entries(ledger, "refund_closed") == [{"1012.01.1": 30_000, "1012.01.3": -30_000}]
+    fee = line(ledger, CERT)
     assert (fee["ordered_fen"], fee["accepted_fen"], fee["entitled_fen"]) == (0, 0, 30_000)
 
 
-def test_a_refund_closed_before_it_was_accepted_has_nothing_to_take_back(book: Book) -> None:
-    book.provider_outcome(moved(an_ordered_refund(), "closed")).fold()
-    assert entries(book, "refund_accepted", "refund_closed") == []
+def test_a_refund_closed_before_acceptance_posts_nothing(ledger: ProjectedLedger) -> None:
+    ledger.record(moved(an_ordered_refund(), "closed")).fold()
+    assert entries(ledger, "refund_accepted", "refund_closed") == []
 
 
-def test_an_abnormal_refund_posts_nothing_and_stays_open(book: Book) -> None:
-    book.provider_outcome(moved(an_ordered_refund(), "accepted", "abnormal")).fold()
-    assert len(entries(book)) == 3
-    with book.cursor() as cursor:
+def test_an_abnormal_refund_posts_nothing_and_stays_open(ledger: ProjectedLedger) -> None:
+    ledger.record(moved(an_ordered_refund(), "accepted", "abnormal")).fold()
+    assert len(entries(ledger)) == 3
+    with ledger.cursor() as cursor:
         (owed, *_) = q.owed(cursor, "omc")
         balances = {r["account"]: r["balance_fen"] for r in q.trial_balance(cursor, "omc")}
     assert (owed["state"], owed["open_fen"]) == ("abnormal", 30_000)
     assert (balances["1012.01.3"], balances["2241.01"]) == (30_000, -48_000)
 
 
-def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(book: Book) -> None:
+def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(
+    ledger: ProjectedLedger,
+) -> None:
     world = moved(an_ordered_refund(), "accepted", "abnormal")
     world.do(
         provider_outcome(
@@ -228,33 +235,33 @@ def test_a_refund_paid_by_the_bank_instead_goes_through_the_bank_account(book: B
         ),
         by=FINANCE,
     )
-    book.provider_outcome(world).fold()
-    assert entries(book, "refund_settled") == []
-    (entry,) = entries(book, "refund_settled_off_path")
+    ledger.record(world).fold()
+    assert entries(ledger, "refund_settled") == []
+    (entry,) = entries(ledger, "refund_settled_off_path")
     assert entry == {"1002": 0, "1012.01.3": -30_000, "2241.01": 30_000}
-    bank = book.rows("postings", account="1002")
+    bank = ledger.rows("postings", account="1002")
     assert sorted((p["debit_fen"], p["credit_fen"]) for p in bank) == [(0, 30_000), (30_000, 0)]
 
 
-def test_a_bank_payment_goes_back_by_the_bank_on_its_own_path(book: Book) -> None:
+def test_a_bank_payment_goes_back_by_the_bank_on_its_own_path(ledger: ProjectedLedger) -> None:
     world = an_ordered_refund(provider=Provider.BANK)
-    book.provider_outcome(moved(world, "accepted", "settled", channel="bank_transfer")).fold()
-    assert entries(book, "refund_settled") == [{"2241.01": 30_000, "1012.03.3": -30_000}]
+    ledger.record(moved(world, "accepted", "settled", channel="bank_transfer")).fold()
+    assert entries(ledger, "refund_settled") == [{"2241.01": 30_000, "1012.03.3": -30_000}]
 
 
-def test_a_posting_tells_its_rule_its_event_and_both_times(book: Book) -> None:
+def test_a_posting_names_its_rule_its_event_and_both_times(ledger: ProjectedLedger) -> None:
     world = a_paid_application()
     paid_at = next(x.fact.paid_at for x in world.entries if x.fact.TOPIC == "fee_paid.v1")
-    book.provider_outcome(world).fold()
-    posting = book.rows("postings", "entry_no, line")[0]
-    event = book.journal.read(posting["position"] - 1, 1)[0]
+    ledger.record(world).fold()
+    posting = ledger.rows("postings", "entry_no, line")[0]
+    event = ledger.journal.read(posting["position"] - 1, 1)[0]
     assert (posting["rule_id"], posting["rule_version"]) == ("fee_paid", 1)
     assert event.topic == "fee_paid.v1"
     assert posting["effective_at"] == paid_at
     assert posting["recorded_at"] == event.recorded_at
     known = {(rule.id, rule.version) for rule in RULES}
-    assert {(p["rule_id"], p["rule_version"]) for p in book.rows("postings")} <= known
-    assert {p["account"] for p in book.rows("postings")} <= set(ACCOUNTS)
+    assert {(p["rule_id"], p["rule_version"]) for p in ledger.rows("postings")} <= known
+    assert {p["account"] for p in ledger.rows("postings")} <= set(ACCOUNTS)
 
 
 # --- the database as second line of defence ------------------------------------------------------
@@ -265,40 +272,44 @@ SELECT 'omc', 99, line, 1, 'by_hand', 1, '1002', debit, credit, 'A1', 'PAY1', 's
     now(), now() FROM (VALUES {values}) AS v (line, debit, credit)"""
 
 
-def postings_table(book: Book) -> str:
-    (number,) = book.execute("SELECT generation FROM views.generations WHERE view='refund_ledger'")
+def postings_table(ledger: ProjectedLedger) -> str:
+    (number,) = ledger.execute(
+        "SELECT generation FROM views.generations WHERE view='refund_ledger'"
+    )
     return f"views.postings_g{number[0]}"
 
 
-def test_an_entry_that_does_not_sum_to_zero_is_refused_by_the_database(book: Book) -> None:
-    table = postings_table(book)
+def test_an_entry_that_does_not_sum_to_zero_is_refused_by_the_database(
+    ledger: ProjectedLedger,
+) -> None:
+    table = postings_table(ledger)
     with pytest.raises(psycopg2.errors.CheckViolation, match="entry 99 does not sum to zero"):
-        book.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 4)"))
-    assert book.rows("postings") == []
-    book.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 5)"))
+        ledger.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 4)"))
+    assert ledger.rows("postings") == []
+    ledger.execute(POSTING.format(table=table, values="(1, 5, 0), (2, 0, 5)"))
 
 
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE {t} SET debit_fen = debit_fen", "DELETE FROM {t}", "TRUNCATE {t}"],
 )
-def test_a_posting_is_never_changed_or_taken_away(book: Book, statement: str) -> None:
-    book.provider_outcome(a_paid_application()).fold()
+def test_a_posting_cannot_be_changed_or_deleted(ledger: ProjectedLedger, statement: str) -> None:
+    ledger.record(a_paid_application()).fold()
     with pytest.raises(psycopg2.errors.RestrictViolation):
-        book.execute(statement.format(t=postings_table(book)))
+        ledger.execute(statement.format(t=postings_table(ledger)))
 
 
 # --- what finance asks ---------------------------------------------------------------------------
 
 
-def test_balances_are_known_on_both_axes_of_time(book: Book) -> None:
+def test_balances_are_available_on_both_time_axes(ledger: ProjectedLedger) -> None:
     world = a_paid_application()
-    before = book.provider_outcome(world).fold().journal.head()
+    before = ledger.record(world).fold().journal.head()
     world.do(withdraw(), by=candidate())
-    book.provider_outcome(world).fold()
+    ledger.record(world).fold()
 
     def balances(**bounds: Any) -> dict[str, int]:
-        with book.cursor() as cursor:
+        with ledger.cursor() as cursor:
             return {
                 r["account"]: r["balance_fen"] for r in q.trial_balance(cursor, "omc", **bounds)
             }
@@ -313,19 +324,19 @@ def test_balances_are_known_on_both_axes_of_time(book: Book) -> None:
     assert balances(effective=(datetime(2027, 1, 1, tzinfo=UTC), None)) == {}
 
 
-def test_the_invariants_hold_and_name_what_does_not(book: Book) -> None:
-    book.provider_outcome(moved(an_ordered_refund(), "accepted")).fold()
-    with book.cursor() as cursor:
+def test_invariants_hold_and_name_a_violation(ledger: ProjectedLedger) -> None:
+    ledger.record(moved(an_ordered_refund(), "accepted")).fold()
+    with ledger.cursor() as cursor:
         held = q.invariants(cursor, "omc")
         assert all(row["holds"] for row in held)
         assert len(held) == 6
-    book.execute(POSTING.format(table=postings_table(book), values="(1, 7, 0), (2, 0, 7)"))
-    with book.cursor() as cursor:
+    ledger.execute(POSTING.format(table=postings_table(ledger), values="(1, 7, 0), (2, 0, 7)"))
+    with ledger.cursor() as cursor:
         broken = [row["name"] for row in q.invariants(cursor, "omc") if not row["holds"]]
     assert broken == ["vouchers have no gap"]
 
 
-def test_worklists_and_pages(book: Book) -> None:
+def test_worklists_are_filtered_and_paged(ledger: ProjectedLedger) -> None:
     world = an_eligible_application()
     for n in (1, 2, 3):
         if n > 1:
@@ -334,8 +345,8 @@ def test_worklists_and_pages(book: Book) -> None:
         world.do(withdraw(n), by=candidate(n))
         world.do(order(CERT, f"PAY{n}", n), by=FINANCE)
     world.do(approve("RPAY2-1", 2), by=FINANCE_2)
-    book.provider_outcome(world).fold()
-    with book.cursor() as cursor:
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
         ordered = q.refunds(cursor, "omc", states=("ordered",))
         assert [r["refund_no"] for r in ordered] == ["RPAY1-1", "RPAY3-1"]
         assert [r["refund_no"] for r in q.refunds(cursor, "omc", after="RPAY2-1")] == ["RPAY3-1"]
@@ -355,7 +366,7 @@ def test_worklists_and_pages(book: Book) -> None:
         cut = (first[-1]["entry_no"], first[-1]["line"])
         rest = q.postings(cursor, "omc", after=cut)
         assert [(p["entry_no"], p["line"]) for p in first + rest] == [
-            (p["entry_no"], p["line"]) for p in book.rows("postings", "entry_no, line")
+            (p["entry_no"], p["line"]) for p in ledger.rows("postings", "entry_no, line")
         ]
         assert q.vouchers(cursor, "omc")["last_entry"] == 6
         assert {r["state"] for r in q.summary(cursor, "omc")} == {
@@ -363,11 +374,11 @@ def test_worklists_and_pages(book: Book) -> None:
         }  # fmt: skip
 
 
-def test_a_bill_finds_its_payments_and_refunds(book: Book) -> None:
+def test_payments_and_refunds_are_found_for_a_bill(ledger: ProjectedLedger) -> None:
     world = moved(an_ordered_refund(), "accepted")
-    book.provider_outcome(world).fold()
+    ledger.record(world).fold()
     day = (world.now - timedelta(days=1), world.now + timedelta(days=1))
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         (paid,) = q.payments_paid_between(cursor, "omc", "wechat", *day)
         assert (paid["merchant_order_no"], paid["paid_fen"]) == ("ORDER1", 48_000)
         assert q.payments_of_orders(cursor, "omc", "wechat", ["ORDER1", "NONE"]) == [paid]

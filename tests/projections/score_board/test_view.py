@@ -9,7 +9,7 @@ from domain import events as e
 from domain.events import Subject
 from projections.engine.view import ERASED
 from projections.score_board import queries as q
-from tests.projections.grammar import Book
+from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import EXAMINER, REGISTRAR, VERIFIER, candidate
 from tests.support.commands import (
     CLOSED_AT,
@@ -33,25 +33,25 @@ ABSENT = (None, "80")
 OPENED_ON = date(2026, 9, 30)
 
 
-def board(book: Book, today: date = OPENED_ON, notice: str = "N1") -> dict[str, Any]:
+def board(ledger: ProjectedLedger, today: date = OPENED_ON, notice: str = "N1") -> dict[str, Any]:
     """The page as everybody sees it on a day."""
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         found = q.public_board(cursor, "omc", notice, today)
     assert found is not None
     return found
 
 
-def states(book: Book, notice: str = "N1", **options: Any) -> dict[str, str]:
+def states(ledger: ProjectedLedger, notice: str = "N1", **options: Any) -> dict[str, str]:
     """Application -> state of its row."""
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         listed = q.rows(cursor, "omc", notice, **options)
     return {row["application_id"]: row["state"] for row in listed}
 
 
-def test_a_notice_shows_its_period_and_its_rows_masked(book: Book) -> None:
+def test_a_notice_shows_its_period_and_its_rows_masked(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.1."""
-    book.told(published_results(PASSED, FAILED, ABSENT)).fold()
-    shown = board(book)
+    ledger.record(published_results(PASSED, FAILED, ABSENT)).fold()
+    shown = board(ledger)
     assert (shown["status"], shown["kind"], shown["session_name"]) == (
         "open",
         "main",
@@ -73,17 +73,17 @@ def test_a_notice_shows_its_period_and_its_rows_masked(book: Book) -> None:
     assert (shown["rows"][0]["occupation_name"], shown["rows"][0]["level"]) == ("互联网营销师", 4)
 
 
-def test_totals_tell_failed_from_absent(book: Book) -> None:
-    book.told(published_results(PASSED, FAILED, ABSENT)).fold()
-    totals = board(book)["totals"]
+def test_totals_distinguish_failed_from_absent(ledger: ProjectedLedger) -> None:
+    ledger.record(published_results(PASSED, FAILED, ABSENT)).fold()
+    totals = board(ledger)["totals"]
     assert {n: totals[n] for n in ("rows", "passed", "failed", "absent", "final")} == {
         "rows": 3, "passed": 1, "failed": 1, "absent": 1, "final": 0
     }  # fmt: skip
 
 
-def test_public_rows_hold_nothing_that_leads_to_a_person(book: Book) -> None:
-    book.told(published_results()).fold()
-    shown = board(book)
+def test_public_rows_contain_nothing_that_identifies_a_person(ledger: ProjectedLedger) -> None:
+    ledger.record(published_results()).fold()
+    shown = board(ledger)
     assert not set(q.NEVER_PUBLIC) & set(shown["rows"][0])
     assert document_of(1) not in str(shown)
     assert "钱一" not in str(shown)
@@ -98,37 +98,39 @@ def test_public_rows_hold_nothing_that_leads_to_a_person(book: Book) -> None:
         (NOTICE_ENDS_ON + timedelta(days=1), False),
     ],
 )
-def test_rows_are_public_in_the_period_only(book: Book, today: date, is_shown: bool) -> None:
+def test_rows_are_public_only_in_the_period(
+    ledger: ProjectedLedger, today: date, is_shown: bool
+) -> None:
     """Source: source-document 5.1."""
-    book.told(published_results()).fold()
-    shown = board(book, today)
+    ledger.record(published_results()).fold()
+    shown = board(ledger, today)
     assert shown["rows_shown"] is is_shown
     assert len(shown["rows"]) == is_shown
 
 
 def test_after_a_notice_is_closed_its_totals_remain_and_its_rows_are_for_staff(
-    book: Book,
+    ledger: ProjectedLedger,
 ) -> None:
-    book.told(final_results(PASSED, FAILED)).fold()
-    shown = board(book, NOTICE_ENDS_ON)
+    ledger.record(final_results(PASSED, FAILED)).fold()
+    shown = board(ledger, NOTICE_ENDS_ON)
     assert (shown["status"], shown["rows"], shown["totals"]["final"]) == ("closed", [], 2)
     assert (shown["final_count"], shown["withheld_count"]) == (2, 0)
-    assert states(book) == {"A1": "final", "A2": "final"}
+    assert states(ledger) == {"A1": "final", "A2": "final"}
 
 
-def test_a_row_is_held_from_the_objection_until_the_last_one_to_it_is_dismissed(
-    book: Book,
+def test_a_row_is_under_objection_until_the_last_objection_is_dismissed(
+    ledger: ProjectedLedger,
 ) -> None:
     """Source: source-document 5.1."""
     world = published_results(PASSED, PASSED)
     world.do(object_to(1), by=candidate(1))
     world.do(object_to(1, by=2, objection_id="O2"), by=candidate(2))
-    assert states(book.told(world).fold()) == {"A1": "under_objection", "A2": "published"}
+    assert states(ledger.record(world).fold()) == {"A1": "under_objection", "A2": "published"}
     world.do(settle("dismissed", 1), by=REGISTRAR)
-    assert states(book.told(world).fold())["A1"] == "under_objection"
+    assert states(ledger.record(world).fold())["A1"] == "under_objection"
     world.do(settle("dismissed", 2), by=REGISTRAR)
-    assert states(book.told(world).fold())["A1"] == "published"
-    with book.cursor() as cursor:
+    assert states(ledger.record(world).fold())["A1"] == "published"
+    with ledger.cursor() as cursor:
         found = q.objections(cursor, "omc", "N1")
         assert [(o["objection_id"], o["state"]) for o in found] == [
             ("O1", "dismissed"), ("O2", "dismissed")
@@ -144,26 +146,28 @@ def an_upheld_objection() -> World:
     return world
 
 
-def test_an_upheld_row_leaves_its_notice_for_good(book: Book) -> None:
+def test_a_row_with_an_upheld_objection_is_withheld_for_good(ledger: ProjectedLedger) -> None:
     world = an_upheld_objection()
     world.do(object_to(1, objection_id="O9"), by=candidate(1))
     world.do(settle("dismissed", 9), by=REGISTRAR)
-    assert states(book.told(world).fold()) == {"A1": "withheld", "A2": "published"}
+    assert states(ledger.record(world).fold()) == {"A1": "withheld", "A2": "published"}
 
 
-def test_a_corrected_result_supersedes_the_old_row_in_a_notice_of_its_own(book: Book) -> None:
+def test_a_corrected_result_supersedes_the_old_row_in_a_notice_of_its_own(
+    ledger: ProjectedLedger,
+) -> None:
     """Source: source-document 5.1."""
     world = an_upheld_objection()
     world.do(correct(Subject.THEORY, "61", objection_id="O1"), by=EXAMINER)
-    book.told(world).fold()
-    old = book.rows("score_board_rows", "position DESC", application_id="A1", notice_id="N1")[0]
+    ledger.record(world).fold()
+    old = ledger.rows("score_board_rows", "position DESC", application_id="A1", notice_id="N1")[0]
     assert (old["superseded"], old["corrected"], old["theory"]) == (True, False, "59.5")
     world.do(verify("61", "100"), by=VERIFIER)
     world.do(publish("N2"), at=CLOSED_AT)
     world.do(close(), at=CLOSED_AT + timedelta(minutes=1))
-    book.told(world).fold()
-    assert states(book) == {"A1": "withheld", "A2": "final"}
-    with book.cursor() as cursor:
+    ledger.record(world).fold()
+    assert states(ledger) == {"A1": "withheld", "A2": "final"}
+    with ledger.cursor() as cursor:
         (row,) = q.rows(cursor, "omc", "N2")
         kinds = [(n["notice_id"], n["kind"]) for n in q.notices(cursor, "omc")]
         history = q.results_of_application(cursor, "omc", "A1")
@@ -179,7 +183,7 @@ def test_a_corrected_result_supersedes_the_old_row_in_a_notice_of_its_own(book: 
     ]
 
 
-def test_a_provisional_end_is_replaced(book: Book) -> None:
+def test_a_provisional_end_is_replaced(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.1."""
     world = published_results()
     world.append(
@@ -190,26 +194,26 @@ def test_a_provisional_end_is_replaced(book: Book) -> None:
             calendar_edition="CN 2027",
         )
     )
-    book.told(world).fold()
-    with book.cursor() as cursor:
-        first = q.notice(cursor, "omc", "N1", as_of=book.row("score_board_people")["position"])
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        first = q.notice(cursor, "omc", "N1", as_of=ledger.row("score_board_people")["position"])
         assert first is None, "it was not there yet"
         found = q.notice(cursor, "omc", "N1")
     assert found is not None
     assert (found["ends_on"], found["calendar_edition"]) == (date(2026, 10, 20), "CN 2027")
-    assert len(book.rows("score_board_notices")) == 2, "what was announced before is kept"
+    assert len(ledger.rows("score_board_notices")) == 2, "what was announced before is kept"
 
 
-def test_the_board_can_be_read_as_it_was_at_a_position_or_a_time(book: Book) -> None:
+def test_the_board_can_be_read_as_of_a_position_or_a_time(ledger: ProjectedLedger) -> None:
     world = published_results(PASSED)
-    before = book.told(world).fold().journal.head()
+    before = ledger.record(world).fold().journal.head()
     world.do(close(), at=CLOSED_AT)
-    book.told(world).fold()
-    assert states(book) == {"A1": "final"}
-    assert states(book, as_of=before.position) == {"A1": "published"}
-    assert states(book, as_of=before.recorded_at) == {"A1": "published"}
-    assert states(book, as_of=before.position - 1) == {}
-    with book.cursor() as cursor:
+    ledger.record(world).fold()
+    assert states(ledger) == {"A1": "final"}
+    assert states(ledger, as_of=before.position) == {"A1": "published"}
+    assert states(ledger, as_of=before.recorded_at) == {"A1": "published"}
+    assert states(ledger, as_of=before.position - 1) == {}
+    with ledger.cursor() as cursor:
         assert q.notice(cursor, "omc", "N1", as_of=before.recorded_at)["status"] == "open"
         assert q.totals(cursor, "omc", "N1", as_of=before.position)["final"] == 0
         assert q.notices(cursor, "omc", status="closed", as_of=before.position) == []
@@ -217,26 +221,26 @@ def test_the_board_can_be_read_as_it_was_at_a_position_or_a_time(book: Book) -> 
             q.rows(cursor, "omc", "N1", as_of=datetime(2026, 1, 1))
 
 
-def test_a_corrected_name_shows_at_once_on_every_page(book: Book) -> None:
+def test_a_corrected_name_changes_every_page_at_once(ledger: ProjectedLedger) -> None:
     world = published_results()
     world.do(correct_person(name="欧阳娜娜"), by=REGISTRAR)
-    assert board(book.told(world).fold())["rows"][0]["masked_name"] == "欧***"
+    assert board(ledger.record(world).fold())["rows"][0]["masked_name"] == "欧***"
 
 
-def test_an_erased_person_is_gone_from_every_page(book: Book) -> None:
+def test_an_erased_person_is_gone_from_every_page(ledger: ProjectedLedger) -> None:
     world = final_results()
     world.do(erase())
-    book.told(world).fold()
-    with book.cursor() as cursor:
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
         (row,) = q.rows(cursor, "omc", "N1")
     assert (row["masked_name"], row["masked_number"]) == (ERASED, ERASED)
     assert row["theory"] == "72", "the result stays"
 
 
-def test_pages_follow_one_another_without_a_gap(book: Book) -> None:
-    book.told(published_results(*[PASSED] * 5)).fold()
+def test_pages_are_contiguous(ledger: ProjectedLedger) -> None:
+    ledger.record(published_results(*[PASSED] * 5)).fold()
     tickets: list[str] = []
-    with book.cursor() as cursor:
+    with ledger.cursor() as cursor:
         while page := q.rows(cursor, "omc", "N1", after=tickets[-1] if tickets else None, limit=2):
             tickets += [row["ticket_number"] for row in page]
         (notice,) = q.notices(cursor, "omc", limit=1)
@@ -247,7 +251,7 @@ def test_pages_follow_one_another_without_a_gap(book: Book) -> None:
     assert tickets == [f"S1-01-{n:03d}" for n in range(1, 6)]
 
 
-def test_nothing_is_found_where_nothing_is(book: Book) -> None:
-    with book.cursor() as cursor:
+def test_queries_of_unknown_ids_return_nothing(ledger: ProjectedLedger) -> None:
+    with ledger.cursor() as cursor:
         assert q.public_board(cursor, "omc", "N1", OPENED_ON) is None
         assert q.totals(cursor, "omc", "N1")["rows"] == 0

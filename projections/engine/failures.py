@@ -1,0 +1,23 @@
+"""What a failure means for a view and for its readers, and how health reports show it."""
+
+from __future__ import annotations
+
+import psycopg2
+
+from domain.store.postgres.errors import is_missing_relation, is_transient
+from projections.engine.view import UnknownTopic
+
+__all__ = ["is_missing_relation", "is_transient", "safe_message"]
+
+_REASON_CHARACTERS = 300
+
+
+def safe_message(error: Exception) -> str:
+    """An error as health shows it: without rows or values, which may be personal data."""
+    if isinstance(error, psycopg2.Error):
+        text = f"{type(error).__name__}: {error.diag.message_primary or 'the database refused it'}"
+    elif isinstance(error, UnknownTopic | KeyError):
+        text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return text[:_REASON_CHARACTERS]

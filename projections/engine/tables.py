@@ -1,0 +1,61 @@
+"""The tables of a view, declared as data: columns, keys and the kind of change they allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Row = dict[str, Any]
+"""Column -> value: text, int, bool, None, or a list of text. Times and days are text (ISO 8601)."""
+
+TYPES = {
+    "id": 'text COLLATE "C"',  # sorted by code point, so that a page's last key is a stable cursor
+    "text": "text",
+    "int": "integer",
+    "bigint": "bigint",
+    "bool": "boolean",
+    "day": "date",
+    "time": "timestamptz",
+    "ids": 'text[] COLLATE "C"',
+}
+"""Column types a view may use; a `?` after the name lets the column be null."""
+
+
+def kind_of(declared: str) -> str:
+    """The type of a declared column without its `?`."""
+    return declared.rstrip("?")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table of a view; `ledger` is its first column and the first of its primary key.
+
+    columns: name -> a key of TYPES. key: identifies a row within the ledger; its first column is
+        the group in which rows are loaded.
+    kind: `current` rows are replaced; `history` keeps every state of a row and the fold reads the
+        newest; `log` is only appended to and never read by the fold. History and log rows carry the
+        position that wrote them; a trigger refuses any change of them.
+    indexes: `(column, …) …` after CREATE INDEX … ON table. triggers: DDL with {table}.
+    derived: columns of JSON text that follow from the ledger and the other columns; they are
+        computed when a row is written, and no fold sees them.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    kind: Literal["current", "history", "log"] = "current"
+    indexes: tuple[str, ...] = ()
+    triggers: tuple[str, ...] = ()
+    derived: Mapping[str, Callable[[str, Row], str | None]] = field(default_factory=dict)
+
+    @property
+    def group(self) -> str:
+        """The column by whose value rows are loaded together."""
+        return self.key[0]
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Columns of the primary key; rows of a history differ by position."""
+        extra = ("position",) if self.kind == "history" else ()
+        return ("ledger", *self.key, *extra)
