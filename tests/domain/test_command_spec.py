@@ -1,7 +1,8 @@
-"""What a decision will look at is said before the ledger is locked, and read in one message.
+"""Every decision reads only its declared read set, and the ledger prefetches it in one message.
 
-`tests.support.world.World` holds every decision of every test to what was said of it; here stands a
-history of all commands, told to it and to a real ledger.
+`tests.support.world.World` checks the read set of every decision in every test; this module runs a
+history of all commands, in memory and on a real ledger.
+Covers: domain/command_spec.py, domain/steps, domain/service/command_execution.py
 """
 
 from datetime import datetime
@@ -70,15 +71,15 @@ from tests.support.postgres import Database
 from tests.support.world import ReadSetChecker, World
 
 REFUSED = {ExtendNotice, numbering.ImportNumber}
-"""Of the history: the calendar is known already, the numbers are given out here."""
+"""Refused in this history: the calendar is known, and the numbers are allocated here."""
 
 
-class Told:
-    """A world that is told a history, and who was granted what."""
+class HistoryRun:
+    """Runs a history in a world and records the commands that succeeded."""
 
     def __init__(self, world: Any) -> None:
         self.world = world
-        self.granted: list[type[Command]] = []
+        self.succeeded: list[type[Command]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.world, name)
@@ -89,98 +90,98 @@ class Told:
         except LedgerError:
             assert type(command) in REFUSED
         else:
-            self.granted.append(type(command))
+            self.succeeded.append(type(command))
 
 
-def tell_everything(told: Any) -> None:
-    """Every command there is; candidate 3 gives up, 4 is rejected, 2 objects to the result."""
-    told.do(open_ledger())
-    told.do(fees(), by=FINANCE)
-    told.do(schedule(), by=CERTIFIER)
+def run_every_command(run: Any) -> None:
+    """Every command; candidate 3 withdraws, 4 is rejected, 2 objects to the result."""
+    run.do(open_ledger())
+    run.do(fees(), by=FINANCE)
+    run.do(schedule(), by=CERTIFIER)
     for n in (1, 2, 3, 4):
-        told.do(register(n, name="赵零"), by=ASSISTANT)
-        told.do(correct_person(n, name=name_of(n)), by=ASSISTANT)
-        told.do(apply_for(n), by=candidate(n))
-        told.do(pay(n, told), by=FINANCE)
-    told.do(use(Item.HANDBOOK), by=candidate(1))
-    told.do(withdraw(3), by=candidate(3))
-    give_money_back(told)
-    told.do(erase(3), by=REGISTRAR)
+        run.do(register(n, name="赵零"), by=ASSISTANT)
+        run.do(correct_person(n, name=name_of(n)), by=ASSISTANT)
+        run.do(apply_for(n), by=candidate(n))
+        run.do(pay(n, run), by=FINANCE)
+    run.do(use(Item.HANDBOOK), by=candidate(1))
+    run.do(withdraw(3), by=candidate(3))
+    refund_the_withdrawn(run)
+    run.do(erase(3), by=REGISTRAR)
     for n in (1, 2, 4):
         for kind in NEEDED:
-            told.do(hand_in(kind, n), by=candidate(n))
-        told.do(submit(n), by=candidate(n))
-    told.do(give(Stage.INITIAL, "reject", 4), by=AGENCY)
+            run.do(hand_in(kind, n), by=candidate(n))
+        run.do(submit(n), by=candidate(n))
+    run.do(give(Stage.INITIAL, "reject", 4), by=AGENCY)
     for n in (1, 2):
         for stage, actor in STAGES:
-            told.do(give(stage, "pass", n), by=actor)
-        told.do(seat(n), by=CERTIFIER)
-    hold_the_exam(told)
-    hand_out_certificates(told)
+            run.do(give(stage, "pass", n), by=actor)
+        run.do(seat(n), by=CERTIFIER)
+    hold_the_exam(run)
+    issue_certificates(run)
 
 
-def give_money_back(told: Any) -> None:
-    told.do(order(Component.CERTIFICATION_FEE, "PAY3", 3), by=candidate(3))
+def refund_the_withdrawn(run: Any) -> None:
+    run.do(order(Component.CERTIFICATION_FEE, "PAY3", 3), by=candidate(3))
     first, second = ({"application_id": "A3", "refund_no": f"RPAY3-{n}"} for n in (1, 2))
-    told.do(refund.DeclineRefund(**first, reason="金额有误"), by=FINANCE_2)
-    told.do(order(Component.CERTIFICATION_FEE, "PAY3", 3), by=candidate(3))
-    told.do(refund.ApproveRefund(**second), by=FINANCE_2)
-    said = {**second, "provider_refund_id": "5000"}
-    told.do(refund.RecordRefundOutcome(**said, outcome="accepted"), by=FINANCE)
-    arrived = {"outcome": "settled", "channel": "original", "settled_at": told.now}
-    told.do(refund.RecordRefundOutcome(**said, **arrived), by=FINANCE)
+    run.do(refund.DeclineRefund(**first, reason="金额有误"), by=FINANCE_2)
+    run.do(order(Component.CERTIFICATION_FEE, "PAY3", 3), by=candidate(3))
+    run.do(refund.ApproveRefund(**second), by=FINANCE_2)
+    accepted = {**second, "provider_refund_id": "5000"}
+    run.do(refund.RecordRefundOutcome(**accepted, outcome="accepted"), by=FINANCE)
+    arrived = {"outcome": "settled", "channel": "original", "settled_at": run.now}
+    run.do(refund.RecordRefundOutcome(**accepted, **arrived), by=FINANCE)
 
 
-def hold_the_exam(told: Any) -> None:
-    told.do(CloseSession(session_id="S1", ended_at=ENDED_AT), by=EXAMINER, at=ENDED_AT)
+def hold_the_exam(run: Any) -> None:
+    run.do(CloseSession(session_id="S1", ended_at=ENDED_AT), by=EXAMINER, at=ENDED_AT)
     for n in (1, 2):
         for subject in Subject:
-            told.do(score(subject, "72", n), by=EXAMINER)
-        told.do(verify("72", "72", n), by=VERIFIER)
-    told.do(publish(), by=CERTIFIER, at=PUBLISHED_AT)
-    told.do(ExtendNotice(notice_id="N1"), by=CERTIFIER)
-    told.do(object_to(2), by=candidate(2))
-    told.do(settle("upheld", 2), by=CERTIFIER)
-    told.do(correct(Subject.THEORY, "80", 2, objection_id="O2"), by=EXAMINER)
-    told.do(close(), by=CERTIFIER, at=CLOSED_AT)
+            run.do(score(subject, "72", n), by=EXAMINER)
+        run.do(verify("72", "72", n), by=VERIFIER)
+    run.do(publish(), by=CERTIFIER, at=PUBLISHED_AT)
+    run.do(ExtendNotice(notice_id="N1"), by=CERTIFIER)
+    run.do(object_to(2), by=candidate(2))
+    run.do(settle("upheld", 2), by=CERTIFIER)
+    run.do(correct(Subject.THEORY, "80", 2, objection_id="O2"), by=EXAMINER)
+    run.do(close(), by=CERTIFIER, at=CLOSED_AT)
 
 
-def hand_out_certificates(told: Any) -> None:
-    told.do(numbering.NumberCertificates(application_id="A1"), by=REGISTRAR, at=ISSUED_AT)
+def issue_certificates(run: Any) -> None:
+    run.do(numbering.NumberCertificates(application_id="A1"), by=REGISTRAR, at=ISSUED_AT)
     number = "S000033000123264000017"
-    told.do(numbering.ImportNumber(application_id="A2", number=number), by=REGISTRAR)
-    told.do(certificate.IssueCertificates(application_id="A1"), by=REGISTRAR)
-    told.do(report(), by=REGISTRAR)
-    row = {"report_id": "R1", "number": national_number(told)}
-    told.do(reports.AnswerReportRow(**row, accepted=True), by=REGISTRAR)
-    told.do(reports.RecordVisibility(application_id="A1", scope="province"), by=REGISTRAR)
+    run.do(numbering.ImportNumber(application_id="A2", number=number), by=REGISTRAR)
+    run.do(certificate.IssueCertificates(application_id="A1"), by=REGISTRAR)
+    run.do(report(), by=REGISTRAR)
+    row = {"report_id": "R1", "number": national_number(run)}
+    run.do(reports.AnswerReportRow(**row, accepted=True), by=REGISTRAR)
+    run.do(reports.RecordVisibility(application_id="A1", scope="province"), by=REGISTRAR)
     which = {"application_id": "A1", "kind": CertificateKind.NATIONAL, "reason": "据实更正"}
-    told.do(certificate.CorrectCertificate(**which), by=REGISTRAR)
-    told.do(certificate.SuspendCertificate(**which), by=REGISTRAR)
-    told.do(certificate.ReinstateCertificate(**which), by=REGISTRAR)
-    told.do(certificate.ReissueCertificate(**which), by=REGISTRAR)
+    run.do(certificate.CorrectCertificate(**which), by=REGISTRAR)
+    run.do(certificate.SuspendCertificate(**which), by=REGISTRAR)
+    run.do(certificate.ReinstateCertificate(**which), by=REGISTRAR)
+    run.do(certificate.ReissueCertificate(**which), by=REGISTRAR)
     why = RevocationReason.ISSUED_IN_ERROR
-    told.do(certificate.RevokeCertificate(**which, reason_class=why), by=REGISTRAR)
+    run.do(certificate.RevokeCertificate(**which, reason_class=why), by=REGISTRAR)
 
 
-def test_every_command_asks_for_nothing_that_was_not_said_before() -> None:
-    told = Told(World())
-    tell_everything(told)
-    assert {*told.granted} == {*DECISIONS} - REFUSED
+def test_every_command_reads_only_its_declared_read_set() -> None:
+    run = HistoryRun(World())
+    run_every_command(run)
+    assert {*run.succeeded} == {*DECISIONS} - REFUSED
 
 
-def test_a_decision_that_asks_for_more_is_found_out() -> None:
+def test_a_read_outside_the_read_set_is_detected() -> None:
     world = World()
     world.do(open_ledger())
     context = world.context(OPERATOR, world.now)
-    watched = ReadSetChecker(world, READ_SETS[type(fees())](world.known, fees(), context))
-    assert watched.book() == world.book()
-    with pytest.raises(AssertionError, match="application-A1 is asked for"):
-        watched.candidacy("A1")
+    checked = ReadSetChecker(world, READ_SETS[type(fees())](world.known, fees(), context))
+    assert checked.book() == world.book()
+    with pytest.raises(AssertionError, match="application-A1 is read but not"):
+        checked.candidacy("A1")
 
 
-class Listening:
-    """A cursor that counts the messages which read for a decision."""
+class RecordingCursor:
+    """A cursor that records the messages that prefetch for a decision."""
 
     def __init__(self, cursor: Any, read: list[str]) -> None:
         self._cursor = cursor
@@ -189,7 +190,7 @@ class Listening:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
-    def __enter__(self) -> "Listening":
+    def __enter__(self) -> "RecordingCursor":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -202,8 +203,8 @@ class Listening:
         self._cursor.execute(sql, *arguments)
 
 
-class Counted:
-    """A ledger that notes for which commands more than one message was read."""
+class MessageCounter:
+    """A ledger that records the commands that needed more than one message."""
 
     def __init__(self, world: Any, read: list[str]) -> None:
         self._world = world
@@ -222,17 +223,17 @@ class Counted:
                 self.more.append((command, [*self._read]))
 
 
-def test_all_that_a_command_looks_at_is_read_in_one_message(
+def test_the_read_set_of_a_command_is_prefetched_in_one_message(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
     cursor = PgConnection.cursor
     with a_real_ledger(database) as world:
         monkeypatch.setattr(
-            PgConnection, "cursor", lambda connection: Listening(cursor(connection), read)
+            PgConnection, "cursor", lambda connection: RecordingCursor(cursor(connection), read)
         )
-        counted = Counted(world, read)
-        told = Told(counted)
-        tell_everything(told)
-        assert {*told.granted} == {*DECISIONS} - REFUSED
-        assert counted.more == []
+        counter = MessageCounter(world, read)
+        run = HistoryRun(counter)
+        run_every_command(run)
+        assert {*run.succeeded} == {*DECISIONS} - REFUSED
+        assert counter.more == []
