@@ -20,8 +20,8 @@ from tests.support.refunds import (
     an_ordered_refund,
     approve,
     decline,
-    settled,
     provider_outcome,
+    settled,
 )
 from tests.support.world import given
 
