@@ -6,8 +6,8 @@ FastAPI, through which also forms and tables come, and the connection's fast pat
 the request without the framework. Both give it a `CommandRequest` and get the same response.
 
 Order of refusals: token, role, ledgers of the token, query parameters, media type, JSON text,
-idempotency key, the same request in progress, name of the ledger, unknown ledger, `Occurred-At`,
-then path and body values together.
+idempotency key, the same request in progress, name of the ledger, unknown ledger, half a surrogate
+pair in the body, `Occurred-At`, then path and body values together.
 Reading order: CommandRequest, CommandRoute, `respond`, `carry_out`.
 """
 
@@ -18,7 +18,6 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 from functools import cached_property
-from string import Formatter
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Request
@@ -42,7 +41,7 @@ from api.http.dependencies import (
     receipt_response,
 )
 from api.http.idempotency import canonical_value, fingerprint, idempotency_key
-from api.http.routing import JSON, AuthorizedRoute, authenticate
+from api.http.routing import JSON, AuthorizedRoute, authenticate, media_type_of
 from api.http.routing import Handler as AsgiHandler
 from api.http.strict_json import parse_json
 from domain.command_spec import CommandSpec
@@ -55,12 +54,12 @@ Handler = Callable[..., Awaitable[Response]]
 """Records what a request asks for in its own way: takes the `CommandContext`, the `CommandRequest`,
 then by name the ids of the path and, where the route has a body model, the `body`."""
 
-_IN_PATH = re.compile(r"\{(\w+)\}")
+_IN_BRACES = re.compile(r"\{(\w+)\}")
 _LEDGER_NAME = re.compile(LEDGER_PATTERN)
 
 
 NO_VALUE = object()
-"""Stands for the value of a body that is empty or no JSON; `null` is a value."""
+"""The value of a body that is empty or not JSON; `null` is a value."""
 
 
 class Headers(Protocol):
@@ -98,8 +97,7 @@ class CommandRequest:
         self.headers = headers
         self.body = body
         self.query = query
-        content_type = headers.get("content-type") or ""
-        self.media_type = content_type.partition(";")[0].strip().lower()
+        self.media_type = media_type_of(headers.get("content-type") or "")
         self.principal: Principal | None = None
         self.key = ""
         self.value: Any = NO_VALUE
@@ -140,15 +138,15 @@ class CommandRoute(AuthorizedRoute):
         """
         method, _, path = address.partition(" ")
         self.handler = handler
-        self.ids = tuple(_IN_PATH.findall(path))
+        self.ids = tuple(_IN_BRACES.findall(path))
         self.body_model: type[BaseModel] | None = None
         in_body = set(spec.command.model_fields) - {*self.ids, *left_out}
         if in_body and openapi_extra is None:
             self.body_model = request_model(
                 spec.command, *self.ids, *left_out, example=example or {}
             )
-        self._location = location
-        self._location_ids = tuple(name for _, name, _, _ in Formatter().parse(location) if name)
+        self._location_ids = tuple(_IN_BRACES.findall(location))
+        self._location = _IN_BRACES.sub("%s", location)
         super().__init__(
             f"/ledgers/{{ledger}}{path}".rstrip("/"),
             _documented_endpoint(operation, _path_types(spec.command, self.ids), self.body_model),
@@ -243,9 +241,8 @@ class CommandRoute(AuthorizedRoute):
         self, context: CommandContext, command: Command, receipt: Receipt
     ) -> Response:
         """The answer to a command that was recorded, now or before."""
-        ids = {name: getattr(command, name) for name in self._location_ids}
-        made = {name: receipt.outcome[name] for name, value in ids.items() if value is None}
-        return receipt_response(receipt, context.path(self._location.format_map(ids | made)))
+        ids = [getattr(command, name) or receipt.outcome[name] for name in self._location_ids]
+        return receipt_response(receipt, context.path(self._location % tuple(ids)))
 
     # --- what is unusual --------------------------------------------------------------------------
 

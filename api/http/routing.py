@@ -8,6 +8,7 @@ Reading order: AuthorizedRoute, router, then what a route says about itself in O
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -105,7 +106,7 @@ class AuthorizedRoute(APIRoute):
                 tokens: TokenChecker = request.app.state.service.tokens
                 principal = await authenticate(tokens, request.headers.get("authorization"))
                 request.state.principal = principal
-            media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            media_type = media_type_of(request.headers.get("content-type", ""))
             ledger = request.path_params.get("ledger")
             self.check(principal, ledger, request.query_params, media_type)
             request = JsonRequest(request.scope, request.receive)
@@ -114,6 +115,12 @@ class AuthorizedRoute(APIRoute):
             return await handle(request)
 
         return check_first
+
+
+@lru_cache(256)
+def media_type_of(content_type: str) -> str:
+    """The type of a body without its parameters, in lower case."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def query_names(dependant: Dependant) -> set[str]:
