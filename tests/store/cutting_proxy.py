@@ -1,4 +1,4 @@
-"""A proxy in front of PostgreSQL that loses the connection exactly when a COMMIT is on its way."""
+"""A proxy in front of PostgreSQL that loses the connection exactly when a COMMIT was sent."""
 
 import contextlib
 import enum
@@ -20,7 +20,7 @@ class Cut(enum.Enum):
 
 
 class CuttingProxy:
-    """Relays everything; cuts once, then relays again unless told to refuse."""
+    """Relays everything; cuts once, then relays again unless it has to refuse."""
 
     def __init__(self, dsn: str, directory: Path, cut: Cut, *, refuse_afterwards: bool) -> None:
         self._target = psycopg2.extensions.parse_dsn(dsn)

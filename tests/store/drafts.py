@@ -1,4 +1,4 @@
-"""Events and commands to write in tests: the same ones every time."""
+"""Sample events and commands with fixed ids and times."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ def id_of(name: str) -> UUID:
 
 
 def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) -> NewEvent:
-    """An event that is told from others by its stream and version."""
+    """An event identified by its stream and version."""
     name = f"{stream}/{version}"
     return NewEvent(
         stream=stream,
@@ -41,9 +41,9 @@ def command(key: str, request: bytes = b"request") -> CommandKey:
 
 
 def next_event(stream: str, key: str | None = None, **rest: Any) -> QueuedCommand:
-    """A job that writes the next event of a stream and answers with its position."""
+    """A command that appends the next event of a stream; its receipt names the position."""
 
-    def run(view: BatchView) -> AppendRequest:
+    def execute(view: BatchView) -> AppendRequest:
         return append(
             stream,
             view.version(stream) + 1,
@@ -53,5 +53,5 @@ def next_event(stream: str, key: str | None = None, **rest: Any) -> QueuedComman
 
     # Long enough for a server to be killed and to recover on a busy machine.
     return QueuedCommand(
-        run, streams=(stream,), command=command(key) if key else None, timeout_seconds=90
+        execute, streams=(stream,), command=command(key) if key else None, timeout_seconds=90
     )

@@ -1,4 +1,4 @@
-"""A few facts to map in tests, and a vault to seal them with."""
+"""Sample facts for the mapper, and a vault."""
 
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -17,7 +17,7 @@ class Fact(BaseModel):
 
 
 class FeePaid(Fact):
-    """The second shape; the first had `amount_yuan`."""
+    """Version 2; version 1 had `amount_yuan`."""
 
     TOPIC: ClassVar[str] = "fee_paid.v2"
     amount_fen: int

@@ -1,5 +1,8 @@
-"""The past cannot be changed: not by the program, not by the owner's slip of the hand, and not by
-a superuser without the audit naming where."""
+"""Attacks on the journal: the database refuses those of the program and of the owner, and the audit
+detects those of a superuser.
+
+Covers: domain/store/postgres/migrations/0001_journal.sql, domain/store/tlog/audit.py
+"""
 
 from collections.abc import Iterator
 
@@ -75,7 +78,7 @@ def written(journal: Journal) -> Journal:
 
 
 @pytest.fixture(scope="module")
-def untouchable(module_database: Database) -> Iterator[Journal]:
+def protected(module_database: Database) -> Iterator[Journal]:
     """One journal for all attacks that fail."""
     migrate(module_database.dsn)
     journal = Journal(module_database.dsn, "omc")
@@ -85,34 +88,34 @@ def untouchable(module_database: Database) -> Iterator[Journal]:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_program_cannot_change_the_past(untouchable: Journal, attack: str) -> None:
-    connection = connect(untouchable.dsn)
+def test_the_application_role_cannot_change_recorded_rows(protected: Journal, attack: str) -> None:
+    connection = connect(protected.dsn)
     with connection.cursor() as cursor, pytest.raises(psycopg2.Error) as refusal:
         cursor.execute(attack)
     connection.close()
     allowed = (psycopg2.errors.InsufficientPrivilege, psycopg2.errors.RestrictViolation)
     assert isinstance(refusal.value, allowed)
-    assert verify(untouchable, VKEY).is_good
+    assert verify(protected, VKEY).is_good
 
 
 @pytest.mark.parametrize("user", [OWNER, SUPERUSER])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_the_owner_is_told_that_the_past_cannot_be_changed(
-    untouchable: Journal, module_database: Database, attack: str, user: str
+def test_the_owner_cannot_change_recorded_rows_by_mistake(
+    protected: Journal, module_database: Database, attack: str, user: str
 ) -> None:
     with pytest.raises(psycopg2.errors.RestrictViolation):
         module_database.execute(attack, user=user)
-    assert verify(untouchable, VKEY).is_good
+    assert verify(protected, VKEY).is_good
 
 
-def test_the_refusal_says_what_to_do_instead(written: Journal, database: Database) -> None:
+def test_the_refusal_hints_at_the_right_way(written: Journal, database: Database) -> None:
     with pytest.raises(psycopg2.Error) as refusal:
         database.execute(ATTACKS[0])
     assert "certledger.journal is append-only: UPDATE is not allowed" in str(refusal.value)
     assert refusal.value.diag.message_hint == "Record a new event that puts the old one right."
 
 
-def test_replica_mode_does_not_open_the_door(written: Journal, database: Database) -> None:
+def test_replica_mode_does_not_disable_the_triggers(written: Journal, database: Database) -> None:
     with (
         database.connect(SUPERUSER) as connection,
         connection.cursor() as cursor,
@@ -123,7 +126,7 @@ def test_replica_mode_does_not_open_the_door(written: Journal, database: Databas
     assert verify(written, VKEY).is_good
 
 
-def test_the_program_keeps_its_small_rights_when_the_owner_logs_in(
+def test_the_program_keeps_its_restricted_role_with_the_owners_login(
     written: Journal, database: Database
 ) -> None:
     connection = connect(database.dsn)
@@ -160,7 +163,7 @@ SET_ENVELOPE = "UPDATE certledger.journal SET envelope = %s WHERE position = %s"
 SET_BOTH = "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE position = %s"
 
 
-def problems(report: AuditReport) -> str:
+def findings_of(report: AuditReport) -> str:
     return "; ".join(map(str, report.findings))
 
 
@@ -171,17 +174,17 @@ def test_a_flipped_byte_is_found_and_named(
     tamper(database, (SET_ENVELOPE, (altered(written, position), position)))
     report = verify(written, VKEY)
     assert report.first_bad_position == position
-    assert "does not have the stored hash" in problems(report)
+    assert "does not have the stored hash" in findings_of(report)
 
 
-def test_an_edit_that_also_puts_the_hash_right_contradicts_what_was_signed(
+def test_an_edit_with_a_corrected_hash_contradicts_the_checkpoint(
     written: Journal, database: Database
 ) -> None:
     forged = altered(written, 3)
     tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 3)))
     assert verify(written).first_bad_position == 1
     report = verify(written, VKEY)
-    assert "the events from 1 to 5 are not those that were signed" in problems(report)
+    assert "the events from 1 to 5 are not those that were signed" in findings_of(report)
 
 
 def test_an_edit_is_narrowed_down_between_two_checkpoints(
@@ -192,10 +195,10 @@ def test_an_edit_is_narrowed_down_between_two_checkpoints(
     tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 7)))
     report = verify(written, VKEY)
     assert report.first_bad_position == 6
-    assert "the events from 6 to 7 are not those that were signed" in problems(report)
+    assert "the events from 6 to 7 are not those that were signed" in findings_of(report)
 
 
-def test_an_edit_with_forged_checkpoints_is_found_by_one_that_somebody_kept(
+def test_an_edit_with_forged_checkpoints_contradicts_an_external_checkpoint(
     written: Journal, database: Database
 ) -> None:
     kept = written.query("SELECT note FROM certledger.checkpoints")[0][0]
@@ -207,7 +210,7 @@ def test_an_edit_with_forged_checkpoints_is_found_by_one_that_somebody_kept(
     )
     assert verify(written, VKEY).is_good
     report = verify(written, VKEY, [kept])
-    assert "the events from 1 to 5 are not those that were signed" in problems(report)
+    assert "the events from 1 to 5 are not those that were signed" in findings_of(report)
 
 
 def test_a_checkpoint_signed_with_another_key_is_refused(
@@ -217,25 +220,25 @@ def test_a_checkpoint_signed_with_another_key_is_refused(
     tamper(database, ("DELETE FROM certledger.checkpoints", ()))
     CheckpointSigner(written, forger).sign()
     report = verify(written, VKEY)
-    assert "no trusted key has signed it" in problems(report)
+    assert "no trusted key has signed it" in findings_of(report)
 
 
 @pytest.mark.parametrize("keep_head", [True, False])
-def test_a_deleted_tail_is_missed(written: Journal, database: Database, keep_head: bool) -> None:
+def test_a_deleted_tail_is_found(written: Journal, database: Database, keep_head: bool) -> None:
     CheckpointSigner(written, SIGNER).sign()
     cut = ("DELETE FROM certledger.journal WHERE position > 4", ())
     back = ("UPDATE certledger.ledgers SET position = 4", ())
     tamper(database, *((cut,) if keep_head else (cut, back)))
     report = verify(written, VKEY)
     assert report.first_bad_position == 5
-    assert "a checkpoint of size 7 was signed" in problems(report)
+    assert "a checkpoint of size 7 was signed" in findings_of(report)
 
 
-def test_a_hole_is_named(written: Journal, database: Database) -> None:
+def test_a_missing_event_is_named(written: Journal, database: Database) -> None:
     tamper(database, ("DELETE FROM certledger.journal WHERE position = 4", ()))
     report = verify(written, VKEY)
     assert report.first_bad_position == 4
-    assert "position 4: is missing; the next event is 5" in problems(report)
+    assert "position 4: is missing; the next event is 5" in findings_of(report)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def test_a_changed_column_is_found(
     tamper(database, (f"UPDATE certledger.journal SET {change} WHERE position = 4", ()))
     report = verify(written, VKEY)
     assert report.first_bad_position == 4
-    assert what in problems(report)
+    assert what in findings_of(report)
 
 
 def test_two_events_that_changed_places_are_found(written: Journal, database: Database) -> None:
@@ -265,27 +268,27 @@ def test_two_events_that_changed_places_are_found(written: Journal, database: Da
     tamper(database, (swap, (100, 1)), (swap, (1, 2)), (swap, (2, 100)))
     report = verify(written, VKEY)
     assert report.first_bad_position == 1
-    assert "a version 1 comes later" in problems(report)
+    assert "a version 1 comes later" in findings_of(report)
 
 
 @pytest.mark.parametrize("junk", [b"", b"\xff", b"[]", b'{"data":{}}'])
-def test_an_envelope_that_is_none_is_found(
+def test_an_envelope_that_is_not_json_is_found(
     written: Journal, database: Database, junk: bytes
 ) -> None:
     tamper(database, (SET_BOTH, (junk, envelope.leaf_hash(junk), 6)))
     assert verify(written, VKEY).first_bad_position == 6
 
 
-def test_an_envelope_in_another_spelling_is_found(written: Journal, database: Database) -> None:
+def test_a_non_canonical_envelope_is_found(written: Journal, database: Database) -> None:
     spelled = written.read(5, 1)[0].envelope.replace(b'":', b'": ', 1)
     tamper(database, (SET_BOTH, (spelled, envelope.leaf_hash(spelled), 6)))
-    assert "not in canonical form" in problems(verify(written, VKEY))
+    assert "not in canonical form" in findings_of(verify(written, VKEY))
 
 
-def test_an_event_slipped_in_behind_the_head_is_found(written: Journal, database: Database) -> None:
+def test_an_event_inserted_beyond_the_head_is_found(written: Journal, database: Database) -> None:
     slip = (
         "INSERT INTO certledger.journal SELECT ledger, 8, stream, 4, gen_random_uuid(), topic, "
         "envelope, leaf_hash, occurred_at, recorded_at FROM certledger.journal WHERE position = 7"
     )
     database.execute(slip, user=SUPERUSER)
-    assert "lies beyond the head of the ledger at 7" in problems(verify(written, VKEY))
+    assert "lies beyond the head of the ledger at 7" in findings_of(verify(written, VKEY))

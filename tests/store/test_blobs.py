@@ -26,14 +26,14 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
 
 
 @pytest.mark.parametrize("content", [b"", SCAN, bytes(range(256)) * 5000])
-def test_what_was_kept_is_found_under_its_hash(blobs: Blobs, content: bytes) -> None:
+def test_stored_bytes_are_found_under_their_hash(blobs: Blobs, content: bytes) -> None:
     name = blobs.put(content)
     assert name == hashlib.sha256(content).hexdigest()
     assert blobs.get(name) == content
     assert blobs.put(content) == name
 
 
-def test_what_was_never_kept_is_unknown(blobs: Blobs) -> None:
+def test_a_hash_that_was_not_stored_is_unknown(blobs: Blobs) -> None:
     with pytest.raises(UnknownBlob):
         blobs.get(NAME)
 
@@ -46,7 +46,7 @@ def test_only_a_hash_is_a_name(blobs: Blobs, name: str) -> None:
         blobs.get(name)
 
 
-def test_a_damaged_blob_is_not_handed_out_and_is_mended_when_it_comes_again(
+def test_a_damaged_blob_is_refused_and_repaired_by_the_next_put(
     tmp_path: Path,
 ) -> None:
     blobs = Blobs(tmp_path)
@@ -58,7 +58,9 @@ def test_a_damaged_blob_is_not_handed_out_and_is_mended_when_it_comes_again(
     assert blobs.get(NAME) == SCAN
 
 
-def test_nothing_unfinished_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_put_leaves_no_partial_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blobs = Blobs(tmp_path)
 
     def full(*_: object) -> None:

@@ -1,4 +1,8 @@
-"""What was acknowledged is there, what was not is not there twice, whatever breaks meanwhile."""
+"""Fault tests: acknowledged commands are recorded exactly once, whatever fails meanwhile.
+
+Covers: domain/store/writer/retry.py, domain/store/writer/group_commit.py,
+domain/store/journal/transaction.py, domain/store/eventsourcing_adapter/tailer.py
+"""
 
 import os
 import random
@@ -29,7 +33,7 @@ from tests.support.postgres import Database
 ROOT = Path(__file__).parents[2]
 
 
-# --- the connection is lost while a COMMIT is on its way -----------------------------------------
+# --- the connection is lost after a COMMIT was sent ----------------------------------------------
 
 
 def proxied(
@@ -39,7 +43,7 @@ def proxied(
 
 
 @pytest.mark.parametrize("cut", list(Cut), ids=lambda cut: cut.name.lower())
-def test_a_commit_whose_answer_is_lost_counts_exactly_once(
+def test_a_commit_whose_response_is_lost_takes_effect_exactly_once(
     journal: Journal, server_dir: Path, cut: Cut
 ) -> None:
     server_dir.chmod(0o755)
@@ -54,23 +58,23 @@ def test_a_commit_whose_answer_is_lost_counts_exactly_once(
     assert all(isinstance(answer, Accepted) for answer in answers)
     stored = journal.read(0, 99)
     assert [event.version for event in stored] == [1, 2, 3, 4, 5]
-    # What the callers were told is what stands there.
+    # The callers got exactly what is stored.
     assert [event for answer in answers for event in answer.recorded] == stored
     assert again == Replayed(b"at 1", command("k0").command_id, 1, 1)
     assert verify(journal).is_good
 
 
 @pytest.mark.parametrize("cut", [Cut.AFTER_COMMIT, Cut.BEFORE_COMMIT])
-def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
+def test_an_outcome_not_resolved_before_the_deadline_is_unknown(
     journal: Journal, server_dir: Path, cut: Cut
 ) -> None:
     server_dir.chmod(0o755)
     with proxied(journal.dsn, server_dir, cut, refuse_afterwards=True) as proxy:
         through = Journal(proxy.dsn, "omc")
         with Committer(through) as committer:
-            job = next_event("a", "k")
+            queued = next_event("a", "k")
             future = committer.submit(
-                QueuedCommand(job.execute, command=job.command, timeout_seconds=1.0)
+                QueuedCommand(queued.execute, command=queued.command, timeout_seconds=1.0)
             )
             unknown = future.exception(60)
             assert isinstance(unknown, OutcomeUnknown)
@@ -79,7 +83,7 @@ def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
             assert isinstance(committer.submit(late).exception(60), Unavailable)
             # The network is back: the same command, sent again, gets its answer.
             proxy.allow.set()
-            answer = committer.submit(job).result(60)
+            answer = committer.submit(queued).result(60)
         through.close()
     committed = cut is Cut.AFTER_COMMIT
     assert isinstance(answer, Replayed if committed else Accepted)
@@ -88,7 +92,7 @@ def test_an_outcome_nobody_can_find_out_in_time_is_said_to_be_unknown(
     assert journal.command("li", "k") is not None
 
 
-def test_a_transaction_used_directly_says_that_its_outcome_is_unknown(
+def test_a_transaction_whose_commit_response_is_lost_raises_outcome_unknown(
     journal: Journal, server_dir: Path
 ) -> None:
     server_dir.chmod(0o755)
@@ -100,7 +104,7 @@ def test_a_transaction_used_directly_says_that_its_outcome_is_unknown(
     assert journal.head().position == 1
 
 
-# --- the writer's connection is ended by the server ----------------------------------------------
+# --- the server terminates the writer's connection ------------------------------------------------
 
 
 def end_connections(database: Database, name: str) -> int:
@@ -114,7 +118,7 @@ def end_connections(database: Database, name: str) -> int:
     return len(rows)
 
 
-def test_a_writer_whose_connection_is_ended_in_the_middle_decides_again(
+def test_a_command_is_executed_again_after_a_terminated_connection(
     journal: Journal, database: Database
 ) -> None:
     ended: list[int] = []
@@ -132,16 +136,18 @@ def test_a_writer_whose_connection_is_ended_in_the_middle_decides_again(
     assert [event.version for event in journal.read(0, 9)] == [1]
 
 
-def test_writers_survive_being_cut_off_all_the_time(journal: Journal, database: Database) -> None:
+def test_writers_survive_connections_terminated_at_random(
+    journal: Journal, database: Database
+) -> None:
     stop = threading.Event()
 
-    def harass() -> None:
-        dice = random.Random(7)
-        while not stop.wait(dice.uniform(0.01, 0.05)):
+    def terminate_at_random() -> None:
+        rng = random.Random(7)
+        while not stop.wait(rng.uniform(0.01, 0.05)):
             end_connections(database, "certledger %er")
 
-    trouble = threading.Thread(target=harass)
-    trouble.start()
+    fault_thread = threading.Thread(target=terminate_at_random)
+    fault_thread.start()
     try:
         with Committer(journal) as committer:
             futures = []
@@ -151,18 +157,18 @@ def test_writers_survive_being_cut_off_all_the_time(journal: Journal, database: 
             answers = [future.result(30) for future in futures]
     finally:
         stop.set()
-        trouble.join()
+        fault_thread.join()
     assert all(isinstance(answer, Accepted) for answer in answers)
-    told = sorted(event.position for answer in answers for event in answer.recorded)
-    assert told == list(range(1, 301))
+    positions = sorted(event.position for answer in answers for event in answer.recorded)
+    assert positions == list(range(1, 301))
     assert verify(journal).is_good
 
 
-# --- the server dies -----------------------------------------------------------------------------
+# --- the server is killed ------------------------------------------------------------------------
 
 
 @pytest.fixture
-def mortal_server(server_dir: Path) -> Iterator[EmbeddedPostgres]:
+def own_server(server_dir: Path) -> Iterator[EmbeddedPostgres]:
     """A server of the test's own, to be killed."""
     with EmbeddedPostgres(server_dir) as server:
         yield server
@@ -179,19 +185,19 @@ def kill(server: EmbeddedPostgres, how: signal.Signals) -> None:
 
 @contextmanager
 def following(journal: Journal) -> Iterator[list[int]]:
-    """Positions as a follower sees them, while the block runs."""
+    """Positions that a subscription receives while the block runs."""
     listener = Listener(journal.dsn)
     tailer = Tailer(journal, listener, poll_seconds=0.2)
-    seen: list[int] = []
+    positions: list[int] = []
 
     def follow() -> None:
         for page in tailer.pages(0):
-            seen.extend(event.position for event in page.events)
+            positions.extend(event.position for event in page.events)
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     try:
-        yield seen
+        yield positions
     finally:
         tailer.stop()
         follower.join(20)
@@ -201,10 +207,10 @@ def following(journal: Journal) -> Iterator[list[int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["immediate", "kill-9"])
 def test_everything_acknowledged_survives_a_killed_server(
-    mortal_server: EmbeddedPostgres, how: signal.Signals
+    own_server: EmbeddedPostgres, how: signal.Signals
 ) -> None:
-    migrate(mortal_server.dsn())
-    journal = Journal(mortal_server.dsn(), "omc")
+    migrate(own_server.dsn())
+    journal = Journal(own_server.dsn(), "omc")
     journal.create_ledger()
     futures: list[Future] = []
     with following(journal) as followed, Committer(journal) as committer:
@@ -213,8 +219,8 @@ def test_everything_acknowledged_survives_a_killed_server(
                 futures.append(committer.submit(next_event(f"s{n % 5}", f"k{round_}/{n}")))
                 time.sleep(0.001)
                 if n == 120:
-                    kill(mortal_server, how)
-                    mortal_server.start()
+                    kill(own_server, how)
+                    own_server.start()
         answers = [future.result(100) for future in futures]
         stored = {event.position: event for event in journal.read(0, 9999)}
         deadline = time.monotonic() + 30
@@ -250,7 +256,7 @@ journal.close()
 
 
 @pytest.mark.slow
-def test_processes_that_write_to_one_ledger_leave_no_gap_and_no_double(
+def test_processes_that_append_to_one_ledger_leave_no_gap_and_no_duplicate(
     journal: Journal, dsn: str
 ) -> None:
     processes = [
@@ -259,10 +265,10 @@ def test_processes_that_write_to_one_ledger_leave_no_gap_and_no_double(
         )
         for name in ("one", "two", "three")
     ]
-    told = [
+    positions = [
         int(line) for process in processes for line in process.communicate(timeout=90)[0].split()
     ]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sorted(told) == list(range(1, 1801))
+    assert sorted(positions) == list(range(1, 1801))
     assert len(journal.stream("shared")) == 900
     assert verify(journal).is_good

@@ -1,4 +1,4 @@
-"""Facts go into the journal and come out as they were, in today's shape, personal data sealed."""
+"""The mapper: facts read back as they were written, upcast, with personal fields encrypted."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def write(journal: Journal, *drafts: NewEvent) -> list[RecordedEvent]:
         return transaction.append([AppendRequest(drafts)])[0]
 
 
-def test_an_entry_comes_back_as_it_went_in(journal: Journal, mapper: EntryMapper) -> None:
+def test_an_entry_reads_back_as_it_was_written(journal: Journal, mapper: EntryMapper) -> None:
     sent = [entry("a", 1, FeePaid(amount_fen=100)), entry("person-p1", 1, WANG)]
     recorded = record(journal, mapper, *sent)
     for one, event in zip(sent, recorded, strict=True):
@@ -82,7 +82,7 @@ def test_keys_of_many_persons_are_read_in_one_query(journal: Journal, mapper: En
     assert asked == [{f"p{n}" for n in range(20)}]
 
 
-# --- older shapes --------------------------------------------------------------------------------
+# --- older versions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_keys_of_many_persons_are_read_in_one_query(journal: Journal, mapper: En
         ("fee_paid.v2", {"amount_fen": 300}),
     ],
 )
-def test_an_older_event_reads_in_todays_shape(
+def test_an_older_event_is_upcast_to_the_current_version(
     journal: Journal, mapper: EntryMapper, topic: str, data: dict
 ) -> None:
     (event,) = write(journal, draft("a", 1, topic=topic, **data))
@@ -101,7 +101,7 @@ def test_an_older_event_reads_in_todays_shape(
     assert event.data == data
 
 
-def test_an_older_event_with_personal_fields_is_opened_before_it_is_brought_up_to_date(
+def test_personal_fields_of_an_older_event_are_decrypted_before_upcasting(
     journal: Journal, mapper: EntryMapper
 ) -> None:
     (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
@@ -120,13 +120,13 @@ def test_an_older_event_with_personal_fields_is_opened_before_it_is_brought_up_t
     assert (fact.name, fact.initial) == ("王小明", "王")
 
 
-def test_a_topic_nobody_knows_is_named(journal: Journal, mapper: EntryMapper) -> None:
+def test_an_unknown_topic_is_refused(journal: Journal, mapper: EntryMapper) -> None:
     (event,) = write(journal, draft("a", 1, topic="seen_nowhere.v1"))
     with pytest.raises(UnknownTopic, match=r"seen_nowhere\.v1"):
         mapper.entry(event)
 
 
-def test_only_todays_shape_is_written(mapper: EntryMapper) -> None:
+def test_only_the_current_version_is_written(mapper: EntryMapper) -> None:
     class OldFeePaid(FeePaid):
         TOPIC = "fee_paid.v1"
 
@@ -134,9 +134,7 @@ def test_only_todays_shape_is_written(mapper: EntryMapper) -> None:
         mapper.new_event(entry("a", 1, OldFeePaid(amount_fen=1)))
 
 
-def test_data_that_does_not_fit_is_named_without_showing_it(
-    journal: Journal, mapper: EntryMapper
-) -> None:
+def test_invalid_data_is_reported_without_its_values(journal: Journal, mapper: EntryMapper) -> None:
     (event,) = write(journal, draft("a", 1, topic="fee_paid.v2", amount_fen="secret text"))
     with pytest.raises(UnreadableEvent) as refusal:
         mapper.entry(event)
@@ -173,7 +171,7 @@ def test_personal_data_without_a_vault_is_neither_written_nor_read(
         bare.entry(event)
 
 
-def test_the_libraries_own_cipher_and_compressor_have_no_place_here() -> None:
+def test_the_librarys_cipher_and_compressor_are_refused() -> None:
     from eventsourcing.compressor import ZlibCompressor
 
     with pytest.raises(ValueError):

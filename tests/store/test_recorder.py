@@ -1,4 +1,7 @@
-"""What the shipped cases do not ask of the `eventsourcing` face."""
+"""The persistence module beyond the conformance cases that the library ships.
+
+Covers: domain/store/recorder.py, domain/store/eventsourcing_adapter/conversion.py
+"""
 
 import threading
 from collections.abc import Iterator
@@ -27,18 +30,20 @@ def datastore(dsn: str) -> Iterator[Datastore]:
 
 
 @pytest.fixture
-def stock(dsn: str) -> Iterator[Application]:
+def application(dsn: str) -> Iterator[Application]:
     """An application with aggregates of the library's own kind."""
     env = {"PERSISTENCE_MODULE": "domain.store.recorder", Factory.DATABASE_URL: dsn}
     with Application[UUID](env) as application:
         yield application
 
 
-def test_a_stock_application_writes_envelopes_that_pass_the_audit(stock: Application) -> None:
+def test_the_librarys_application_writes_envelopes_that_pass_the_audit(
+    application: Application,
+) -> None:
     aggregate = Aggregate()
     aggregate.trigger_event(Aggregate.Event)
-    stock.save(aggregate)
-    journal = stock.factory.datastore.journal
+    application.save(aggregate)
+    journal = application.factory.datastore.journal
     assert journal.ledger == "application"
     (created, changed) = journal.read(0, 9)
     assert created.data.keys() == {"originator", "state_base64"}
@@ -47,36 +52,36 @@ def test_a_stock_application_writes_envelopes_that_pass_the_audit(stock: Applica
     assert verify(journal).is_good
 
 
-def test_what_save_is_told_stands_in_the_envelope(stock: Application) -> None:
-    stock.save(
-        Aggregate(), actor=ACTOR, command_id=id_of("c"), causation_id=id_of("d"), unheard_of=1
+def test_arguments_of_save_are_stored_in_the_envelope(application: Application) -> None:
+    application.save(
+        Aggregate(), actor=ACTOR, command_id=id_of("c"), causation_id=id_of("d"), ignored=1
     )
-    (event,) = stock.factory.datastore.journal.read(0, 9)
+    (event,) = application.factory.datastore.journal.read(0, 9)
     assert event.parsed["actor"] == ACTOR
     assert event.parsed["command_id"] == event.parsed["correlation_id"] == str(id_of("c"))
     assert event.parsed["causation_id"] == str(id_of("d"))
 
 
-def test_a_repeated_save_under_the_same_key_records_once(stock: Application) -> None:
+def test_a_repeated_save_under_the_same_key_records_once(application: Application) -> None:
     aggregate_id = uuid4()
 
     def save(key: CommandKey) -> list[int]:
         stored = library.StoredEvent(aggregate_id, 1, "topic", b"state")
-        return stock.recorder.insert_events([stored], command=key)
+        return application.recorder.insert_events([stored], command=key)
 
     assert save(command("k")) == save(command("k")) == [1]
     with pytest.raises(library.IntegrityError):
         save(command("k", b"another request"))
 
 
-def test_a_claim_that_is_taken_is_an_integrity_error(stock: Application) -> None:
-    stock.save(Aggregate(), claims=[("n", "1")])
+def test_a_claim_that_is_taken_is_an_integrity_error(application: Application) -> None:
+    application.save(Aggregate(), claims=[("n", "1")])
     with pytest.raises(library.IntegrityError):
-        stock.save(Aggregate(), claims=[("n", "1")])
-    assert stock.recorder.max_notification_id() == 1
+        application.save(Aggregate(), claims=[("n", "1")])
+    assert application.recorder.max_notification_id() == 1
 
 
-def test_a_text_id_that_looks_like_a_uuid_stays_text(datastore: Datastore) -> None:
+def test_a_text_id_in_the_form_of_a_uuid_stays_text(datastore: Datastore) -> None:
     recorder = JournalApplicationRecorder(datastore)
     ids = [uuid4(), str(uuid4()), "thing-1"]
     for originator_id in ids:
@@ -119,11 +124,11 @@ def test_a_subscription_survives_a_server_that_ends_its_connections(
     datastore: Datastore, database: Database
 ) -> None:
     recorder = JournalApplicationRecorder(datastore)
-    seen: list[int] = []
+    received: list[int] = []
     with recorder.subscribe(gt=0) as subscription:
 
         def follow() -> None:
-            seen.extend(notification.id for notification in subscription)
+            received.extend(notification.id for notification in subscription)
 
         follower = threading.Thread(target=follow, daemon=True)
         follower.start()
@@ -136,12 +141,12 @@ def test_a_subscription_survives_a_server_that_ends_its_connections(
                 user="postgres",
             )
             for _ in range(500):
-                if len(seen) == n:
+                if len(received) == n:
                     break
                 threading.Event().wait(0.01)
         subscription.stop()
         follower.join(10)
-    assert seen == [1, 2, 3, 4, 5]
+    assert received == [1, 2, 3, 4, 5]
 
 
 def test_a_factory_without_a_database_says_which_setting_is_missing(

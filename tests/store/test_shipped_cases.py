@@ -1,4 +1,7 @@
-"""The library's own conformance cases hold for our recorders, on every PostgreSQL at hand."""
+"""The conformance cases that the library ships hold for our recorders, on every PostgreSQL version.
+
+Covers: domain/store/recorder.py
+"""
 
 import unittest
 
@@ -32,7 +35,7 @@ def test_a_shipped_case_holds(
 def test_every_base_case_the_library_ships_is_among_them() -> None:
     from eventsourcing.tests import application, persistence, projection
 
-    theirs = {
+    shipped = {
         value
         for module in (application, persistence, projection)
         for value in vars(module).values()
@@ -42,6 +45,6 @@ def test_every_base_case_the_library_ships_is_among_them() -> None:
     }
     # Aggregates without streams (DCB) are another store; the transcoder is about Python types
     # that canonical JSON does not have; RecorderTestCase has no tests of its own.
-    elsewhere = {"TaggedDecisionCountersProjectionTestCase", "TranscoderTestCase"}
+    not_applicable = {"TaggedDecisionCountersProjectionTestCase", "TranscoderTestCase"}
     bound = {base for case in CASES for base in case.__mro__}
-    assert {case.__name__ for case in theirs - bound} == elsewhere
+    assert {case.__name__ for case in shipped - bound} == not_applicable

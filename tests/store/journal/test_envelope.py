@@ -1,4 +1,4 @@
-"""Envelopes have one spelling, the one RFC 8785 gives, and refuse what has several or none."""
+"""Envelopes are canonical JSON (RFC 8785); values without one canonical form are refused."""
 
 import enum
 import math
@@ -33,7 +33,7 @@ def test_the_bytes_are_those_of_rfc_8785(value) -> None:
 
 
 @given(st.dictionaries(KEYS, SCALARS, min_size=2))
-def test_the_order_in_which_keys_were_given_leaves_no_trace(value) -> None:
+def test_the_order_of_keys_does_not_change_the_bytes(value) -> None:
     backwards = dict(reversed(value.items()))
     assert envelope.canonical_json(value) == envelope.canonical_json(backwards)
 
@@ -62,13 +62,13 @@ class Colour(enum.StrEnum):
         ({"a": Colour.RED}, "$.a"),
     ],
 )
-def test_what_has_no_single_spelling_is_refused_and_named(value, path: str) -> None:
+def test_a_value_without_a_canonical_form_is_refused_with_its_path(value, path: str) -> None:
     with pytest.raises(NotCanonical) as refusal:
         envelope.canonical_json(value)
     assert refusal.value.path == path
 
 
-def test_a_value_nested_beyond_reason_is_refused() -> None:
+def test_a_value_nested_too_deep_is_refused() -> None:
     value: list = []
     for _ in range(100):
         value = [value]
@@ -121,7 +121,7 @@ def build(**changes) -> bytes:
     return envelope.build(**(given_ | changes))
 
 
-def test_an_envelope_says_everything_the_event_is() -> None:
+def test_an_envelope_has_all_fields_of_the_event() -> None:
     assert build() == (
         b'{"actor":{"on_behalf_of":null,"organisation":"omc","role":"registrar","subject":"li"},'
         b'"causation_id":null,"command_id":"%b","correlation_id":"%b","data":{"amount_fen":100},'
@@ -139,7 +139,7 @@ def test_the_leaf_hash_is_over_a_zero_byte_and_the_exact_bytes() -> None:
     )
 
 
-def test_an_envelope_may_just_fill_an_entry_of_the_log() -> None:
+def test_an_envelope_may_be_as_large_as_an_entry_of_the_log() -> None:
     room = envelope.LIMIT_BYTES - len(build(data={"text": ""}))
     assert len(build(data={"text": "x" * room})) == envelope.LIMIT_BYTES
     with pytest.raises(EnvelopeTooLarge) as refusal:
@@ -148,6 +148,6 @@ def test_an_envelope_may_just_fill_an_entry_of_the_log() -> None:
 
 
 @pytest.mark.parametrize("actor", [{}, {**ACTOR, "more": "x"}, {"subject": "li"}])
-def test_an_actor_has_exactly_its_four_parts(actor: dict) -> None:
+def test_an_actor_has_exactly_four_fields(actor: dict) -> None:
     with pytest.raises(NotCanonical):
         build(actor=actor)

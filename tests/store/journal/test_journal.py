@@ -66,7 +66,7 @@ def test_an_event_reads_back_as_it_was_written(journal: Journal, others: int) ->
     assert verify(journal).is_good
 
 
-def test_text_travels_in_utf8_whatever_the_environment_says(
+def test_text_is_stored_as_utf8_whatever_the_environment_names(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "GBK")
@@ -88,7 +88,7 @@ def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -
     assert len(journal.query("SELECT 1 FROM certledger.commands")) == 2 + others
 
 
-def test_a_ledger_is_made_once_and_keeps_its_site_code(journal: Journal, dsn: str) -> None:
+def test_a_ledger_is_created_once_and_keeps_its_site_code(journal: Journal, dsn: str) -> None:
     journal.create_ledger()
     journal.create_ledger("S000000000001")
     journal.create_ledger("S000000000001")
@@ -104,12 +104,12 @@ def test_a_ledger_is_made_once_and_keeps_its_site_code(journal: Journal, dsn: st
 
 
 @pytest.mark.parametrize("name", ["", "Omc", "a b", "-a", "a" * 64, "考"])
-def test_a_name_no_ledger_can_have_is_refused(dsn: str, name: str) -> None:
+def test_an_invalid_ledger_name_is_refused(dsn: str, name: str) -> None:
     with pytest.raises(InvalidLedgerName):
         Journal(dsn, name)
 
 
-def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
+def test_an_unknown_ledger_is_refused(dsn: str) -> None:
     journal = Journal(dsn, "nobody")
     with pytest.raises(UnknownLedger), journal.transaction():
         pass
@@ -118,7 +118,7 @@ def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
     journal.close()
 
 
-def test_ledgers_do_not_see_one_another(journal: Journal, dsn: str) -> None:
+def test_ledgers_are_isolated(journal: Journal, dsn: str) -> None:
     other = Journal(dsn, "other")
     other.create_ledger()
     write(journal, append("a", 1, claims=(("n", "1"),), command=command("k")))
@@ -191,7 +191,7 @@ def test_a_claim_cannot_be_taken_twice(journal: Journal, refused: AppendRequest)
         write(journal, refused)
 
 
-def test_what_nobody_holds_cannot_be_released(journal: Journal) -> None:
+def test_a_free_claim_cannot_be_released(journal: Journal) -> None:
     with pytest.raises(ClaimNotHeld):
         write(journal, append("a", 1, releases=(("n", "1"),)))
 
@@ -224,7 +224,7 @@ def test_an_event_too_large_for_the_log_is_refused(journal: Journal) -> None:
         write(journal, AppendRequest((draft("a", 1, text="x" * 70_000),)))
 
 
-def test_a_view_only_moves_forward(journal: Journal) -> None:
+def test_a_tracked_position_only_moves_forward(journal: Journal) -> None:
     write(journal, append("a", 1, tracks=(("view", 7),)))
     with pytest.raises(TrackingBehind):
         write(journal, append("a", 2, tracks=(("view", 7),)))
@@ -232,7 +232,7 @@ def test_a_view_only_moves_forward(journal: Journal) -> None:
     assert journal.query("SELECT view, position FROM certledger.tracking") == [("view", 8)]
 
 
-def test_a_person_has_one_key_for_ever(journal: Journal) -> None:
+def test_a_person_never_gets_a_second_key(journal: Journal) -> None:
     key = PersonKey("p", "aes-256-gcm", "m", b"wrapped")
     write(journal, append("a", 1, fresh_keys=(key,)))
     with pytest.raises(RejectedByDatabase):
@@ -252,7 +252,7 @@ def test_a_key_may_be_made_and_destroyed_in_one_transaction(journal: Journal) ->
     assert rows == [(None, True)]
 
 
-def test_an_exception_gives_everything_up(journal: Journal) -> None:
+def test_an_exception_rolls_everything_back(journal: Journal) -> None:
     with pytest.raises(RuntimeError), journal.transaction() as transaction:
         transaction.append([append("a", 1)])
         raise RuntimeError("changed my mind")
@@ -275,7 +275,7 @@ def test_recorded_at_never_runs_backwards_whatever_the_clock_does(dsn: str) -> N
     journal.close()
 
 
-def test_a_time_names_a_position(dsn: str) -> None:
+def test_position_at_finds_the_last_position_by_time(dsn: str) -> None:
     minutes = iter(range(100))
     journal = Journal(dsn, "omc", clock=lambda: MORNING + timedelta(minutes=next(minutes)))
     journal.create_ledger()
@@ -295,7 +295,7 @@ def test_a_time_names_a_position(dsn: str) -> None:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def test_reading_takes_a_window_and_topics(journal: Journal) -> None:
+def test_read_filters_by_range_and_topics(journal: Journal) -> None:
     drafts = [draft("a", n, topic=f"topic{n % 3}.v1") for n in range(1, 10)]
     write(journal, AppendRequest(tuple(drafts)))
 
@@ -325,7 +325,7 @@ def test_a_stream_reads_from_either_end(journal: Journal) -> None:
     assert journal.stream("nobody") == []
 
 
-def test_many_streams_load_together_each_from_where_it_is_known(journal: Journal) -> None:
+def test_many_streams_load_in_one_query_each_after_its_own_version(journal: Journal) -> None:
     write(journal, append("a", 1, 2, 3), append("b", 1, 2))
     with journal.transaction(ReadRequest(streams={"a": 2, "b": NO_EVENTS})) as transaction:
         found = transaction.load({"a": 2, "b": NO_EVENTS, "c": NO_EVENTS})
@@ -339,13 +339,13 @@ def test_many_streams_load_together_each_from_where_it_is_known(journal: Journal
         assert transaction.head.position == 5
 
 
-def test_a_server_that_cannot_be_reached_is_said_to_be_unavailable() -> None:
+def test_an_unreachable_server_raises_unavailable() -> None:
     journal = Journal("host=/nonexistent dbname=none", "omc")
     with pytest.raises(Unavailable):
         journal.head()
 
 
-def test_a_restarted_server_is_noticed_by_nobody(journal: Journal, database: Database) -> None:
+def test_a_restarted_server_fails_no_later_statement(journal: Journal, database: Database) -> None:
     write(journal, append("a", 1))
     assert journal.head().position == 1
     database.execute(

@@ -1,4 +1,8 @@
-"""A batch is decided while the one before it is being committed, and stands or falls with it."""
+"""Optimistic execution: a batch executes while the preceding one is being committed.
+
+Covers: domain/store/journal/transaction.py, domain/store/journal/read_cache.py,
+domain/store/writer/group_commit.py
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -27,8 +31,8 @@ def committer(journal: Journal) -> Iterator[Committer]:
 
 
 @contextmanager
-def holding_the_head(journal: Journal, *appends: AppendRequest) -> Iterator[None]:
-    """Another writer, who appends these when the block ends."""
+def head_locked(journal: Journal, *appends: AppendRequest) -> Iterator[None]:
+    """Another writer holds the head lock, and appends these when the block ends."""
     other = Journal(journal.dsn, journal.ledger)
     try:
         with other.transaction() as transaction:
@@ -38,53 +42,53 @@ def holding_the_head(journal: Journal, *appends: AppendRequest) -> Iterator[None
         other.close()
 
 
-def one_after_the_other(
+def two_batches(
     committer: Committer, first: QueuedCommand, second: QueuedCommand
 ) -> tuple[Future, Future]:
-    """Each is a batch, and the second waits when the first is decided: it is during its commit."""
-    with committer._changed:  # nothing is taken before both are there
+    """Submit two commands as two batches: the second executes during the commit of the first."""
+    with committer._changed:  # the writer takes nothing before both are queued
         return committer.submit(first), committer.submit(second)
 
 
-def noting(
+def recording(
     calls: list[int], run: Callable[[BatchView], AppendRequest]
 ) -> tuple[QueuedCommand, threading.Event]:
-    """A job that notes the position it is decided at, and an event set once it was decided."""
+    """A command that records the position of each execution, and an event set after the first."""
     decided = threading.Event()
 
-    def noted(view: BatchView) -> AppendRequest:
+    def recorded_run(view: BatchView) -> AppendRequest:
         calls.append(view.position)
         try:
             return run(view)
         finally:
             decided.set()
 
-    return QueuedCommand(noted, timeout_seconds=90), decided
+    return QueuedCommand(recorded_run, timeout_seconds=90), decided
 
 
-def test_the_next_batch_is_decided_while_one_is_being_committed(
+def test_the_next_batch_executes_while_one_is_being_committed(
     committer: Committer, journal: Journal
 ) -> None:
     calls: list[int] = []
-    second, decided = noting(calls, lambda view: append("a", view.version("a") + 1))
-    with holding_the_head(journal):
-        futures = one_after_the_other(committer, next_event("a"), second)
+    second, decided = recording(calls, lambda view: append("a", view.version("a") + 1))
+    with head_locked(journal):
+        futures = two_batches(committer, next_event("a"), second)
         assert decided.wait(60)
         assert not futures[0].done()
         assert not futures[1].done()
     assert [f.result(60).recorded[0].position for f in futures] == [2, 3]
-    assert calls == [2]  # on top of what was on its way, and once
+    assert calls == [2]  # on top of the batch in flight, and once
     assert [e.version for e in journal.stream("a")] == [1, 2]
     assert committer.stats.optimistic == 2
 
 
-def test_what_was_decided_on_top_of_a_lost_batch_is_decided_anew(
+def test_a_batch_on_top_of_a_failed_one_is_executed_again(
     committer: Committer, journal: Journal
 ) -> None:
     calls: list[int] = []
-    second, decided = noting(calls, lambda view: append("a", view.version("a") + 1))
-    with holding_the_head(journal, append("foreign", 1)):
-        futures = one_after_the_other(committer, next_event("a"), second)
+    second, decided = recording(calls, lambda view: append("a", view.version("a") + 1))
+    with head_locked(journal, append("foreign", 1)):
+        futures = two_batches(committer, next_event("a"), second)
         assert decided.wait(60)
     assert [f.result(60).recorded[0].position for f in futures] == [3, 4]
     assert calls == [2, 3]
@@ -92,33 +96,33 @@ def test_what_was_decided_on_top_of_a_lost_batch_is_decided_anew(
     assert verify(journal).is_good
 
 
-def test_nobody_hears_of_a_refusal_whose_reason_was_lost(
+def test_a_refusal_based_on_a_failed_batch_is_not_delivered(
     committer: Committer, journal: Journal
 ) -> None:
-    """The first takes the claim only as long as stream `b` is empty, which a stranger changes."""
+    """The first takes the claim only while stream `b` is empty; another writer appends to it."""
 
     def first(view: BatchView) -> AppendRequest:
         claims = () if view.version("b") else (("number", "1"),)
         return append("a", view.version("a") + 1, claims=claims)
 
-    def wants_it(view: BatchView) -> AppendRequest:
+    def takes_claim(view: BatchView) -> AppendRequest:
         return append("c", 1, claims=(("number", "1"),))
 
-    second, decided = noting([], wants_it)
-    with holding_the_head(journal, append("b", 1)):
-        futures = one_after_the_other(committer, QueuedCommand(first, timeout_seconds=90), second)
+    second, decided = recording([], takes_claim)
+    with head_locked(journal, append("b", 1)):
+        futures = two_batches(committer, QueuedCommand(first, timeout_seconds=90), second)
         assert decided.wait(60)
         assert not futures[1].done()
     assert all(isinstance(f.result(60), Accepted) for f in futures)
 
 
-def test_a_refusal_for_what_is_being_committed_is_told_once_it_is(
+def test_a_refusal_based_on_a_batch_in_flight_is_delivered_after_its_commit(
     committer: Committer, journal: Journal
 ) -> None:
     claim = (("number", "1"),)
-    second, decided = noting([], lambda view: append("c", 1, claims=claim))
-    with holding_the_head(journal):
-        futures = one_after_the_other(committer, next_event("a", claims=claim), second)
+    second, decided = recording([], lambda view: append("c", 1, claims=claim))
+    with head_locked(journal):
+        futures = two_batches(committer, next_event("a", claims=claim), second)
         assert decided.wait(60)
         assert not futures[1].done()
     assert isinstance(futures[0].result(60), Accepted)
@@ -127,13 +131,13 @@ def test_a_refusal_for_what_is_being_committed_is_told_once_it_is(
     assert refused.value.position == 2
 
 
-def test_a_claim_let_go_by_one_batch_may_be_taken_by_the_next(
+def test_a_claim_released_by_one_batch_may_be_taken_by_the_next(
     committer: Committer, journal: Journal
 ) -> None:
     claim = (("number", "1"),)
     committer.submit(next_event("a", claims=claim)).result(60)
-    with holding_the_head(journal):
-        futures = one_after_the_other(
+    with head_locked(journal):
+        futures = two_batches(
             committer,
             QueuedCommand(lambda view: append("a", 2, releases=claim), timeout_seconds=90),
             next_event("b", claims=claim),
@@ -143,11 +147,11 @@ def test_a_claim_let_go_by_one_batch_may_be_taken_by_the_next(
     assert found == [(2, 3), (4, None)]
 
 
-def test_a_command_sent_again_while_it_is_committed_gets_the_one_answer(
+def test_a_command_repeated_during_its_commit_gets_the_first_receipt(
     committer: Committer, journal: Journal
 ) -> None:
-    with holding_the_head(journal):
-        futures = one_after_the_other(committer, next_event("a", "k"), next_event("a", "k"))
+    with head_locked(journal):
+        futures = two_batches(committer, next_event("a", "k"), next_event("a", "k"))
     assert futures[0].result(60).receipt == b"at 2"
     assert futures[1].result(60) == Replayed(b"at 2", command("k").command_id, 2, 2)
     assert journal.head().position == 2
@@ -166,44 +170,44 @@ def test_a_person_being_erased_is_erased_for_the_next_batch(
             raise PersonErased(person="p")
         return append("p", view.version("p") + 1)
 
-    second, decided = noting([], seal)
-    with holding_the_head(journal):
-        futures = one_after_the_other(committer, next_event("p", destroy_keys=("p",)), second)
+    second, decided = recording([], seal)
+    with head_locked(journal):
+        futures = two_batches(committer, next_event("p", destroy_keys=("p",)), second)
         assert decided.wait(60)
     assert isinstance(futures[0].result(60), Accepted)
     assert isinstance(futures[1].exception(60), PersonErased)
 
 
-def test_a_stream_is_whole_whether_its_last_events_are_committed_or_on_their_way(
+def test_a_stream_is_complete_whether_its_last_events_are_committed_or_pending(
     journal: Journal,
 ) -> None:
-    """The same question, before and after the commit of the batch it builds on."""
+    """The same read, before and after the commit of the preceding batch."""
     with journal.optimistic_batch(ReadRequest(), None) as one:
         one.batch.accept(append("a", 1, 2))
     seen: list[list[list[int]]] = []
 
-    def look() -> None:
+    def read_streams() -> None:
         with journal.optimistic_batch(ReadRequest(streams={"a": 0}), one.batch) as two:
             view = BatchView(two, lambda _stream: 0)
             parts = (view.committed("a"), view.pending("a"), view.recorded("a"))
             seen.append([[event.version for event in part] for part in parts])
             assert (view.version("a"), view.position) == (2, 2)
 
-    look()
+    read_streams()
     journal.commit_optimistic(one.batch)
-    look()
+    read_streams()
     assert seen == [[[], [1, 2], [1, 2]], [[1, 2], [], [1, 2]]]
 
 
-def test_a_batch_decided_ahead_writes_nothing_where_somebody_else_has_written(
+def test_an_optimistic_batch_writes_nothing_after_a_head_conflict(
     journal: Journal,
 ) -> None:
-    with journal.optimistic_batch(ReadRequest(versions=("a",)), None) as ahead:
-        ahead.batch.accept(append("a", 1, claims=(("n", "1"),)), command("k"))
+    with journal.optimistic_batch(ReadRequest(versions=("a",)), None) as optimistic:
+        optimistic.batch.accept(append("a", 1, claims=(("n", "1"),)), command("k"))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
     with pytest.raises(HeadConflict):
-        journal.commit_optimistic(ahead.batch)
+        journal.commit_optimistic(optimistic.batch)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
     assert journal.command("li", "k") is None
     with journal.transaction() as transaction:
@@ -226,25 +230,25 @@ def test_a_batch_of_any_size_is_refused_or_written_as_a_whole(journal: Journal, 
     assert verify(journal).is_good
 
 
-def test_what_is_asked_later_must_belong_to_the_same_head(journal: Journal) -> None:
-    with pytest.raises(HeadConflict), journal.optimistic_batch(ReadRequest(), None) as ahead:
-        assert ahead.last_version("a") is None
+def test_a_later_read_on_another_head_is_a_conflict(journal: Journal) -> None:
+    with pytest.raises(HeadConflict), journal.optimistic_batch(ReadRequest(), None) as optimistic:
+        assert optimistic.last_version("a") is None
         with journal.transaction() as transaction:
             transaction.append([append("b", 1)])
-        ahead.last_version("b")
+        optimistic.last_version("b")
 
 
-def test_writers_of_two_processes_wait_for_the_lock_and_go_ahead_again_when_alone(
+def test_contending_writers_take_the_lock_until_they_are_alone_again(
     committer: Committer, journal: Journal
 ) -> None:
-    with holding_the_head(journal, append("foreign", 1)):
-        lost = one_after_the_other(committer, next_event("a"), next_event("a"))
+    with head_locked(journal, append("foreign", 1)):
+        lost = two_batches(committer, next_event("a"), next_event("a"))
         while committer.queue_length:
             threading.Event().wait(0.001)
     assert [f.result(60).recorded[0].position for f in lost] == [3, 4]
     under_lock = committer.stats.batches - committer.stats.optimistic
     for _ in range(4):
-        for future in one_after_the_other(committer, next_event("a"), next_event("a")):
+        for future in two_batches(committer, next_event("a"), next_event("a")):
             future.result(60)
     assert committer.stats.batches - committer.stats.optimistic <= under_lock + 1
     assert [e.version for e in journal.stream("a")] == list(range(1, 11))
@@ -263,13 +267,13 @@ def test_claims_and_keys_change_with_an_event_only(journal: Journal) -> None:
     assert journal.query("SELECT 1 FROM certledger.claims") == []
 
 
-def test_a_batch_lost_with_its_connection_takes_the_next_one_with_it(
+def test_a_batch_lost_with_its_connection_is_executed_again_with_the_next_one(
     committer: Committer, journal: Journal, database: Database
 ) -> None:
-    """The first is ended by the server while it waits for the lock; both are decided anew."""
-    second, decided = noting([], lambda view: append("a", view.version("a") + 1))
-    with holding_the_head(journal):
-        futures = one_after_the_other(committer, next_event("a"), second)
+    """The server ends the first connection while it waits for the lock; both execute again."""
+    second, decided = recording([], lambda view: append("a", view.version("a") + 1))
+    with head_locked(journal):
+        futures = two_batches(committer, next_event("a"), second)
         assert decided.wait(60)
         database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -282,12 +286,12 @@ def test_a_batch_lost_with_its_connection_takes_the_next_one_with_it(
     assert verify(journal).is_good
 
 
-def test_many_claims_of_one_event_are_taken_with_it_or_not_at_all(journal: Journal) -> None:
+def test_the_claims_of_a_conflicting_batch_are_not_taken(journal: Journal) -> None:
     claims = tuple(("number", str(n)) for n in range(40))
-    with journal.optimistic_batch(ReadRequest(), None) as ahead:
-        ahead.batch.accept(append("a", 1, claims=claims))
+    with journal.optimistic_batch(ReadRequest(), None) as optimistic:
+        optimistic.batch.accept(append("a", 1, claims=claims))
     with journal.transaction() as transaction:
         transaction.append([append("b", 1)])
     with pytest.raises(HeadConflict):
-        journal.commit_optimistic(ahead.batch)
+        journal.commit_optimistic(optimistic.batch)
     assert journal.query("SELECT 1 FROM certledger.claims") == []

@@ -1,4 +1,8 @@
-"""Personal data can be read by whoever has the keys, at its own place, until it is erased."""
+"""Crypto-shredding and blind indexes: fields open with the keys, at their place, until erasure.
+
+Covers: domain/store/privacy/vault.py, domain/store/privacy/cipher_suites.py,
+domain/store/privacy/blind_index.py
+"""
 
 import os
 import subprocess
@@ -17,7 +21,7 @@ ALGORITHMS = ["aes-256-gcm", "sm4-gcm"]
 
 
 class NoKeys:
-    """A lookup that knows nobody."""
+    """Key rows without any key."""
 
     def person_key(self, person: str) -> PersonKey | None:
         return None
@@ -27,9 +31,9 @@ def seal(journal: Journal, vault: Vault, person: str, text: str, stream: str = "
     """Seal a text as field `name` of the next event of a stream, and record its key."""
     with journal.transaction() as transaction:
         version = (transaction.last_version(stream) or 0) + 1
-        sealer = vault.encryptor(transaction)
-        sealed = sealer.seal(person, stream, version, "name", text)
-        transaction.append([append(stream, version, fresh_keys=sealer.fresh_keys)])
+        encryptor = vault.encryptor(transaction)
+        sealed = encryptor.seal(person, stream, version, "name", text)
+        transaction.append([append(stream, version, fresh_keys=encryptor.fresh_keys)])
     return sealed
 
 
@@ -40,7 +44,7 @@ def erase(journal: Journal, person: str) -> list[RecordedEvent]:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("text", ["", "王小明", "x" * 5000, "\x00\u2028"])
-def test_what_was_sealed_opens_again_also_in_another_process(
+def test_a_sealed_field_opens_in_another_process_too(
     journal: Journal, algorithm: str, text: str
 ) -> None:
     sealed = seal(journal, vault_of(journal, algorithm=algorithm), "p1", text)
@@ -50,7 +54,7 @@ def test_what_was_sealed_opens_again_also_in_another_process(
     assert other.open("p1", "a", 1, "name", sealed) == text
 
 
-def test_what_was_sealed_under_one_suite_opens_when_the_other_is_the_default(
+def test_a_field_of_one_suite_opens_when_the_other_is_the_default(
     journal: Journal,
 ) -> None:
     sealed = [
@@ -82,14 +86,14 @@ def test_a_ciphertext_of_another_ledger_or_person_does_not_open(journal: Journal
     with pytest.raises(WrongKey):
         vault.open("p2", "a", 1, "name", sealed)
     rows = vault._read_keys({"p1"})
-    elsewhere = Vault("other", MASTER_KEYS, INDEX_KEY, lambda _: rows)
+    other_ledger = Vault("other", MASTER_KEYS, INDEX_KEY, lambda _: rows)
     with pytest.raises(WrongKey):
-        elsewhere.open("p1", "a", 1, "name", sealed)
+        other_ledger.open("p1", "a", 1, "name", sealed)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda s: s[:-6] + ("A" if s[-6] != "A" else "B") + s[-5:],
         lambda s: s.split(":")[0] + ":",
@@ -99,14 +103,14 @@ def test_a_ciphertext_of_another_ledger_or_person_does_not_open(journal: Journal
     ],
     ids=["flipped", "empty", "short", "unknown algorithm", "not base64"],
 )
-def test_a_spoilt_ciphertext_does_not_open(journal: Journal, algorithm: str, spoil) -> None:
+def test_a_corrupted_ciphertext_does_not_open(journal: Journal, algorithm: str, corrupt) -> None:
     vault = vault_of(journal, algorithm=algorithm)
     sealed = seal(journal, vault, "p1", "王小明")
     with pytest.raises(WrongKey):
-        vault.open("p1", "a", 1, "name", spoil(sealed))
+        vault.open("p1", "a", 1, "name", corrupt(sealed))
 
 
-def test_one_person_has_one_key_and_every_sealing_another_ciphertext(journal: Journal) -> None:
+def test_a_person_has_one_key_and_every_sealing_another_ciphertext(journal: Journal) -> None:
     vault = vault_of(journal)
     first, second = (seal(journal, vault, "p1", "王小明") for _ in range(2))
     assert first != second
@@ -144,19 +148,19 @@ def test_after_erasure_nothing_opens_and_nothing_more_is_sealed(
     ]
 
 
-def test_another_process_forgets_a_destroyed_key_in_a_short_time(journal: Journal) -> None:
-    vault, slow, quick = (vault_of(journal, cache_seconds=s) for s in (60.0, 60.0, 0.0))
+def test_another_process_drops_a_destroyed_key_after_the_cache_time(journal: Journal) -> None:
+    vault, cached, uncached = (vault_of(journal, cache_seconds=s) for s in (60.0, 60.0, 0.0))
     sealed = seal(journal, vault, "p1", "王小明")
-    for other in (slow, quick):
+    for other in (cached, uncached):
         assert other.open("p1", "a", 1, "name", sealed) == "王小明"
     erase(journal, "p1")
-    assert quick.open("p1", "a", 1, "name", sealed) is None
-    assert slow.open("p1", "a", 1, "name", sealed) == "王小明"
-    slow.forget()
-    assert slow.open("p1", "a", 1, "name", sealed) is None
+    assert uncached.open("p1", "a", 1, "name", sealed) is None
+    assert cached.open("p1", "a", 1, "name", sealed) == "王小明"
+    cached.forget()
+    assert cached.open("p1", "a", 1, "name", sealed) is None
 
 
-def test_a_process_that_still_holds_the_key_does_not_seal_under_it(journal: Journal) -> None:
+def test_a_process_with_a_cached_key_does_not_seal_after_erasure(journal: Journal) -> None:
     vault = vault_of(journal)
     seal(journal, vault, "p1", "王小明")
     erase(journal, "p1")
@@ -164,7 +168,7 @@ def test_a_process_that_still_holds_the_key_does_not_seal_under_it(journal: Jour
         seal(journal, vault, "p1", "again")
 
 
-# --- keys made by commands that came to nothing --------------------------------------------------
+# --- keys of refused commands --------------------------------------------------------------------
 
 
 def test_the_key_of_a_refused_command_is_not_used_any_more(journal: Journal) -> None:
@@ -193,9 +197,7 @@ def test_a_later_command_of_the_batch_uses_the_key_the_earlier_one_made(journal:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_keys_move_to_a_new_master_key_and_the_old_one_may_go(
-    journal: Journal, algorithm: str
-) -> None:
+def test_keys_are_rewrapped_under_a_new_master_key(journal: Journal, algorithm: str) -> None:
     sealed = {
         person: seal(journal, vault_of(journal, algorithm=algorithm), person, person, person)
         for person in ("p1", "p2", "p3")
@@ -213,7 +215,7 @@ def test_keys_move_to_a_new_master_key_and_the_old_one_may_go(
         old_only.open("p1", "p1", 1, "name", sealed["p1"])
 
 
-def test_a_person_without_a_key_is_named(journal: Journal) -> None:
+def test_a_person_without_a_key_is_refused(journal: Journal) -> None:
     with pytest.raises(WrongKey, match="p9"):
         vault_of(journal).open("p9", "a", 1, "name", "aes-256-gcm:" + "A" * 80)
 
@@ -263,7 +265,7 @@ def test_a_blind_index_differs_by_kind_by_value_and_by_key(journal: Journal) -> 
     assert len(indexes) == 4
 
 
-def test_what_was_indexed_under_one_suite_is_found_when_the_other_is_the_default(
+def test_an_index_of_one_suite_is_found_when_the_other_is_the_default(
     journal: Journal,
 ) -> None:
     aes, sm4 = (vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS)
@@ -272,20 +274,20 @@ def test_what_was_indexed_under_one_suite_is_found_when_the_other_is_the_default
     assert list(sm4.blind_indexes("resident_id", "1")) == stored[::-1]
 
 
-def test_a_text_that_is_looked_for_is_in_whatever_suite_and_shows_itself_to_nobody(
+def test_search_tokens_match_every_suite_and_hide_the_text(
     journal: Journal,
 ) -> None:
     both = [vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS]
     for vault in both:
-        sought = vault.search_tokens("name", "张 三")
-        assert list(sought.all()) == list(vault.blind_indexes("name", "张三"))
+        tokens = vault.search_tokens("name", "张 三")
+        assert list(tokens.all()) == list(vault.blind_indexes("name", "张三"))
         for stored in (other.blind_index("name", "张三") for other in both):
-            assert stored in sought
+            assert stored in tokens
             assert stored not in vault.search_tokens("name", "李四")
             assert stored not in vault.search_tokens("document", "张三")
         for nothing in (None, "", "hmac-sha256:", "hmac-sha1:00", 7):
-            assert nothing not in sought
-        assert "三" not in f"{sought!r} {sought}"
+            assert nothing not in tokens
+        assert "三" not in f"{tokens!r} {tokens}"
 
 
 def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
@@ -301,13 +303,13 @@ def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
 FORKED = """
 import os
 from domain.store.privacy.cipher_suites import AES
-def told(): return [AES.encrypt(bytes(32), b"", b"")[:12].hex() for _ in range(300)]
-first = told()
+def nonces(): return [AES.encrypt(bytes(32), b"", b"")[:12].hex() for _ in range(300)]
+first = nonces()
 child = os.fork()
 if child:
     os.waitpid(child, 0)
     print(*first)
-print(*told(), flush=True)
+print(*nonces(), flush=True)
 """
 
 

@@ -1,4 +1,7 @@
-"""The audit of a journal that is read in several stretches, by one process and by two."""
+"""The audit of a journal of several ranges, by one process and by two.
+
+Covers: domain/store/tlog/audit.py, domain/store/tlog/fast_audit.py
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +27,8 @@ SIZE = 2 * RANGE_EVENTS + 100
 
 
 @pytest.fixture(scope="module")
-def long(module_database: Database) -> Iterator[Journal]:
-    """Three stretches, of which the last is short, signed within them and on their borders."""
+def long_journal(module_database: Database) -> Iterator[Journal]:
+    """Three ranges, the last one short, with checkpoints inside ranges and at their ends."""
     migrate(module_database.dsn)
     journal = Journal(module_database.dsn, "omc")
     journal.create_ledger()
@@ -44,7 +47,7 @@ def long(module_database: Database) -> Iterator[Journal]:
 
 @contextmanager
 def changed(database: Database, position: int, verb: str, what: str = "") -> Iterator[None]:
-    """One event as a superuser can change it; as it was again afterwards.
+    """Change one event as a superuser for a block, and restore it afterwards.
 
     verb: apart from the rest, because a statement that changes the journal has no place in any
     program.
@@ -63,50 +66,52 @@ def changed(database: Database, position: int, verb: str, what: str = "") -> Ite
             cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
 
 
-def told(report: AuditReport) -> list[str]:
+def findings_of(report: AuditReport) -> list[str]:
     return [str(problem) for problem in report.findings]
 
 
 @pytest.mark.parametrize("hashes_only", [True, False])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_signed_size_is_met_wherever_stretches_end(
-    long: Journal, processes: int, hashes_only: bool
+def test_every_signed_size_is_compared_within_and_between_ranges(
+    long_journal: Journal, processes: int, hashes_only: bool
 ) -> None:
-    report = verify(long, VKEY, hashes_only=hashes_only, processes=processes)
-    assert (report.size, report.checkpoints, told(report)) == (SIZE, len(SIGNED), [])
-    assert report.root == merkle.root(event.leaf_hash for event in long.events())
+    report = verify(long_journal, VKEY, hashes_only=hashes_only, processes=processes)
+    assert (report.size, report.checkpoints, findings_of(report)) == (SIZE, len(SIGNED), [])
+    assert report.root == merkle.root(event.leaf_hash for event in long_journal.events())
 
 
 @pytest.mark.parametrize(
     "position", [1, RANGE_EVENTS, RANGE_EVENTS + 1, 2 * RANGE_EVENTS + 1, SIZE]
 )
 @pytest.mark.parametrize("hashes_only", [True, False])
-def test_a_flipped_byte_is_named_in_whatever_stretch_it_is(
-    long: Journal, module_database: Database, position: int, hashes_only: bool
+def test_a_flipped_byte_is_named_in_every_range(
+    long_journal: Journal, module_database: Database, position: int, hashes_only: bool
 ) -> None:
     flip = "SET envelope = set_byte(envelope, 99, get_byte(envelope, 99) # 1)"
     with changed(module_database, position, "UPDATE", flip):
-        report = verify(long, VKEY, hashes_only=hashes_only, processes=2)
-    assert f"position {position}: the envelope does not have the stored hash" in told(report)
+        report = verify(long_journal, VKEY, hashes_only=hashes_only, processes=2)
+    assert f"position {position}: the envelope does not have the stored hash" in findings_of(report)
     assert report.first_bad_position == position
-    assert verify(long, VKEY).is_good
+    assert verify(long_journal, VKEY).is_good
 
 
 @pytest.mark.parametrize("position", [1, RANGE_EVENTS, RANGE_EVENTS + 1, SIZE])
 @pytest.mark.parametrize("hashes_only", [True, False])
-def test_a_missing_event_is_named_in_whatever_stretch_it_is(
-    long: Journal, module_database: Database, position: int, hashes_only: bool
+def test_a_missing_event_is_named_in_every_range(
+    long_journal: Journal, module_database: Database, position: int, hashes_only: bool
 ) -> None:
     with changed(module_database, position, "DELETE FROM"):
-        report = verify(long, hashes_only=hashes_only)
+        report = verify(long_journal, hashes_only=hashes_only)
     assert report.first_bad_position == position
-    assert told(report)[0].startswith(f"position {position}: is missing; ")
+    assert findings_of(report)[0].startswith(f"position {position}: is missing; ")
 
 
-def test_every_byte_of_an_event_counts(long: Journal, module_database: Database) -> None:
-    size = len(long.read(6, 1)[0].envelope)
+def test_a_change_of_any_byte_of_an_event_is_found(
+    long_journal: Journal, module_database: Database
+) -> None:
+    size = len(long_journal.read(6, 1)[0].envelope)
     assert size > 400
-    assert audit_range(long, 4, 8, (), hashes_only=True) is not None
+    assert audit_range(long_journal, 4, 8, (), hashes_only=True) is not None
     with module_database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
 
@@ -117,20 +122,25 @@ def test_every_byte_of_an_event_counts(long: Journal, module_database: Database)
         for column, bytes_ in (("envelope", size), ("leaf_hash", 32)):
             for index in range(bytes_):
                 flip(column, index)
-                assert audit_range(long, 4, 8, (), hashes_only=True) is None, (column, index)
+                assert audit_range(long_journal, 4, 8, (), hashes_only=True) is None, (
+                    column,
+                    index,
+                )
                 flip(column, index)
         cursor.execute("ALTER TABLE certledger.journal ENABLE TRIGGER ALL")
-    assert audit_range(long, 4, 8) is not None
+    assert audit_range(long_journal, 4, 8) is not None
 
 
-def test_a_hash_of_another_length_is_no_hash(long: Journal, module_database: Database) -> None:
+def test_a_hash_of_another_length_is_found(
+    long_journal: Journal, module_database: Database
+) -> None:
     # Without its constraint: as much as a superuser can do.
     limit = "journal_leaf_hash_check"
     alter = "ALTER TABLE certledger.journal"
     module_database.execute(f"{alter} DROP CONSTRAINT {limit}", user=SUPERUSER)
     for new in ("leaf_hash || '\\x00'::bytea", "substr(leaf_hash, 1, 31)"):
         with changed(module_database, 7, "UPDATE", f"SET leaf_hash = {new}"):
-            assert verify(long, hashes_only=True).first_bad_position == 7
+            assert verify(long_journal, hashes_only=True).first_bad_position == 7
     check = f"ADD CONSTRAINT {limit} CHECK (octet_length(leaf_hash) = 32)"
     module_database.execute(f"{alter} {check}", user=SUPERUSER)
-    assert verify(long, VKEY, hashes_only=True).is_good
+    assert verify(long_journal, VKEY, hashes_only=True).is_good

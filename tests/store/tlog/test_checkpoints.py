@@ -50,7 +50,7 @@ def test_an_empty_journal_and_one_that_did_not_grow_are_not_signed_again(journal
     assert len(checkpoints_after(journal, 0)) == 1
 
 
-def test_checkpoints_follow_one_another_also_after_a_restart(
+def test_a_restarted_signer_continues_the_checkpoints(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "RANGE_EVENTS", 3)
@@ -69,14 +69,14 @@ def test_checkpoints_follow_one_another_also_after_a_restart(
     assert report.size == 29
 
 
-def test_a_part_of_the_journal_may_be_signed(journal: Journal) -> None:
+def test_a_prefix_of_the_journal_may_be_signed(journal: Journal) -> None:
     write(journal, "a", *range(1, 8))
     signed = CheckpointSigner(journal, SIGNER).sign(upto=5)
     assert signed is not None
     assert signed.root == root(leaf_hashes(journal, 0, 5))
 
 
-def test_signing_at_once_in_several_places_signs_one_history(journal: Journal) -> None:
+def test_concurrent_signers_sign_one_history(journal: Journal) -> None:
     write(journal, "a", *range(1, 50))
     results: list = []
     threads = [
@@ -114,7 +114,7 @@ def test_a_journal_that_was_tampered_with_is_not_signed(
     if restarted:
         signer = CheckpointSigner(journal, SIGNER)
     if "leaf_hash" in change and not restarted:
-        # It keeps the tree it signed: what it signs next still continues that.
+        # The signer keeps the tree it signed; its next checkpoint continues that.
         assert signer.sign() is not None
         assert not verify(journal, SIGNER.verifier.vkey).is_good
         return
@@ -134,7 +134,7 @@ def test_a_shortened_journal_is_not_signed(journal: Journal, database: Database)
         CheckpointSigner(journal, SIGNER).sign()
 
 
-def test_leaf_hashes_come_in_order_and_in_any_number(journal: Journal) -> None:
+def test_leaf_hashes_are_in_order(journal: Journal) -> None:
     write(journal, "a", *range(1, 200))
     hashes = [event.leaf_hash for event in journal.read(0, 999)]
     assert leaf_hashes(journal, 0, 999) == hashes

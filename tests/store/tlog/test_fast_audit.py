@@ -1,4 +1,4 @@
-"""The audit's quick eye sees everything that the slow one would, and the same hashes."""
+"""The fast pass finds everything that the detailed audit finds, and computes the same hashes."""
 
 import pytest
 
@@ -16,7 +16,7 @@ SIGNER = Signer("certledger.example/omc", b"k" * 32)
 
 
 @pytest.fixture
-def written(journal: Journal) -> Journal:
+def nine_events(journal: Journal) -> Journal:
     """Nine events in three transactions, with every kind of value in them."""
     for number in range(3):
         with journal.transaction() as transaction:
@@ -30,24 +30,24 @@ def written(journal: Journal) -> Journal:
     return journal
 
 
-def test_a_flawless_stretch_gives_its_hashes(written: Journal) -> None:
-    events = written.read(0, 100)
-    stretch = audit_range(written, 2, 9, (5,))
-    assert stretch is not None
-    assert {n: tree.root() for n, tree in stretch.trees.items()} == {
+def test_a_correct_range_returns_its_hashes(nine_events: Journal) -> None:
+    events = nine_events.read(0, 100)
+    verified = audit_range(nine_events, 2, 9, (5,))
+    assert verified is not None
+    assert {n: tree.root() for n, tree in verified.trees.items()} == {
         5: merkle.root(event.leaf_hash for event in events[2:5]),
         9: merkle.root(event.leaf_hash for event in events[2:9]),
     }
-    assert stretch.first == microseconds_of(events[2].recorded_at)
-    assert stretch.last == microseconds_of(events[8].recorded_at)
-    assert out_of_order(written, 10) == []
+    assert verified.first == microseconds_of(events[2].recorded_at)
+    assert verified.last == microseconds_of(events[8].recorded_at)
+    assert out_of_order(nine_events, 10) == []
 
 
-def test_a_stretch_that_is_not_all_there_is_not_flawless(written: Journal) -> None:
-    assert audit_range(written, 0, 10) is None
+def test_an_incomplete_range_fails(nine_events: Journal) -> None:
+    assert audit_range(nine_events, 0, 10) is None
 
 
-# What each changes, beside the hash put right afterwards, so that only what is said is wrong.
+# Each edit; the test corrects the hash afterwards, so that nothing else is wrong.
 EDITS = {
     "topic": "topic = 'score_recorded.v1'",
     "stream": "stream = 'b'",
@@ -62,7 +62,7 @@ EDITS = {
     "a key that is not ASCII": "envelope = convert_to(replace(t, 'amount', '金额'), 'UTF8')",
     "order of keys": """envelope = convert_to(replace(t, '"actor":{', '"actor":{"z":1,'),
         'UTF8')""",
-    "a float beside the data": """envelope = convert_to(
+    "a float next to the data": """envelope = convert_to(
         replace(t, '"causation_id":null', '"causation_id":1.5'), 'UTF8')""",
     "a key that is not ASCII, deeper": """envelope = convert_to(
         replace(t, '{"amount_fen":', '{"a":[{"金":1}],"amount_fen":'), 'UTF8')""",
@@ -76,8 +76,8 @@ EDITS = {
 
 
 def tamper(database: Database, edit: str) -> None:
-    """Change event 4 as a superuser can, and put the hashes right."""
-    # The verb by itself: a statement that changes the journal has no place in any program.
+    """Change event 4 as a superuser, and correct the hashes."""
+    # The verb is separate, because no file may hold a statement that changes the journal.
     verb = "UPDATE"
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
@@ -92,28 +92,30 @@ def tamper(database: Database, edit: str) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
-def test_the_quick_eye_passes_nothing_that_the_slow_one_would_name(
-    written: Journal, database: Database, edit: str
+def test_the_fast_pass_accepts_nothing_that_the_detailed_audit_reports(
+    nine_events: Journal, database: Database, edit: str
 ) -> None:
-    assert verify(written, SIGNER.verifier.vkey).is_good
+    assert verify(nine_events, SIGNER.verifier.vkey).is_good
     tamper(database, edit)
-    assert audit_range(written, 0, 9) is None
-    report = verify(written)
+    assert audit_range(nine_events, 0, 9) is None
+    report = verify(nine_events)
     assert report.first_bad_position == 4
     assert report.size == 9
 
 
-def test_several_processes_come_to_the_same_judgement(written: Journal, database: Database) -> None:
-    before = verify(written, processes=2)
+def test_several_processes_report_the_same_findings(
+    nine_events: Journal, database: Database
+) -> None:
+    before = verify(nine_events, processes=2)
     assert before.is_good
-    assert before.root == verify(written, processes=1).root
+    assert before.root == verify(nine_events, processes=1).root
     tamper(database, EDITS["a float"])
-    assert verify(written, processes=2).findings == verify(written, processes=1).findings
+    assert verify(nine_events, processes=2).findings == verify(nine_events, processes=1).findings
 
 
-def test_a_changed_byte_is_found_by_hashes_alone(written: Journal, database: Database) -> None:
+def test_a_changed_byte_is_found_by_hashes_alone(nine_events: Journal, database: Database) -> None:
     key = SIGNER.verifier.vkey
-    assert verify(written, key, hashes_only=True).checkpoints == 3
+    assert verify(nine_events, key, hashes_only=True).checkpoints == 3
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
         verb = "UPDATE"  # see tamper
@@ -121,18 +123,18 @@ def test_a_changed_byte_is_found_by_hashes_alone(written: Journal, database: Dat
             f"{verb} certledger.journal SET envelope = set_byte(envelope, 12, 88) "
             "WHERE position = 5"
         )
-        assert verify(written, key, hashes_only=True).first_bad_position == 5
+        assert verify(nine_events, key, hashes_only=True).first_bad_position == 5
         cursor.execute(
             f"{verb} certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope)"
         )
-    report = verify(written, key, hashes_only=True)
+    report = verify(nine_events, key, hashes_only=True)
     assert [str(problem) for problem in report.findings] == [
         "position 4: the events from 4 to 6 are not those that were signed"
     ]
 
 
 def test_an_event_before_its_predecessor_is_out_of_order(
-    written: Journal, database: Database
+    nine_events: Journal, database: Database
 ) -> None:
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
@@ -141,9 +143,9 @@ def test_an_event_before_its_predecessor_is_out_of_order(
             cursor.execute(
                 f"{verb} certledger.journal SET position = %s WHERE position = %s", (new, old)
             )
-    assert out_of_order(written, 10) == [1]
-    found = {problem.what for problem in verify(written).findings}
+    assert out_of_order(nine_events, 10) == [1]
+    found = {problem.what for problem in verify(nine_events).findings}
     assert "a version 1 comes later" in found
-    signed = verify(written, SIGNER.verifier.vkey)
+    signed = verify(nine_events, SIGNER.verifier.vkey)
     assert "the events from 1 to 3 are not those that were signed" in map(str, signed.findings)
     assert signed.first_bad_position == 1

@@ -1,4 +1,4 @@
-"""The tree agrees with RFC 6962, with outside vectors, and with itself."""
+"""The Merkle tree agrees with RFC 6962, with published vectors, and with itself."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ def hashes(encoded: list[str] | None) -> list[bytes]:
 
 
 def recursive_root(leaves: list[bytes]) -> bytes:
-    """RFC 6962 2.1, word for word."""
+    """The definition in RFC 6962 2.1."""
     if not leaves:
         return EMPTY_ROOT
     if len(leaves) == 1:
@@ -51,7 +51,7 @@ LEAVES = [leaf_hash(b"%d" % number) for number in range(70)]
 
 
 @pytest.mark.parametrize("case", cases("rfc6962-inclusion.json"))
-def test_an_inclusion_proof_from_outside_is_judged_alike(case: dict) -> None:
+def test_inclusion_proofs_of_the_published_vectors_verify_as_stated(case: dict) -> None:
     good = verify_inclusion(
         case["leafIdx"],
         case["treeSize"],
@@ -63,7 +63,7 @@ def test_an_inclusion_proof_from_outside_is_judged_alike(case: dict) -> None:
 
 
 @pytest.mark.parametrize("case", cases("rfc6962-consistency.json"))
-def test_a_consistency_proof_from_outside_is_judged_alike(case: dict) -> None:
+def test_consistency_proofs_of_the_published_vectors_verify_as_stated(case: dict) -> None:
     good = verify_consistency(
         case["size1"],
         case["size2"],
@@ -75,12 +75,12 @@ def test_a_consistency_proof_from_outside_is_judged_alike(case: dict) -> None:
 
 
 @pytest.mark.parametrize("size", range(71))
-def test_the_root_is_the_one_the_standard_defines(size: int) -> None:
+def test_the_root_equals_the_definition_of_the_rfc(size: int) -> None:
     assert root(LEAVES[:size]) == recursive_root(LEAVES[:size])
 
 
 @given(st.data())
-def test_every_leaf_of_every_tree_has_a_proof_and_no_other_leaf_passes(data: st.DataObject) -> None:
+def test_an_inclusion_proof_verifies_its_leaf_and_no_other(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(LEAVES)))
     index = data.draw(st.integers(0, size - 1))
     other = data.draw(st.integers(0, len(LEAVES) - 1).filter(lambda i: i != index))
@@ -92,7 +92,7 @@ def test_every_leaf_of_every_tree_has_a_proof_and_no_other_leaf_passes(data: st.
 
 
 @given(st.data())
-def test_every_tree_is_shown_to_continue_every_smaller_one(data: st.DataObject) -> None:
+def test_a_consistency_proof_verifies_for_every_smaller_tree(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(LEAVES)))
     old = data.draw(st.integers(1, size))
     proof = consistency_proof(old, size, subtree_of(LEAVES))
@@ -104,7 +104,7 @@ def test_every_tree_is_shown_to_continue_every_smaller_one(data: st.DataObject) 
         assert not verify_consistency(old, size, root(forked[:old]), new_root, proof)
 
 
-def test_a_copied_tree_grows_by_itself() -> None:
+def test_a_copy_grows_independently() -> None:
     tree = CompactRange()
     tree.extend(LEAVES[:5])
     other = tree.copy()
@@ -114,19 +114,19 @@ def test_a_copied_tree_grows_by_itself() -> None:
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 3), (3, 3), (0, 0)])
-def test_there_is_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
+def test_a_leaf_beyond_the_tree_has_no_inclusion_proof(index: int, size: int) -> None:
     with pytest.raises(ValueError):
         inclusion_proof(index, size, subtree_of(LEAVES))
 
 
 @pytest.mark.parametrize(("old", "size"), [(0, 3), (4, 3)])
-def test_there_is_no_proof_that_a_tree_shrank_or_grew_from_nothing(old: int, size: int) -> None:
+def test_a_smaller_or_empty_tree_has_no_consistency_proof(old: int, size: int) -> None:
     with pytest.raises(ValueError):
         consistency_proof(old, size, subtree_of(LEAVES))
 
 
 @given(st.lists(st.integers(0, 40), max_size=6))
-def test_leaves_may_come_in_portions_of_any_size(portions: list[int]) -> None:
+def test_leaves_may_be_added_in_portions_of_any_size(portions: list[int]) -> None:
     tree, seen = CompactRange(), []
     for count in portions:
         leaves = [leaf_hash(b"%d" % (len(seen) + number)) for number in range(count)]
@@ -136,7 +136,7 @@ def test_leaves_may_come_in_portions_of_any_size(portions: list[int]) -> None:
 
 
 @given(st.integers(0, 4), st.integers(0, 16))
-def test_a_tree_grows_by_another_one_whose_place_fits(whole: int, rest: int) -> None:
+def test_a_tree_grows_by_an_aligned_tree(whole: int, rest: int) -> None:
     first, second = LEAVES[: 16 * whole], LEAVES[16 * whole : 16 * whole + rest]
     tree, other = CompactRange(), CompactRange()
     tree.extend(first)
@@ -145,7 +145,7 @@ def test_a_tree_grows_by_another_one_whose_place_fits(whole: int, rest: int) -> 
     assert (tree.size, tree.root()) == (len(first + second), recursive_root(first + second))
 
 
-def test_a_tree_does_not_grow_by_one_whose_place_does_not_fit() -> None:
+def test_a_tree_does_not_grow_by_an_unaligned_tree() -> None:
     tree, other = CompactRange(), CompactRange()
     tree.extend(LEAVES[:3])
     other.extend(LEAVES[3:5])

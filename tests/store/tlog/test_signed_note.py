@@ -1,4 +1,4 @@
-"""Signed notes and checkpoints are those of the C2SP specifications."""
+"""Signed notes and checkpoints follow the C2SP specifications."""
 
 import pytest
 
@@ -30,7 +30,7 @@ SIGNER = Signer("certledger.example/omc", bytes(range(32)))
 
 
 @pytest.mark.parametrize(("vkey", "note"), [(SPEC_VKEY, SPEC_NOTE), (GO_VKEY, GO_NOTE)])
-def test_notes_of_others_open_and_their_keys_are_written_back_alike(vkey: str, note: str) -> None:
+def test_published_example_notes_open_and_their_vkeys_round_trip(vkey: str, note: str) -> None:
     verifier = Verifier.from_vkey(vkey)
     text, signed = open_note(note, [verifier])
     assert text == note.rpartition("\n\n")[0] + "\n"
@@ -38,14 +38,14 @@ def test_notes_of_others_open_and_their_keys_are_written_back_alike(vkey: str, n
     assert verifier.vkey == vkey
 
 
-def test_what_was_signed_opens_with_the_published_key() -> None:
+def test_a_signed_note_opens_with_the_vkey() -> None:
     note = sign_note("a text\n", SIGNER)
     verifier = Verifier.from_vkey(SIGNER.verifier.vkey)
     assert open_note(note, [verifier]) == ("a text\n", (verifier,))
     assert Signer(SIGNER.verifier.name, SIGNER.seed).verifier == SIGNER.verifier
 
 
-def test_a_note_with_several_signatures_says_which_are_trusted() -> None:
+def test_opening_a_note_returns_the_trusted_signers() -> None:
     witness = Signer("witness.example/one", b"w" * 32)
     stranger = Signer("stranger.example", b"s" * 32)
     note = sign_note("a text\n", stranger, SIGNER, witness)
@@ -74,7 +74,7 @@ def test_a_changed_note_does_not_open(change) -> None:
         open_note(change(SPEC_NOTE), [Verifier.from_vkey(SPEC_VKEY)])
 
 
-def test_a_spoilt_signature_of_a_trusted_key_spoils_the_note_whoever_else_signed() -> None:
+def test_an_invalid_signature_of_a_trusted_key_rejects_the_note() -> None:
     good = sign_note("a text\n", SIGNER)
     other = Signer("other.example", b"o" * 32)
     spoilt = good + other.signature_line("another text\n")
@@ -84,7 +84,7 @@ def test_a_spoilt_signature_of_a_trusted_key_spoils_the_note_whoever_else_signed
 
 
 @pytest.mark.parametrize("name", ["", "with space", "with+plus", "wide\u3000space", "line\nbreak"])
-def test_a_name_no_note_can_carry_is_refused(name: str) -> None:
+def test_an_invalid_key_name_is_refused(name: str) -> None:
     with pytest.raises(BadNote):
         Signer(name, b"n" * 32)
 
@@ -103,7 +103,7 @@ def test_a_malformed_vkey_is_refused(vkey: str) -> None:
         Verifier.from_vkey(vkey)
 
 
-def test_a_checkpoint_is_three_lines_and_reads_back() -> None:
+def test_a_checkpoint_has_three_lines_and_round_trips() -> None:
     checkpoint = Checkpoint("certledger.example/omc", 12, b"r" * 32)
     assert checkpoint.text == (
         "certledger.example/omc\n12\ncnJycnJycnJycnJycnJycnJycnJycnJycnJycnJycnI=\n"

@@ -1,4 +1,7 @@
-"""Deciding commands together in one transaction comes to the same as deciding them one by one."""
+"""Commands executed in one batch have the same outcomes as one by one.
+
+Covers: domain/store/writer/group_commit.py, domain/store/journal/batch.py
+"""
 
 import threading
 from concurrent.futures import Future
@@ -9,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import AppendRequest, CommandKey
+from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
@@ -21,40 +24,40 @@ CLAIMS = st.lists(st.tuples(st.just("n"), st.sampled_from("123")), max_size=2, u
 COMMANDS = st.fixed_dictionaries(
     {
         "writes": st.lists(STREAMS, max_size=3),
-        "behind": st.sampled_from([0, 0, 0, 1]),  # versions the sender did not know of
+        "stale_by": st.sampled_from([0, 0, 0, 1]),  # versions the sender did not know of
         "claims": CLAIMS,
         "releases": CLAIMS,
         "key": st.none() | st.sampled_from(["k1", "k2", "k3"]),
         "request": st.sampled_from([b"request", b"request", b"another"]),
-        "announced": st.booleans(),
+        "with_read_set": st.booleans(),
         "refused": st.sampled_from([False, False, False, True]),
     }
 )
 
 
-def job(number: int, wish: dict[str, Any]) -> QueuedCommand:
+def command_of(number: int, request: dict[str, Any]) -> QueuedCommand:
     def run(view: BatchView) -> AppendRequest:
-        if wish["refused"]:
+        if request["refused"]:
             raise ValueError("refused")
-        drafts = []
-        for stream in wish["writes"]:
-            ahead = sum(one.stream == stream for one in drafts)
-            version = len(view.recorded(stream)) + ahead + 1 - wish["behind"]
+        events: list[NewEvent] = []
+        for stream in request["writes"]:
+            earlier = sum(one.stream == stream for one in events)
+            version = len(view.recorded(stream)) + earlier + 1 - request["stale_by"]
             event = draft(stream, version)
-            object.__setattr__(event, "event_id", id_of(f"{number}/{len(drafts)}"))
-            drafts.append(event)
+            object.__setattr__(event, "event_id", id_of(f"{number}/{len(events)}"))
+            events.append(event)
         return AppendRequest(
-            tuple(drafts),
-            claims=tuple(wish["claims"]),
-            releases=tuple(wish["releases"]),
+            tuple(events),
+            claims=tuple(request["claims"]),
+            releases=tuple(request["releases"]),
             receipt=lambda recorded: b"%d events at %d" % (len(recorded), view.position),
         )
 
     command = None
-    if wish["key"]:
-        command = CommandKey("li", wish["key"], wish["request"], id_of(f"command {number}"))
-    announced = tuple(set(wish["writes"])) if wish["announced"] else ()
-    return QueuedCommand(run, streams=announced, command=command)
+    if request["key"]:
+        command = CommandKey("li", request["key"], request["request"], id_of(f"command {number}"))
+    with_read_set = tuple(set(request["writes"])) if request["with_read_set"] else ()
+    return QueuedCommand(run, streams=with_read_set, command=command)
 
 
 def outcome(future: Future) -> tuple:
@@ -90,29 +93,31 @@ def stored(journal: Journal) -> tuple:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(wishes=st.lists(COMMANDS, min_size=1, max_size=25))
-def test_together_or_alone_is_the_same(dsn: str, wishes: list[dict[str, Any]]) -> None:
+@given(requests=st.lists(COMMANDS, min_size=1, max_size=25))
+def test_one_batch_and_many_batches_give_the_same_outcomes(
+    dsn: str, requests: list[dict[str, Any]]
+) -> None:
     number = next(_numbers)
-    alone, together = Journal(dsn, f"alone-{number}"), Journal(dsn, f"together-{number}")
-    for journal in (alone, together):
+    alone, batched = Journal(dsn, f"alone-{number}"), Journal(dsn, f"batched-{number}")
+    for journal in (alone, batched):
         journal.create_ledger()
-    jobs = [job(n, wish) for n, wish in enumerate(wishes)]
+    queued = [command_of(n, request) for n, request in enumerate(requests)]
     with Committer(alone) as committer:
-        one_by_one = [outcome(committer.submit(one)) for one in jobs]
-    with Committer(together) as committer:
-        may_go_on = threading.Event()
+        expected = [outcome(committer.submit(one)) for one in queued]
+    with Committer(batched) as committer:
+        release = threading.Event()
 
         def wait(_view: BatchView) -> AppendRequest:
-            assert may_go_on.wait(30)
+            assert release.wait(30)
             return AppendRequest()
 
         committer.submit(QueuedCommand(wait))
-        futures = [committer.submit(one) for one in jobs]
-        may_go_on.set()
-        at_once = [outcome(future) for future in futures]
-    assert at_once == one_by_one
-    assert stored(together) == stored(alone)
-    for journal in (alone, together):
+        futures = [committer.submit(one) for one in queued]
+        release.set()
+        outcomes = [outcome(future) for future in futures]
+    assert outcomes == expected
+    assert stored(batched) == stored(alone)
+    for journal in (alone, batched):
         assert verify(journal).is_good
         journal.close()
 

@@ -1,4 +1,7 @@
-"""Many commands share a transaction, and each gets its own answer."""
+"""Group commit: many commands share a transaction, and each gets its own outcome.
+
+Covers: domain/store/writer/group_commit.py, domain/store/writer/retry.py
+"""
 
 import gc
 import threading
@@ -36,32 +39,32 @@ def committer(journal: Journal) -> Iterator[Committer]:
         yield committer
 
 
-class Gate:
-    """A job that holds the writer until opened, so that the jobs behind it form one batch."""
+class WriterPause:
+    """Blocks the writer until released, so that the commands queued meanwhile form one batch."""
 
     def __init__(self, committer: Committer) -> None:
-        self._opened = threading.Event()
+        self._released = threading.Event()
         entered = threading.Event()
 
         def run(_view: BatchView) -> AppendRequest:
             entered.set()
-            assert self._opened.wait(60)
+            assert self._released.wait(60)
             return AppendRequest()
 
         self._future = committer.submit(QueuedCommand(run))
         assert entered.wait(60)
 
-    def open(self) -> None:
-        self._opened.set()
+    def release(self) -> None:
+        self._released.set()
         self._future.result(60)
 
 
-def together(committer: Committer, *jobs: QueuedCommand) -> list[Future]:
-    """Submit jobs so that they are decided in one transaction, and wait for all."""
-    gate = Gate(committer)
+def in_one_batch(committer: Committer, *queued: QueuedCommand) -> list[Future]:
+    """Submit commands so that one transaction executes them, and wait for all."""
+    pause = WriterPause(committer)
     batches = committer.stats.batches
-    futures = [committer.submit(job) for job in jobs]
-    gate.open()
+    futures = [committer.submit(each) for each in queued]
+    pause.release()
     for future in futures:
         future.exception(60)
     assert committer.stats.batches - batches == 2
@@ -82,7 +85,7 @@ def test_an_accepted_command_gets_its_events_and_its_receipt(committer: Committe
     assert [(e.position, e.stream, e.version) for e in answer.recorded] == [(1, "a", 1)]
 
 
-def test_what_a_batch_held_is_let_go_of_without_the_collector(committer: Committer) -> None:
+def test_committed_batches_are_freed_without_the_garbage_collector(committer: Committer) -> None:
     def batches() -> int:
         return sum(type(each) is Batch for each in gc.get_objects())
 
@@ -92,7 +95,7 @@ def test_what_a_batch_held_is_let_go_of_without_the_collector(committer: Committ
     try:
         for n in range(8):
             committer.submit(next_event("a", f"k{n}")).result(60)
-        assert batches() - before <= 2  # the writer has its last one in its hands
+        assert batches() - before <= 2  # the writer still refers to its last one
     finally:
         gc.enable()
 
@@ -100,21 +103,21 @@ def test_what_a_batch_held_is_let_go_of_without_the_collector(committer: Committ
 def test_a_later_command_of_a_batch_sees_the_events_of_the_earlier_one(
     committer: Committer, journal: Journal
 ) -> None:
-    seen: list[list[int]] = []
+    read: list[list[int]] = []
 
-    def look(view: BatchView) -> AppendRequest:
-        seen.append([event.version for event in view.recorded("a")])
+    def execute(view: BatchView) -> AppendRequest:
+        read.append([event.version for event in view.recorded("a")])
         assert view.position == 2
         assert view.claimed("n", "1") == 1
         return append("a", view.version("a") + 1)
 
     first = QueuedCommand(lambda view: append("a", 1, claims=(("n", "1"),)))
-    together(committer, first, next_event("a"), QueuedCommand(look, streams=("a",)))
-    assert seen == [[1, 2]]
+    in_one_batch(committer, first, next_event("a"), QueuedCommand(execute, streams=("a",)))
+    assert read == [[1, 2]]
     assert [event.version for event in journal.stream("a")] == [1, 2, 3]
 
 
-def test_a_refused_command_never_harms_its_neighbours(
+def test_a_refused_command_does_not_affect_the_others_of_its_batch(
     committer: Committer, journal: Journal
 ) -> None:
     committer.submit(next_event("taken")).result(60)
@@ -128,10 +131,10 @@ def test_a_refused_command_never_harms_its_neighbours(
         ),
     }
     neighbours = [next_event("a", f"k{n}") for n in range(6)]
-    jobs = [QueuedCommand(lambda _: append("b", 1, claims=(("n", "1"),)))]
+    queued = [QueuedCommand(lambda _: append("b", 1, claims=(("n", "1"),)))]
     for neighbour, refused in zip(neighbours, refusals.values(), strict=False):
-        jobs += [refused, neighbour]
-    futures = together(committer, *jobs, neighbours[-1])
+        queued += [refused, neighbour]
+    futures = in_one_batch(committer, *queued, neighbours[-1])
     assert [type(f.exception()) for f in futures[1:-1:2]] == list(refusals)
     assert [f.result().recorded[0].version for f in [*futures[2:-1:2], futures[-1]]] == [
         1,
@@ -148,37 +151,35 @@ def test_a_refused_command_never_harms_its_neighbours(
 @pytest.mark.parametrize(
     "bad", [next_event("b"), QueuedCommand(lambda _: AppendRequest((draft("e", 1, "\0"),)))]
 )
-def test_one_that_cannot_be_written_pays_alone(
+def test_a_command_that_the_database_rejects_fails_alone(
     committer: Committer, journal: Journal, database: Database, bad: QueuedCommand
 ) -> None:
     database.execute("ALTER TABLE certledger.journal ADD CHECK (stream <> 'b')")
     committer.submit(next_event("a")).result(60)
-    gate = Gate(committer)
-    jobs = [next_event("c"), bad, next_event("d", "k")]
-    futures = [committer.submit(job) for job in jobs]
-    gate.open()
+    pause = WriterPause(committer)
+    queued = [next_event("c"), bad, next_event("d", "k")]
+    futures = [committer.submit(each) for each in queued]
+    pause.release()
     assert isinstance(futures[0].result(60), Accepted)
     assert isinstance(futures[1].exception(60), RejectedByDatabase | ValueError)
     assert isinstance(futures[2].result(60), Accepted)
     assert [event.stream for event in journal.read(0, 9)] == ["a", "c", "d"]
 
 
-# --- the same command again ----------------------------------------------------------------------
+# --- repeated commands ---------------------------------------------------------------------------
 
 
-def test_the_same_command_again_gets_the_first_answer(
-    committer: Committer, journal: Journal
-) -> None:
+def test_a_repeated_command_gets_the_first_receipt(committer: Committer, journal: Journal) -> None:
     committer.submit(next_event("a", "k")).result(60)
     again = committer.submit(next_event("a", "k")).result(60)
     assert again == Replayed(b"at 1", command("k").command_id, 1, 1)
     assert journal.head().position == 1
 
 
-def test_the_same_command_twice_in_one_batch_is_carried_out_once(
+def test_a_command_twice_in_one_batch_is_recorded_once(
     committer: Committer, journal: Journal
 ) -> None:
-    first, second = together(committer, next_event("a", "k"), next_event("a", "k"))
+    first, second = in_one_batch(committer, next_event("a", "k"), next_event("a", "k"))
     assert isinstance(first.result(), Accepted)
     assert second.result() == Replayed(b"at 1", command("k").command_id, 1, 1)
     assert journal.head().position == 1
@@ -190,7 +191,7 @@ def test_a_key_that_was_used_for_another_request_is_refused(
 ) -> None:
     other = QueuedCommand(lambda _: append("b", 1), command=command("k", b"another request"))
     if at_once:
-        _, future = together(committer, next_event("a", "k"), other)
+        _, future = in_one_batch(committer, next_event("a", "k"), other)
     else:
         committer.submit(next_event("a", "k")).result(60)
         future = committer.submit(other)
@@ -202,21 +203,19 @@ def test_a_refused_command_may_be_tried_again_under_its_key(
     committer: Committer, journal: Journal
 ) -> None:
     refused = QueuedCommand(refusing(ValueError("not yet")).execute, command=command("k"))
-    first, second = together(committer, refused, next_event("a", "k"))
+    first, second = in_one_batch(committer, refused, next_event("a", "k"))
     assert isinstance(first.exception(), ValueError)
     assert isinstance(second.result(), Accepted)
     assert journal.command("li", "k") is not None
 
 
-# --- what is not named beforehand is found all the same ------------------------------------------
+# --- read sets -----------------------------------------------------------------------------------
 
 
-def test_a_command_may_look_at_what_it_did_not_announce(
-    committer: Committer, journal: Journal
-) -> None:
+def test_a_command_may_read_more_than_its_read_set(committer: Committer, journal: Journal) -> None:
     committer.submit(QueuedCommand(lambda _: append("a", 1, 2, claims=(("n", "1"),)))).result(60)
 
-    def look(view: BatchView) -> AppendRequest:
+    def execute(view: BatchView) -> AppendRequest:
         assert [event.version for event in view.recorded("a")] == [1, 2]
         assert (view.version("a"), view.version("b")) == (2, 0)
         assert (view.claimed("n", "1"), view.claimed("n", "2")) == (1, None)
@@ -225,24 +224,24 @@ def test_a_command_may_look_at_what_it_did_not_announce(
         assert view.ledger == "omc"
         return append("b", 1)
 
-    assert isinstance(committer.submit(QueuedCommand(look)).result(60), Accepted)
+    assert isinstance(committer.submit(QueuedCommand(execute)).result(60), Accepted)
 
 
-def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Journal) -> None:
+def test_only_events_after_the_cached_version_are_read(journal: Journal) -> None:
     held: dict[str, int] = {}
-    told: list[list[int]] = []
-    seen: list[list[int]] = []
+    applied: list[list[int]] = []
+    read: list[list[int]] = []
 
-    def remember(events: list[RecordedEvent]) -> None:
+    def apply_committed(events: list[RecordedEvent]) -> None:
         held.update({event.stream: event.version for event in events})
-        told.append([event.position for event in events])
+        applied.append([event.position for event in events])
 
     def run(view: BatchView) -> AppendRequest:
-        seen.append([event.version for event in view.recorded("a")])
+        read.append([event.version for event in view.recorded("a")])
         return append("a", view.version("a") + 1)
 
     committer = Committer(
-        journal, cached_version=lambda stream: held.get(stream, -1), apply_committed=remember
+        journal, cached_version=lambda stream: held.get(stream, -1), apply_committed=apply_committed
     )
     with committer:
         for _ in range(2):
@@ -250,67 +249,65 @@ def test_an_owner_that_holds_a_state_is_given_the_later_events_only(journal: Jou
         with Committer(journal) as other:
             other.submit(next_event("a")).result(60)
         committer.submit(QueuedCommand(run, streams=("a",))).result(60)
-    assert seen == [[], [], [3]]
-    assert told == [[1], [2], [4]]
+    assert read == [[], [], [3]]
+    assert applied == [[1], [2], [4]]
 
 
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_more_than_can_wait_is_refused_at_once(journal: Journal) -> None:
+def test_a_full_queue_refuses_at_once(journal: Journal) -> None:
     with Committer(journal, queue_max=3) as committer:
-        gate = Gate(committer)
+        pause = WriterPause(committer)
         futures = [committer.submit(next_event("a")) for _ in range(3)]
         with pytest.raises(Overloaded) as refusal:
             committer.submit(next_event("a"))
         assert refusal.value.waiting == committer.queue_length == 3
-        gate.open()
+        pause.release()
         assert [future.result(60).recorded[0].version for future in futures] == [1, 2, 3]
 
 
-def test_a_command_whose_time_is_up_is_not_begun(committer: Committer, journal: Journal) -> None:
-    gate = Gate(committer)
+def test_an_expired_command_is_not_executed(committer: Committer, journal: Journal) -> None:
+    pause = WriterPause(committer)
     late = committer.submit(QueuedCommand(next_event("a").execute, timeout_seconds=0.05))
     in_time = committer.submit(next_event("b"))
     time.sleep(0.1)
-    gate.open()
+    pause.release()
     assert isinstance(late.exception(60), DeadlineExceeded)
     in_time.result(60)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
 
 
-def test_a_command_its_sender_took_back_is_not_begun(
-    committer: Committer, journal: Journal
-) -> None:
-    gate = Gate(committer)
+def test_a_cancelled_command_is_not_executed(committer: Committer, journal: Journal) -> None:
+    pause = WriterPause(committer)
     taken_back = committer.submit(next_event("a"))
     assert taken_back.cancel()
-    gate.open()
+    pause.release()
     committer.submit(next_event("b")).result(60)
     assert [event.stream for event in journal.read(0, 9)] == ["b"]
 
 
-def test_closing_finishes_what_waits_and_refuses_what_comes(journal: Journal) -> None:
+def test_close_finishes_queued_commands_and_refuses_new_ones(journal: Journal) -> None:
     committer = Committer(journal)
-    gate = Gate(committer)
+    pause = WriterPause(committer)
     futures = [committer.submit(next_event("a")) for _ in range(20)]
     closing = threading.Thread(target=committer.close)
     closing.start()
-    gate.open()
+    pause.release()
     closing.join(10)
     assert [future.result(60).recorded[0].version for future in futures] == list(range(1, 21))
     with pytest.raises(Closed):
         committer.submit(next_event("a"))
 
 
-def test_a_ledger_that_was_not_made_is_named(dsn: str) -> None:
+def test_an_unknown_ledger_is_refused(dsn: str) -> None:
     journal = Journal(dsn, "nobody")
     with Committer(journal) as committer:
         assert isinstance(committer.submit(next_event("a")).exception(60), UnknownLedger)
     journal.close()
 
 
-def test_an_owner_that_fails_does_not_make_what_was_recorded_unrecorded(journal: Journal) -> None:
+def test_a_failing_apply_committed_changes_no_outcome(journal: Journal) -> None:
     def fail(_events: list[RecordedEvent]) -> None:
         raise RuntimeError("a bug")
 
@@ -319,7 +316,7 @@ def test_an_owner_that_fails_does_not_make_what_was_recorded_unrecorded(journal:
             assert isinstance(committer.submit(next_event("a")).result(60), Accepted)
 
 
-def test_a_bug_in_the_writer_is_heard_by_the_callers_and_stops_nothing(
+def test_an_exception_in_the_writer_fails_its_batch_and_the_thread_goes_on(
     journal: Journal,
 ) -> None:
     def fail(_stream: str) -> int:
@@ -334,28 +331,28 @@ def test_a_bug_in_the_writer_is_heard_by_the_callers_and_stops_nothing(
         )
 
 
-def test_answers_can_be_delivered_by_the_batch(journal: Journal) -> None:
-    delivered: list[int] = []
+def test_resolve_batch_gets_the_outcomes_of_a_whole_batch(journal: Journal) -> None:
+    sizes: list[int] = []
 
-    def deliver(answers: list) -> None:
-        delivered.append(len(answers))
+    def resolve_batch(answers: list) -> None:
+        sizes.append(len(answers))
         for future, answer in answers:
             future.set_result(answer)
 
-    with Committer(journal, resolve_batch=deliver) as committer:
-        gate = Gate(committer)
+    with Committer(journal, resolve_batch=resolve_batch) as committer:
+        pause = WriterPause(committer)
         futures = [committer.submit(next_event("a")) for _ in range(5)]
-        gate.open()
+        pause.release()
         assert all(isinstance(future.result(60), Accepted) for future in futures)
-    assert delivered == [1, 5]
+    assert sizes == [1, 5]
 
 
-def test_a_lost_race_for_a_stream_between_processes_is_told_to_the_loser(
+def test_a_lost_race_for_a_stream_between_writers_is_a_stale_stream(
     journal: Journal, database: Database
 ) -> None:
     with Committer(journal) as one, Committer(journal) as two:
-        jobs = [QueuedCommand(lambda _: append("a", 1)) for _ in range(2)]
-        answers = [one.submit(jobs[0]), two.submit(jobs[1])]
+        queued = [QueuedCommand(lambda _: append("a", 1)) for _ in range(2)]
+        answers = [one.submit(queued[0]), two.submit(queued[1])]
         outcomes = sorted(type(f.exception(60) or f.result()).__name__ for f in answers)
     assert outcomes == ["Accepted", "StaleStream"]
 
@@ -367,7 +364,7 @@ def test_one_notification_is_sent_for_a_whole_batch(journal: Journal, database: 
         Committer(journal) as committer,
     ):
         cursor.execute("LISTEN certledger")
-        together(committer, *[next_event("a") for _ in range(5)])
+        in_one_batch(committer, *[next_event("a") for _ in range(5)])
         deadline = time.monotonic() + 10
         while not listening.notifies and time.monotonic() < deadline:
             listening.poll()
@@ -375,7 +372,7 @@ def test_one_notification_is_sent_for_a_whole_batch(journal: Journal, database: 
         assert [notify.payload for notify in listening.notifies] == ["omc"]
 
 
-def test_a_lock_that_is_held_too_long_is_waited_for(
+def test_a_lock_timeout_is_retried(
     journal: Journal, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from domain.store.postgres import connection
@@ -395,7 +392,7 @@ def test_a_lock_that_is_held_too_long_is_waited_for(
         assert committer.stats.retries > 0
 
 
-def test_a_command_that_meets_a_broken_database_is_told_so(
+def test_a_broken_table_rejects_only_the_commands_that_need_it(
     journal: Journal, database: Database
 ) -> None:
     database.execute("REVOKE INSERT ON certledger.commands FROM certledger_app")
