@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Role(StrEnum):
-    """Who may ask. One person holds one role at a time (design 1)."""
+    """Role of an actor. One person has one role at a time (design 1)."""
 
     CANDIDATE = "candidate"  # 报考者
     AGENCY = "agency"  # 报名机构, 初审
@@ -43,13 +43,13 @@ class Actor(BaseModel):
 
 
 def actor_of(entry: Any) -> Actor:
-    """Who recorded a journal entry; there the actor stands as the envelope has it."""
+    """Who recorded a journal entry, whose actor may have the form of the envelope."""
     actor = entry.actor
     return actor if isinstance(actor, Actor) else Actor.model_validate(actor)
 
 
 def subject_of(entry: Any) -> str:
-    """The login that recorded a journal entry, which is all that most folds want of it."""
+    """The login that recorded a journal entry, which is all that most folds need."""
     actor = entry.actor
     subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
     return subject

@@ -1,8 +1,8 @@
-"""What every decision takes and gives: a command, the world as it stands, and new facts.
+"""What every decision takes and returns: a command, the present states, and new facts.
 
-`decide_*(world, command, context)` is pure: time, actor and ids come in with the context, and
-what it may look at comes through `States`. It returns a `Decision` or raises a `LedgerError`;
-then nothing moved.
+`decide_*(world, command, context)` is pure: time, actor and ids come in with the context, and it
+reads states through `States` only. It returns a `Decision`, or raises a `LedgerError` and changes
+nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Command(BaseModel):
 
 
 class Context(NamedTuple):
-    """Who asks, when, and where new ids come from.
+    """The actor, the time, and the source of new ids.
 
     now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.
     blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
@@ -48,12 +48,12 @@ class Context(NamedTuple):
 
 
 Claim = tuple[str, str]
-"""(kind, key): something only one may hold in a ledger, such as a certificate number."""
+"""(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person's name and document in clear, read for one decision and kept nowhere."""
+    """A person's name and document in clear, decrypted for one decision and not stored."""
 
     name: str = field(repr=False)
     document_type: DocumentType
@@ -62,9 +62,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """New facts with the stream each belongs to, and the claims that stand or fall with them.
+    """New facts with the stream each belongs to, and the claims that commit with them.
 
-    outcome: what the caller is told besides the receipt; JSON values, no personal data.
+    outcome: what the receipt says in addition; JSON values, no personal data.
     erases: persons whose keys are destroyed with this decision.
     """
 
@@ -76,13 +76,13 @@ class Decision:
 
 
 class States(Protocol):
-    """The states a decision may look at.
+    """The states a decision may read.
 
-    Each raises NotFound when there is no such thing, save `series`: a series begins with its
-    first number, so an unknown one is an empty one. `claimed` says what others hold at present.
+    Each method raises NotFound for an unknown thing, except `series`: a series begins with its
+    first number, so an unknown one is empty. `claimed`: whether the claim is taken at present.
     """
 
-    def book(self) -> LedgerState: ...
+    def ledger(self) -> LedgerState: ...
     def person(self, person_id: str) -> Person: ...
     def identity(self, person_id: str) -> Identity: ...
     def candidacy(self, application_id: str) -> Candidacy: ...
@@ -127,26 +127,26 @@ class TooEarly(LedgerError):
 class OwnApplication(LedgerError):
     """Nobody decides on their own application, nor on one they opened or handed documents in for.
 
-    What was decided by oneself alone was decided by nobody.
+    Otherwise one person alone could carry an application through.
     """
 
     code = "own_application"
 
 
 def stream_of(kind: str, key: str | None = None) -> str:
-    """Name of a stream: the kind, and for all but the book the id of the thing."""
+    """Name of a stream: the kind, and for all but the ledger itself the id of the thing."""
     return kind if key is None else f"{kind}-{key}"
 
 
 def ensure_past(context: Context, **moments: datetime) -> None:
-    """Raise InTheFuture for the first moment that is not yet there."""
+    """Raise InTheFuture for the first moment that has not come yet."""
     for name, moment in moments.items():
         if moment > context.now:
             raise InTheFuture(field=name)
 
 
 def ensure_day(context: Context, field: str, day: date, earliest: date) -> None:
-    """A day that came already, and not before what it follows from.
+    """Check that a day has come, and that it is not before the earliest possible one.
 
     Raises: InTheFuture, TooEarly.
     """
@@ -163,7 +163,7 @@ def ensure_not_own(context: Context, person: Person) -> None:
 
 
 def ensure_own(context: Context, person: Person, what: str) -> None:
-    """A candidate acts on what is theirs; staff act by their role.
+    """A candidate acts on their own things; staff act by their role.
 
     Raises: NotYourOwn.
     """

@@ -1,4 +1,4 @@
-"""Applications (报考): opened and assessed, looked at, given up."""
+"""Applications (报考): opened and assessed, shown, withdrawn."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]
     responses={200: {"model": ApplicationShown}, **READING},
 )
 async def get_application(read: Read, application_id: ThingId) -> Response:
-    """状态、下一步、缺少的材料、退费选项。· Where it stands, what is due next and by whom, which
+    """状态、下一步、缺少的材料、退费选项。· Its status, what is due next and by whom, which
     documents are missing, and what a refund request would lead to. The ETag is its version and
     its person's."""
     state = await read.candidacy(application_id)

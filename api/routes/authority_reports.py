@@ -60,7 +60,7 @@ BATCH_KINDS = {
 
 
 class ReportRowShown(BaseModel):
-    """One certificate of a report, and how it stands now."""
+    """One certificate of a report, and its present progress."""
 
     application_id: str
     number: str
@@ -184,10 +184,10 @@ def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id:
     responses={200: {"model": ReportShown}, **READING},
 )
 async def get_report(read: Read, report_id: ThingId) -> Response:
-    """批次内每张证书的当前进度。· Each certificate of the report and how it stands now."""
+    """批次内每张证书的当前进度。· Each certificate of the report and its present progress."""
     state = await read.state("report", report_id)
     shown = await read.run(_shown, read, state)
-    # The rows move on with their certificates, so the report's own version would not tell.
+    # The rows change with their certificates, without a new version of the report.
     return read.conditional_response(etag(f"{state.version}-{hash_of(shown)}"), lambda: shown)
 
 

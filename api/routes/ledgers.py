@@ -1,4 +1,4 @@
-"""The books: opening one, what it charges, which ones there are."""
+"""Ledgers: opening one, its fees, and the list of all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from api.http.context import AppContext
 from api.http.dependencies import Read, json_response
 from api.http.routing import OPEN_READING, router
 from domain.decision import NotFound
+from domain.states.folds import LedgerState
 from domain.steps.ledger_setup import OPEN_LEDGER, SET_FEE_SCHEDULE, OpenLedger, opening_fact
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
@@ -71,7 +72,7 @@ async def list_ledgers(request: Request) -> Response:
         try:
             found.append(_shown(name, await service.read(ledger.state, "ledger")))
         except NotFound:
-            continue  # its row was made, its book is still being opened
+            continue  # created, but not opened yet
     return json_response({"data": found})
 
 
@@ -133,14 +134,14 @@ everywhere.routes += [
 )
 async def get_ledger(read: Read) -> Response:
     """账本信息与各职业、等级的收费标准。· Who keeps the book, and what it charges."""
-    book = await read.state("ledger")
-    fees = [fee.model_dump(mode="json") for fee in book.fees]
-    detail = {"unified_social_credit_code": book.opened.unified_social_credit_code, "fees": fees}
-    return json_response(_shown(read.ledger.name, book) | detail)
+    state = await read.state("ledger")
+    fees = [fee.model_dump(mode="json") for fee in state.fees]
+    detail = {"unified_social_credit_code": state.opened.unified_social_credit_code, "fees": fees}
+    return json_response(_shown(read.ledger.name, state) | detail)
 
 
-def _shown(name: str, book: Any) -> dict[str, Any]:
-    opened = book.opened
+def _shown(name: str, state: LedgerState) -> dict[str, Any]:
+    opened = state.opened
     return {
         "ledger": name,
         "organisation_name": opened.organisation_name,

@@ -1,4 +1,4 @@
-"""Public notices (成绩公示): opened, looked at by everybody, objected to, closed."""
+"""Public notices (成绩公示): opened, extended, objected to, closed."""
 
 from __future__ import annotations
 

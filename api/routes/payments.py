@@ -1,4 +1,4 @@
-"""Fees (缴费): what arrived, and the use of what was paid for."""
+"""Fees (缴费): recording payments, and the use of what was paid for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People: made known once, put right, found again by their document, and erased."""
+"""Persons: registered once, corrected, found by their document, and erased."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ routes.routes += [
     responses={200: {"model": PersonShown}, **WRITING, **problems(429)},
 )
 async def find_person(request: Request, read: Read, body: PersonSearchBody) -> Response:
-    """证件号只出现在请求体中。· The document number stands in the body only. A candidate finds
-    nobody but themselves: whether somebody else is known, they are not told, and their searches
-    count as lookups."""
+    """证件号只出现在请求体中。· The document number is in the body only. A candidate finds
+    nobody but themselves, the answer does not reveal whether somebody else is known, and their
+    searches count as lookups."""
     text = document_text(body.document_type, body.document_number)
     indexes = read.service.registry.search_tokens("document", text).all()
     limit, address = limit_for(request, read), address_of(request)
@@ -81,7 +81,7 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
 
 
 def limit_for(request: Request, read: Read) -> RateLimiter:
-    """The budget of a search: those who work with the papers of others have no limit."""
+    """The rate limit of a search; staff, who work with the documents of others, have none."""
     assert read.principal is not None
     return limit_of(request) if read.principal.role is Role.CANDIDATE else Unlimited()
 

@@ -1,4 +1,4 @@
-"""Refunds (退费): ordered, approved by a second person, and what the provider says of them."""
+"""Refunds (退费): ordered, approved by a second person, and their outcome at the provider."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ routes.routes += [
         tag=TAG,
         summary="驳回退费 · Decline a refund",
         docs="""
-        驳回后可重新申请,另用新号。· A declined refund may be ordered anew, under a new number.""",
+        驳回后可重新申请,另用新号。· A declined refund may be ordered again, under a new number.""",
         example={"reason": "金额与流水不符"},
         location="/applications/{application_id}",
     ),

@@ -59,7 +59,7 @@ routes.routes += [
         summary="上传一份资料 · Hand one document in",
         docs="""
     证件照须为近半年内2寸白底彩色照片、不超过50KB、文件名“姓名_证件号”。所有问题一次列出。·
-    A file is judged by its bytes, and every fault is told at once. A newer file of the same kind
+    A file is judged by its bytes, and every fault is named at once. A newer file of the same kind
     takes the older one's place. Source: 3.1(1)-(5).""",
         handler=submit_document,
         openapi_extra=form_schema(
@@ -167,7 +167,7 @@ routes.routes += [
         summary="提交审核 · Send the documents into review",
         docs="""
         资料齐全后进入三级审核;补正后从初审重新开始。· The set goes into review once it is
-        complete; after a supplement the three reviews begin anew. Source: 3.2(2).""",
+        complete; after a supplement the three reviews start again. Source: 3.2(2).""",
         location="/applications/{application_id}",
     ),
     CommandRoute(

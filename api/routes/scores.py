@@ -1,4 +1,4 @@
-"""Scores (成绩): recorded in bulk, verified by a second person, put right.
+"""Scores (成绩): recorded in bulk, verified by a second person, corrected.
 
 Scores come as JSON or as a table (CSV, XLSX) with the columns 准考证号 and either 科目 and 成绩, or
 理论成绩 and 技能成绩. An absence (缺考) is written as such; it is not a zero.

@@ -1,7 +1,7 @@
-"""A request and its answer without the framework: the bytes of the answer, written by ourselves.
+"""A request and its response without the framework: writes the bytes of the response itself.
 
-An `RawExchange` stands where the server keeps the framework's cycle of a request, so that pipelined
-requests, a lost connection and a stop find what they look for. Reading order: Exchange, Answers.
+A `RawExchange` takes the place of the server's request/response cycle, with the attributes that the
+server uses for pipelining, lost connections and shutdown. Reading order: RawExchange, Answers.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from domain.errors import LedgerError
 Headers = dict[bytes, bytes]
 
 HEADER_BYTES_MAX = 200
-"""Of a header that is remembered with what it means; no browser sends a longer one of those."""
+"""Longest header whose interpretation is cached; browsers send shorter ones."""
 
 _NO_TRACE = "0" * 32
 _NO_LINK_FIELDS = no_such_link().fields
 
 
 class NullEvent:
-    """Who would be told of more of a request's body."""
+    """The server's event for more of a body: never awaited, the body is complete."""
 
     def set(self) -> None:
-        """Nobody waits."""
+        """Do nothing."""
 
 
 class RawExchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     __slots__ = (
         *("body", "disconnected", "keep_alive", "more_body", "response_complete"),
@@ -50,7 +50,7 @@ class RawExchange:
     def __init__(
         self, answers: Answers, connection: Any, headers: Headers, method: str, route: str
     ) -> None:
-        """route: as the log names it."""
+        """route: as the access log names it."""
         self.body = bytearray()
         self.more_body = True
         self.disconnected = False
@@ -62,17 +62,17 @@ class RawExchange:
         self.headers = headers
         self.method = method
         self.route = route
-        self.role: str | None = None  # of who asks, once it is known
+        self.role: str | None = None  # of the caller, once it is known
         self.trace_id = trace_id_of(headers.get(b"traceparent"))
         self._begun = time.perf_counter()
 
     def on_request_complete(self) -> None:
-        """Go on, now that the request is there as a whole."""
+        """Process the request; called when its body is complete."""
 
     def send(self, status: int, lines: bytes, body: bytes) -> None:
-        """Answer, and make room for the next request of the connection.
+        """Write the response, and let the connection continue with its next request.
 
-        lines: headers as they travel, but for the date and the trace id.
+        lines: encoded headers without the date and the trace id.
         """
         connection = self.connection
         self.response_complete = True
@@ -90,14 +90,14 @@ class RawExchange:
         log_request(self.trace_id, self.method, self.route, status, seconds, self.role)
 
     def refuse(self, refusal: LedgerError) -> None:
-        """Answer with a problem, unless an answer was given."""
+        """Answer with a problem, unless the response was sent already."""
         if not self.response_complete:
             language = _language(self.headers.get(b"accept-language", b"")[:HEADER_BYTES_MAX])
             problem = self.answers.problem(refusal, language)
             self.send(problem.status, problem.lines, problem.body(self.trace_id))
 
     def fail(self, fault: Exception) -> None:
-        """Answer with what became of a fault: a refusal is told, anything else is ours."""
+        """Answer with a refusal, or with an internal error for any other exception."""
         if isinstance(fault, LedgerError):
             self.refuse(fault)
         else:
@@ -111,7 +111,7 @@ def _language(accept_language: bytes) -> str:
 
 
 class ProblemBytes(NamedTuple):
-    """A refusal as it travels, but for the trace id."""
+    """An encoded refusal without its trace id."""
 
     status: int
     lines: bytes
@@ -123,22 +123,22 @@ class ProblemBytes(NamedTuple):
 
 
 class Answers:
-    """Headers of answers as bytes; what is the same every time is made once."""
+    """Encodes headers and refusals; what repeats is encoded once."""
 
     def __init__(self, settings: Settings) -> None:
         self._protection = security_headers(settings)
-        self._missing: dict[frozenset[bytes], bytes] = {}  # by the names that our handlers set
+        self._missing: dict[frozenset[bytes], bytes] = {}  # by the names that the response sets
         self._problems: dict[tuple[str, str], ProblemBytes] = {}
         self._dated: tuple[Any, bytes] = (None, b"")
 
     def date(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The headers that the server puts first; it makes them anew every second."""
+        """The encoded default headers of the server, which replaces them every second."""
         if self._dated[0] is not default_headers:
             self._dated = default_headers, header_lines(default_headers)
         return self._dated[1]
 
     def protected(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Headers as they travel, and those that protect where the route sets none."""
+        """Encoded headers, with the security headers that the response does not set itself."""
         names = frozenset([name for name, _ in headers])
         missing = self._missing.get(names)
         if missing is None:
@@ -163,5 +163,5 @@ class Answers:
 
 
 def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Headers as they travel."""
+    """Encoded headers."""
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])

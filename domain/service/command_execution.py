@@ -193,7 +193,7 @@ class StateReader:
             raise NotFound(what=what, id=key)
         return state
 
-    def book(self) -> states.LedgerState:
+    def ledger(self) -> states.LedgerState:
         state: states.LedgerState | None = self._find("ledger")
         if state is None:
             raise NotFound(what="book", id="ledger")

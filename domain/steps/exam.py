@@ -92,7 +92,7 @@ class AlreadySeated(LedgerError):
 
 
 class ScoreAlreadyRecorded(LedgerError):
-    """The {subject} score stands already; put it right with a correction."""
+    """The {subject} score is recorded already; change it with a correction."""
 
     code = "score_already_recorded"
 

@@ -61,7 +61,7 @@ def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Con
     Raises: NotFound if the ledger is not open.
     Source: source-document 2.1, 2.2, 2.3.
     """
-    world.book()
+    world.ledger()
     fact = e.FeeScheduleSet(
         occupation=command.occupation,
         level=command.level,

@@ -175,7 +175,7 @@ def _allocate(world: States, state: Candidacy, kind: CertificateKind, year: int)
     if series.source == "imported":
         raise SeriesIsHandedOut(series_id=series.id, source="handed out by the province")
     serial = series.last_serial + 1
-    number = number_of(kind, world.book(), year, state.level, serial)
+    number = number_of(kind, world.ledger(), year, state.level, serial)
     return _take(state, kind, series.id, number, serial, "allocated"), number
 
 
@@ -224,7 +224,7 @@ def decide_import_number(world: States, command: ImportNumber, context: Context)
     if not is_unnumbered(state, CertificateKind.NATIONAL):
         raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
     number = NationalNumber.parse(command.number)
-    own = world.book().opened.site_code
+    own = world.ledger().opened.site_code
     if number.site_code != own or number.grade != state.level:
         raise ForeignNumber(number=str(number), level=int(state.level))
     _ensure_year(context, number.year, first_day)

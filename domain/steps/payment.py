@@ -105,7 +105,7 @@ class UseItem(Command):
 def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> None:
     """Exactly the two components at the price of the day of payment. Source: 2.1-2.3."""
     day = shanghai_date(command.paid_at)
-    fees = world.book().fees_on(state.occupation, state.level, day)
+    fees = world.ledger().fees_on(state.occupation, state.level, day)
     if fees is None:
         raise NoFeeSchedule(occupation=state.occupation, level=int(state.level), day=str(day))
     due = {

@@ -175,7 +175,7 @@ def test_a_read_outside_the_read_set_is_detected() -> None:
     world.do(open_ledger())
     context = world.context(OPERATOR, world.now)
     checked = ReadSetChecker(world, READ_SETS[type(fees())](world.known, fees(), context))
-    assert checked.book() == world.book()
+    assert checked.ledger() == world.ledger()
     with pytest.raises(AssertionError, match="application-A1 is read but not"):
         checked.candidacy("A1")
 

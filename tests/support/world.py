@@ -46,7 +46,7 @@ class Entry:
 
 
 def blind_index(kind: str, text: str) -> str:
-    """A stand-in for the blind index: equal for equal texts, without revealing them."""
+    """Replaces the blind index: equal for equal texts, without revealing them."""
     return hashlib.sha256(f"{kind}|{text}".encode()).hexdigest()[:32]
 
 
@@ -73,7 +73,7 @@ class World:
     identities: dict[str, Identity] = field(default_factory=dict)
     ids: int = 0
 
-    def book(self) -> states.LedgerState:
+    def ledger(self) -> states.LedgerState:
         return self._get("ledger", "book", "ledger")
 
     def person(self, person_id: str) -> states.Person:
@@ -200,7 +200,7 @@ class ReadSetChecker:
         self._read_set = read_set or ReadSet()
 
     def __getattr__(self, name: str) -> Any:
-        kind = {"candidacy": "application", "book": "ledger"}.get(name, name)
+        kind = {"candidacy": "application"}.get(name, name)
 
         def read(*key: str) -> Any:
             self._expect(stream_of(kind, *key), self._read_set.streams)

@@ -117,7 +117,7 @@ PLACE = {"ledger": "omc", "application_id": "A1", "refund_no": "R1"}
 def request(service: Service, **given: Any) -> CommandRequest:
     headers = {**GOOD, **given.get("headers", {})}
     return CommandRequest(
-        service,  # type: ignore[arg-type]  # a stand-in
+        service,  # type: ignore[arg-type]  # a stub
         "POST",
         "/ledgers/omc/applications/A1/refunds/R1/decline",
         given.get("place", PLACE),

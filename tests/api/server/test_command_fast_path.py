@@ -1,4 +1,4 @@
-"""The short way of commands and the framework's carry out the same and answer alike."""
+"""The fast path of commands and ASGI do the same and answer with the same bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUALIFIED = {"work_periods": [{"started_on": "2020-01-01", "ended_on": None, "re
 
 @dataclass
 class Twins:
-    """Two services, each on a database of its own, that were told the same.
+    """Two services, each on a database of its own, that received the same requests.
 
     staff: a token; others: of those who may not.
     """
@@ -70,9 +70,9 @@ def twins(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
         others = "stale", token("finance"), token("candidate"), token("agency", ledgers=["other"])
         twins = Twins(urls[0], urls[1], (ledgers[0], ledgers[1]), staff, others)
         for n in (1, 2, 3):
-            alike(twins, wish(twins, "persons", f"person {n}", registration(n)))
+            alike(twins, command_request(twins, "persons", f"person {n}", registration(n)))
         for n in (1, 2):
-            alike(twins, wish(twins, "applications", f"application {n}", application(n)))
+            alike(twins, command_request(twins, "applications", f"application {n}", application(n)))
         yield twins
 
 
@@ -96,7 +96,9 @@ def application(n: int, **changed: Any) -> dict[str, Any]:
     } | changed
 
 
-def wish(twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]) -> Request:
+def command_request(
+    twins: Twins, path: str, key: str, body: Any, *more: tuple[str, str]
+) -> Request:
     data = json.dumps(body).encode()
     headers = (
         ("Authorization", f"Bearer {twins.staff}"),
@@ -118,17 +120,18 @@ def alike(twins: Twins, asked: Request) -> tuple[int, dict[str, str], bytes]:
 
 
 def test_a_command_is_carried_out_refused_and_repeated_alike(twins: Twins) -> None:
-    told = wish(twins, "persons", "once", registration(4))
-    first, again = alike(twins, told), alike(twins, told)
+    sent = command_request(twins, "persons", "once", registration(4))
+    first, again = alike(twins, sent), alike(twins, sent)
     assert (first[0], json.loads(first[2])["outcome"]) == (201, {"person_id": "P4"})
     assert again[1].pop("idempotency-replayed") == "true"
     assert again == first
-    reused = alike(twins, wish(twins, "persons", "once", registration(5)))
+    reused = alike(twins, command_request(twins, "persons", "once", registration(5)))
     assert json.loads(reused[2])["code"] == "idempotency_key_reused"
-    refused = alike(twins, wish(twins, "persons", "another", registration(4)))
+    refused = alike(twins, command_request(twins, "persons", "another", registration(4)))
     assert json.loads(refused[2])["code"] == "already_exists"
     unknown = alike(
-        twins, wish(twins, "applications", "x", application(9), ("Accept-Language", "en"))
+        twins,
+        command_request(twins, "applications", "x", application(9), ("Accept-Language", "en")),
     )
     assert (unknown[0], unknown[1]["content-language"]) == (404, "en")
     assert [len(ledger.caller("regulator").read("events")["data"]) for ledger in twins.ledgers] == [
@@ -227,8 +230,13 @@ def test_the_plainest_commands_do_go_the_short_way(
 
     monkeypatch.setattr(CommandFastPath, "try_accept", watched)
     browser = (("Accept", "*/*"), ("Accept-Language", "zh-CN,zh;q=0.9"))
-    response_to(twins.quick, wish(twins, "applications", "application 1", application(1), *browser))
-    response_to(twins.quick, wish(twins, "applications/A2/withdrawal", "w", {"reason": "错"}))
+    response_to(
+        twins.quick,
+        command_request(twins, "applications", "application 1", application(1), *browser),
+    )
+    response_to(
+        twins.quick, command_request(twins, "applications/A2/withdrawal", "w", {"reason": "错"})
+    )
     assert taken == [
         "/ledgers/{ledger}/applications",
         "/ledgers/{ledger}/applications/{application_id}/withdrawal",

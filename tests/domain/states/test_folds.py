@@ -56,7 +56,7 @@ def test_an_unknown_fact_raises_instead_of_being_ignored():
 def test_a_state_has_the_version_of_its_last_fact():
     world = a_paid_application()
     assert world.candidacy("A1").version == 3
-    assert world.book().version == 2
+    assert world.ledger().version == 2
 
 
 def test_folding_entry_by_entry_equals_folding_the_stream():

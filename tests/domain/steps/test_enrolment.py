@@ -105,7 +105,7 @@ def test_the_condition_that_was_met_decides_which_documents_are_asked_for():
     )
 
 
-def test_one_day_short_of_four_years_is_refused_and_told_what_is_missing():
+def test_one_day_short_of_four_years_is_refused_with_what_is_missing():
     """Source: source-document 1.2(2)."""
     stated = Qualifications(work_periods=(works(date(2022, 3, 4)),))
     when = given(a_registered_person()).when(apply_for(qualifications=stated), by=candidate(1))
@@ -153,8 +153,8 @@ def test_a_code_that_was_renumbered_names_the_same_occupation():
 def test_a_job_type_is_applied_for_only_at_the_levels_it_is_certified_in():
     """Source: source-document 0.1, 3.2(1)."""
     world = a_registered_person()
-    wish = apply_for(job_type="平台管理员", level=Level.TECHNICIAN)
-    given(world).when(wish, by=candidate(1)).fails(JobTypeNotOffered)
+    command = apply_for(job_type="平台管理员", level=Level.TECHNICIAN)
+    given(world).when(command, by=candidate(1)).fails(JobTypeNotOffered)
     given(world).when(apply_for(job_type="选品员"), by=candidate(1)).returns(eligible=True)
 
 
@@ -269,7 +269,7 @@ def test_nobody_withdraws_somebody_elses_application():
     )
 
 
-def test_who_withdrew_may_apply_anew():
+def test_a_person_who_withdrew_may_apply_again():
     world = a_paid_application()
     world.do(withdraw(), by=candidate(1))
     world.do(apply_for(application_id="A9"), by=candidate(1))

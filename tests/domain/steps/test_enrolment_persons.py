@@ -59,7 +59,7 @@ def test_a_candidate_who_registers_is_that_person_whatever_login_they_name():
     assert when.decided.facts[0][1].subject == "candidate-7"
 
 
-def test_a_person_without_an_id_gets_a_new_one_and_is_told_it():
+def test_a_person_without_an_id_gets_a_new_one_in_the_outcome():
     given(an_open_ledger()).when(register(person_id=None)).returns(person_id="id-1")
 
 

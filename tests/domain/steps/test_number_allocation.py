@@ -174,7 +174,7 @@ def test_no_number_is_given_before_the_notice_is_closed():
     given(published_results()).when(number(), at=CLOSED_AT).fails(ResultNotFinal)
 
 
-def test_a_result_that_is_not_final_is_told_before_one_that_fails():
+def test_a_result_that_is_not_final_is_refused_before_one_that_fails():
     given(published_results(FAILED)).when(number()).fails(ResultNotFinal)
 
 
@@ -326,7 +326,7 @@ def test_a_certificate_revoked_for_any_other_reason_is_never_replaced(because):
     given(world).when(take_over()).fails(NumberedAlready)
 
 
-def test_a_number_that_was_mistyped_is_revoked_before_issue_and_taken_over_anew():
+def test_a_mistyped_number_is_revoked_before_issue_and_imported_again():
     """Source: source-document 5.3."""
     world = final_results()
     world.do(take_over(f"{SITE}264000071"), at=ISSUED_AT)
@@ -339,7 +339,7 @@ def test_a_number_that_was_mistyped_is_revoked_before_issue_and_taken_over_anew(
     assert after.candidacy("A1").certificates[NATIONAL].number == f"{SITE}264000017"
 
 
-def test_a_score_under_certificates_issued_in_error_is_put_right_and_numbered_anew():
+def test_a_score_under_certificates_issued_in_error_is_corrected_and_numbered_again():
     """Source: source-document 5.1, 5.2."""
     world: World = issued_certificates()
     for kind in CertificateKind:

@@ -53,7 +53,7 @@ def test_an_eligible_candidate_pays_both_components_at_once():
     assert world.candidacy("A1").status is Status.PAID
 
 
-def test_the_caller_is_told_the_payment_and_that_nothing_is_excess():
+def test_the_outcome_names_the_payment_and_that_nothing_is_excess():
     given(an_eligible_application()).when(pay(payment_id=None)).returns(
         payment_id="id-1", excess=False
     )

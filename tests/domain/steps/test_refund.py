@@ -228,14 +228,14 @@ def test_nothing_is_refunded_twice(state):
     given(world).when(order(FEE)).fails(AlreadyRefunded, refund_no="RPAY1-1")
 
 
-def test_a_declined_refund_is_ordered_anew_with_the_next_number():
+def test_a_declined_refund_is_ordered_again_with_the_next_number():
     """Source: source-document 2.4."""
     world = an_ordered_refund()
     world.do(decline(), by=FINANCE)
     given(world).when(order(FEE)).then(ordered(FEE, 30_000, refund_no="RPAY1-2"))
 
 
-def test_a_closed_refund_is_ordered_anew_with_the_next_number():
+def test_a_closed_refund_is_ordered_again_with_the_next_number():
     """Source: source-document 2.4(1)."""
     for world in (an_ordered_refund(), an_accepted_refund()):
         if world.candidacy("A1").refunds[0].state == "ordered":
@@ -309,7 +309,7 @@ def test_a_refund_is_approved_or_declined_once():
     given(world).when(decline(), by=FINANCE_2).fails(RefundOutOfOrder, wanted="declined")
 
 
-def test_a_refund_out_of_order_is_told_before_the_second_person():
+def test_a_refund_out_of_order_is_refused_before_the_second_person():
     world = a_rejected_application()
     world.do(order(FEE), by=FINANCE)
     world.do(approve(), by=FINANCE_2)

@@ -115,7 +115,7 @@ def test_an_outcome_says_all_that_belongs_to_it(outcome, field):
     )
 
 
-def test_a_refund_out_of_order_is_told_before_what_is_missing():
+def test_a_refund_out_of_order_is_refused_before_what_is_missing():
     given(an_ordered_refund()).when(provider_outcome("settled")).fails(RefundOutOfOrder)
 
 

@@ -101,7 +101,7 @@ def test_each_review_is_given_by_its_own_role(passed, role):
     """Source: source-document 3.2(2)."""
     stage, right = STAGES[passed]
     world = an_application_in_review(passed=passed)
-    when = given(world).when(give(stage, "pass"), by=staff("somebody", role, "elsewhere"))
+    when = given(world).when(give(stage, "pass"), by=staff("somebody", role, "another-office"))
     if role is right.role:
         when.then_kinds(PASSED[stage])
     else:
@@ -210,7 +210,7 @@ def test_refusals_of_a_review_come_in_their_order():
 
 
 @pytest.mark.parametrize("passed", [0, 1, 2])
-def test_after_a_supplement_all_three_reviews_begin_anew(passed):
+def test_after_a_supplement_all_three_reviews_start_again(passed):
     """Source: source-document 3.2(2)."""
     stage, actor = STAGES[passed]
     world = an_application_in_review(passed=passed)
@@ -263,6 +263,6 @@ def test_false_documents_found_in_review_end_the_application():
     )
 
 
-def test_who_was_rejected_may_apply_anew():
+def test_a_rejected_person_may_apply_again():
     again = apply_for(application_id="A9")
     given(a_rejected_application()).when(again, by=candidate(1)).returns(eligible=True)
