@@ -51,7 +51,7 @@ STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
 
 MASTER_KEY_ID = "1"
-"""Id of the one master key that settings give; stored beside each key it wraps."""
+"""Id of the master key of the settings; stored with every key that it wraps."""
 
 log = logging.getLogger("certledger")
 
@@ -172,13 +172,13 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     undo.callback(connections.close)
     with connections.connection() as connection:
         schema.ensure(connection, VIEWS)
-    lookout = ProgressTracker(dsn, VIEWS)
-    lookout.start()
-    undo.callback(lookout.stop)
-    beside = RunnerProcess(dsn, secrets, FORMAT)
-    beside.start()
-    undo.callback(beside.stop)
-    return ReadModels(lookout, beside, connections)
+    progress = ProgressTracker(dsn, VIEWS)
+    progress.start()
+    undo.callback(progress.stop)
+    runner = RunnerProcess(dsn, secrets, FORMAT)
+    runner.start()
+    undo.callback(runner.stop)
+    return ReadModels(progress, runner, connections)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:
@@ -191,7 +191,7 @@ def _database(settings: Settings, undo: ExitStack) -> str:
 
 
 def token_checker(settings: Settings, secrets: ServiceKeys) -> TokenChecker:
-    """What checks bearer tokens: our own key, or the keys of an issuer elsewhere."""
+    """The checker of bearer tokens: with the service's own key, or with the keys of an issuer."""
     if settings.token_jwks_url is not None:
         source: Any = PublishedKeys(settings.token_jwks_url, settings.token_algorithms)
     else:

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path(".data"),
-        description="where the embedded database, attachments and the demo's keys are kept",
+        description="folder of the embedded database, the attachments and the generated keys",
     )
     blob_url: str | None = Field(
         default=None,
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
         default=12 * 3600,
         ge=60,
         le=366 * 86400,
-        description="seconds that a token minted by `certledger token` is good for",
+        description="lifetime in seconds of a token minted by `certledger token`",
     )
     public_base_url: str = Field(
         default="http://127.0.0.1:8000",

@@ -15,7 +15,7 @@ from domain.store.tlog.audit import AuditReport
 
 @click.command()
 @click.option("--ledger", help="Only this ledger; all of them otherwise.")
-@click.option("--key", metavar="VKEY", help="The log's public key, got from elsewhere.")
+@click.option("--key", metavar="VKEY", help="The log's public key, from a trusted source.")
 @click.option(
     "--checkpoint",
     "checkpoints",
@@ -59,8 +59,8 @@ def _print_report(ledger: Ledger, report: AuditReport, vkey: str | None) -> bool
     if report.is_good:
         click.echo(f"{ledger.name}: good")
         return True
-    for problem in report.findings:
-        click.echo(f"{ledger.name}: {problem}", err=True)
+    for finding in report.findings:
+        click.echo(f"{ledger.name}: {finding}", err=True)
     position = report.first_bad_position
     where = "no single position" if position is None else f"first bad position {position}"
     click.echo(f"{ledger.name}: ALTERED, {where}")

@@ -15,7 +15,7 @@ class RoleNotAllowed(LedgerError):
 
 
 class LedgerNotInToken(LedgerError):
-    """The token is not good for ledger {ledger}."""
+    """The token is not valid for ledger {ledger}."""
 
     code = "ledger_not_in_token"
 

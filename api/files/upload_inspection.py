@@ -47,7 +47,7 @@ PDF_INFLATED_BYTES_MAX = 50_000_000
 
 # A pixel is near white when its darkest channel is at least 225 and its channels differ by at
 # most 25; light when it is at least 190. 95 % of the sampled border must be near white, and the
-# mean luminance of its five cells may differ by 12 of 255: beyond that a shadow is seen.
+# mean luminance of its five cells may differ by 12 of 255: beyond that there is a shadow.
 WHITE_MIN, LIGHT_MIN, TINT_MAX, NEAR_WHITE_SHARE, SPREAD_MAX = 225, 190, 25, 0.95, 12
 # Skin alone colours more than 5 % of a portrait; JPEG noise in grey stays below a tint of 24.
 COLOUR_TINT_MIN, COLOUR_SHARE_MIN = 24, 0.01

@@ -52,12 +52,20 @@ def log_request(
 
 
 class BufferedHandler(logging.Handler):
-    """Buffers lines and writes them every WRITE_EVERY_S seconds."""
+    """Buffers up to `lines_max` lines and writes them every `write_every_s` seconds."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        lines_max: int = LINES_MAX,
+        write_every_s: float = WRITE_EVERY_S,
+    ) -> None:
         """Start the writer thread; `close` stops it."""
         super().__init__()
         self._stream = stream
+        self._lines_max = lines_max
+        self._write_every_s = write_every_s
         self._lines: deque[str] = deque()  # popleft is atomic: no concurrent append is lost
         self._dropped = 0
         self._second = 0
@@ -82,7 +90,7 @@ class BufferedHandler(logging.Handler):
         self._buffer(f"{self._stamp},{millisecond:03d} INFO {log.name} {message}")
 
     def _buffer(self, line: str) -> None:
-        if len(self._lines) < LINES_MAX:
+        if len(self._lines) < self._lines_max:
             self._lines.append(line)
         else:
             self._dropped += 1
@@ -110,5 +118,5 @@ class BufferedHandler(logging.Handler):
         super().close()
 
     def _work(self) -> None:
-        while not self._stopped.wait(WRITE_EVERY_S):
+        while not self._stopped.wait(self._write_every_s):
             self.flush()
