@@ -24,7 +24,7 @@ def beginning(request: pytest.FixtureRequest) -> Running:
 def service_url(
     postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The service on a database of its own, one for the whole session."""
+    """The service on a database of its own, shared by the test session."""
     folder: Path = tmp_path_factory.mktemp("service")
     with fresh_database(postgres) as database, running(settings_for(database.dsn, folder)) as url:
         yield url

@@ -26,7 +26,7 @@ from domain.store.mapper import Entry
 from domain.store.tlog.audit import verify
 from domain.values.identity_documents import DocumentType
 from projections.catalogue import VIEWS
-from projections.engine.catch_up import bring_up
+from projections.engine.catch_up import catch_up
 from projections.refund_ledger import queries as refund_queries
 from projections.score_board import queries as board_queries
 from tests.projections import recount
@@ -40,7 +40,7 @@ LAST_DAY = "2026-11-20"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cohort made anew."""
+    """The cohort, generated again."""
     folder = tmp_path_factory.mktemp("made") / "cohort"
     command = [sys.executable, str(ROOT / "scripts" / "make_cohort.py"), "--out", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
@@ -79,7 +79,7 @@ def entries(loaded: Ledger) -> list[Entry]:
 @pytest.fixture(scope="module")
 def views(loaded: Ledger, module_database: Database) -> Database:
     """The live tables of all three views, at the head of the journal."""
-    bring_up(module_database.dsn, SECRETS, loaded.name, VIEWS, seconds=60)
+    catch_up(module_database.dsn, SECRETS, loaded.name, VIEWS, seconds=60)
     return module_database
 
 
@@ -100,7 +100,7 @@ def test_the_committed_cohort_is_what_its_seed_makes(made: Path) -> None:
     assert [name for name in committed if committed[name] != again[name]] == []
 
 
-def test_the_cohort_is_large_enough_to_show_and_small_enough_to_keep() -> None:
+def test_the_size_of_the_cohort_is_within_its_limits() -> None:
     assert len(rows("persons")) >= 220
     sizes = {name: len(data) for name, data in files_of(COHORT).items()}
     assert sum(sizes.values()) < 3_000_000
@@ -121,7 +121,7 @@ def test_every_kind_of_identity_document_is_shown_by_somebody() -> None:
     assert shown == {kind.value for kind in DocumentType}
 
 
-def test_nobody_in_the_cohort_can_be_a_real_person() -> None:
+def test_no_person_of_the_cohort_can_be_a_real_one() -> None:
     citizens = [r for r in rows("persons") if r["document_type"] == "resident_id"]
     assert {row["document_number"][4:6] for row in citizens} == {"99"}
     assert {row["phone"][:3] for row in rows("persons")} == {"100"}
@@ -138,7 +138,7 @@ def test_every_alternative_of_level_four_is_met_by_somebody(facts: dict[str, Any
     assert {level for edition, level in levels if edition == "2021"} == {1, 2, 3, 4, 5}
 
 
-def test_who_is_refused_is_told_the_nearest_alternative(facts: dict[str, Any]) -> None:
+def test_a_refused_applicant_gets_the_nearest_alternative(facts: dict[str, Any]) -> None:
     refused = facts["eligibility_refused"]
     assert len(refused) >= 15
     assert len({(f["edition"], f["nearest"]) for f in refused}) >= 6
@@ -148,7 +148,7 @@ def test_who_is_refused_is_told_the_nearest_alternative(facts: dict[str, Any]) -
     assert len(refused) + len(facts["eligibility_confirmed"]) == len(applications())
 
 
-def test_the_claims_of_the_second_file_are_those_of_the_domain() -> None:
+def test_the_qualifications_of_the_second_file_are_those_of_the_domain() -> None:
     fields = {key for row in applications() for key in row.get("qualifications", {})}
     assert fields
     assert fields <= set(Qualifications.model_fields)
@@ -230,7 +230,7 @@ def test_every_review_stage_rejects_and_returns_somebody(facts: dict[str, Any]) 
 
 
 def marks() -> dict[str, dict[str, Decimal | None]]:
-    """Application -> subject -> marks as they stand after corrections; None: absent."""
+    """Application -> subject -> marks after corrections; None: absent."""
     seats = {
         f"{r['session_id']}-{int(r['room'][0]):02d}-{int(r['seat']):03d}": r["application_id"]
         for r in rows("seats")
@@ -253,7 +253,7 @@ def passed() -> set[str]:
     }
 
 
-def test_who_passed_has_both_certificates_and_nobody_else(facts: dict[str, Any]) -> None:
+def test_exactly_those_who_passed_have_both_certificates(facts: dict[str, Any]) -> None:
     issued: dict[str, list[str]] = defaultdict(list)
     for fact in facts["certificate_issued"]:
         issued[fact["application_id"]].append(fact["kind"])
@@ -263,21 +263,21 @@ def test_who_passed_has_both_certificates_and_nobody_else(facts: dict[str, Any])
     assert len(set(numbers)) == len(numbers) == 2 * len(passed())
 
 
-def test_marks_stand_on_both_sides_of_the_line(facts: dict[str, Any]) -> None:
-    papers = [tuple(both.values()) for both in marks().values()]
+def test_marks_are_on_both_sides_of_the_pass_line(facts: dict[str, Any]) -> None:
+    results = [tuple(both.values()) for both in marks().values()]
     line, below = Decimal("60"), Decimal("59.5")
-    assert (line, line) in papers
-    assert any(below in paper and max(p or 0 for p in paper) >= 60 for paper in papers)
-    assert (None, None) in papers
-    assert any(None in paper and paper != (None, None) for paper in papers)
-    assert len(papers) - len(passed()) >= 30
+    assert (line, line) in results
+    assert any(below in result and max(p or 0 for p in result) >= 60 for result in results)
+    assert (None, None) in results
+    assert any(None in result and result != (None, None) for result in results)
+    assert len(results) - len(passed()) >= 30
     corrected = {f["objection_id"] for f in facts["score_corrected"]}
     assert None in corrected
     assert corrected - {None} == {f["objection_id"] for f in facts["objection_upheld"]}
     assert facts["objection_dismissed"]
 
 
-def test_a_notice_really_stands_for_five_working_days(facts: dict[str, Any]) -> None:
+def test_a_notice_is_public_for_five_working_days(facts: dict[str, Any]) -> None:
     opened = {f["notice_id"]: f for f in facts["public_notice_opened"]}
     assert len({f["session_id"] for f in opened.values()}) >= 3
     for fact in opened.values():
@@ -311,8 +311,8 @@ def test_the_refund_ledger_agrees_with_a_recount_of_the_journal(
     with views.connect() as connection, connection.cursor() as cursor:
         balance = refund_queries.trial_balance(cursor, "omc")
         broken = [row for row in refund_queries.invariants(cursor, "omc") if not row["holds"]]
-    held = {row["account"]: row["balance_fen"] for row in balance if row["balance_fen"]}
-    assert held == recount.balances(entries)
+    balances = {row["account"]: row["balance_fen"] for row in balance if row["balance_fen"]}
+    assert balances == recount.balances(entries)
     assert broken == []
 
 

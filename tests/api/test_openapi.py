@@ -1,4 +1,7 @@
-"""The OpenAPI document: whole, valid, bilingual, and with examples that are true."""
+"""The OpenAPI document: complete, valid, bilingual, and with valid examples.
+
+Covers: api/openapi.py
+"""
 
 from __future__ import annotations
 
@@ -45,12 +48,12 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]):
     assert len(list(schema.get_all_operations())) == len(list(operations(document)))
 
 
-def test_every_guarded_route_is_in_the_document(app: Any, document: dict[str, Any]):
+def test_every_authorized_route_is_in_the_document(app: Any, document: dict[str, Any]):
     routes = {r.operation for r in app.router.routes if isinstance(r, AuthorizedRoute)}
     assert {o["operationId"] for _, _, o in operations(document)} == routes == set(ACCESS)
 
 
-def test_every_operation_speaks_chinese_and_english(document: dict[str, Any]):
+def test_every_operation_is_described_in_chinese_and_english(document: dict[str, Any]):
     for path, method, operation in operations(document):
         where = f"{method} {path}"
         for part in ("summary", "description"):
@@ -62,7 +65,7 @@ def test_every_operation_speaks_chinese_and_english(document: dict[str, Any]):
     }
 
 
-def test_every_operation_says_who_may(document: dict[str, Any]):
+def test_every_operation_names_its_roles(document: dict[str, Any]):
     for _, _, operation in operations(document):
         roles = ACCESS[operation["operationId"]]
         if roles is PUBLIC:
@@ -73,7 +76,7 @@ def test_every_operation_says_who_may(document: dict[str, Any]):
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
 
-def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]):
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]):
     for path, method, operation in operations(document):
         refusals = {s: r for s, r in operation["responses"].items() if s >= "400"}
         assert {"500", "503"} <= set(refusals), path
@@ -85,14 +88,14 @@ def test_every_refusal_is_documented_as_a_problem(document: dict[str, Any]):
             assert {"400", "409", "413", "415", "422"} <= set(refusals), path
 
 
-def test_every_write_asks_for_its_key(document: dict[str, Any]):
+def test_every_write_requires_an_idempotency_key(document: dict[str, Any]):
     for path, method, operation in operations(document):
         names = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"}
         writes = method in ("post", "put") and operation["operationId"] not in READ_VIA_POST
         assert ("Idempotency-Key" in names) is writes, path
 
 
-def test_every_example_is_true_to_its_schema(document: dict[str, Any]):
+def test_every_example_matches_its_schema(document: dict[str, Any]):
     schemas = document["components"]["schemas"]
     checked = 0
     for name, schema in schemas.items():
@@ -113,7 +116,7 @@ def test_every_body_has_an_example(document: dict[str, Any]):
             assert "example" in document["components"]["schemas"][name], path
 
 
-def test_bodies_take_nothing_that_is_not_named(document: dict[str, Any]):
+def test_bodies_forbid_unknown_fields(document: dict[str, Any]):
     for path, _, operation in operations(document):
         content = operation.get("requestBody", {}).get("content", {})
         if "application/json" in content:
@@ -122,7 +125,7 @@ def test_bodies_take_nothing_that_is_not_named(document: dict[str, Any]):
             assert schema.get("additionalProperties") is False, path
 
 
-def test_no_schema_is_left_dangling(document: dict[str, Any]):
+def test_every_schema_is_referenced(document: dict[str, Any]):
     text = json.dumps(document)
     wanted = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert wanted <= set(document["components"]["schemas"])

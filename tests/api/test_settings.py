@@ -1,4 +1,7 @@
-"""Settings are read once, name what is missing, and have no secret by default."""
+"""Settings and keys: read once, missing ones are named, no secret has a default.
+
+Covers: api/settings.py, api/auth/secrets.py
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,14 @@ def test_no_secret_has_a_default():
         assert Settings.model_fields[name].default is None
 
 
-def test_a_database_of_yours_asks_for_every_secret_by_name():
+def test_an_external_database_requires_every_secret_by_name():
     with pytest.raises(SettingsInvalid) as refused:
         load_settings(database_url="postgresql:///certledger")
     for name in ("MASTER_KEY", "INDEX_KEY", "TOKEN_KEY"):
         assert PREFIX + name in str(refused.value)
 
 
-def test_keys_of_an_issuer_elsewhere_replace_our_own():
+def test_the_keys_of_an_openid_issuer_replace_the_own_key():
     url = "https://issuer.example/jwks"
     settings = load_settings(
         database_url="postgresql:///x", master_key=KEY, index_key=KEY, token_jwks_url=url
@@ -60,7 +63,7 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch):
     assert load_settings(port=9000).port == 9000
 
 
-def test_settings_do_not_change_once_read(tmp_path: Path):
+def test_settings_are_immutable(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
     with pytest.raises(ValueError):
         settings.port = 1
@@ -86,7 +89,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
     assert value not in str(refused.value)
 
 
-def test_secrets_are_shown_nowhere(tmp_path: Path):
+def test_secrets_are_never_printed(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path, master_key=KEY, token_key=new_token_key())
     secrets = load_service_keys(settings)
     shown = repr(settings) + repr(secrets) + str(settings)
@@ -94,7 +97,7 @@ def test_secrets_are_shown_nowhere(tmp_path: Path):
     assert "PRIVATE" not in shown
 
 
-def test_every_setting_says_what_it_is_for():
+def test_every_setting_has_a_description():
     table = settings_table()
     for name, field in Settings.model_fields.items():
         assert field.description
@@ -104,7 +107,7 @@ def test_every_setting_says_what_it_is_for():
 # --- the demo's keys ------------------------------------------------------------------------------
 
 
-def test_the_demo_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path):
+def test_keys_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
     first, second = load_service_keys(settings), load_service_keys(settings)
     assert first.master_key == second.master_key
@@ -115,7 +118,7 @@ def test_the_demo_makes_its_keys_once_and_keeps_them_to_itself(tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
 
 
-def test_a_key_file_that_others_can_read_stops_the_start(tmp_path: Path):
+def test_a_key_file_readable_by_others_stops_the_start(tmp_path: Path):
     settings = load_settings(data_dir=tmp_path)
     load_service_keys(settings)
     (tmp_path / "keys" / "index_key").chmod(0o644)
@@ -131,12 +134,12 @@ def test_a_damaged_key_file_stops_the_start(tmp_path: Path):
         load_service_keys(settings)
 
 
-def test_the_cursor_key_is_neither_of_the_keys_it_comes_from(tmp_path: Path):
+def test_the_cursor_key_differs_from_the_index_and_master_key(tmp_path: Path):
     secrets = load_service_keys(load_settings(data_dir=tmp_path))
     assert secrets.cursor_key not in (secrets.index_key, secrets.master_key)
 
 
-def test_a_public_key_alone_checks_tokens_and_signs_none():
+def test_a_public_key_checks_tokens_and_signs_none():
     key = ed25519.Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     signer, checker = read_token_key(public.decode())
@@ -144,7 +147,7 @@ def test_a_public_key_alone_checks_tokens_and_signs_none():
     assert checker.public_bytes_raw() == key.public_key().public_bytes_raw()
 
 
-def test_a_p256_key_signs_too_and_its_line_breaks_may_be_escaped():
+def test_a_p256_key_with_escaped_line_breaks_signs():
     text = pem(ec.generate_private_key(ec.SECP256R1()))
     signer, _ = read_token_key(text.replace("\n", "\\n"))
     assert isinstance(signer, ec.EllipticCurvePrivateKey)

@@ -195,8 +195,8 @@ def _typed(path: str, method: str) -> dict[str, str]:
 
 
 def test_a_token_opens_only_the_ledgers_it_names(empty_ledger: LedgerClient):
-    elsewhere = empty_ledger.caller("regulator", ledgers=["another"])
-    answer = elsewhere.get("events")
+    other_ledger = empty_ledger.caller("regulator", ledgers=["another"])
+    answer = other_ledger.get("events")
     assert answer.status_code == 403
     assert answer.json()["code"] == "ledger_not_in_token"
     assert "insufficient_scope" in answer.headers["www-authenticate"]

@@ -1,4 +1,4 @@
-"""Bearer tokens: what is believed, and everything that is not."""
+"""Bearer tokens: minting, verification, and every kind of refusal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def forged(changes: dict[str, Any], key: Any = KEY, **header: Any) -> str:
     return jwt.encode(claims, key, **given)
 
 
-def test_a_token_says_who_in_which_role_for_which_ledgers():
+def test_a_token_names_bearer_role_and_ledgers():
     found = check(mint_token(KEY, **CLAIMS))
     assert (found.subject, found.role, found.organisation) == ("finance-1", Role.FINANCE, "omc")
     assert found.may_enter("omc")
@@ -68,11 +68,11 @@ def test_a_token_says_who_in_which_role_for_which_ledgers():
     assert found.actor.role is Role.FINANCE
 
 
-def test_a_star_is_good_for_every_ledger():
+def test_a_star_is_valid_for_every_ledger():
     assert check(mint_token(KEY, **(CLAIMS | {"ledgers": ["*"]}))).may_enter("anything")
 
 
-def test_backfill_must_be_said_in_so_many_words():
+def test_backfill_must_be_exactly_true():
     assert check(mint_token(KEY, **CLAIMS, backfill=True)).backfill
     assert not check(forged({"backfill": "true"})).backfill
 
@@ -108,11 +108,11 @@ def test_a_token_with_a_wrong_claim_is_refused_by_reason(changes: dict[str, Any]
     assert refused.value.reason == reason
 
 
-def test_ledgers_may_be_one_text_as_scopes_are():
+def test_ledgers_may_be_one_text_like_scopes():
     assert check(forged({"ledgers": "omc second"})).ledgers == {"omc", "second"}
 
 
-def test_another_key_does_not_sign_for_us():
+def test_a_token_signed_by_another_key_is_refused():
     other = ed25519.Ed25519PrivateKey.generate()
     with pytest.raises(TokenInvalid) as refused:
         check(forged({}, key=other))
@@ -126,7 +126,7 @@ def test_an_unsigned_token_is_refused():
     assert refused.value.reason == "algorithm"
 
 
-def test_our_public_key_is_no_shared_secret():
+def test_the_public_key_is_not_accepted_as_a_shared_secret():
     raw = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     with pytest.raises(TokenInvalid) as refused:
         check(forged({}, key=raw, algorithm="HS256"))
@@ -134,12 +134,12 @@ def test_our_public_key_is_no_shared_secret():
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "é.é.é", "x" * 9000])
-def test_what_is_no_token_is_refused(token: str):
+def test_a_malformed_token_is_refused(token: str):
     with pytest.raises(TokenInvalid):
         check(token)
 
 
-def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch):
+def test_a_cached_token_still_expires(monkeypatch: pytest.MonkeyPatch):
     by = checker()
     token = mint_token(KEY, **CLAIMS)
     check(token, by)
@@ -147,11 +147,11 @@ def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tokens.time, "time", lambda: later)
     with pytest.raises(TokenInvalid):
         asyncio.run(by.check(token + "x"))
-    assert by._checked  # it is held, and held to its time
+    assert by._checked  # cached, but only until it expires
     assert next(iter(by._checked.values())).expires_at < later
 
 
-# --- an issuer elsewhere --------------------------------------------------------------------------
+# --- an OpenID issuer -----------------------------------------------------------------------------
 
 
 class Issuer:
@@ -199,7 +199,7 @@ def test_tokens_of_an_issuer_are_checked_with_its_published_keys():
     assert issuer.asked == 1
 
 
-def test_an_unknown_key_id_fetches_the_set_again_but_not_for_everybody(
+def test_an_unknown_key_id_fetches_the_set_again_at_a_limited_rate(
     monkeypatch: pytest.MonkeyPatch,
 ):
     issuer = Issuer()
@@ -220,7 +220,7 @@ def test_an_unknown_key_id_fetches_the_set_again_but_not_for_everybody(
     assert issuer.asked == 2
 
 
-def test_an_issuer_that_is_down_does_not_lock_out_who_is_known():
+def test_cached_keys_remain_valid_while_the_issuer_is_down():
     issuer = Issuer()
     issuer.add("one", KEY)
     by = issuer.checker()
@@ -234,14 +234,14 @@ def test_an_issuer_that_is_down_does_not_lock_out_who_is_known():
     assert asyncio.run(known_then_down()).subject == "another"
 
 
-def test_an_issuer_that_never_answered_is_our_problem_not_the_callers():
+def test_an_issuer_that_never_answered_is_503_not_401():
     issuer = Issuer()
     issuer.down = True
     with pytest.raises(IssuerUnreachable):
         check(signed(KEY, "one"), issuer.checker())
 
 
-def test_a_key_published_for_something_else_signs_nothing():
+def test_a_key_published_for_another_use_is_ignored():
     issuer = Issuer()
     issuer.add("enc", KEY, use="enc")
     with pytest.raises(TokenInvalid, match="unknown_key"):

@@ -1,4 +1,4 @@
-"""An export and views that another version made: one clear line, and nothing begun."""
+"""Exports of views of another program version: one line of error, and no side effect."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def tables_made(database: Database) -> list[tuple]:
     return database.execute("SELECT * FROM views.made ORDER BY 1, 2, 3")
 
 
-def test_an_export_folds_what_nobody_folded_and_leaves_nothing_running(
+def test_an_export_catches_up_the_views_and_leaves_no_process_running(
     program: Program, tmp_path: Path
 ) -> None:
     out = tmp_path / "lines.csv"
@@ -51,8 +51,8 @@ def test_an_export_from_older_tables_names_the_command_and_starts_no_rebuild(
     database.execute(VERSIONS, -1)
     before = tables_made(database)
     out = tmp_path / "lines.csv"
-    code, told, err = export(program, "refund_lines", out)
-    assert (code, told, err.count("\n")) == (1, "", 1)
+    code, output, err = export(program, "refund_lines", out)
+    assert (code, output, err.count("\n")) == (1, "", 1)
     assert "run `certledger rebuild refund_ledger` first" in err
     assert not out.exists()
     assert tables_made(database) == before
@@ -65,6 +65,6 @@ def test_an_export_from_newer_tables_asks_for_the_newer_program(
     program: Program, database: Database, tmp_path: Path
 ) -> None:
     database.execute(VERSIONS, 1)
-    code, told, err = export(program, "refund_lines", tmp_path / "lines.csv")
-    assert (code, told, err.count("\n")) == (1, "", 1)
+    code, output, err = export(program, "refund_lines", tmp_path / "lines.csv")
+    assert (code, output, err.count("\n")) == (1, "", 1)
     assert "use the newer program" in err

@@ -1,4 +1,8 @@
-"""The program: what it prints, its exit codes, and that every error is one line."""
+"""The program: its output, its exit codes, and one line for every error.
+
+Covers: api/cli/main.py, api/cli/import_.py, api/cli/keys.py, api/cli/maintenance.py,
+api/cli/export.py, api/cli/environment.py
+"""
 
 from __future__ import annotations
 
@@ -80,7 +84,7 @@ def is_one_line(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nonsense"], "No such command 'nonsense'"),
         (["import"], "Missing argument 'PATH…'"),
@@ -96,12 +100,12 @@ def is_one_line(text: str) -> bool:
         (["serve", "--demo"], "--demo needs the embedded database"),
     ],
 )
-def test_a_command_written_wrongly_is_one_line_and_exit_code_two(
-    program: Program, arguments: list[str], told: str
+def test_wrong_usage_is_one_line_and_exit_code_two(
+    program: Program, arguments: list[str], message: str
 ) -> None:
     code, out, err = program(*arguments)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
     assert is_one_line(err)
     assert err.startswith("certledger")
 
@@ -118,7 +122,7 @@ def test_a_missing_secret_is_named_and_never_shown(
     assert is_one_line(err)
 
 
-def test_a_database_that_is_not_there_is_one_line(
+def test_an_unreachable_database_is_one_line(
     capsys: pytest.CaptureFixture[str], database: Database, tmp_path: Path
 ) -> None:
     given = settings_for(database, tmp_path)
@@ -130,7 +134,7 @@ def test_a_database_that_is_not_there_is_one_line(
     assert is_one_line(err)
 
 
-def test_a_ledger_that_is_not_there_is_named(program: Program) -> None:
+def test_an_unknown_ledger_is_named(program: Program) -> None:
     code, _, err = program("verify", "--ledger", "nobody")
     assert (code, err) == (1, "certledger: There is no ledger nobody.\n")
 
@@ -138,14 +142,14 @@ def test_a_ledger_that_is_not_there_is_named(program: Program) -> None:
 # --- import ---------------------------------------------------------------------------------------
 
 
-def test_an_import_says_what_became_of_its_rows(program: Program) -> None:
+def test_an_import_prints_the_outcome_of_its_rows(program: Program) -> None:
     code, out, err = program("import", COHORT / "fees.csv", COHORT / "staff.csv", "--ledger", "omc")
     assert code == 0
     assert out == "0 accepted, 7 already there, 0 refused\n"
     assert err == "importing into omc: 7 of 7 rows\n"
 
 
-def test_refused_rows_are_told_written_and_make_the_exit_code_one(
+def test_refused_rows_are_printed_and_written_with_exit_code_one(
     program: Program, tmp_path: Path
 ) -> None:
     lines = (COHORT / "fees.csv").read_text(encoding="utf-8").splitlines()
@@ -163,21 +167,21 @@ def test_refused_rows_are_told_written_and_make_the_exit_code_one(
     assert (row["_kind"], row["_line"], row["_column"], row["id"]) == ("fees", "9", "level", "F9")
 
 
-def test_a_dry_run_judges_rows_and_sends_nothing(fresh: Program) -> None:
+def test_a_dry_run_checks_rows_and_sends_nothing(fresh: Program) -> None:
     code, out, _ = fresh("import", COHORT, "--ledger", "omc", "--dry-run")
     assert code == 0
     assert out.endswith(" good, 0 already there, 0 refused\n")
     assert fresh("verify") == (0, "there is no ledger yet, so there is nothing to check\n", "")
 
 
-def test_an_import_into_a_ledger_that_nobody_opens_is_refused(fresh: Program) -> None:
+def test_an_import_into_an_unknown_ledger_is_refused(fresh: Program) -> None:
     code, out, err = fresh("import", COHORT / "fees.csv", "--ledger", "omc")
     assert (code, out) == (1, "")
     assert "there is no ledger omc, and no ledger file opens it" in err
     assert is_one_line(err)
 
 
-def test_a_file_of_no_known_kind_stops_the_import(fresh: Program, tmp_path: Path) -> None:
+def test_a_file_of_unknown_type_stops_the_import(fresh: Program, tmp_path: Path) -> None:
     (tmp_path / "something.csv").write_text("id,occurred_at,by\n")
     code, _, err = fresh("import", tmp_path / "something.csv", "--ledger", "omc")
     assert code == 1
@@ -188,7 +192,7 @@ def test_a_file_of_no_known_kind_stops_the_import(fresh: Program, tmp_path: Path
 # --- verify ---------------------------------------------------------------------------------------
 
 
-def test_verify_says_what_it_checked(program: Program) -> None:
+def test_verify_prints_what_it_checked(program: Program) -> None:
     code, out, err = program("verify", "--ledger", "omc")
     assert (code, err) == (0, "")
     assert out.endswith("omc: good\n")
@@ -214,7 +218,7 @@ def test_verify_names_the_first_position_of_a_flipped_byte(
     assert "position 3: the envelope does not have the stored hash" in err
 
 
-def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
+def test_verify_finds_a_rewritten_journal_by_a_stored_checkpoint(
     fresh: Program, database: Database, tmp_path: Path
 ) -> None:
     signer = Signer("certledger.example/omc", SEED)
@@ -223,9 +227,9 @@ def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
     with empty_ledger(database, tmp_path) as (ledger, _):
         note = CheckpointSigner(ledger.journal, signer).sign()
     assert note is not None
-    (tmp_path / "kept").write_text(note.note, encoding="utf-8")
-    seen = ("verify", "--ledger", "omc", "--key", signer.verifier.vkey)
-    code, out, _ = fresh(*seen, "--checkpoint", tmp_path / "kept")
+    (tmp_path / "checkpoint").write_text(note.note, encoding="utf-8")
+    verify = ("verify", "--ledger", "omc", "--key", signer.verifier.vkey)
+    code, out, _ = fresh(*verify, "--checkpoint", tmp_path / "checkpoint")
     assert code == 0
     assert "2 checkpoints compared (signed by certledger.example/omc)" in out
     tamper(
@@ -234,7 +238,7 @@ def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
         "DELETE FROM certledger.checkpoints",
         "UPDATE certledger.ledgers SET position = 7",
     )
-    code, out, _ = fresh(*seen, "--checkpoint", tmp_path / "kept")
+    code, out, _ = fresh(*verify, "--checkpoint", tmp_path / "checkpoint")
     assert code == 1
     assert "first bad position 8" in out
 
@@ -242,7 +246,7 @@ def test_verify_finds_a_rewritten_journal_by_a_checkpoint_that_was_kept(
 # --- views and exports ----------------------------------------------------------------------------
 
 
-def test_views_are_made_anew_and_differ_in_no_row(program: Program) -> None:
+def test_rebuilt_views_differ_in_no_row(program: Program) -> None:
     code, out, _ = program("rebuild", "refund_ledger")
     assert code == 0
     assert out.endswith("in place: refund_ledger\n")
@@ -252,11 +256,11 @@ def test_views_are_made_anew_and_differ_in_no_row(program: Program) -> None:
 
 def test_a_table_is_exported_with_every_row(program: Program, tmp_path: Path) -> None:
     out = tmp_path / "certificates.csv"
-    code, told, _ = program("export", "--format", "csv", "--table", "certificates", "--out", out)
+    code, message, _ = program("export", "--format", "csv", "--table", "certificates", "--out", out)
     assert code == 0
     with out.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert told == f"{len(rows)} rows of omc in {out}\n"
+    assert message == f"{len(rows)} rows of omc in {out}\n"
     assert {row["kind"] for row in rows} == {"national", "omc"}
     assert "verify_token" not in rows[0]
     assert [path.name for path in tmp_path.iterdir()] == ["certificates.csv"]
@@ -266,11 +270,11 @@ def test_a_workbook_has_a_sheet_for_each_table(program: Program, tmp_path: Path)
     out = tmp_path / "omc.xlsx"
     wanted = ("--table", "refunds", "--table", "certificate_people")
     assert program("export", "--format", "xlsx", *wanted, "--out", out)[0] == 0
-    book = load_workbook(out, read_only=True)
-    assert book.sheetnames == ["refunds", "certificate_people"]
-    header, first, *_ = book["refunds"].iter_rows(values_only=True)
+    workbook = load_workbook(out, read_only=True)
+    assert workbook.sheetnames == ["refunds", "certificate_people"]
+    header, first, *_ = workbook["refunds"].iter_rows(values_only=True)
     assert isinstance(dict(zip(header, first, strict=True))["provider_transaction_id"], str)
-    book.close()
+    workbook.close()
 
 
 def test_events_are_exported_byte_for_byte(program: Program, tmp_path: Path) -> None:
@@ -326,7 +330,7 @@ def test_new_secrets_are_settings_and_never_overwritten(
     assert is_one_line(err)
 
 
-def test_a_token_says_who_and_for_how_long(
+def test_a_minted_token_names_its_bearer_and_lifetime(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     program = Program(capsys, {"CERTLEDGER_DATA_DIR": str(tmp_path)})
@@ -344,7 +348,7 @@ def test_a_token_says_who_and_for_how_long(
     assert claims["exp"] - claims["iat"] == 7200
 
 
-def test_a_token_signed_elsewhere_cannot_be_made_here(program: Program) -> None:
+def test_a_token_of_another_issuer_cannot_be_minted(program: Program) -> None:
     code, out, err = program("token", "--role", "finance", "--subject", "f")
     assert (code, out) == (1, "")
     assert "another issuer signs the tokens" in err

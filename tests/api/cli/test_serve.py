@@ -1,4 +1,7 @@
-"""The service started for real: the cohort in it, other commands beside it, a clean stop."""
+"""A real service process: example cohort, commands while it runs, clean stop.
+
+Covers: api/cli/serve.py, api/cli/backup.py
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ START_S = 90
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    # A short path: the database's socket stands in it.
+    # A short path: the path of the database's socket is limited.
     path = Path(tempfile.mkdtemp(prefix="certledger-serve-", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -55,8 +58,8 @@ def served(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str],
 
 
 def _environment() -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("CERTLEDGER_")}
-    return kept | {"PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CERTLEDGER_")}
+    return environment | {"PYTHONPATH": str(ROOT)}
 
 
 def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -68,7 +71,7 @@ def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_fresh_service_has_the_cohort_and_other_commands_work_beside_it(data: Path) -> None:
+def test_a_new_service_has_the_cohort_and_other_commands_run_meanwhile(data: Path) -> None:
     begun = time.monotonic()
     with served(data) as (process, url):
         assert time.monotonic() - begun < 60
@@ -108,7 +111,7 @@ def test_an_empty_service_has_no_ledger(data: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_cohort_that_was_cut_short_is_finished_at_the_next_start(data: Path) -> None:
+def test_an_interrupted_cohort_is_completed_at_the_next_start(data: Path) -> None:
     command = certledger(data, "serve", "--port", "0")
     with subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_environment()
@@ -127,13 +130,13 @@ def test_a_cohort_that_was_cut_short_is_finished_at_the_next_start(data: Path) -
     assert not (data / "example.loading").exists()
 
 
-def test_a_port_that_is_taken_is_told_before_anything_is_started(data: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(data: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        told = run(data, "serve", "--port", str(other.getsockname()[1]))
-    assert told.returncode == 1
-    assert "is taken; choose another with --port" in told.stderr
+        second = run(data, "serve", "--port", str(other.getsockname()[1]))
+    assert second.returncode == 1
+    assert "is taken; choose another with --port" in second.stderr
     assert not (data / "postgres").exists()
 
 
@@ -144,7 +147,7 @@ def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
     with served(data, "--empty") as (process, _):
         assert run(data, "import", *files, "--ledger", "omc").returncode == 0
         (data / "blobs" / "aa").mkdir(parents=True, exist_ok=True)
-        (data / "blobs" / "aa" / "kept").write_bytes(b"kept")
+        (data / "blobs" / "aa" / "attachment").write_bytes(b"content")
         taken = run(data, "backup", "--out", str(copy), "--with-keys")
         assert (taken.returncode, taken.stderr) == (0, "")
         assert "database files verified" in taken.stdout
@@ -152,7 +155,7 @@ def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
         assert (again.returncode, again.stderr) == (1, f"certledger: {copy} is not empty\n")
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    assert (copy / "blobs" / "aa" / "kept").read_bytes() == b"kept"
+    assert (copy / "blobs" / "aa" / "attachment").read_bytes() == b"content"
     restored = run(copy, "import", *files, "--ledger", "omc")
     assert restored.stdout == "0 accepted, 8 already there, 0 refused\n"
     assert run(copy, "verify").stdout.endswith("omc: good\n")

@@ -1,4 +1,7 @@
-"""The admission ticket (准考证): what stands on it, that it never varies, what it refuses."""
+"""The admission ticket (准考证) as PDF: its content, reproducible bytes, refusals.
+
+Covers: api/files/admission_ticket_pdf.py, api/files/pdf.py
+"""
 
 import io
 import pickle
@@ -77,7 +80,7 @@ def text_of(ticket: bytes) -> str:
     return page.extract_text()
 
 
-def test_a_ticket_says_who_sits_which_exam_when_where_and_on_which_seat():
+def test_a_ticket_names_candidate_exams_times_place_and_seat():
     text = text_of(render_ticket(sheet()))
     for expected in (
         "准考证号 33000123202603000017",
@@ -98,7 +101,7 @@ def test_a_ticket_says_who_sits_which_exam_when_where_and_on_which_seat():
         assert expected in text
 
 
-def test_a_ticket_is_one_a4_page_that_our_own_gate_for_documents_accepts():
+def test_a_ticket_is_one_a4_page_that_the_upload_inspection_accepts():
     ticket = render_ticket(sheet())
     (page,) = PdfReader(io.BytesIO(ticket)).pages
     assert [float(side) for side in page.mediabox[2:]] == pytest.approx(A4, abs=0.01)
@@ -127,13 +130,13 @@ def test_any_change_of_the_sheet_changes_the_bytes():
     assert render_ticket(sheet(ticket_number="33000123202603000018")) != render_ticket(sheet())
 
 
-def test_the_qr_code_leads_to_the_verification_page():
+def test_the_qr_code_holds_the_verification_url():
     (page,) = PdfReader(io.BytesIO(render_ticket(sheet()))).pages
     links = [note.get_object()["/A"]["/URI"] for note in page["/Annots"]]
     assert links == [URL]
     modules = sum(map(sum, segno.make(URL, error="m", micro=False, boost_error=False).matrix))
-    squares = page.get_contents().get_data().count(b" re")
-    assert squares >= modules > 100
+    modules_drawn = page.get_contents().get_data().count(b" re")
+    assert modules_drawn >= modules > 100
 
 
 def test_the_photo_is_printed_without_its_metadata():
@@ -156,19 +159,19 @@ def test_a_ticket_without_a_photo_leaves_a_place_to_paste_one():
     assert not PdfReader(io.BytesIO(ticket)).pages[0].images
 
 
-def test_a_photo_that_cannot_be_trusted_is_not_printed():
+def test_an_unacceptable_photo_is_refused():
     with pytest.raises(UploadTypeUnknown):
         render_ticket(sheet(photo=b"GIF89a"))
 
 
-def test_an_exam_past_midnight_names_the_day_of_its_end():
+def test_an_exam_past_midnight_shows_the_day_of_its_end():
     late = TicketSubject(
         name="技能考核", starts_at=datetime(2026, 10, 17, 23, 0, tzinfo=CHINA), room="1", seat="1"
     )
     assert late.time_text == "2026年10月17日 23:00—2026年10月18日 00:30"
 
 
-def test_long_names_and_addresses_are_shrunk_or_broken_never_cut():
+def test_long_names_and_addresses_are_reduced_or_wrapped_never_cut():
     address = "浙江省杭州市余杭区五常街道" + "某某路与某某街交叉口" * 8 + "东侧大楼"
     name = "CHRISTOPHER ALEXANDER MAXIMILIAN VON HOHENZOLLERN-SIGMARINGEN"
     text = text_of(render_ticket(sheet(address=address, name=name)))
@@ -177,7 +180,7 @@ def test_long_names_and_addresses_are_shrunk_or_broken_never_cut():
     assert "HOHENZOLLERN-SIGMARINGEN" in joined
 
 
-def test_rules_of_the_session_take_the_place_of_the_usual_ones():
+def test_the_rules_of_a_session_replace_the_default_rules():
     text = text_of(render_ticket(sheet(rules=("请携带黑色签字笔。",))))
     assert "1. 请携带黑色签字笔。" in " ".join(text.split())
     assert "违纪" not in text
@@ -200,13 +203,13 @@ def test_more_rules_than_one_page_holds_are_refused():
         {"surprise": 1},
     ],
 )
-def test_a_sheet_that_is_not_printable_is_refused(changed: dict[str, object]):
+def test_an_unprintable_sheet_is_refused(changed: dict[str, object]):
     with pytest.raises(ValidationError) as caught:
         sheet(**changed)
     assert "小明" not in str(caught.value)
 
 
-def test_a_rare_sign_beyond_the_viewers_font_is_refused_by_code_point_not_by_name():
+def test_a_character_outside_the_font_is_refused_by_code_point_without_the_name():
     with pytest.raises(PdfTextUnprintable, match=r"U\+2CD8D") as caught:
         render_ticket(sheet(name="王\U0002cd8d"))
     assert "王" not in str(caught.value)
@@ -221,7 +224,7 @@ def test_random_sheets_always_give_a_readable_page():
         assert "起" in text and "止" in text
 
 
-def test_a_truetype_font_is_embedded_by_the_signs_used():
+def test_the_used_glyphs_of_a_truetype_font_are_embedded():
     buffer = io.BytesIO()
     canvas = Canvas(buffer, invariant=1)
     Page(canvas, pdf_font(VERA, needs="abc")).text(100, 100, "ticket 42", 12)
@@ -236,7 +239,7 @@ def test_a_truetype_font_is_embedded_by_the_signs_used():
     assert "/FontFile2" in font["/FontDescriptor"]
 
 
-def test_a_font_without_chinese_or_that_is_no_font_is_refused(tmp_path: Path):
+def test_a_font_without_chinese_or_an_invalid_font_is_refused(tmp_path: Path):
     with pytest.raises(PdfFontUnusable, match="no Chinese"):
         render_ticket(sheet(), VERA)
     broken = tmp_path / "broken.ttf"

@@ -1,4 +1,4 @@
-"""The upward report (证书数据上报), the answer to it, and the city's talent statistics."""
+"""The upward report (证书数据上报), the acceptance file, and the city's talent statistics."""
 
 import csv
 import hashlib
@@ -32,7 +32,7 @@ from domain.values.primitives import Level
 BATCH = ReportBatch(
     number="251120S0013650000010005", kind=BatchKind.NEW, prepared_on=date(2026, 11, 20)
 )
-# Frozen on purpose: the digest of a report stands in the journal. If this changes, reports made
+# Frozen on purpose: the digest of a report is in the journal. If this changes, reports made
 # before can no longer be made again byte for byte, and the change must say so.
 DIGEST_OF_TWO_ROWS = "e8365538ce49ce5dd6a85da1a4a6b0fcde3d94a995ce4e54e6b1ef4a587bdc24"
 
@@ -101,13 +101,13 @@ def test_a_report_has_the_eleven_columns_in_their_order():
 
 
 @pytest.mark.parametrize("kind", list(BatchKind))
-def test_the_second_sheet_tells_the_batch_and_its_kind(kind: BatchKind):
+def test_the_second_sheet_holds_the_batch_and_its_kind(kind: BatchKind):
     batch = BATCH.model_copy(update={"kind": kind})
-    told = dict(sheets(build_report(batch, [row(7)]).content)["批次信息"])
-    assert told["批次类型"] == kind.value
-    assert told["批次号"] == "251120S0013650000010005"
-    assert told["证书数量"] == 1
-    assert told["首个证书编号"] == told["末个证书编号"] == certificate(7)
+    summary = dict(sheets(build_report(batch, [row(7)]).content)["批次信息"])
+    assert summary["批次类型"] == kind.value
+    assert summary["批次号"] == "251120S0013650000010005"
+    assert summary["证书数量"] == 1
+    assert summary["首个证书编号"] == summary["末个证书编号"] == certificate(7)
 
 
 def test_every_identifier_is_a_text_cell():
@@ -118,7 +118,7 @@ def test_every_identifier_is_a_text_cell():
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+86", "-1", "@x", "＝HYPERLINK(1)"])
-def test_text_that_looks_like_a_formula_stays_text(text: str):
+def test_text_that_resembles_a_formula_stays_text(text: str):
     ledger = load_workbook(io.BytesIO(build_report(BATCH, [row(name=text)]).content))
     cell = ledger["证书数据"]["A2"]
     assert (cell.value, cell.data_type, bool(cell.quotePrefix)) == (text, "s", True)
@@ -184,7 +184,7 @@ def answer_csv(*lines: str, encoding: str = "utf-8") -> bytes:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
-def test_an_answer_is_read_row_by_row(encoding: str):
+def test_an_acceptance_file_is_read_row_by_row(encoding: str):
     data = answer_csv(
         f"{certificate(1)},接受,", f"{certificate(2)},退回,姓名与证件号不符", encoding=encoding
     )
@@ -196,7 +196,7 @@ def test_an_answer_is_read_row_by_row(encoding: str):
     ]
 
 
-def test_an_answer_may_be_a_workbook_with_more_columns():
+def test_an_acceptance_file_may_be_a_workbook_with_more_columns():
     data = write_xlsx(
         [
             Sheet(
@@ -213,7 +213,7 @@ def test_an_answer_may_be_a_workbook_with_more_columns():
     ]
 
 
-def test_errors_of_an_answer_are_told_by_line_and_column():
+def test_errors_of_an_acceptance_file_are_reported_by_line_and_column():
     answer = read_answer(
         answer_csv(
             f"{certificate(1)},接受,",
@@ -238,7 +238,7 @@ def test_errors_of_an_answer_are_told_by_line_and_column():
     assert answer.problems[0].reason == "与第2行重复"
 
 
-def test_an_answer_without_its_columns_is_refused_as_a_whole():
+def test_an_acceptance_file_without_its_columns_is_refused():
     with pytest.raises(TableHeaderWrong, match="受理结果"):
         read_answer("证书编号,原因\n1,2\n".encode(), "answer.csv")
 
@@ -287,7 +287,7 @@ def test_counts_add_up_to_the_list_of_people():
     assert len(csv_rows(export.people_csv)) == 200
 
 
-def test_the_list_of_people_has_the_columns_a_personnel_bureau_knows():
+def test_the_list_of_people_has_the_columns_of_the_upward_report():
     export = build_talent_export([person(education="大专", employer="示例公司")])
     (header, line) = csv_rows(export.people_csv)
     assert dict(zip(header, line, strict=True)) == {
@@ -310,7 +310,7 @@ def test_the_list_of_people_has_the_columns_a_personnel_bureau_knows():
     }
 
 
-def test_statistics_of_nobody_are_a_total_of_nought():
+def test_statistics_without_rows_have_a_total_of_zero():
     assert csv_rows(build_talent_export([]).counts_csv)[1:] == [["合计", "", "", "0"]]
 
 

@@ -1,4 +1,4 @@
-"""Uploaded files are believed by their bytes: photos and scans, honest and hostile."""
+"""Uploaded photos and scans, valid and hostile: only the bytes count."""
 
 import io
 import logging
@@ -65,7 +65,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 @pytest.mark.parametrize(("size", "mm"), [((413, 579), (35, 49)), ((413, 626), (35, 53))])
 @pytest.mark.parametrize("save", [jpeg, png])
-def test_a_good_two_inch_photo_is_measured(size, mm, save):
+def test_a_valid_two_inch_photo_is_measured(size, mm, save):
     data = save(portrait(size))
     facts = inspect_photo(data)
     assert (facts.width_px, facts.height_px) == size
@@ -83,7 +83,7 @@ def test_the_day_a_photo_was_taken_is_read_from_its_exif():
 
 
 @pytest.mark.parametrize("taken", ["0000:00:00 00:00:00", "yesterday", "2026:13:40 00:00:00", ""])
-def test_a_senseless_exif_day_counts_as_unknown_and_the_stated_day_fills_in(taken: str):
+def test_an_invalid_exif_day_is_unknown_and_the_stated_day_is_used(taken: str):
     facts = inspect_photo(jpeg(portrait(), exif=exif(taken=taken)))
     assert facts.taken_on is None
     assert facts.fact(date(2026, 5, 4)).taken_on == date(2026, 5, 4)
@@ -97,7 +97,7 @@ def test_a_photo_is_measured_upright():
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_damaged_exif_does_not_spoil_a_photo():
+def test_a_photo_with_damaged_exif_is_accepted():
     facts = inspect_photo(jpeg(portrait(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff\x00"))
     assert facts.taken_on is None
     assert facts.format_mm == (35, 49)
@@ -115,7 +115,7 @@ def test_damaged_exif_does_not_spoil_a_photo():
         ((0, 0, 0), Background.NOT_WHITE),
     ],
 )
-def test_only_a_white_background_is_called_white(background, verdict):
+def test_only_a_white_background_is_classified_white(background, verdict):
     assert inspect_photo(jpeg(portrait(background=background))).background is verdict
 
 
@@ -228,7 +228,7 @@ def test_a_decompression_bomb_is_refused_without_decoding_it():
         inspect_document(bomb + png_chunk(b"IEND", b""), "image/png")
 
 
-def test_a_progressive_jpeg_is_accepted_but_not_one_of_endless_scans():
+def test_a_progressive_jpeg_is_accepted_unless_it_has_too_many_scans():
     data = jpeg(portrait(), progressive=True)
     assert inspect_photo(data).format_mm == (35, 49)
     last_scan = data.rindex(b"\xff\xda")
@@ -240,7 +240,7 @@ def test_a_progressive_jpeg_is_accepted_but_not_one_of_endless_scans():
     "tail", [b"<script>alert(1)</script>", b"PK\x03\x04rest", b"%PDF-1.7 more", b"MZ\x90"]
 )
 @pytest.mark.parametrize("save", [jpeg, png])
-def test_a_photo_with_something_behind_it_is_refused(save, tail: bytes):
+def test_a_photo_with_trailing_data_is_refused(save, tail: bytes):
     with pytest.raises(problems.UploadHasForeignContent):
         inspect_photo(save(portrait()) + tail)
 
@@ -259,11 +259,11 @@ def test_a_picture_that_also_opens_as_zip_is_refused():
         inspect_document(jpeg(portrait()) + end_record, "image/jpeg")
 
 
-def test_what_a_phone_appends_to_a_scan_is_tolerated():
+def test_data_that_a_phone_appends_to_a_scan_is_accepted():
     assert inspect_document(jpeg(portrait()) + b"SEFH\0\1SEFT", "image/jpeg") == "image/jpeg"
 
 
-def test_a_photo_for_printing_carries_no_metadata():
+def test_a_photo_for_printing_has_no_metadata():
     image = upright_photo(jpeg(portrait(), exif=exif(orientation=3, taken="2026:05:04 00:00:00")))
     assert image.mode == "RGB"
     assert not image.info
@@ -286,7 +286,7 @@ def test_a_declared_type_that_differs_from_the_bytes_is_refused_and_not_repeated
         inspect_document(png(portrait()), "application/pdf")
 
 
-def test_random_damage_never_escapes_as_anything_but_a_named_refusal():
+def test_a_randomly_damaged_photo_is_accepted_or_refused_with_a_file_problem():
     chance, refused = random.Random(11), 0
     originals = [
         (jpeg(portrait((120, 168))), "image/jpeg"),
@@ -305,14 +305,14 @@ def test_random_damage_never_escapes_as_anything_but_a_named_refusal():
     assert refused > 100
 
 
-def test_no_file_leaves_a_trace_in_the_log(caplog: pytest.LogCaptureFixture):
+def test_no_content_of_a_file_is_logged(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING), pytest.raises(problems.FileProblem):
         inspect_document(jpeg(portrait())[:900], "image/jpeg")
     assert caplog.records == []
 
 
 @pytest.mark.timeout(20)
-def test_bytes_made_to_keep_the_reader_busy_are_refused_in_little_time():
+def test_bytes_with_quadratic_parsing_cost_are_refused_quickly():
     for filler in (b"\xff", b"\xff\xe0\0\2", b"\xff\x00"):
         with pytest.raises(problems.PictureUnreadable):
             inspect_document(b"\xff\xd8\xff\xe0\0\2" + filler * 2_000_000, "image/jpeg")

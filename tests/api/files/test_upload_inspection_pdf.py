@@ -1,4 +1,4 @@
-"""Uploaded PDF files: whole, open and without programs, or refused by name."""
+"""Uploaded PDF files: complete, not encrypted and without programs, or refused."""
 
 import io
 import random
@@ -71,7 +71,7 @@ def test_a_pdf_with_an_attachment_is_refused():
         b"<< /XFA (x) >>",
     ],
 )
-def test_actions_are_found_in_clear_in_hex_spelling_and_in_object_streams(action: bytes):
+def test_actions_are_found_in_plain_text_in_hex_spelling_and_in_object_streams(action: bytes):
     with pytest.raises(problems.PdfActive):
         inspect_document(pdf([CATALOGUE, PAGES, action]), "application/pdf")
     hidden = object_stream(b"9 0 " + action)
@@ -99,7 +99,7 @@ def test_an_object_stream_that_inflates_without_end_is_refused():
         inspect_document(pdf([CATALOGUE, PAGES, bomb]), "application/pdf")
 
 
-def test_names_that_only_begin_like_an_action_are_harmless():
+def test_names_that_only_begin_like_an_action_are_accepted():
     fonts = b"<< /LaunchPad 1 /XFAnt 2 /EncryptMeNot 3 >>"
     assert inspect_document(pdf([CATALOGUE, PAGES, fonts]), "application/pdf")
 
@@ -115,7 +115,7 @@ def test_names_that_only_begin_like_an_action_are_harmless():
         b"%PDF-1.7\n" + b"stream\n" * 200_000,
     ],
 )
-def test_a_pdf_that_is_not_whole_is_refused(data: bytes):
+def test_an_incomplete_pdf_is_refused(data: bytes):
     with pytest.raises(problems.PdfMalformed):
         inspect_document(data, "application/pdf")
 
@@ -125,18 +125,18 @@ def test_a_pdf_that_also_opens_as_zip_is_refused():
         inspect_document(pdf([CATALOGUE, PAGES]) + b"PK\x05\x06" + b"\0" * 18, "application/pdf")
 
 
-def test_a_whole_pdf_is_accepted_as_a_document():
+def test_a_complete_pdf_is_accepted_as_a_document():
     assert inspect_document(pdf([CATALOGUE, PAGES]), "application/pdf") == "application/pdf"
 
 
-def test_a_pdf_is_no_photo():
+def test_a_pdf_is_refused_as_a_photo():
     with pytest.raises(problems.UploadTypeUnknown):
         inspect_photo(pdf([CATALOGUE, PAGES]))
     with pytest.raises(problems.UploadTypeUnknown):
         upright_photo(pdf([CATALOGUE, PAGES]))
 
 
-def test_random_damage_to_a_pdf_never_escapes_as_anything_but_a_named_refusal():
+def test_a_randomly_damaged_pdf_is_accepted_or_refused_with_a_file_problem():
     chance, refused = random.Random(13), 0
     original = pdf([CATALOGUE, PAGES, object_stream(b"9 0 << >>")])
     for _ in range(200):

@@ -1,4 +1,4 @@
-"""Request lines are written by a thread: in order, soon, and not at any price."""
+"""The access log: a thread writes its lines in order, soon, and within a bounded buffer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from api.http import access_log as log_lines
+from api.http import access_log
 from api.http.access_log import FORMAT, BufferedHandler, log_request
 
 
@@ -28,7 +28,7 @@ def test_lines_are_written_soon_and_in_order():
     handler.close()
 
 
-def test_a_stop_writes_what_waits():
+def test_a_stop_writes_the_buffered_lines():
     stream = io.StringIO()
     handler = BufferedHandler(stream)
     handler.emit(record("last"))
@@ -36,22 +36,20 @@ def test_a_stop_writes_what_waits():
     assert stream.getvalue() == "last\n"
 
 
-def test_too_many_lines_are_counted_and_left_out(monkeypatch):
-    monkeypatch.setattr(log_lines, "LINES_MAX", 2)
-    monkeypatch.setattr(log_lines, "WRITE_EVERY_S", 60)
+def test_lines_beyond_the_buffer_are_dropped_and_counted():
     stream = io.StringIO()
-    handler = BufferedHandler(stream)
+    handler = BufferedHandler(stream, lines_max=2, write_every_s=60)
     for number in range(5):
         handler.emit(record(f"line {number}"))
     handler.close()
     assert stream.getvalue().splitlines() == [
         "line 0",
         "line 1",
-        "3 request lines were left out",
+        "3 request lines dropped: the log buffer was full",
     ]
 
 
-def test_a_reader_that_is_gone_does_no_harm():
+def test_a_closed_stream_is_ignored():
     stream = io.StringIO()
     handler = BufferedHandler(stream)
     stream.close()
@@ -60,25 +58,25 @@ def test_a_reader_that_is_gone_does_no_harm():
     assert not handler._lines
 
 
-def test_a_request_s_line_reads_as_any_other_whoever_writes_it(
+def test_a_line_is_the_same_with_and_without_a_log_record(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "certledger.requests")
     monkeypatch.setattr(time, "time", lambda: 1_790_000_000.25)
     stream, other = io.StringIO(), io.StringIO()
-    later = BufferedHandler(stream)
+    buffered = BufferedHandler(stream)
     plain = logging.StreamHandler(other)
-    for handler in (later, plain):
+    for handler in (buffered, plain):
         handler.setFormatter(logging.Formatter(FORMAT))
-        monkeypatch.setattr(log_lines.log, "handlers", [handler])
-        monkeypatch.setattr(log_lines.log, "propagate", False)
+        monkeypatch.setattr(access_log.log, "handlers", [handler])
+        monkeypatch.setattr(access_log.log, "propagate", False)
         log_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
-    later.close()
+    buffered.close()
     assert stream.getvalue() == other.getvalue()
     assert stream.getvalue().endswith('"status":404,"ms":1.2,"role":null}\n')
 
 
-def test_lines_of_requests_can_be_turned_off(caplog: pytest.LogCaptureFixture):
+def test_the_access_log_can_be_turned_off(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING, "certledger.requests"):
         log_request("ab" * 16, "GET", "/v/{token}", 404, 0.00125, None)
     assert not caplog.records

@@ -1,4 +1,4 @@
-"""A request sent twice is one request: replayed, refused as another, or told to wait."""
+"""A request sent twice: replayed, refused as another request, or refused while in progress."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def person(number: int) -> dict[str, str]:
 
 def same(first: httpx.Response, second: httpx.Response) -> bool:
     """Status, body and the headers that belong to the answer."""
-    kept = ("etag", "location", "content-type")
-    return (first.status_code, first.content, [first.headers.get(h) for h in kept]) == (
+    headers = ("etag", "location", "content-type")
+    return (first.status_code, first.content, [first.headers.get(h) for h in headers]) == (
         second.status_code,
         second.content,
-        [second.headers.get(h) for h in kept],
+        [second.headers.get(h) for h in headers],
     )
 
 
@@ -96,7 +96,7 @@ def test_a_refused_request_may_be_put_right_under_its_key(ledger: LedgerClient):
 
 
 def test_many_senders_of_one_request_record_it_once(ledger: LedgerClient):
-    """Others are told to wait, or get the same answer; nothing is recorded twice."""
+    """Concurrent repetitions get 409 or the same answer; nothing is recorded twice."""
     agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     begin = threading.Barrier(20)

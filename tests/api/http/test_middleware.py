@@ -91,7 +91,7 @@ def test_every_response_has_the_security_headers(client: httpx.Client):
         assert "server" not in headers
 
 
-# --- a middleware by itself -----------------------------------------------------------------------------
+# --- the middleware alone -------------------------------------------------------------------------
 
 
 async def through(

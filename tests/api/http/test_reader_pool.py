@@ -1,4 +1,4 @@
-"""The crew that reads: bounded, in time, and never the event loop's own thread."""
+"""The reader pool: bounded, with a deadline, and never on the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.errors.request import ReadTimeout, ServerBusy
 from api.http.reader_pool import ReaderPool
 
 
-def test_work_is_done_beside_the_event_loop():
+def test_work_runs_on_a_thread_of_the_pool():
     async def ask() -> int:
         readers = ReaderPool(threads=1, queue_max=1, deadline_s=5)
         try:
@@ -23,7 +23,7 @@ def test_work_is_done_beside_the_event_loop():
     assert asyncio.run(ask()) != threading.get_ident()
 
 
-def test_what_work_raises_is_raised_to_who_asked():
+def test_an_exception_of_the_work_reaches_the_caller():
     async def ask() -> None:
         readers = ReaderPool(threads=1, queue_max=1, deadline_s=5)
         try:
@@ -35,10 +35,10 @@ def test_what_work_raises_is_raised_to_who_asked():
         asyncio.run(ask())
 
 
-def test_more_than_can_wait_is_refused_at_once():
+def test_a_call_beyond_the_queue_limit_is_refused_at_once():
     release = threading.Event()
 
-    async def crowd() -> list[object]:
+    async def concurrent_clients() -> list[object]:
         readers = ReaderPool(threads=1, queue_max=2, deadline_s=5)
         first = [asyncio.create_task(readers.run(release.wait, 5)) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -49,23 +49,23 @@ def test_more_than_can_wait_is_refused_at_once():
         release.set()
         answers = await asyncio.gather(*first)
         assert await readers.run(len, "abc") == 3
-        assert readers.asked == 0
+        assert readers.pending == 0
         readers.close()
         return list(answers)
 
-    assert asyncio.run(crowd()) == [True, True, True]
+    assert asyncio.run(concurrent_clients()) == [True, True, True]
 
 
-def test_an_answer_that_takes_too_long_is_given_up_but_still_counted():
+def test_a_call_past_its_deadline_is_abandoned_but_still_counted():
     release = threading.Event()
 
     async def ask() -> int:
         readers = ReaderPool(threads=1, queue_max=2, deadline_s=0.05)
         with pytest.raises(ReadTimeout):
             await readers.run(release.wait, 5)
-        held = readers.asked
+        pending = readers.pending
         release.set()
         await asyncio.to_thread(readers.close)
-        return held
+        return pending
 
     assert asyncio.run(ask()) == 1

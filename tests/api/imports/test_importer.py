@@ -76,8 +76,8 @@ def test_a_bad_cell_is_refused_by_line_and_column(
     tmp_path: Path, column: str, cell: str, reason: str
 ) -> None:
     path = csv_file(tmp_path / "persons.csv", PERSONS, GOOD, person(**{"id": "P2", column: cell}))
-    (told,) = refusals(path)
-    assert told.startswith(f"persons.csv, line 3, column {column}: {reason}")
+    (lines,) = refusals(path)
+    assert lines.startswith(f"persons.csv, line 3, column {column}: {reason}")
 
 
 def test_a_bad_row_does_not_reject_good_rows(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_no_refusal_repeats_personal_data(tmp_path: Path) -> None:
         ("A2", *applied[1:], "2020-05-06~2019-01-02 本职业", ""),
         ("A3", *applied[1:], "", NUMBER),
     )
-    told = refusals(csv_file(tmp_path / "persons.csv", PERSONS, *bad), applications)
-    assert len(told) == 7
-    for line in told:
+    lines = refusals(csv_file(tmp_path / "persons.csv", PERSONS, *bad), applications)
+    assert len(lines) == 7
+    for line in lines:
         assert NAME not in line
         assert NUMBER not in line
         assert "2020-05-06" not in line
@@ -148,10 +148,10 @@ def test_a_missing_or_invalid_document_is_refused(tmp_path: Path) -> None:
         ("D1", "2026-03-02 09:30", "u1", "A1", "身份证明文件", "gone.pdf"),
         ("D2", "2026-03-02 09:30", "u1", "A1", "身份证明文件", "note.pdf"),
     )
-    told = refusals(path)
-    assert told[0] == "documents.csv, line 2: names a file that is not there"
-    assert told[1].startswith("documents.csv, line 3: ")
-    assert told[1].endswith("(upload_type_unknown)")
+    lines = refusals(path)
+    assert lines[0] == "documents.csv, line 2: names a file that is not there"
+    assert lines[1].startswith("documents.csv, line 3: ")
+    assert lines[1].endswith("(upload_type_unknown)")
 
 
 def test_rows_of_all_files_are_sent_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
@@ -197,9 +197,9 @@ def test_bad_json_lines_are_refused_one_by_one(tmp_path: Path) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
     job = judged(path)
     assert job.summary.accepted == 1
-    told = [str(refused) for refused in job.summary.refused]
-    assert told[0].startswith("persons-2.jsonl, line 2")
-    assert told[1] == "persons-2.jsonl, line 4, column name: is empty"
+    lines = [str(refused) for refused in job.summary.refused]
+    assert lines[0].startswith("persons-2.jsonl, line 2")
+    assert lines[1] == "persons-2.jsonl, line 4, column name: is empty"
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_absent_differs_from_zero_marks() -> None:
 
 def test_qualifications_in_words_and_in_json_are_equal() -> None:
     words = "2019-03-01~2023-06-30 本职业 某某公司；2023-07-01~至今 相关职业"
-    told = parse_entries("work_periods", words)
+    entries = parse_entries("work_periods", words)
     meant = json.dumps(
         [
             {"started_on": "2019-03-01", "ended_on": "2023-06-30", "relation": "own",
@@ -275,8 +275,8 @@ def test_qualifications_in_words_and_in_json_are_equal() -> None:
             {"started_on": "2023/7/1", "ended_on": None, "relation": "相关"},
         ]
     )  # fmt: skip
-    assert parse_entries("work_periods", meant) == told
-    assert told[1]["relation"] == "related"
+    assert parse_entries("work_periods", meant) == entries
+    assert entries[1]["relation"] == "related"
 
 
 def test_an_unknown_word_in_a_qualification_is_reported_by_its_place() -> None:

@@ -1,4 +1,4 @@
-"""Imports into a real ledger: once and only once, cut short and resumed, one bad row among many."""
+"""Imports into a real ledger: idempotent, resumable, and tolerant of bad rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ledger(database: Database, tmp_path: Path) -> Iterator[tuple[Ledger, Blobs]]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The book and the first people of the cohort, as files that a test may change."""
+    """The ledger and the first people of the cohort, as files that a test may change."""
     small = tmp_path / "small"
     small.mkdir()
     for name in ("ledger.json", "staff.csv", "fees.csv"):
@@ -64,9 +64,7 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_an_import_that_is_run_again_changes_nothing(
-    ledger: tuple[Ledger, Blobs], folder: Path
-) -> None:
+def test_a_repeated_import_changes_nothing(ledger: tuple[Ledger, Blobs], folder: Path) -> None:
     first = load(*ledger, folder)
     before = recorded(ledger[0])
     again = load(*ledger, folder)
@@ -75,7 +73,7 @@ def test_an_import_that_is_run_again_changes_nothing(
     assert recorded(ledger[0]) == before
 
 
-def test_a_row_keeps_its_time_and_who_did_it(ledger: tuple[Ledger, Blobs], folder: Path) -> None:
+def test_a_row_keeps_its_time_and_its_actor(ledger: tuple[Ledger, Blobs], folder: Path) -> None:
     load(*ledger, folder)
     with (folder / "persons.csv").open(encoding="utf-8", newline="") as file:
         first = next(csv.DictReader(file))
@@ -92,22 +90,22 @@ def test_a_row_keeps_its_time_and_who_did_it(ledger: tuple[Ledger, Blobs], folde
     assert ledger[0].identity(first["id"]).name == first["name"]
 
 
-def test_what_depends_on_a_refused_row_is_refused_by_its_own_rule(
+def test_a_row_that_depends_on_a_refused_row_is_refused_by_its_own_rule(
     ledger: tuple[Ledger, Blobs], folder: Path
 ) -> None:
     lines = (folder / "persons.csv").read_text(encoding="utf-8").splitlines()
     first = lines[1].split(",")
     change(folder / "persons.csv", f",{first[5]},", f",{first[5][:-1]}0,")
     summary = load(*ledger, folder)
-    told = [str(refused) for refused in summary.refused]
-    assert len(told) == 2
-    assert told[0].startswith("applications.csv, line ")
-    assert told[0].endswith(": There is no person P0031 in this ledger. (not_found)")
-    assert told[1].startswith("persons.csv, line 2: The resident_id number was refused: ")
+    lines = [str(refused) for refused in summary.refused]
+    assert len(lines) == 2
+    assert lines[0].startswith("applications.csv, line ")
+    assert lines[0].endswith(": There is no person P0031 in this ledger. (not_found)")
+    assert lines[1].startswith("persons.csv, line 2: The resident_id number was refused: ")
     assert summary.accepted == summary.done - 2
 
 
-def test_a_mended_row_is_taken_at_the_next_import(
+def test_a_corrected_row_is_accepted_by_the_next_import(
     ledger: tuple[Ledger, Blobs], folder: Path
 ) -> None:
     good = (folder / "persons.csv").read_text(encoding="utf-8")
@@ -158,7 +156,7 @@ def test_an_erased_person_stays_erased_when_the_files_are_imported_again(
         ledger[0].identity(person)
 
 
-def test_documents_are_kept_beside_the_journal(ledger: tuple[Ledger, Blobs]) -> None:
+def test_documents_are_stored_in_the_blob_store(ledger: tuple[Ledger, Blobs]) -> None:
     load(*ledger, COHORT)
     handed_in = [e["data"] for e in recorded(ledger[0]) if e["topic"] == "document_submitted.v1"]
     names = {data["sha256"]: data["size_bytes"] for data in handed_in}
@@ -167,7 +165,7 @@ def test_documents_are_kept_beside_the_journal(ledger: tuple[Ledger, Blobs]) -> 
         assert len(ledger[1].get(sha256)) == size
 
 
-def test_a_ledger_that_cannot_be_reached_stops_the_import_and_says_where(
+def test_an_unreachable_ledger_stops_the_import_and_names_the_row(
     ledger: tuple[Ledger, Blobs], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Import("omc")
@@ -186,7 +184,7 @@ def test_a_ledger_that_cannot_be_reached_stops_the_import_and_says_where(
 
 
 @pytest.mark.slow
-def test_a_killed_import_goes_on_where_it_stopped(database: Database, tmp_path: Path) -> None:
+def test_a_killed_import_continues_where_it_stopped(database: Database, tmp_path: Path) -> None:
     settings = {
         "CERTLEDGER_DATABASE_URL": database.dsn,
         "CERTLEDGER_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",

@@ -1,4 +1,9 @@
-"""Reading: own writes, points in time, pages, entity tags, masks, and what candidates may see."""
+"""Reads: read-your-writes, as-of, pages, entity tags, masking, and rights of candidates.
+
+Covers: api/routes/application_detail.py, api/routes/history.py, api/routes/journal.py,
+api/routes/masking.py, api/routes/stream_listing.py, api/routes/finance.py, api/routes/health.py,
+api/http/pagination.py, api/http/read_models.py
+"""
 
 from __future__ import annotations
 
@@ -11,24 +16,24 @@ from tests.support.service import LedgerClient, new_ledger
 
 
 @pytest.fixture(scope="module")
-def whole(client: httpx.Client) -> tuple[LedgerClient, Journey, dict[str, str]]:
-    """A book in which one candidate went all the way."""
+def completed(client: httpx.Client) -> tuple[LedgerClient, Journey, dict[str, str]]:
+    """A ledger with one candidate who completed every step."""
     ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
     journey, numbers = certified(ledger)
     return ledger, journey, numbers
 
 
-def test_an_application_tells_where_it_stands_and_what_is_due(ledger: LedgerClient):
+def test_an_application_shows_its_status_and_next_step(ledger: LedgerClient):
     journey = Journey(ledger)
     journey.register()
     journey.apply()
 
-    def seen() -> dict:
+    def shown_now() -> dict:
         return journey.candidate().read(journey.application)
 
-    assert seen()["due"] == {"step": "payment", "by": ["finance"]}
+    assert shown_now()["due"] == {"step": "payment", "by": ["finance"]}
     journey.pay()
-    shown = seen()
+    shown = shown_now()
     assert shown["due"]["step"] == "documents"
     assert shown["documents"]["missing"] == ["identity_proof", "work_history", "photo"]
     assert {o["component"]: o["option"] for o in shown["refund_options"]} == {
@@ -36,19 +41,19 @@ def test_an_application_tells_where_it_stands_and_what_is_due(ledger: LedgerClie
         "study_material": "not_yet",
     }
     journey.hand_in()
-    assert seen()["due"] == {"step": "initial_review", "by": ["agency"]}
+    assert shown_now()["due"] == {"step": "initial_review", "by": ["agency"]}
     journey.review("pp")
-    assert seen()["due"] == {"step": "final_review", "by": ["province"]}
+    assert shown_now()["due"] == {"step": "final_review", "by": ["province"]}
     ledger.backdated("province").at("2026-03-05T09:00:00+08:00").write(
         f"{journey.application}/reviews/final", {"verdict": "pass"}
     )
-    shown = seen()
+    shown = shown_now()
     assert (shown["status"], shown["due"]["step"]) == ("enrolled", "seat")
     assert {o["clause"] for o in shown["refund_options"]} == {"2.4(2)"}
 
 
-def test_the_end_of_the_way_shows_marks_and_certificates(whole):
-    ledger, journey, numbers = whole
+def test_a_completed_application_shows_marks_and_certificates(completed):
+    ledger, journey, numbers = completed
     shown = ledger.caller("registrar").read(journey.application)
     assert shown["exam"]["theory"] == "78"
     assert shown["exam"]["passed"] is True
@@ -56,7 +61,7 @@ def test_the_end_of_the_way_shows_marks_and_certificates(whole):
     assert shown["due"] == {"step": "report", "by": ["registrar"]}
 
 
-def test_what_is_not_eligible_is_recorded_with_what_is_missing(ledger: LedgerClient):
+def test_an_ineligible_application_is_recorded_with_what_is_missing(ledger: LedgerClient):
     journey = Journey(ledger)
     journey.register()
     made = journey.apply(since="2025-01-01")
@@ -65,8 +70,8 @@ def test_what_is_not_eligible_is_recorded_with_what_is_missing(ledger: LedgerCli
     assert journey.candidate().read(journey.application)["due"] == {"step": "nothing", "by": []}
 
 
-def test_a_version_that_is_known_already_is_304(whole):
-    ledger, journey, _ = whole
+def test_a_known_version_is_304(completed):
+    ledger, journey, _ = completed
     caller = ledger.caller("registrar")
     first = caller.get(journey.application)
     tag = first.headers["etag"]
@@ -78,7 +83,7 @@ def test_a_version_that_is_known_already_is_304(whole):
     assert caller.get(journey.application, headers={"If-None-Match": '"0"'}).status_code == 200
 
 
-def test_a_name_put_right_is_a_new_version_of_the_page(ledger: LedgerClient):
+def test_a_corrected_name_changes_the_entity_tag(ledger: LedgerClient):
     journey = Journey(ledger)
     journey.register()
     journey.apply()
@@ -99,15 +104,15 @@ OWN = ("", "/history", "/ticket", "/ticket.pdf", "/documents/photo")
 
 
 @pytest.mark.parametrize("part", OWN)
-def test_a_candidate_reads_their_own_and_nobody_elses(whole, part: str):
-    ledger, journey, _ = whole
+def test_a_candidate_reads_only_their_own_application(completed, part: str):
+    ledger, journey, _ = completed
     assert journey.candidate().get(journey.application + part).status_code == 200
     stranger = ledger.caller("candidate", "somebody-else").get(journey.application + part)
     assert (stranger.status_code, stranger.json()["code"]) == (403, "not_your_own")
 
 
-def test_a_candidate_sees_no_other_person_and_no_list_of_all(whole):
-    ledger, journey, _ = whole
+def test_a_candidate_reads_no_other_person_and_no_list(completed):
+    ledger, journey, _ = completed
     stranger = ledger.caller("candidate", "somebody-else")
     assert stranger.get("persons/P1").json()["code"] == "not_your_own"
     assert stranger.get("applications").json()["code"] == "not_your_own"
@@ -116,8 +121,8 @@ def test_a_candidate_sees_no_other_person_and_no_list_of_all(whole):
     assert [row["application_id"] for row in mine["data"]] == ["A1"]
 
 
-def test_names_and_numbers_are_masked_but_for_who_needs_them(whole):
-    ledger, journey, _ = whole
+def test_names_and_numbers_are_masked_unless_the_role_needs_them(completed):
+    ledger, journey, _ = completed
     for role in ("registrar", "agency", "certifier", "province"):
         person = ledger.caller(role).read(journey.application)["person"]
         assert (person["name"], person["masked"]) == ("钱一", False)
@@ -128,8 +133,8 @@ def test_names_and_numbers_are_masked_but_for_who_needs_them(whole):
     assert journey.candidate().read("persons/P1")["name"] == "钱一"
 
 
-def test_a_history_is_whole_and_masks_what_it_must(whole):
-    ledger, journey, _ = whole
+def test_a_history_is_complete_and_masked(completed):
+    ledger, journey, _ = completed
     full = ledger.caller("agency").read(f"{journey.application}/history")["data"]
     masked = ledger.caller("regulator").read(f"{journey.application}/history")["data"]
     assert [e["version"] for e in full] == list(range(1, len(full) + 1))
@@ -141,8 +146,8 @@ def test_a_history_is_whole_and_masks_what_it_must(whole):
     assert full[0]["actor"]["subject"] == "candidate-1"
 
 
-def test_the_regulator_reads_every_event_with_personal_fields_sealed(whole):
-    ledger, _, _ = whole
+def test_the_regulator_reads_every_event_with_personal_fields_sealed(completed):
+    ledger, _, _ = completed
     regulator = ledger.caller("regulator")
     first = regulator.read("events", limit=10)
     assert [e["position"] for e in first["data"]] == list(range(1, 11))
@@ -160,7 +165,7 @@ def test_the_regulator_reads_every_event_with_personal_fields_sealed(whole):
 # --- pages ----------------------------------------------------------------------------------------
 
 
-def test_a_list_goes_on_where_its_cursor_says(ledger: LedgerClient):
+def test_a_list_continues_at_its_cursor(ledger: LedgerClient):
     for n in range(1, 6):
         journey = Journey(ledger, n)
         journey.register()
@@ -179,7 +184,7 @@ def test_a_list_goes_on_where_its_cursor_says(ledger: LedgerClient):
     assert only["data"] == []
 
 
-def test_a_cursor_of_another_list_or_a_made_up_one_is_400(ledger: LedgerClient):
+def test_a_cursor_of_another_list_or_a_forged_one_is_400(ledger: LedgerClient):
     for n in (1, 2):
         Journey(ledger, n).register()
         Journey(ledger, n).apply()
@@ -195,7 +200,7 @@ def test_a_cursor_of_another_list_or_a_made_up_one_is_400(ledger: LedgerClient):
 # --- views ----------------------------------------------------------------------------------------
 
 
-def test_a_view_shows_what_was_just_written_if_asked_to_wait(ledger: LedgerClient):
+def test_a_read_with_min_position_sees_the_own_write(ledger: LedgerClient):
     journey = Journey(ledger)
     journey.register()
     journey.apply()
@@ -207,15 +212,15 @@ def test_a_view_shows_what_was_just_written_if_asked_to_wait(ledger: LedgerClien
     assert all(row["holds"] for row in totals["invariants"])
 
 
-def test_waiting_for_what_never_comes_ends_with_503(ledger: LedgerClient):
+def test_waiting_for_a_future_position_ends_with_503(ledger: LedgerClient):
     answer = ledger.caller("finance").get("refunds", min_position=10**9)
     assert (answer.status_code, answer.json()["code"]) == (503, "view_behind")
     assert answer.json()["retryable"] is True
     assert answer.headers["retry-after"]
 
 
-def test_a_view_is_read_as_it_was(whole):
-    ledger, _, _ = whole
+def test_a_view_is_read_as_of_a_position(completed):
+    ledger, _, _ = completed
     finance = ledger.caller("finance")
     now = finance.read("postings")["data"]
     assert now
@@ -227,8 +232,8 @@ def test_a_view_is_read_as_it_was(whole):
         assert finance.get("postings", as_of=bad).json()["code"] == "as_of_invalid"
 
 
-def test_every_voucher_sums_to_zero(whole):
-    ledger, _, _ = whole
+def test_every_voucher_sums_to_zero(completed):
+    ledger, _, _ = completed
     sums: dict[int, int] = {}
     for row in ledger.caller("finance").read("postings")["data"]:
         entry = row["entry_no"]
@@ -238,8 +243,8 @@ def test_every_voucher_sums_to_zero(whole):
     assert sorted(sums) == list(range(1, len(sums) + 1))
 
 
-def test_the_health_of_every_view_is_told_without_waiting(whole):
-    ledger, _, _ = whole
+def test_health_reports_every_view(completed):
+    ledger, _, _ = completed
     health = ledger.client.get("/health").json()
     assert health["database"] == "ok"
     views = {v["view"] for v in health["views"] if v["ledger"] == ledger.name}

@@ -1,4 +1,4 @@
-"""Signed heads: what a superuser can't undo, however carefully."""
+"""Checkpoints detect what a superuser of the database alters."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +22,7 @@ ORIGIN = "example.org/omc"
 
 @pytest.fixture
 def signed(database: Database, tmp_path: Path) -> tuple[Database, str, str]:
-    """A ledger that a service has signed: the database, the log's key, and the kept head."""
+    """A ledger that a service has signed: the database, the log's key, and its checkpoint file."""
     settings = settings_for(database.dsn, tmp_path)
     make_log_key(settings, "omc")
     with ExitStack() as closing:
@@ -50,7 +50,7 @@ def test_a_stopped_service_has_signed_its_last_event(signed: tuple[Database, str
     assert f"\n{report.size}\n" in note
 
 
-def test_a_superusers_careful_edit_is_found(signed: tuple[Database, str, str]) -> None:
+def test_an_edit_with_recomputed_hashes_is_found(signed: tuple[Database, str, str]) -> None:
     database, vkey, note = signed
     rows = database.execute("SELECT envelope FROM certledger.journal WHERE position = 2")
     forged = bytes(rows[0][0]).replace(b"30000", b"10000")
@@ -63,11 +63,11 @@ def test_a_superusers_careful_edit_is_found(signed: tuple[Database, str, str]) -
         )
     report = audit(database, vkey, note)
     assert not report.is_good
-    told = " ".join(str(problem) for problem in report.problems)
-    assert "signed" in told, told
+    findings = " ".join(str(finding) for finding in report.findings)
+    assert "signed" in findings, findings
 
 
-def test_heads_deleted_with_the_tail_are_still_kept_beside(
+def test_a_deleted_tail_is_found_by_the_checkpoint_file(
     signed: tuple[Database, str, str],
 ) -> None:
     database, vkey, note = signed
