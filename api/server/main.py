@@ -21,7 +21,7 @@ from api.server.command_fast_path import CommandFastPath
 from api.server.connection import HttpConnection, close_late
 from api.server.lookup_fast_path import LookupFastPath
 from api.server.lookup_worker_pool import LookupWorkerPool
-from api.server.process_setup import configure_logging, settle_memory
+from api.server.process_setup import configure_logging, freeze_gc
 from api.settings import Settings
 
 BACKLOG = 2048
@@ -41,7 +41,7 @@ def serve(settings: Settings, ready: Callable[[str], None] | None = None) -> Non
     _allow_connections(settings.connections_max)
 
     def settled(url: str) -> None:
-        settle_memory()
+        freeze_gc()
         if ready is not None:
             ready(url)
 
