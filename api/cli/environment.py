@@ -21,7 +21,7 @@ from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.errors import UnknownLedger
-from domain.store.postgres.connection import connect
+from domain.store.postgres.connection import Connection, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
@@ -84,7 +84,7 @@ class CliEnvironment:
             connection.close()
 
     @contextmanager
-    def snapshot(self) -> Iterator[Any]:
+    def snapshot(self) -> Iterator[Connection]:
         """A connection with one snapshot of the database, for as long as it is open."""
         limits = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
         connection = connect(self.dsn, name="certledger export", settings=limits)

@@ -17,6 +17,7 @@ from openpyxl.cell import WriteOnlyCell
 
 from api.cli.environment import CliEnvironment, data_option, open_environment, settings_of
 from domain.service.ledger import Ledger
+from domain.store.postgres.connection import Connection
 from projections.catalogue import VIEWS
 from projections.engine.catch_up import catch_up
 from projections.engine.tables import Table
@@ -120,7 +121,7 @@ def _catch_up(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Tabl
     catch_up(environment.dsn, environment.secrets, ledger.name, wanted, CATCH_UP_S)
 
 
-def _rows(connection: Any, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
+def _rows(connection: Connection, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
     """Every row of a ledger in a table, ordered by key, fetched _PAGE rows at a time."""
     columns, key = ", ".join(_columns(table)), ", ".join(table.primary_key)
     with connection.cursor(name="export") as cursor:

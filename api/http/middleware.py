@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
+from starlette.types import ASGIApp
 
 from api.errors.request import (
     BodyTooLarge,
@@ -63,7 +64,7 @@ class ClientGone(Exception):
 class RequestMiddleware:
     """The middleware; `render_error` turns a refusal into a problem or an HTML page."""
 
-    def __init__(self, app: Any, settings: Settings, render_error: RenderError) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, render_error: RenderError) -> None:
         self._app = app
         self._render_error = render_error
         self._settings = settings
