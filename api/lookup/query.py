@@ -50,10 +50,8 @@ from projections.certificate_registry import queries as registry_queries
 
 LEVEL_NAMES = {level.value: level.chinese_name for level in Level}
 
-NUMBER_CHARS_MAX = 60
-NAME_CHARS_MAX = 80
-DOCUMENT_CHARS_MAX = 40
-"""Characters of a field as it is typed, with spaces and hyphens."""
+FIELD_CHARS_MAX = 80
+"""Characters of a field as it is typed, with hyphens and inner spaces, without outer spaces."""
 
 FieldName = Literal["number", "name", "document_number"]
 
@@ -65,16 +63,17 @@ class LookupBody(BaseModel):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        str_strip_whitespace=True,
         json_schema_extra={
             "example": {"certificate_number": "S000033000123264000001", "name": "张三"}
         },
     )
     certificate_number: str | None = Field(
-        default=None, max_length=NUMBER_CHARS_MAX, description="证书编号"
+        default=None, max_length=FIELD_CHARS_MAX, description="证书编号"
     )
-    name: str | None = Field(default=None, max_length=NAME_CHARS_MAX, description="姓名")
+    name: str | None = Field(default=None, max_length=FIELD_CHARS_MAX, description="姓名")
     document_number: str | None = Field(
-        default=None, max_length=DOCUMENT_CHARS_MAX, description="证件号码"
+        default=None, max_length=FIELD_CHARS_MAX, description="证件号码"
     )
     document_type: DocumentType | None = Field(
         default=None,
@@ -230,7 +229,8 @@ class LookupCriteria(NamedTuple):
 
 
 def _given(typed: str | None) -> str | None:
-    return typed if typed and not typed.isspace() else None
+    """A field without spaces around it; None for a blank one."""
+    return (typed and typed.strip()) or None
 
 
 def _keys(number: str | None, documents: AnyOf | None, hint: Hint | None) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ def _parse_number(typed: str) -> tuple[str, Hint | None]:
 
     Raises: InvalidCertificateNumber for a text that is too long.
     """
-    if len(typed) > NUMBER_CHARS_MAX:
+    if len(typed) > FIELD_CHARS_MAX:
         raise InvalidCertificateNumber(reason="too_long")
     number = normalise_number(typed)
     kind = classify_number(number)
@@ -263,7 +263,7 @@ def _parse_number(typed: str) -> tuple[str, Hint | None]:
 
 def _parse_name(typed: str) -> str:
     """A name as it is indexed. Raises: InvalidName."""
-    if len(typed) > NAME_CHARS_MAX:
+    if len(typed) > FIELD_CHARS_MAX:
         raise InvalidName(reason="too_long")
     return normalise_name(typed)
 
@@ -283,7 +283,7 @@ def _parse_document(typed: str, kind: DocumentType | None) -> tuple[list[str], H
         that layout accepts it. It is searched all the same, because other types have no layout.
     Raises: InvalidIdentityDocument if the given type, or every type, refuses it.
     """
-    if len(typed) > DOCUMENT_CHARS_MAX:
+    if len(typed) > FIELD_CHARS_MAX:
         raise InvalidIdentityDocument(
             document_type=kind or DocumentType.RESIDENT_ID, reason=Refusal.WRONG_SHAPE
         )

@@ -23,7 +23,7 @@ from api.http.routing import JSON
 from api.http.strict_json import parse_json
 from api.lookup.coalescing import Row
 from api.lookup.query import (
-    NAME_CHARS_MAX,
+    FIELD_CHARS_MAX,
     LookupBody,
     LookupCriteria,
     ParsedLookup,
@@ -181,7 +181,7 @@ def parse_plain_body(body: bytes) -> ParsedLookup | None:
         name = orjson.loads(b'"%b"' % found[2])
     except orjson.JSONDecodeError:  # not UTF-8
         return None
-    return ParsedLookup(found[1].decode(), name) if len(name) <= NAME_CHARS_MAX else None
+    return ParsedLookup(found[1].decode(), name) if len(name) <= FIELD_CHARS_MAX else None
 
 
 class CriteriaLookup(RawExchange):

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from api.errors.request import LookupsTooFast
 from api.http.context import AppContext
 from api.http.negotiation import Language
-from api.lookup.query import FieldName, Hint, InvalidLookup, LookupCriteria
+from api.lookup.query import FIELD_CHARS_MAX, FieldName, Hint, InvalidLookup, LookupCriteria
 from api.lookup.rate_limit import address_of, limit_of
 from api.web.certificate_card import by_kind, card
 from api.web.i18n import text
@@ -27,8 +27,6 @@ from api.web.rendering import language_of, render
 from projections.engine.tables import Row
 
 FIELDS: tuple[FieldName, ...] = ("number", "name", "document_number")
-REPEATED_MAX = 80
-"""Characters of a field that the answer repeats; the inputs of the form take no more."""
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 FAULTS: dict[FieldName, str] = {
@@ -81,7 +79,7 @@ async def lookup_answer(request: Request) -> Response:
     service: AppContext = request.app.state.service
     language = language_of(request)
     form = await form_of(request)
-    page = LookupPage({name: form.get(name, "").strip()[:REPEATED_MAX] for name in FIELDS})
+    page = LookupPage({name: form.get(name, "").strip()[:FIELD_CHARS_MAX] for name in FIELDS})
     number, name, document = [form.get(field_name) for field_name in FIELDS]
     try:
         criteria = LookupCriteria.parse(service.registry.search_tokens, number, name, document)

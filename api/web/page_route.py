@@ -23,8 +23,8 @@ Page = Callable[[Request], Awaitable[Response]]
 FORM = "application/x-www-form-urlencoded"
 FIELDS_MAX = 10
 """Fields a form here may have."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Control characters other than tab and line breaks, as in JSON bodies."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Control characters other than tab and line breaks; a JSON body may not contain them either."""
 
 
 class PageRoute(Route):

@@ -74,7 +74,11 @@ def connection_that(try_accept: Any, folder: Path) -> LookupWorkerConnection:
 
 def test_a_lookup_process_reads_ahead_no_more_than_it_may(tmp_path: Path):
     def try_accept(*_: Any) -> Any:
-        begun.append(SimpleNamespace(response_complete=False, more_body=False, whole=lambda: None))
+        begun.append(
+            SimpleNamespace(
+                response_complete=False, more_body=False, on_request_complete=lambda: None
+            )
+        )
         return begun[-1]
 
     begun: list[Any] = []
@@ -101,7 +105,9 @@ def test_lookups_that_are_answered_at_once_leave_others_their_turn(tmp_path: Pat
             exchange.response_complete = True
             connections[0].on_response_complete()
 
-        exchange = SimpleNamespace(response_complete=False, more_body=False, whole=answer)
+        exchange = SimpleNamespace(
+            response_complete=False, more_body=False, on_request_complete=answer
+        )
         return exchange
 
     answered: list[Any] = []

@@ -313,7 +313,7 @@ def test_guessing_is_rate_limited_alike_on_both_paths(postgres: EmbeddedPostgres
         known = settings_for(database.dsn, tmp_path)
         with running(known, stop_clock) as fast, running(known, stop_clock_without) as framework:
             responses = [
-                [response_to(url, asked) for asked in [*[guess, faulty] * 9, guess, guess, guess]]
+                [response_to(url, asked) for asked in [guess, faulty] * 13]
                 for url in (fast, framework)
             ]
     assert responses[0] == responses[1]

@@ -64,6 +64,10 @@ def every_page(visitor: Visit) -> Iterator[str]:
     yield "revoked"
     visitor.look_up(number=history.numbers[2]["national"], name=history.name(1))
     yield "missed"
+    visitor.look_up(number="1234567890123456", name=history.name(1))
+    yield "number of another registry"
+    visitor.look_up(name=history.name(1), document_number="330106900101123")
+    yield "document number with a slip"
     visitor.look_up(number="S1", name="1")
     yield "filled in wrongly"
     visitor.sign_in("nonsense")
@@ -108,7 +112,7 @@ def test_every_page_can_be_read_reached_and_understood(
     visitor = visitors(viewport=viewport, color_scheme=colours)
     visitor.go(f"/?lang={lang}")
     problems = {name: visitor.audit() for name in every_page(visitor)}
-    assert len(problems) == 20
+    assert len(problems) == 22
     assert {name: found for name, found in problems.items() if found} == {}
 
 

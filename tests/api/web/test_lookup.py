@@ -127,7 +127,7 @@ def test_every_certificate_says_as_of_when(http: httpx.Client, history: History)
     [
         ({"name": "张三"}, "请至少填写两项"),
         ({"number": "", "name": " ", "document_number": ""}, "请至少填写两项"),
-        ({"number": "S" * 61, "name": "张三"}, "这不是证书编号的写法"),
+        ({"number": "S" * 81, "name": "张三"}, "这不是证书编号的写法"),
         ({"name": "<b>1</b>", "document_number": "330106199001011234"}, "姓名只能包含"),
         ({"name": "张三", "document_number": "33"}, "这不是证件号码的写法"),
     ],

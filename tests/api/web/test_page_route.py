@@ -82,7 +82,7 @@ def test_a_malformed_form_is_refused(body: bytes) -> None:
         read(body)
 
 
-@pytest.mark.parametrize("body", [b"name=%00", b"name=a%1Fb", b"name=%7f"])
+@pytest.mark.parametrize("body", [b"name=%00", b"name=a%1Fb"])
 def test_a_control_character_in_a_form_is_refused_as_in_json(body: bytes) -> None:
     with pytest.raises(ControlCharacter):
         read(body)
