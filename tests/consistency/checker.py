@@ -1,18 +1,18 @@
-"""Whether a recorded history is one that a strictly serialisable ledger could have had.
+"""Checks that a recorded history is strictly serialisable.
 
-The journal gives the order: positions are dense and given out one by one, so it is the witness
-that a search would have to find. What is left to decide, and is decided exactly:
+The journal gives the order: positions are dense and assigned one by one, so no search for an order
+is needed. The checker decides exactly:
 
-- what was acknowledged stands there once, wholly and just as told; what was refused does not; what
-  nobody knows of stands there wholly or not at all;
-- each command was decided on the very state before its first event, and rightly so;
-- what returned before something else was asked for comes before it (`_Timeline`);
-- whatever wrote nothing (refusals, replays, reads) has a place between its question and its answer
-  where its answer is right;
-- a view shows a state that is no older than the position asked for and no newer than the answer.
+- acknowledged writes are recorded once, complete and as answered; refused ones are not; unknown
+  ones are recorded completely or not at all;
+- each command was executed on the state before its first event, with the right result;
+- an operation that returned before another was invoked precedes it (`_Timeline`);
+- operations that wrote nothing (refusals, replays, reads) have a point between invocation and
+  return where their answer is right;
+- a view shows a state not older than the requested position and not newer than its return.
 
-What a right decision and a right answer are is said by a `Spec`, a model in a few lines. Nothing
-here or there is taken from the program that is judged.
+A `Spec`, a model of a few lines, defines right results and answers. Neither the checker nor the
+models use code of the program under test.
 Reading order: Spec, check, _attribute, _Timeline, _views.
 """
 
@@ -31,10 +31,10 @@ from tests.consistency.journal_invariants import Violation, structure
 
 
 class Spec(Protocol):
-    """What the ledger is meant to do, one command after the other."""
+    """The sequential specification of the ledger, one command after the other."""
 
     def name_of(self, asked: Any) -> Hashable | None:
-        """What tells the events of a request from all others; None if it writes nothing."""
+        """Identifies the events of a request; None if it writes nothing."""
         ...
 
     def name_of_event(self, event: Event) -> Hashable:
@@ -42,20 +42,19 @@ class Spec(Protocol):
         ...
 
     def request_of(self, asked: Any) -> Hashable:
-        """What is asked for under that name, where several things may be."""
+        """The request under that name, where several may share it."""
         ...
 
     def take(self, asked: Any, events: Sequence[Event]) -> str | None:
-        """Go on by one command; says why these are not the events it leads to. Then nothing
-        moved."""
+        """Apply one command. Returns: why it cannot lead to these events; then nothing changed."""
         ...
 
-    def told(self, operation: Operation, events: Sequence[Event]) -> str | None:
-        """What in the answer of an operation differs from the events it is told of."""
+    def answer_error(self, operation: Operation, events: Sequence[Event]) -> str | None:
+        """What in the answer of a write differs from its events; None if nothing."""
         ...
 
     def agrees(self, operation: Operation, position: int) -> bool:
-        """Whether an answer is right in the state after a position, and nothing is written."""
+        """Whether an answer that writes nothing is right in the state after a position."""
         ...
 
     def shows(self, operation: Operation, position: int) -> bool:
@@ -63,13 +62,13 @@ class Spec(Protocol):
         ...
 
     def final(self, stored: Stored) -> Iterable[Violation]:
-        """What the other tables should say and do not."""
+        """Differences between the other tables and the specification."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The events of one command in the journal, and the operation they came of."""
+    """The events of one command in the journal, and the operation that wrote them."""
 
     events: tuple[Event, ...]
     operation: Operation
@@ -86,7 +85,7 @@ class Write:
 def check(
     operations: Sequence[Operation], stored: Stored, spec: Spec, base: int = 0
 ) -> list[Violation]:
-    """Everything that is wrong with a history; empty if nothing is.
+    """All violations in a history.
 
     base: position up to which the journal was written before the history began.
     """
@@ -102,13 +101,13 @@ def check(
     return found
 
 
-# --- whose events these are -----------------------------------------------------------------------
+# --- which operation wrote which events -----------------------------------------------------------
 
 
 def _attribute(
     operations: Sequence[Operation], stored: Stored, spec: Spec, base: int
 ) -> tuple[list[Write], list[Violation]]:
-    """Match the journal, command by command, with what was asked and told."""
+    """Match the journal, command by command, with requests and answers."""
     attempts: dict[Hashable, list[Operation]] = {}
     for operation in sorted(operations, key=lambda each: each.invoked):
         name = spec.name_of(operation.asked)
@@ -121,7 +120,7 @@ def _attribute(
     for name, group in groupby(events, key=spec.name_of_event):
         run = tuple(group)
         if name in runs:
-            found.append(Violation("duplicate append", f"{name} stands at {_places(run)} again"))
+            found.append(Violation("duplicate append", f"{name} is repeated at {_places(run)}"))
             continue
         runs[name] = run
         write, wrong = _writer(attempts.get(name, []), run, spec)
@@ -136,19 +135,19 @@ def _attribute(
 def _writer(
     attempts: Sequence[Operation], run: tuple[Event, ...], spec: Spec
 ) -> tuple[Write | None, list[Violation]]:
-    """Which of the attempts wrote these events: the one that was told so, or else the earliest
-    that may have and whose question they answer. One that was told of a replay may have: a writer
-    that lost its connection tries again, and finds what it wrote itself."""
+    """Which of the attempts wrote these events: the acknowledged one, or else the earliest that may
+    have and that the events fit. An attempt answered with a replay may have: a writer that lost its
+    connection retries, and finds its own write."""
     if not attempts:
         return None, [Violation("event from nobody", f"{_places(run)}: {run[0].topic}")]
     new = [one for one in attempts if isinstance(one.answer, Wrote)]
     candidates = new or [one for one in attempts if isinstance(one.answer, Unknown | Replayed)]
     again = {spec.request_of(one.asked) for one in attempts if isinstance(one.answer, Replayed)}
-    if again:  # then it is known which of them it was
+    if again:  # then it is known which request it was
         candidates = [one for one in candidates if spec.request_of(one.asked) in again]
     if not candidates:
-        told = [one.answer for one in attempts]
-        detail = f"{_places(run)}: {attempts[0]}; told was {told}"
+        answers = [one.answer for one in attempts]
+        detail = f"{_places(run)}: {attempts[0]}; the answers were {answers}"
         return None, [Violation("refused, but recorded", detail)]
     reasons = []
     for one in candidates:
@@ -163,30 +162,30 @@ def _writer(
 def _acknowledged(
     name: Hashable, attempts: Sequence[Operation], run: tuple[Event, ...] | None, spec: Spec
 ) -> Iterable[Violation]:
-    """Whoever was told that it stands there was told the truth, and only once that it is new."""
-    told = [one for one in attempts if isinstance(one.answer, Wrote)]
-    if len(told) > 1:
-        yield Violation("accepted twice", f"{name}: {told[0]}; {told[1]}")
-    for one in told:
+    """Acknowledged writes are recorded as answered, and acknowledged once as new."""
+    acknowledged = [one for one in attempts if isinstance(one.answer, Wrote)]
+    if len(acknowledged) > 1:
+        yield Violation("accepted twice", f"{name}: {acknowledged[0]}; {acknowledged[1]}")
+    for one in acknowledged:
         if run is None:
             yield Violation("lost append", str(one))
-        elif (reason := spec.told(one, run)) is not None:
-            yield Violation("told otherwise", f"{_places(run)}: {one}: {reason}")
+        elif (reason := spec.answer_error(one, run)) is not None:
+            yield Violation("wrong answer", f"{_places(run)}: {one}: {reason}")
 
 
 def _places(events: Sequence[Event]) -> str:
     return f"{events[0].position}..{events[-1].position}"
 
 
-# --- what happened before what --------------------------------------------------------------------
+# --- the real-time order --------------------------------------------------------------------------
 
 
 class _Timeline:
-    """Places for everything, in the order of the journal and of the clock.
+    """Linearization points for all operations, in the order of the journal and of the clock.
 
-    Operations are taken as they were invoked, and each is put at the earliest place where its
-    answer is right: no earlier than any that had returned by then. All the bounds that one gives to
-    another are lower ones, so if the earliest places do not fit, no others do.
+    Takes operations in order of invocation and puts each at the earliest position where its answer
+    is right, and not before any operation that had returned by then. One operation bounds another
+    only from below, so if the earliest positions do not fit, no others do.
     """
 
     def __init__(self, writes: Sequence[Write], boundaries: Sequence[int], spec: Spec) -> None:
@@ -195,25 +194,24 @@ class _Timeline:
         self._spec = spec
         begun = sorted((write.operation.invoked, write.first) for write in writes)
         self._begun = [invoked for invoked, _ in begun]
-        # Of the writes that began later than a moment, the smallest position.
+        # The smallest position of the writes invoked later than a moment.
         self._first = [2**63] * (len(begun) + 1)
         for place in reversed(range(len(begun))):
             self._first[place] = min(begun[place][1], self._first[place + 1])
 
     def newest(self, moment: int | None) -> int:
-        """The last position that can have been there at a moment: what is asked for only later
-        is not."""
+        """The last position that can have existed at a moment: later requests cannot."""
         if moment is None:
             return self._boundaries[-1]
         return min(self._boundaries[-1], self._first[bisect_right(self._begun, moment)] - 1)
 
     def between(self, low: int, high: int) -> Sequence[int]:
-        """Positions, from low to high, after which a command ended."""
+        """Positions from low to high that are the last of a command."""
         begin = bisect_left(self._boundaries, low)
         return self._boundaries[begin : bisect_right(self._boundaries, high)]
 
     def check(self, operations: Sequence[Operation]) -> Iterable[Violation]:
-        """Everything that has no place."""
+        """Operations without a possible position."""
         ended: list[tuple[int, int, int]] = []
         low, cause = self._boundaries[0], -1
         ordered = sorted(operations, key=lambda each: each.invoked)
@@ -229,7 +227,7 @@ class _Timeline:
                     before = f"before that, at {low}: {ordered[cause]}"
                     yield Violation("order inverted", f"at {write.first}: {operation}; {before}")
                 if isinstance(operation.answer, Replayed) and not self._is_true(write):
-                    yield Violation("told otherwise", f"at {write.first}: {operation}")
+                    yield Violation("wrong answer", f"at {write.first}: {operation}")
             elif isinstance(operation.answer, Refused | Replayed | Saw):
                 after = self._place(operation, low)
                 if after < 0:
@@ -237,7 +235,7 @@ class _Timeline:
                     continue
             else:
                 continue
-            # One of unknown outcome may take effect long after its caller gave up.
+            # An unknown write may take effect long after its caller gave up.
             if operation.returned is not None and not isinstance(operation.answer, Unknown):
                 heapq.heappush(ended, (operation.returned, after, number))
 
@@ -265,12 +263,12 @@ def _kind(operation: Operation, positions: Sequence[int], right: Any, low: int, 
 
 
 def _views(operations: Sequence[Operation], timeline: _Timeline, spec: Spec) -> Iterable[Violation]:
-    """A view shows the state of some position, from the one that was asked for."""
+    """A view shows the state of some position, not before the requested one."""
     for operation in operations:
         if not isinstance(operation.answer, Shown):
             continue
         low, high = operation.answer.min_position, timeline.newest(operation.returned)
-        # A position within a command stands for the whole of it: it was committed at once.
+        # Only the ends of commands count: all events of a command are committed at once.
         fits = (spec.shows(operation, at) for at in timeline.between(low, high))
         if not any(fits):
             every = timeline.between(0, 2**63)

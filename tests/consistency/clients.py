@@ -1,4 +1,4 @@
-"""Where the clients of histories ask: on a ledger in this process, or on a service over HTTP."""
+"""Endpoints for the clients: a ledger in this process, or a service over HTTP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from domain.store.errors import (
 )
 from tests.consistency.concurrent_clients import actor_of
 from tests.consistency.domain_reads import LEDGER, PAGE, SHOWN
-from tests.consistency.domain_spec import Read, Wish
+from tests.consistency.domain_spec import Read, Request
 from tests.consistency.history import (
     Answer,
     NotDone,
@@ -44,12 +44,12 @@ NOT_NOW = frozenset(
         *("overloaded", "read_timeout", "request_in_progress", "server_busy", "view_behind"),
     }
 )
-"""Codes that say nothing of the ledger and that nothing was recorded."""
+"""Codes unrelated to the state: nothing was recorded."""
 
 # --- a ledger -------------------------------------------------------------------------------------
 
 
-class LedgerDoor:
+class LedgerEndpoint:
     """A ledger in this process."""
 
     views = False
@@ -58,15 +58,15 @@ class LedgerDoor:
         self._ledger = ledger
         self._timeout_s = timeout_s
 
-    def ask(self, wish: Wish) -> Future[Answer]:
-        """Submit; the answer is there as soon as the writer has it."""
+    def ask(self, request: Request) -> Future[Answer]:
+        """Submit a command."""
         answer: Future[Answer] = Future()
-        command = wish.command
+        command = request.command
         try:
             submitted = self._ledger.submit(
                 command,
-                actor_of(wish),
-                key=wish.key,
+                actor_of(request),
+                key=request.key,
                 request_hash=digest(command),
                 timeout_seconds=self._timeout_s,
             )
@@ -103,7 +103,7 @@ def _of_error(error: BaseException | None) -> Answer:
         return Unknown(error.code)
     if isinstance(error, NOTHING_RECORDED):
         return NotDone(error.code)
-    # Anything else is no answer that a caller should be given: the checker will say so.
+    # The checker reports any other error as a wrong answer.
     return Refused(error.code if isinstance(error, LedgerError) else repr(error))
 
 
@@ -133,19 +133,19 @@ PATHS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "certificates": (REGISTRAR, "applications/{of}/certificates", {}),
     "statistics": (REGISTRAR, "statistics/talent", {}),
 }
-"""Who reads what where."""
+"""Actor, path and parameters of each read."""
 
 NOTHING_THERE: dict[str, Any] = {"certificates": set()}
-"""What 404 means, where it does not mean None."""
+"""Meaning of 404 where it is not None."""
 
 
-class ServiceDoor:
-    """A service at an address. Every thread has connections of its own."""
+class ServiceEndpoint:
+    """A service at an address. Every thread has its own connections."""
 
     views = True
 
     def __init__(self, address: str, ledger: str, routes: dict[Any, Route], crew: Any) -> None:
-        """crew: threads on which wishes wait for their answers."""
+        """crew: threads that wait for responses."""
         self._address = address
         self._ledger = ledger
         self._routes = routes
@@ -159,16 +159,18 @@ class ServiceDoor:
         for client in self._clients:
             client.close()
 
-    def ask(self, wish: Wish) -> Future[Answer]:
+    def ask(self, request: Request) -> Future[Answer]:
         """Send the request on another thread."""
-        return self._crew.submit(self._ask, wish)
+        return self._crew.submit(self._ask, request)
 
-    def _ask(self, wish: Wish) -> Answer:
-        command = wish.command
+    def _ask(self, request: Request) -> Answer:
+        command = request.command
         try:
-            answer = self._routes[type(command)].ask(self._door(actor_of(wish)), command, wish.key)
+            answer = self._routes[type(command)].ask(
+                self._caller(actor_of(request)), command, request.key
+            )
         except httpx.ConnectError:
-            return NotDone("nobody answers")
+            return NotDone("connection refused")
         except httpx.TransportError as error:
             return Unknown(type(error).__name__)
         body = answer.json()
@@ -178,7 +180,7 @@ class ServiceDoor:
         return _of_code(body["code"])
 
     def read(self, read: Read, min_position: int) -> Answer:
-        """Read; a view from a position on."""
+        """Read; of a view, at least up to a position."""
         actor, path, params = PATHS[read.what]
         path, _, query = path.format(of=read.of).partition("?")
         asked = dict(params) | dict([query.split("=")] if query else [])
@@ -187,7 +189,7 @@ class ServiceDoor:
         if min_position:
             asked["min_position"] = min_position
         try:
-            answer = self._door(actor).get(path, **asked)
+            answer = self._caller(actor).get(path, **asked)
         except httpx.TransportError as error:
             return NotDone(type(error).__name__)
         if answer.status_code == 404:
@@ -198,7 +200,7 @@ class ServiceDoor:
             return _of_code(answer.json()["code"])
         return Saw(what) if read.what in LEDGER else Shown(what, min_position)
 
-    def _door(self, actor: Any) -> Caller:
+    def _caller(self, actor: Any) -> Caller:
         if actor not in self._tokens:
             self._tokens[actor] = token(actor.role, actor.subject, organisation=actor.organisation)
         return Caller(self._client(), self._ledger, self._tokens[actor])

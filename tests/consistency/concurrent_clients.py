@@ -1,8 +1,8 @@
-"""A ledger in the middle of its work, and people who want something of it all at once.
+"""A ledger in the middle of its work, and a generator of concurrent requests on it.
 
-`prepare` brings candidates to where the crowd meets them: certificates to be numbered, a notice
-that is running, an exam with too few seats, reviews, fees. `Crowd` draws wishes that are mostly
-sensible and mostly about the same few things, so that they get into each other's way.
+`prepare` brings candidates to states where requests conflict: certificates to number, a running
+notice, an exam with too few seats, reviews, fees. `RequestGenerator` draws requests that are mostly
+valid and mostly about the same few applications.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from domain.actors import Actor
 from domain.service.ledger import Ledger
 from domain.values.primitives import Level
-from tests.consistency.domain_spec import Wish
+from tests.consistency.domain_spec import Request
 from tests.support.actors import (
     AGENCY,
     ASSISTANT,
@@ -45,15 +45,15 @@ SEATS = 2
 
 
 def by(actor: Actor) -> tuple[str, str, str]:
-    """An actor in the model's words."""
+    """An actor in the model's terms."""
     return actor.subject, actor.role.value, actor.organisation
 
 
-# --- before the crowd comes -----------------------------------------------------------------------
+# --- the initial state ----------------------------------------------------------------------------
 
 
 class Preparation:
-    """Tells a ledger and the model the same things, one by one."""
+    """Sends the same commands to a ledger and to the model, one by one."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.model, self.now, self.count = ledger, Journey(), START, 0
@@ -61,7 +61,7 @@ class Preparation:
             submit(ledger, command, OPERATOR, key=f"setup {command!r}", at=self.now)
 
     def do(self, kind: str, actor: Actor, at: datetime | None = None, /, **fields: Any) -> None:
-        """Carry a wish out, a minute after the last or at a time."""
+        """Execute a command, at a time or a minute after the last."""
         self.now = at or self.now + timedelta(minutes=1)
         self.count += 1
         command = to_command(self.model, self.now, kind, fields)
@@ -101,203 +101,207 @@ class Preparation:
 
 
 def prepare(ledger: Ledger) -> Journey:
-    """Everybody where the crowd meets them; the model as it stands then."""
-    told = Preparation(ledger)
+    """Bring all candidates to their initial states. Returns: the model of that state."""
+    setup = Preparation(ledger)
     for n in (*TO_NUMBER, *ON_NOTICE, *TO_SEAT):
-        told.application(n, "enrolled")
+        setup.application(n, "enrolled")
     for n in IN_REVIEW:
-        told.application(n, "review")
+        setup.application(n, "review")
     for n in TO_PAY:
-        told.application(n, "pay")
+        setup.application(n, "pay")
     sessions = (("S1", TO_NUMBER), ("S2", ON_NOTICE))
     for session, ns in sessions:
-        told.now = min(told.now, when("2026-09-04 12:00"))
-        told.exam(session, ns)
+        setup.now = min(setup.now, when("2026-09-04 12:00"))
+        setup.exam(session, ns)
     published = {"notice": "N1", "session": "S1", "reason": None}
-    told.do("publish", REGISTRAR, when("2026-09-30 10:00"), **published)
-    told.do("close_notice", REGISTRAR, when("2026-10-14 09:00"), notice="N1")
+    setup.do("publish", REGISTRAR, when("2026-09-30 10:00"), **published)
+    setup.do("close_notice", REGISTRAR, when("2026-10-14 09:00"), notice="N1")
     now = datetime.now(UTC)
-    told.do("publish", REGISTRAR, now, notice="N2", session="S2", reason="r")
+    setup.do("publish", REGISTRAR, now, notice="N2", session="S2", reason="r")
     starts = now + timedelta(days=30)
     now += timedelta(milliseconds=1)
-    told.do("schedule", CERTIFIER, now, session="S3", starts=starts, seats=SEATS)
-    return told.model
+    setup.do("schedule", CERTIFIER, now, session="S3", starts=starts, seats=SEATS)
+    return setup.model
 
 
-# --- the crowd ------------------------------------------------------------------------------------
+# --- the generator --------------------------------------------------------------------------------
 
 
-class Crowd:
-    """Draws wishes from a guess of how the ledger stands. Thread-safe."""
+class RequestGenerator:
+    """Draws requests that fit an approximate model of the ledger. Thread-safe."""
 
     def __init__(self, model: Journey, seed: int) -> None:
-        """model: as it stands at first; it is used up."""
+        """model: of the initial state; the generator changes it."""
         self._guess = model
         self._guess.now = datetime.now(UTC)
         self._guess.today = day_of(self._guess.now)
         self._seed = seed
         self._lock = threading.Lock()
-        self._newcomers = iter(range(20, 1000))
+        self._new_candidates = iter(range(20, 1000))
 
-    def learn(self, wish: Wish) -> None:
-        """This was carried out. The guess may be wrong by then; nothing depends on it."""
+    def apply(self, request: Request) -> None:
+        """Apply a recorded request to the approximate model; no check depends on it."""
         with self._lock:
-            self._guess.by = wish.by
+            self._guess.by = request.by
             try:
-                getattr(self._guess, wish.kind)(**wish.fields)
+                getattr(self._guess, request.kind)(**request.fields)
             except Refused:
                 return
 
-    def draw(self, dice: random.Random) -> list[Wish]:
-        """A few wishes to be asked for one right after the other."""
+    def draw(self, rng: random.Random) -> list[Request]:
+        """A few requests to send without waiting in between."""
         with self._lock:
-            kind = dice.random()
+            kind = rng.random()
             if kind < 0.15:
-                return self._newcomer(dice, next(self._newcomers))[: dice.randint(1, 4)]
+                return self._new_candidate(rng, next(self._new_candidates))[: rng.randint(1, 4)]
             if kind < 0.25:
-                return self._comes_and_goes(dice)
+                return self._reopen(rng)
             few = [f"A{n}" for n in BUSY]
-            app = dice.choice(few if kind < 0.7 else sorted(self._guess.apps))
-            wishes = self._about(dice, app)
-            return [dice.choice(wishes)] if wishes else self._person(dice)
+            app = rng.choice(few if kind < 0.7 else sorted(self._guess.apps))
+            requests = self._about(rng, app)
+            return [rng.choice(requests)] if requests else self._person(rng)
 
-    def newcomer(self) -> list[Wish]:
+    def new_candidate(self) -> list[Request]:
         """Registers, applies, pays."""
         with self._lock:
-            return self._newcomer(random.Random(0), next(self._newcomers))[:3]
+            return self._new_candidate(random.Random(0), next(self._new_candidates))[:3]
 
-    def known(self, dice: random.Random, what: str) -> str:
-        """Something to look at."""
+    def known(self, rng: random.Random, what: str) -> str:
+        """An id to read."""
         with self._lock:
             apps = self._guess.apps
             if what == "steps":
                 every = [r for a in apps.values() for r in a["refunds"]]
-                return dice.choice(every or ["RPAY1-1"])
+                return rng.choice(every or ["RPAY1-1"])
             if what == "person":
-                return dice.choice(sorted(self._guess.persons))
+                return rng.choice(sorted(self._guess.persons))
             if what in ("rows", "objections"):
-                return dice.choice(("N1", "N2", "N2"))
+                return rng.choice(("N1", "N2", "N2"))
             newest = sorted(apps, key=lambda app: int(app[1:]))
-            return dice.choice([*newest[:7], *newest[-5:]])
+            return rng.choice([*newest[:7], *newest[-5:]])
 
-    # --- wishes ----------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
-    def _newcomer(self, dice: random.Random, n: int) -> list[Wish]:
-        """Registers, applies, pays: three wishes that need each other."""
+    def _new_candidate(self, rng: random.Random, n: int) -> list[Request]:
+        """Registers, applies, pays: requests that depend on each other."""
         app = f"A{n}"
         whole = {"app": app, "payment": f"PAY{n}", "txn": f"T{n}", "lines": WHOLE}
-        opened = {"app": app, "person": f"P{n}", "level": 4, "eligible": dice.random() < 0.9}
-        wishes = [
-            wish_of("register", ASSISTANT, person=f"P{n}", document=f"d{n}"),
-            wish_of("open", candidate(n), **opened),
-            wish_of("pay", FINANCE, **whole),
-            wish_of("use", candidate(n), app=app, item=dice.choice(MATERIAL)),
+        opened = {"app": app, "person": f"P{n}", "level": 4, "eligible": rng.random() < 0.9}
+        requests = [
+            new_request("register", ASSISTANT, person=f"P{n}", document=f"d{n}"),
+            new_request("open", candidate(n), **opened),
+            new_request("pay", FINANCE, **whole),
+            new_request("use", candidate(n), app=app, item=rng.choice(MATERIAL)),
         ]
-        return wishes
+        return requests
 
-    def _comes_and_goes(self, dice: random.Random) -> list[Wish]:
-        """Gives one application up and opens the next: what the first held is free again."""
+    def _reopen(self, rng: random.Random) -> list[Request]:
+        """Withdraws an application and opens the next, which takes the released claim."""
         eligible = [a for a in self._guess.apps.values() if a["status"] in ("eligible", "paid")]
         if not eligible:
-            return self._person(dice)
-        a = dice.choice(eligible)
+            return self._person(rng)
+        a = rng.choice(eligible)
         own = candidate(int(a["person"][1:]))
-        again = {"app": f"A{next(self._newcomers)}", "person": a["person"], "level": a["level"]}
+        again = {
+            "app": f"A{next(self._new_candidates)}",
+            "person": a["person"],
+            "level": a["level"],
+        }
         return [
-            wish_of("withdraw", own, app=a["id"]),
-            wish_of("open", own, **again, eligible=True),
+            new_request("withdraw", own, app=a["id"]),
+            new_request("open", own, **again, eligible=True),
         ]
 
-    def _person(self, dice: random.Random) -> list[Wish]:
-        """Erases somebody, and registers their document anew, maybe before they are erased."""
-        person = dice.choice(sorted(self._guess.persons))
+    def _person(self, rng: random.Random) -> list[Request]:
+        """Erases a person, and registers their document again, maybe before the erasure."""
+        person = rng.choice(sorted(self._guess.persons))
         document = self._guess.persons[person]["document"]
-        other = f"P{next(self._newcomers)}"
-        again = wish_of("register", ASSISTANT, person=other, document=document)
-        return [wish_of("erase", REGISTRAR, person=person), again][: dice.randint(1, 2)]
+        other = f"P{next(self._new_candidates)}"
+        again = new_request("register", ASSISTANT, person=other, document=document)
+        return [new_request("erase", REGISTRAR, person=person), again][: rng.randint(1, 2)]
 
-    def _about(self, dice: random.Random, app: str) -> list[Wish]:
-        """What people may want of one application."""
+    def _about(self, rng: random.Random, app: str) -> list[Request]:
+        """Requests that fit the state of one application."""
         a = self._guess.apps[app]
         n, on = int(app[1:]), {"app": app}
         own = candidate(int(a["person"][1:]))
-        found: list[Wish] = []
+        found: list[Request] = []
         if a["status"] == "eligible":
-            payment, txn = f"PAY{dice.choice((n, n, 14))}", f"T{dice.choice((n, n, 14))}"
+            payment, txn = f"PAY{rng.choice((n, n, 14))}", f"T{rng.choice((n, n, 14))}"
             found.append(
-                wish_of("pay", FINANCE, **on, payment=payment, txn=txn, lines=WHOLE),
+                new_request("pay", FINANCE, **on, payment=payment, txn=txn, lines=WHOLE),
             )
         if a["status"] in ("eligible", "paid"):
-            found.append(wish_of("withdraw", own, **on))
-            found.append(wish_of("use", own, **on, item=dice.choice(MATERIAL)))
+            found.append(new_request("withdraw", own, **on))
+            found.append(new_request("use", own, **on, item=rng.choice(MATERIAL)))
         if a["status"] in ("withdrawn", "rejected"):
             for payment, component in a["paid"]:
                 fields = on | {"payment": payment, "component": component}
-                found += [wish_of("order_refund", FINANCE, **fields)] * 2
+                found += [new_request("order_refund", FINANCE, **fields)] * 2
         if a["status"] == "in_review":
-            found += self._review(dice, a)
+            found += self._review(rng, a)
         if a["status"] == "enrolled":
-            found += self._enrolled(dice, a)
-        return found + self._refunds(dice, a)
+            found += self._enrolled(rng, a)
+        return found + self._refunds(rng, a)
 
-    def _review(self, dice: random.Random, a: dict[str, Any]) -> list[Wish]:
+    def _review(self, rng: random.Random, a: dict[str, Any]) -> list[Request]:
         stage = ("initial", "second", "final")[a["passed"]]
-        verdict = dice.choice(("pass", "pass", "reject"))
+        verdict = rng.choice(("pass", "pass", "reject"))
         fields = {"app": a["id"], "stage": stage, "verdict": verdict, "round": 1, "missing": []}
-        return [wish_of("review", REVIEWERS[stage], **fields)]
+        return [new_request("review", REVIEWERS[stage], **fields)]
 
-    def _refunds(self, dice: random.Random, a: dict[str, Any]) -> list[Wish]:
+    def _refunds(self, rng: random.Random, a: dict[str, Any]) -> list[Request]:
         found = []
         for refund, r in a["refunds"].items():
             on = {"app": a["id"], "refund": refund}
             if r["state"] == "ordered":
-                found.append(wish_of("approve_refund", FINANCE_2, **on))
-                found.append(wish_of("decline_refund", FINANCE_2, **on))
+                found.append(new_request("approve_refund", FINANCE_2, **on))
+                found.append(new_request("decline_refund", FINANCE_2, **on))
             elif r["state"] in HOLDING:
-                outcome = dice.choice(("accepted", "settled", "closed", "abnormal"))
+                outcome = rng.choice(("accepted", "settled", "closed", "abnormal"))
                 number = r["provider_no"] or f"X-{refund}"
                 said = {"outcome": outcome, "no": number, "channel": "original"}
-                found.append(wish_of("refund_outcome", FINANCE_2, **on, **said))
+                found.append(new_request("refund_outcome", FINANCE_2, **on, **said))
         return found
 
-    def _enrolled(self, dice: random.Random, a: dict[str, Any]) -> list[Wish]:
+    def _enrolled(self, rng: random.Random, a: dict[str, Any]) -> list[Request]:
         app, n = {"app": a["id"]}, int(a["id"][1:])
         if n in ON_NOTICE:
-            objection = f"O{dice.randint(1, 12)}"
+            objection = f"O{rng.randint(1, 12)}"
             fields = {"notice": "N2", "objection": objection}
             about = {**fields, **app, "person": a["person"]}
-            outcome = dice.choice(("dismissed", "dismissed", "upheld"))
+            outcome = rng.choice(("dismissed", "dismissed", "upheld"))
             return [
-                wish_of("object", candidate(int(a["person"][1:])), **about),
-                wish_of("resolve", VERIFIER_2, **fields, outcome=outcome),
+                new_request("object", candidate(int(a["person"][1:])), **about),
+                new_request("resolve", VERIFIER_2, **fields, outcome=outcome),
             ]
         if a["session"] is None:
-            return [wish_of("seat", CERTIFIER, **app, session="S3")]
+            return [new_request("seat", CERTIFIER, **app, session="S3")]
         if n not in TO_NUMBER:
             return []
         if not a["certs"]:
-            return [wish_of("number", REGISTRAR, **app)]
-        what = dice.choice(("correct", "reissue", "suspend", "suspend", "reinstate", "revoke"))
-        if what == "revoke" and dice.random() < 0.7:
+            return [new_request("number", REGISTRAR, **app)]
+        what = rng.choice(("correct", "reissue", "suspend", "suspend", "reinstate", "revoke"))
+        if what == "revoke" and rng.random() < 0.7:
             what = "reinstate"
         because = {"because": "issued_in_error"} if what == "revoke" else {}
-        change = app | {"kind": dice.choice(KINDS), "what": what} | because
+        change = app | {"kind": rng.choice(KINDS), "what": what} | because
         return [
-            wish_of("issue", REGISTRAR, **app),
-            wish_of("number", REGISTRAR, **app),
-            wish_of("change", REGISTRAR, **change),
-            wish_of("change", REGISTRAR, **change),
+            new_request("issue", REGISTRAR, **app),
+            new_request("number", REGISTRAR, **app),
+            new_request("change", REGISTRAR, **change),
+            new_request("change", REGISTRAR, **change),
         ]
 
 
-def wish_of(kind: str, actor: Actor, /, **fields: Any) -> Wish:
-    """Somebody's wish, as a command too. A key is given to it by who sends it."""
-    # Those that a crowd has need no model to be said as commands.
+def new_request(kind: str, actor: Actor, /, **fields: Any) -> Request:
+    """A request with its command. The sender adds the key."""
+    # The commands of these kinds do not depend on the model.
     command = to_command(Journey(), datetime.now(UTC), kind, fields)
-    return Wish(kind, by(actor), fields, command)
+    return Request(kind, by(actor), fields, command)
 
 
-def actor_of(wish: Wish) -> Actor:
-    """Who has it."""
-    subject, role, organisation = wish.by
+def actor_of(request: Request) -> Actor:
+    """The actor of a request."""
+    subject, role, organisation = request.by
     return Actor(subject=subject, role=role, organisation=organisation)

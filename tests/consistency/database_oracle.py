@@ -1,4 +1,4 @@
-"""A ledger's tables as they stand, read by plain SQL and not by the program's own hand."""
+"""Reads a ledger's tables by plain SQL, independently of the program under test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One row of the commands: what was asked under a key, and what was answered."""
+    """One row of commands: the request under a key, and its receipt."""
 
     principal: str
     key: str

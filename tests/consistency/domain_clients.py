@@ -1,6 +1,6 @@
-"""Clients of a ledger or of a service: wishes of a crowd, reads, and the same again until certain.
+"""Clients of a ledger or of a service: generated commands, reads, and retries until certain.
 
-A `Door` is where they ask: `tests.consistency.clients` has one on a ledger and one on a service.
+Clients call an `Endpoint`: `tests.consistency.clients` has one for a ledger and one for a service.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
-from tests.consistency.concurrent_clients import Crowd
+from tests.consistency.concurrent_clients import RequestGenerator
 from tests.consistency.domain_reads import LEDGER, PAGE, VIEWS
-from tests.consistency.domain_spec import Read, Wish
+from tests.consistency.domain_spec import Read, Request
 from tests.consistency.history import (
     Answer,
     NotDone,
@@ -30,25 +30,25 @@ from tests.consistency.history import (
 TRIES = 200
 PAUSE_S = 0.1
 WAIT_S = 100
-"""After so long an answer is taken never to come."""
+"""Longest time to wait for an answer."""
 
 
-class Door(Protocol):
-    """Where clients ask; used by many threads."""
+class Endpoint(Protocol):
+    """What clients call; used by many threads."""
 
     views: bool
 
-    def ask(self, wish: Wish) -> Future[Answer]:
-        """Ask for something to happen."""
+    def ask(self, request: Request) -> Future[Answer]:
+        """Send a command."""
         ...
 
     def read(self, read: Read, min_position: int) -> Answer:
-        """Look at something; Saw, Shown or NotDone."""
+        """Execute a read. Returns: Saw, Shown or NotDone."""
         ...
 
 
 class Latest:
-    """The newest position that anybody was told of. Thread-safe."""
+    """The newest position in any answer. Thread-safe."""
 
     def __init__(self, position: int) -> None:
         self._position = position
@@ -64,90 +64,90 @@ class Latest:
 
 
 class Client:
-    """One who asks and looks, each round at one of the doors or at two at once."""
+    """Sends commands and reads, each round to one endpoint or to two at the same time."""
 
     def __init__(
         self,
         name: str,
         seed: int,
-        doors: Sequence[Door],
-        crowd: Crowd,
+        endpoints: Sequence[Endpoint],
+        generator: RequestGenerator,
         recorder: Recorder,
         latest: Latest,
     ) -> None:
         self._name = name
-        self._dice = random.Random(f"{name} {seed}")
-        self._doors = doors
-        self._crowd = crowd
+        self._rng = random.Random(f"{name} {seed}")
+        self._endpoints = endpoints
+        self._generator = generator
         self._recorder = recorder
         self._latest = latest
-        self._seen = 0  # the newest position this client knows of
+        self._newest = 0  # position in the answers to this client
         self._keys = 0
         self.undecided = 0
 
     def work(self, rounds: int) -> None:
-        """Ask, look, and ask again what is not certain."""
+        """Send commands, read, and repeat commands without a certain outcome."""
         for _ in range(rounds):
-            for wish, answer in self._burst():
-                self._settle(wish, answer)
-            for _ in range(self._dice.randint(1, 3)):
-                self._look()
+            for request, answer in self._burst():
+                self._settle(request, answer)
+            for _ in range(self._rng.randint(1, 3)):
+                self._read()
 
-    def _burst(self) -> list[tuple[Wish, Answer]]:
-        dice = self._dice
-        asked: list[tuple[Wish, Future[Answer]]] = []
-        door = dice.choice(self._doors)
-        for wish in self._crowd.draw(dice):
+    def _burst(self) -> list[tuple[Request, Answer]]:
+        rng = self._rng
+        asked: list[tuple[Request, Future[Answer]]] = []
+        endpoint = rng.choice(self._endpoints)
+        for request in self._generator.draw(rng):
             self._keys += 1
-            keyed = replace(wish, key=f"{self._name} {self._keys}")
-            asked.append((keyed, self._ask(door, keyed)))
-            if dice.random() < 0.25:  # the same again at once, maybe through another door
-                asked.append((keyed, self._ask(dice.choice(self._doors), keyed)))
-            elif dice.random() < 0.05:  # another wish under that key
-                other = replace(dice.choice(self._crowd.draw(dice)), key=keyed.key)
+            keyed = replace(request, key=f"{self._name} {self._keys}")
+            asked.append((keyed, self._ask(endpoint, keyed)))
+            if rng.random() < 0.25:  # the same again without waiting, maybe to another endpoint
+                asked.append((keyed, self._ask(rng.choice(self._endpoints), keyed)))
+            elif rng.random() < 0.05:  # another request under that key
+                other = replace(rng.choice(self._generator.draw(rng)), key=keyed.key)
                 if other.by[0] == keyed.by[0]:
-                    asked.append((other, self._ask(door, other)))
-        return [(wish, answer.result(WAIT_S)) for wish, answer in asked]
+                    asked.append((other, self._ask(endpoint, other)))
+        return [(request, answer.result(WAIT_S)) for request, answer in asked]
 
-    def _ask(self, door: Door, wish: Wish) -> Future[Answer]:
-        end = self._recorder.begin(self._name, wish)
-        future = door.ask(wish)
+    def _ask(self, endpoint: Endpoint, request: Request) -> Future[Answer]:
+        end = self._recorder.begin(self._name, request)
+        future = endpoint.ask(request)
         future.add_done_callback(lambda done: end(done.result()))
         return future
 
-    def _settle(self, wish: Wish, answer: Answer) -> None:
+    def _settle(self, request: Request, answer: Answer) -> None:
         for _ in range(TRIES):
             if not isinstance(answer, Unknown | NotDone):
                 break
-            time.sleep(self._dice.uniform(0, PAUSE_S))
-            answer = self._ask(self._dice.choice(self._doors), wish).result(WAIT_S)
+            time.sleep(self._rng.uniform(0, PAUSE_S))
+            answer = self._ask(self._rng.choice(self._endpoints), request).result(WAIT_S)
         else:
             self.undecided += 1
         if isinstance(answer, Wrote | Replayed):
-            self._crowd.learn(wish)
+            self._generator.apply(request)
             self._note(answer.receipt["last_position"])
 
     def _note(self, position: int) -> None:
-        self._seen = max(self._seen, position)
+        self._newest = max(self._newest, position)
         self._latest.note(position)
 
-    def _look(self) -> None:
-        dice = self._dice
-        door = dice.choice(self._doors)
-        names = sorted(LEDGER | VIEWS) if door.views else sorted(LEDGER)
-        what = dice.choice(names)
+    def _read(self) -> None:
+        rng = self._rng
+        endpoint = rng.choice(self._endpoints)
+        names = sorted(LEDGER | VIEWS) if endpoint.views else sorted(LEDGER)
+        what = rng.choice(names)
         of = "" if what in ("events", "totals", "notices", "statistics") else self._of(what)
         after = max(0, self._latest.position - PAGE // 2) if what == "events" else 0
         read = Read(what, of, after)
-        # What this client knows of; what anybody knows of; or whatever there is.
-        least = dice.choice((self._seen, self._seen, self._latest.position, 0))
+        # What this client has read; what any client has read; or no minimum.
+        least = rng.choice((self._newest, self._newest, self._latest.position, 0))
         min_position = least if what in VIEWS else 0
-        answer = self._recorder.run(self._name, read, lambda: door.read(read, min_position))
+        answer = self._recorder.run(self._name, read, lambda: endpoint.read(read, min_position))
         if isinstance(answer, Shown | Saw):
             self._note(newest_in(what, answer.what))
 
     def _of(self, what: str) -> str:
-        return self._crowd.known(self._dice, what)
+        return self._generator.known(self._rng, what)
 
 
 def newest_in(what: str, shown: object) -> int:
@@ -161,8 +161,8 @@ def newest_in(what: str, shown: object) -> int:
     return max(shown or [0]) if what == "steps" else 0
 
 
-def at_once(clients: Sequence[Client], rounds: int) -> None:
-    """Let them all work, each in a thread of its own. Raises: what one of them raised."""
+def run_concurrently(clients: Sequence[Client], rounds: int) -> None:
+    """Run all clients, each in its own thread. Raises: what one of them raised."""
     with ThreadPoolExecutor(len(clients)) as pool:
         for done in [pool.submit(client.work, rounds) for client in clients]:
             done.result()

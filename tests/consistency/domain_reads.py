@@ -1,4 +1,4 @@
-"""What reads show: the model and the journal after a position, in the shape of the answers.
+"""Expected results of reads: the model and the journal after a position, in the form of answers.
 
 Each function gives what the read of its name has to give; `SHOWN` takes the same out of a JSON
 body. Reads of the ledger itself are in LEDGER, reads of views in VIEWS.
@@ -47,8 +47,7 @@ def history(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any:
 
 
 def events(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any:
-    """(position, leaf hash) of a page's events, and where the journal ends, where that is told by
-    the page: it is looked at before the events are."""
+    """(position, leaf hash) of a page's events. The service reads the head before the events."""
     page = spec.stored.events[read.after : min(read.after + PAGE, position)]
     return [(e.position, e.leaf_hash.hex()) for e in page]
 
@@ -86,8 +85,8 @@ def totals(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any:
     """What was paid by component, fen; and whether everything holds."""
     paid: Counter[str] = Counter()
     for app in model.apps.values():
-        for (_, component), line in app["paid"].items():
-            paid[component] += line["fen"]
+        for (_, component), proxy in app["paid"].items():
+            paid[component] += proxy["fen"]
     return {name: fen for name, fen in paid.items() if fen}, True
 
 
@@ -98,7 +97,7 @@ def payments(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any
         is_paid = event.topic in ("fee_paid.v1", "excess_payment_received.v1")
         if is_paid and event.data["application_id"] == read.of:
             lines = event.data["lines"]
-            found |= {(event.position, line["amount_fen"]) for line in lines}
+            found |= {(event.position, proxy["amount_fen"]) for proxy in lines}
     return found, True
 
 

@@ -1,8 +1,8 @@
-"""The field's own promises: the independent model of the journey, told the commands in the
-journal's order, and asked what it would have said at every place in between.
+"""The specification of the ledger: the independent model of the journey, replayed in the journal's
+order and queried at every position in between.
 
-What a ledger or a service answers is compared with the model as it was after some position:
-refusals by their code, reads and views by what they show.
+Answers of a ledger or a service are compared with the model after some position: refusals by their
+code, reads and views by their content.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from tests.support.model_results import Journey
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A command in the model's words. by: login, role, organisation; the key is the login's own.
+class Request:
+    """A command in the model's terms. by: login, role, organisation; keys belong to the login.
 
-    command: the whole of it as it is sent, also when it is sent again.
+    command: as it is sent, also when it is repeated.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A question. of: what it is about; after: where a page of the journal begins."""
+    """A read. of: id of its subject; after: where a page of the journal begins."""
 
     what: str
     of: str = ""
@@ -48,7 +48,7 @@ class Read:
 
 
 Expected = Callable[["DomainSpec", Journey, Read, int], Any]
-"""What a read gives in the state after a position."""
+"""The result of a read in the state after a position."""
 
 _OUTCOMES = {
     "register": lambda m, f: {"person_id": f["person"]},
@@ -61,17 +61,17 @@ _OUTCOMES = {
         "excess": any(m.apps[f["app"]]["paid"][f["payment"], c]["excess"] for c, _ in f["lines"]),
     },
 }
-"""Of some commands, what their receipts have to say besides where they stand."""
+"""Outcomes in the receipts of some commands."""
 
 
 class DomainSpec:
-    """Commands one after the other."""
+    """The sequential specification of commands."""
 
     def __init__(
         self, stored: Stored, model: Journey, base: int, now: datetime, reads: dict[str, Expected]
     ) -> None:
-        """model: as it stands after position `base`. now: when the history began; the model looks
-        at days only."""
+        """model: of the state after position `base`. now: when the history began; the model uses
+        only its day."""
         self.stored = stored
         self._now = now
         self._reads = reads
@@ -81,26 +81,26 @@ class DomainSpec:
         self._positions = [base]
         self._states = [pickle.dumps(model.__dict__)]
         self._opened: tuple[int, Journey] = (-1, model)
-        self._said: dict[tuple[str, str, int], Any] = {}
+        self._expected: dict[tuple[str, str, int], Any] = {}
 
     # --- names -----------------------------------------------------------------------------------
 
     def name_of(self, asked: Any) -> Hashable | None:
-        """Whose key: all attempts under it are one command."""
-        return (asked.by[0], asked.key) if isinstance(asked, Wish) else None
+        """Login and key: all attempts under it are one command."""
+        return (asked.by[0], asked.key) if isinstance(asked, Request) else None
 
     def name_of_event(self, event: Event) -> Hashable:
-        """Whose key its command came under."""
+        """Login and key of its command."""
         return self._names.get(event.command_id)
 
-    def request_of(self, asked: Wish) -> Hashable:
-        """What has to be the same if it comes again."""
+    def request_of(self, asked: Request) -> Hashable:
+        """What a repeated request has to equal."""
         return repr(asked.command)
 
     # --- commands --------------------------------------------------------------------------------
 
-    def take(self, asked: Wish, events: Sequence[Event]) -> str | None:
-        """Go on by one command, if the model carries it out."""
+    def take(self, asked: Request, events: Sequence[Event]) -> str | None:
+        """Apply one command, unless the model refuses it."""
         model = self.model(self._positions[-1])
         refused = self._try(model, asked)
         if refused is not None:
@@ -108,7 +108,7 @@ class DomainSpec:
         outcome = json.loads(self._row(events).receipt)["outcome"]
         expected = _OUTCOMES.get(asked.kind, lambda _, __: {})(model, asked.fields)
         said = {name: _plain_number(value) for name, value in outcome.items()}
-        # Of two certificates only the new one is told, when the other was numbered before.
+        # Of two certificates only the new one is in the outcome, if the other had its number.
         both = said.keys() & expected.keys()
         if any(said[name] != expected[name] for name in both) or (expected and not both):
             return f"its outcome is {outcome}, not {expected}"
@@ -117,17 +117,17 @@ class DomainSpec:
         self._states.append(pickle.dumps(model.__dict__))
         return None
 
-    def _try(self, model: Journey, wish: Wish) -> str | None:
-        """Have a model carry a wish out; it is spoilt if it refuses."""
-        model.by, model.now, model.today = wish.by, self._now, day_of(self._now)
+    def _try(self, model: Journey, request: Request) -> str | None:
+        """Apply a request to a model. Returns: the refusal; then the model is unusable."""
+        model.by, model.now, model.today = request.by, self._now, day_of(self._now)
         try:
-            getattr(model, wish.kind)(**wish.fields)
+            getattr(model, request.kind)(**request.fields)
         except ModelRefused as refused:
             return str(refused)
         return None
 
     def model(self, position: int) -> Journey:
-        """The model as it was after a position; a copy, to be used up."""
+        """A copy of the model after a position."""
         place = bisect_right(self._positions, position) - 1
         model = Journey()
         model.__dict__ = pickle.loads(self._states[place])
@@ -138,13 +138,13 @@ class DomainSpec:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    def told(self, operation: Operation, events: Sequence[Event]) -> str | None:
-        """The receipt is the one that is kept, and says where the events are."""
+    def answer_error(self, operation: Operation, events: Sequence[Event]) -> str | None:
+        """The receipt equals the stored one, and names the positions of the events."""
         answer = operation.answer
         assert isinstance(answer, Wrote)
-        receipt, kept = dict(answer.receipt), json.loads(self._row(events).receipt)
-        if receipt != kept:
-            return f"kept is {kept}"
+        receipt, stored_receipt = dict(answer.receipt), json.loads(self._row(events).receipt)
+        if receipt != stored_receipt:
+            return f"the stored receipt is {stored_receipt}"
         first = events[0]
         truth = {
             "command_id": first.command_id,
@@ -171,25 +171,25 @@ class DomainSpec:
             return known and same and answer.receipt == json.loads(row.receipt)
         assert isinstance(answer, Refused)
         if known:
-            # The key comes before everything else: the first answer is given again, or this.
+            # The key takes precedence: the first receipt again, or this refusal.
             return not same and answer.code == "idempotency_key_reused"
         return self._try(self.model(position), asked) == answer.code
 
     def shows(self, operation: Operation, position: int) -> bool:
-        """Views, by what the model and the journal say."""
+        """Views, compared with the model and the journal."""
         return bool(operation.answer.what == self.expected(operation.asked, position))
 
     def expected(self, read: Read, position: int) -> Any:
         """What a read gives in the state after a position."""
         key = (read.what, read.of, read.after, position)
-        if key not in self._said:
+        if key not in self._expected:
             if self._opened[0] != position:
                 self._opened = position, self.model(position)
-            self._said[key] = self._reads[read.what](self, self._opened[1], read, position)
-        return self._said[key]
+            self._expected[key] = self._reads[read.what](self, self._opened[1], read, position)
+        return self._expected[key]
 
     def final(self, stored: Stored) -> Iterable[Violation]:
-        """Every command that is kept was asked for, and keys are gone when a person is."""
+        """Keys are destroyed exactly for erased persons."""
         model = self.model(stored.position)
         erased = {person for person, p in model.persons.items() if p["erased"]}
         gone = {person for person, wrapped in stored.keys.items() if wrapped is None}

@@ -1,4 +1,4 @@
-"""Things that go wrong between a writer and its database, at random and from a seed."""
+"""Faults between a writer and its database, random from a seed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from tests.support.waiting import wait_until
 _BLOCK = 65_536
 
 
-class TroubledLine:
-    """A relay in front of PostgreSQL on which messages and answers are late or lost.
+class FaultyProxy:
+    """A proxy in front of PostgreSQL that delays or drops requests and responses.
 
-    An answer that is lost may be that of a COMMIT: what it answers has happened, and nobody is
-    told. One that is late leaves a writer time to decide the next batch. The directory has to let
-    the server's account in.
+    A dropped response may be that of a COMMIT that succeeded. A delayed one leaves the writer time
+    to execute the next batch. The server's account needs access to the directory.
     """
 
     def __init__(self, dsn: str, directory: Path, seed: int) -> None:
-        """All is relayed until `troubled`."""
+        """Relays everything outside of `faults`."""
         self._target = psycopg2.extensions.parse_dsn(dsn)
         self._directory = directory
-        self._dice = random.Random(seed)
+        self._rng = random.Random(seed)
         self._late = self._lost_requests = self._lost_answers = 0.0
         self.lost = 0
         self._server = socket.socket(socket.AF_UNIX)
@@ -47,10 +46,10 @@ class TroubledLine:
         return psycopg2.extensions.make_dsn(**(self._target | here))
 
     @contextlib.contextmanager
-    def troubled(
+    def faults(
         self, *, late: float = 0.3, lost_requests: float = 0.004, lost_answers: float = 0.015
     ) -> Iterator[None]:
-        """How often that happens, of all messages, while the block runs."""
+        """Inject faults at these rates of all messages while the block runs."""
         self._late = late
         self._lost_requests, self._lost_answers = lost_requests, lost_answers
         try:
@@ -65,7 +64,7 @@ class TroubledLine:
         for thread in self._threads:
             thread.join(10)
 
-    def __enter__(self) -> TroubledLine:
+    def __enter__(self) -> FaultyProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,23 +97,25 @@ class TroubledLine:
     ) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(_BLOCK):
-                if self._dice.random() < (self._lost_requests if asks else self._lost_answers):
+                if self._rng.random() < (self._lost_requests if asks else self._lost_answers):
                     self.lost += 1
-                    if asks and self._dice.random() < 0.5:
-                        self._late_and_unheard(source, sink, block)
+                    if asks and self._rng.random() < 0.5:
+                        self._deliver_late_to_a_closed_client(source, sink, block)
                     break
-                if self._dice.random() < self._late:
-                    time.sleep(self._dice.uniform(0.001, 0.01))
+                if self._rng.random() < self._late:
+                    time.sleep(self._rng.uniform(0.001, 0.01))
                 sink.sendall(block)
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         both.wait()
 
-    def _late_and_unheard(self, client: socket.socket, server: socket.socket, last: bytes) -> None:
-        """The client's connection ends here; what it sent last arrives all the same, later."""
+    def _deliver_late_to_a_closed_client(
+        self, client: socket.socket, server: socket.socket, last: bytes
+    ) -> None:
+        """Close the client's connection, and deliver its last message later."""
         client.shutdown(socket.SHUT_RDWR)
-        time.sleep(self._dice.uniform(0, 0.1))
+        time.sleep(self._rng.uniform(0, 0.1))
         server.sendall(last)
 
 
@@ -127,59 +128,59 @@ CREATE TRIGGER poisoned BEFORE INSERT ON certledger.journal FOR EACH ROW
     WHEN (NEW.topic = 'poison.v1') EXECUTE FUNCTION certledger.poisoned();
 """
 
-MISHAPS = """
-CREATE FUNCTION certledger.mishap() RETURNS trigger LANGUAGE plpgsql AS $$
+RANDOM_FAILURES = """
+CREATE FUNCTION certledger.random_failure() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF random() < 0.02 THEN
-        RAISE EXCEPTION 'a mishap' USING ERRCODE = 'serialization_failure';
+        RAISE EXCEPTION 'a random_failure' USING ERRCODE = 'serialization_failure';
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER mishap AFTER INSERT ON certledger.journal
-    FOR EACH STATEMENT EXECUTE FUNCTION certledger.mishap();
-CREATE CONSTRAINT TRIGGER mishap_at_commit AFTER UPDATE ON certledger.ledgers
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION certledger.mishap();
+CREATE TRIGGER random_failure AFTER INSERT ON certledger.journal
+    FOR EACH STATEMENT EXECUTE FUNCTION certledger.random_failure();
+CREATE CONSTRAINT TRIGGER random_failure_at_commit AFTER UPDATE ON certledger.ledgers
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION certledger.random_failure();
 """
 
 
-STUMBLE = """
-CREATE SEQUENCE certledger.stumbles;
-GRANT USAGE ON certledger.stumbles TO certledger_app;
-CREATE FUNCTION certledger.stumble() RETURNS trigger LANGUAGE plpgsql AS $$
+HELD_COMMIT = """
+CREATE SEQUENCE certledger.held_commits;
+GRANT USAGE ON certledger.held_commits TO certledger_app;
+CREATE FUNCTION certledger.held_commit() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock(77);
-    IF nextval('certledger.stumbles') = 1 AND TG_ARGV[0] <> '' THEN
-        RAISE EXCEPTION 'it stumbled' USING ERRCODE = TG_ARGV[0];
+    IF nextval('certledger.held_commits') = 1 AND TG_ARGV[0] <> '' THEN
+        RAISE EXCEPTION 'the held commit fails' USING ERRCODE = TG_ARGV[0];
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER stumble AFTER INSERT ON certledger.journal
+CREATE CONSTRAINT TRIGGER held_commit AFTER INSERT ON certledger.journal
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.topic = '{topic}')
-    EXECUTE FUNCTION certledger.stumble('{sqlstate}');
+    EXECUTE FUNCTION certledger.held_commit('{sqlstate}');
 """
 
 
 TERMINATED = "the server ends the connection"
-ANSWER_LOST = "it succeeds, and nobody is told"
+ANSWER_LOST = "it succeeds, and the response is lost"
 FAILURES = ("serialization_failure", "check_violation", TERMINATED, ANSWER_LOST)
 
 
-class Stumble:
-    """A commit of some topic that is held until it is let go, and then fails, the first time."""
+class HeldCommit:
+    """Holds the commits of a topic until released; the first one then fails."""
 
-    def __init__(self, database: Database, topic: str, failure: str, line: TroubledLine) -> None:
-        """failure: one of FAILURES. line: on which an answer can be lost."""
+    def __init__(self, database: Database, topic: str, failure: str, proxy: FaultyProxy) -> None:
+        """failure: one of FAILURES. proxy: that can drop a response."""
         self._database = database
         self._failure = failure
-        self._line = line
+        self._line = proxy
         sqlstate = "" if failure in (TERMINATED, ANSWER_LOST) else failure
-        database.execute(STUMBLE.format(topic=topic, sqlstate=sqlstate))
+        database.execute(HELD_COMMIT.format(topic=topic, sqlstate=sqlstate))
         self._holder = psycopg2.connect(database.admin_dsn)
         with self._holder.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(77)")
 
     def waiting(self) -> list[int]:
-        """Process ids of the backends that wait for a lock: the held one comes first."""
+        """Process ids of the backends that wait for a lock; the held one first."""
         found = self._database.execute(
             "SELECT a.pid FROM pg_stat_activity a JOIN pg_locks l USING (pid) "
             "WHERE a.datname = %s AND NOT l.granted ORDER BY l.locktype <> 'advisory'",
@@ -188,35 +189,35 @@ class Stumble:
         )
         return [pid for (pid,) in found]
 
-    def let_go(self) -> None:
-        """Let it fail; from then on it is as any other."""
+    def release(self) -> None:
+        """Release it to fail; later commits are unaffected."""
         held = self.waiting()[0]
         if self._failure == TERMINATED:
             self._database.execute("SELECT pg_terminate_backend(%s)", held, user=SUPERUSER)
         if self._failure == ANSWER_LOST:
-            with self._line.troubled(late=0.0, lost_answers=1.0):
+            with self._line.faults(late=0.0, lost_answers=1.0):
                 self.close()
                 wait_until(lambda: held not in self.waiting())
                 wait_until(lambda: self._line.lost > 0)
         self.close()
 
     def close(self) -> None:
-        """Hold nothing any more. May be repeated."""
+        """Release the lock. May be repeated."""
         self._holder.close()
 
 
-def forbid_poison(dsn: str) -> None:
-    """From now on the database refuses poisoned events, whatever the program thinks of them."""
+def reject_poison(dsn: str) -> None:
+    """Make the database reject poisoned events."""
     query(dsn, POISON)
 
 
-def make_mishaps(dsn: str) -> None:
-    """From now on a transaction fails now and then, while it writes or only when it commits."""
-    query(dsn, MISHAPS)
+def fail_transactions_at_random(dsn: str) -> None:
+    """Make transactions fail at random, while writing or at COMMIT."""
+    query(dsn, RANDOM_FAILURES)
 
 
-def end_connections(database: Database, name: str = "certledger writer") -> None:
-    """Have the server end the connections of that name."""
+def terminate_connections(database: Database, name: str = "certledger writer") -> None:
+    """Have the server terminate the connections of that name."""
     database.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = %s AND application_name LIKE %s",
@@ -227,16 +228,16 @@ def end_connections(database: Database, name: str = "certledger writer") -> None
 
 
 @contextlib.contextmanager
-def now_and_then(
-    seed: int, seconds: tuple[float, float], harm: Callable[[], object]
+def at_random_intervals(
+    seed: int, seconds: tuple[float, float], fault: Callable[[], object]
 ) -> Iterator[None]:
-    """Do some harm again and again while the block runs."""
+    """Call `fault` repeatedly while the block runs."""
     stop = threading.Event()
-    dice = random.Random(seed)
+    rng = random.Random(seed)
 
     def work() -> None:
-        while not stop.wait(dice.uniform(*seconds)):
-            harm()
+        while not stop.wait(rng.uniform(*seconds)):
+            fault()
 
     thread = threading.Thread(target=work)
     thread.start()

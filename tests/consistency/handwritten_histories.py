@@ -1,8 +1,7 @@
-"""Histories written by hand, with the journal that belongs to them; for tests of the checker.
+"""Histories written by hand, with their journals; for tests of the checker.
 
-Times are small numbers that the writer of a history chooses. `Past.wrote` puts an append at the
-end of the journal as a good ledger would; what was told and what stands there can be changed
-afterwards, and then the checker has to find it.
+Times are small numbers chosen by the test. `History.wrote` appends to the journal as a correct
+ledger would; a test then changes an answer or a row, and the checker has to find it.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from uuid import NAMESPACE_URL, uuid5
 from tests.consistency.checker import check
 from tests.consistency.database_oracle import Command, Event, Stored
 from tests.consistency.history import Answer, Operation, Replayed, Saw, Unknown, Wrote
-from tests.consistency.store_spec import Ask, Look, StoreSpec, digest_of, plain, receipt_of
+from tests.consistency.store_spec import Ask, StoreRead, StoreSpec, digest_of, plain, receipt_of
 
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 
 
 def made(position: int, stream: str, version: int, data: dict[str, Any], **changed: Any) -> Event:
-    """A row of the journal whose envelope says what the row says."""
+    """A row of the journal with a matching envelope."""
     mark = data["mark"]
     fields = {
         "ledger": "omc",
@@ -56,8 +55,8 @@ def _text(moment: datetime) -> str:
 
 
 @dataclass
-class Past:
-    """A journal and what its clients were told."""
+class History:
+    """A journal and the operations of its clients."""
 
     events: list[Event] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
@@ -66,16 +65,16 @@ class Past:
     keys: dict[str, bytes | None] = field(default_factory=dict)
     _spec: StoreSpec = field(default_factory=StoreSpec)
 
-    # --- what happens ----------------------------------------------------------------------------
+    # --- correct operations ----------------------------------------------------------------------
 
     def wrote(self, ask: Ask, begun: float, ended: float, client: str = "x") -> Operation:
         """The next append, acknowledged."""
         events = self.append(ask)
         answer = Wrote(receipt_of(events), tuple(plain(event) for event in events))
-        return self.told(ask, answer, begun, ended, client)
+        return self.answered(ask, answer, begun, ended, client)
 
     def append(self, ask: Ask) -> list[Event]:
-        """The next append, of which nobody is told."""
+        """The next append, without an answer."""
         head = len(self.events)
         data: dict[str, Any] = {"mark": ask.mark, "seen": self._spec.seen(ask, head)}
         if ask.person is not None and not ask.erase:
@@ -97,10 +96,10 @@ class Past:
             self.commands.append(_row(ask, events))
         return events
 
-    def told(
+    def answered(
         self, asked: Any, answer: Answer, begun: float, ended: float | None, client: str = "x"
     ) -> Operation:
-        """Anything else that a client was told."""
+        """Any other operation."""
         returned = None if ended is None else int(ended * 1000)
         operation = Operation(client, asked, int(begun * 1000), returned, answer)
         self.operations.append(operation)
@@ -108,22 +107,22 @@ class Past:
 
     def saw(self, at: str, of: Any, what: Any, begun: float, ended: float) -> Operation:
         """A read of the journal."""
-        return self.told(Look(at, of), Saw(what), begun, ended)
+        return self.answered(StoreRead(at, of), Saw(what), begun, ended)
 
     def replayed(self, ask: Ask, begun: float, ended: float) -> Operation:
-        """The same request again, answered as the first time."""
+        """The same request again, answered with the first receipt."""
         [row] = [row for row in self.commands if row.key == ask.key]
         known = (row.command_id, row.first_position, row.last_position)
-        return self.told(ask, Replayed(row.receipt, known), begun, ended)
+        return self.answered(ask, Replayed(row.receipt, known), begun, ended)
 
     def unknown(self, ask: Ask, begun: float, ended: float | None) -> Operation:
-        """Nobody knows."""
-        return self.told(ask, Unknown("outcome_unknown"), begun, ended)
+        """An operation with an unknown outcome."""
+        return self.answered(ask, Unknown("outcome_unknown"), begun, ended)
 
-    # --- what is wrong with it -------------------------------------------------------------------
+    # --- violations ------------------------------------------------------------------------------
 
     def change(self, position: int, **changed: Any) -> None:
-        """Another row in place of one of the journal's."""
+        """Replace a row of the journal."""
         event = self.events[position - 1]
         given = {"position": event.position, "stream": event.stream, "version": event.version,
                  "data": event.data, "event_id": event.event_id}  # fmt: skip
@@ -144,7 +143,7 @@ class Past:
         )
 
     def kinds(self, **changed: Any) -> set[str]:
-        """What kinds of violations the checker finds. changed: of the tables."""
+        """Kinds of violations that the checker finds. changed: tables to replace."""
         found = check(self.operations, replace(self.stored(), **changed), StoreSpec())
         return {one.kind for one in found}
 

@@ -1,8 +1,7 @@
-"""What clients asked a ledger for and what they were told, each with its two moments.
+"""Histories: the operations of clients with their invocation, return and answer.
 
-A history is a list of operations. The checker knows nothing but it and the journal as it stands
-in the end, so everything that a caller was told is kept as it was told. Times are nanoseconds of
-the machine's monotonic clock, which all its processes share.
+The checker gets nothing but the history and the final journal, so the recorder stores every answer
+unchanged. Times are nanoseconds of the machine's monotonic clock, which all its processes share.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from typing import IO, Any
 _SHOWN = 1000
 """Characters of an operation that are shown."""
 
-# --- what a client can be told --------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """It was recorded just now. events: as told, where the caller is shown them."""
+    """Recorded now. events: as answered, where the caller gets them."""
 
     receipt: Any
     events: tuple[Any, ...] | None = None
@@ -31,7 +30,7 @@ class Wrote:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """It had been recorded before, under the same key. known: what else is told of it."""
+    """Recorded before, under the same key. known: other fields of the answer."""
 
     receipt: Any
     known: tuple[Any, ...] = ()
@@ -39,36 +38,36 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The ledger as it stands forbids it, and nothing was recorded."""
+    """The current state forbids it; nothing was recorded."""
 
     code: str
-    told: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """Nothing was recorded, for a reason that says nothing of the ledger."""
+    """Nothing was recorded, for a reason unrelated to the state."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody knows what became of it."""
+    """The outcome is unknown."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Saw:
-    """A read of the ledger itself: what stood there at some moment between question and answer."""
+    """A read of the ledger itself: its state at some moment between invocation and return."""
 
     what: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A read of a view, which may be behind, but not behind the position that was asked for."""
+    """A read of a view, which may lag, but not behind the requested position."""
 
     what: Any
     min_position: int = 0
@@ -79,7 +78,7 @@ Answer = Wrote | Replayed | Refused | NotDone | Unknown | Saw | Shown
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """One thing that a client did. returned: None if no answer ever came."""
+    """One operation of a client. returned: None if no answer came."""
 
     client: str
     asked: Any
@@ -88,10 +87,10 @@ class Operation:
     answer: Answer
 
     def __str__(self) -> str:
-        return f"{self.client} asked {self.asked} and was told {self.answer}"[:_SHOWN]
+        return f"{self.client} asked {self.asked} and got {self.answer}"[:_SHOWN]
 
 
-# --- writing it down ------------------------------------------------------------------------------
+# --- recording ------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -100,36 +99,36 @@ class _Open:
     asked: Any
     invoked: int
     returned: int | None = None
-    answer: Answer = field(default_factory=lambda: Unknown("no answer ever came"))
+    answer: Answer = field(default_factory=lambda: Unknown("no answer came"))
 
 
 class Recorder:
-    """Takes down operations as they begin and end. Thread-safe."""
+    """Records operations as they begin and end. Thread-safe."""
 
     def __init__(self, file: IO[bytes] | None = None) -> None:
-        """file: where each half goes at once, unbuffered, so that it outlives a killed process."""
+        """file: gets each half at once, unbuffered, so that it survives a killed process."""
         self._operations: list[_Open] = []
         self._lock = threading.Lock()
         self._file = file
 
     def begin(self, client: str, asked: Any) -> Callable[[Answer], None]:
-        """Note that something is asked now; call what is returned when the answer is there."""
+        """Record an invocation now. Returns: a function to call with the answer."""
         opened = _Open(client, asked, time.monotonic_ns())
         with self._lock:
             number = len(self._operations)
             self._operations.append(opened)
-            self._keep((number, client, asked, opened.invoked))
+            self._write((number, client, asked, opened.invoked))
 
         def end(answer: Answer) -> None:
             returned = time.monotonic_ns()
             with self._lock:
                 opened.returned, opened.answer = returned, answer
-                self._keep((number, returned, answer))
+                self._write((number, returned, answer))
 
         return end
 
     def run(self, client: str, asked: Any, work: Callable[[], Answer]) -> Answer:
-        """Do something from beginning to end."""
+        """Record a whole operation."""
         end = self.begin(client, asked)
         answer = work()
         end(answer)
@@ -148,13 +147,13 @@ class Recorder:
                 for one in self._operations
             ]
 
-    def _keep(self, half: tuple[Any, ...]) -> None:
+    def _write(self, half: tuple[Any, ...]) -> None:
         if self._file is not None:
             self._file.write(pickle.dumps(half))
 
 
 def read_back(path: Path) -> list[Operation]:
-    """The operations of a recorder's file, also of one that ends in the middle of a word."""
+    """The operations of a recorder's file, which may end in the middle of a record."""
     begun: dict[int, _Open] = {}
     with path.open("rb") as file:
         while True:

@@ -1,4 +1,4 @@
-"""What holds of a journal whatever was asked of it: no gaps, no doubles, no way back."""
+"""Invariants of every journal: dense positions and versions, no duplicates, monotonic times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.consistency.database_oracle import Event, Stored
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that must not be. kind: in a few fixed words."""
+    """One violation. kind: a fixed phrase."""
 
     kind: str
     detail: str
@@ -23,15 +23,15 @@ class Violation:
         return f"{self.kind}: {self.detail}"
 
 
-def expect_none(found: Sequence[Violation]) -> None:
-    """Nothing is wrong; else how much of what, and the first few of it."""
+def expect_no_violations(found: Sequence[Violation]) -> None:
+    """Fail with the counts by kind and the first few violations, if there are any."""
     if found:
         kinds = dict(Counter(one.kind for one in found))
         raise AssertionError("\n".join([str(kinds), *map(str, found[:5])]))
 
 
 def structure(stored: Stored) -> list[Violation]:
-    """Everything that is wrong with the tables by themselves."""
+    """All violations in the tables alone."""
     return [*_positions(stored), *_versions(stored), *_rows(stored), *_commands(stored)]
 
 
@@ -39,7 +39,7 @@ def _positions(stored: Stored) -> Iterable[Violation]:
     events = stored.events
     for place, event in enumerate(events, 1):
         if event.position != place:
-            yield Violation("positions not dense", f"{event.position} stands where {place} belongs")
+            yield Violation("positions not dense", f"{event.position} instead of {place}")
             break
     for earlier, later in pairwise(events):
         if later.recorded_at < earlier.recorded_at:

@@ -1,4 +1,4 @@
-"""A crowd gathers at the doors of a ledger; what it does is taken down, and judged in the end."""
+"""A scenario: concurrent clients on one ledger, their recorded history, and its judgement."""
 
 from __future__ import annotations
 
@@ -12,71 +12,74 @@ from datetime import UTC, datetime
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.tlog.audit import verify
 from tests.consistency.checker import check
-from tests.consistency.concurrent_clients import Crowd, prepare
+from tests.consistency.concurrent_clients import RequestGenerator, prepare
 from tests.consistency.database_oracle import Stored, read_stored
-from tests.consistency.domain_clients import Client, Door, Latest, at_once
+from tests.consistency.domain_clients import Client, Endpoint, Latest, run_concurrently
 from tests.consistency.domain_reads import LEDGER, VIEWS
-from tests.consistency.domain_spec import DomainSpec, Wish
+from tests.consistency.domain_spec import DomainSpec, Request
 from tests.consistency.history import Answer, Recorder, Refused, Replayed, Saw, Wrote
-from tests.consistency.journal_invariants import expect_none
+from tests.consistency.journal_invariants import expect_no_violations
 from tests.support.commands import document_of, name_of
 from tests.support.model_results import Journey
 
 CLIENTS = 6
 
 
-class Gathering:
-    """A ledger in the middle of its work, and what a crowd does there.
+class Scenario:
+    """A ledger in the middle of its work, and concurrent clients of it.
 
-    position: where the journal ended before the crowd came.
+    position: last of the journal before the clients start.
     """
 
     def __init__(self, ledger: Ledger, seed: int) -> None:
-        """Bring the ledger, which is empty, to where the crowd meets it."""
+        """Bring an empty ledger to the initial state."""
         self._model = prepare(ledger)
         self._seed = seed
         self.position = ledger.journal.head().position
         self._moment = datetime.now(UTC)
-        self._crowd, self._latest = Crowd(deepcopy(self._model), seed), Latest(self.position)
-        self._gathered = self._asked = 0
+        self._generator, self._latest = (
+            RequestGenerator(deepcopy(self._model), seed),
+            Latest(self.position),
+        )
+        self._runs = self._asked = 0
         self.recorder = Recorder()
 
-    def at(self, doors: Sequence[Door], rounds: int) -> None:
-        """Let the clients ask and look, until everything they asked for is certain."""
-        self._gathered += 1
-        names = [f"c{n} of {self._gathered}" for n in range(CLIENTS)]
+    def run(self, endpoints: Sequence[Endpoint], rounds: int) -> None:
+        """Run the clients until every command has a certain outcome."""
+        self._runs += 1
+        names = [f"c{n} of {self._runs}" for n in range(CLIENTS)]
         clients = [
-            Client(name, self._seed, doors, self._crowd, self.recorder, self._latest)
+            Client(name, self._seed, endpoints, self._generator, self.recorder, self._latest)
             for name in names
         ]
-        at_once(clients, rounds)
+        run_concurrently(clients, rounds)
         assert not any(client.undecided for client in clients)
 
-    def ask(self, door: Door, *wishes: Wish) -> list[Future[Answer]]:
-        """Ask for a few things right after each other, under keys of their own."""
+    def ask(self, endpoint: Endpoint, *requests: Request) -> list[Future[Answer]]:
+        """Send a few requests without waiting, each under its own key."""
         futures = []
-        for wish in wishes:
+        for request in requests:
             self._asked += 1
-            keyed = replace(wish, key=f"asked {self._asked}") if not wish.key else wish
+            keyed = replace(request, key=f"asked {self._asked}") if not request.key else request
             end = self.recorder.begin("asker", keyed)
-            futures.append(door.ask(keyed))
+            futures.append(endpoint.ask(keyed))
             futures[-1].add_done_callback(lambda done, end=end: end(done.result()))
         return futures
 
-    def newcomer(self) -> list[Wish]:
-        """What somebody wants who is not known yet: to register, to apply, to pay."""
-        return self._crowd.newcomer()
+    def new_candidate(self) -> list[Request]:
+        """Requests of a new candidate: register, apply, pay."""
+        return self._generator.new_candidate()
 
     def spec(self, stored: Stored) -> DomainSpec:
-        """What the ledger has to do from here on; stored: its tables in the end."""
+        """The specification from the initial state on; stored: the final tables."""
         model = deepcopy(self._model)
         return DomainSpec(stored, model, self.position, self._moment, LEDGER | VIEWS)
 
     def judge(self, dsn: str, secrets: LedgerSecrets) -> None:
-        """The history is one that the ledger may have."""
+        """Fail unless the history is strictly serialisable."""
         stored = read_stored(dsn, "omc")
         spec = self.spec(stored)
-        expect_none(check(self.recorder.operations(), stored, spec, self.position))
+        expect_no_violations(check(self.recorder.operations(), stored, spec, self.position))
         ledgers = Ledgers(dsn, secrets)
         try:
             ledger = ledgers.get("omc")
@@ -85,14 +88,14 @@ class Gathering:
         finally:
             ledgers.close()
 
-    def expect_busy(self) -> None:
-        """It was not a dull one."""
+    def expect_varied_outcomes(self) -> None:
+        """Fail unless the history has several outcomes of every kind."""
         kinds = Counter(type(one.answer) for one in self.recorder.operations())
         assert all(kinds[kind] > 5 for kind in (Wrote, Replayed, Refused, Saw)), kinds
 
 
 def expect_readable(ledger: Ledger, model: Journey) -> None:
-    """What was sealed can be opened, by one who remembers nothing, unless its person is erased."""
+    """Sealed fields open without any cache, unless their person is erased."""
     for app, a in model.apps.items():
         erased = model.persons[a["person"]]["erased"]
         facts = [entry.fact for entry in ledger.history(f"application-{app}")]

@@ -1,4 +1,4 @@
-"""The service in a process of its own, to be killed and started again at the same address.
+"""The service in its own process, which tests can kill and start again at the same address.
 
 Run with `python -m tests.consistency.service_process SETTINGS`, settings as JSON; it prints its
 address.
@@ -21,17 +21,17 @@ from api.settings import load_settings
 ROOT = Path(__file__).parents[2]
 
 
-class Serving:
-    """A service that is running, or was. url: where it answers, the same after every start."""
+class ServiceProcess:
+    """A service process. url: the same after every start."""
 
     def __init__(self, **settings: Any) -> None:
-        """settings: of `load_settings`, JSON values. Starts at once, on a port of its own."""
+        """settings: of `load_settings`, JSON values. Starts at once, on a free port."""
         self._settings = {"port": 0} | settings
         self.url = ""
         self.start()
 
     def start(self) -> None:
-        """Start; returns when it answers."""
+        """Start, and wait until it answers."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.consistency.service_process", json.dumps(self._settings)],
             cwd=ROOT,
@@ -47,12 +47,12 @@ class Serving:
         self._settings["port"] = urlsplit(self.url).port
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it without warning."""
         self._process.kill()
         self._process.wait(20)
 
     def stop(self) -> None:
-        """Tell it to stop, and wait."""
+        """Ask it to stop, and wait."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)

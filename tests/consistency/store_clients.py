@@ -1,4 +1,4 @@
-"""Clients of a committer: random appends and reads, many at once, everything taken down."""
+"""Clients of a committer: random concurrent appends and reads, all recorded."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from tests.consistency.store_spec import (
     PICKY,
     POISON,
     Ask,
-    Look,
+    StoreRead,
     digest_of,
     plain,
     receipt_of,
@@ -60,50 +60,50 @@ STREAMS = tuple("abcdefgh")
 CLAIMS = tuple(("number", str(n)) for n in range(4))
 PERSONS = tuple(f"p{n}" for n in range(12))
 KEYS = range(100)
-"""Idempotency keys that several clients come upon."""
+"""Idempotency keys that several clients share."""
 NOTHING_RECORDED = (Overloaded, DeadlineExceeded, Unavailable, Closed)
 
 
 class Unwilling(StoreError):
-    """The decision looked and would not."""
+    """The command refused by what it read."""
 
     code = "unwilling"
 
 
-class Owner:
-    """Whoever holds folded states, as a ledger does: here the last mark of each stream.
+class StubStateCache:
+    """A state cache as of a ledger; its states are the last mark of each stream.
 
-    Give its methods to the committer's hooks. What it holds never becomes wrong, only old.
+    Its methods are the writer's ports. A cached state may be old but never wrong.
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[int, str]] = {}
+        self._states: dict[str, tuple[int, str]] = {}
 
     def cached_version(self, stream: str) -> int:
-        return self._held[stream][0] if stream in self._held else NO_EVENTS
+        return self._states[stream][0] if stream in self._states else NO_EVENTS
 
     def apply_committed(self, events: Sequence[RecordedEvent]) -> None:
         for event in events:
-            version, _ = self._held.get(event.stream, (0, ""))
+            version, _ = self._states.get(event.stream, (0, ""))
             if event.version == version + 1:
-                self._held[event.stream] = event.version, event.data["mark"]
+                self._states[event.stream] = event.version, event.data["mark"]
 
     def last(self, stream: str, view: BatchView) -> list[Any]:
-        """Version and mark of a stream's last event, as a decision sees them."""
-        held = self._held.get(stream)
+        """Version and mark of a stream's last event in a read view."""
+        cached = self._states.get(stream)
         later = view.recorded(stream)
-        assert all(e.version > held[0] for e in later) if held else True
+        assert all(e.version > cached[0] for e in later) if cached else True
         if later:
             return [later[-1].version, later[-1].data["mark"]]
-        return [0, None] if held is None else list(held)
+        return [0, None] if cached is None else list(cached)
 
 
-def job_of(ask: Ask, owner: Owner) -> QueuedCommand:
-    """An append as a job, which writes into its events what it saw."""
+def command_of(ask: Ask, cache: StubStateCache) -> QueuedCommand:
+    """An append as a command that writes the state it read into its events."""
     command_id = uuid5(NAMESPACE_URL, f"https://example.com/{ask.key or ask.mark}")
 
-    def run(view: BatchView) -> AppendRequest:
-        seen = _look(ask, owner, view)
+    def execute(view: BatchView) -> AppendRequest:
+        seen = _observe(ask, cache, view)
         if ask.picky and seen["position"] % PICKY == 0:
             raise Unwilling(seen=seen)
         data: dict[str, Any] = {"mark": ask.mark, "seen": seen}
@@ -123,24 +123,24 @@ def job_of(ask: Ask, owner: Owner) -> QueuedCommand:
     if ask.key is not None:
         command = CommandKey(ACTOR["subject"] or "", ask.key, ask.request, command_id)
     streams = tuple(stream for stream, _ in ask.writes)
-    return QueuedCommand(run, streams=streams, command=command, timeout_seconds=ask.timeout_s)
+    return QueuedCommand(execute, streams=streams, command=command, timeout_seconds=ask.timeout_s)
 
 
-def _look(ask: Ask, owner: Owner, view: BatchView) -> dict[str, Any]:
+def _observe(ask: Ask, cache: StubStateCache, view: BatchView) -> dict[str, Any]:
     key = view.person_key(ask.person) if ask.person is not None else None
     digest = None
     if key is not None:
         digest = ERASED if key.wrapped is None else digest_of(key.wrapped)
     return {
         "position": view.position,
-        "streams": [owner.last(s, view) for s in sorted({stream for stream, _ in ask.writes})],
+        "streams": [cache.last(s, view) for s in sorted({stream for stream, _ in ask.writes})],
         "claims": [view.claimed(*claim) for claim in sorted({*ask.claims, *ask.releases})],
         "key": digest,
     }
 
 
 def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonKey, ...]:
-    """Seal with the person's key, made if there is none; or refuse, as a vault would."""
+    """Seal with the person's key, created if there is none; or refuse, as a vault would."""
     assert ask.person is not None
     if seen["key"] == ERASED:
         raise PersonErased(person=ask.person)
@@ -166,7 +166,7 @@ def _draft(
         stream=stream,
         version=version,
         topic=ask.topic,
-        # A command's events have the same ids whenever and wherever it is decided.
+        # A command's events have the same ids in every execution and process.
         event_id=uuid5(command_id, f"event {place}") if ask.key else uuid4(),
         occurred_at=MORNING,
         actor=ACTOR,
@@ -178,7 +178,7 @@ def _draft(
 
 
 def answer_of(future: Future[Any]) -> Answer:
-    """What a job's future says."""
+    """The answer in a future."""
     error = future.exception()
     if isinstance(error, OutcomeUnknown):
         return Unknown(error.code)
@@ -194,12 +194,12 @@ def answer_of(future: Future[Any]) -> Answer:
 
 
 def submit(
-    recorder: Recorder, client: str, committer: Committer, owner: Owner, ask: Ask
+    recorder: Recorder, client: str, committer: Committer, cache: StubStateCache, ask: Ask
 ) -> Future[Any] | None:
-    """Submit an append and take down what comes of it; None if it was turned away at once."""
+    """Submit an append and record its answer. Returns: None if it was refused at once."""
     end = recorder.begin(client, ask)
     try:
-        future = committer.submit(job_of(ask, owner))
+        future = committer.submit(command_of(ask, cache))
     except StoreError as refusal:
         end(NotDone(refusal.code))
         return None
@@ -207,27 +207,27 @@ def submit(
     return future
 
 
-# --- what clients do ------------------------------------------------------------------------------
+# --- clients --------------------------------------------------------------------------------------
 
 
 class Client:
-    """One who asks at random, sometimes several things before the first is answered.
+    """Sends random appends, sometimes several before the first is answered.
 
-    Whatever has no certain answer is sent again under its key. owners: committers to choose from,
-    each with who holds its states.
+    Repeats appends without a certain outcome under their keys. committers: to choose from, each
+    with its state cache.
     """
 
     def __init__(
         self,
         name: str,
         seed: int,
-        committers: Sequence[tuple[Committer, Owner]],
+        committers: Sequence[tuple[Committer, StubStateCache]],
         reads: Journal,
         recorder: Recorder,
         timeouts_s: tuple[float, ...] = (30.0,),
     ) -> None:
         self._name = name
-        self._dice = random.Random(f"{name} {seed}")
+        self._rng = random.Random(f"{name} {seed}")
         self._committers = committers
         self._reads = reads
         self._recorder = recorder
@@ -236,38 +236,38 @@ class Client:
         self._known: dict[str, int] = {}
 
     def work(self, rounds: int) -> None:
-        """Ask, look, and ask again what is not certain."""
+        """Append, read, and repeat appends without a certain outcome."""
         for _ in range(rounds):
-            burst = [self._ask() for _ in range(self._dice.choice((1, 1, 2, 5)))]
-            if self._dice.random() < 0.4 and burst[-1].key:
+            burst = [self._ask() for _ in range(self._rng.choice((1, 1, 2, 5)))]
+            if self._rng.random() < 0.4 and burst[-1].key:
                 burst.append(self._twin(burst[-1]))
             futures = [(ask, self._submit(ask)) for ask in burst]
             wait_for([future for _, future in futures if future is not None], 120)
             for ask, future in futures:
                 self._settle(ask, future)
-            self._look()
+            self._read()
 
     def _ask(self) -> Ask:
         self._asked += 1
-        dice, mark = self._dice, f"{self._name}/{self._asked}"
-        count = dice.choice((1, 1, 1, 2, 3))
-        streams = sorted(dice.choice(STREAMS) for _ in range(count))
+        rng, mark = self._rng, f"{self._name}/{self._asked}"
+        count = rng.choice((1, 1, 1, 2, 3))
+        streams = sorted(rng.choice(STREAMS) for _ in range(count))
         ask = Ask(
             mark,
             tuple((stream, None) for stream in streams),
-            key=dice.choice((None, f"key of {mark}", f"key {dice.choice(KEYS)}")),
-            timeout_s=dice.choice(self._timeouts_s),
+            key=rng.choice((None, f"key of {mark}", f"key {rng.choice(KEYS)}")),
+            timeout_s=rng.choice(self._timeouts_s),
         )
-        kind = dice.random()
+        kind = rng.random()
         if kind < 0.3:
-            stream = dice.choice(STREAMS)
-            # What it knows may be old by now.
+            stream = rng.choice(STREAMS)
+            # The known version may be old.
             return replace(ask, writes=((stream, self._known.get(stream, 0)),))
         if kind < 0.5:
-            claims = tuple(dice.sample(CLAIMS, 2))
-            return replace(ask, **dice.choice(_with_claims(claims)))
+            claims = tuple(rng.sample(CLAIMS, 2))
+            return replace(ask, **rng.choice(_with_claims(claims)))
         if kind < 0.65:
-            return replace(ask, person=dice.choice(PERSONS), erase=dice.random() < 0.1)
+            return replace(ask, person=rng.choice(PERSONS), erase=rng.random() < 0.1)
         if kind < 0.75:
             return replace(ask, picky=True)
         return replace(ask, topic=POISON) if kind < 0.78 else ask
@@ -275,44 +275,44 @@ class Client:
     def _twin(self, ask: Ask) -> Ask:
         """The same request again, or another one under its key."""
         self._asked += 1
-        request = ask.request if self._dice.random() < 0.7 else b"another"
+        request = ask.request if self._rng.random() < 0.7 else b"another"
         return replace(ask, mark=f"{self._name}/{self._asked}", request=request)
 
     def _submit(self, ask: Ask) -> Future[Any] | None:
-        committer, owner = self._dice.choice(self._committers)
-        return submit(self._recorder, self._name, committer, owner, ask)
+        committer, cache = self._rng.choice(self._committers)
+        return submit(self._recorder, self._name, committer, cache, ask)
 
     def _settle(self, ask: Ask, future: Future[Any] | None) -> None:
         answer = NotDone("overloaded") if future is None else answer_of(future)
         if isinstance(answer, Wrote):
             self._known.update({row[1]: row[2] for row in answer.events or ()})
         elif isinstance(answer, Refused) and answer.code == "stale_stream":
-            self._known[answer.told["stream"]] = answer.told["actual"]
-        elif isinstance(answer, Unknown | NotDone) and ask.key and self._dice.random() < 0.8:
+            self._known[answer.fields["stream"]] = answer.fields["actual"]
+        elif isinstance(answer, Unknown | NotDone) and ask.key and self._rng.random() < 0.8:
             self._asked += 1
             again = replace(ask, mark=f"{self._name}/{self._asked}")
             later = self._submit(again)
             if later is not None:
                 wait_for([later], 120)
 
-    def _look(self) -> None:
-        dice = self._dice
-        at = dice.choice(("head", "stream", "page", "command", "nothing", "nothing"))
+    def _read(self) -> None:
+        rng = self._rng
+        at = rng.choice(("head", "stream", "page", "command", "nothing", "nothing"))
         if at == "nothing":
             return
         of: Any = None
         if at == "stream":
-            of = dice.choice(STREAMS)
+            of = rng.choice(STREAMS)
         elif at == "command":
-            of = f"key of {self._name}/{dice.randint(1, self._asked)}"
+            of = f"key of {self._name}/{rng.randint(1, self._asked)}"
         elif at == "page":
-            of = (dice.randint(0, self._asked), 40)
-        look = Look(at, of)
-        self._recorder.run(self._name, look, lambda: look_up(self._reads, look))
+            of = (rng.randint(0, self._asked), 40)
+        read = StoreRead(at, of)
+        self._recorder.run(self._name, read, lambda: run_read(self._reads, read))
 
 
 def _with_claims(claims: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
-    """Ways to ask for two claims: take them, let one go, hand one over for another."""
+    """Ways to use two claims: take both, release one, exchange one for the other."""
     return (
         {"claims": claims},
         {"claims": claims[:1]},
@@ -322,16 +322,16 @@ def _with_claims(claims: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
     )
 
 
-def look_up(journal: Journal, look: Look) -> Answer:
-    """A read, on a connection that no fault is aimed at."""
+def run_read(journal: Journal, read: StoreRead) -> Answer:
+    """A read, on a connection without faults."""
     try:
-        if look.at == "head":
+        if read.at == "head":
             return Saw(journal.head().position)
-        if look.at == "stream":
-            return Saw(tuple(plain(event) for event in journal.stream(look.of)))
-        if look.at == "page":
-            return Saw(tuple(plain(event) for event in journal.read(*look.of)))
-        known = journal.command(ACTOR["subject"] or "", look.of)
+        if read.at == "stream":
+            return Saw(tuple(plain(event) for event in journal.stream(read.of)))
+        if read.at == "page":
+            return Saw(tuple(plain(event) for event in journal.read(*read.of)))
+        known = journal.command(ACTOR["subject"] or "", read.of)
     except Unavailable:
         return NotDone("unavailable")
     if known is None:
@@ -339,8 +339,8 @@ def look_up(journal: Journal, look: Look) -> Answer:
     return Saw((known.first_position, known.last_position, known.receipt))
 
 
-def at_once(clients: Sequence[Client], rounds: int) -> None:
-    """Let them all work, each in a thread of its own."""
+def run_concurrently(clients: Sequence[Client], rounds: int) -> None:
+    """Run all clients, each in its own thread."""
     failed: list[BaseException] = []
 
     def work(client: Client) -> None:

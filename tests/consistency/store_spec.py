@@ -1,7 +1,7 @@
-"""The journal's own promises as a model: versions, claims, keys of persons, idempotency.
+"""The specification of the journal: versions, claims, keys of persons, idempotency.
 
-What a decision saw is written into its events, so that for every append, also for one that nobody
-was told of, the state it was decided on can be compared with the journal before it.
+Each command writes the state it read into its events, so that the checker can compare it with the
+journal before them, also for appends with an unknown outcome.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ POISON = "poison.v1"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One append. mark: told apart by it; writes: streams, each with the version its sender knows
-    of or None for whatever is next.
+    """One append. mark: identifies it; writes: streams, each with the version its sender knows,
+    or None for the next one.
 
-    key, request: idempotency. person: sealed for, or erased. picky: refuses by what it sees.
-    topic: of its events; the database will not have POISON.
+    key, request: idempotency. person: sealed for, or erased. picky: refuses by position.
+    topic: of its events; the database rejects POISON.
     """
 
     mark: str
@@ -45,7 +45,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class StoreRead:
     """One read. at: head, stream, page, command; of: the stream, the position or the key."""
 
     at: str
@@ -53,21 +53,21 @@ class Look:
 
 
 PICKY = 3
-"""One that is picky refuses while the position can be divided by this."""
+"""A picky append refuses at positions divisible by this."""
 
 
 def digest_of(wrapped: bytes) -> str:
-    """What events say of the key they were sealed with."""
+    """The digest of a key in the events sealed with it."""
     return hashlib.sha256(wrapped).hexdigest()[:16]
 
 
 def receipt_of(events: Sequence[Any]) -> bytes:
-    """What every append answers with: the places of its events and what was seen before them."""
+    """The receipt of every append: the places of its events and the state it read."""
     places = [(e.position, e.stream, e.version) for e in events]
     return json.dumps([places, events[0].data["mark"], events[0].data["seen"]]).encode()
 
 
-class _Since:
+class _Timeline:
     """A value that changes along positions."""
 
     def __init__(self, first: Any = None) -> None:
@@ -83,7 +83,7 @@ class _Since:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A command that was carried out. last: position from which on it is known."""
+    """A recorded command. last: position from which on it is known."""
 
     ask: Ask
     first: int
@@ -97,16 +97,16 @@ class StoreSpec:
 
     def __init__(self) -> None:
         self._events: list[Event] = []
-        self._streams: dict[str, _Since] = {}
-        self._claims: dict[Claim, _Since] = {}
-        self._persons: dict[str, _Since] = {}
+        self._streams: dict[str, _Timeline] = {}
+        self._claims: dict[Claim, _Timeline] = {}
+        self._persons: dict[str, _Timeline] = {}
         self._commands: dict[str, _Known] = {}
         self._claim_rows: dict[tuple[Claim, int], int | None] = {}
 
     # --- names -----------------------------------------------------------------------------------
 
     def name_of(self, asked: Any) -> Hashable | None:
-        """The mark: also of two requests under one key only one can have written."""
+        """The mark: of two requests under one key only one can have written."""
         return asked.mark if isinstance(asked, Ask) else None
 
     def name_of_event(self, event: Event) -> Hashable:
@@ -114,30 +114,30 @@ class StoreSpec:
         return event.data.get("mark")
 
     def request_of(self, asked: Ask) -> Hashable:
-        """What has to be the same if it comes again."""
+        """What a repeated request has to equal."""
         return asked.request
 
     # --- appends ---------------------------------------------------------------------------------
 
     def take(self, asked: Ask, events: Sequence[Event]) -> str | None:
-        """Go on by one append."""
+        """Apply one append."""
         reason = self._unlike(asked, events) or self._impossible(asked, events)
         if reason is not None:
             return reason
         first, last = events[0].position, events[-1].position
         for event in events:
             self._events.append(event)
-            line = self._streams.setdefault(event.stream, _Since((0, None)))
-            line.set(event.position, (event.version, asked.mark))
+            values = self._streams.setdefault(event.stream, _Timeline((0, None)))
+            values.set(event.position, (event.version, asked.mark))
         for claim in asked.releases:
             self._claim_rows[claim, self._held(claim, first)] = first
             self._claims[claim].set(first, None)
         for claim in asked.claims:
             self._claim_rows[claim, first] = None
-            self._claims.setdefault(claim, _Since()).set(first, first)
+            self._claims.setdefault(claim, _Timeline()).set(first, first)
         if asked.person is not None:
             value = ERASED if asked.erase else events[0].data["sealed_with"]
-            self._persons.setdefault(asked.person, _Since()).set(first, value)
+            self._persons.setdefault(asked.person, _Timeline()).set(first, value)
         if asked.key is not None:
             receipt = receipt_of(events)
             known = _Known(asked, first, last, events[0].command_id, receipt)
@@ -145,7 +145,7 @@ class StoreSpec:
         return None
 
     def _unlike(self, asked: Ask, events: Sequence[Event]) -> str | None:
-        """The form of it: these streams in this order, at the versions that were asked for."""
+        """Its form: these streams in this order, at the requested versions."""
         wanted = [(stream, asked.topic) for stream, _ in asked.writes]
         if [(event.stream, event.topic) for event in events] != wanted:
             return f"it asked for {wanted}"
@@ -157,7 +157,7 @@ class StoreSpec:
         return None
 
     def _impossible(self, asked: Ask, events: Sequence[Event]) -> str | None:
-        """The state before it does not allow it, or is not what the decision saw."""
+        """The state before it does not allow it, or is not the state that the command read."""
         before, seen = events[0].position - 1, events[0].data["seen"]
         if seen != (truth := self.seen(asked, before)):
             return f"it saw {seen}, and there was {truth}"
@@ -198,16 +198,16 @@ class StoreSpec:
         }
 
     def _stream(self, stream: str, position: int) -> tuple[int, str | None]:
-        line = self._streams.get(stream)
-        return (0, None) if line is None else line.at(position)
+        values = self._streams.get(stream)
+        return (0, None) if values is None else values.at(position)
 
     def _held(self, claim: Claim, position: int) -> Any:
-        line = self._claims.get(claim)
-        return None if line is None else line.at(position)
+        values = self._claims.get(claim)
+        return None if values is None else values.at(position)
 
     def _key(self, person: str, position: int) -> str | None:
-        line = self._persons.get(person)
-        return None if line is None else line.at(position)
+        values = self._persons.get(person)
+        return None if values is None else values.at(position)
 
     def _known(self, key: str | None, position: int) -> _Known | None:
         known = self._commands.get(key or "")
@@ -215,63 +215,63 @@ class StoreSpec:
 
     # --- answers ---------------------------------------------------------------------------------
 
-    def told(self, operation: Operation, events: Sequence[Event]) -> str | None:
-        """The events are told whole, to the byte, and the receipt is that of these events."""
+    def answer_error(self, operation: Operation, events: Sequence[Event]) -> str | None:
+        """The answer has the events to the byte, and their receipt."""
         answer = operation.answer
         assert isinstance(answer, Wrote)
         if answer.events != tuple(plain(event) for event in events):
-            return "other events were told"
-        return None if answer.receipt == receipt_of(events) else "another receipt was told"
+            return "the answer has other events"
+        return None if answer.receipt == receipt_of(events) else "the answer has another receipt"
 
     def agrees(self, operation: Operation, position: int) -> bool:
         """Refusals, replays and reads."""
         answer, asked = operation.answer, operation.asked
         if isinstance(answer, Saw):
-            return bool(answer.what == self._look(asked, position))
+            return bool(answer.what == self._read(asked, position))
         known = self._known(asked.key, position)
         if isinstance(answer, Replayed):
             if known is None or known.ask.request != asked.request:
                 return False
-            told = (known.command_id, known.first, known.last)
-            return (answer.receipt, answer.known) == (known.receipt, told)
+            stored = (known.command_id, known.first, known.last)
+            return (answer.receipt, answer.known) == (known.receipt, stored)
         assert isinstance(answer, Refused)
         if known is not None:
-            # The key comes before everything else: the first answer is given again, or this.
+            # The key takes precedence: the first receipt again, or this refusal.
             other = known.ask.request != asked.request
             return other and answer.code == "idempotency_key_reused"
         return self._refuses(asked, answer, position)
 
     def _refuses(self, asked: Ask, answer: Refused, position: int) -> bool:
-        told = answer.told
+        fields = answer.fields
         if answer.code == "stale_stream":
-            known = dict(asked.writes).get(told["stream"])
-            version, _ = self._stream(told["stream"], position)
-            return known is not None and known != version == told["actual"]
+            known = dict(asked.writes).get(fields["stream"])
+            version, _ = self._stream(fields["stream"], position)
+            return known is not None and known != version == fields["actual"]
         if answer.code == "claim_taken":
-            claim = (told["kind"], told["key"])
+            claim = (fields["kind"], fields["key"])
             mine = claim in asked.claims and claim not in asked.releases
-            return mine and self._held(claim, position) == told["position"]
+            return mine and self._held(claim, position) == fields["position"]
         if answer.code == "claim_not_held":
-            claim = (told["kind"], told["key"])
+            claim = (fields["kind"], fields["key"])
             return claim in asked.releases and self._held(claim, position) is None
         if answer.code == "person_erased":
-            return self._key(told["person"], position) == ERASED
+            return self._key(fields["person"], position) == ERASED
         if answer.code == "unwilling":
             unwilling = asked.picky and position % PICKY == 0
             unknown = asked.erase and self._key(asked.person or "", position) is None
-            return told["seen"] == self.seen(asked, position) and (unwilling or unknown)
+            return fields["seen"] == self.seen(asked, position) and (unwilling or unknown)
         return answer.code == "rejected_by_database" and asked.topic == POISON
 
-    def _look(self, look: Look, position: int) -> Any:
-        if look.at == "head":
+    def _read(self, read: StoreRead, position: int) -> Any:
+        if read.at == "head":
             return position
-        if look.at == "command":
-            known = self._known(look.of, position)
+        if read.at == "command":
+            known = self._known(read.of, position)
             return None if known is None else (known.first, known.last, known.receipt)
-        if look.at == "page":
-            after, limit = look.of
+        if read.at == "page":
+            after, limit = read.of
             return tuple(plain(e) for e in self._events[after : min(after + limit, position)])
-        found = (e for e in self._events[:position] if e.stream == look.of)
+        found = (e for e in self._events[:position] if e.stream == read.of)
         return tuple(plain(event) for event in found)
 
     def shows(self, operation: Operation, position: int) -> bool:
@@ -281,7 +281,7 @@ class StoreSpec:
     # --- the other tables ------------------------------------------------------------------------
 
     def final(self, stored: Stored) -> Iterable[Violation]:
-        """Claims, commands and keys are those of the appends that are there, and no others."""
+        """Claims, commands and keys are exactly those of the recorded appends."""
         claims = {(*claim, at, until) for (claim, at), until in self._claim_rows.items()}
         if claims != stored.claims:
             yield Violation("claims differ", str(claims ^ stored.claims))
@@ -292,13 +292,13 @@ class StoreSpec:
         rows = {(c.key, c.request_hash, c.command_id, c.receipt) for c in stored.commands}
         if commands != rows:
             yield Violation("command row differs", str(commands ^ rows))
-        keys = {person: line.at(2**63) for person, line in self._persons.items()}
+        keys = {person: values.at(2**63) for person, values in self._persons.items()}
         kept = {p: ERASED if w is None else digest_of(w) for p, w in stored.keys.items()}
         if keys != kept:
             yield Violation("keys differ", str(keys.items() ^ kept.items()))
 
 
 def plain(event: Any) -> tuple[Any, ...]:
-    """An event as a tuple, be it a row of ours or what the program answered."""
+    """An event as a tuple, from a row of the oracle or an answer of the program."""
     row = (event.position, event.stream, event.version, str(event.event_id), event.topic)
     return (*row, bytes(event.envelope), bytes(event.leaf_hash), event.recorded_at)

@@ -1,4 +1,8 @@
-"""Histories of a crowd that wants something of one ledger, through one opened ledger or several."""
+"""Histories of concurrent clients of one ledger, opened once or twice.
+
+Covers: domain/service/ledger.py, domain/service/command_execution.py,
+domain/service/state_cache.py
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from domain.service.ledger import Ledger, Ledgers
-from tests.consistency.clients import LedgerDoor
-from tests.consistency.concurrent_clients import wish_of
+from tests.consistency.clients import LedgerEndpoint
+from tests.consistency.concurrent_clients import new_request
 from tests.consistency.faults import (
     FAILURES,
-    Stumble,
-    TroubledLine,
-    end_connections,
-    make_mishaps,
-    now_and_then,
+    FaultyProxy,
+    HeldCommit,
+    at_random_intervals,
+    fail_transactions_at_random,
+    terminate_connections,
 )
-from tests.consistency.scenario import Gathering
+from tests.consistency.scenario import Scenario
 from tests.support.actors import ASSISTANT, REGISTRAR
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
@@ -31,79 +35,79 @@ SEED = 20261123
 
 
 def open_ledger(stack: ExitStack, dsn: str) -> Ledger:
-    """The ledger, with a writer and held states of its own."""
+    """The ledger, with its own writer and state cache."""
     ledgers = Ledgers(dsn, SECRETS)
     stack.callback(ledgers.close)
     return ledgers.get("omc")
 
 
-def test_a_crowd_sees_one_ledger(dsn: str) -> None:
+def test_a_history_of_one_ledger_is_serialisable(dsn: str) -> None:
     with ExitStack() as stack:
         ledger = open_ledger(stack, dsn)
-        gathering = Gathering(ledger, SEED)
-        gathering.at([LedgerDoor(ledger)], rounds=30)
-    gathering.judge(dsn, SECRETS)
-    gathering.expect_busy()
+        scenario = Scenario(ledger, SEED)
+        scenario.run([LedgerEndpoint(ledger)], rounds=30)
+    scenario.judge(dsn, SECRETS)
+    scenario.expect_varied_outcomes()
 
 
-def test_a_crowd_at_two_ledgers_sees_one(dsn: str) -> None:
+def test_a_history_of_a_ledger_opened_twice_is_serialisable(dsn: str) -> None:
     with ExitStack() as stack:
         ledger, other = open_ledger(stack, dsn), open_ledger(stack, dsn)
-        gathering = Gathering(ledger, SEED)
-        gathering.at([LedgerDoor(ledger), LedgerDoor(other)], rounds=30)
-    gathering.judge(dsn, SECRETS)
-    gathering.expect_busy()
+        scenario = Scenario(ledger, SEED)
+        scenario.run([LedgerEndpoint(ledger), LedgerEndpoint(other)], rounds=30)
+    scenario.judge(dsn, SECRETS)
+    scenario.expect_varied_outcomes()
 
 
 @pytest.mark.parametrize("seed", [SEED, SEED + 1])
-def test_a_crowd_sees_one_ledger_whatever_breaks(
+def test_a_history_with_random_faults_is_serialisable(
     dsn: str, database: Database, server_dir: Path, seed: int
 ) -> None:
     server_dir.chmod(0o755)
     with ExitStack() as stack:
         other = open_ledger(stack, dsn)
-        gathering = Gathering(other, seed)
-        make_mishaps(dsn)
-        line = stack.enter_context(TroubledLine(dsn, server_dir, seed))
-        troubled = LedgerDoor(open_ledger(stack, line.dsn), timeout_s=1.0)
-        harm = now_and_then(seed, (0.1, 0.5), lambda: end_connections(database))
-        with line.troubled(), harm:
-            gathering.at([troubled, troubled, LedgerDoor(other)], rounds=25)
-    gathering.judge(dsn, SECRETS)
-    gathering.expect_busy()
+        scenario = Scenario(other, seed)
+        fail_transactions_at_random(dsn)
+        proxy = stack.enter_context(FaultyProxy(dsn, server_dir, seed))
+        faults = LedgerEndpoint(open_ledger(stack, proxy.dsn), timeout_s=1.0)
+        fault = at_random_intervals(seed, (0.1, 0.5), lambda: terminate_connections(database))
+        with proxy.faults(), fault:
+            scenario.run([faults, faults, LedgerEndpoint(other)], rounds=25)
+    scenario.judge(dsn, SECRETS)
+    scenario.expect_varied_outcomes()
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_what_a_ledger_decided_on_a_batch_that_failed_is_decided_again(
+def test_commands_on_top_of_a_failed_batch_are_executed_again(
     dsn: str, database: Database, server_dir: Path, failure: str
 ) -> None:
-    """A registration is held while it is committed, everything that builds on it is asked for, it
-    fails, and another process registers the same document."""
+    """The commit of a registration is held while commands that depend on it are queued; it fails,
+    and another process registers the same document."""
     server_dir.chmod(0o755)
     with ExitStack() as stack:
-        line = stack.enter_context(TroubledLine(dsn, server_dir, SEED))
-        ledger, other = open_ledger(stack, line.dsn), open_ledger(stack, dsn)
-        gathering = Gathering(ledger, SEED)
-        here, there = LedgerDoor(ledger), LedgerDoor(other)
-        stumble = Stumble(database, "person_registered.v1", failure, line)
-        stack.callback(stumble.close)
-        register, opened, paid = (replace(w, key=w.kind) for w in gathering.newcomer())
+        proxy = stack.enter_context(FaultyProxy(dsn, server_dir, SEED))
+        ledger, other = open_ledger(stack, proxy.dsn), open_ledger(stack, dsn)
+        scenario = Scenario(ledger, SEED)
+        here, there = LedgerEndpoint(ledger), LedgerEndpoint(other)
+        held_commit = HeldCommit(database, "person_registered.v1", failure, proxy)
+        stack.callback(held_commit.close)
+        register, opened, paid = (replace(w, key=w.kind) for w in scenario.new_candidate())
         person = register.fields["person"]
         again = {"person": "P900", "document": register.fields["document"]}
-        futures = gathering.ask(
+        futures = scenario.ask(
             here, register, opened, paid, register,
-            wish_of("erase", REGISTRAR, person=person),
-            wish_of("withdraw", ASSISTANT, app=opened.fields["app"]),
-            wish_of("erase", REGISTRAR, person=person),
-            wish_of("open", ASSISTANT, **opened.fields | {"app": "A900"}),
-            wish_of("register", ASSISTANT, **again),
+            new_request("erase", REGISTRAR, person=person),
+            new_request("withdraw", ASSISTANT, app=opened.fields["app"]),
+            new_request("erase", REGISTRAR, person=person),
+            new_request("open", ASSISTANT, **opened.fields | {"app": "A900"}),
+            new_request("register", ASSISTANT, **again),
         )  # fmt: skip
-        wait_until(lambda: len(stumble.waiting()) == 1)
-        elsewhere = wish_of("register", ASSISTANT, **again | {"person": "P901"})
-        futures += gathering.ask(there, elsewhere)
-        wait_until(lambda: len(stumble.waiting()) == 2)
-        # Time for a writer that decides ahead to have done so; nothing depends on it.
+        wait_until(lambda: len(held_commit.waiting()) == 1)
+        foreign = new_request("register", ASSISTANT, **again | {"person": "P901"})
+        futures += scenario.ask(there, foreign)
+        wait_until(lambda: len(held_commit.waiting()) == 2)
+        # Time for optimistic execution of the next batch; no check depends on it.
         time.sleep(0.2)
-        stumble.let_go()
+        held_commit.release()
         wait_for(futures, 60)
-    gathering.judge(dsn, SECRETS)
+    scenario.judge(dsn, SECRETS)

@@ -1,4 +1,7 @@
-"""Histories over HTTP: a crowd at two services on one database, which are killed, and it too."""
+"""Histories over HTTP: concurrent clients of two services on one database, with all of them killed.
+
+Covers: api/server/main.py, domain/service/ledger.py, projections/engine/runner.py
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ import httpx
 import pytest
 
 from api.app import secrets_of_ledgers
-from api.auth.secrets import load_secrets
+from api.auth.secrets import load_service_keys
 from api.settings import load_settings
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.migrate import migrate
-from tests.consistency.clients import ServiceDoor
+from tests.consistency.clients import ServiceEndpoint
 from tests.consistency.domain_reads import VIEWS
 from tests.consistency.domain_spec import Read
-from tests.consistency.faults import end_connections
+from tests.consistency.faults import terminate_connections
 from tests.consistency.history import Shown, Wrote
-from tests.consistency.scenario import Gathering
-from tests.consistency.service_process import Serving
+from tests.consistency.scenario import Scenario
+from tests.consistency.service_process import ServiceProcess
 from tests.support.ledgers import SITE_CODE
 from tests.support.over_http import routes_of
 from tests.support.postgres import Database
@@ -47,59 +50,57 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass
-class Place:
-    """A database server, two services on it, and their doors."""
+class Deployment:
+    """A database server, two services on it, and their endpoints."""
 
     server: EmbeddedPostgres
     secrets: LedgerSecrets
-    gathering: Gathering
-    services: Sequence[Serving]
-    doors: Sequence[ServiceDoor]
+    scenario: Scenario
+    services: Sequence[ServiceProcess]
+    endpoints: Sequence[ServiceEndpoint]
 
-    def gather(self, rounds: int, *harms: tuple[int, Callable[[], None]]) -> None:
-        """Let the crowd work, and do harm when so many things were asked for."""
+    def run(self, rounds: int, *faults_at: tuple[int, Callable[[], None]]) -> None:
+        """Run the clients, and call each fault after so many more requests."""
         with ThreadPoolExecutor(1) as pool:
-            working = pool.submit(self.gathering.at, self.doors, rounds)
-            for count, harm in harms:
-                enough = self.gathering.recorder.count + count
-                wait_until(
-                    lambda n=enough: self.gathering.recorder.count >= n or working.done(), 60
-                )
-                harm()
+            working = pool.submit(self.scenario.at, self.endpoints, rounds)
+            for count, fault in faults_at:
+                enough = self.scenario.recorder.count + count
+                wait_until(lambda n=enough: self.scenario.recorder.count >= n or working.done(), 60)
+                fault()
             working.result()
 
     def judge(self) -> None:
-        """What was asked and told so far, and what the views have come to show."""
+        """Judge the history so far, with a read of every view at the head."""
         ledgers = Ledgers(self.server.dsn(), self.secrets)
         head = ledgers.get("omc").journal.head().position
         ledgers.close()
-        for door in self.doors:
-            self.look(door, head)
-        self.gathering.judge(self.server.dsn(), self.secrets)
+        for endpoint in self.endpoints:
+            self.read_views(endpoint, head)
+        self.scenario.judge(self.server.dsn(), self.secrets)
 
-    def look(self, door: ServiceDoor, position: int, *reads: Read) -> None:
-        """Look at views from a position on, at all if none is named; as part of the history."""
+    def read_views(self, endpoint: ServiceEndpoint, position: int, *reads: Read) -> None:
+        """Read views at a position, all if none is named, as part of the history."""
 
         def is_shown(read: Read) -> bool:
-            run = self.gathering.recorder.run
-            return isinstance(run("looker", read, lambda: door.read(read, position)), Shown)
+            run = self.scenario.recorder.run
+            return isinstance(run("reader", read, lambda: endpoint.read(read, position)), Shown)
 
         for read in reads or EVERY_VIEW:
             wait_until(partial(is_shown, read))
 
-    # --- harm ------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------
 
-    def cut_off(self) -> None:
-        """All connections of both services end."""
-        end_connections(Database(self.server, "certledger"), "certledger%")
+    def terminate_all_connections(self) -> None:
+        """Terminate all connections of both services."""
+        terminate_connections(Database(self.server, "certledger"), "certledger%")
 
     def kill(self, number: int) -> None:
-        """A service dies and is started again."""
+        """Kill a service and start it again."""
         self.services[number].kill()
         self.services[number].start()
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
-        """The database server ends and is started again."""
+        """Stop the database server by a signal and start it again."""
         pid = self.server.pid()
         assert pid is not None
         os.kill(pid, how)
@@ -108,8 +109,8 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    """Two services on a server of their own, with a ledger in the middle of its work."""
+def deployment() -> Iterator[Deployment]:
+    """Two services on their own server, with a ledger in the middle of its work."""
     with ExitStack() as stack:
         folder = Path(
             stack.enter_context(TemporaryDirectory(prefix="certledger-test-", dir="/tmp"))
@@ -121,53 +122,55 @@ def place() -> Iterator[Place]:
             "index_key": KEY, "token_key": TOKEN_KEY, "lookup_limit": False,
         }  # fmt: skip
         loaded = load_settings(**settings)
-        secrets = secrets_of_ledgers(loaded, load_secrets(loaded))
+        secrets = secrets_of_ledgers(loaded, load_service_keys(loaded))
         ledgers = Ledgers(server.dsn(), secrets)
-        gathering = Gathering(ledgers.create("omc", SITE_CODE), SEED)
+        scenario = Scenario(ledgers.create("omc", SITE_CODE), SEED)
         ledgers.close()
         crew = stack.enter_context(ThreadPoolExecutor(SENDERS))
-        services = [f.result() for f in [crew.submit(Serving, **settings) for _ in range(2)]]
+        services = [f.result() for f in [crew.submit(ServiceProcess, **settings) for _ in range(2)]]
         for service in services:
             stack.callback(service.stop)
         with httpx.Client(base_url=services[0].url, timeout=30, trust_env=False) as client:
             routes = routes_of(client)
-        doors = [ServiceDoor(service.url, "omc", routes, crew) for service in services]
-        for door in doors:
-            stack.callback(door.close)
-        found = Place(server, secrets, gathering, services, doors)
-        for door in doors:
-            found.look(door, gathering.position)
+        endpoints = [ServiceEndpoint(service.url, "omc", routes, crew) for service in services]
+        for endpoint in endpoints:
+            stack.callback(endpoint.close)
+        found = Deployment(server, secrets, scenario, services, endpoints)
+        for endpoint in endpoints:
+            found.read_views(endpoint, scenario.position)
         yield found
 
 
-def test_a_crowd_at_two_services_sees_one_ledger(place: Place) -> None:
-    place.gather(20)
-    place.judge()
-    place.gathering.expect_busy()
+def test_a_history_of_two_services_is_serialisable(deployment: Deployment) -> None:
+    deployment.run(20)
+    deployment.judge()
+    deployment.scenario.expect_varied_outcomes()
 
 
-def test_a_crowd_at_two_services_sees_one_ledger_whatever_breaks(place: Place) -> None:
-    place.gather(
+def test_a_history_of_two_services_with_faults_is_serialisable(deployment: Deployment) -> None:
+    deployment.run(
         20,
-        (30, place.cut_off),
-        (30, lambda: place.kill(0)),
-        (30, place.restart),
-        (30, lambda: place.kill(1)),
-        (30, place.cut_off),
+        (30, deployment.terminate_all_connections),
+        (30, lambda: deployment.kill(0)),
+        (30, deployment.restart),
+        (30, lambda: deployment.kill(1)),
+        (30, deployment.terminate_all_connections),
     )
-    place.judge()
+    deployment.judge()
 
 
-def test_a_crash_of_the_database_takes_nothing_back_that_a_view_was_asked_for(place: Place) -> None:
-    door = place.doors[0]
+def test_a_database_crash_reverts_nothing_that_a_view_has_shown(
+    deployment: Deployment,
+) -> None:
+    endpoint = deployment.endpoints[0]
     read = Read("totals")
     for _ in range(3):
-        for wish in place.gathering.newcomer():
-            [answer] = [done.result(60) for done in place.gathering.ask(door, wish)]
+        for request in deployment.scenario.new_candidate():
+            [answer] = [done.result(60) for done in deployment.scenario.ask(endpoint, request)]
             assert isinstance(answer, Wrote)
         position = answer.receipt["last_position"]
-        place.look(door, position, read)
-        place.restart(signal.SIGQUIT)
+        deployment.read_views(endpoint, position, read)
+        deployment.restart(signal.SIGQUIT)
         for _ in range(10):
-            place.look(door, position, read)
-    place.judge()
+            deployment.read_views(endpoint, position, read)
+    deployment.judge()

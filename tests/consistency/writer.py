@@ -1,4 +1,4 @@
-"""A process of its own that writes to a ledger: DSN, name, seed, rounds, and where to write down.
+"""A process that writes to a ledger. Arguments: DSN, name, seed, rounds, file for the history.
 
 Run with `python -m tests.consistency.writer`.
 """
@@ -11,27 +11,27 @@ from pathlib import Path
 from domain.store.journal.journal import Journal
 from domain.store.writer.group_commit import Committer
 from tests.consistency.history import Recorder
-from tests.consistency.store_clients import Client, Owner, at_once
+from tests.consistency.store_clients import Client, StubStateCache, run_concurrently
 
 
 def main(dsn: str, name: str, seed: str, rounds: str, path: str) -> None:
     """Three clients of one committer."""
-    journal, owner = Journal(dsn, "omc"), Owner()
+    journal, cache = Journal(dsn, "omc"), StubStateCache()
     with (
         Path(path).open("wb", buffering=0) as file,
         Committer(
             journal,
-            cached_version=owner.cached_version,
-            apply_committed=owner.apply_committed,
+            cached_version=cache.cached_version,
+            apply_committed=cache.apply_committed,
             batch_max=4,
         ) as committer,
     ):
         recorder = Recorder(file)
         clients = [
-            Client(f"{name}-{n}", int(seed), [(committer, owner)], journal, recorder)
+            Client(f"{name}-{n}", int(seed), [(committer, cache)], journal, recorder)
             for n in range(3)
         ]
-        at_once(clients, int(rounds))
+        run_concurrently(clients, int(rounds))
     journal.close()
 
 
