@@ -1,4 +1,4 @@
-"""The views there are, in the order in which they stand in lists."""
+"""All views, in the order in which they are listed."""
 
 from projections.certificate_registry import view as certificate_registry
 from projections.engine.view import View

@@ -1,8 +1,8 @@
-"""What the journal can refuse or fail to do.
+"""Errors of the store: refusals and failures.
 
-Refusals say what is wrong with the request (a stale version, a taken claim, a reused key). Failures
-say what is wrong with the world (no server, no answer in time). Reading order: the envelope, the
-append, the service, the set-up.
+A refusal is about the request (a stale version, a taken claim, a reused key), a failure about the
+environment (no server, no answer in time). The docstring of a class is its message. Reading order:
+the envelope, the append, the service, the set-up.
 """
 
 from domain.errors import LedgerError
@@ -45,7 +45,7 @@ class UnreadableEvent(StoreError):
 
 
 class StaleStream(StoreError):
-    """Stream {stream} stands at version {actual}; version {expected} was to be written."""
+    """Stream {stream} is at version {actual}; version {expected} was to be written."""
 
     code = "stale_stream"
 

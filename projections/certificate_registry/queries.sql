@@ -1,17 +1,17 @@
 -- by_numbers --
--- Every issued certificate with one of these numbers, in whatever ledger.
+-- Issued certificates with one of these numbers, in all ledgers.
 SELECT number AS asked, number, name_index, document_index, answer
 FROM views.certificates
 WHERE number = ANY(%(keys)s) AND issued
 
 -- by_documents --
--- Every issued certificate of the persons with one of these document indexes.
+-- Issued certificates of the persons with one of these document indexes.
 SELECT document_index AS asked, number, name_index, document_index, answer
 FROM views.certificates
 WHERE document_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
--- By the link of the present version, or of one that was replaced.
+-- By the link of the current version, or of a replaced one.
 SELECT verify_token AS asked, answer, false AS replaced
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
@@ -22,13 +22,13 @@ JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued
 
 -- of_application --
--- For those who work with it: numbered ones too.
+-- For staff: unissued certificates too.
 SELECT * FROM views.certificates
 WHERE ledger = %(ledger)s AND application_id = %(application_id)s
 ORDER BY kind, number
 
 -- listed --
--- For those who work with it, in order of number.
+-- For staff, in order of number.
 SELECT * FROM views.certificates
 WHERE ledger = %(ledger)s AND kind = %(kind)s
   AND (%(progress)s::text[] IS NULL OR progress = ANY(%(progress)s))
@@ -46,7 +46,7 @@ WHERE ledger = %(ledger)s AND number = %(number)s
 ORDER BY position
 
 -- standing_on --
--- What was so at a time (occurred) as we knew it (as of), newest first.
+-- The state at a time (occurred) as recorded by then (as of), newest first.
 SELECT * FROM views.certificate_states
 WHERE ledger = %(ledger)s AND number = %(number)s
   AND (%(kind)s::text IS NULL OR kind = %(kind)s)
@@ -57,7 +57,7 @@ ORDER BY position DESC
 LIMIT 1
 
 -- statistics --
--- Talent statistics: issued certificates that count, by level, occupation and month of issue.
+-- Talent statistics: valid issued certificates by level, occupation and month of issue.
 SELECT c.level, c.occupation, c.occupation_name,
     to_char(c.issued_on, 'YYYY-MM') AS month, count(*) AS certificates
 FROM views.certificates c

@@ -97,7 +97,7 @@ LOCK_SHARED = (
     "SELECT pg_advisory_xact_lock_shared(hashtextextended('certledger view ' || name, 0)) "
     "FROM unnest(%s) AS name"
 )
-"""Held while folding into views, in order of name: shared among folds, excluded during a swap."""
+"""Lock for folding into views, in order of name: shared among folds, excluded by a swap."""
 
 
 def lock_exclusive(cursor: Cursor, name: str) -> None:

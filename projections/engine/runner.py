@@ -1,7 +1,7 @@
 """Follows every ledger and keeps every view up to date, until it is stopped.
 
 It listens first, then reads, then waits with a timeout. The process that holds a ledger's advisory
-lock folds it and announces its progress; runners in other processes stand by and take over within a
+lock folds it and announces its progress; runners in other processes wait and take over within a
 second when it exits. A new ledger is found at the next notification or scan. A view whose tables
 are of an older version is rebuilt while they go on answering.
 Reading order: Runner.start, _work, _run_round; then ledger_projector.py.
@@ -266,7 +266,7 @@ class Runner:
             for view in self._views
             if view.name in current and current[view.name].version == view.version
         }
-        # Tables of a newer version belong to a newer program that runs at the same time: stand by.
+        # Tables of a newer version belong to a newer program that runs at the same time: do nothing.
         outdated = [
             view
             for view in self._views

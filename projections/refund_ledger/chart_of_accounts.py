@@ -1,6 +1,6 @@
 """The chart of accounts of a refund ledger, as data.
 
-A sub-ledger: it feeds the general ledger and uses the codes finance knows. Sub-codes are ours.
+A sub-ledger: it feeds the general ledger and uses finance's account codes; the sub-codes are ours.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CONTRACT: Mapping[str, str] = {
     Component.CERTIFICATION_FEE: "2205.01",
     Component.STUDY_MATERIAL: "2205.02",
 }
-"""合同负债: owed as a service once 报考成功, by component."""
+"""合同负债: a service owed once 报考成功, by component."""
 REVENUE: Mapping[str, str] = {
     Component.CERTIFICATION_FEE: "6001.01",
     Component.STUDY_MATERIAL: "6001.02",
 }
 VAT = "2221"
 PAYABLE = "2241.01"
-"""应付退款: owed back to candidates."""
+"""应付退款: refunds owed to candidates."""
 
 _PROVIDER: Mapping[str, str] = {
     Provider.WECHAT: "1012.01",
@@ -51,12 +51,12 @@ _PROVIDER: Mapping[str, str] = {
 
 
 def clearing(provider: str) -> str:
-    """待清算: what we say a provider took or paid, until its bill says so too."""
+    """待清算: what a provider collected or paid by our records, until its bill confirms it."""
     return f"{_PROVIDER[provider]}.1"
 
 
 def balance(provider: str) -> str:
-    """账户余额: what the provider's fund bill says is ours."""
+    """账户余额: our balance by the provider's fund bill."""
     return f"{_PROVIDER[provider]}.2"
 
 
@@ -99,4 +99,4 @@ ACCOUNTS: dict[str, Account] = {
         Account("6711", "营业外支出", "expense", "Expenses:Adjust"),
     )
 }
-"""Code -> account, in order of code. Those that only a matched bill moves stand here too."""
+"""Code -> account, in order of code, including those that only a matched bill moves."""

@@ -1,7 +1,7 @@
-"""Facts to double entries: pure functions of amounts, each with an id and a version.
+"""Posting rules: pure functions from amounts to double entries, each with an id and a version.
 
-An entry is a list of legs that sums to zero; a leg of 0 fen is left out. A rule that changes gets
-the next version here and the view the next VERSION; a rate or policy that changes gets a new date.
+An entry is a list of legs that sums to zero; legs of 0 fen are omitted. A changed rule gets the
+next version here and the view its next version; a changed rate gets a new date.
 Source: source-document 2.1-2.4.
 """
 
@@ -17,12 +17,12 @@ from projections.refund_ledger import chart_of_accounts as chart
 Rates = tuple[tuple[date, int], ...]
 
 VAT_RATES: Rates = ((date(2000, 1, 1), 0),)
-"""(valid from, basis points) of value-added tax contained in a price, in order. Finance says."""
+"""(valid from, basis points) of value-added tax contained in a price, in order; set by finance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Names the rule an entry was made by. version: raised when its legs change."""
+    """The rule that produced an entry. version: raised when its legs change."""
 
     id: str
     version: int = 1
@@ -93,12 +93,12 @@ def fee_paid(parts: Iterable[Part]) -> list[Leg]:
 
 
 def excess_received(parts: Iterable[Part]) -> list[Leg]:
-    """待清算 to 应付退款: nobody owed it, all of it goes back."""
+    """待清算 to 应付退款: the payment was not owed, all of it is refunded."""
     return _pairs(_pair(chart.clearing(p.provider), chart.PAYABLE, p) for p in parts)
 
 
 def enrolled(parts: Iterable[Part]) -> list[Leg]:
-    """预收 to 合同负债: 报考成功, nothing goes back any more. Source: 2.4(2), 2.4(3)."""
+    """预收 to 合同负债: 报考成功, no refund from here on. Source: 2.4(2), 2.4(3)."""
     return _pairs(_pair(chart.ADVANCE[p.component], chart.CONTRACT[p.component], p) for p in parts)
 
 
@@ -124,17 +124,17 @@ def refund_entitled(parts: Iterable[Part]) -> list[Leg]:
 
 
 def refund_accepted(part: Part, refund_no: str) -> list[Leg]:
-    """退款中间户 to 待清算: the provider took the refund on."""
+    """退款中间户 to 待清算: the provider accepted the refund."""
     return _pair(chart.transit(part.provider), chart.clearing(part.provider), part, refund_no)
 
 
 def refund_settled(part: Part, refund_no: str) -> list[Leg]:
-    """应付退款 to 退款中间户: the money arrived."""
+    """应付退款 to 退款中间户: the money reached the candidate."""
     return _pair(chart.PAYABLE, chart.transit(part.provider), part, refund_no)
 
 
 def refund_settled_off_path(part: Part, refund_no: str) -> list[Leg]:
-    """The provider gave the money back to us and the bank paid it out: 1002 in and out, gross."""
+    """The provider returned the money and the bank paid it out: 1002 in and out, gross."""
     return [
         *_pair(chart.BANK, chart.transit(part.provider), part, refund_no),
         *_pair(chart.PAYABLE, chart.BANK, part, refund_no),
@@ -142,7 +142,7 @@ def refund_settled_off_path(part: Part, refund_no: str) -> list[Leg]:
 
 
 def refund_closed(part: Part, refund_no: str) -> list[Leg]:
-    """The acceptance again with its sides exchanged; the debt stays."""
+    """The acceptance reversed; the liability stays."""
     return _pair(chart.clearing(part.provider), chart.transit(part.provider), part, refund_no)
 
 

@@ -9,7 +9,7 @@ ORDER BY application_id, payment_id, component
 LIMIT %(limit)s
 
 -- owed --
--- Lines of which something is owed back and not settled yet, the oldest payment first.
+-- Lines with an open refund liability, the oldest payment first.
 SELECT *, entitled_fen - settled_fen AS open_fen FROM views.refund_lines
 WHERE ledger = %(ledger)s AND entitled_fen > settled_fen
   AND (%(paid_before)s::timestamptz IS NULL OR paid_at < %(paid_before)s)
@@ -42,7 +42,7 @@ ORDER BY position, payment_id, component
 LIMIT %(limit)s
 
 -- payments_paid_between --
--- One row a payment, to be matched with a provider's bill.
+-- One row for each payment, to be matched with a provider's bill.
 SELECT ledger, application_id, payment_id, provider, provider_transaction_id, merchant_order_no,
     paid_at, excess, sum(paid_fen)::bigint AS paid_fen
 FROM views.refund_lines
@@ -121,7 +121,7 @@ GROUP BY state, component
 ORDER BY state, component
 
 -- invariants --
--- Each row must have equal sides.
+-- Both sides of each row must be equal.
 WITH l AS (
     SELECT coalesce(sum(paid_fen), 0) AS paid, coalesce(sum(entitled_fen), 0) AS entitled,
         coalesce(sum(accepted_fen), 0) AS accepted, coalesce(sum(settled_fen), 0) AS settled,

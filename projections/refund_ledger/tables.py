@@ -1,4 +1,4 @@
-"""The tables of the refund ledger; what fills them stands in refund_ledger.py."""
+"""The tables of the refund ledger; view.py fills them."""
 
 from projections.engine.generations import BALANCED
 from projections.engine.tables import Table
@@ -14,10 +14,10 @@ LINES = Table(
         "merchant_order_no": "text",
         "paid_at": "time",
         "paid_fen": "bigint",
-        "excess": "id?",  # why nobody owed it
+        "excess": "id?",  # why the payment was not owed
         "used_items": "ids",
         "first_used_at": "time?",
-        "booked": "id",  # where the money stands: advance, contract, income, payable
+        "booked": "id",  # account of the money: advance, contract, income, payable
         "entitled_fen": "bigint",
         "ordered_fen": "bigint",  # of refunds that are neither declined nor closed
         "approved_fen": "bigint",

@@ -1,14 +1,14 @@
-"""What finance asks: what was paid, what is owed back, what went back, and the double entry of it.
+"""The refund ledger: payments, refund liabilities, refunds, and their double entries.
 
-`refund_lines` has one row per component of a payment, `refunds` one per refund number,
-`refund_steps` everything that ever happened to them, `postings` the vouchers. A posting is never
-changed: what turns out wrong is posted back by a new entry.
+`refund_lines` has a row for each component of a payment, `refunds` one for each refund number,
+`refund_steps` one for each step of either, `postings` the lines of vouchers. A posting is never
+changed: an error is reversed by a new entry.
 
 Invariants, checked by `invariants` and by a test against a plain recount of the journal:
 every entry sums to zero; per line settled <= accepted <= approved <= ordered <= paid; 应付退款 is
 what is entitled and not settled; 退款中间户 is what is accepted and not settled; and what was
 captured = advance + contract + revenue and tax + refund payable + refunded.
-Queries stand in refund_queries.py. Source: source-document 2.1-2.4.
+The queries are in queries.py. Source: source-document 2.1-2.4.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def _change(rows: RowBuffer, entry: Entry, line: Row, **changes: Any) -> None:
 
 
 def _lines(rows: RowBuffer, entry: Entry, component: str | None = None) -> list[Row]:
-    """Lines of the application that were owed, or of one component of it, in order of their key:
-    the order is the entry's.
+    """Lines of the application, without excess payments, or of one component of it.
+
+    In order of their key, which becomes the order of the voucher's lines.
     """
-    held = rows.group(LINES, entry.data["application_id"])
-    lines = [x for x in held if x["excess"] is None and component in (None, x["component"])]
+    found = rows.group(LINES, entry.data["application_id"])
+    lines = [x for x in found if x["excess"] is None and component in (None, x["component"])]
     return sorted(lines, key=_line_key) if len(lines) > 1 else lines
 
 
@@ -114,7 +115,7 @@ def _received(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _used(rows: RowBuffer, entry: Entry) -> None:
-    """The first use of study material ends its refund and earns its price. Source: 2.4(1)."""
+    """The first use of study material ends its refund and recognises its price. Source: 2.4(1)."""
     data = entry.data
     line = _lines(rows, entry, data["component"])[0]
     changes: dict[str, Any] = {
@@ -133,7 +134,7 @@ def _used(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _enrolled(rows: RowBuffer, entry: Entry) -> None:
-    """报考成功: what still was an advance becomes a contract. Source: 2.4(2), 2.4(3)."""
+    """报考成功: advances become contract liabilities. Source: 2.4(2), 2.4(3)."""
     parts = []
     for line in _lines(rows, entry):
         changes = {"state": "enrolled"}
@@ -145,9 +146,9 @@ def _enrolled(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _performed(rows: RowBuffer, entry: Entry) -> None:
-    """The exam was given and its result is out, attended or not: the fee for it is earned.
+    """The result is published, attended or not: the certification fee becomes revenue.
 
-    Only the first publication finds it still owed; a corrected result earns nothing again.
+    Only the first publication finds a contract liability; a corrected result posts nothing.
     """
     legs: list[Leg] = []
     for line in _lines(rows, entry, e.Component.CERTIFICATION_FEE):
@@ -158,7 +159,7 @@ def _performed(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _entitled(rows: RowBuffer, entry: Entry) -> None:
-    """The application failed; a used material is not among the lines. Source: 2.4(1)."""
+    """The application failed; used study material is not among the lines. Source: 2.4(1)."""
     parts = []
     for owed in entry.data["lines"]:
         line = _line(rows, entry, owed)
@@ -177,7 +178,7 @@ def _entitled(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _refused(rows: RowBuffer, entry: Entry) -> None:
-    """A refund was asked for and a rule keeps the money. Source: 2.4(1), 2.4(2)."""
+    """A requested refund that a rule refuses. Source: 2.4(1), 2.4(2)."""
     data = entry.data
     line = _line(rows, entry, data)
     changes = {"refused": data["refusal"], "refused_clause": data["clause"], "state": "refused"}
@@ -228,7 +229,7 @@ def _move(
     sign: int = 0,
     **changes: Any,
 ) -> Row:
-    """The refund's next state, what it does to its line's amounts, and the step itself."""
+    """Write the refund's next state, the amounts of its line, and the step."""
     line = rows.require(LINES, refund["application_id"], refund["payment_id"], refund["component"])
     fen = refund["amount_fen"]
     moved = {
@@ -249,8 +250,8 @@ def _move(
         **{name: line[name] + sign * fen for name in amounts},
     )
     shown = ("provider_refund_id", "channel", "reason")
-    told = {name: changes[name] for name in shown if name in changes}
-    _step(rows, entry, state, line, fen, refund_no=refund["refund_no"], **told)
+    details = {name: changes[name] for name in shown if name in changes}
+    _step(rows, entry, state, line, fen, refund_no=refund["refund_no"], **details)
     return moved
 
 
@@ -268,7 +269,7 @@ def _approved(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _declined(rows: RowBuffer, entry: Entry) -> None:
-    """The amount is free again; nothing was posted for it."""
+    """The amount can be ordered again; nothing was posted for it."""
     reason = entry.data["reason"]
     _move(rows, entry, _refund(rows, entry), "declined", ("ordered_fen",), -1, reason=reason)
 
@@ -311,7 +312,7 @@ def _settled(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _closed(rows: RowBuffer, entry: Entry) -> None:
-    """A new entry takes the acceptance back, if there was one; the debt stays open."""
+    """A new entry reverses the acceptance, if there was one; the liability stays open."""
     refund = _refund(rows, entry)
     accepted = refund["accepted_at"] is not None
     amounts = ("ordered_fen", "approved_fen", *(("accepted_fen",) if accepted else ()))
@@ -322,7 +323,7 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _abnormal(rows: RowBuffer, entry: Entry) -> None:
-    """Nothing is posted: liability and transit stay open and grow old."""
+    """Nothing is posted: liability and transit stay open."""
     _move(rows, entry, _refund(rows, entry), "abnormal", reason=entry.data["reason"])
 
 

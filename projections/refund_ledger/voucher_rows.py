@@ -1,4 +1,4 @@
-"""Entries of the refund ledger: legs get the next voucher number and become postings."""
+"""Posts entries of the refund ledger: legs get the next voucher number and become rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from projections.refund_ledger.tables import COUNTERS, POSTINGS
 def post(
     rows: RowBuffer, entry: Entry, rule: Rule, legs: list[Leg], effective_at: str | None = None
 ) -> None:
-    """One entry with the next voucher number; nothing if there is nothing to move.
+    """Post one entry with the next voucher number; without legs, nothing.
 
-    The number is given out with the rows, so a batch that is rolled back leaves no gap.
+    The number is allocated with the rows, so that a batch that is rolled back leaves no gap.
     """
     if not legs:
         return
@@ -44,7 +44,7 @@ def post(
     }
     postings = []
     for line, (account, fen, payment_id, component, refund_no) in enumerate(legs, 1):
-        posting = voucher.copy()  # in half the time it takes to name everything once more
+        posting = voucher.copy()  # half the time of a literal with every column
         posting["line"] = line
         posting["account"] = account
         posting["debit_fen" if fen > 0 else "credit_fen"] = abs(fen)
@@ -56,7 +56,7 @@ def post(
 
 
 def part(line: Row, fen: int | None = None) -> Part:
-    """A line's component as posting rules want it; its whole amount if no other is named."""
+    """A line's component as a posting rule takes it. fen: None for the whole amount."""
     return Part(
         line["payment_id"],
         line["component"],
@@ -66,5 +66,5 @@ def part(line: Row, fen: int | None = None) -> Part:
 
 
 def day(moment: str) -> date:
-    """The calendar day in Shanghai of a UTC text."""
+    """The calendar day in Shanghai of a UTC timestamp."""
     return shanghai_date(datetime.fromisoformat(moment))

@@ -26,7 +26,7 @@ ORDER BY n.position DESC
 LIMIT 1
 
 -- rows --
--- Newest state of each row, by ticket. Names and numbers are masked, and always those of now.
+-- Newest state of each row, by ticket. Masked names and numbers are always the current ones.
 SELECT newest.*, p.masked_name, p.masked_number
 FROM (
     SELECT DISTINCT ON (r.application_id) r.*
@@ -41,7 +41,7 @@ ORDER BY ticket_number
 LIMIT %(limit)s
 
 -- totals --
--- What remains public for ever: no row, no person.
+-- What stays public after the period: no row, no person.
 SELECT count(*) AS rows,
     count(*) FILTER (WHERE passed) AS passed,
     count(*) FILTER (WHERE NOT passed AND theory IS NOT NULL AND practical IS NOT NULL) AS failed,
@@ -58,7 +58,7 @@ FROM (
     ORDER BY r.application_id, r.position DESC) newest
 
 -- results_of_application --
--- Every state of every row an application ever had, oldest first.
+-- Every state of every row of an application, oldest first.
 SELECT r.*, n.kind, n.session_id FROM views.score_board_rows r
 JOIN LATERAL (
     SELECT kind, session_id FROM views.score_board_notices n

@@ -29,7 +29,7 @@ APPLICATIONS = Table(
         "occupation_name": "text",
         "level": "int",
         "job_type": "text?",
-        "notice_id": "id?",  # where its result was published last
+        "notice_id": "id?",  # of the latest publication of its result
         "published": "bool",
         "theory": "text?",
         "practical": "text?",
@@ -76,7 +76,7 @@ ROWS = Table(
         "practical": "text?",
         "passed": "bool",
         "state": "id",  # published, under_objection, withheld, final
-        "corrected": "bool",  # puts right what an earlier notice said
+        "corrected": "bool",  # corrects an earlier notice
         "superseded": "bool",  # its score was corrected after it was published here
         "occurred_at": "time",
         "recorded_at": "time",

@@ -88,7 +88,7 @@ class Story:
         yield self.attempt(lambda: cmd.seat(n))
 
     def disturb(self, n: int) -> None:
-        """One of the things that may happen beside the way."""
+        """An event that may happen at any time."""
         things: tuple[Callable[[], Any], ...] = (
             lambda: self.attempt(lambda: cmd.use(self._item(), n), candidate(n)),
             lambda: self.attempt(lambda: cmd.pay_again(n, provider=Provider.ALIPAY), FINANCE),
@@ -107,7 +107,7 @@ class Story:
         )
 
     def refund(self, n: int) -> None:
-        """One step of one refund: ordered, decided on, or told of by the provider."""
+        """One step of one refund: ordered, decided, or reported by the provider."""
         payment = self.random.choice((f"PAY{n}", f"TWICE{n}"))
         component = self.random.choice(tuple(Component))
         self.attempt(lambda: cmd.order(component, payment, n), FINANCE)

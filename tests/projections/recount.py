@@ -13,14 +13,14 @@ from domain import events as e
 from domain.events import Component
 
 
-class Told(Protocol):
+class WorldEntry(Protocol):
     """An entry of a journal, or one that was never written to any."""
 
     @property
     def fact(self) -> Any: ...
 
 
-Entries = Sequence[Told]
+Entries = Sequence[WorldEntry]
 """The whole journal of a ledger, in order."""
 
 Line = tuple[str, str]
@@ -101,7 +101,7 @@ def _refunds(entries: Entries, found: dict[str, int], providers: dict[str, str])
 
 
 def board(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
-    """(notice, application) -> how its row stands at the end."""
+    """(notice, application) -> the final state of its row."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for published in of(entries, e.ResultPublished):
         marks = {name: None if (m := getattr(published, name)) is None else str(m)
@@ -110,7 +110,7 @@ def board(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
         rows[key] = {**marks, "passed": published.passed}
     upheld = {(f.notice_id, f.application_id) for f in of(entries, e.ObjectionUpheld)}
     settled = {f.objection_id for f in of(entries, e.ObjectionUpheld, e.ObjectionDismissed)}
-    held = {(f.notice_id, f.application_id) for f in of(entries, e.ObjectionFiled)
+    under_objection = {(f.notice_id, f.application_id) for f in of(entries, e.ObjectionFiled)
             if f.objection_id not in settled}  # fmt: skip
     closed = {f.notice_id: set(f.withheld) for f in of(entries, e.PublicNoticeClosed)}
     for key, row in rows.items():
@@ -120,7 +120,7 @@ def board(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
         elif key in upheld:
             row["state"] = "withheld"
         else:
-            row["state"] = "under_objection" if key in held else "published"
+            row["state"] = "under_objection" if key in under_objection else "published"
     return rows
 
 

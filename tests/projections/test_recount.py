@@ -40,9 +40,9 @@ def test_the_refund_ledger_agrees_with_a_plain_recount(
             assert line[name] == fen, (line["payment_id"], line["component"], name)
     with folded.cursor() as cursor:
         sums = refund_queries.trial_balance(cursor, "omc")
-        held = {r["account"]: r["balance_fen"] for r in sums if r["balance_fen"]}
+        balances = {r["account"]: r["balance_fen"] for r in sums if r["balance_fen"]}
         broken = [r for r in refund_queries.invariants(cursor, "omc") if not r["holds"]]
-    assert held == recount.balances(world.entries)
+    assert balances == recount.balances(world.entries)
     assert broken == []
 
 

@@ -1,4 +1,4 @@
-"""The whole way: commands to a real ledger, views kept by a runner, read as soon as answered."""
+"""End to end: commands to a real ledger, views folded by a runner, read as soon as committed."""
 
 from domain.events import Component
 from projections.catalogue import VIEWS
@@ -14,7 +14,7 @@ from tests.support.postgres import Database
 from tests.support.refunds import accepted, approve
 
 
-def test_every_answer_can_be_read_back_from_every_view_at_once(database: Database) -> None:
+def test_every_committed_command_can_be_read_from_every_view_at_once(database: Database) -> None:
     with (
         a_real_ledger(database) as world,
         new_runner(database.dsn, SECRETS),

@@ -1,4 +1,4 @@
-"""Making the cluster of an embedded server, and making sure that one is ours to start."""
+"""Creates the cluster of an embedded server, and checks one before it is started."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.store.embedded.os_account import Account, hand_over
+from domain.store.embedded.os_account import Account, chown
 
 SUPERUSER = "postgres"
 
@@ -19,13 +19,13 @@ _INITIAL = {
     "wal_level": "replica",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # A statement or a key in the log would be a second home for personal data.
+    # Statements and keys in the server log would copy personal data there.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %d ",
 }
-"""Written once into a new cluster's postgresql.conf, where an operator may change it."""
+"""Written once into a new cluster's postgresql.conf; an operator may change it there."""
 
 
 class EmbeddedPostgresError(Exception):
@@ -33,11 +33,11 @@ class EmbeddedPostgresError(Exception):
 
 
 class WrongMajorVersion(EmbeddedPostgresError):
-    """The cluster was made by another major version of PostgreSQL."""
+    """The cluster was created by another major version of PostgreSQL."""
 
 
 class NotOurData(EmbeddedPostgresError):
-    """The data directory holds something else, or belongs to somebody else."""
+    """The data directory contains something else, or belongs to another account."""
 
 
 class CannotStart(EmbeddedPostgresError):
@@ -47,13 +47,13 @@ class CannotStart(EmbeddedPostgresError):
 def create(
     cluster_dir: Path, binaries: Path, locale_arguments: Sequence[str], run_as: Account | None
 ) -> None:
-    """Makes a cluster where none is. Call it with the door held: it clears away what is unfinished.
+    """Create a cluster. The caller holds the start lock: unfinished clusters are removed.
 
-    Raises: NotOurData if something else is there; CannotStart with initdb's own reason.
+    Raises: NotOurData if the directory contains something else; CannotStart with initdb's reason.
     """
     if cluster_dir.exists() and any(cluster_dir.iterdir()):
         raise NotOurData(f"{cluster_dir} exists but holds no PostgreSQL cluster")
-    # Made beside its place and moved there whole: a half-made cluster is never met again.
+    # Created next to its place and then renamed, so that no partial cluster is ever used.
     for left_over in cluster_dir.parent.glob(f"{cluster_dir.name}.new-*"):
         shutil.rmtree(left_over, ignore_errors=True)
     fresh = Path(tempfile.mkdtemp(prefix=f"{cluster_dir.name}.new-", dir=cluster_dir.parent))
@@ -79,7 +79,7 @@ def create(
 
 
 def check(cluster_dir: Path, major_version: int, run_as: Account | None) -> None:
-    """Refuses another version's cluster, and mends the rights of one that was copied back.
+    """Refuse another version's cluster, and repair the permissions of a restored one.
 
     Raises: WrongMajorVersion.
     """
@@ -90,20 +90,20 @@ def check(cluster_dir: Path, major_version: int, run_as: Account | None) -> None
             f"dump it with {version} and load it here, or use pg_upgrade"
         )
     if run_as:
-        hand_over(cluster_dir, run_as)
+        chown(cluster_dir, run_as)
     if cluster_dir.stat().st_mode & 0o077:
         cluster_dir.chmod(0o700)
 
 
 def child_arguments(cwd: Path, run_as: Account | None) -> dict[str, Any]:
-    """How a server program is run; nothing of the caller's PG* or locale settings reaches it."""
+    """Popen arguments of a server program; it inherits no PG* or locale settings of the caller."""
     environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
     arguments: dict[str, Any] = {"env": environment, "cwd": cwd, "umask": 0o077}
     return arguments | (run_as.popen_arguments() if run_as else {})
 
 
 def reason(output: str) -> str:
-    """The line of a PostgreSQL program's output that says why it gave up."""
+    """The line of a PostgreSQL program's output with the reason of its failure."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if any(w in line for w in ("FATAL:", "PANIC:", "error:"))]
-    return (telling or lines[-1:] or ["ended without a word"])[0]
+    errors = [line for line in lines if any(w in line for w in ("FATAL:", "PANIC:", "error:"))]
+    return (errors or lines[-1:] or ["exited without a message"])[0]

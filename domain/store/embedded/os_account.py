@@ -1,8 +1,8 @@
-"""What root has to arrange for a server that refuses to run as root.
+"""Runs the server as an ordinary account when root starts it, because it refuses to run as root.
 
-Root gives the work to an ordinary account of this machine and opens the way to the data directory
-and to the programs for it: search permission only, and only on directories of root. The cluster
-itself stays closed to everybody but that account. An ordinary user needs nothing of this.
+Root picks or creates an account, and grants it search permission on the directories of root that
+lead to the data directory and to the programs, nothing more. The cluster itself is accessible to
+that account only. For an ordinary user none of this is needed.
 """
 
 import contextlib
@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 ACCOUNT = "certledger"
-"""The account made for the server where root has none yet."""
+"""The account created for the server if the machine has none."""
 
 log = logging.getLogger(__name__)
 
 
 class NoAccount(Exception):
-    """Root finds no ordinary account to run PostgreSQL as, or cannot let it in."""
+    """Root finds no ordinary account to run PostgreSQL as, or cannot grant it access."""
 
 
 @dataclass(frozen=True)
 class Account:
+    """An account of the operating system."""
+
     name: str
     uid: int
     gid: int
@@ -57,7 +59,7 @@ def name_of(uid: int) -> str:
 
 
 def account_for(cluster_dir: Path) -> Account:
-    """Who owns the cluster already; else our own account, made if need be; else `postgres`."""
+    """The owner of the cluster; else our own account, created if possible; else `postgres`."""
     if cluster_dir.exists():
         found = cluster_dir.stat()
         if found.st_uid != 0:
@@ -66,7 +68,7 @@ def account_for(cluster_dir: Path) -> Account:
     if account is None and (useradd := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin")):
         words = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
         words += ["--shell", "/usr/sbin/nologin", ACCOUNT]
-        # Two at once: one of them fails, and both find the account afterwards.
+        # If two processes run this at once, one fails, and both find the account afterwards.
         made = subprocess.run([useradd, *words], capture_output=True, check=False)
         account = _account(ACCOUNT)
         if account and made.returncode == 0:
@@ -87,27 +89,27 @@ def _account(name: str) -> Account | None:
     return Account(name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
 
 
-def let_in(account: Account, data_dir: Path, binaries: Path) -> None:
-    """Makes sure the account reaches the data directory and can run the programs.
+def grant_access(account: Account, data_dir: Path, binaries: Path) -> None:
+    """Make sure that the account can enter the data directory and run the programs.
 
-    Raises: NoAccount where that would take rights on somebody else's directory.
+    Raises: NoAccount if that would need permissions on a directory that is not root's.
     """
     status = data_dir.stat()
     if status.st_uid == 0 and not status.st_mode & 0o077:
         os.chown(data_dir, -1, account.gid)
         data_dir.chmod(0o710)
     if not account.can("/bin/sh", "-c", 'cd "$0"', str(data_dir)):
-        _open_way(data_dir, account)
+        _make_searchable(data_dir, account)
     if not account.can(str(binaries / "postgres"), "--version"):
-        _open_way(binaries, account)
+        _make_searchable(binaries, account)
         package = binaries.parent.parent
         for tree in (binaries.parent, package.with_name(f"{package.name}.libs")):
-            _open_tree(tree)
+            _make_readable(tree)
         if not account.can(str(binaries / "postgres"), "--version"):
             raise NoAccount(f"{account.name} cannot run {binaries / 'postgres'}")
 
 
-def _open_way(path: Path, account: Account) -> None:
+def _make_searchable(path: Path, account: Account) -> None:
     for directory in reversed((path, *path.parents)):
         if account.can("/bin/sh", "-c", 'cd "$0"', str(directory)):
             continue
@@ -118,11 +120,13 @@ def _open_way(path: Path, account: Account) -> None:
                 f"{name_of(status.st_uid)}: run as that user, or choose another place"
             )
         directory.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
-        log.warning("opened %s for passing through, so that %s gets in", directory, account.name)
+        log.warning(
+            "added search permission for others on %s, so that %s can pass", directory, account.name
+        )
 
 
-def _open_tree(tree: Path) -> None:
-    """Lets everybody read the programs, as an installation with an ordinary umask does."""
+def _make_readable(tree: Path) -> None:
+    """Make the programs readable for all, as an installation with an ordinary umask does."""
     for parent, _, names in os.walk(tree):
         for path in (Path(parent), *(Path(parent, name) for name in names)):
             mode = path.lstat().st_mode
@@ -132,11 +136,10 @@ def _open_tree(tree: Path) -> None:
                 path.chmod(stat.S_IMODE(mode) | 0o044)
 
 
-def hand_over(tree: Path, account: Account) -> None:
-    """Gives the account a cluster that belongs to root, as copying a backup back makes it.
+def chown(tree: Path, account: Account) -> None:
+    """Give the account a cluster that belongs to root, as one restored from a backup does.
 
-    Only then: what lies in a directory of the account is the account's own doing, and root gives
-    nothing away there.
+    Only then: in a directory of the account, the account could plant links to files of root.
     """
     if tree.stat().st_uid != 0:
         return
@@ -147,7 +150,7 @@ def hand_over(tree: Path, account: Account) -> None:
 
 
 def private_directory(path: Path, account: Account | None) -> None:
-    """Makes a directory only the account (else: we ourselves) may enter; refuses anybody else's."""
+    """Create a directory that only the account (None: ourselves) may enter; refuse another's."""
     uid = account.uid if account else os.geteuid()
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)

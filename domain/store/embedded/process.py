@@ -1,8 +1,8 @@
-"""What the operating system tells about the server of a cluster: is it there, where, and its end.
+"""The server process of a cluster: finds it, waits for its socket, shuts it down.
 
 PostgreSQL keeps `postmaster.pid` in its cluster. After a power cut or a killed container that file
-names a process that is gone, or one that has nothing to do with PostgreSQL: small numbers come
-round quickly there. PostgreSQL itself settles the first case and refuses to start in the second.
+names a process that has gone, or an unrelated one: containers reuse small process ids quickly.
+PostgreSQL itself handles the first case and refuses to start in the second.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ def _locked_by(cluster_dir: Path) -> int | None:
 
 
 def postmaster_pid(cluster_dir: Path) -> int | None:
-    """The server's process id, None if the cluster has no server."""
+    """The server's process id, None if no server runs on the cluster."""
     pid = _locked_by(cluster_dir)
     return pid if pid is not None and _works_in(pid, cluster_dir) else None
 
 
 def ready_socket_dir(cluster_dir: Path) -> Path | None:
-    """Where the server listens; None until it has written down that it answers."""
+    """Where the server listens; None until its lock file says that it accepts connections."""
     lines = _lock_lines(cluster_dir)
     return Path(lines[4]) if len(lines) > 7 and lines[7].strip() in ("ready", "standby") else None
 
@@ -63,23 +63,24 @@ def _works_in(pid: int, directory: Path) -> bool:
         return True
     try:
         return os.path.samefile(_PROC / str(pid) / "cwd", directory)
-    except FileNotFoundError:  # gone, or dead and not yet collected
+    except FileNotFoundError:  # exited, or a zombie
         return False
-    except PermissionError:  # somebody else's: our servers run as us, or we are root
+    except PermissionError:  # another account's: our servers run as us, or we are root
         return False
 
 
 def answers(socket_path: Path) -> bool:
+    """Whether a process accepts connections on a socket."""
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(socket_path)) == 0
 
 
 def clear_dead_server(cluster_dir: Path, socket_path: Path, wait_s: float = 10) -> None:
-    """Makes the cluster of a server that died ready for the next one.
+    """Prepare the cluster of a server that was killed for the next one.
 
-    Waits for that server's other processes, which end by themselves and would keep the next one
-    out. Removes its lock files if somebody else has its process number now; if the number is free
-    they stay, because PostgreSQL then knows what to do, and checks more.
+    Waits for that server's other processes, which exit by themselves and would block the next one.
+    Removes its lock files if another process has its process id now; if the id is free they stay,
+    because PostgreSQL then handles them itself, with more checks.
     """
     pid = _locked_by(cluster_dir)
     if pid is None or not (_PROC / "self").exists():
@@ -90,16 +91,16 @@ def clear_dead_server(cluster_dir: Path, socket_path: Path, wait_s: float = 10) 
             return
         time.sleep(0.05)
     if _alive(pid):
-        log.warning("%s: removing the lock of a server that is gone", cluster_dir)
+        log.warning("%s: removing the lock of a server that has gone", cluster_dir)
         socket_path.with_name(f"{socket_path.name}.lock").unlink(missing_ok=True)
         (cluster_dir / "postmaster.pid").unlink(missing_ok=True)
 
 
 def shut_down(pid: int | None, reap: Callable[[float], None], timeout_s: float) -> None:
-    """Fast shutdown: sessions end, a checkpoint is written, the process goes. Waits for it.
+    """Fast shutdown: end sessions, write a checkpoint, exit. Waits for the exit.
 
-    A server that is still there after timeout_s is made to stop at once; it recovers at its next
-    start. reap: collects the process if it is our child, waiting at most so many seconds.
+    After timeout_s the server gets an immediate shutdown and recovers at its next start.
+    reap: reaps the process if it is our child, waiting at most so many seconds.
     """
     for order, wait_s in ((signal.SIGINT, timeout_s), (signal.SIGQUIT, 10.0)):
         if pid is None:
@@ -112,11 +113,11 @@ def shut_down(pid: int | None, reap: Callable[[float], None], timeout_s: float) 
             if not _alive(pid) or _is_zombie(pid):
                 return
             time.sleep(0.01)
-        log.warning("PostgreSQL (%d) did not end within %g s", pid, wait_s)
+        log.warning("PostgreSQL (%d) did not exit within %g s", pid, wait_s)
 
 
 def _is_zombie(pid: int) -> bool:
-    """Dead, and left for its parent to collect."""
+    """Whether it has exited and waits to be reaped by its parent."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:
@@ -125,13 +126,13 @@ def _is_zombie(pid: int) -> bool:
 
 
 def exit_on_termination() -> None:
-    """Turns a signal that would kill this process on the spot into an orderly exit."""
+    """Turn a signal that would kill this process at once into an orderly exit."""
 
-    def leave(number: int, frame: FrameType | None) -> None:
+    def exit_orderly(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # the second one kills
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, leave)
+                signal.signal(number, exit_orderly)

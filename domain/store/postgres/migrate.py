@@ -1,8 +1,8 @@
-"""Brings a database to the schema this program was written for.
+"""Migrates a database to the schema of this program.
 
-Each file of `migrations/` runs once, in order, and its checksum is kept: a file that was changed
-after it ran is an error, because two databases would then differ and both say they are current.
-Run with the owner's rights; the service itself runs with the small ones (see connection.py).
+Each file of `migrations/` runs once, in order, and its checksum is stored: a file that was changed
+after it ran is an error, because two databases could then differ and both claim to be current.
+Runs with the owner's rights; the service itself runs with least privilege (see connection.py).
 """
 
 import hashlib
@@ -17,8 +17,8 @@ import psycopg2.errors
 from domain.store.errors import DatabaseNotUnicode, DatabaseTooNew, MigrationChanged
 from domain.store.postgres.connection import (
     APP_ROLE,
+    Cursor,
     PgConnection,
-    PgCursor,
     close_quietly,
     connect,
 )
@@ -46,7 +46,7 @@ DO $$ BEGIN
     IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
         EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
     ELSIF current_setting('server_version_num')::int >= 160000 THEN
-        -- Since 16, who creates a role is its member and still may not become it.
+        -- Since 16, the creator of a role is a member but may not SET ROLE to it.
         IF NOT pg_has_role(current_user, '{APP_ROLE}', 'SET') THEN
             EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
         END IF;
@@ -66,7 +66,7 @@ class Migration:
 
 
 def migrations() -> tuple[Migration, ...]:
-    """Every step there is, in order."""
+    """Every step, in order."""
     folder = resources.files("domain.store.postgres.migrations")
     found = []
     for file in folder.iterdir():
@@ -79,12 +79,12 @@ def migrations() -> tuple[Migration, ...]:
 
 
 def migrate(dsn: str, steps: tuple[Migration, ...] | None = None) -> tuple[str, ...]:
-    """Apply what is missing. Safe to call at every start, from many processes at once.
+    """Apply the missing steps. Safe at every start, from many processes at once.
 
-    steps: the steps to know about; all files of `migrations/` if None.
-    Returns: the names of the steps applied now; empty if there were none.
+    steps: the known steps; all files of `migrations/` if None.
+    Returns: the names of the steps applied by this call.
     Raises: DatabaseNotUnicode, MigrationChanged, DatabaseTooNew; psycopg2.Error if a step
-        fails, and then nothing of it or of the later ones remains.
+        fails, and then all steps of this call are rolled back.
     """
     wanted = migrations() if steps is None else steps
     settings = {"lock_timeout": "60s", "statement_timeout": "0"}
@@ -105,7 +105,7 @@ def migrate(dsn: str, steps: tuple[Migration, ...] | None = None) -> tuple[str, 
         close_quietly(connection)
 
 
-def _apply(cursor: PgCursor, wanted: tuple[Migration, ...]) -> tuple[str, ...]:
+def _apply(cursor: Cursor, wanted: tuple[Migration, ...]) -> tuple[str, ...]:
     cursor.execute("SELECT number, checksum FROM certledger.migrations ORDER BY number")
     done = dict(cursor.fetchall())
     known = {step.number for step in wanted}
@@ -128,10 +128,10 @@ def _apply(cursor: PgCursor, wanted: tuple[Migration, ...]) -> tuple[str, ...]:
 
 
 def _ensure_role(connection: PgConnection) -> None:
-    """Make the group role, which all databases of a cluster share.
+    """Create the group role, which all databases of a cluster share.
 
-    The advisory lock is one database's own, so two databases may do this at the same moment;
-    the loser sees a duplicate or a "tuple concurrently updated" and looks again.
+    The advisory lock belongs to one database, so two databases may do this at the same moment; the
+    loser gets a duplicate or a "tuple concurrently updated" and retries.
     """
     for attempt in range(_ROLE_ATTEMPTS):
         try:

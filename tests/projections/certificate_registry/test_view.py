@@ -330,7 +330,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
             shown = public_record.for_page(row["answer"])
             assert shown == {name: row[name] for name in public_record.PUBLIC_COLUMNS}
         answers.add(ledger.row("certificates", number=NUMBER)["answer"])
-    assert len(answers) == len(happened), "each of them is seen"
+    assert len(answers) == len(happened), "each event is checked"
 
 
 def test_a_certificate_that_is_not_issued_has_no_public_record(ledger: ProjectedLedger) -> None:

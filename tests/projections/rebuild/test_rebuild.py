@@ -47,12 +47,12 @@ def leftovers(ledger: ProjectedLedger) -> list[str]:
     found = ledger.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'views' AND tablename ~ '_g[0-9]+$'"
     )
-    kept = {
+    current = {
         f"{table.name}_g{current_generations(ledger)[view.name]}"
         for view in VIEWS
         for table in view.tables
     }
-    return [name for (name,) in found if name not in kept]
+    return [name for (name,) in found if name not in current]
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
@@ -333,14 +333,14 @@ def test_readers_never_see_a_missing_or_partial_table(ledger: ProjectedLedger, d
     ledger.record(a_random_history(3, candidates=8)).fold()
     expected = len(ledger.rows("score_board_rows")), len(ledger.rows("postings"))
     stopped = threading.Event()
-    seen: set[tuple[int, int]] = set()
+    sizes: set[tuple[int, int]] = set()
     faults: list[Exception] = []
 
     def read() -> None:
         own = ProjectedLedger(dsn)
         while not stopped.is_set():
             try:
-                seen.add((len(own.rows("score_board_rows")), len(own.rows("postings"))))
+                sizes.add((len(own.rows("score_board_rows")), len(own.rows("postings"))))
             except Exception as error:
                 faults.append(error)
         own.close()
@@ -354,4 +354,4 @@ def test_readers_never_see_a_missing_or_partial_table(ledger: ProjectedLedger, d
     for reader in readers:
         reader.join()
     assert faults == []
-    assert seen == {expected}
+    assert sizes == {expected}

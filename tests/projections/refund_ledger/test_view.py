@@ -327,9 +327,9 @@ def test_balances_are_available_on_both_time_axes(ledger: ProjectedLedger) -> No
 def test_invariants_hold_and_name_a_violation(ledger: ProjectedLedger) -> None:
     ledger.record(moved(an_ordered_refund(), "accepted")).fold()
     with ledger.cursor() as cursor:
-        held = q.invariants(cursor, "omc")
-        assert all(row["holds"] for row in held)
-        assert len(held) == 6
+        checked = q.invariants(cursor, "omc")
+        assert all(row["holds"] for row in checked)
+        assert len(checked) == 6
     ledger.execute(POSTING.format(table=postings_table(ledger), values="(1, 7, 0), (2, 0, 7)"))
     with ledger.cursor() as cursor:
         broken = [row["name"] for row in q.invariants(cursor, "omc") if not row["holds"]]
@@ -353,10 +353,10 @@ def test_worklists_are_filtered_and_paged(ledger: ProjectedLedger) -> None:
         assert len(q.refunds(cursor, "omc", application_id="A2")) == 1
         assert len(q.lines(cursor, "omc", state="approved")) == 1
         assert len(q.lines(cursor, "omc", application_id="A3")) == 2
-        seen: list[tuple[str, str, str]] = []
-        while page := q.lines(cursor, "omc", after=seen[-1] if seen else None, limit=4):
-            seen += [(r["application_id"], r["payment_id"], r["component"]) for r in page]
-        assert len(set(seen)) == 6
+        listed: list[tuple[str, str, str]] = []
+        while page := q.lines(cursor, "omc", after=listed[-1] if listed else None, limit=4):
+            listed += [(r["application_id"], r["payment_id"], r["component"]) for r in page]
+        assert len(set(listed)) == 6
         owed = q.owed(cursor, "omc", limit=2)
         last = owed[-1]
         key = (last["paid_at"], last["application_id"], last["payment_id"], last["component"])

@@ -201,7 +201,7 @@ def test_a_provisional_end_is_replaced(ledger: ProjectedLedger) -> None:
         found = q.notice(cursor, "omc", "N1")
     assert found is not None
     assert (found["ends_on"], found["calendar_edition"]) == (date(2026, 10, 20), "CN 2027")
-    assert len(ledger.rows("score_board_notices")) == 2, "what was announced before is kept"
+    assert len(ledger.rows("score_board_notices")) == 2, "the earlier announcement remains"
 
 
 def test_the_board_can_be_read_as_of_a_position_or_a_time(ledger: ProjectedLedger) -> None:

@@ -72,14 +72,16 @@ def test_a_server_starts_answers_and_stops(server_dir: Path) -> None:
     assert not (server.cluster_dir / "postmaster.pid").exists()
 
 
-def test_what_was_committed_is_there_after_stop_and_start(server_dir: Path) -> None:
+def test_committed_data_survives_stop_and_start(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir) as server:
-        query(server.dsn(), "CREATE TABLE kept AS SELECT 1 AS n")
+        query(server.dsn(), "CREATE TABLE durable AS SELECT 1 AS n")
     with EmbeddedPostgres(server_dir) as server:
-        assert query(server.dsn(), "SELECT n FROM kept") == [(1,)]
+        assert query(server.dsn(), "SELECT n FROM durable") == [(1,)]
 
 
-def test_a_second_user_attaches_and_the_last_one_out_stops_the_server(server_dir: Path) -> None:
+def test_a_second_user_attaches_and_the_last_to_stop_shuts_the_server_down(
+    server_dir: Path,
+) -> None:
     service, command = EmbeddedPostgres(server_dir), EmbeddedPostgres(server_dir)
     service.start()
     pid = service.pid()
@@ -95,7 +97,7 @@ def test_a_second_user_attaches_and_the_last_one_out_stops_the_server(server_dir
     assert command.pid() is None
 
 
-def test_stop_is_said_twice_without_harm_and_start_again_works(server_dir: Path) -> None:
+def test_a_repeated_stop_is_harmless_and_start_works_again(server_dir: Path) -> None:
     server = EmbeddedPostgres(server_dir)
     server.start()
     assert server.start() == server.dsn()
@@ -106,12 +108,12 @@ def test_stop_is_said_twice_without_harm_and_start_again_works(server_dir: Path)
     server.stop()
 
 
-def test_an_address_is_asked_for_too_early(server_dir: Path) -> None:
+def test_the_dsn_of_a_server_that_is_not_started_is_refused(server_dir: Path) -> None:
     with pytest.raises(CannotStart, match="not started"):
         EmbeddedPostgres(server_dir).dsn()
 
 
-def test_two_processes_starting_at_once_end_with_one_server(
+def test_two_processes_starting_at_once_share_one_server(
     server_dir: Path, another_process: Callable[..., subprocess.Popen]
 ) -> None:
     starters = [another_process() for _ in range(4)]
@@ -153,7 +155,7 @@ def test_after_sigkill_of_the_owner_the_next_start_attaches(
 ) -> None:
     owner = another_process()
     dsn = first_line(owner)
-    query(dsn, "CREATE TABLE kept AS SELECT 1 AS n")
+    query(dsn, "CREATE TABLE durable AS SELECT 1 AS n")
     owner.kill()
     owner.wait()
     server = EmbeddedPostgres(server_dir)
@@ -161,7 +163,7 @@ def test_after_sigkill_of_the_owner_the_next_start_attaches(
     assert left_running is not None
     server.start()
     assert server.pid() == left_running
-    assert query(server.dsn(), "SELECT n FROM kept") == [(1,)]
+    assert query(server.dsn(), "SELECT n FROM durable") == [(1,)]
     server.stop()
     assert server.pid() is None
 
@@ -170,28 +172,28 @@ def test_after_sigkill_of_owner_and_server_the_next_start_recovers(
     server_dir: Path, another_process: Callable[..., subprocess.Popen]
 ) -> None:
     owner = another_process()
-    query(first_line(owner), "CREATE TABLE kept AS SELECT 1 AS n")
+    query(first_line(owner), "CREATE TABLE durable AS SELECT 1 AS n")
     owner.kill()
     owner.wait()
     os.kill(EmbeddedPostgres(server_dir).pid(), signal.SIGKILL)
     with EmbeddedPostgres(server_dir) as server:
-        assert query(server.dsn(), "SELECT n FROM kept") == [(1,)]
+        assert query(server.dsn(), "SELECT n FROM durable") == [(1,)]
 
 
-def test_a_server_killed_under_its_owner_is_started_again(server_dir: Path) -> None:
+def test_a_killed_server_is_started_again_by_its_user(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir) as server:
         connection = psycopg2.connect(server.dsn())
-        query(server.dsn(), "CREATE TABLE kept AS SELECT 1 AS n")
+        query(server.dsn(), "CREATE TABLE durable AS SELECT 1 AS n")
         killed = server.pid()
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda: server.pid() is None)
         server.start()
         assert server.pid() != killed
-        assert query(server.dsn(), "SELECT n FROM kept") == [(1,)]
+        assert query(server.dsn(), "SELECT n FROM durable") == [(1,)]
         connection.close()
 
 
-def test_a_stale_lock_whose_number_somebody_else_has_is_no_obstacle(server_dir: Path) -> None:
+def test_a_stale_lock_with_a_reused_process_id_does_not_block_a_start(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir) as server:
         lock = (server.cluster_dir / "postmaster.pid").read_text()
     stranger = subprocess.Popen(

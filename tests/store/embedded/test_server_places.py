@@ -28,13 +28,13 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become som
 
 
 @contextmanager
-def somebody_else(server: EmbeddedPostgres) -> Iterator[str]:
+def as_another_account(server: EmbeddedPostgres) -> Iterator[str]:
     """Starts the server as the user `nobody`, in a fork; yields its DSN, or the error it met.
 
     A fork, because that user may not reach the Python this runs on.
     """
     nobody = pwd.getpwnam("nobody")
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
     wait, release = os.pipe()
     child = os.fork()
     if child == 0:
@@ -46,15 +46,15 @@ def somebody_else(server: EmbeddedPostgres) -> Iterator[str]:
             message = server.start()
         except BaseException as error:
             message = f"{type(error).__name__}: {error}"
-        os.write(tell, message.encode())
-        os.close(tell)
+        os.write(writer, message.encode())
+        os.close(writer)
         os.read(wait, 1)
         server.stop()
         os._exit(0)
-    os.close(tell)
+    os.close(writer)
     os.close(wait)
     try:
-        with open(told, encoding="utf-8") as messages:
+        with open(reader, encoding="utf-8") as messages:
             yield messages.read()
     finally:
         os.close(release)
@@ -86,13 +86,13 @@ def test_a_bare_cluster_is_refused(server_dir: Path) -> None:
         EmbeddedPostgres(server_dir).start()
 
 
-def test_a_file_in_the_way_is_named(server_dir: Path) -> None:
+def test_a_file_in_place_of_the_directory_is_named(server_dir: Path) -> None:
     (server_dir / "data").write_text("")
     with pytest.raises(CannotStart, match=r"/data: File exists"):
         EmbeddedPostgres(server_dir / "data").start()
 
 
-def test_a_server_that_will_not_start_says_why(server_dir: Path) -> None:
+def test_the_reason_of_a_failed_start_is_reported(server_dir: Path) -> None:
     server = EmbeddedPostgres(server_dir, settings={"shared_buffers": "lots"})
     with pytest.raises(CannotStart, match='invalid value for parameter "shared_buffers"'):
         server.start()
@@ -101,11 +101,11 @@ def test_a_server_that_will_not_start_says_why(server_dir: Path) -> None:
 
 
 @AS_ROOT
-def test_somebody_elses_data_directory_is_refused_by_name(server_dir: Path) -> None:
+def test_another_account_s_data_directory_is_refused_by_name(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir):
         pass
-    with somebody_else(EmbeddedPostgres(server_dir)) as told:
-        assert re.fullmatch(r"NotOurData: .* belongs to \w+; run as \w+ or as root", told)
+    with as_another_account(EmbeddedPostgres(server_dir)) as message:
+        assert re.fullmatch(r"NotOurData: .* belongs to \w+; run as \w+ or as root", message)
 
 
 # --- rights ------------------------------------------------------------------------------------
@@ -115,20 +115,20 @@ def test_somebody_elses_data_directory_is_refused_by_name(server_dir: Path) -> N
 def test_an_ordinary_user_needs_no_root(server_dir: Path) -> None:
     nobody = pwd.getpwnam("nobody")
     os.chown(server_dir, nobody.pw_uid, nobody.pw_gid)
-    with somebody_else(EmbeddedPostgres(server_dir)) as dsn:
+    with as_another_account(EmbeddedPostgres(server_dir)) as dsn:
         assert query(dsn, "SELECT 1") == [(1,)]
         assert (server_dir / "postgres").stat().st_uid == nobody.pw_uid
-        # Root beside it, or after it, works as that user and takes nothing over.
-        beside = EmbeddedPostgres(server_dir)
-        assert beside.start() == dsn
-    assert query(beside.dsn(), "SELECT 1") == [(1,)]
-    beside.stop()
+        # Root at the same time, or afterwards, works as that user and takes nothing over.
+        second = EmbeddedPostgres(server_dir)
+        assert second.start() == dsn
+    assert query(second.dsn(), "SELECT 1") == [(1,)]
+    second.stop()
     with EmbeddedPostgres(server_dir):
         assert (server_dir / "postgres").stat().st_uid == nobody.pw_uid
 
 
 @AS_ROOT
-def test_root_opens_the_way_and_nothing_else(server_dir: Path) -> None:
+def test_root_grants_search_permission_and_nothing_else(server_dir: Path) -> None:
     closed = server_dir / "closed"
     closed.mkdir(mode=0o700)
     with EmbeddedPostgres(closed / "data") as server:
@@ -140,7 +140,7 @@ def test_root_opens_the_way_and_nothing_else(server_dir: Path) -> None:
 
 
 @AS_ROOT
-def test_a_cluster_root_copied_back_is_handed_over(server_dir: Path) -> None:
+def test_a_cluster_restored_by_root_is_given_to_the_account(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir) as server:
         pass
     shutil.copytree(server.cluster_dir, server_dir / "copy")
@@ -210,34 +210,34 @@ def test_a_failed_statement_leaves_no_data_in_the_server_log(server_dir: Path) -
     assert "11010519491231002X" not in written
 
 
-def test_a_long_path_gets_its_socket_elsewhere(server_dir: Path) -> None:
+def test_a_long_path_gets_its_socket_in_tmp(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir / ("long" * 30)) as server:
         assert query(server.dsn(), "SELECT 1") == [(1,)]
-        elsewhere = server.socket_dir
-        assert elsewhere is not None
-        assert elsewhere.parent == Path("/tmp")
-        assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o700
-        with EmbeddedPostgres(server.data_dir) as beside:
-            assert beside.dsn() == server.dsn()
-    assert not elsewhere.exists()
+        directory = server.socket_dir
+        assert directory is not None
+        assert directory.parent == Path("/tmp")
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        with EmbeddedPostgres(server.data_dir) as second:
+            assert second.dsn() == server.dsn()
+    assert not directory.exists()
 
 
-def test_a_directory_with_an_odd_name(server_dir: Path) -> None:
+def test_a_directory_name_with_special_characters_works(server_dir: Path) -> None:
     with EmbeddedPostgres(server_dir / "a b,'c' \"d\" $e 数据?&%20") as server:
         assert query(server.dsn(), "SELECT 1") == [(1,)]
-        with EmbeddedPostgres(server.data_dir) as beside:
-            assert beside.dsn() == server.dsn()
+        with EmbeddedPostgres(server.data_dir) as second:
+            assert second.dsn() == server.dsn()
 
 
 @pytest.mark.parametrize(
     "program", ["initdb", "postgres", "psql", "pgbench", "pg_basebackup", "pg_rewind"]
 )
-def test_the_programs_are_at_hand(program: str) -> None:
-    told = subprocess.run([bin_dir() / program, "--version"], capture_output=True, text=True)
-    assert "(PostgreSQL) 18" in told.stdout
+def test_the_programs_of_the_wheel_are_found(program: str) -> None:
+    version = subprocess.run([bin_dir() / program, "--version"], capture_output=True, text=True)
+    assert "(PostgreSQL) 18" in version.stdout
 
 
-def test_every_version_at_hand_is_the_one_it_says(database_on_each: Database) -> None:
+def test_every_installed_version_is_the_one_it_claims(database_on_each: Database) -> None:
     version = database_on_each.execute("SHOW server_version_num")[0][0]
     assert int(version) // 10_000 == database_on_each.server.major_version
 
@@ -253,8 +253,8 @@ def test_a_base_backup_becomes_a_standby(server_dir: Path) -> None:
         )
         assert (copied.returncode, copied.stderr) == (0, "")
         with EmbeddedPostgres(server_dir / "standby") as standby:
-            query(primary.dsn(), "CREATE TABLE seen AS SELECT 1 AS n")
+            query(primary.dsn(), "CREATE TABLE replicated AS SELECT 1 AS n")
             written = query(primary.dsn(), "SELECT pg_current_wal_lsn()")[0][0]
             caught_up = "SELECT pg_last_wal_replay_lsn() >= %s"
             wait_until(lambda: query(standby.dsn(), caught_up, written) == [(True,)])
-            assert query(standby.dsn(), "SELECT n FROM seen") == [(1,)]
+            assert query(standby.dsn(), "SELECT n FROM replicated") == [(1,)]

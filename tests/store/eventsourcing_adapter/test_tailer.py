@@ -27,21 +27,21 @@ class Follower:
 
     def __init__(self, journal: Journal, listener: Listener, *, poll_seconds: float = 30.0) -> None:
         self.tailer = Tailer(journal, listener, limit=10, poll_seconds=poll_seconds)
-        self.seen: list[int] = []
+        self.received: list[int] = []
         self.position = 0
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
     def _follow(self) -> None:
         for page in self.tailer.pages(0):
-            self.seen.extend(event.position for event in page.events)
+            self.received.extend(event.position for event in page.events)
             self.position = page.position
 
     def wait_for(self, position: int, timeout_seconds: float = 30.0) -> None:
         deadline = time.monotonic() + timeout_seconds
         while self.position < position and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert self.seen == list(range(1, position + 1))
+        assert self.received == list(range(1, position + 1))
 
     def stop(self) -> None:
         self.tailer.stop()
@@ -99,7 +99,7 @@ def test_a_slow_transaction_never_makes_a_reader_skip(
     time.sleep(0.3)
     # The later one has no position yet: it cannot overtake.
     assert journal.head().position == 0
-    assert follower.seen == []
+    assert follower.received == []
     go_on.set()
     slow.join(60)
     quick.join(60)
@@ -139,7 +139,7 @@ def test_an_event_between_the_first_read_and_listen_is_delivered(
     time.sleep(0.2)
     write(journal, append("a", 1))
     time.sleep(0.2)
-    assert follower.seen == []
+    assert follower.received == []
     may_listen.set()
     follower.wait_for(1, timeout_seconds=5)
     follower.stop()

@@ -1,4 +1,4 @@
-"""The schema is brought up to date once, whoever asks and however many ask at once."""
+"""The schema is migrated once, however many processes migrate at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
