@@ -22,6 +22,7 @@ ORDER = (
     "domain.events",
     "domain.states",
     "domain.decision",
+    "domain.command_spec",
     "domain.steps",
     "domain.commands",
     # the store: knows values and errors of the domain, no rule of it
