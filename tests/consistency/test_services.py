@@ -62,7 +62,7 @@ class Deployment:
     def run(self, rounds: int, *faults_at: tuple[int, Callable[[], None]]) -> None:
         """Run the clients, and call each fault after so many more requests."""
         with ThreadPoolExecutor(1) as pool:
-            working = pool.submit(self.scenario.at, self.endpoints, rounds)
+            working = pool.submit(self.scenario.run, self.endpoints, rounds)
             for count, fault in faults_at:
                 enough = self.scenario.recorder.count + count
                 wait_until(lambda n=enough: self.scenario.recorder.count >= n or working.done(), 60)
