@@ -17,8 +17,13 @@ from starlette.routing import Route
 from api.http.command_route import CommandRequest, CommandRoute
 from api.http.middleware import check_json
 from api.http.routing import JSON, WRITES
-from api.server.lookup_fast_path import is_json_of, plain
-from api.server.raw_exchange import Answers, Headers, RawExchange
+from api.server.raw_exchange import (
+    Answers,
+    Headers,
+    RawExchange,
+    announces_json,
+    plain_headers,
+)
 from domain.errors import LedgerError
 
 BODY_BYTES_MAX = 32_768
@@ -59,8 +64,8 @@ class CommandFastPath:
         match, route = next((each for each in matches if each[0] is not None), (None, None))
         if match is None or route is None:
             return None
-        headers = plain(connection.headers)
-        if headers is None or not is_json_of(headers, self._body_bytes_max):
+        headers = plain_headers(connection.headers)
+        if headers is None or not announces_json(headers, self._body_bytes_max):
             return None
         exchange = CommandExchange(self.answers, connection, headers, method.decode(), route.path)
         exchange.accept(self, route, path, match.groupdict())

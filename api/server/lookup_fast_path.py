@@ -10,7 +10,7 @@ Reading order: LookupFastPath, LinkLookup, CriteriaLookup.
 from __future__ import annotations
 
 import re
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,7 +18,6 @@ from pydantic import ValidationError
 
 from api.errors.request import ServerBusy
 from api.http.middleware import check_json
-from api.http.negotiation import prefers_page
 from api.http.routing import JSON
 from api.http.strict_json import parse_json
 from api.lookup.coalescing import Row
@@ -32,7 +31,13 @@ from api.lookup.query import (
 )
 from api.lookup.rate_limit import RateLimiter
 from api.lookup.registry import RegistryClient
-from api.server.raw_exchange import HEADER_BYTES_MAX, Answers, Headers, RawExchange
+from api.server.raw_exchange import (
+    Answers,
+    Headers,
+    RawExchange,
+    announces_json,
+    plain_headers,
+)
 from api.settings import Settings
 from domain.errors import LedgerError
 
@@ -40,8 +45,6 @@ BODY_BYTES_MAX = 4096
 """Of a lookup; a request with a longer body falls back to the framework."""
 
 _LINK = re.compile(rb"/v/([0-9a-f]{32})")
-_UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
-"""Requests with one of these headers fall back to the framework."""
 
 
 class LookupFastPath:
@@ -69,13 +72,13 @@ class LookupFastPath:
             link = _LINK.fullmatch(connection.url)
             if link is None:
                 return None
-            headers = plain(connection.headers)
+            headers = plain_headers(connection.headers)
             if headers is None or b"content-length" in headers:
                 return None
             return LinkLookup(self, connection, headers, link[1].decode())
         if method == b"POST" and connection.url == b"/lookup":
-            headers = plain(connection.headers)
-            if headers is None or not is_json_of(headers, self._body_bytes_max):
+            headers = plain_headers(connection.headers)
+            if headers is None or not announces_json(headers, self._body_bytes_max):
                 return None
             return CriteriaLookup(self, connection, headers)
         return None
@@ -87,38 +90,6 @@ class LookupFastPath:
         exchange.keep_alive = exchange.keep_alive and not last
         exchange.refuse(ServerBusy())
         return exchange
-
-
-def plain(given: list[tuple[bytes, bytes]]) -> Headers | None:
-    """The headers by name; None if one is repeated or unusual, or the request prefers a page."""
-    headers = dict(given)
-    if len(headers) != len(given) or not _UNUSUAL.isdisjoint(headers):
-        return None
-    accept = headers.get(b"accept", b"")
-    if len(accept) > HEADER_BYTES_MAX or _prefers_page(accept):
-        return None
-    if len(headers.get(b"accept-language", b"")) > HEADER_BYTES_MAX:
-        return None
-    return headers
-
-
-def is_json_of(headers: Headers, bytes_max: int) -> bool:
-    """Whether the headers announce a JSON body of at most this length."""
-    length = headers.get(b"content-length", b"")
-    if not length.isdigit() or not 0 < int(length) <= bytes_max:
-        return False
-    kind = headers.get(b"content-type", b"")
-    return len(kind) <= HEADER_BYTES_MAX and _is_json(kind)
-
-
-@lru_cache(256)
-def _is_json(kind: bytes) -> bool:
-    return kind.partition(b";")[0].strip().lower() == JSON.encode()
-
-
-@lru_cache(256)
-def _prefers_page(accept: bytes) -> bool:
-    return prefers_page(accept.decode("latin-1"))
 
 
 class LinkLookup(RawExchange):

@@ -1,7 +1,8 @@
 """A request and its response without the framework: writes the bytes of the response itself.
 
 A `RawExchange` takes the place of the server's request/response cycle, with the attributes that the
-server uses for pipelining, lost connections and shutdown. Reading order: RawExchange, Answers.
+server uses for pipelining, lost connections and shutdown. Reading order: RawExchange, the
+requests that both fast paths can read, Answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from api.errors.problem_details import problem_response
 from api.errors.request import InternalError
 from api.http.access_log import log_request
 from api.http.middleware import log_fault, security_headers, trace_id_of
-from api.http.negotiation import preferred_language
+from api.http.negotiation import preferred_language, prefers_page
+from api.http.routing import JSON, media_type_of
 from api.lookup.query import no_such_link
 from api.settings import Settings
 from domain.errors import LedgerError
@@ -25,6 +27,9 @@ Headers = dict[bytes, bytes]
 
 HEADER_BYTES_MAX = 200
 """Longest header whose interpretation is cached; browsers send shorter ones."""
+
+_UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+"""Requests with one of these headers fall back to the framework."""
 
 _NO_TRACE = "0" * 32
 _NO_LINK_FIELDS = no_such_link().fields
@@ -103,6 +108,44 @@ class RawExchange:
         else:
             log_fault(fault, self.trace_id)
             self.refuse(InternalError())
+
+
+# --- what both fast paths can read ----------------------------------------------------------------
+
+
+def plain_headers(given: list[tuple[bytes, bytes]]) -> Headers | None:
+    """The headers by name; None if one is repeated or unusual, or the request prefers a page."""
+    headers = dict(given)
+    if len(headers) != len(given) or not _UNUSUAL.isdisjoint(headers):
+        return None
+    accept = headers.get(b"accept", b"")
+    if len(accept) > HEADER_BYTES_MAX or _prefers_page(accept):
+        return None
+    if len(headers.get(b"accept-language", b"")) > HEADER_BYTES_MAX:
+        return None
+    return headers
+
+
+def announces_json(headers: Headers, bytes_max: int) -> bool:
+    """Whether the headers announce a JSON body of at most this length."""
+    length = headers.get(b"content-length", b"")
+    if not length.isdigit() or not 0 < int(length) <= bytes_max:
+        return False
+    kind = headers.get(b"content-type", b"")
+    return len(kind) <= HEADER_BYTES_MAX and _is_json(kind)
+
+
+@lru_cache(256)
+def _is_json(kind: bytes) -> bool:
+    return media_type_of(kind.decode("latin-1")) == JSON
+
+
+@lru_cache(256)
+def _prefers_page(accept: bytes) -> bool:
+    return prefers_page(accept.decode("latin-1"))
+
+
+# --- what they write ------------------------------------------------------------------------------
 
 
 @lru_cache(256)
