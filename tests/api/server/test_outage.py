@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.routes.ledgers import OpenLedgerBody
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.service import Caller, LedgerClient, new_ledger, running, settings_for
+from tests.support.service import Caller, LedgerClient, new_ledger, opening, running, settings_for
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +69,7 @@ def _while_it_is_away(ledger: LedgerClient) -> None:
         ledger.caller("operator").ask(
             "PUT",
             "/ledgers/never-made",
-            json=OpenLedgerBody.model_config["json_schema_extra"]["example"],
+            json=opening("S000033999999", "never-made"),
             headers={"Idempotency-Key": uuid.uuid4().hex},
         ),
         ledger.caller("agency").send("persons", PERSON | {"document_number": "E10000009"}),
