@@ -105,10 +105,14 @@ class Hint(StrEnum):
 
 @dataclass
 class InvalidLookup(Exception):
-    """Nothing can be searched. faults: field -> its refusal, in the order of the fields."""
+    """Nothing can be searched.
+
+    faults: field -> its refusal, in the order of the fields. hint: about a field without fault.
+    """
 
     too_few: bool
     faults: dict[FieldName, LedgerError]
+    hint: Hint | None = None
 
     @property
     def refusal(self) -> LedgerError:
@@ -185,7 +189,7 @@ class LookupCriteria(NamedTuple):
                 faults["document_number"] = fault
         too_few = [number, name, document_number].count(None) > 1
         if faults or too_few:
-            raise InvalidLookup(too_few, faults)
+            raise InvalidLookup(too_few, faults, hint)
         return cls(number, names, documents, _keys(number, documents, hint), hint)
 
     @classmethod

@@ -108,10 +108,13 @@ async def lookup_answer(request: Request) -> Response:
 def _add_faults(page: LookupPage, invalid: InvalidLookup, language: Language) -> None:
     page.too_few = invalid.too_few
     page.faults = {name: text(language, FAULTS[name]) for name in invalid.faults}
+    if invalid.hint is not None:
+        about, key = HINTS[invalid.hint]
+        page.faults[about] = text(language, key)
     if invalid.too_few:
         empty = next(name for name in FIELDS if not page.typed[name])
         page.summary.append((empty, text(language, "lookup.too_few")))
-    page.summary += page.faults.items()
+    page.summary += [(name, page.faults[name]) for name in FIELDS if name in page.faults]
 
 
 def _render(

@@ -70,7 +70,7 @@ def test_marks_are_on_the_page_of_the_link_only(http: httpx.Client, history: His
     assert "81.5" in http.get(f"/v/{history.links[1][0]}").text
 
 
-def test_a_wrong_pair_reads_as_a_number_that_does_not_exist(
+def test_a_wrong_pair_gets_the_same_page_as_an_unknown_number(
     http: httpx.Client, history: History
 ) -> None:
     number = history.numbers[1]["national"]
@@ -104,7 +104,7 @@ def test_a_suspended_and_a_reissued_certificate_say_so(
     assert "遗失" not in reissued
 
 
-def test_the_way_upward_is_shown_step_by_step(http: httpx.Client, history: History) -> None:
+def test_the_steps_of_the_report_are_shown_in_order(http: httpx.Client, history: History) -> None:
     reported = look_up(http, number=history.numbers[1]["national"], name=history.name(1)).text
     marks = re.findall(r'<li class="(done|waiting|failed)"><b>([^<]+)', reported)
     assert marks == [
@@ -116,7 +116,9 @@ def test_the_way_upward_is_shown_step_by_step(http: httpx.Client, history: Histo
     ]
 
 
-def test_every_certificate_says_as_of_when(http: httpx.Client, history: History) -> None:
+def test_every_certificate_names_the_position_of_its_data(
+    http: httpx.Client, history: History
+) -> None:
     page = look_up(http, number=history.numbers[1]["national"], name=history.name(1)).text
     assert re.search(rf"数据截至账本 {history.ledger_name} 第 [\d,]+ 条记录，记录于<time", page)
     assert "（北京时间）" in page
@@ -141,10 +143,14 @@ def test_a_malformed_field_is_named_with_its_fault(
     assert "<b>1</b>" not in answer.text
 
 
-def test_every_fault_of_a_form_is_listed(http: httpx.Client) -> None:
+def test_a_form_lists_every_fault_and_a_hint_about_the_number(http: httpx.Client) -> None:
     page = look_up(http, name="1").text
     summary = page.split('role="alert"', 1)[1].split("</ul>", 1)[0]
     assert re.findall(r'href="#(\w+)"', summary) == ["number", "name"]
+    page = look_up(http, number="ABC", name="1").text
+    summary = page.split('role="alert"', 1)[1].split("</ul>", 1)[0]
+    assert re.findall(r'href="#(\w+)"', summary) == ["number", "name"]
+    assert "这不是证书编号的写法" in summary
 
 
 @pytest.mark.parametrize(
