@@ -1,7 +1,7 @@
-"""A certificate of the registry as the card that pages show: where it stands and how it got there.
+"""A certificate as the card that pages show: its standing, its progress and its history.
 
-A lookup shows what tells whether a certificate is real and counts. The marks are on the page of the
-link only, which the holder gave out on purpose.
+A lookup shows what is needed to judge whether a certificate is genuine and valid. Only the page of
+a link shows the marks: the holder gave that link out on purpose.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ _REACHED = {
     "accepted": 2,
     "visible": 2,
 }
-"""Progress -> how many steps after the issue are done for certain."""
+"""Progress -> number of steps after the issue that are certainly done."""
 
 
 def card(row: Row, language: Language, *, marks: bool = False, link: str | None = None) -> Row:
-    """What the card template shows of a row of `web_reading`.
+    """The values of the card template, from a row of `api.web.queries`.
 
-    marks: show the scores. link: address to print as a code.
+    marks: show the scores. link: address to print as a QR code.
     """
-    reason = row["reason_class"]
     return {
         **row,
         "state": row["standing"].upper(),
-        "reason_class": reason,
         "holder_name": row["masked_name"],
         "document_number": row["masked_number"],
         "theory": row["theory"] if marks else None,
@@ -48,12 +46,12 @@ def card(row: Row, language: Language, *, marks: bool = False, link: str | None 
 
 
 def by_kind(cards: list[Row]) -> dict[str, list[Row]]:
-    """Cards in the two sections that are never mixed (一试双证)."""
+    """The cards of each kind: the two kinds have separate sections (一试双证)."""
     return {kind: [c for c in cards if c["kind"] == kind] for kind in ("national", "omc")}
 
 
 def _steps(row: Row) -> list[Row]:
-    """The way upward, step by step: done and when, failed, or not yet."""
+    """The steps of the report to province and nation: done (and when), failed, or waiting."""
     happened = {state["event"]: state["occurred_at"] for state in _since_version(row)}
     reached = _REACHED.get(row["progress"], 0)
     steps = [_step("issued", True, row["issued_on"])]
@@ -62,13 +60,13 @@ def _steps(row: Row) -> list[Row]:
     if row["progress"] == "rejected":
         steps[-1] = {"name": "accepted", "mark": "failed", "on": None}
     for scope in ("province", "nation"):
-        seen = row[f"seen_{scope}_on"]
-        steps.append(_step(scope, seen is not None, seen))
+        visible_on = row[f"seen_{scope}_on"]
+        steps.append(_step(scope, visible_on is not None, visible_on))
     return steps
 
 
 def _since_version(row: Row) -> list[Row]:
-    """History since the text was last corrected: a corrected certificate goes upward again."""
+    """The history since the last correction: a corrected certificate is reported again."""
     last = 0
     for place, state in enumerate(row["history"]):
         if state["event"] == "corrected":
@@ -81,18 +79,18 @@ def _step(name: str, done: bool, on: Any) -> Row:
 
 
 def _entry(state: Row, language: Language) -> Row:
-    """One state of the history in words."""
-    told = text(language, f"event.{state['event']}", version=state["version"])
+    """An entry of the history in words."""
+    words = text(language, f"event.{state['event']}", version=state["version"])
     if state["event"] == "revoked" and state["reason_class"]:
         reason = text(language, f"reason.{state['reason_class']}")
-        told = text(language, "event.with_reason", event=told, reason=reason)
-    return {"text": told, "at": state["occurred_at"], "position": state["position"]}
+        words = text(language, "event.with_reason", event=words, reason=reason)
+    return {"text": words, "at": state["occurred_at"], "position": state["position"]}
 
 
 def code_of(link: str) -> Markup:
-    """An address as a QR code: one inline SVG without styles, as the content policy wants it."""
+    """An address as a QR code: an inline SVG without styles, as the content policy requires."""
     out = io.BytesIO()
-    made = segno.make(link, error="m", micro=False)
-    made.save(out, kind="svg", xmldecl=False, svgns=True, omitsize=True, svgclass=None,
+    code = segno.make(link, error="m", micro=False)
+    code.save(out, kind="svg", xmldecl=False, svgns=True, omitsize=True, svgclass=None,
               lineclass=None)  # fmt: skip
-    return Markup(out.getvalue().decode())  # made of digits by the library
+    return Markup(out.getvalue().decode())  # paths and numbers only

@@ -27,9 +27,9 @@ from api.web.page_route import form_of, is_same_origin
 from api.web.queries import (
     OPEN,
     REFUND_LEDGER,
-    book,
-    books,
+    all_ledgers,
     line_key,
+    one_ledger,
     refund_lines,
     refunds,
     totals,
@@ -160,11 +160,11 @@ async def ledgers(request: Request) -> Response:
     if principal is None:
         return _to_sign_in(request)
     service: AppContext = request.app.state.service
-    found = await service.read(service.views.ask, books, REFUND_LEDGER)
-    mine = [row for row in found if principal.may_enter(row["ledger"])]
+    rows = await service.read(service.views.ask, all_ledgers, REFUND_LEDGER)
+    mine = [row for row in rows if principal.may_enter(row["ledger"])]
     if len(mine) == 1:
         return RedirectResponse(f"/finance/{mine[0]['ledger']}/refunds", 303, headers=NO_STORE)
-    return render(request, "finance.html", caching="never", books=mine, subject=principal.subject)
+    return render(request, "finance.html", caching="never", ledgers=mine, subject=principal.subject)
 
 
 async def refund_list(request: Request) -> Response:
@@ -178,17 +178,17 @@ async def refund_list(request: Request) -> Response:
     page = service.page(
         f"page of refunds|{name}|{state}", request.query_params.get("after"), LINES_A_PAGE
     )
-    whose, sums, found = await service.read(
+    ledger, sums, lines = await service.read(
         service.views.ask, refunds, name, state, page.after, page.rows_max
     )
-    shown, cursor = page.split(found, lambda row: line_key(row, state))
+    shown, cursor = page.split(lines, lambda row: line_key(row, state))
     chosen = {"state": state} if state else {}
     following = None if cursor is None else "?" + urlencode(chosen | {"after": cursor})
     return render(
         request,
         "refunds.html",
         caching="never",
-        **as_of(known(whose, name)),
+        **as_of(known(ledger, name)),
         subject=principal.subject,
         sums=sorted(sums, key=lambda row: (row["component"], STATES.index(row["state"]))),
         total=totals(sums),
@@ -205,8 +205,8 @@ async def refund_list(request: Request) -> Response:
 
 def _state(request: Request) -> str | None:
     """The requested state; None, meaning all, for an unknown one."""
-    asked = request.query_params.get("state")
-    return asked if asked in (*STATES, OPEN) else None
+    state = request.query_params.get("state")
+    return state if state in (*STATES, OPEN) else None
 
 
 # --- the export -----------------------------------------------------------------------------------
@@ -224,9 +224,9 @@ async def refund_csv(request: Request) -> Response:
     if principal is None:
         return _to_sign_in(request)
     service: AppContext = request.app.state.service
-    whose = known(await service.read(service.views.ask, book, REFUND_LEDGER, name), name)
+    ledger = known(await service.read(service.views.ask, one_ledger, REFUND_LEDGER, name), name)
     state, language = _state(request), language_of(request)
-    file = "-".join(["refunds", name, *([state] if state else []), str(whose["position"])])
+    file = "-".join(["refunds", name, *([state] if state else []), str(ledger["position"])])
     headers = NO_STORE | {
         "Content-Disposition": f'attachment; filename="{file}.csv"',
         "Content-Language": TAGS[language],
@@ -244,11 +244,11 @@ async def _csv(
     yield BYTE_ORDER_MARK + csv_lines([heads])
     after: list[str] | None = None
     while True:
-        found = await service.read(service.views.ask, refund_lines, name, state, after, CSV_CHUNK)
-        yield csv_lines(_csv_line(line, language) for line in found)
-        if len(found) < CSV_CHUNK:
+        lines = await service.read(service.views.ask, refund_lines, name, state, after, CSV_CHUNK)
+        yield csv_lines(_csv_line(line, language) for line in lines)
+        if len(lines) < CSV_CHUNK:
             return
-        after = line_key(found[-1], state)
+        after = line_key(lines[-1], state)
 
 
 def _csv_line(line: Row, language: Language) -> list[Any]:

@@ -1,7 +1,7 @@
-"""What pages read, each as one function of a cursor; run on the reader threads.
+"""The queries of the pages, each a function of a cursor, run on the reader threads.
 
-Every answer carries the position its view had come to before the rows were read, so that a page
-never claims to know more than it shows.
+Each result contains the position of its view, read before the rows: a page may show newer rows than
+its position says, but never claims a position whose rows it lacks.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ REFUND_LEDGER = "refund_ledger"
 REGISTRY = "certificate_registry"
 
 CERTIFICATES_MAX = 50
-"""Certificates a page shows at most; nobody has so many."""
+"""Certificates on a page; no person has so many."""
 
-_BOOKS = """
+_LEDGERS = """
 SELECT b.ledger, b.organisation_name, b.issuer_name, t.position, j.recorded_at
 FROM views.certificate_book b
 JOIN certledger.tracking t ON t.ledger = b.ledger AND t.view = %(view)s
@@ -35,24 +35,24 @@ ORDER BY b.ledger
 """
 
 
-def books(cursor: Cursor, view: str) -> list[Row]:
-    """Every ledger whose book is open: whose it is, and how far a view of it has come."""
-    return select(cursor, _BOOKS, {"view": view, "ledger": None})
+def all_ledgers(cursor: Cursor, view: str) -> list[Row]:
+    """Every ledger with its organisation, and the position that a view has reached."""
+    return select(cursor, _LEDGERS, {"view": view, "ledger": None})
 
 
-def book(cursor: Cursor, view: str, ledger: str) -> Row | None:
-    """One ledger as in `books`, or None."""
-    found = select(cursor, _BOOKS, {"view": view, "ledger": ledger})
+def one_ledger(cursor: Cursor, view: str, ledger: str) -> Row | None:
+    """One ledger as in `all_ledgers`, or None."""
+    found = select(cursor, _LEDGERS, {"view": view, "ledger": ledger})
     return found[0] if found else None
 
 
 def overview(cursor: Cursor) -> list[Row]:
-    """Every ledger with how many certificates it issued; for the front page."""
-    found = books(cursor, REGISTRY)
-    for row in found:
+    """Every ledger with the number of its certificates, for the front page."""
+    ledgers = all_ledgers(cursor, REGISTRY)
+    for row in ledgers:
         standings = registry_queries.standings(cursor, row["ledger"])
         row["certificates"] = sum(group["certificates"] for group in standings)
-    return found
+    return ledgers
 
 
 # --- certificates ---------------------------------------------------------------------------------
@@ -63,7 +63,7 @@ def look_up(cursor: Cursor, criteria: LookupCriteria) -> list[Row]:
 
     The same statements run for an unknown number and for a number with somebody else's name.
     """
-    known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
+    known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     search = (
         registry_queries.by_documents if criteria.number is None else registry_queries.by_numbers
     )
@@ -72,8 +72,8 @@ def look_up(cursor: Cursor, criteria: LookupCriteria) -> list[Row]:
 
 
 def by_link(cursor: Cursor, token: str) -> Row | None:
-    """The certificate of a link, as everybody may see it, or None."""
-    known = {row["ledger"]: row for row in books(cursor, REGISTRY)}
+    """The certificate of a link, as everybody may see it; None for an unknown link."""
+    known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     found = registry_queries.verify(cursor, token)
     if found is None:
         return None
@@ -81,7 +81,7 @@ def by_link(cursor: Cursor, token: str) -> Row | None:
 
 
 def _shown(cursor: Cursor, answer: str, known: dict[str, Row]) -> Row:
-    """The public part of a certificate, its history since it was issued, and as of when."""
+    """A certificate as a page shows it: its public record, its history, and the view's position."""
     shown = public_record.for_page(answer)
     ledger, number = shown["ledger"], shown["number"]
     history = registry_queries.history(cursor, ledger, number, kind=shown["kind"])
@@ -102,34 +102,34 @@ def notices(
     cursor: Cursor, ledger: str, after: tuple[date, str] | None, limit: int
 ) -> tuple[Row | None, list[Row]]:
     """A ledger and a page of its notices, one more than the limit where there are more."""
-    whose = book(cursor, SCORE_BOARD, ledger)
-    return whose, board_queries.notices(cursor, ledger, after=after, limit=limit + 1)
+    row = one_ledger(cursor, SCORE_BOARD, ledger)
+    return row, board_queries.notices(cursor, ledger, after=after, limit=limit + 1)
 
 
 def notice(
     cursor: Cursor, ledger: str, notice_id: str, today: date, after: str | None, limit: int
 ) -> tuple[Row | None, Row | None]:
     """A ledger and one notice with a page of its rows, as everybody may see them today."""
-    whose = book(cursor, SCORE_BOARD, ledger)
+    row = one_ledger(cursor, SCORE_BOARD, ledger)
     board = board_queries.public_board(
         cursor, ledger, notice_id, today, after=after, limit=limit + 1
     )
-    return whose, board
+    return row, board
 
 
 # --- refunds --------------------------------------------------------------------------------------
 
 OPEN = "open"
-"""In place of a state: what is owed back and has not arrived, the oldest payment first."""
+"""In place of a state: what is owed and has not been settled, the oldest payment first."""
 
 
 def refunds(
     cursor: Cursor, ledger: str, state: str | None, after: list[str] | None, limit: int
 ) -> tuple[Row | None, list[Row], list[Row]]:
     """A ledger, its sums by state and component, and a page of its lines."""
-    whose = book(cursor, REFUND_LEDGER, ledger)
+    row = one_ledger(cursor, REFUND_LEDGER, ledger)
     sums = refund_queries.summary(cursor, ledger)
-    return whose, sums, refund_lines(cursor, ledger, state, after, limit + 1)
+    return row, sums, refund_lines(cursor, ledger, state, after, limit + 1)
 
 
 def refund_lines(
@@ -149,19 +149,19 @@ def refund_lines(
 
 
 def line_key(line: Row, state: str | None) -> list[str]:
-    """What a page goes on after, in the order that lines in a state have."""
+    """The key after which the next page starts, in the order of the lines in a state."""
     key = [line["application_id"], line["payment_id"], line["component"]]
     return [line["paid_at"].isoformat(), *key] if state == OPEN else key
 
 
 def totals(sums: Sequence[Row]) -> Row:
-    """All sums together, and what is owed back and has not arrived."""
+    """The total of all sums, and what is owed and has not been settled."""
     columns = ("lines", "paid_fen", "entitled_fen", "ordered_fen", "settled_fen")
     total: Row = {column: sum(row[column] for row in sums) for column in columns}
     return total | {"open_fen": total["entitled_fen"] - total["settled_fen"]}
 
 
-def recorded_at(whose: Row) -> datetime | None:
-    """When the last entry of a ledger that a view knows was recorded."""
-    moment: datetime | None = whose["recorded_at"]
+def recorded_at(ledger: Row) -> datetime | None:
+    """When the last event that a view has applied was recorded."""
+    moment: datetime | None = ledger["recorded_at"]
     return moment

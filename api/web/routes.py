@@ -1,9 +1,8 @@
-"""The pages: what citizens, accountants and regulators open in a browser.
+"""The routes of the pages, for citizens, accountants and regulators at a browser.
 
-Everything is made on the server and works without a script. Reading order: here the front page and
-the table of routes; `web_lookup`, `web_scores` and `web_finance` for the three front doors;
-`web_reading` for what they read, `web_render` for how a page becomes a response, `web_errors` for
-refusals, `templates/texts/` for every word.
+The server renders every page, and every page works without scripts. Here are the front page, the
+static files and the table of routes; `lookup`, `score_board` and `finance` are the three areas,
+`queries` is what they read, `rendering` makes a response, `templates/texts/` has every word.
 """
 
 from __future__ import annotations
@@ -17,53 +16,50 @@ from starlette.responses import Response
 
 from api.errors.request import RouteNotFound
 from api.http.context import AppContext
-from api.web import api_docs as web_docs
-from api.web import finance as web_finance
-from api.web import lookup as web_lookup
-from api.web import score_board as web_scores
+from api.web import api_docs, finance, lookup, score_board
 from api.web.page_route import PageRoute
 from api.web.queries import overview
 from api.web.rendering import render, static_files
 from projections.engine.tables import Row
 
 OVERVIEW_FRESH_S = 10.0
-"""Counting every certificate of every ledger takes a moment, so the answer is kept for so long."""
+"""How long the counts are cached: counting the certificates of every ledger is slow."""
 
 
 class Overview:
-    """The figures of the front page, counted at most every few seconds, once for all who ask."""
+    """The figures of the front page, cached for OVERVIEW_FRESH_S and counted by one request."""
 
     def __init__(self) -> None:
-        self._books: list[Row] = []
+        self._ledgers: list[Row] = []
         self._counted_at = float("-inf")
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
-    async def books(self, service: AppContext) -> list[Row]:
+    async def ledgers(self, service: AppContext) -> list[Row]:
         """Every ledger with its last position and its number of certificates."""
-        async with self._one_at_a_time:
+        async with self._lock:
             if time.monotonic() - self._counted_at > OVERVIEW_FRESH_S:
-                self._books = await service.read(service.views.ask, overview)
+                self._ledgers = await service.read(service.views.ask, overview)
                 self._counted_at = time.monotonic()
-        return self._books
+        return self._ledgers
 
 
 async def home(request: Request) -> Response:
-    """GET /: what is here for whom, and how far every ledger is."""
+    """GET /: the areas of the site, and the progress of every ledger."""
     state = request.app.state
     if not hasattr(state, "overview"):
         state.overview = Overview()
-    books = await state.overview.books(state.service)
+    ledgers = await state.overview.ledgers(state.service)
     return render(
         request,
         "home.html",
-        books=books,
-        certificates=sum(book["certificates"] for book in books),
-        entries=sum(book["position"] for book in books),
+        ledgers=ledgers,
+        certificates=sum(row["certificates"] for row in ledgers),
+        entries=sum(row["position"] for row in ledgers),
     )
 
 
 async def static(request: Request) -> Response:
-    """GET /static/{name}: kept for ever under the address that names its content."""
+    """GET /static/{name}: cached forever at the address with the version of its content."""
     file = static_files().get(request.path_params["name"])
     if file is None:
         raise RouteNotFound()
@@ -85,19 +81,19 @@ router.routes.extend(
     [
         PageRoute("/", home, methods=GET),
         PageRoute("/static/{name}", static, methods=GET),
-        PageRoute("/docs", web_docs.docs, methods=GET),
-        PageRoute("/lookup", web_lookup.lookup_form, methods=GET, shared=True),
-        PageRoute("/lookup", web_lookup.lookup_answer, methods=POST, shared=True),
-        PageRoute("/v/{token}", web_lookup.link_page, methods=GET, shared=True),
-        PageRoute("/scores", web_scores.boards, methods=GET),
-        PageRoute("/ledgers/{ledger}/scores", web_scores.board, methods=GET, shared=True),
-        PageRoute("/ledgers/{ledger}/scores/{notice_id}", web_scores.rows, methods=GET),
-        PageRoute("/sign-in", web_finance.sign_in_form, methods=GET),
-        PageRoute("/sign-in", web_finance.sign_in, methods=POST),
-        PageRoute("/finance", web_finance.ledgers, methods=GET),
-        PageRoute("/finance/sign-out", web_finance.sign_out, methods=POST),
-        PageRoute("/finance/{ledger}/refunds", web_finance.refund_list, methods=GET),
-        PageRoute("/finance/{ledger}/refunds.csv", web_finance.refund_csv, methods=GET),
+        PageRoute("/docs", api_docs.docs, methods=GET),
+        PageRoute("/lookup", lookup.lookup_form, methods=GET, shared=True),
+        PageRoute("/lookup", lookup.lookup_answer, methods=POST, shared=True),
+        PageRoute("/v/{token}", lookup.link_page, methods=GET, shared=True),
+        PageRoute("/scores", score_board.boards, methods=GET),
+        PageRoute("/ledgers/{ledger}/scores", score_board.board, methods=GET, shared=True),
+        PageRoute("/ledgers/{ledger}/scores/{notice_id}", score_board.rows, methods=GET),
+        PageRoute("/sign-in", finance.sign_in_form, methods=GET),
+        PageRoute("/sign-in", finance.sign_in, methods=POST),
+        PageRoute("/finance", finance.ledgers, methods=GET),
+        PageRoute("/finance/sign-out", finance.sign_out, methods=POST),
+        PageRoute("/finance/{ledger}/refunds", finance.refund_list, methods=GET),
+        PageRoute("/finance/{ledger}/refunds.csv", finance.refund_csv, methods=GET),
     ]
 )
-"""To stand before the routes of the API: at an address both have, the page asks first."""
+"""These come before the routes of the API: at a shared address the page is matched first."""

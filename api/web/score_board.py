@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from api.http.context import AppContext
-from api.web.queries import SCORE_BOARD, books, notice, notices, recorded_at
+from api.web.queries import SCORE_BOARD, all_ledgers, notice, notices, recorded_at
 from api.web.rendering import HEADERS, render
 from domain.decision import NotFound
 from domain.store.errors import UnknownLedger
@@ -27,11 +27,11 @@ _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 async def boards(request: Request) -> Response:
     """GET /scores: choose a ledger. Redirects where there is only one."""
     service: AppContext = request.app.state.service
-    found = await service.read(service.views.ask, books, SCORE_BOARD)
-    if len(found) == 1:
-        address = f"/ledgers/{found[0]['ledger']}/scores"
+    ledgers = await service.read(service.views.ask, all_ledgers, SCORE_BOARD)
+    if len(ledgers) == 1:
+        address = f"/ledgers/{ledgers[0]['ledger']}/scores"
         return RedirectResponse(address, 303, headers=HEADERS | {"Cache-Control": "no-store"})
-    return render(request, "boards.html", books=found)
+    return render(request, "boards.html", ledgers=ledgers)
 
 
 async def board(request: Request) -> Response:
@@ -43,8 +43,8 @@ async def board(request: Request) -> Response:
     )
     after = page.after
     key = (date.fromisoformat(after[0]), str(after[1])) if after else None
-    whose, found = await service.read(service.views.ask, notices, name, key, page.rows_max)
-    whose = known(whose, name)
+    ledger, found = await service.read(service.views.ask, notices, name, key, page.rows_max)
+    ledger = known(ledger, name)
     shown, cursor = page.split(
         found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
     )
@@ -52,7 +52,7 @@ async def board(request: Request) -> Response:
     return render(
         request,
         "scores.html",
-        **as_of(whose),
+        **as_of(ledger),
         notices=[_phased(row, today) for row in shown],
         first=request.url.path if after else None,
         next=_after(cursor) if cursor else None,
@@ -70,7 +70,7 @@ async def rows(request: Request) -> Response:
     )
     after = page.after
     today = datetime.now(SHANGHAI).date()
-    whose, found = await service.read(
+    ledger, found = await service.read(
         service.views.ask,
         notice,
         name,
@@ -79,14 +79,14 @@ async def rows(request: Request) -> Response:
         str(after[0]) if after else None,
         page.rows_max,
     )
-    whose = known(whose, name)
+    ledger = known(ledger, name)
     if found is None:
         raise NotFound(what="notice", id=notice_id)
     shown, cursor = page.split(found["rows"], lambda row: [row["ticket_number"]])
     return render(
         request,
         "scores_notice.html",
-        **as_of(whose),
+        **as_of(ledger),
         n=_phased(found, today),
         rows=shown,
         totals=found["totals"],
@@ -103,16 +103,16 @@ def ledger_of(request: Request) -> str:
     return name
 
 
-def known(whose: Row | None, name: str) -> Row:
+def known(ledger: Row | None, name: str) -> Row:
     """The row of a ledger. Raises: UnknownLedger."""
-    if whose is None:
+    if ledger is None:
         raise UnknownLedger(ledger=name)
-    return whose
+    return ledger
 
 
-def as_of(whose: Row) -> dict[str, Any]:
+def as_of(ledger: Row) -> dict[str, Any]:
     """Template values about the ledger of a page."""
-    return {"book": whose, "position": whose["position"], "recorded_at": recorded_at(whose)}
+    return {"ledger": ledger, "position": ledger["position"], "recorded_at": recorded_at(ledger)}
 
 
 def _phased(row: Row, today: date) -> Row:

@@ -196,8 +196,8 @@ def test_a_link_is_current_replaced_not_modified_or_unknown(both: Both):
     found = same_by_both(both, Request("GET", f"/v/{new}"))
     assert (found[0], json.loads(found[2])["replaced"]) == (200, False)
     assert json.loads(same_by_both(both, Request("GET", f"/v/{old}"))[2])["replaced"] is True
-    kept = same_by_both(both, Request("GET", f"/v/{new}", (("If-None-Match", both.tag),)))
-    assert (kept[0], kept[2], kept[1]["etag"]) == (304, b"", both.tag)
+    unchanged = same_by_both(both, Request("GET", f"/v/{new}", (("If-None-Match", both.tag),)))
+    assert (unchanged[0], unchanged[2], unchanged[1]["etag"]) == (304, b"", both.tag)
     nowhere = same_by_both(both, Request("GET", "/v/" + "0" * 32, (("Accept-Language", "en"),)))
     assert (nowhere[0], nowhere[1]["content-language"]) == (404, "en")
 

@@ -1,4 +1,4 @@
-"""A running service with a small history, for everything that looks at its pages."""
+"""A running service with a small history, for the tests of its pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.api.web.example_history import History, tell
+from tests.api.web.example_history import History, record_history
 from tests.support.postgres import fresh_database
 from tests.support.service import running, settings_for
 
@@ -31,12 +31,12 @@ def history(
             running(settings) as url,
             httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
         ):
-            yield tell(url, client)
+            yield record_history(url, client)
 
 
 @pytest.fixture
 def address() -> str:
-    """An address of the test's own, as a proxy tells it: lookups are counted by address."""
+    """A client address of its own for a test, as a proxy sends it: lookups are limited by it."""
     return next(_addresses)
 
 

@@ -1,8 +1,8 @@
-"""A small history to look at: certificates in every state, a notice that runs, refunds.
+"""A small example history: certificates in every state, a notice that runs, refunds.
 
 Everything is recorded over HTTP as its people would. Candidate 1 has two valid certificates, 2 a
 revoked one, 3 a suspended one, 4 a reissued one, all published in notice N1, which is closed.
-Candidates 5, 6 and 7 stand in notice N2, which runs now: passed, absent, under objection.
+Candidates 5, 6 and 7 are in notice N2, which runs now: passed, absent, under objection.
 Candidate 8 was rejected and got the certification fee back; 9 was rejected, nothing is ordered yet.
 """
 
@@ -64,7 +64,7 @@ class History:
         return token(role, ledgers=[self.ledger_name], **given)
 
 
-def tell(url: str, client: httpx.Client) -> History:
+def record_history(url: str, client: httpx.Client) -> History:
     """Record the history and wait until every view knows it."""
     ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
     other = new_ledger(client, "2026-03-01T08:00:00+08:00")
@@ -113,8 +113,10 @@ def _certificates(history: History) -> None:
 
 def _link(history: History, n: int) -> str:
     """The secret part of the present link of candidate n's national certificate."""
-    held = history.ledger.caller("registrar").read(f"applications/A{n}/certificates")["data"]
-    return next(str(c["link"]).rpartition("/")[2] for c in held if c["kind"] == "national")
+    certificates = history.ledger.caller("registrar").read(f"applications/A{n}/certificates")[
+        "data"
+    ]
+    return next(str(c["link"]).rpartition("/")[2] for c in certificates if c["kind"] == "national")
 
 
 def _running_notice(history: History) -> None:
@@ -143,10 +145,10 @@ def _refunds(history: History) -> None:
     made = finance.write("applications/A8/refunds", asked)
     refund = f"applications/A8/refunds/{made['outcome']['refund_no']}"
     ledger.backdated("finance", "finance-2").at(REFUNDED_AT).write(f"{refund}/approval")
-    told = {"provider_refund_id": "50300000000000000000000001"}
-    finance.write(f"{refund}/outcome", {"outcome": "accepted"} | told)
+    reference = {"provider_refund_id": "50300000000000000000000001"}
+    finance.write(f"{refund}/outcome", {"outcome": "accepted"} | reference)
     arrived = {"channel": "original", "settled_at": REFUNDED_AT}
-    finance.write(f"{refund}/outcome", {"outcome": "settled"} | told | arrived)
+    finance.write(f"{refund}/outcome", {"outcome": "settled"} | reference | arrived)
     assert REVIEWED_AT < REFUNDED_AT
 
 

@@ -1,4 +1,4 @@
-"""Somebody at a browser, and what went on behind their back."""
+"""Drives a browser page, and collects its console errors and its requests to other hosts."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ DESKTOP = {"width": 1280, "height": 800}
 
 
 @dataclass
-class Visit:
-    """One visitor with a fresh browser profile. page: playwright's page."""
+class PageDriver:
+    """A page in a fresh browser profile. page: playwright's page."""
 
     history: History
     context: Any
     page: Any
-    complaints: list[str] = field(default_factory=list)
-    strangers: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
+    foreign_requests: list[str] = field(default_factory=list)
 
     def go(self, path: str) -> Any:
         """Open an address of the service."""
         return self.page.goto(f"{self.history.url}{path}")
 
     def audit(self) -> list[str]:
-        """What is wrong with the page as it is shown now."""
+        """The accessibility and layout problems of the current page."""
         return list(self.page.evaluate(AUDIT))
 
     def look_up(self, **typed: str) -> None:
-        """Fill the lookup form in and send it."""
+        """Fill in the lookup form and send it."""
         self.go("/lookup")
         for name, value in typed.items():
             self.page.fill(f"#{name}", value)
@@ -47,26 +47,26 @@ class Visit:
             self.page.click("main button[type=submit]")
 
     def text(self) -> str:
-        """What can be read on the page."""
+        """The visible text of the page."""
         return str(self.page.inner_text("body"))
 
 
-def visit(browser: Any, history: History, address: str, **given: Any) -> Visit:
-    """A visitor with a browser of their own. given: as for playwright's new_context."""
+def page_driver(browser: Any, history: History, address: str, **given: Any) -> PageDriver:
+    """A page in a context of its own. given: as for playwright's new_context."""
     options = {"viewport": DESKTOP, "locale": "zh-CN"} | given
     context = browser.new_context(extra_http_headers={"X-Forwarded-For": address}, **options)
-    visitor = Visit(history, context, context.new_page())
+    driver = PageDriver(history, context, context.new_page())
 
     def heard(message: Any) -> None:
         # A page that answers 404 or 422 is one; the browser says so on its console.
         if message.type in ("error", "warning") and "status of 4" not in message.text:
-            visitor.complaints.append(message.text)
+            driver.console_errors.append(message.text)
 
     def asked(request: Any) -> None:
         if not request.url.startswith(f"{history.url}/"):
-            visitor.strangers.append(request.url)
+            driver.foreign_requests.append(request.url)
 
-    visitor.page.on("console", heard)
-    visitor.page.on("pageerror", lambda error: visitor.complaints.append(str(error)))
+    driver.page.on("console", heard)
+    driver.page.on("pageerror", lambda error: driver.console_errors.append(str(error)))
     context.on("request", asked)
-    return visitor
+    return driver

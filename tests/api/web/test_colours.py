@@ -1,4 +1,7 @@
-"""Colours: every pair of ink and ground the style sheet uses can be read (WCAG 2, AA)."""
+"""Colours: every pair of text and background has enough contrast (WCAG 2, AA).
+
+Covers: api/web/rendering.py (its style sheet, api/web/static)
+"""
 
 import re
 from importlib import resources
@@ -59,6 +62,8 @@ def test_contrast_is_computed_as_the_standard_says() -> None:
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
 @pytest.mark.parametrize(("ink", "ground", "least"), PAIRS)
-def test_ink_stands_out_from_its_ground(mode: str, ink: str, ground: str, least: float) -> None:
+def test_text_has_enough_contrast_to_its_background(
+    mode: str, ink: str, ground: str, least: float
+) -> None:
     colours = palettes()[mode]
     assert contrast(colours[ink], colours[ground]) >= least

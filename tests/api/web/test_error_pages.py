@@ -47,20 +47,20 @@ def test_error_pages_speak_both_languages(http: httpx.Client) -> None:
     assert "Check that the address is complete" in english.text
 
 
-def test_a_form_too_large_is_a_page(http: httpx.Client) -> None:
+def test_a_form_that_is_too_large_is_refused_with_a_page(http: httpx.Client) -> None:
     answer = http.post("/lookup", data={"name": "张" * 400_000})
     assert answer.status_code == 413
     assert "<h1>" in answer.text
 
 
-def test_a_form_of_another_kind_is_a_page(http: httpx.Client) -> None:
+def test_a_form_of_another_media_type_is_refused_with_a_page(http: httpx.Client) -> None:
     answer = http.post("/lookup", files={"name": ("a.txt", b"x", "text/plain")})
     assert answer.status_code == 415
     assert "<h1>" in answer.text
     assert http.post("/lookup", data={"name": "a\x00b"}).status_code == 400
 
 
-def test_a_cursor_that_is_none_is_a_page(http: httpx.Client, history: History) -> None:
+def test_an_invalid_cursor_is_refused_with_a_page(http: httpx.Client, history: History) -> None:
     for path in (
         f"/ledgers/{history.ledger_name}/scores",
         f"/ledgers/{history.ledger_name}/scores/N2",
@@ -94,15 +94,15 @@ async def answered(app: Any, accept: str, settings: Any) -> tuple[int, dict[byte
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "told"),
+    ("fault", "status", "expected"),
     [
         (RuntimeError("王小明 330106199001011234"), 500, b"the trace number below"),
         (ServerBusy(), 503, b"try again shortly"),
     ],
     ids=["a fault of ours", "too much to do"],
 )
-def test_faults_and_overload_are_pages_that_tell_nothing_inside(
-    tmp_path: Any, fault: Exception, status: int, told: bytes
+def test_faults_and_overload_are_pages_without_internal_details(
+    tmp_path: Any, fault: Exception, status: int, expected: bytes
 ) -> None:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise fault
@@ -114,7 +114,7 @@ def test_faults_and_overload_are_pages_that_tell_nothing_inside(
         assert "王小明".encode() not in body
         if accept == HTML:
             assert headers[b"content-type"].startswith(b"text/html")
-            assert told in body
+            assert expected in body
             assert b"default-src 'none'" in headers[b"content-security-policy"]
         else:
             assert headers[b"content-type"] == b"application/problem+json"

@@ -1,4 +1,4 @@
-"""The finance pages over plain HTTP: who gets in, what the sums say, what the export holds."""
+"""The finance pages over HTTP: sign-in and access, the sums, the export."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ def finance(http: httpx.Client, history: History) -> httpx.Client:
     return http
 
 
-def test_the_token_is_kept_where_no_script_and_no_other_site_gets_at_it(
+def test_the_token_cookie_is_out_of_reach_of_scripts_and_other_sites(
     http: httpx.Client, history: History
 ) -> None:
     answer = sign_in(http, history.token())
@@ -46,7 +46,7 @@ def test_the_cookie_is_for_https_only_where_the_service_is(
     assert SimpleCookie(answer.headers["set-cookie"])[COOKIE]["secure"]
 
 
-def test_nobody_is_signed_in_from_another_site(http: httpx.Client, history: History) -> None:
+def test_a_sign_in_from_another_site_is_refused(http: httpx.Client, history: History) -> None:
     for headers in (
         {"Origin": "https://evil.example"},
         {"Sec-Fetch-Site": "cross-site"},
@@ -58,19 +58,19 @@ def test_nobody_is_signed_in_from_another_site(http: httpx.Client, history: Hist
 
 
 @pytest.mark.parametrize(
-    ("token", "told"),
+    ("token", "expected"),
     [
         ("", "请粘贴令牌"),
         ("nonsense", "令牌无效或已过期"),
         ("x" * 4000, "令牌过长"),
     ],
 )
-def test_a_token_that_is_none_is_refused_and_not_repeated(
-    http: httpx.Client, token: str, told: str
+def test_an_invalid_token_is_refused_and_not_repeated(
+    http: httpx.Client, token: str, expected: str
 ) -> None:
     answer = sign_in(http, token)
     assert answer.status_code == 422
-    assert told in answer.text
+    assert expected in answer.text
     assert "set-cookie" not in answer.headers
     assert not token or token not in answer.text
 
@@ -81,7 +81,7 @@ def test_an_expired_token_is_refused(http: httpx.Client, history: History) -> No
 
 
 @pytest.mark.parametrize("role", ["candidate", "registrar", "province"])
-def test_other_roles_are_told_that_they_may_not(
+def test_other_roles_are_refused_with_the_reason(
     http: httpx.Client, history: History, role: str
 ) -> None:
     answer = sign_in(http, history.token(role))
@@ -94,12 +94,12 @@ def test_other_roles_are_told_that_they_may_not(
     assert "¥" not in page.text
 
 
-def test_a_regulator_may_look(http: httpx.Client, history: History) -> None:
+def test_a_regulator_may_read_the_list(http: httpx.Client, history: History) -> None:
     assert sign_in(http, history.token("regulator")).status_code == 303
     assert http.get(f"/finance/{history.ledger_name}/refunds").status_code == 200
 
 
-def test_without_signing_in_there_is_only_the_way_to_it(
+def test_without_a_session_every_page_redirects_to_the_sign_in(
     http: httpx.Client, history: History
 ) -> None:
     for path in ("", f"/{history.ledger_name}/refunds", f"/{history.ledger_name}/refunds.csv"):
@@ -124,7 +124,9 @@ def test_signing_out_forgets_the_token(finance: httpx.Client, history: History) 
     assert "您已退出" in finance.get(answer.headers["location"]).text
 
 
-def test_sums_agree_with_what_happened_to_the_fen(finance: httpx.Client, history: History) -> None:
+def test_the_sums_agree_with_the_history_to_the_fen(
+    finance: httpx.Client, history: History
+) -> None:
     page = finance.get(f"/finance/{history.ledger_name}/refunds").text
     total = re.findall(r"<tfoot>.*?</tfoot>", page, re.DOTALL)[0]
     # Nine people paid 480 yuan; two were rejected; 300 yuan went back.
@@ -178,9 +180,7 @@ def exported(finance: httpx.Client, path: str) -> tuple[httpx.Response, list[lis
     return answer, list(csv.reader(io.StringIO(text[1:], newline="")))
 
 
-def test_the_export_holds_the_whole_list_for_a_spreadsheet(
-    finance: httpx.Client, history: History
-) -> None:
+def test_the_export_contains_the_whole_list(finance: httpx.Client, history: History) -> None:
     answer, lines = exported(finance, f"/finance/{history.ledger_name}/refunds.csv")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert re.fullmatch(

@@ -1,4 +1,4 @@
-"""Values as a reader sees them."""
+"""Values formatted for readers, on pages and in the CSV export."""
 
 from datetime import UTC, date, datetime
 
@@ -40,7 +40,7 @@ def test_a_moment_without_a_zone_is_refused() -> None:
         values.show_moment("zh", datetime(2026, 10, 13))
 
 
-def test_a_day_stands_as_it_was_recorded() -> None:
+def test_a_day_is_shown_as_it_was_recorded() -> None:
     assert "2026年10月13日" in values.show_day("zh", "2026-10-13")
     assert "13 October 2026" in values.show_day("en", date(2026, 10, 13))
     assert values.show_short_day(None) == "—"

@@ -1,4 +1,4 @@
-"""The table of texts: complete in both languages, used, and nothing said in the templates."""
+"""The table of texts: complete in both languages, used, and no words in the templates."""
 
 import re
 from importlib import resources
@@ -52,7 +52,7 @@ def test_every_text_a_template_names_is_in_the_table(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_says_nothing_by_itself(name: str) -> None:
+def test_a_template_contains_no_words_of_its_own(name: str) -> None:
     source = (resources.files("api.web") / "templates" / name).read_text(encoding="utf-8")
     without = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}|<[^>]*>", " ", source, flags=re.DOTALL)
     assert not HAN.search(source)
@@ -60,7 +60,7 @@ def test_a_template_says_nothing_by_itself(name: str) -> None:
     assert set(words) <= {"doctype", "index", "noindex", "nofollow"}
 
 
-def test_no_text_is_left_over() -> None:
+def test_every_text_is_used() -> None:
     templates = resources.files("api.web") / "templates"
     everything = "\n".join(
         [(templates / name).read_text(encoding="utf-8") for name in TEMPLATES]

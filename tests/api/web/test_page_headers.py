@@ -1,4 +1,7 @@
-"""What every page carries besides its text: protection, language, how long it may be kept."""
+"""The headers of pages: security, language, caching.
+
+Covers: api/web/rendering.py
+"""
 
 import re
 
@@ -28,7 +31,7 @@ def test_a_page_is_protected(http: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_names_nothing_on_another_host(http: httpx.Client, path: str) -> None:
+def test_a_page_loads_nothing_from_another_host(http: httpx.Client, path: str) -> None:
     page = http.get(path).text
     addresses = re.findall(r"""(?:href|src|action|formaction)=["']([^"']*)""", page)
     assert addresses
@@ -37,7 +40,7 @@ def test_a_page_names_nothing_on_another_host(http: httpx.Client, path: str) -> 
     assert " style=" not in page
 
 
-def test_a_page_is_kept_only_as_long_as_it_holds(http: httpx.Client, history: History) -> None:
+def test_a_page_is_revalidated_by_its_entity_tag(http: httpx.Client, history: History) -> None:
     for path in ("/lookup", f"/ledgers/{history.ledger_name}/scores", "/docs"):
         first = http.get(path)
         assert first.headers["cache-control"] == "no-cache"
@@ -49,13 +52,13 @@ def test_a_page_is_kept_only_as_long_as_it_holds(http: httpx.Client, history: Hi
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/v/unknown", "/nothing-here"])
-def test_what_is_personal_or_passing_is_kept_by_nobody(http: httpx.Client, path: str) -> None:
+def test_personal_and_transient_pages_are_not_cached(http: httpx.Client, path: str) -> None:
     headers = http.get(path).headers
     assert headers["cache-control"] == "no-store"
     assert "etag" not in headers
 
 
-def test_the_style_sheet_is_kept_for_ever_under_an_address_that_names_its_content(
+def test_the_style_sheet_is_cached_forever_at_its_versioned_address(
     http: httpx.Client,
 ) -> None:
     page = http.get("/").text
@@ -79,7 +82,7 @@ def test_the_language_is_the_browsers_until_one_is_chosen(http: httpx.Client) ->
     assert english.headers["content-language"] == "en"
 
 
-def test_a_chosen_language_is_remembered_against_the_browsers_wish(http: httpx.Client) -> None:
+def test_a_chosen_language_overrides_the_browsers(http: httpx.Client) -> None:
     chosen = http.get("/?lang=en")
     cookie = chosen.headers["set-cookie"]
     assert cookie.startswith("lang=en;")
@@ -95,7 +98,7 @@ def test_a_chosen_language_is_remembered_against_the_browsers_wish(http: httpx.C
 @pytest.mark.parametrize(
     ("path", "indexed"), [("/", True), ("/lookup", True), ("/sign-in", False), ("/v/x", False)]
 )
-def test_search_engines_are_kept_from_what_is_not_for_them(
+def test_only_public_pages_are_open_to_search_engines(
     http: httpx.Client, path: str, indexed: bool
 ) -> None:
     robots = re.findall(r'<meta name="robots" content="([^"]+)"', http.get(path).text)

@@ -21,7 +21,7 @@ def test_a_notice_shows_its_period_and_that_it_runs(http: httpx.Client, history:
     assert page.index("notice-N2") < page.index("notice-N1"), "the latest first"
 
 
-def test_a_closed_notice_shows_how_many_and_never_who(http: httpx.Client, history: History) -> None:
+def test_a_closed_notice_shows_counts_and_no_people(http: httpx.Client, history: History) -> None:
     board = http.get(f"/ledgers/{history.ledger_name}/scores").text
     page = http.get(f"/ledgers/{history.ledger_name}/scores/N1").text
     for text in (board, page):
@@ -35,7 +35,7 @@ def test_a_closed_notice_shows_how_many_and_never_who(http: httpx.Client, histor
 
 
 def rows_of(http: httpx.Client, history: History) -> str:
-    """Every page of notice N2, put together, by following its links."""
+    """The joined pages of notice N2, by following their links."""
     path: str | None = f"/ledgers/{history.ledger_name}/scores/N2"
     pages = []
     while path is not None:
@@ -72,7 +72,9 @@ def test_rows_show_masked_people_marks_absence_and_outcome(
         assert f"</span>{outcome}</span>" in pages
 
 
-def test_it_is_told_how_to_object_and_until_when(http: httpx.Client, history: History) -> None:
+def test_a_running_notice_explains_how_to_object_and_until_when(
+    http: httpx.Client, history: History
+) -> None:
     page = http.get(f"/ledgers/{history.ledger_name}/scores/N2").text
     ends_on = re.findall(r'受理至 <time datetime="(\d{4}-\d\d-\d\d)">', page)
     assert len(ends_on) == 1
@@ -89,7 +91,9 @@ def test_a_ledger_without_notices_says_so(http: httpx.Client, history: History) 
     assert "目前没有公示" in http.get(f"/ledgers/{history.other.name}/scores").text
 
 
-def test_the_front_page_says_how_far_every_ledger_is(http: httpx.Client, history: History) -> None:
+def test_the_front_page_shows_the_position_of_every_ledger(
+    http: httpx.Client, history: History
+) -> None:
     page = http.get("/").text
     assert "<dt>已发证书</dt><dd>8</dd>" in page
     assert "<dt>账本</dt><dd>2</dd>" in page
