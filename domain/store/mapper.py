@@ -1,6 +1,6 @@
 """Maps facts to the journal's events and back.
 
-A fact is a pydantic model with a stored TOPIC; an `Entry` is a fact with its metadata. On the way
+A fact is a pydantic model with a stored TOPIC; an `JournalEntry` is a fact with its metadata. On the way
 in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older versions
 and validates the result. Reading order: Entry, Catalogue, EntryMapper.
 """
@@ -28,7 +28,7 @@ without knowing the class or its version."""
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """A fact with its metadata.
 
     originator_id: the stream. recorded_at: None until it is recorded. Times are aware, UTC.
@@ -89,11 +89,6 @@ class Catalogue:
             topic = _topic_of(fact)
             if self._classes.setdefault(topic, fact) is not fact:
                 raise ValueError(f"two facts have the topic {topic}")
-
-    @property
-    def topics(self) -> frozenset[str]:
-        """Every topic that can be read, including older versions."""
-        return frozenset(self._classes) | frozenset(self._upcasters)
 
     def upcaster(self, old: str, new: str) -> Callable[[Upcaster], Upcaster]:
         """Decorator for a function that converts the data of topic `old` to that of `new`.
@@ -162,7 +157,7 @@ class EntryMapper(Mapper[str]):
     # --- in --------------------------------------------------------------------------------------
 
     def new_event(
-        self, entry: Entry, encryptor: FieldEncryptor | None = None, memo: object = None
+        self, entry: JournalEntry, encryptor: FieldEncryptor | None = None, memo: object = None
     ) -> NewEvent:
         """The event to append. encryptor: needed if the fact has personal fields.
 
@@ -199,7 +194,7 @@ class EntryMapper(Mapper[str]):
 
     def to_stored_event(self, domain_event: Any) -> JournalEvent:
         """The entry for a recorder, which encrypts it under the head lock."""
-        entry: Entry = domain_event
+        entry: JournalEntry = domain_event
         return JournalEvent(
             originator_id=entry.originator_id,
             originator_version=entry.originator_version,
@@ -211,11 +206,11 @@ class EntryMapper(Mapper[str]):
 
     # --- out -------------------------------------------------------------------------------------
 
-    def entry(self, recorded: RecordedEvent) -> Entry:
+    def entry(self, recorded: RecordedEvent) -> JournalEntry:
         """The entry of a recorded event. Raises: UnknownTopic, UnreadableEvent, WrongKey."""
         return self._opened_entry(recorded.parsed)
 
-    def entries(self, recorded: Iterable[RecordedEvent]) -> list[Entry]:
+    def entries(self, recorded: Iterable[RecordedEvent]) -> list[JournalEntry]:
         """The entries of many events; reads the persons' keys in one query."""
         events = list(recorded)
         if self.vault is not None:
@@ -223,7 +218,7 @@ class EntryMapper(Mapper[str]):
             self.vault.preload(persons)
         return [self._opened_entry(event.parsed) for event in events]
 
-    def sealed_entry(self, recorded: RecordedEvent) -> Entry:
+    def sealed_entry(self, recorded: RecordedEvent) -> JournalEntry:
         """As `entry`, with sealed fields None, as if the person were erased."""
         data = recorded.data
         if _is_sealed(data):
@@ -234,21 +229,21 @@ class EntryMapper(Mapper[str]):
         """The entry of a stored event whose state is an envelope."""
         return self.entry_of(stored_event.state)
 
-    def entry_of(self, envelope: bytes) -> Entry:
+    def entry_of(self, envelope: bytes) -> JournalEntry:
         """As `entry`, from the envelope alone."""
         return self._opened_entry(envelopes.parse(envelope))
 
-    def _opened_entry(self, envelope: dict[str, Any]) -> Entry:
+    def _opened_entry(self, envelope: dict[str, Any]) -> JournalEntry:
         return self._entry(
             envelope, self._opened(envelope["data"], envelope["stream"], envelope["version"])
         )
 
-    def _entry(self, envelope: dict[str, Any], data: dict[str, Any]) -> Entry:
+    def _entry(self, envelope: dict[str, Any], data: dict[str, Any]) -> JournalEntry:
         stream, version = envelope["stream"], envelope["version"]
         where = f"{stream} version {version}"
         fact = self.catalogue.read(envelope["topic"], data, where)
         causation_id = envelope["causation_id"]
-        return Entry(
+        return JournalEntry(
             originator_id=stream,
             originator_version=version,
             event_id=UUID(envelope["event_id"]),

@@ -42,7 +42,6 @@ def test_a_signed_note_opens_with_the_vkey() -> None:
     note = sign_note("a text\n", SIGNER)
     verifier = Verifier.from_vkey(SIGNER.verifier.vkey)
     assert open_note(note, [verifier]) == ("a text\n", (verifier,))
-    assert Signer(SIGNER.verifier.name, SIGNER.seed).verifier == SIGNER.verifier
 
 
 def test_opening_a_note_returns_the_trusted_signers() -> None:
