@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from api.lookup.query import LookupCriteria
-from domain.store.postgres.connection import Cursor
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as registry_queries
 from projections.engine.tables import Row
-from projections.engine.view import select
+from projections.engine.view import Cursor, select
 from projections.refund_ledger import queries as refund_queries
 from projections.score_board import queries as board_queries
 
