@@ -5,7 +5,7 @@ A fact is a frozen value in the past tense. It says what happened, never what sh
 changes; a changed shape gets the next version and an upcaster (see
 `domain.store.mapper.Catalogue`). `STREAM` names the kind of stream a fact belongs to.
 
-The catalogue is one file on purpose, although it is long: it is the list of everything that can
+One file because it is the list of everything that can
 happen.
 Reading order: the ledger, the person, the five steps, refunds, the exam session, the public
 notice, the certificates, the report to the authority.

@@ -136,10 +136,12 @@ def test_no_package_imports_a_later_one():
 
 def test_no_modules_import_one_another_in_a_circle():
     graph = {source.module: set(own_imports(source)) for source in sources(*ROOMS_IN_ORDER)}
+    circle: list[str] = []
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
-        raise AssertionError(" -> ".join(error.args[1])) from None
+        circle = error.args[1]
+    assert not circle
 
 
 def test_every_package_says_what_it_is_for_and_where_to_begin():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from domain.errors import LedgerError
 from domain.events import CATALOGUE
 from tests.support.source import ROOMS, ROOT, Source, sources, strings
 
-FILE_LINES_MAX = 400
+FILE_LINES = 600
 FUNCTION_LINES_MAX = 60
 COLUMNS_MAX = 100
 NAME_WORDS_MIN = 3
@@ -23,14 +24,15 @@ GRAMMAR = {"then", "then_kinds", "fails", "tells", "refuses_refund"}
 # --- limits ---------------------------------------------------------------------------------------
 
 
-def test_no_file_is_longer_than_a_reader_can_hold():
-    long = [
+def test_a_long_file_gives_its_reason():
+    """A file is as long as its idea; beyond FILE_LINES its docstring says why it is one idea."""
+    unexplained = [
         f"{source.name}: {lines}"
         for source in sources()
-        if source.name != "domain/events.py"
-        and (lines := len(source.text.splitlines())) > FILE_LINES_MAX
+        if (lines := len(source.text.splitlines())) > FILE_LINES
+        and "One file because" not in (ast.get_docstring(source.tree) or "")
     ]
-    assert not long
+    assert not unexplained
 
 
 def test_no_function_is_longer_than_a_screen():
@@ -111,6 +113,7 @@ def raised_in(node: ast.AST) -> set[str]:
         if isinstance(raised, ast.Raise)
         and isinstance(raised.exc, ast.Call)
         and isinstance(raised.exc.func, ast.Name)
+        and raised.exc.func.id[0].isupper()  # not a function that makes the error
     }
 
 
@@ -181,10 +184,29 @@ def test_no_statement_changes_what_stands_in_the_journal():
 # --- tests that can fail --------------------------------------------------------------------------
 
 
-def test_every_feature_of_the_domain_has_its_tests():
-    features = {source.path.stem for source, _ in decisions()} | {"events", "states", "commands"}
-    tested = {path.stem for path in (ROOT / "tests/domain").glob("test_*.py")}
-    assert not {f for f in features if f"test_{f}" not in tested}
+def test_every_module_is_found_from_a_test():
+    """By the test's name in the same place, or by a line `Covers: path/of/module.py`."""
+    covered = set()
+    for source in sources("tests"):
+        doc = ast.get_docstring(source.tree) or ""
+        covered |= set(re.findall(r"[\w/]+\.py", "\n".join(re.findall(r"Covers:(.*)", doc, re.S))))
+    missing = [
+        source.name
+        for source in sources("domain", "projections", "api")
+        if not source.path.name.startswith("__")
+        and source.name not in covered
+        and not files_that_test(source)
+    ]
+    assert not missing
+
+
+def files_that_test(source: Source) -> list[Path]:
+    """Test files named after a module, in the folder that mirrors its package."""
+    [room, *rest] = source.path.relative_to(ROOT).parent.parts
+    mirror = (
+        Path("tests", "store", *rest[1:]) if rest[:1] == ["store"] else Path("tests", room, *rest)
+    )
+    return sorted((ROOT / mirror).glob(f"test_{source.path.stem}*.py"))
 
 
 def cases_of(source: Source) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

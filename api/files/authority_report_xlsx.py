@@ -140,7 +140,7 @@ class BatchKind(StrEnum):
     LATE = "补录"
 
 
-class ReportRow(BaseModel):
+class SheetRow(BaseModel):
     """One certificate of an upward report (证书数据上报). Source: source-document 5.3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -185,7 +185,7 @@ REPORT_HEADER = (
 )  # fmt: skip
 
 
-def build_report(batch: ReportBatch, rows: Iterable[ReportRow]) -> FrozenFile:
+def build_report(batch: ReportBatch, rows: Iterable[SheetRow]) -> FrozenFile:
     """The report of one batch as XLSX: first sheet the 11 fixed columns, second the batch.
 
     Rows are sorted by certificate number, so that the same set gives the same bytes.
@@ -213,7 +213,7 @@ def build_report(batch: ReportBatch, rows: Iterable[ReportRow]) -> FrozenFile:
     return FrozenFile(content, hashlib.sha256(content).hexdigest(), len(ordered))
 
 
-def _report_cells(row: ReportRow) -> tuple[str, ...]:
+def _report_cells(row: SheetRow) -> tuple[str, ...]:
     return (
         row.name, row.document_type_code, row.document_number, row.employer.strip() or "其他",
         row.occupation, row.job.strip(), str(int(row.level)), row.certificate_number,

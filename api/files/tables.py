@@ -216,7 +216,7 @@ class TableRow(NamedTuple):
     values: dict[str, Any]
 
 
-class Table(NamedTuple):
+class UploadTable(NamedTuple):
     """A table that was read: good rows, bad cells, and headers that name no column."""
 
     rows: tuple[TableRow, ...]
@@ -248,7 +248,7 @@ HEADER_ALIASES: dict[str, tuple[str, ...]] = {
 """Headers of the columns of uploaded tables, so that each upload need not list them again."""
 
 
-def read_table(data: bytes, filename: str, columns: Sequence[Column]) -> Table:
+def read_table(data: bytes, filename: str, columns: Sequence[Column]) -> UploadTable:
     """Rows of a CSV (UTF-8 with or without BOM, GB18030), XLSX (first sheet) or JSON table.
 
     filename: only its extension is used, and must agree with the bytes.
@@ -276,7 +276,7 @@ def _with_aliases(column: Column) -> Column:
     return column._replace(aliases=(*column.aliases, *HEADER_ALIASES.get(column.name, ())))
 
 
-def _assemble(lines: Iterable[Line], schema: Schema) -> Table:
+def _assemble(lines: Iterable[Line], schema: Schema) -> UploadTable:
     """A table of lines. Raises: TableUnreadable, TableHeaderWrong, TableTooManyRows."""
 
     def names_of(titles: list[str]) -> list[str]:
@@ -298,7 +298,7 @@ def _assemble(lines: Iterable[Line], schema: Schema) -> Table:
         if not bad:
             rows.append(TableRow(line, values))
     ignored = (title for title, name in zip(header.titles, names, strict=True) if not name)
-    return Table(tuple(rows), tuple(problems), tuple(filter(None, ignored)))
+    return UploadTable(tuple(rows), tuple(problems), tuple(filter(None, ignored)))
 
 
 def _check_header(names: list[str], schema: Schema) -> None:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from api.errors.problem_details import is_retryable, title_and_detail
 from api.errors.request import FieldInvalid, MalformedJson
 from api.errors.validation import invalid_request
-from api.files.tables import CellProblem, Column, Table, read_table
+from api.files.tables import CellProblem, Column, UploadTable, read_table
 from api.http.command_route import NO_VALUE, CommandRequest
 from api.http.dependencies import CommandContext, json_response
 from api.http.multipart import read_form
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass
-class Outcome:
+class RowOutcome:
     """The outcome of every row."""
 
     language: str
@@ -115,7 +115,7 @@ def make_row(line: int, key: str | None, part: str, command: type[Command], **va
         return Row(line, key, part, refusal=invalid_request([first], "body"), column=column)
 
 
-async def record_all(context: CommandContext, rows: Iterable[Row], outcome: Outcome) -> None:
+async def record_all(context: CommandContext, rows: Iterable[Row], outcome: RowOutcome) -> None:
     """Record every row and add its outcome.
 
     Raises: IdempotencyKeyReused when the key was used for another request: that concerns all.
@@ -142,7 +142,7 @@ async def _one(context: CommandContext, row: Row) -> Receipt | LedgerError:
 
 async def parse_table_upload(
     request: CommandRequest, context: CommandContext, columns: Sequence[Column]
-) -> tuple[Table, CommandContext]:
+) -> tuple[UploadTable, CommandContext]:
     """The table that a form carries, and the write with the digest of that form.
 
     Raises: FieldInvalid, and what `read_table` raises for the table as a whole.
@@ -155,9 +155,9 @@ async def parse_table_upload(
     return table, context.for_form(request.method, request.path, form.canonical)
 
 
-def new_outcome(request: CommandRequest) -> Outcome:
+def new_outcome(request: CommandRequest) -> RowOutcome:
     """An empty outcome in the caller's language."""
-    return Outcome(preferred_language(request.headers.get("accept-language")))
+    return RowOutcome(preferred_language(request.headers.get("accept-language")))
 
 
 def either_body(model: type[BaseModel]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from api.files.authority_report_xlsx import (
     BatchKind,
     FrozenFile,
     ReportBatch,
-    ReportRow,
+    SheetRow,
     build_report,
     read_answer,
 )
@@ -135,7 +135,7 @@ def _build(context: CommandContext, body: _ReportRequest, report_id: str) -> Fro
     batch = ReportBatch(
         number=report_id, kind=BATCH_KINDS[body.batch_type], prepared_on=today_in_china()
     )
-    rows: dict[str, ReportRow] = {}
+    rows: dict[str, SheetRow] = {}
     for application_id in body.application_ids:
         if application_id in rows:
             raise RowTwice(application_id=application_id)
@@ -153,7 +153,7 @@ def _is_known(context: CommandContext, report_id: str) -> bool:
     return True
 
 
-def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id: str) -> ReportRow:
+def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id: str) -> SheetRow:
     """One certificate as it is reported; blocking."""
     state = context.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
@@ -163,7 +163,7 @@ def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id:
     if context.ledger.state("person", state.person_id).erased:
         raise PersonErased()
     identity = context.ledger.identity(state.person_id)
-    return ReportRow(
+    return SheetRow(
         name=identity.name,
         document_type_code=report_code(DocumentType(identity.document_type)),
         document_number=identity.document_number,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from api.files.tables import Column, Table
+from api.files.tables import Column, UploadTable
 from api.http.batch import (
     Row,
     body_of,
@@ -169,7 +169,7 @@ routes.routes += [
 ]
 
 
-def _score_rows(session_id: str, table: Table) -> Iterator[Row]:
+def _score_rows(session_id: str, table: UploadTable) -> Iterator[Row]:
     """Rows of either layout of the table; a line with both marks is two rows."""
     for line, values in table.rows:
         ticket = values["ticket_number"]

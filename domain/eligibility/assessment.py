@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.documents.materials import MaterialKind
 from domain.eligibility import rule_sets as rules
-from domain.eligibility.predicates import MET, Finding, evaluate
+from domain.eligibility.predicates import MET, PredicateResult, evaluate
 from domain.eligibility.qualifications import EARLIEST_DAY, LATEST_DAY, Qualifications, Text
 from domain.errors import LedgerError
 from domain.values.primitives import Level
@@ -90,7 +90,7 @@ class NotEligible(Outcome):
 Assessment = Annotated[Eligible | NotEligible, Field(discriminator="outcome")]
 
 
-_Findings = list[tuple[rules.AnyPredicate, Finding]]
+_Findings = list[tuple[rules.AnyPredicate, PredicateResult]]
 
 
 def assess(

@@ -57,7 +57,7 @@ def certificate_name(level: Level | None) -> Text:
     return Text(zh=f"{level.chinese_name}证书", en=f"level {int(level)} certificate")
 
 
-def training_needed(asked: rules.Training) -> Text:
+def training_needed(asked: rules.TrainingRule) -> Text:
     """The required training course."""
     certified = asked.completion_certificate
     return Text(
@@ -68,7 +68,7 @@ def training_needed(asked: rules.Training) -> Text:
     )
 
 
-def education_needed(asked: rules.Education) -> Text:
+def education_needed(asked: rules.EducationRule) -> Text:
     """The required education."""
     each = [_accepted_text(accepted) for accepted in asked.accepted]
     return Text(zh=";或".join(text.zh for text in each), en="; or ".join(text.en for text in each))

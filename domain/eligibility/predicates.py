@@ -39,7 +39,7 @@ from domain.eligibility.qualifications import (
 from domain.values.primitives import Level
 
 
-class Finding(NamedTuple):
+class PredicateResult(NamedTuple):
     """Result of one predicate. share: lacking part, 0 = met … 1 = all of it.
 
     explain: words the finding, on demand only: that takes longer than the evaluation, and few
@@ -64,7 +64,7 @@ def _years_worked(
     worked: Worked,
     relations: Collection[Relation],
     after: Text | None = None,
-) -> Finding:
+) -> PredicateResult:
     """Whether the years are reached. after: what they count from, such as 五级/初级工证书."""
     share = ALL_LACKING
     if worked.reaches(years):
@@ -91,16 +91,16 @@ def _years_worked(
             ),
         )
 
-    return Finding(share, explain)
+    return PredicateResult(share, explain)
 
 
-def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -> Finding:
+def _total_years(asked: rules.TotalYears, stated: Qualifications, as_of: date) -> PredicateResult:
     """Source: source-document 1.2(2)."""
     worked = Worked(worked_spans(stated.work_periods, asked.relations, as_of))
     return _years_worked(asked.years, worked, asked.relations)
 
 
-def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
+def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> PredicateResult:
     spans = worked_spans(stated.work_periods, asked.relations, as_of)
 
     def explain() -> Explanation:
@@ -113,7 +113,7 @@ def _works(asked: rules.Works, stated: Qualifications, as_of: date) -> Finding:
 
 def _years_after(
     obtained: list[date], name: Text, asked: Any, stated: Qualifications, as_of: date
-) -> Finding:
+) -> PredicateResult:
     """Years since the earliest of `obtained`, from which the most days count."""
     if obtained:
         spans = worked_spans(stated.work_periods, asked.relations, as_of, since=min(obtained))
@@ -131,12 +131,12 @@ def _years_after(
             ),
         )
 
-    return Finding(ALL_LACKING, explain)
+    return PredicateResult(ALL_LACKING, explain)
 
 
 def _years_after_certificate(
     asked: rules.YearsAfterCertificate, stated: Qualifications, as_of: date
-) -> Finding:
+) -> PredicateResult:
     """Source: source-document 1.2(1)."""
     obtained = _certificates(stated, asked.level, asked.kinds, asked.certificate_relations)
     return _years_after(obtained, certificate_name(asked.level), asked, stated, as_of)
@@ -144,7 +144,7 @@ def _years_after_certificate(
 
 def _years_after_title(
     asked: rules.YearsAfterTitle, stated: Qualifications, as_of: date
-) -> Finding:
+) -> PredicateResult:
     obtained = [
         title.obtained_on
         for title in stated.titles
@@ -168,12 +168,14 @@ def _certificates(
     ]
 
 
-def _all_or_nothing(met: bool, explain: Callable[[], Explanation]) -> Finding:
+def _all_or_nothing(met: bool, explain: Callable[[], Explanation]) -> PredicateResult:
     """The finding of a predicate without a measure: met, or wholly lacking."""
-    return Finding(MET if met else ALL_LACKING, explain)
+    return PredicateResult(MET if met else ALL_LACKING, explain)
 
 
-def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_of: date) -> Finding:
+def _held_certificate(
+    asked: rules.HeldCertificateRule, stated: Qualifications, as_of: date
+) -> PredicateResult:
     """Held for N months from the corresponding day on (Civil Code art. 201, 202)."""
     name = certificate_name(asked.level)
     issue_days = _certificates(stated, asked.level, asked.kinds, asked.relations)
@@ -203,10 +205,10 @@ def _held_certificate(asked: rules.HeldCertificate, stated: Qualifications, as_o
             ),
         )
 
-    return Finding(Fraction((due - as_of).days, (due - issued_on).days), explain)
+    return PredicateResult(Fraction((due - as_of).days, (due - issued_on).days), explain)
 
 
-def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Finding:
+def _training(asked: rules.TrainingRule, stated: Qualifications, as_of: date) -> PredicateResult:
     """The course that lacks least; its certificate counts as much as one hour.
 
     Source: source-document 1.2(3).
@@ -241,7 +243,7 @@ def _training(asked: rules.Training, stated: Qualifications, as_of: date) -> Fin
             ),
         )
 
-    return Finding(Fraction(hours + certificate, asked.hours + needs_certificate), explain)
+    return PredicateResult(Fraction(hours + certificate, asked.hours + needs_certificate), explain)
 
 
 def _accepts(accepted: rules.AcceptedEducation, school: Education) -> bool:
@@ -258,7 +260,7 @@ def _graduates_first(school: Education) -> tuple[bool, str, str]:
     return school.standing != "graduated", str(school.graduated_on), school_text(school).en
 
 
-def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> Finding:
+def _education(asked: rules.EducationRule, stated: Qualifications, as_of: date) -> PredicateResult:
     """Graduates are preferred over students if both qualify: their certificate is final.
 
     Source: source-document 1.2(4), 3.1(2).
@@ -280,13 +282,15 @@ def _education(asked: rules.Education, stated: Qualifications, as_of: date) -> F
     return finding._replace(materials=asked.student_materials)
 
 
-def _no_school_fits(asked: rules.Education, stated: Qualifications) -> Explanation:
+def _no_school_fits(asked: rules.EducationRule, stated: Qualifications) -> Explanation:
     have = sorted({(text.zh, text.en) for text in map(school_text, stated.education)})
     text = Text(zh="、".join(zh for zh, _ in have), en=", ".join(en for _, en in have))
     return explain_unmeasured(education_needed(asked), text if have else NOTHING)
 
 
-def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: date) -> Finding:
+def _apprenticeship(
+    asked: rules.ApprenticeshipRule, stated: Qualifications, as_of: date
+) -> PredicateResult:
     done = any(each.relation in asked.relations for each in stated.apprenticeships)
 
     def explain() -> Explanation:
@@ -300,7 +304,7 @@ def _apprenticeship(asked: rules.Apprenticeship, stated: Qualifications, as_of: 
 # --- the person -----------------------------------------------------------------------------------
 
 
-def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
+def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> PredicateResult:
     """An age is reached on the birthday.
 
     The explanation gives whole years only: anything finer would reveal the birth date.
@@ -316,10 +320,12 @@ def _age(asked: rules.Age, stated: Qualifications, as_of: date) -> Finding:
     age = length_between(born, as_of).years
     now = Text(zh=f"{age}周岁", en=f"{age} years")
     share = Fraction((due - as_of).days, (due - born).days)
-    return Finding(share, lambda: explain_unmeasured(needed, now))
+    return PredicateResult(share, lambda: explain_unmeasured(needed, now))
 
 
-def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: date) -> Finding:
+def _intends_to_work(
+    asked: rules.IntendsToWork, stated: Qualifications, as_of: date
+) -> PredicateResult:
     met = stated.intends_to_work
 
     def explain() -> Explanation:
@@ -334,21 +340,21 @@ def _intends_to_work(asked: rules.IntendsToWork, stated: Qualifications, as_of: 
     return _all_or_nothing(met, explain)
 
 
-_EVALUATORS: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], Finding]] = {
+_EVALUATORS: dict[type[rules.Predicate], Callable[[Any, Qualifications, date], PredicateResult]] = {
     rules.Age: _age,
     rules.IntendsToWork: _intends_to_work,
     rules.Works: _works,
     rules.TotalYears: _total_years,
     rules.YearsAfterCertificate: _years_after_certificate,
     rules.YearsAfterTitle: _years_after_title,
-    rules.HeldCertificate: _held_certificate,
-    rules.Training: _training,
-    rules.Apprenticeship: _apprenticeship,
-    rules.Education: _education,
+    rules.HeldCertificateRule: _held_certificate,
+    rules.TrainingRule: _training,
+    rules.ApprenticeshipRule: _apprenticeship,
+    rules.EducationRule: _education,
 }
 
 
-def evaluate(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> Finding:
+def evaluate(predicate: rules.Predicate, stated: Qualifications, as_of: date) -> PredicateResult:
     """Evaluate one predicate on stated qualifications, none of which lies after `as_of`.
 
     Source: source-document 1.2.

@@ -120,7 +120,7 @@ class YearsAfterTitle(Predicate):
     relations: tuple[Relation, ...] = Field(default=OWN_OR_RELATED, min_length=1)
 
 
-class HeldCertificate(Predicate):
+class HeldCertificateRule(Predicate):
     """已取得证书, held for `months` full months (0 = held at all)."""
 
     predicate: Literal["held_certificate"]
@@ -130,7 +130,7 @@ class HeldCertificate(Predicate):
     relations: tuple[Relation, ...] = Field(default=OWN_OR_RELATED, min_length=1)
 
 
-class Training(Predicate):
+class TrainingRule(Predicate):
     """经本职业N级正规培训达规定标准学时,并取得结业证书. Source: source-document 1.2(3).
 
     A single course must reach the hours: completion certificates are given per course.
@@ -142,7 +142,7 @@ class Training(Predicate):
     completion_certificate: Flag = True
 
 
-class Apprenticeship(Predicate):
+class ApprenticeshipRule(Predicate):
     """本职业或相关职业学徒期满."""
 
     predicate: Literal["apprenticeship"]
@@ -150,7 +150,7 @@ class Apprenticeship(Predicate):
 
 
 class AcceptedEducation(RuleData):
-    """One kind of education that satisfies an Education predicate."""
+    """One kind of education that satisfies an EducationRule."""
 
     kinds: tuple[SchoolKind, ...] = Field(min_length=1)
     majors: tuple[Relation, ...] = Field(default=OWN_OR_RELATED, min_length=1)
@@ -159,7 +159,7 @@ class AcceptedEducation(RuleData):
     programmes: tuple[Programme, ...] = Field(default=(), description="班别; empty = any")
 
 
-class Education(Predicate):
+class EducationRule(Predicate):
     """毕业证书 of one of the accepted kinds. Source: source-document 1.2(4), 3.1(2).
 
     required_materials apply to graduates; students submit student_materials instead.
@@ -177,10 +177,10 @@ AnyPredicate = Annotated[
     | TotalYears
     | YearsAfterCertificate
     | YearsAfterTitle
-    | HeldCertificate
-    | Training
-    | Apprenticeship
-    | Education,
+    | HeldCertificateRule
+    | TrainingRule
+    | ApprenticeshipRule
+    | EducationRule,
     Field(discriminator="predicate"),
 ]
 

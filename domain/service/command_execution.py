@@ -28,7 +28,7 @@ from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
-from domain.store.mapper import Entry, EntryMapper
+from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.vault import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
 
@@ -131,7 +131,7 @@ class CommandExecution:
             if stream not in versions:
                 versions[stream] = view.version(stream)
             versions[stream] += 1
-            entry = Entry(
+            entry = JournalEntry(
                 originator_id=stream,
                 originator_version=versions[stream],
                 event_id=named_id(self._command_id, f"event {index}"),
@@ -238,7 +238,7 @@ class StateReader:
         return self._view.claimed(kind, key) is not None
 
 
-def identity_of(person_id: str, entries: Iterable[Entry]) -> Identity:
+def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
     """A person's current name and document in clear. Raises: NotFound, also after erasure."""
     known: PersonRegistered | PersonCorrected | None = None
     for entry in entries:

@@ -32,7 +32,7 @@ from domain.states import folds as states
 from domain.store.errors import UnknownLedger
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, RecordedEvent
-from domain.store.mapper import Catalogue, Entry, EntryMapper
+from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
@@ -211,7 +211,7 @@ class Ledger:
             raise NotFound(what=kind, id=key or kind)
         return state
 
-    def history(self, stream: str) -> list[Entry]:
+    def history(self, stream: str) -> list[JournalEntry]:
         """Every entry of a stream, personal fields decrypted."""
         return self.mapper.entries(self.journal.stream(stream))
 

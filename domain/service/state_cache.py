@@ -19,7 +19,7 @@ from domain.events import PersonCorrected, PersonRegistered
 from domain.service.snapshots import SNAPSHOTTED, kind_of
 from domain.states import folds as states
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
-from domain.store.mapper import Entry, EntryMapper
+from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.writer.commands import BatchView
 
 STATES_MAX = 20_000
@@ -36,7 +36,7 @@ class PendingEvent:
     entry: in clear. state_after: of its stream up to here, once it was folded.
     """
 
-    entry: Entry
+    entry: JournalEntry
     state_after: CachedState | None = None
 
 

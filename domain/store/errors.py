@@ -74,7 +74,7 @@ class TrackingBehind(StoreError):
     code = "tracking_behind"
 
 
-class PersonErased(StoreError):
+class DataKeyDestroyed(StoreError):
     """The key of person {person} has been destroyed; nothing can be sealed under it again."""
 
     code = "person_erased"

@@ -1,6 +1,7 @@
 """Maps facts to the journal's events and back.
 
-A fact is a pydantic model with a stored TOPIC; an `JournalEntry` is a fact with its metadata. On the way
+A fact is a pydantic model with a stored TOPIC; a `JournalEntry` is a fact with its metadata. On
+the way
 in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older versions
 and validates the result. Reading order: Entry, Catalogue, EntryMapper.
 """

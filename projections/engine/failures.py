@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg2
 
 from domain.store.postgres.errors import is_missing_relation, is_transient
-from projections.engine.view import UnknownTopic
+from projections.engine.view import UnhandledTopic
 
 __all__ = ["is_missing_relation", "is_transient", "safe_message"]
 
@@ -16,7 +16,7 @@ def safe_message(error: Exception) -> str:
     """An error as health shows it: without rows or values, which may be personal data."""
     if isinstance(error, psycopg2.Error):
         text = f"{type(error).__name__}: {error.diag.message_primary or 'the database refused it'}"
-    elif isinstance(error, UnknownTopic | KeyError):
+    elif isinstance(error, UnhandledTopic | KeyError):
         text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
     else:
         text = f"{type(error).__name__}: {error}"

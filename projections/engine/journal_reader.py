@@ -36,7 +36,7 @@ Stored = tuple[int, str, bytes]
 """A stored event: position, topic, envelope."""
 
 
-class Vault(Protocol):
+class FieldOpener(Protocol):
     """Opens sealed fields and makes blind indexes, for one ledger."""
 
     @property
@@ -49,7 +49,7 @@ class Vault(Protocol):
     def forget(self, person: str | None = None) -> None: ...
 
 
-def opener(vault: Vault) -> Opener:
+def opener(vault: FieldOpener) -> Opener:
     """Returns what opens the fields that views mask."""
 
     def opened(envelope: Mapping[str, Any]) -> dict[str, str | None]:
@@ -100,7 +100,7 @@ def _parse_copy(copied: bytes) -> list[Stored]:
     return events
 
 
-def decode(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
+def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
     """Decode events one at a time, so that each is folded while it is in the processor's cache.
 
     The keys of all persons among them are read in one query.
@@ -118,13 +118,13 @@ def decode(events: Iterable[Stored], vault: Vault) -> Iterator[Entry]:
 
 
 def read(
-    cursor: Cursor, ledger: str, vault: Vault, after: int, limit: int, *, upto: int = NO_LIMIT
+    cursor: Cursor, ledger: str, vault: FieldOpener, after: int, limit: int, *, upto: int = NO_LIMIT
 ) -> list[Entry]:
     """Entries in order of position: after < position <= upto, at most `limit`."""
     return list(decode(fetch(cursor, ledger, after, limit, upto=upto), vault))
 
 
-def _preload(events: Iterable[Stored], vault: Vault) -> None:
+def _preload(events: Iterable[Stored], vault: FieldOpener) -> None:
     facts = [orjson.loads(envelope)["data"] for _, topic, envelope in events if topic in _PERSONS]
     persons = {
         data["person_id"] for data in facts if any(type(data[name]) is dict for name in _MASKED)

@@ -18,7 +18,7 @@ from domain.store.postgres.connection import Connection, Cursor
 from projections.engine import generations
 from projections.engine.failures import is_transient, safe_message
 from projections.engine.generation_writer import GenerationWriter, lock_positions
-from projections.engine.journal_reader import Vault, read
+from projections.engine.journal_reader import FieldOpener, read
 from projections.engine.progress import PROGRESS_CHANNEL, to_payload
 from projections.engine.view import Entry, View
 
@@ -53,7 +53,9 @@ class Pause:
 class LedgerProjector:
     """The views of one ledger. Used by one thread."""
 
-    def __init__(self, ledger: str, vault: Vault, *, batch: int, retry_seconds: float) -> None:
+    def __init__(
+        self, ledger: str, vault: FieldOpener, *, batch: int, retry_seconds: float
+    ) -> None:
         """batch: most events in a transaction. retry_seconds: first back-off of a paused view."""
         self.ledger = ledger
         self._vault = vault

@@ -27,7 +27,7 @@ class ViewError(Exception):
     """A view cannot be brought or kept up to date."""
 
 
-class UnknownTopic(ViewError):
+class UnhandledTopic(ViewError):
     """A fact that the view neither handles nor ignores."""
 
     def __init__(self, topic: str, position: int) -> None:
@@ -138,7 +138,7 @@ class View:
             if handler is not None:
                 handler.fold(rows, entry)
             elif entry.topic not in self.ignores:
-                raise UnknownTopic(entry.topic, entry.position)
+                raise UnhandledTopic(entry.topic, entry.position)
 
     def wanted(self, entries: Iterable[Entry]) -> dict[str, set[str]]:
         """Table name -> groups that folding these entries will read."""

@@ -15,11 +15,11 @@ from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.vault import MasterKeys
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.journal_reader import Vault, decode, fetch
+from projections.engine.journal_reader import FieldOpener, decode, fetch
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Table
 from projections.engine.vaults import vault_of
-from projections.engine.view import Entry, Handler, UnknownTopic, View
+from projections.engine.view import Entry, Handler, UnhandledTopic, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,11 @@ def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedge
 
 
 def _backfill_ledger(
-    cursor: Cursor, task: BackfillTask, targets: list[GenerationWriter], vault: Vault, upto: int
+    cursor: Cursor,
+    task: BackfillTask,
+    targets: list[GenerationWriter],
+    vault: FieldOpener,
+    upto: int,
 ) -> BackfilledLedger:
     """Fold one ledger; its rows are written, or buffered by the targets."""
     started = time.monotonic()
@@ -161,7 +165,7 @@ def _fold(entries: Iterable[Entry], folds: Folds, buffers: Buffers) -> None:
     for entry in entries:
         wanted = folds.get(entry.topic)
         if wanted is None:
-            raise UnknownTopic(entry.topic, entry.position)
+            raise UnhandledTopic(entry.topic, entry.position)
         for fold, rows in wanted:
             fold(rows, entry)
 

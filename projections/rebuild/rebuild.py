@@ -18,7 +18,7 @@ from domain.store.postgres.connection import Connection
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
-from projections.engine.journal_reader import Vault
+from projections.engine.journal_reader import FieldOpener
 from projections.engine.vaults import VaultSecrets, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import (
@@ -258,7 +258,7 @@ def _of_this_version(
     return live
 
 
-def _vault(secrets: VaultSecrets, connection: Connection, ledger: str) -> Vault:
+def _vault(secrets: VaultSecrets, connection: Connection, ledger: str) -> FieldOpener:
     return vault_of(secrets, ledger, connection)
 
 

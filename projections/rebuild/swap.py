@@ -17,7 +17,7 @@ from domain.events import PersonalDataErased
 from domain.store.postgres.connection import Connection, Cursor
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter, lock_positions, set_position
-from projections.engine.journal_reader import Vault, read
+from projections.engine.journal_reader import FieldOpener, read
 from projections.engine.view import View, ViewError
 
 CATCH_UP_EVENTS = 2000  # in a transaction while catching up
@@ -36,7 +36,7 @@ class RebuildRunning(ViewError):
     """Another process is rebuilding the view."""
 
 
-Vaults = Callable[[str], Vault]
+Vaults = Callable[[str], FieldOpener]
 """Returns a ledger's vault."""
 
 
@@ -64,7 +64,7 @@ def catch_up(
 
 def _catch_up_once(
     connection: Connection,
-    vault: Vault,
+    vault: FieldOpener,
     target: GenerationWriter,
     name: str,
     ledger: str,

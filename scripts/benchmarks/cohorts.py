@@ -11,7 +11,7 @@ from api.cli.environment import CliEnvironment, open_environment, settings_of
 from api.cli.import_ import load_example
 from domain.service.ledger import Ledger
 from domain.store.journal.records import AppendRequest
-from domain.store.mapper import Entry
+from domain.store.mapper import JournalEntry
 from scripts.benchmarks.server import Server
 from scripts.benchmarks.service import COHORT_LEDGER
 
@@ -19,7 +19,7 @@ _EVENTS = 500  # a transaction
 
 
 @contextmanager
-def cohort_store(server: Server) -> Iterator[tuple[CliEnvironment, list[Entry]]]:
+def cohort_store(server: Server) -> Iterator[tuple[CliEnvironment, list[JournalEntry]]]:
     """The database of a service with the example cohort in it, and the cohort's entries."""
     with open_environment(settings_of(server.postgres.data_dir)) as store:
         load_example(store)
@@ -27,7 +27,7 @@ def cohort_store(server: Server) -> Iterator[tuple[CliEnvironment, list[Entry]]]
         yield store, ledger.mapper.entries(ledger.journal.events())
 
 
-def copy(store: CliEnvironment, entries: list[Entry], number: int) -> Ledger:
+def copy(store: CliEnvironment, entries: list[JournalEntry], number: int) -> Ledger:
     """The cohort as ledger number `number`."""
     target = store.ledgers.create(f"copy{number}", f"S0000{number:08d}")
     for begin in range(0, len(entries), _EVENTS):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from api.cli.environment import CliEnvironment
-from domain.store.mapper import Entry
+from domain.store.mapper import JournalEntry
 from projections.catalogue import VIEWS
 from projections.engine.view import View
 from projections.rebuild import rebuild
@@ -63,7 +63,7 @@ def run(server: Server, plan: Plan) -> list[Comparison]:
     )
 
 
-def _handled(entries: Sequence[Entry], copies: int) -> dict[str, int]:
+def _handled(entries: Sequence[JournalEntry], copies: int) -> dict[str, int]:
     """How many of the events each view handles, and how many any of them does."""
     topics = Counter[str](entry.fact.TOPIC for entry in entries)  # type: ignore[attr-defined]
     views = {view.name: set(view.handles) for view in VIEWS}
@@ -83,7 +83,7 @@ def _rebuilt(store: CliEnvironment) -> Sample:
 
 def _followed(
     store: CliEnvironment,
-    entries: list[Entry],
+    entries: list[JournalEntry],
     number: int,
     groups: Sequence[Sequence[View]],
     *,

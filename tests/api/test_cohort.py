@@ -22,7 +22,7 @@ import pytest
 from domain.eligibility.qualifications import Qualifications
 from domain.events import CATALOGUE
 from domain.service.ledger import Ledger
-from domain.store.mapper import Entry
+from domain.store.mapper import JournalEntry
 from domain.store.tlog.audit import verify
 from domain.values.identity_documents import DocumentType
 from projections.catalogue import VIEWS
@@ -71,7 +71,7 @@ def facts(loaded: Ledger) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def entries(loaded: Ledger) -> list[Entry]:
+def entries(loaded: Ledger) -> list[JournalEntry]:
     """The same as facts of the domain, in order."""
     return loaded.mapper.entries(loaded.journal.events())
 
@@ -298,7 +298,7 @@ def test_a_notice_is_public_for_five_working_days(facts: dict[str, Any]) -> None
 
 
 def test_the_refund_ledger_agrees_with_a_recount_of_the_journal(
-    views: Database, entries: list[Entry]
+    views: Database, entries: list[JournalEntry]
 ) -> None:
     columns = ("paid_fen", "entitled_fen", "ordered_fen", "settled_fen")
     sql = f"SELECT payment_id, component, {', '.join(columns)} FROM views.refund_lines"
@@ -317,7 +317,7 @@ def test_the_refund_ledger_agrees_with_a_recount_of_the_journal(
 
 
 def test_the_score_board_agrees_with_a_recount_of_the_journal(
-    views: Database, entries: list[Entry]
+    views: Database, entries: list[JournalEntry]
 ) -> None:
     wanted = ("theory", "practical", "passed", "state")
     with views.connect() as connection, connection.cursor() as cursor:
@@ -331,7 +331,7 @@ def test_the_score_board_agrees_with_a_recount_of_the_journal(
 
 
 def test_the_registry_agrees_with_a_recount_of_the_journal(
-    views: Database, entries: list[Entry]
+    views: Database, entries: list[JournalEntry]
 ) -> None:
     columns = ("standing", "version", "progress", "application_id")
     sql = f"SELECT kind, number, {', '.join(columns)} FROM views.certificates"

@@ -15,10 +15,10 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from domain.store.errors import (
     Closed,
+    DataKeyDestroyed,
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
-    PersonErased,
     StoreError,
     Unavailable,
 )
@@ -143,7 +143,7 @@ def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonK
     """Seal with the person's key, created if there is none; or refuse, as a vault would."""
     assert ask.person is not None
     if seen["key"] == ERASED:
-        raise PersonErased(person=ask.person)
+        raise DataKeyDestroyed(person=ask.person)
     if ask.erase:
         if seen["key"] is None:
             raise Unwilling(seen=seen)

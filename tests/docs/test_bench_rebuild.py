@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api.cli.environment import CliEnvironment
-from domain.store.mapper import Entry
+from domain.store.mapper import JournalEntry
 from projections.catalogue import VIEWS
 from projections.certificate_registry.public_record import PUBLIC_COLUMNS
 from projections.certificate_registry.tables import CERTIFICATES
@@ -21,7 +21,7 @@ from scripts.benchmarks.cohorts import cohort_store, copy
 from scripts.benchmarks.server import Server, server
 from scripts.benchmarks.service import DATABASE
 
-Cohort = tuple[Server, CliEnvironment, list[Entry]]
+Cohort = tuple[Server, CliEnvironment, list[JournalEntry]]
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, NewEvent
-from domain.store.mapper import Catalogue, Entry, EntryMapper
+from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
 from domain.store.privacy.vault import Vault, stored_keys
 from projections.catalogue import VIEWS
@@ -149,11 +149,11 @@ class ProjectedLedger:
         return contents
 
 
-def _full(ledger: str, entry: Any) -> Entry:
+def _full(ledger: str, entry: Any) -> JournalEntry:
     """A world's entry with everything the journal requires."""
     name = f"{ledger}/{entry.originator_id}/{entry.originator_version}"
     number = uuid5(NAMESPACE_URL, f"https://example.com/{name}")
-    return Entry(
+    return JournalEntry(
         originator_id=entry.originator_id,
         originator_version=entry.originator_version,
         event_id=number,

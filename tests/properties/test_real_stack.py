@@ -56,7 +56,7 @@ class StackComparison(ModelComparison):
     def catch_up(self) -> None:
         head = self.position()
         for view in VIEWS:
-            assert self.progress.wait_for(self.name, view.name, head, 20), view.name
+            assert self.progress.wait_until(self.name, view.name, head, 20), view.name
 
 
 StackComparison.TestCase.settings = few_examples(25)

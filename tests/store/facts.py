@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from domain.store.journal.journal import Journal
-from domain.store.mapper import Catalogue, Entry
+from domain.store.mapper import Catalogue, JournalEntry
 from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
 from domain.values.personal import Personal
 from tests.store.drafts import ACTOR, id_of
@@ -55,9 +55,9 @@ def vault_of(journal: Journal, **changes) -> Vault:
     return Vault("omc", master_keys, index_key, stored_keys(journal), **given)
 
 
-def entry(stream: str, version: int, fact: BaseModel) -> Entry:
+def entry(stream: str, version: int, fact: BaseModel) -> JournalEntry:
     name = f"{stream}/{version}"
-    return Entry(
+    return JournalEntry(
         originator_id=stream,
         originator_version=version,
         event_id=id_of(f"event/{name}"),

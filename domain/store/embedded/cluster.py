@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.store.embedded.os_account import Account, chown
+from domain.store.embedded.os_account import OsAccount, chown
 
 SUPERUSER = "postgres"
 
@@ -45,7 +45,7 @@ class CannotStart(EmbeddedPostgresError):
 
 
 def create(
-    cluster_dir: Path, binaries: Path, locale_arguments: Sequence[str], run_as: Account | None
+    cluster_dir: Path, binaries: Path, locale_arguments: Sequence[str], run_as: OsAccount | None
 ) -> None:
     """Create a cluster. The caller holds the start lock: unfinished clusters are removed.
 
@@ -78,7 +78,7 @@ def create(
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def check(cluster_dir: Path, major_version: int, run_as: Account | None) -> None:
+def check(cluster_dir: Path, major_version: int, run_as: OsAccount | None) -> None:
     """Refuse another version's cluster, and repair the permissions of a restored one.
 
     Raises: WrongMajorVersion.
@@ -95,7 +95,7 @@ def check(cluster_dir: Path, major_version: int, run_as: Account | None) -> None
         cluster_dir.chmod(0o700)
 
 
-def child_arguments(cwd: Path, run_as: Account | None) -> dict[str, Any]:
+def child_arguments(cwd: Path, run_as: OsAccount | None) -> dict[str, Any]:
     """Popen arguments of a server program; it inherits no PG* or locale settings of the caller."""
     environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
     arguments: dict[str, Any] = {"env": environment, "cwd": cwd, "umask": 0o077}

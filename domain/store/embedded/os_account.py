@@ -27,7 +27,7 @@ class NoAccount(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class OsAccount:
     """An account of the operating system."""
 
     name: str
@@ -58,12 +58,12 @@ def name_of(uid: int) -> str:
         return f"user {uid}"
 
 
-def account_for(cluster_dir: Path) -> Account:
+def account_for(cluster_dir: Path) -> OsAccount:
     """The owner of the cluster; else our own account, created if possible; else `postgres`."""
     if cluster_dir.exists():
         found = cluster_dir.stat()
         if found.st_uid != 0:
-            return Account(name_of(found.st_uid), found.st_uid, found.st_gid)
+            return OsAccount(name_of(found.st_uid), found.st_uid, found.st_gid)
     account = _account(ACCOUNT)
     if account is None and (useradd := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin")):
         words = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
@@ -81,15 +81,15 @@ def account_for(cluster_dir: Path) -> Account:
     return account
 
 
-def _account(name: str) -> Account | None:
+def _account(name: str) -> OsAccount | None:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         return None
-    return Account(name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
+    return OsAccount(name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
 
 
-def grant_access(account: Account, data_dir: Path, binaries: Path) -> None:
+def grant_access(account: OsAccount, data_dir: Path, binaries: Path) -> None:
     """Make sure that the account can enter the data directory and run the programs.
 
     Raises: NoAccount if that would need permissions on a directory that is not root's.
@@ -109,7 +109,7 @@ def grant_access(account: Account, data_dir: Path, binaries: Path) -> None:
             raise NoAccount(f"{account.name} cannot run {binaries / 'postgres'}")
 
 
-def _make_searchable(path: Path, account: Account) -> None:
+def _make_searchable(path: Path, account: OsAccount) -> None:
     for directory in reversed((path, *path.parents)):
         if account.can("/bin/sh", "-c", 'cd "$0"', str(directory)):
             continue
@@ -136,7 +136,7 @@ def _make_readable(tree: Path) -> None:
                 path.chmod(stat.S_IMODE(mode) | 0o044)
 
 
-def chown(tree: Path, account: Account) -> None:
+def chown(tree: Path, account: OsAccount) -> None:
     """Give the account a cluster that belongs to root, as one restored from a backup does.
 
     Only then: in a directory of the account, the account could plant links to files of root.
@@ -149,7 +149,7 @@ def chown(tree: Path, account: Account) -> None:
                 os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def private_directory(path: Path, account: Account | None) -> None:
+def private_directory(path: Path, account: OsAccount | None) -> None:
     """Create a directory that only the account (None: ourselves) may enter; refuse another's."""
     uid = account.uid if account else os.geteuid()
     with contextlib.suppress(FileExistsError):

@@ -125,7 +125,7 @@ class EmbeddedPostgres:
         self._users_file: IO[bytes] | None = None
         self._user_pid = 0
         self._server: subprocess.Popen[bytes] | None = None
-        self._run_as: account.Account | None = None
+        self._run_as: account.OsAccount | None = None
 
     @property
     def binaries(self) -> Path:

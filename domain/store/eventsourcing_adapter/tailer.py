@@ -106,7 +106,7 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class EventPage:
     """Events in order, and the position the subscriber has reached with them.
 
     position: of the last event read; beyond the last of `events` if later ones have other topics.
@@ -140,7 +140,7 @@ class Tailer:
         self._stopped.set()
         self._listener.interrupt()
 
-    def pages(self, after: int, topics: Sequence[str] = ()) -> Iterator[Page]:
+    def pages(self, after: int, topics: Sequence[str] = ()) -> Iterator[EventPage]:
         """Pages of events after a position; waits when there are none, ends when stopped.
 
         topics: only these; all if empty. While the server cannot be reached it retries.
@@ -164,17 +164,17 @@ class Tailer:
                     self._journal.ledger, generation, self._poll_seconds, self._stopped.is_set
                 )
 
-    def page(self, after: int, topics: Sequence[str] = ()) -> Page:
+    def page(self, after: int, topics: Sequence[str] = ()) -> EventPage:
         """The next page, without waiting; empty and at `after` if there is nothing new.
 
         Raises: Unavailable.
         """
         if not topics:
             events = self._journal.read(after, self._limit)
-            return Page(events, events[-1].position if events else after)
+            return EventPage(events, events[-1].position if events else after)
         # The head is read first, so that the events read afterwards are complete up to it.
         head = self._journal.head().position
         if head <= after:
-            return Page([], after)
+            return EventPage([], after)
         events = self._journal.read(after, self._limit, topics, upto=head)
-        return Page(events, events[-1].position if len(events) == self._limit else head)
+        return EventPage(events, events[-1].position if len(events) == self._limit else head)

@@ -13,8 +13,8 @@ from uuid import UUID
 from domain.store.errors import (
     ClaimNotHeld,
     ClaimTaken,
+    DataKeyDestroyed,
     IdempotencyKeyReused,
-    PersonErased,
     RejectedByDatabase,
     StaleStream,
     TrackingBehind,
@@ -208,7 +208,7 @@ class Batch:
         for key in append.fresh_keys:
             known = self.person_key(key.person)
             if known is not None and known.wrapped is None:
-                raise PersonErased(person=key.person)
+                raise DataKeyDestroyed(person=key.person)
             if known is not None:
                 raise RejectedByDatabase(reason=f"person {key.person} already has a key")
 

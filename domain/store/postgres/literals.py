@@ -10,11 +10,13 @@ def array(values: Iterable[Any]) -> str:
     values: text, numbers, ids or None; text is quoted, so any text may be given.
     """
     elements = list(values)
+    if not elements:
+        return "{}"
     try:
         text = '","'.join(elements)
     except TypeError:
         return "{" + ",".join(map(_element, elements)) + "}"
-    if elements and "\\" not in text and text.count('"') == 2 * len(elements) - 2:
+    if "\\" not in text and text.count('"') == 2 * len(elements) - 2:
         return f'{{"{text}"}}'
     return "{" + ",".join(map(_element, elements)) + "}"
 

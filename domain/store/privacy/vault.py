@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from domain.store.errors import PersonErased, WrongKey
+from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey
 from domain.store.privacy.blind_index import BlindIndexes
@@ -263,7 +263,7 @@ class FieldEncryptor:
         else:
             found = self._vault._key_of(row)
             if found is None:
-                raise PersonErased(person=person)
+                raise DataKeyDestroyed(person=person)
             key = found
         self._keys[person] = key
         return key

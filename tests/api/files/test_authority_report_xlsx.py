@@ -15,10 +15,10 @@ from api.files.authority_report_xlsx import (
     REPORT_HEADER,
     BatchKind,
     ReportBatch,
-    ReportRow,
     ReportRowRepeated,
     ReportSizeWrong,
     Sheet,
+    SheetRow,
     TalentRow,
     build_report,
     build_talent_export,
@@ -41,7 +41,7 @@ def certificate(serial: int, level: int = 4) -> str:
     return f"S00003300012326{level}{serial:06d}"
 
 
-def row(serial: int = 1, **changed: object) -> ReportRow:
+def row(serial: int = 1, **changed: object) -> SheetRow:
     fields: dict[str, object] = {
         "name": "王小明",
         "document_type_code": "201",
@@ -54,7 +54,7 @@ def row(serial: int = 1, **changed: object) -> ReportRow:
         "evaluator": "浙江今日头条科技有限公司",
         "issuer": "浙江今日头条科技有限公司",
     }
-    return ReportRow.model_validate(fields | changed)
+    return SheetRow.model_validate(fields | changed)
 
 
 def person(serial: int = 1, **changed: object) -> TalentRow:

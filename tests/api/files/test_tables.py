@@ -16,11 +16,11 @@ from api.files.table_readers import TableTooManyColumns, TableTooManyRows, Table
 from api.files.tables import (
     CellProblem,
     Column,
-    Table,
     TableHasBadCells,
     TableHeaderWrong,
     TableTooLarge,
     TableTypeUnknown,
+    UploadTable,
     one_of,
     read_table,
 )
@@ -58,7 +58,7 @@ def repacked(workbook: bytes, changed: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def read_texts(data: bytes, filename: str, *headers: str) -> Table:
+def read_texts(data: bytes, filename: str, *headers: str) -> UploadTable:
     """A table of text columns, each named by its header."""
     return read_table(data, filename, [Column(header) for header in headers])
 

@@ -108,7 +108,9 @@ def with_short_timeouts(
      post(b"1\r\n{\r\n", b"Transfer-Encoding: chunked")],
     ids=["silent", "line", "head", "short body", "long body", "chunks"],
 )  # fmt: skip
-def test_a_request_that_does_not_come_in_time_is_not_waited_for(with_short_timeouts: str, begun: bytes):
+def test_a_request_that_does_not_come_in_time_is_not_waited_for(
+    with_short_timeouts: str, begun: bytes
+):
     with connected(with_short_timeouts) as slow:
         slow.sendall(begun)
         began = time.monotonic()

@@ -14,7 +14,7 @@ from api.server import lookup_worker_pool as elsewhere
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.api.server.test_connection import NOWHERE, connected
 from tests.api.server.test_lookup_worker_pool import watched
-from tests.support.lookup_workers import with_lookup_worker, wait_for_lookup_workers
+from tests.support.lookup_workers import wait_for_lookup_workers, with_lookup_worker
 from tests.support.waiting import wait_until
 
 

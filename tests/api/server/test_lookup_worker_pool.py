@@ -37,9 +37,9 @@ from tests.api.server.test_connection import (
 )
 from tests.support.lookup_workers import (
     answer_until_clients_leave,
-    with_lookup_worker,
     lookup_workers_of,
     wait_for_lookup_workers,
+    with_lookup_worker,
 )
 from tests.support.postgres import fresh_database
 from tests.support.service import TOKEN_KEY, running, settings_for

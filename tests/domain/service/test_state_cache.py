@@ -10,7 +10,7 @@ import pytest
 from domain import events as e
 from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
-from domain.store.mapper import Catalogue, Entry, EntryMapper
+from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from tests.support.actors import OPERATOR
 from tests.support.commands import fees, open_ledger
 
@@ -50,7 +50,7 @@ def event(version: int, *, ours: bool = True) -> RecordedEvent:
 
 
 def recorded_of(stream: str, version: int, fact: e.Fact, *, ours: bool = True) -> RecordedEvent:
-    entry = Entry(
+    entry = JournalEntry(
         stream,
         version,
         uuid4(),

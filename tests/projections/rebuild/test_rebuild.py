@@ -12,7 +12,7 @@ from domain.store.embedded.server import SUPERUSER
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.tables import Table
-from projections.engine.view import Handles, UnknownTopic, View
+from projections.engine.view import Handles, UnhandledTopic, View
 from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
 from projections.rebuild.rebuild import OtherVersion, Sizes
@@ -158,7 +158,7 @@ def test_an_unknown_topic_aborts_a_rebuild_and_the_live_tables_stay(
     ledger.record(a_paid_application()).fold()
     before = current_generations(ledger), ledger.contents()
     position = ledger.write(draft("moon_landed.v1"))
-    with pytest.raises(UnknownTopic) as raised:
+    with pytest.raises(UnhandledTopic) as raised:
         rebuild.replace(dsn, SECRETS, processes=1)
     assert (raised.value.topic, raised.value.position) == ("moon_landed.v1", position)
     assert (current_generations(ledger), ledger.contents()) == before
@@ -186,7 +186,7 @@ def test_generation_numbers_are_never_reused(ledger: ProjectedLedger, dsn: str) 
     given = [1]
     for _ in range(3):
         ledger.write(draft("moon_landed.v1", stream=f"moon-{len(given)}"))
-        with pytest.raises(UnknownTopic):
+        with pytest.raises(UnhandledTopic):
             rebuild.replace(dsn, SECRETS, [score_board.VIEW], processes=1)
         with ledger.cursor() as cursor:
             given += [int(name.rpartition("_g")[2]) for name in leftovers(ledger)][:1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain.store.errors import WrongKey
-from projections.engine.view import UnknownTopic
+from projections.engine.view import UnhandledTopic
 from projections.rebuild.worker_pool import WorkerFailed, workers
 from tests.projections.engine.test_runner import backends
 from tests.support.postgres import Database
@@ -27,7 +27,7 @@ def doubled(connection: Any, number: int) -> int:
 
 def refused(connection: Any, task: str) -> None:
     if task == "topic":
-        raise UnknownTopic("moon_landed.v1", 7)
+        raise UnhandledTopic("moon_landed.v1", 7)
     raise WrongKey(reason="it is too short")
 
 
@@ -50,7 +50,7 @@ def test_every_task_is_done_once(dsn: str, processes: int) -> None:
 def test_an_error_of_the_work_is_raised_in_the_caller(
     dsn: str, database: Database, processes: int
 ) -> None:
-    with pytest.raises(UnknownTopic) as raised, workers(dsn, processes) as run:
+    with pytest.raises(UnhandledTopic) as raised, workers(dsn, processes) as run:
         list(run(refused, ["topic"]))
     assert (raised.value.topic, raised.value.position) == ("moon_landed.v1", 7)
     with pytest.raises(Exception, match="it is too short"), workers(dsn, processes) as run:

@@ -9,7 +9,7 @@ from eventsourcing.persistence import IntegrityError
 from domain.states.folds import project
 from domain.store.eventsourcing_adapter.application import JournalApplication
 from domain.store.journal.journal import Journal
-from domain.store.mapper import Entry, EntryMapper
+from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.tlog.audit import verify
 from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.actors import ASSISTANT
@@ -54,7 +54,7 @@ def test_an_application_reads_what_the_use_cases_recorded(world: PostgresWorld) 
     with application_on(world) as application:
         (notification,) = application.notification_log.select(world.receipts[-1].last_position, 1)
         read = application.mapper.to_domain_event(notification)
-        assert isinstance(read, Entry)
+        assert isinstance(read, JournalEntry)
         assert read.fact == recorded.fact
         state = application.repository.get("person-P1", projector_func=project)
     assert state == world.ledger.state("person", "P1")

@@ -7,10 +7,10 @@ import pytest
 from domain.store.errors import (
     ClaimNotHeld,
     ClaimTaken,
+    DataKeyDestroyed,
     EnvelopeTooLarge,
     IdempotencyKeyReused,
     InvalidLedgerName,
-    PersonErased,
     RejectedByDatabase,
     SiteCodeTaken,
     StaleStream,
@@ -238,7 +238,7 @@ def test_a_person_never_gets_a_second_key(journal: Journal) -> None:
     with pytest.raises(RejectedByDatabase):
         write(journal, append("a", 2, fresh_keys=(key,)))
     write(journal, append("a", 2, destroy_keys=("p",)))
-    with pytest.raises(PersonErased):
+    with pytest.raises(DataKeyDestroyed):
         write(journal, append("a", 3, fresh_keys=(key,)))
     with journal.transaction() as transaction:
         assert transaction.person_key("p") == PersonKey("p", "aes-256-gcm", "m", None)

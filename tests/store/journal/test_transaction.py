@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from domain.store.errors import ClaimTaken, PersonErased
+from domain.store.errors import ClaimTaken, DataKeyDestroyed
 from domain.store.journal.journal import Journal
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import AppendRequest, PersonKey
@@ -167,7 +167,7 @@ def test_a_person_being_erased_is_erased_for_the_next_batch(
         found = view.person_key("p")
         assert found is not None
         if found.wrapped is None:
-            raise PersonErased(person="p")
+            raise DataKeyDestroyed(person="p")
         return append("p", view.version("p") + 1)
 
     second, decided = recording([], seal)
@@ -175,7 +175,7 @@ def test_a_person_being_erased_is_erased_for_the_next_batch(
         futures = two_batches(committer, next_event("p", destroy_keys=("p",)), second)
         assert decided.wait(60)
     assert isinstance(futures[0].result(60), Accepted)
-    assert isinstance(futures[1].exception(60), PersonErased)
+    assert isinstance(futures[1].exception(60), DataKeyDestroyed)
 
 
 def test_a_stream_is_complete_whether_its_last_events_are_committed_or_pending(

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from domain.store.errors import PersonErased, WrongKey
+from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey, RecordedEvent
 from domain.store.privacy.vault import FieldEncryptor, MasterKeys, Vault
@@ -141,7 +141,7 @@ def test_after_erasure_nothing_opens_and_nothing_more_is_sealed(
     vault.forget("p1")
     assert vault.open("p1", "a", 1, "name", sealed) is None
     assert vault.open("p2", "b", 1, "name", others) == "李"
-    with pytest.raises(PersonErased):
+    with pytest.raises(DataKeyDestroyed):
         seal(journal, vault, "p1", "again")
     assert journal.query("SELECT wrapped FROM certledger.person_keys WHERE person = 'p1'") == [
         (None,)
@@ -164,7 +164,7 @@ def test_a_process_with_a_cached_key_does_not_seal_after_erasure(journal: Journa
     vault = vault_of(journal)
     seal(journal, vault, "p1", "王小明")
     erase(journal, "p1")
-    with pytest.raises(PersonErased):
+    with pytest.raises(DataKeyDestroyed):
         seal(journal, vault, "p1", "again")
 
 
