@@ -54,7 +54,7 @@ def slugs(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_resolve(page):
+def test_every_link_resolves(page):
     text = page.read_text("utf-8")
     bare = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for target in LINK.findall(bare):

@@ -1,6 +1,6 @@
 """Clauses that span several steps, so that no single decision's tests cover them.
 
-Covers: domain/steps
+Covers: domain/steps, domain/decision.py
 """
 
 import pytest

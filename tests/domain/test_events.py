@@ -1,4 +1,7 @@
-"""The catalogue of facts: what each must be so that it can be stored forever."""
+"""The catalogue of facts: what each must be so that it can be stored forever.
+
+Covers: domain/events.py, domain/values/personal.py
+"""
 
 import re
 

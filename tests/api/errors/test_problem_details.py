@@ -1,6 +1,7 @@
 """Error responses: each error has a status, a code and texts in two languages, no internals.
 
-Covers: api/errors/problem_details.py, api/errors/request.py, api/errors/validation.py
+Covers: api/errors/problem_details.py, api/errors/request.py, api/errors/validation.py,
+api/http/exception_handlers.py
 """
 
 from __future__ import annotations

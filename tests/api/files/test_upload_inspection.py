@@ -1,4 +1,7 @@
-"""Uploaded photos and scans, valid and hostile: only the bytes count."""
+"""Uploaded photos and scans, valid and hostile: only the bytes count.
+
+Covers: api/files/upload_inspection.py, api/files/upload_errors.py
+"""
 
 import io
 import logging

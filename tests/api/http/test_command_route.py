@@ -1,4 +1,8 @@
-"""The admission of a command: one order of refusals, for FastAPI and the fast path alike."""
+"""The admission of a command: one order of refusals, for FastAPI and the fast path alike.
+
+Covers: api/http/command_route.py, api/http/routing.py, api/http/dependencies.py,
+api/http/body_models.py, api/http/context.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The middleware: limits, security headers, and an access log without personal data."""
+"""The middleware: limits, security headers, and an access log without personal data.
+
+Covers: api/http/middleware.py, api/http/strict_json.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Import refusals name file, line and column in words, and never repeat personal data."""
+"""Import refusals name file, line and column in words, and never repeat personal data.
+
+Covers: api/imports/importer.py, api/imports/source_files.py, api/imports/columns.py,
+api/imports/row_types.py, api/imports/row_commands.py, api/imports/cell_parsers.py,
+api/imports/qualification_parser.py
+"""
 
 from __future__ import annotations
 

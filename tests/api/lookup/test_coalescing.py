@@ -1,4 +1,7 @@
-"""Concurrent lookups are coalesced: shared queries, own results, one deadline."""
+"""Concurrent lookups are coalesced: shared queries, own results, one deadline.
+
+Covers: api/lookup/coalescing.py, api/lookup/registry.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Documents over HTTP, reviews by the right people, and money that goes back."""
+"""Documents over HTTP, reviews by the right people, and money that goes back.
+
+Covers: api/routes/applications.py, api/routes/reviews.py, api/routes/refunds.py,
+api/http/multipart.py
+"""
 
 from __future__ import annotations
 

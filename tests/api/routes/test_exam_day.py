@@ -1,4 +1,9 @@
-"""Scores by the sheet, notices and objections, numbers by the list, and the report upward."""
+"""Scores by the sheet, notices and objections, numbers by the list, and the report upward.
+
+Covers: api/routes/exam_sessions.py, api/routes/scores.py, api/routes/notices.py,
+api/routes/score_board.py, api/routes/authority_reports.py, api/routes/certificates.py,
+api/routes/application_certificates.py, api/http/batch.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The whole way of a candidate over HTTP, from registration to what everybody may look up."""
+"""The whole way of a candidate over HTTP, from registration to what everybody may look up.
+
+Covers: api/routes/ledgers.py, api/routes/persons.py, api/routes/applications.py,
+api/routes/payments.py, api/routes/reviews.py, api/routes/admission_tickets.py,
+api/routes/certificates.py
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Covers: api/routes/application_detail.py, api/routes/history.py, api/routes/journal.py,
 api/routes/masking.py, api/routes/stream_listing.py, api/routes/finance.py, api/routes/health.py,
-api/http/pagination.py, api/http/read_models.py
+api/http/pagination.py, api/http/read_models.py, api/routes/statistics.py, api/routes/rows.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The fast path of commands and ASGI do the same and answer with the same bytes."""
+"""The fast path of commands and ASGI do the same and answer with the same bytes.
+
+Covers: api/server/command_fast_path.py, api/server/raw_exchange.py
+"""
 
 from __future__ import annotations
 

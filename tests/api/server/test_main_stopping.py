@@ -1,4 +1,7 @@
-"""A service that is killed, or told to stop, in the middle of work loses nothing it answered."""
+"""A service that is killed, or told to stop, in the middle of work loses nothing it answered.
+
+Covers: api/server/main.py, api/server/process_setup.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The database goes away and comes back: nothing is lost, nothing hangs, nobody restarts us."""
+"""The database goes away and comes back: nothing is lost, nothing hangs, nobody restarts us.
+
+Covers: api/errors/database.py
+"""
 
 from __future__ import annotations
 

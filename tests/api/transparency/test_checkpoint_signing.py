@@ -1,4 +1,7 @@
-"""Checkpoints detect what a superuser of the database alters."""
+"""Checkpoints detect what a superuser of the database alters.
+
+Covers: api/transparency/checkpoint_signing.py, api/transparency/log_keys.py
+"""
 
 from contextlib import ExitStack
 from pathlib import Path

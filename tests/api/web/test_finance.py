@@ -1,4 +1,7 @@
-"""The finance pages over HTTP: sign-in and access, the sums, the export."""
+"""The finance pages over HTTP: sign-in and access, the sums, the export.
+
+Covers: api/web/finance.py, api/files/csv_export.py
+"""
 
 import csv
 import io

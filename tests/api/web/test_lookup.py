@@ -1,4 +1,7 @@
-"""The pages of the certificate lookup over HTTP: what they show, and what they never show."""
+"""The pages of the certificate lookup over HTTP: what they show, and what they never show.
+
+Covers: api/web/lookup.py, api/web/queries.py, api/web/certificate_card.py
+"""
 
 import logging
 import re

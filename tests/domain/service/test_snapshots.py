@@ -1,4 +1,7 @@
-"""Snapshots of states on PostgreSQL."""
+"""Snapshots of states on PostgreSQL.
+
+Covers: domain/service/snapshots.py, domain/store/journal/snapshot_table.py
+"""
 
 import psycopg2
 import pytest

@@ -1,6 +1,8 @@
 """The runner follows, reconnects, takes over from another, and never folds an event twice.
 
-Covers: projections/engine/progress.py, projections/engine/health.py
+Covers: projections/engine/progress.py, projections/engine/health.py,
+projections/engine/generations.py, projections/engine/journal_reader.py,
+projections/engine/vaults.py
 """
 
 import threading

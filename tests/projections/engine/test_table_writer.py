@@ -1,4 +1,8 @@
-"""Whatever a row holds, it is written and read back as it was, by whichever way it is written."""
+"""Whatever a row holds, it is written and read back as it was, by whichever way it is written.
+
+Covers: projections/engine/table_writer.py, projections/engine/generation_writer.py,
+projections/engine/rows.py
+"""
 
 from typing import Any
 

@@ -1,4 +1,8 @@
-"""Rebuild: the same rows as live, found differences, a swap that readers do not notice."""
+"""Rebuild: the same rows as live, found differences, a swap that readers do not notice.
+
+Covers: projections/rebuild/rebuild.py, projections/rebuild/backfill.py,
+projections/rebuild/compare.py, projections/rebuild/swap.py
+"""
 
 import multiprocessing
 import threading

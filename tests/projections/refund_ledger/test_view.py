@@ -1,4 +1,9 @@
-"""Money that came, is owed back and went back; and the vouchers of it."""
+"""Money that came, is owed back and went back; and the vouchers of it.
+
+Covers: projections/refund_ledger/view.py, projections/refund_ledger/tables.py,
+projections/refund_ledger/queries.py, projections/refund_ledger/voucher_rows.py,
+projections/refund_ledger/chart_of_accounts.py
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,8 @@
-"""What the score board shows, when, and to whom."""
+"""What the score board shows, when, and to whom.
+
+Covers: projections/score_board/view.py, projections/score_board/tables.py,
+projections/score_board/queries.py, projections/masking.py
+"""
 
 from datetime import date, datetime, timedelta
 from typing import Any

@@ -1,4 +1,8 @@
-"""The embedded PostgreSQL: who starts it, who stops it, and what survives which death."""
+"""The embedded PostgreSQL: who starts it, who stops it, and what survives which death.
+
+Covers: domain/store/embedded/server.py, domain/store/embedded/cluster.py,
+domain/store/embedded/process.py
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""The embedded PostgreSQL: where it may live, as whom it runs, and what it is like inside."""
+"""The embedded PostgreSQL: where it may live, as whom it runs, and what it is like inside.
+
+Covers: domain/store/embedded/server.py, domain/store/embedded/os_account.py
+"""
 
 import os
 import pwd

@@ -1,4 +1,8 @@
-"""Appending under the head lock, and reading what was appended."""
+"""Appending under the head lock, and reading what was appended.
+
+Covers: domain/store/journal/journal.py, domain/store/journal/records.py,
+domain/store/journal/statements.py, domain/store/errors.py
+"""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,6 +1,7 @@
 """Group commit: many commands share a transaction, and each gets its own outcome.
 
-Covers: domain/store/writer/group_commit.py, domain/store/writer/retry.py
+Covers: domain/store/writer/group_commit.py, domain/store/writer/retry.py,
+domain/store/writer/commands.py
 """
 
 import gc

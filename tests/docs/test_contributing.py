@@ -1,0 +1,246 @@
+"""The lists of CONTRIBUTING.md can be followed, and their checks find a step that is left out.
+
+`docs/worked-example.md` has the code of each step. The tests make these edits on copies of the tree
+and run the project's own tests there.
+Covers: CONTRIBUTING.md, docs/worked-example.md
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.documents.citations import ROOT
+from tests.docs.edits import Edit, edits_under
+
+PAGE = "CONTRIBUTING.md"
+EXAMPLE = "docs/worked-example.md"
+COPIED = ("domain", "projections", "api", "scripts", "tests", "docs", "pyproject.toml", "Makefile")
+LISTS = ("fact", "command", "view", "read route", "page")
+"""In this order, because each part of the example uses the ones before it."""
+
+CHECKS: dict[str, tuple[str, ...]] = {
+    "fact": (
+        *("tests/domain/test_events.py", "tests/golden", "tests/projections/test_catalogue.py"),
+        *("tests/docs/test_events.py", "tests/docs/test_glossary.py", "tests/docs/test_clauses.py"),
+    ),
+    "command": (
+        *("tests/domain/test_commands.py", "tests/domain/test_command_spec.py"),
+        *("tests/domain/steps/test_exam_incidents.py", "tests/test_tidy.py"),
+        *("tests/api/routes/test_routers.py", "tests/api/test_openapi.py"),
+        "tests/api/errors/test_problem_details.py::test_every_refusal_has_a_status",
+        "tests/api/auth/test_permissions.py::test_the_table_says_what_is_expected_here",
+        *("tests/docs/test_clauses.py", "tests/docs/test_reference.py"),
+    ),
+    "view": (
+        *("tests/test_architecture.py", "tests/projections/test_catalogue.py"),
+        "tests/projections/exam_incidents",
+        "tests/api/routes/test_reads.py::test_health_reports_every_view",
+    ),
+    "read route": (
+        *("tests/test_architecture.py", "tests/api/routes/test_routers.py"),
+        *("tests/api/test_openapi.py", "tests/api/routes/test_exam_incidents.py"),
+        "tests/api/auth/test_permissions.py::test_the_table_says_what_is_expected_here",
+        "tests/docs/test_reference.py",
+    ),
+    "page": (
+        *("tests/test_architecture.py", "tests/api/web/test_i18n.py"),
+        "tests/api/web/test_exam_incidents.py",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One numbered step. files: patterns of the paths it names. runs: its command, if any."""
+
+    number: int
+    files: tuple[re.Pattern[str], ...]
+    runs: str | None
+    optional: bool
+
+    def names(self, path: str) -> bool:
+        """Whether the step names a path; `<view>` in a name may be anything."""
+        return any(pattern.fullmatch(path) for pattern in self.files)
+
+
+def steps_of(name: str) -> list[Step]:
+    """The numbered list under `Add a <name>`."""
+    section = (ROOT / PAGE).read_text("utf-8").partition(f"\n## Add a {name}\n")[2]
+    section = section.partition("\n## ")[0]
+    items = re.findall(r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", section, re.MULTILINE | re.DOTALL)
+    return [_step(int(number), text) for number, text in items]
+
+
+def _step(number: int, text: str) -> Step:
+    paths = re.findall(r"`([\w<>./]+/[\w<>./]+\.\w+)`", text)
+    # `WITHOUT_ROUTE` of a file: an alternative to the step, not a part of it.
+    paths = [
+        path for path in paths if f"of\n   `{path}`" not in text and f"of `{path}`" not in text
+    ]
+    patterns = tuple(
+        re.compile(re.sub(r"<\w+>", "[^/]+", path.replace(".", r"\."))) for path in paths
+    )
+    runs = re.search(r"Run `([^`]+)`", text)
+    return Step(number, patterns, runs and runs[1], text.startswith("Optional"))
+
+
+def edits_of(name: str) -> list[Edit]:
+    return edits_under(EXAMPLE, f"A {name}")
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_names_the_files_that_the_example_edits(name: str) -> None:
+    steps = [step for step in steps_of(name) if step.runs is None]
+    assert [step.number for step in steps_of(name)] == list(range(1, len(steps_of(name)) + 1))
+    edited = {edit.path for edit in edits_of(name)}
+    unnamed = {path for path in edited if not any(step.names(path) for step in steps)}
+    assert not unnamed, "edited by the example, but in no step"
+    unused = {
+        step.number
+        for step in steps
+        if not step.optional and not any(step.names(path) for path in edited)
+    }
+    assert not unused, "steps for which the example has no code"
+
+
+# --- the lists, followed on copies of the tree ----------------------------------------------------
+
+
+def in_tree(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python module or script on a copy of the tree."""
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=tree, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def recipe(target: str) -> list[list[str]]:
+    """The commands of a target of the Makefile, without their interpreter or program folder."""
+    rule = (ROOT / "Makefile").read_text("utf-8").partition(f"\n{target}:")[2].partition("\n\n")[0]
+    lines = [part for line in rule.splitlines()[1:] for part in line.split("&&")]
+    return [line.strip().removeprefix(".venv/bin/").split() for line in lines]
+
+
+def run(tree: Path, command: str) -> None:
+    """Run a command that a step names: a target of the Makefile, or a module."""
+    made = (
+        recipe(command.removeprefix("make ")) if command.startswith("make ") else [command.split()]
+    )
+    for program, *arguments in made:
+        given = arguments if program == "python" else ["-m", program, *arguments]
+        done = in_tree(tree, *given)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def follow(tree: Path, name: str, *, without: int | None = None) -> None:
+    """Make the edits of a list and run its commands; without: the number of a step to leave out."""
+    steps = steps_of(name)
+    left_out = [step for step in steps if step.number == without]
+    for edit in edits_of(name):
+        if not any(step.names(edit.path) for step in left_out):
+            edit.apply(tree)
+    run(tree, "make format")
+    for step in steps:
+        if step.runs and step not in left_out:
+            run(tree, step.runs)
+
+
+def checked(tree: Path, targets: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return in_tree(tree, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *targets)
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """List -> a copy of the tree before that list was followed, and `page` done under `""`."""
+    folder = tmp_path_factory.mktemp("contributing")
+    tree = folder / "0"
+    tree.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, tree / name)
+    run(tree, "make format")
+    made = {}
+    for number, name in enumerate(LISTS, 1):
+        made[name] = tree
+        tree = shutil.copytree(tree, folder / str(number))
+        follow(tree, name)
+    yield made | {"": tree}
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def after(trees: dict[str, Path], name: str) -> Path:
+    """The tree in which a list was followed."""
+    return trees[(*LISTS, "")[LISTS.index(name) + 1]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", LISTS)
+def test_the_checks_pass_after_every_step_of_a_list(trees: dict[str, Path], name: str) -> None:
+    done = checked(after(trees, name), CHECKS[name])
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def changed(before: Path, now: Path) -> set[str]:
+    """Paths of the files that differ between two trees."""
+    names = [
+        str(path.relative_to(now))
+        for path in now.rglob("*")
+        if path.is_file() and not {"__pycache__", ".ruff_cache", ".hypothesis"} & {*path.parts}
+    ]
+    return {
+        name
+        for name in names
+        if not (before / name).exists() or (before / name).read_bytes() != (now / name).read_bytes()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_names_every_file_that_changes(trees: dict[str, Path], name: str) -> None:
+    steps = steps_of(name)
+    files = changed(trees[name], after(trees, name))
+    assert {file for file in files if not any(step.names(file) for step in steps)} == set()
+    for step in (step for step in steps if step.runs):
+        for pattern in step.files:
+            assert any(pattern.fullmatch(file) for file in files), (name, step.number, pattern)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("name", "step", "check"),
+    [
+        ("fact", 3, "tests/projections/test_catalogue.py"),
+        ("fact", 5, "tests/golden"),
+        ("command", 2, "tests/api/routes/test_routers.py"),
+        ("command", 3, "tests/api/errors/test_problem_details.py"),
+        ("command", 5, "tests/domain/test_command_spec.py"),
+        ("view", 3, "tests/projections/test_catalogue.py"),
+        ("view", 4, "tests/test_architecture.py"),
+        ("read route", 1, "tests/api/routes/test_routers.py"),
+        ("read route", 5, "tests/api/auth/test_permissions.py"),
+        ("page", 3, "tests/api/web/test_exam_incidents.py"),
+        ("page", 4, "tests/api/web/test_exam_incidents.py"),
+    ],
+)
+def test_a_check_fails_if_a_step_is_left_out(
+    trees: dict[str, Path], tmp_path: Path, name: str, step: int, check: str
+) -> None:
+    tree = shutil.copytree(trees[name], tmp_path / "tree")
+    follow(tree, name, without=step)
+    done = checked(tree, [check])
+    assert done.returncode in (1, 2), done.stdout[-4000:] + done.stderr[-2000:]
+    assert re.search(r"^\d+ failed|^(FAILED|ERROR) ", done.stdout, re.MULTILINE), done.stdout
