@@ -24,7 +24,7 @@ from scripts.documents.citations import ROOT
 _EDIT = re.compile(
     r"^(?:New file `(?P<new>[^`]+)`"
     r"|At the end of `(?P<end>[^`]+)`"
-    r"|In `(?P<path>[^`]+)`, (?P<place>before|after|instead of) `(?P<line>.+)`)"
+    r"|In `(?P<path>[^`]+)`, (?P<place>before|after|instead of) `(?P<line>[^\n]+)`)"
     r"\n\n```\w+\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )

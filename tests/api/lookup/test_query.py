@@ -284,7 +284,7 @@ def parse(**typed: Any) -> LookupCriteria:
 def kinds_of(criteria: LookupCriteria) -> set[DocumentType]:
     """The types of document that are searched for."""
     assert criteria.documents is not None
-    values = [reading.value for reading in criteria.documents.readings]  # type: ignore[attr-defined]
+    values = [reading.value for reading in criteria.documents.readings]
     return {DocumentType(value.partition("|")[0]) for value in values}
 
 

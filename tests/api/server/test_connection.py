@@ -140,7 +140,7 @@ def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(with_short
     with connected(with_short_timeouts, receive_buffer=4096) as greedy:
         greedy.sendall(document * 200)
         began = time.monotonic()
-        assert httpx.get(f"{impatient}/health", trust_env=False).status_code == 200
+        assert httpx.get(f"{with_short_timeouts}/health", trust_env=False).status_code == 200
         assert time.monotonic() - began < 5
         time.sleep(3)
         received = 0
@@ -148,7 +148,7 @@ def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(with_short
             while piece := greedy.recv(65_536):
                 received += len(piece)
             raise ConnectionResetError
-        whole = len(httpx.get(f"{impatient}/openapi.json", trust_env=False).content)
+        whole = len(httpx.get(f"{with_short_timeouts}/openapi.json", trust_env=False).content)
         assert received < 200 * whole
 
 
