@@ -706,7 +706,7 @@ class CertificateIssued(_Certificate):
 
     TOPIC: ClassVar[str] = "certificate_issued.v1"
     issued_on: date = Field(description="发证日期, as printed")
-    version: int = Field(ge=1, le=999, description="1 for the first, +1 each time made anew")
+    version: int = Field(ge=1, le=999, description="1 for the first, +1 with each reissue")
 
 
 class CertificateReported(_Certificate):

@@ -294,7 +294,7 @@ def test_settings_are_read_in_one_place():
     readers = [
         f"{source.name}:{node.lineno}"
         for source in sources("domain", "projections", "api")
-        # Whoever starts a process of ours leaves the settings out of what it is told.
+        # A child process gets its parent's environment without our settings.
         if source.module not in {"api.settings", "domain.store.processes.child"}
         for node in ast.walk(source.tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv"}

@@ -11,18 +11,11 @@ from api.lookup.coalescing import RequestCoalescer, Row
 from api.settings import Settings
 from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
+from domain.store.privacy.blind_index import SearchTokens as SearchTokens
 from projections.certificate_registry import queries as registry_queries
 
 LOOKUP_CONNECTIONS = 2
 """Database connections for lookups, and concurrent queries of each kind."""
-
-
-class SearchTokens(Protocol):
-    """The blind indexes that a personal text may be stored under; `in` tests a stored index."""
-
-    def __contains__(self, stored: object) -> bool: ...
-    def all(self) -> tuple[str, ...]:
-        """Every index to search for."""
 
 
 TokenFactory = Callable[[str, str], SearchTokens]

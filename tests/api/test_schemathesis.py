@@ -57,7 +57,7 @@ RUNS = [
 
 
 @pytest.fixture(scope="module")
-def used_book(client: Any) -> LedgerClient:
+def used_ledger(client: Any) -> LedgerClient:
     """A ledger with one candidate who completed every step."""
     ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
     certified(ledger)
@@ -86,7 +86,7 @@ def prepare(case: Any, operation: str, ledger: LedgerClient) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), RUNS)
 def test_generated_requests_get_documented_responses(
-    operation: str, mode: GenerationMode, used_book: LedgerClient
+    operation: str, mode: GenerationMode, used_ledger: LedgerClient
 ):
     found = OPERATIONS[operation]
     answers = []
@@ -100,8 +100,8 @@ def test_generated_requests_get_documented_responses(
     )
     @given(case=found.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
-        prepare(case, operation, used_book)
-        answer = case.call(base_url=str(used_book.client.base_url))
+        prepare(case, operation, used_ledger)
+        answer = case.call(base_url=str(used_ledger.client.base_url))
         case.validate_response(answer, checks=CHECKS)
         answers.append(answer.status_code)
 

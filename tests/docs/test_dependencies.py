@@ -9,8 +9,8 @@ from scripts.documents.citations import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 TEXT = (ROOT / "docs/dependencies.md").read_text("utf-8")
-TOLD = re.findall(r"^\| ([a-z0-9, -]+?)(?: \([^)]*\))? \|", TEXT, re.MULTILINE)
-NAMES = {name for cell in TOLD for name in cell.split(", ")} - {"package"}
+EXPLAINED = re.findall(r"^\| ([a-z0-9, -]+?)(?: \([^)]*\))? \|", TEXT, re.MULTILINE)
+NAMES = {name for cell in EXPLAINED for name in cell.split(", ")} - {"package"}
 
 GROUPS = PROJECT["dependency-groups"]
 ASKED = [*PROJECT["project"]["dependencies"], *GROUPS["build"], *GROUPS["dev"]]

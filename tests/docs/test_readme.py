@@ -146,6 +146,6 @@ def test_the_first_command_starts_the_service():
     start, tests = (block.text.strip() for block in blocks("README.md", "sh"))
     for command in (start, tests):
         assert os.access(ROOT / command, os.X_OK)
-    told = (ROOT / "README.md").read_text("utf-8")
+    reply = (ROOT / "README.md").read_text("utf-8")
     for option in re.findall(r"(--[a-z]+) ", (ROOT / start).read_text().partition("while")[0]):
-        assert f"`{option}" in told
+        assert f"`{option}" in reply

@@ -119,13 +119,13 @@ class Story:
         """The first of a few steps in random order that the refund can take."""
         steps = [lambda: decline(number)] if self.sometimes(0.15) else [lambda: approve(number, n)]
         for outcome in ("accepted", "accepted", "settled", "settled", "abnormal", "closed"):
-            steps.append(lambda outcome=outcome: self._told(outcome, number, n))
+            steps.append(lambda outcome=outcome: self._recorded(outcome, number, n))
         self.random.shuffle(steps)
         for step in steps:
             if self.attempt(step, FINANCE_2):
                 return
 
-    def _told(self, outcome: str, number: str, n: int) -> Command:
+    def _recorded(self, outcome: str, number: str, n: int) -> Command:
         channel = self.random.choice(("original", "balance", "bank_transfer"))
         fields = {
             "accepted": {"provider_refund_id": f"503{number}"},

@@ -173,7 +173,7 @@ def empty_ledger(module_ledger: LedgerClient) -> LedgerClient:
 
 
 @pytest.mark.parametrize(("method", "path", "letters"), [(r[0], r[1], r[2:]) for r in ROWS])
-def test_the_door_opens_for_those_roles_and_no_other(
+def test_only_the_listed_roles_are_admitted(
     empty_ledger: LedgerClient, method: str, path: str, letters: list[str]
 ):
     url = path.replace("{ledger}", empty_ledger.name)
@@ -225,7 +225,7 @@ def test_no_token_at_all_is_401_without_an_error(client: httpx.Client, empty_led
     assert answer.headers["www-authenticate"] == 'Bearer realm="certledger"'
 
 
-def test_who_may_not_is_told_before_what_is_wrong_with_the_body(empty_ledger: LedgerClient):
+def test_a_missing_role_is_refused_before_the_body_is_checked(empty_ledger: LedgerClient):
     answer = empty_ledger.caller("regulator").ask(
         "POST", "persons", content=b"{", headers={"Content-Type": "text/plain"}
     )

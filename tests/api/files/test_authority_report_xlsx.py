@@ -265,9 +265,9 @@ def test_talent_is_counted_by_month_occupation_and_level():
         ["合计", "", "", "5"],
     ]
     assert csv_rows(export.counts_csv) == expected
-    in_book = [["" if cell is None else str(cell) for cell in one]
+    in_workbook = [["" if cell is None else str(cell) for cell in one]
                for one in sheets(export.xlsx)["统计"]]  # fmt: skip
-    assert in_book == expected
+    assert in_workbook == expected
 
 
 def test_counts_add_up_to_the_list_of_people():

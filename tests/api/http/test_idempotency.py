@@ -206,7 +206,7 @@ def test_a_key_may_stand_in_quotes():
     assert idempotency_key('"a\\"b"') == 'a"b'
 
 
-def test_missing_and_malformed_keys_are_told_apart():
+def test_missing_and_malformed_keys_are_different_errors():
     with pytest.raises(IdempotencyKeyMissing):
         idempotency_key(None)
     for bad in ("", '""', "x" * 201, "ü"):

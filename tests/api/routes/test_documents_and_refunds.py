@@ -39,7 +39,7 @@ def test_a_document_comes_back_byte_for_byte_under_a_name_without_a_person(paid:
     assert "sandbox" in got.headers["content-security-policy"]
 
 
-def test_every_fault_of_a_photo_is_told_at_once(paid: Journey):
+def test_every_fault_of_a_photo_is_named_at_once(paid: Journey):
     small = scan(240)
     answer = paid.upload("photo", small, "photo.png", "image/png", HANDED_IN_AT)
     assert (answer.status_code, answer.json()["code"]) == (422, "document_faulty")
@@ -153,10 +153,10 @@ def test_a_rejected_candidate_gets_both_components_back(paid: Journey):
     listed = finance.read("refunds", state="settled", min_position=settled["last_position"])
     assert [(r["refund_no"], r["amount_fen"]) for r in listed["data"]] == [(number, 30_000)]
     assert finance.read("refunds", state="ordered")["data"] == []
-    told = finance.read(f"refunds/{number}/steps")
-    steps = [step["step"] for step in told["steps"]]
+    reply = finance.read(f"refunds/{number}/steps")
+    steps = [step["step"] for step in reply["steps"]]
     assert steps == ["ordered", "approved", "accepted", "settled"]
-    assert told["steps"][0]["subject"] == "candidate-1"
+    assert reply["steps"][0]["subject"] == "candidate-1"
     before = finance.read(f"refunds/{number}/steps", as_of=str(made["last_position"]))
     assert [step["step"] for step in before["steps"]] == ["ordered"]
     assert finance.get("refunds/R404/steps").json()["code"] == "not_found"
@@ -212,10 +212,10 @@ def test_a_person_is_found_by_document_and_put_right(paid: Journey):
     stranger = paid.ledger.caller("candidate", "somebody-else")
     unknown = wanted | {"document_number": document_of(2)}
     answers = [stranger.ask("POST", "persons/search", json=each) for each in (wanted, unknown)]
-    told = [(a.status_code, a.json()["code"], a.json()["detail"]) for a in answers]
+    reply = [(a.status_code, a.json()["code"], a.json()["detail"]) for a in answers]
     # Whether somebody else is registered here is nobody's business.
-    assert told[0] == told[1]
-    assert told[0][:2] == (404, "not_found")
+    assert reply[0] == reply[1]
+    assert reply[0][:2] == (404, "not_found")
     own = paid.candidate(LATER).ask("POST", "persons/search", json=wanted)
     assert own.json()["person_id"] == "P1"
 

@@ -108,9 +108,9 @@ def test_a_sheet_of_scores_is_taken_row_by_row(
     )
     key = uuid.uuid4().hex
     answer = table(examiner, "sessions/S1/scores", sheet, "scores.xlsx", key)
-    told = answer.json()
-    assert (told["recorded"], told["refused"]) == (4, 5)
-    refused = [(r["line"], r.get("column"), r["code"]) for r in told["rows"]
+    reply = answer.json()
+    assert (reply["recorded"], reply["refused"]) == (4, 5)
+    refused = [(r["line"], r.get("column"), r["code"]) for r in reply["rows"]
                if r["status"] == "refused"]  # fmt: skip
     assert refused == [
         (4, None, "not_found"),
@@ -132,8 +132,8 @@ def test_a_sheet_with_one_subject_a_line_is_understood_too(
     ledger: LedgerClient, seated: dict[int, str], examiner: Caller
 ):
     rows = f"准考证号,科目,成绩\r\n{seated[1]},理论,60\r\n{seated[1]},技能,缺考\r\n"
-    told = table(examiner, "sessions/S1/scores", rows.encode("gb18030"), "s.csv").json()
-    assert (told["recorded"], told["refused"]) == (2, 0)
+    reply = table(examiner, "sessions/S1/scores", rows.encode("gb18030"), "s.csv").json()
+    assert (reply["recorded"], reply["refused"]) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,11 @@ def test_scores_are_verified_by_another_person_who_reads_the_same(
     verifier = ledger.backdated("score_verifier").at(SCORED_AT)
     path = "sessions/S1/score-verification"
     wrong = [{"ticket_number": seated[1], "theory": "70", "practical": "71"}]
-    told = verifier.write(path, {"rows": wrong})
-    assert [row["code"] for row in told["rows"]] == ["score_differs"]
+    reply = verifier.write(path, {"rows": wrong})
+    assert [row["code"] for row in reply["rows"]] == ["score_differs"]
     sheet = workbook(("准考证号", "理论成绩", "技能成绩"), (seated[1], 70, 70), (seated[2], 1, 1))
-    told = table(verifier, path, sheet, "v.xlsx").json()
-    assert [row.get("code") for row in told["rows"]] == [None, "score_missing"]
+    reply = table(verifier, path, sheet, "v.xlsx").json()
+    assert [row.get("code") for row in reply["rows"]] == [None, "score_missing"]
     examiner.write("applications/A1/score-corrections",
                   {"subject": "theory", "marks": "72", "reason": "漏判"})  # fmt: skip
     same = ledger.backdated("score_verifier", "examiner-1").at(SCORED_AT)
@@ -299,8 +299,8 @@ def test_numbers_from_the_province_are_taken_over_by_the_list(
         (seated[2], "S999933000123264000001"),
         ("S9-01-001", f"{number}000103"),
     )
-    told = table(registrar, "certificates/import", sheet, "numbers.xlsx").json()
-    assert [row.get("code") for row in told["rows"]] == [None, "foreign_number", "not_found"]
+    reply = table(registrar, "certificates/import", sheet, "numbers.xlsx").json()
+    assert [row.get("code") for row in reply["rows"]] == [None, "foreign_number", "not_found"]
     rows = {"rows": [{"application_id": "A2", "number": f"{number}000102"}]}
     assert registrar.write("certificates/import", rows)["recorded"] == 1
     mixed = registrar.send("applications/A2/certificates/numbers", {})
@@ -331,8 +331,8 @@ def test_a_report_is_frozen_answered_and_shown(final: LedgerClient):
         (numbers[0], "接受", None),
         (numbers[1], "退回", "照片不清"),
     )
-    told = table(registrar, "reports/REP1/answers", sheet, "answer.xlsx").json()
-    assert (told["recorded"], told["refused"]) == (2, 0)
+    reply = table(registrar, "reports/REP1/answers", sheet, "answer.xlsx").json()
+    assert (reply["recorded"], reply["refused"]) == (2, 0)
     assert [row["progress"] for row in registrar.read("reports/REP1")["rows"]] == [
         "accepted",
         "rejected",
@@ -357,9 +357,9 @@ def test_talent_is_counted_and_listed_for_those_who_may(final: LedgerClient):
         certify(Journey(final, n))
     head = final.caller("regulator").read("events")["head"]
     province = final.caller("province")
-    told = province.read("statistics/talent", min_position=head)
-    assert told["total"] == 2
-    assert told["data"][0]["month"] == "2026-10"
+    reply = province.read("statistics/talent", min_position=head)
+    assert reply["total"] == 2
+    assert reply["data"][0]["month"] == "2026-10"
     csv = province.get("statistics/talent", format="csv")
     assert csv.content.decode("utf-8-sig").splitlines()[0] == "发证月份,职业名称,职业技能等级,人次"
     names = {role: people(final, role) for role in ("province", "regulator")}

@@ -30,7 +30,7 @@ def soon(holds: Callable[[], bool], seconds: float = 20) -> bool:
     return False
 
 
-def test_an_outage_is_told_and_ends_by_itself(server_dir: Path, tmp_path: Path):
+def test_an_outage_is_reported_and_ends_by_itself(server_dir: Path, tmp_path: Path):
     server = EmbeddedPostgres(server_dir)
     dsn = server.start()
     with (

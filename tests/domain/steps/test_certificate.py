@@ -97,7 +97,7 @@ def test_a_certificate_bears_a_day_of_the_year_of_its_number():
     )
 
 
-def test_the_year_stands_in_both_numbers():
+def test_the_year_is_in_both_numbers():
     """Source: source-document 5.3."""
     certificates = numbered_certificates().candidacy("A1").certificates
     assert [number_year(c) for c in certificates.values()] == [2026, 2026]

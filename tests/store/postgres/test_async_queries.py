@@ -76,7 +76,7 @@ def test_more_than_fits_into_a_socket_goes_through(database: Database):
     assert len(asking(database, work)) == len(keys)
 
 
-def test_what_the_server_refuses_is_told_and_the_next_question_answered(database: Database):
+def test_an_error_of_the_server_is_raised_and_the_next_query_is_answered(database: Database):
     async def work(lines: AsyncQueryPool) -> Any:
         with pytest.raises(psycopg2.errors.DivisionByZero):
             await lines.ask("numbers", ["0"], soon())
@@ -139,7 +139,7 @@ def test_who_waits_for_a_connection_waits_no_longer_than_they_said(database: Dat
     assert asking(database, work, size=1) == [("patient",)]
 
 
-def test_tables_made_anew_with_other_columns_are_asked_anew(database: Database):
+def test_tables_rebuilt_with_other_columns_are_queried_again(database: Database):
     statements = {"changing": "SELECT * FROM views.changing WHERE key = ANY($1)"}
 
     def make(columns: str) -> None:
@@ -160,7 +160,7 @@ def test_tables_made_anew_with_other_columns_are_asked_anew(database: Database):
     assert uvloop.run(run()) == ([("a",)], [("a", 2)])
 
 
-def test_a_server_that_is_away_is_told_at_once_and_asked_again_when_it_is_back(
+def test_an_unreachable_server_is_an_error_at_once_and_is_tried_again_later(
     server_dir: Any,
 ):
     server = EmbeddedPostgres(server_dir)
