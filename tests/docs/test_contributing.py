@@ -27,6 +27,10 @@ COPIED = ("domain", "projections", "api", "scripts", "tests", "docs", "pyproject
 LISTS = ("fact", "command", "view", "read route", "page")
 """In this order, because each part of the example uses the ones before it."""
 
+PERMISSIONS = "tests/api/auth/test_permissions.py::test_the_table_says_what_is_expected_here"
+REFERENCE = "tests/docs/test_reference.py::test_the_reference_is_up_to_date"
+PROBLEMS = "tests/api/errors/test_problem_details.py"
+
 CHECKS: dict[str, tuple[str, ...]] = {
     "fact": (
         *("tests/domain/test_events.py", "tests/golden", "tests/projections/test_catalogue.py"),
@@ -34,28 +38,23 @@ CHECKS: dict[str, tuple[str, ...]] = {
     ),
     "command": (
         *("tests/domain/test_commands.py", "tests/domain/test_command_spec.py"),
-        *("tests/domain/steps/test_exam_incidents.py", "tests/test_tidy.py"),
-        *("tests/api/routes/test_routers.py", "tests/api/test_openapi.py"),
-        "tests/api/errors/test_problem_details.py::test_every_error_class_has_a_status",
-        "tests/api/auth/test_permissions.py::test_the_table_says_what_is_expected_here",
-        *("tests/docs/test_clauses.py", "tests/docs/test_reference.py"),
+        *("tests/domain/steps/test_exam_incidents.py", "tests/api/routes/test_routers.py"),
+        f"{PROBLEMS}::test_every_error_class_has_a_status",
+        f"{PROBLEMS}::test_every_error_has_a_chinese_and_an_english_text",
+        *(PERMISSIONS, REFERENCE, "tests/docs/test_clauses.py"),
     ),
-    "view": (
-        *("tests/test_architecture.py", "tests/projections/test_catalogue.py"),
-        "tests/projections/exam_incidents",
+    "view": ("tests/projections/test_catalogue.py", "tests/projections/exam_incidents"),
+    "read route": (
+        *("tests/api/routes/test_routers.py", "tests/api/test_openapi.py", PERMISSIONS, REFERENCE),
+        "tests/api/routes/test_exam_incidents.py",
         "tests/api/routes/test_reads.py::test_health_reports_every_view",
     ),
-    "read route": (
-        *("tests/test_architecture.py", "tests/api/routes/test_routers.py"),
-        *("tests/api/test_openapi.py", "tests/api/routes/test_exam_incidents.py"),
-        "tests/api/auth/test_permissions.py::test_the_table_says_what_is_expected_here",
-        "tests/docs/test_reference.py",
-    ),
     "page": (
-        *("tests/test_architecture.py", "tests/api/web/test_i18n.py"),
+        *("tests/test_architecture.py", "tests/test_tidy.py", "tests/api/web/test_i18n.py"),
         "tests/api/web/test_exam_incidents.py",
     ),
 }
+"""The tests that hold the steps of a list. Those of the whole tree run once, after the last one."""
 
 
 @dataclass(frozen=True)
@@ -121,35 +120,31 @@ def in_tree(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def recipe(target: str) -> list[list[str]]:
-    """The commands of a target of the Makefile, without their interpreter or program folder."""
-    rule = (ROOT / "Makefile").read_text("utf-8").partition(f"\n{target}:")[2].partition("\n\n")[0]
-    lines = [part for line in rule.splitlines()[1:] for part in line.split("&&")]
-    return [line.strip().removeprefix(".venv/bin/").split() for line in lines]
-
-
 def run(tree: Path, command: str) -> None:
     """Run a command that a step names: a target of the Makefile, or a module."""
-    made = (
-        recipe(command.removeprefix("make ")) if command.startswith("make ") else [command.split()]
-    )
-    for program, *arguments in made:
-        given = arguments if program == "python" else ["-m", program, *arguments]
-        done = in_tree(tree, *given)
+    kind, name = command.split(maxsplit=1)
+    for _, *arguments in recipe(name) if kind == "make" else [command.split()]:
+        done = in_tree(tree, *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def follow(tree: Path, name: str, *, without: int | None = None) -> None:
-    """Make the edits of a list and run its commands; without: the number of a step to leave out."""
-    steps = steps_of(name)
-    left_out = [step for step in steps if step.number == without]
-    for edit in edits_of(name):
-        if not any(step.names(edit.path) for step in left_out):
-            edit.apply(tree)
-    run(tree, "make format")
-    for step in steps:
-        if step.runs and step not in left_out:
-            run(tree, step.runs)
+def recipe(target: str) -> list[list[str]]:
+    """The commands of a target of the Makefile, each the interpreter and its arguments."""
+    rule = (ROOT / "Makefile").read_text("utf-8").partition(f"\n{target}:")[2].partition("\n\n")[0]
+    return [line.split() for line in rule.splitlines()[1:]]
+
+
+def make_edits(tree: Path, name: str, *, without: int | None = None) -> None:
+    """Make the edits of a list; without: the number of a step to leave out."""
+    left_out = [step for step in steps_of(name) if step.number == without]
+    edits = [e for e in edits_of(name) if not any(step.names(e.path) for step in left_out)]
+    for edit in edits:
+        edit.apply(tree)
+    edited = sorted({e.path for e in edits if e.path.endswith(".py")})
+    # What `make format` does, but for the edited files only.
+    for tool in (("format",), ("check", "--fix")):
+        done = in_tree(tree, "-m", "ruff", *tool, "--quiet", *edited)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def checked(tree: Path, targets: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -157,35 +152,31 @@ def checked(tree: Path, targets: Sequence[str]) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """List -> a copy of the tree before that list was followed, and `page` done under `""`."""
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """A copy of the tree, then one more after each list that was followed."""
     folder = tmp_path_factory.mktemp("contributing")
-    tree = folder / "0"
-    tree.mkdir()
+    made = [folder / "0"]
+    made[0].mkdir()
     for name in COPIED:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, tree / name)
-    run(tree, "make format")
-    made = {}
-    for number, name in enumerate(LISTS, 1):
-        made[name] = tree
-        tree = shutil.copytree(tree, folder / str(number))
-        follow(tree, name)
-    yield made | {"": tree}
+        copy(source, made[0] / name)
+    for name in LISTS:
+        tree = shutil.copytree(made[-1], folder / str(len(made)))
+        make_edits(tree, name)
+        for step in steps_of(name):
+            if step.runs:
+                run(tree, step.runs)
+        made.append(tree)
+    yield made
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def after(trees: dict[str, Path], name: str) -> Path:
-    """The tree in which a list was followed."""
-    return trees[(*LISTS, "")[LISTS.index(name) + 1]]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", LISTS)
-def test_the_checks_pass_after_every_step_of_a_list(trees: dict[str, Path], name: str) -> None:
-    done = checked(after(trees, name), CHECKS[name])
+def test_the_checks_pass_after_every_step_of_a_list(trees: list[Path], name: str) -> None:
+    done = checked(trees[LISTS.index(name) + 1], CHECKS[name])
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
@@ -206,9 +197,10 @@ def changed(before: Path, now: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_names_every_file_that_changes(trees: dict[str, Path], name: str) -> None:
+def test_a_list_names_every_file_that_changes(trees: list[Path], name: str) -> None:
     steps = steps_of(name)
-    files = changed(trees[name], after(trees, name))
+    before = LISTS.index(name)
+    files = changed(trees[before], trees[before + 1])
     assert {file for file in files if not any(step.names(file) for step in steps)} == set()
     for step in (step for step in steps if step.runs):
         for pattern in step.files:
@@ -234,10 +226,10 @@ def test_a_list_names_every_file_that_changes(trees: dict[str, Path], name: str)
     ],
 )
 def test_a_check_fails_if_a_step_is_left_out(
-    trees: dict[str, Path], tmp_path: Path, name: str, step: int, check: str
+    trees: list[Path], tmp_path: Path, name: str, step: int, check: str
 ) -> None:
-    tree = shutil.copytree(trees[name], tmp_path / "tree")
-    follow(tree, name, without=step)
+    tree = shutil.copytree(trees[LISTS.index(name)], tmp_path / "tree")
+    make_edits(tree, name, without=step)
     done = checked(tree, [check])
     assert done.returncode in (1, 2), done.stdout[-4000:] + done.stderr[-2000:]
     assert re.search(r"^\d+ failed|^(FAILED|ERROR) ", done.stdout, re.MULTILINE), done.stdout
