@@ -24,6 +24,17 @@ for name in list(os.environ):
         del os.environ[name]
 
 
+DATABASE_FIXTURES = {"postgres", "postgres_servers", "server_dir"}
+"""What starts a PostgreSQL server; every other fixture gets one through these."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need PostgreSQL, by the fixtures they use directly or through others."""
+    for item in items:
+        if DATABASE_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.database)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("browser"):
         require_chromium()
