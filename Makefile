@@ -1,8 +1,11 @@
 # Every target makes its own environment in .venv first. `make check` before each commit.
-.PHONY: check test-fast test docs run bench hooks format
+.PHONY: check test-no-db test-fast test docs run bench hooks format
 
 check:      ## lint, format, types, package order, words: under a minute
 	scripts/check
+
+test-no-db: ## every test that needs no PostgreSQL, no browser and is not slow: about a minute
+	.venv/bin/python -m pytest -q -m "not database and not browser and not slow"
 
 test-fast:  ## every test that needs no browser and is not slow: under three minutes
 	scripts/test -q -m "not slow and not browser"

@@ -21,6 +21,8 @@ from scripts.benchmarks.server import server
 from scripts.benchmarks.service import DATABASE, name_of
 from scripts.benchmarks.takeover import person_of
 
+pytestmark = pytest.mark.database  # through the benchmarks' own server
+
 CERTIFICATES = 600
 
 
