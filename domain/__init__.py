@@ -25,7 +25,8 @@ steps/             commands, decisions, read sets and roles of each step
   review.py             step 3: documents and three reviews
   refund.py             what is refundable, and the states of one refund
   exam.py               step 4: sessions, seats, scores
-  publication.py        step 5: public notice, objections
+  erasure.py            erases a person: their data key is destroyed
+  public_notice.py      step 5: public notice, objections
   number_allocation.py  step 5: certificate numbers
   certificate.py        step 5: issue, correct, suspend, revoke
   authority_report.py   step 5: the report to the authority

@@ -25,13 +25,12 @@ from api.errors.request import (
     OccurredAtMalformed,
 )
 from api.http.context import AppContext
-from api.http.idempotency import fingerprint
+from api.http.request_digest import fingerprint
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
-from domain.store.errors import IdempotencyKeyReused
 from domain.values.primitives import parse_instant
 
 T = TypeVar("T")
@@ -151,12 +150,10 @@ class CommandContext:
         For requests that make something expensive before their command is recorded.
         Raises: IdempotencyKeyReused.
         """
-        find, key = self.ledger.journal.command, self._key(part)
-        known = await self.service.read(find, self.principal.subject, key)
+        find, key = self.ledger.recorded_command, self._key(part)
+        known = await self.service.read(find, self.principal.subject, key, self.request_hash)
         if known is None:
             return None
-        if known.request_hash != self.request_hash:
-            raise IdempotencyKeyReused()
         return Receipt.from_bytes(known.receipt, replayed=True)
 
     def _key(self, part: str | None) -> str:

@@ -24,9 +24,8 @@ from pydantic import ValidationError
 
 from api.files.tables import Column
 from api.imports.cell_parsers import CellFault
-from api.imports.columns import BY, COMMON, ID, OCCURRED_AT
 from api.imports.row_commands import RowCommand, RowContext
-from api.imports.row_types import ORDER
+from api.imports.row_types import BY, COMMON, ID, OCCURRED_AT, ORDER
 from api.imports.source_files import FileFault, RawRow, gather
 from domain.actors import Actor, Role
 from domain.errors import LedgerError

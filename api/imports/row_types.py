@@ -4,41 +4,130 @@ A row's command is the one that the HTTP service would make of it, so every rule
 types are in the order of a journey; rows of the same moment are sent in this order. A row becomes
 its command by naming its values, with the row's own id as `id_field`; where that is not enough,
 `build` (`api.imports.row_commands`) makes the command.
+Reading order: RowType, the shared columns, ROW_TYPES.
 """
 
 from __future__ import annotations
 
-from api.files.tables import fold_of
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from api.files.tables import Column, Schema, fold_of
 from api.imports import cell_parsers as v
 from api.imports import qualification_parser as claims
 from api.imports import row_commands as build
-from api.imports.columns import (
-    AMOUNTS,
-    APPLICATION,
-    DOCUMENT,
-    LEVEL,
-    NOTICE,
-    OCCUPATION,
-    PERSON,
-    REASON,
-    SESSION,
-    Column,
-    RowType,
-    claims_column,
-    required,
-)
+from api.imports.row_commands import RowCommand, RowContext
+from domain.actors import Role
+from domain.command_spec import CommandSpec
 from domain.steps import (
     authority_report,
     certificate,
     enrolment,
+    erasure,
     exam,
     ledger_setup,
     number_allocation,
     payment,
-    publication,
+    public_notice,
     refund,
     review,
 )
+
+Builder = Callable[[dict[str, Any], RowContext], RowCommand]
+"""Makes the command of a row from its values by column."""
+
+fold_title = fold_of(r"\s_\-*:")
+"""The fold of import headers and file names: spaces, underscores and hyphens never count."""
+
+
+@dataclass(frozen=True)
+class RowType:
+    """One type of row, and of file.
+
+    name, titles: how the name of such a file begins. specs: the commands a row may become, all for
+    the same roles. columns: in addition to COMMON. id_field: the field of the command that the
+    row's own id fills. build: makes the command; None: by naming its values. own: candidates do it
+    themselves, so a login missing from the staff list is taken for a candidate.
+    """
+
+    name: str
+    titles: tuple[str, ...]
+    specs: tuple[CommandSpec[Any], ...]
+    columns: tuple[Column, ...]
+    id_field: str | None = None
+    build: Builder | None = None
+    own: bool = False
+    schema: Schema = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schema", Schema((*COMMON, *self.columns), fold_title))
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """Who may do it."""
+        return self.specs[0].roles
+
+    def command(self, values: dict[str, Any], row: RowContext) -> RowCommand:
+        """The command of a row. Raises: CellFault, ValidationError, LedgerError, OSError."""
+        if self.build is not None:
+            return self.build(values, row)
+        own_id = {} if self.id_field is None else {self.id_field: row.id}
+        return RowCommand(self.specs[0].command(**own_id, **values))
+
+    def column_of_field(self, field: str) -> Column | None:
+        """The column that fills a field of the command."""
+        if field == self.id_field:
+            return ID
+        named = (c for c in (*self.columns, ID) if field in (c.name, *c.fields))
+        return next(named, None)
+
+
+ID = Column("id", ("编号", "序号", "row id"), required=True)
+OCCURRED_AT = Column("occurred_at", ("发生时间", "办理时间", "time"), v.moment, required=True)
+BY = Column("by", ("经办人", "操作人", "actor"), required=True)
+COMMON = (
+    ID,
+    OCCURRED_AT,
+    BY,
+    Column("role", ("角色",), v.role),
+    Column("organisation", ("机构", "所属机构", "organization")),
+    Column("on_behalf_of", ("代办对象",)),
+)
+"""Columns of every row type."""
+
+APPLICATION = Column("application_id", ("报考编号", "申请编号"), required=True)
+PERSON = Column("person_id", ("人员编号", "考生编号"), required=True)
+SESSION = Column("session_id", ("考试场次", "场次编号"), required=True)
+NOTICE = Column("notice_id", ("公示编号",), required=True)
+OCCUPATION = Column("occupation", ("职业编码", "职业"), required=True)
+LEVEL = Column("level", ("等级", "职业技能等级"), v.level, required=True)
+REASON = Column("reason", ("原因", "事由"))
+AMOUNTS = tuple(
+    column
+    for name, title in (("certification_fee", "认证费用"), ("study_material_fee", "学员资料"))
+    for column in (
+        Column(f"{name}_yuan", (f"{title}(元)", title), v.yuan, fields=(f"{name}_fen", "lines")),
+        Column(f"{name}_fen", (f"{title}(分)",), v.whole),
+    )
+)
+"""The two components of the fee, in yuan or in fen."""
+DOCUMENT = (
+    Column("document_type", ("证件类型",), v.document_type, required=True),
+    Column("document_number", ("证件号码", "身份证号"), required=True, personal=True),
+    Column("name", ("姓名",), required=True, personal=True),
+)
+
+
+def claims_column(name: str, title: str) -> Column:
+    """The column of one field of the stated qualifications."""
+    return Column(name, (title,), lambda cell: claims.parse_entries(name, cell), personal=True)
+
+
+def required(column: Column) -> Column:
+    """The same column, required."""
+    return column._replace(required=True)
+
 
 ROW_TYPES = (
     RowType(
@@ -277,15 +366,15 @@ ROW_TYPES = (
     RowType(
         "notices",
         ("公示",),
-        (publication.OPEN_NOTICE,),
+        (public_notice.OPEN_NOTICE,),
         (SESSION, Column("late_reason", ("逾期原因",))),
         id_field="notice_id",
     ),
-    RowType("notice_extensions", ("公示延期",), (publication.EXTEND_NOTICE,), (NOTICE,)),
+    RowType("notice_extensions", ("公示延期",), (public_notice.EXTEND_NOTICE,), (NOTICE,)),
     RowType(
         "objections",
         ("异议",),
-        (publication.FILE_OBJECTION,),
+        (public_notice.FILE_OBJECTION,),
         (
             NOTICE,
             APPLICATION,
@@ -298,7 +387,7 @@ ROW_TYPES = (
     RowType(
         "objection_outcomes",
         ("异议处理",),
-        (publication.RESOLVE_OBJECTION,),
+        (public_notice.RESOLVE_OBJECTION,),
         (
             NOTICE,
             Column("objection_id", ("异议编号",), required=True),
@@ -306,7 +395,7 @@ ROW_TYPES = (
             required(REASON),
         ),
     ),
-    RowType("notice_closings", ("公示结束",), (publication.CLOSE_NOTICE,), (NOTICE,)),
+    RowType("notice_closings", ("公示结束",), (public_notice.CLOSE_NOTICE,), (NOTICE,)),
     RowType(
         "certificates",
         ("证书编号", "证书"),
@@ -370,7 +459,7 @@ ROW_TYPES = (
     RowType(
         "erasures",
         ("个人信息删除", "信息删除"),
-        (enrolment.ERASE_PERSONAL_DATA,),
+        (erasure.ERASE_PERSONAL_DATA,),
         (PERSON, required(REASON)),
     ),
 )

@@ -23,8 +23,7 @@ from api.files.table_readers import (
     xlsx_lines,
 )
 from api.files.tables import find_header, place_cells
-from api.imports.columns import COMMON, RowType, fold_title
-from api.imports.row_types import row_type_named
+from api.imports.row_types import COMMON, RowType, fold_title, row_type_named
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 

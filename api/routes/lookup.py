@@ -1,6 +1,7 @@
 """What everybody may look up, nationwide: is this certificate real, and does it count?
 
-Both handlers render only; `api.lookup.query` says what is searched and found. The same requests are
+Both handlers render only; `api.lookup.criteria` says what is searched and found. The same requests
+are
 answered by `api.server.lookup_fast_path` where they come in their plainest form.
 """
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from api.http.context import AppContext
 from api.http.dependencies import IfNoneMatch
 from api.http.routing import problems, router
-from api.lookup.query import (
+from api.lookup.criteria import (
     CertificateFound,
     LookupBody,
     LookupCriteria,

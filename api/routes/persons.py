@@ -9,13 +9,14 @@ from starlette.responses import Response
 from api.http.command_route import CommandRoute
 from api.http.dependencies import Read, ThingId, etag, json_response
 from api.http.routing import READING, WRITING, problems, router
-from api.lookup.query import document_text
+from api.lookup.criteria import document_text
 from api.lookup.rate_limit import RateLimiter, Unlimited, address_of, limit_of
 from api.routes.masking import PersonShown, show_person
 from api.routes.stream_listing import holder_of_document
 from domain.actors import Role
 from domain.decision import NotFound, NotYourOwn
-from domain.steps.enrolment import CORRECT_PERSON, ERASE_PERSONAL_DATA, REGISTER_PERSON
+from domain.steps.enrolment import CORRECT_PERSON, REGISTER_PERSON
+from domain.steps.erasure import ERASE_PERSONAL_DATA
 from domain.values.identity_documents import DocumentType
 
 TAG = "人员 · People"

@@ -1,6 +1,7 @@
 """The pages of the certificate lookup: the form, its answer, and the page of a link.
 
-`api.lookup.query` reads the form, as it reads the JSON of the same lookup; here is how its faults,
+`api.lookup.criteria` reads the form, as it reads the JSON of the same lookup; here is how its
+faults,
 hints and certificates are shown. The form is sent by POST, so that what was typed is in no address
 and in no log.
 """
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from api.errors.request import LookupsTooFast
 from api.http.context import AppContext
 from api.http.negotiation import Language
-from api.lookup.query import FIELD_CHARS_MAX, FieldName, Hint, InvalidLookup, LookupCriteria
+from api.lookup.criteria import FIELD_CHARS_MAX, FieldName, Hint, InvalidLookup, LookupCriteria
 from api.lookup.rate_limit import address_of, limit_of
 from api.web.certificate_card import by_kind, card
 from api.web.i18n import text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from api.lookup.query import LookupCriteria
+from api.lookup.criteria import LookupCriteria
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as registry_queries
 from projections.engine.tables import Row

@@ -30,8 +30,9 @@ from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
 from domain.store.errors import UnknownLedger
+from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
-from domain.store.journal.records import CommandKey, RecordedEvent
+from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
 from domain.store.writer.commands import QueuedCommand
@@ -218,6 +219,18 @@ class Ledger:
     def identity(self, person_id: str) -> Identity:
         """A person's name and document in clear. Raises: NotFound, also after erasure."""
         return identity_of(person_id, self.history(stream_of("person", person_id)))
+
+    def recorded_command(
+        self, principal: str, key: str, request_hash: bytes
+    ) -> KnownCommand | None:
+        """What was recorded for this very request; None if nothing was.
+
+        Raises: IdempotencyKeyReused if the key was used with another request; Unavailable.
+        """
+        known = self.journal.command(principal, key)
+        if known is not None:
+            ensure_same_request(known, request_hash)
+        return known
 
     def _project(self, state: Any | None, stream: str, lte: int | None = None) -> Any | None:
         """The state of a stream after its events up to a version, from an earlier state on."""

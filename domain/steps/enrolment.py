@@ -65,12 +65,6 @@ class PersonReviewed(LedgerError):
     code = "person_reviewed"
 
 
-class PersonStillNeeded(LedgerError):
-    """Personal data can't be erased while {what}."""
-
-    code = "person_still_needed"
-
-
 class RegisterPerson(Command):
     """Make a person known by name and identity document."""
 
@@ -89,13 +83,6 @@ class CorrectPerson(Command):
     document_type: DocumentType
     document_number: str = Field(min_length=1, max_length=40)
     name: str = Field(min_length=1, max_length=80)
-    reason: e.LongText
-
-
-class ErasePersonalData(Command):
-    """Destroy a person's key, so that nothing sealed under it can be read again."""
-
-    person_id: e.Id
     reason: e.LongText
 
 
@@ -208,30 +195,6 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
         facts=((stream_of("person", person.id), fact),),
         claims=person_claims(document_index, None) if moved else (),
         releases=person_claims(person.document_index, None) if moved else (),
-    )
-
-
-def decide_erase(world: States, command: ErasePersonalData, context: Context) -> Decision:
-    """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
-
-    Raises: NotFound, NotYourOwn, PersonErased, PersonStillNeeded while an application is open.
-    Source: source-document 3.1(1); PIPL art. 47.
-    """
-    person = world.person(command.person_id)
-    ensure_own(context, person, "person")
-    if person.erased:
-        raise PersonErased()
-    if any(world.claimed(*claim) for claim in live_claims(person.id)):
-        raise PersonStillNeeded(what="an application is open")
-    return Decision(
-        facts=(
-            (
-                stream_of("person", person.id),
-                e.PersonalDataErased(person_id=person.id, reason=command.reason),
-            ),
-        ),
-        releases=person_claims(person.document_index, person.subject),
-        erases=(person.id,),
     )
 
 
@@ -407,14 +370,6 @@ def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Con
     )
 
 
-def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Context) -> ReadSet:
-    claims = live_claims(command.person_id)
-    person = cached("person", command.person_id)
-    if person is not None:
-        claims += person_claims(person.document_index, person.subject)
-    return ReadSet((stream_of("person", command.person_id),), (), claims)
-
-
 def _reads_of_opening(cached: StateHint, command: OpenApplication, context: Context) -> ReadSet:
     application_id = command.application_id or context.new_id()
     rules = rule_set_for(command.occupation, command.edition)
@@ -445,9 +400,6 @@ CORRECT_PERSON = CommandSpec(
     _reads_of_correction,
     roles=frozenset({Role.AGENCY, Role.REGISTRAR}),
 )
-ERASE_PERSONAL_DATA = CommandSpec(
-    ErasePersonalData, decide_erase, _reads_of_erasure, roles=frozenset({Role.REGISTRAR})
-)
 OPEN_APPLICATION = CommandSpec(
     OpenApplication, decide_open_application, _reads_of_opening, roles=_APPLICANT
 )
@@ -458,7 +410,6 @@ WITHDRAW_APPLICATION = CommandSpec(
 SPECS = (
     REGISTER_PERSON,
     CORRECT_PERSON,
-    ERASE_PERSONAL_DATA,
     OPEN_APPLICATION,
     WITHDRAW_APPLICATION,
 )

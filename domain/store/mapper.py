@@ -163,7 +163,7 @@ class EntryMapper(Mapper[str]):
         """The event to append. encryptor: needed if the fact has personal fields.
 
         memo: see NewEvent.
-        Raises: UnknownTopic, PersonErased, ValueError if there is no encryptor or no person.
+        Raises: UnknownTopic, DataKeyDestroyed, ValueError if there is no encryptor or no person.
         """
         fact = entry.fact
         topic = _topic_of(type(fact))

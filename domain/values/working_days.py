@@ -22,7 +22,7 @@ from domain.errors import LedgerError
 # China has kept UTC+8 without summer time since 1992; a fixed offset needs no zone files.
 SHANGHAI = dt.timezone(dt.timedelta(hours=8), "Asia/Shanghai")
 
-NOTICE_DAYS_WORKING = 5
+NOTICE_WORKING_DAYS = 5
 """Length of a results notice (公示期), in working days. Source: source-document 5.1"""
 
 _ONE_DAY = dt.timedelta(days=1)

@@ -46,7 +46,7 @@ class GenerationWriter:
     ) -> None:
         """Fold a batch and write the rows that changed.
 
-        Raises: UnknownTopic, psycopg2.Error, and what a fold raises; the caller then rolls back.
+        Raises: UnhandledTopic, psycopg2.Error, and what a fold raises; the caller then rolls back.
         """
         rows = self.row_buffer(cursor, ledger, blind_index)
         self.prefetch(rows, entries)

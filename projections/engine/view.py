@@ -130,7 +130,7 @@ class View:
     def fold(self, entries: Iterable[Entry], rows: RowBuffer) -> None:
         """Fold entries into rows, in order.
 
-        Raises: UnknownTopic, and whatever a fold raises on an event that does not fit.
+        Raises: UnhandledTopic, and whatever a fold raises on an event that does not fit.
         """
         handles = self.handles
         for entry in entries:

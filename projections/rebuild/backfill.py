@@ -83,7 +83,7 @@ class IndexTask:
 def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedger]:
     """Fold ledgers from their first events into their views' new tables.
 
-    Raises: UnknownTopic, and what a fold raises.
+    Raises: UnhandledTopic, and what a fold raises.
     """
     targets = [GenerationWriter(view, number) for view, number in task.targets]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for

@@ -70,7 +70,7 @@ def check(
     """Rebuild views next to the live ones and compare both; swaps nothing.
 
     on_difference: called with every row that differs. Returns: how many differ.
-    Raises: RebuildRunning, OtherVersion, UnknownTopic; what a fold raises.
+    Raises: RebuildRunning, OtherVersion, UnhandledTopic; what a fold raises.
     """
     count = 0
     with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
@@ -99,7 +99,8 @@ def replace(
 ) -> list[BackfilledLedger]:
     """Rebuild views and swap them in for the live ones, without a pause for readers.
 
-    Returns: the ledgers that were folded, for the log. Raises: RebuildRunning, UnknownTopic; what a
+    Returns: the ledgers that were folded, for the log. Raises: RebuildRunning, UnhandledTopic;
+    what a
         fold raises; the live views then stay.
     """
     filled: list[BackfilledLedger] = []

@@ -19,7 +19,7 @@ from domain.steps import authority_report as reports
 from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
 from domain.steps.exam import CloseSession
-from domain.steps.publication import ExtendNotice
+from domain.steps.public_notice import ExtendNotice
 from domain.store.postgres.connection import PgConnection
 from tests.support.actors import (
     AGENCY,

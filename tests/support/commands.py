@@ -15,7 +15,7 @@ from domain.documents.materials import Background, MaterialFact, MaterialKind, P
 from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
 from domain.steps import authority_report as reports
-from domain.steps import enrolment, exam, ledger_setup, payment, publication, refund
+from domain.steps import enrolment, erasure, exam, ledger_setup, payment, public_notice, refund
 from domain.steps import review as reviews
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks
@@ -123,9 +123,9 @@ def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
     return enrolment.WithdrawApplication(application_id=f"A{n}", reason="个人原因")
 
 
-def erase(n: int = 1) -> enrolment.ErasePersonalData:
+def erase(n: int = 1) -> erasure.ErasePersonalData:
     """Candidate n's personal data is erased."""
-    return enrolment.ErasePersonalData(person_id=f"P{n}", reason="本人申请删除")
+    return erasure.ErasePersonalData(person_id=f"P{n}", reason="本人申请删除")
 
 
 def pay(n: int = 1, world: World | None = None, **changed: Any) -> payment.RecordPayment:
@@ -262,17 +262,17 @@ Pair = tuple[str | None, str | None]
 PASSED: Pair = ("72", "65.5")
 
 
-def publish(notice: str = "N1", session: str = "S1", **changed: Any) -> publication.OpenNotice:
+def publish(notice: str = "N1", session: str = "S1", **changed: Any) -> public_notice.OpenNotice:
     """Publish the results of a session."""
-    return publication.OpenNotice(notice_id=notice, session_id=session, **changed)
+    return public_notice.OpenNotice(notice_id=notice, session_id=session, **changed)
 
 
-def close(notice: str = "N1") -> publication.CloseNotice:
+def close(notice: str = "N1") -> public_notice.CloseNotice:
     """Close a notice."""
-    return publication.CloseNotice(notice_id=notice)
+    return public_notice.CloseNotice(notice_id=notice)
 
 
-def object_to(n: int = 1, by: int | None = None, **changed: Any) -> publication.FileObjection:
+def object_to(n: int = 1, by: int | None = None, **changed: Any) -> public_notice.FileObjection:
     """An objection O<n> of a candidate to the row of candidate n."""
     given: dict[str, Any] = {
         "notice_id": "N1",
@@ -281,12 +281,12 @@ def object_to(n: int = 1, by: int | None = None, **changed: Any) -> publication.
         "person_id": f"P{by or n}",
         "text": "技能考核第二题漏判",
     }
-    return publication.FileObjection(**(given | changed))
+    return public_notice.FileObjection(**(given | changed))
 
 
-def settle(outcome: str, n: int = 1, notice: str = "N1") -> publication.ResolveObjection:
+def settle(outcome: str, n: int = 1, notice: str = "N1") -> public_notice.ResolveObjection:
     """The outcome of objection O<n>."""
-    return publication.ResolveObjection(
+    return public_notice.ResolveObjection(
         notice_id=notice, objection_id=f"O{n}", outcome=outcome, reason="已核对答卷"
     )
 

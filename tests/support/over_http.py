@@ -17,9 +17,9 @@ import httpx
 
 from domain.decision import Command
 from domain.steps import authority_report as reports
-from domain.steps import certificate, enrolment, exam, ledger_setup, payment
+from domain.steps import certificate, enrolment, erasure, exam, ledger_setup, payment
 from domain.steps import number_allocation as numbering
-from domain.steps import publication as notices
+from domain.steps import public_notice as notices
 from domain.steps import refund as refunds
 from domain.steps import review as reviews
 from tests.support.http_journey import portrait
@@ -83,7 +83,7 @@ ROUTES: dict[type[Command], tuple[str, str, Body]] = {
     ledger_setup.OpenLedger: ("PUT", "", _json),
     ledger_setup.SetFeeSchedule: ("POST", "fee-schedules", _json),
     enrolment.RegisterPerson: ("POST", "persons", _json),
-    enrolment.ErasePersonalData: ("POST", "persons/{person_id}/erasure", _json),
+    erasure.ErasePersonalData: ("POST", "persons/{person_id}/erasure", _json),
     enrolment.OpenApplication: ("POST", "applications", _json),
     enrolment.WithdrawApplication: ("POST", f"{A}/withdrawal", _json),
     payment.RecordPayment: ("POST", f"{A}/payments", _json),

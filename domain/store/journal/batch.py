@@ -151,7 +151,7 @@ class Batch:
 
         command: the append's command, unless `append.command` names it.
         Raises: StaleStream, ClaimTaken, ClaimNotHeld, IdempotencyKeyReused, TrackingBehind,
-            PersonErased, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises;
+            DataKeyDestroyed, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises;
             ValueError if claims or keys change without an event.
         """
         if not append.events and append.changes_claims_or_keys:

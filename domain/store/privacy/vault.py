@@ -245,7 +245,7 @@ class FieldEncryptor:
     def seal(self, person: str, stream: str, version: int, field: str, text: str) -> str:
         """Encrypt a field as "<algorithm>:<base64>", which opens only at that place.
 
-        Raises: PersonErased if the person's key was destroyed.
+        Raises: DataKeyDestroyed if the person's key was destroyed.
         """
         key = self._keys.get(person) or self._key_for(person)
         context = self._vault._context(stream, version, field)

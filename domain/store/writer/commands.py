@@ -22,9 +22,9 @@ from uuid import UUID
 
 import psycopg2
 
-from domain.store.errors import IdempotencyKeyReused
 from domain.store.journal.batch import Accepted as Accepted
 from domain.store.journal.batch import Batch
+from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -211,8 +211,7 @@ def _outcome(queued: QueuedCommand, batch: Batch, view: BatchView) -> Outcome:
         if queued.command is not None:
             known = batch.command(queued.command.name)
             if known is not None:
-                if known.request_hash != queued.command.request_hash:
-                    raise IdempotencyKeyReused()
+                ensure_same_request(known, queued.command.request_hash)
                 return Replayed(
                     known.receipt, known.command_id, known.first_position, known.last_position
                 )

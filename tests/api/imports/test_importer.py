@@ -1,6 +1,6 @@
 """Import refusals name file, line and column in words, and never repeat personal data.
 
-Covers: api/imports/importer.py, api/imports/source_files.py, api/imports/columns.py,
+Covers: api/imports/importer.py, api/imports/source_files.py,
 api/imports/row_types.py, api/imports/row_commands.py, api/imports/cell_parsers.py,
 api/imports/qualification_parser.py
 """
@@ -19,10 +19,9 @@ import pytest
 from openpyxl import Workbook
 
 from api.imports.cell_parsers import CellFault, day, marks, moment, yuan
-from api.imports.columns import RowType
 from api.imports.importer import Import
 from api.imports.qualification_parser import parse_entries
-from api.imports.row_types import ROW_TYPES, row_type_named
+from api.imports.row_types import ROW_TYPES, RowType, row_type_named
 from api.imports.source_files import write_refused
 from domain.commands import SPECS
 from tests.support.cohort import COHORT

@@ -12,7 +12,7 @@ from domain.service.command_execution import OccurredTooEarly
 from domain.service.ledger import Ledgers, OccurredInFuture, command_id_of
 from domain.service.receipt import Receipt
 from domain.service.snapshots import INTERVAL
-from domain.steps import enrolment, payment
+from domain.steps import erasure, payment
 from domain.store.errors import ClaimTaken, IdempotencyKeyReused
 from tests.support import journeys
 from tests.support.actors import ASSISTANT, OPERATOR, candidate
@@ -125,7 +125,7 @@ def test_personal_data_is_sealed_in_the_journal_and_open_to_the_ledger(
 def test_erasure_makes_data_unreadable_and_keeps_the_bytes(world: PostgresWorld) -> None:
     receipt = world.do(register(1), by=ASSISTANT)
     before = world.ledger.journal.read(receipt.first_position - 1, 1)[0]
-    world.do(enrolment.ErasePersonalData(person_id="P1", reason="本人申请"))
+    world.do(erasure.ErasePersonalData(person_id="P1", reason="本人申请"))
     with pytest.raises(NotFound):
         world.ledger.identity("P1")
     after = world.ledger.journal.read(receipt.first_position - 1, 1)[0]

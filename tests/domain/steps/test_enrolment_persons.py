@@ -7,8 +7,8 @@ from domain.decision import AlreadyExists, NotFound, NotYourOwn
 from domain.steps.enrolment import (
     PersonErased,
     PersonReviewed,
-    PersonStillNeeded,
 )
+from domain.steps.erasure import PersonStillNeeded
 from domain.store.errors import ClaimTaken
 from domain.values.identity_documents import DocumentType, InvalidIdentityDocument
 from domain.values.person_names import InvalidName

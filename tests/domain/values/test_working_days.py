@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.values.working_days import (
-    NOTICE_DAYS_WORKING,
+    NOTICE_WORKING_DAYS,
     CalendarDoesNotReach,
     NoticeEnd,
     add_working_days,
@@ -62,7 +62,7 @@ def test_make_up_workdays_are_weekend_days_and_no_holidays():
     ],
 )
 def test_a_notice_of_five_working_days_ends_on_the_day_the_calendar_says(published, end):
-    assert add_working_days(day(published), NOTICE_DAYS_WORKING) == NoticeEnd(
+    assert add_working_days(day(published), NOTICE_WORKING_DAYS) == NoticeEnd(
         date=day(end), provisional=False, calendar_edition="cn-2026.1"
     )
 

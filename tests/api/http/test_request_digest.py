@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from api.errors.request import IdempotencyKeyMalformed, IdempotencyKeyMissing, MalformedJson
-from api.http.idempotency import canonical_form, canonical_value, fingerprint, idempotency_key
+from api.http.request_digest import canonical_form, canonical_value, fingerprint, idempotency_key
 from api.http.strict_json import parse_json
 from tests.support.http_journey import Journey
 from tests.support.service import LedgerClient

@@ -7,9 +7,9 @@ import pytest
 from domain import events as e
 from domain.decision import AlreadyExists, NotFound
 from domain.events import Subject
-from domain.steps import publication
+from domain.steps import public_notice
 from domain.steps.exam import SessionNotHeld
-from domain.steps.publication import (
+from domain.steps.public_notice import (
     ExtendNotice,
     NothingToPublish,
     NoticeClosed,
@@ -149,7 +149,7 @@ def test_a_late_notice_says_why_and_a_punctual_one_does_not():
 
 
 def test_more_rows_than_a_notice_holds_are_published_with_the_next(monkeypatch):
-    monkeypatch.setattr(publication, "ROWS_MAX", 2)
+    monkeypatch.setattr(public_notice, "ROWS_MAX", 2)
     world = verified_scores(PASSED, PASSED, PASSED)
     assert world.do(publish(), at=PUBLISHED_AT).outcome["remaining"] == 1
     given(world).when(publish("N2"), at=when("2026-10-09 09:00")).fails(NoticeTooLate)
@@ -249,10 +249,10 @@ def test_a_provisional_notice_cannot_close_until_it_is_extended(monkeypatch):
     later = when("2027-02-01 09:00")
     given(world).when(close(), at=later).fails(NoticeEndProvisional)
     given(world).when(ExtendNotice(notice_id="N1"), at=later).fails(NoticeEndProvisional)
-    count = publication.add_working_days
+    count = public_notice.add_working_days
     calendar = next_years_calendar()
     monkeypatch.setattr(
-        publication, "add_working_days", lambda day, days: count(day, days, calendar)
+        public_notice, "add_working_days", lambda day, days: count(day, days, calendar)
     )
     after = (
         given(world)

@@ -7,7 +7,7 @@ import unittest
 
 import pytest
 
-from tests.store.shipped_cases import CASES, OnJournal
+from tests.store.library_conformance import CASES, OnJournal
 from tests.support.postgres import Database
 
 METHODS = [

@@ -12,7 +12,7 @@ from domain.steps.certificate import IssueCertificates
 from domain.steps.enrolment import PersonErased
 from domain.steps.exam import ScoreUnchanged
 from domain.steps.number_allocation import NotPassed, NumberCertificates, ResultNotFinal
-from domain.steps.publication import (
+from domain.steps.public_notice import (
     NothingToPublish,
     NoticeClosed,
     NoticeOver,

@@ -37,14 +37,12 @@ from domain.states.folds import ExamSession, Notice
 from domain.steps.enrolment import PersonErased, live_claim_of
 from domain.steps.exam import SessionNotHeld
 from domain.values.working_days import (
+    NOTICE_WORKING_DAYS,
     add_working_days,
     closes_at,
     publication_deadline,
     shanghai_date,
 )
-
-NOTICE_WORKING_DAYS = 5
-"""How long results are public, working days. Source: 5.1."""
 
 ROWS_MAX = 800
 """Rows of one notice: with ids of 64 places and a long reason it still fits into one event, which

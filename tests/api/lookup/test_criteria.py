@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.errors.request import LookupNeedsTwo
-from api.lookup.query import (
+from api.lookup.criteria import (
     FIELD_CHARS_MAX,
     Hint,
     InvalidLookup,

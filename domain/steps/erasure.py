@@ -1,0 +1,68 @@
+"""Erasure of a person's data: crypto-shredding by destroying their data key.
+
+The decision names the person under `erases`; the journal then deletes the wrapped data key in the
+transaction that records the fact (`domain.store.journal.statements`, DESTROY_KEYS), and nothing
+sealed under it can be decrypted again.
+Source: source-document 3.1(1); PIPL art. 47.
+"""
+
+from __future__ import annotations
+
+from domain import events as e
+from domain.actors import Role
+from domain.command_spec import CommandSpec, ReadSet, StateHint
+from domain.decision import Command, Context, Decision, States, ensure_own, stream_of
+from domain.errors import LedgerError
+from domain.steps.enrolment import PersonErased, live_claims, person_claims
+
+
+class PersonStillNeeded(LedgerError):
+    """Personal data can't be erased while {what}."""
+
+    code = "person_still_needed"
+
+
+class ErasePersonalData(Command):
+    """Destroy a person's key, so that nothing sealed under it can be read again."""
+
+    person_id: e.Id
+    reason: e.LongText
+
+
+def decide_erase(world: States, command: ErasePersonalData, context: Context) -> Decision:
+    """Erasure waits until nothing is running; hashes and proofs stay valid afterwards.
+
+    Raises: NotFound, NotYourOwn, PersonErased, PersonStillNeeded while an application is open.
+    Source: source-document 3.1(1); PIPL art. 47.
+    """
+    person = world.person(command.person_id)
+    ensure_own(context, person, "person")
+    if person.erased:
+        raise PersonErased()
+    if any(world.claimed(*claim) for claim in live_claims(person.id)):
+        raise PersonStillNeeded(what="an application is open")
+    return Decision(
+        facts=(
+            (
+                stream_of("person", person.id),
+                e.PersonalDataErased(person_id=person.id, reason=command.reason),
+            ),
+        ),
+        releases=person_claims(person.document_index, person.subject),
+        erases=(person.id,),
+    )
+
+
+def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Context) -> ReadSet:
+    claims = live_claims(command.person_id)
+    person = cached("person", command.person_id)
+    if person is not None:
+        claims += person_claims(person.document_index, person.subject)
+    return ReadSet((stream_of("person", command.person_id),), (), claims)
+
+
+ERASE_PERSONAL_DATA = CommandSpec(
+    ErasePersonalData, decide_erase, _reads_of_erasure, roles=frozenset({Role.REGISTRAR})
+)
+
+SPECS = (ERASE_PERSONAL_DATA,)
