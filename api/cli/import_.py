@@ -18,9 +18,8 @@ from api.cli.environment import (
     settings_of,
 )
 from api.files.tables import Column
-from api.imports.columns import COMMON
 from api.imports.importer import Import, Summary
-from api.imports.row_types import ROW_TYPES
+from api.imports.row_types import COMMON, ROW_TYPES
 from api.imports.source_files import write_refused
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "cohort"

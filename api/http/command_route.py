@@ -40,7 +40,7 @@ from api.http.dependencies import (
     occurred_moment,
     receipt_response,
 )
-from api.http.idempotency import canonical_value, fingerprint, idempotency_key
+from api.http.request_digest import canonical_value, fingerprint, idempotency_key
 from api.http.routing import JSON, AuthorizedRoute, authenticate, media_type_of
 from api.http.routing import Handler as AsgiHandler
 from api.http.strict_json import parse_json

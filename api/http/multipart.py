@@ -15,7 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.errors.request import MalformedMultipart, UploadMissing
 from api.http.command_route import CommandRequest
-from api.http.idempotency import canonical_form
+from api.http.request_digest import canonical_form
 from api.http.routing import MULTIPART
 
 PARTS_MAX = 20

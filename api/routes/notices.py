@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.http.command_route import CommandRoute
 from api.http.routing import router
-from domain.steps.publication import (
+from domain.steps.public_notice import (
     CLOSE_NOTICE,
     EXTEND_NOTICE,
     FILE_OBJECTION,

@@ -18,7 +18,7 @@ from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.steps.certificate import IssueCertificates
 from domain.steps.exam import CloseSession, RecordScore
 from domain.steps.number_allocation import NumberCertificates
-from domain.steps.publication import ResolveObjection
+from domain.steps.public_notice import ResolveObjection
 from tests.support import commands as cmd
 from tests.support.actors import (
     ASSISTANT,

@@ -23,7 +23,7 @@ from domain.steps.certificate import (
 from domain.steps.exam import CloseSession, RecordScore, VerifyScores
 from domain.steps.number_allocation import ImportNumber, NumberCertificates
 from domain.steps.payment import UseItem
-from domain.steps.publication import CloseNotice, FileObjection, OpenNotice, ResolveObjection
+from domain.steps.public_notice import CloseNotice, FileObjection, OpenNotice, ResolveObjection
 from domain.steps.refund import ApproveRefund, DeclineRefund, OrderRefund, RecordRefundOutcome
 from domain.steps.review import Review, SubmitDocument, SubmitDocuments
 from tests.support import commands as c
