@@ -75,7 +75,7 @@ def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) 
 def test_any_two_of_number_name_and_document_find_a_certificate(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     known = indexes(world)
     for asked in (
         {"number": NUMBER, "names": known["names"]},
@@ -91,14 +91,14 @@ def test_any_two_of_number_name_and_document_find_a_certificate(ledger: Projecte
 def test_one_criterion_alone_finds_nothing(ledger: ProjectedLedger, given: str) -> None:
     """Numbers have no check digit: a typo is another person's number."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, **{given: ({"number": NUMBER} | indexes(world))[given]}) == []
     assert found(ledger) == []
 
 
 def test_criteria_that_do_not_match_find_nothing(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     other = indexes(world, 2)
     assert found(ledger, number=NUMBER, names=other["names"]) == []
     mixed = indexes(world) | {"names": other["names"]}
@@ -111,7 +111,7 @@ def test_a_public_record_shows_the_certificate_and_only_masked_personal_data(
 ) -> None:
     """Source: source-document 5.2, 5.3."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert shown["masked_name"] == "钱*"
     assert shown["masked_number"] == document_of(1)[:3] + "*" * 13 + document_of(1)[-2:]
@@ -127,7 +127,7 @@ def test_a_public_record_shows_the_certificate_and_only_masked_personal_data(
 
 def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger) -> None:
     world = numbered_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, number=NUMBER, **indexes(world)) == []
     assert found(ledger, **indexes(world)) == []
     with ledger.cursor() as cursor:
@@ -140,7 +140,7 @@ def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger)
 
 def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED, PASSED)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     numbers = [national_number(world, n) for n in (1, 2, 3)]
     with ledger.cursor() as cursor:
         rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"])
@@ -160,7 +160,7 @@ def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
 def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -> None:
     """Both organisations number their own kind alike; the national numbers differ by site."""
     worlds = {"omc": issued_certificates(), "zju": issued_certificates()}
-    ledgers = [open_ledger(name).decode(world).fold() for name, world in worlds.items()]
+    ledgers = [open_ledger(name).record(world).fold() for name, world in worlds.items()]
     with ledgers[0].cursor() as cursor:
         names = indexes(worlds["omc"])["names"]
         rows = q.lookup(cursor, number="OMC-2026-4-0000001-H", names=names)
@@ -176,7 +176,7 @@ def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -
 
 
 def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -> None:
-    ledger.decode(issued_certificates()).fold()
+    ledger.record(issued_certificates()).fold()
     printed = current(ledger)["verify_token"]
     assert printed == token(1)
     assert len(printed) == 32
@@ -191,7 +191,7 @@ def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -
 def test_the_link_of_an_old_version_reports_the_replacement(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(step(c.ReissueCertificate), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     old, new = shown_by(ledger, token(1)), shown_by(ledger, token(2))
     assert (old["replaced"], new["replaced"]) == (True, False)
     assert old["version"] == 2
@@ -227,7 +227,7 @@ def test_a_public_record_shows_the_standing_and_since_when(ledger: ProjectedLedg
         (revoke(), "revoked"),
     ):
         world.do(command, by=REGISTRAR)
-        ledger.decode(world).fold()
+        ledger.record(world).fold()
         assert current(ledger)["standing"] == standing
         assert current(ledger)["current_since"] == world.now
     assert current(ledger)["reason_class"] == "exam_fraud"
@@ -237,7 +237,7 @@ def test_a_public_record_shows_the_standing_and_since_when(ledger: ProjectedLedg
 def test_a_revoked_certificate_is_still_found_as_revoked(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(revoke(), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert (shown["standing"], shown["reason_class"]) == ("revoked", "exam_fraud")
     assert "reason" not in shown, "its words are not for everybody"
@@ -246,25 +246,25 @@ def test_a_revoked_certificate_is_still_found_as_revoked(ledger: ProjectedLedger
 def test_progress_from_report_to_visibility_is_recorded(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = reported_certificates()
-    assert current(ledger.decode(world).fold())["progress"] == "reported"
+    assert current(ledger.record(world).fold())["progress"] == "reported"
     world.do(AnswerReportRow(report_id="R1", number=NUMBER, accepted=True), by=REGISTRAR)
-    assert current(ledger.decode(world).fold())["progress"] == "accepted"
+    assert current(ledger.record(world).fold())["progress"] == "accepted"
     for scope in ("province", "nation"):
         world.do(RecordVisibility(application_id="A1", scope=scope), by=REGISTRAR)
-    row = current(ledger.decode(world).fold())
+    row = current(ledger.record(world).fold())
     assert (row["progress"], row["report_id"]) == ("visible", "R1")
     assert row["seen_province_on"] == row["seen_nation_on"] == date(2026, 10, 15)
     world.do(step(c.CorrectCertificate), by=REGISTRAR)
-    row = current(ledger.decode(world).fold())
+    row = current(ledger.record(world).fold())
     assert (row["progress"], row["version"], row["seen_nation_on"]) == ("issued", 2, None)
 
 
 def test_history_answers_for_a_moment_and_as_of_a_moment(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     issued_at = world.now
-    before = ledger.decode(world).fold().journal.head()
+    before = ledger.record(world).fold().journal.head()
     world.do(revoke(), by=REGISTRAR, at=issued_at + timedelta(days=2))
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     with ledger.cursor() as cursor:
 
         def standing(moment: Any, **as_of: Any) -> str | None:
@@ -290,7 +290,7 @@ def test_a_corrected_name_matches_and_the_old_one_does_not(ledger: ProjectedLedg
     world = issued_certificates()
     old = indexes(world)
     world.do(correct_person(name="钱壹"), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     new = indexes(world)
     assert new["names"] == (blind_index("name", "钱壹"),) != old["names"]
     assert found(ledger, number=NUMBER, names=old["names"]) == []
@@ -301,7 +301,7 @@ def test_an_erased_person_s_certificate_is_found_by_its_link_only(ledger: Projec
     world = issued_certificates()
     known = indexes(world)
     world.do(erase())
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, number=NUMBER, **known) == []
     assert found(ledger, number=NUMBER, names=known["names"]) == []
     assert found(ledger, **known) == []
@@ -329,7 +329,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
     answers = set()
     for happens in happened:
         happens()
-        ledger.decode(world).fold()
+        ledger.record(world).fold()
         for row in ledger.rows("certificates"):
             shown = public_record.for_page(row["answer"])
             assert shown == {name: row[name] for name in public_record.PUBLIC_COLUMNS}
@@ -338,7 +338,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
 
 
 def test_a_certificate_that_is_not_issued_has_no_public_record(ledger: ProjectedLedger) -> None:
-    ledger.decode(numbered_certificates()).fold()
+    ledger.record(numbered_certificates()).fold()
     assert {row["answer"] for row in ledger.rows("certificates")} == {None}
 
 
@@ -351,7 +351,7 @@ def test_statistics_count_valid_certificates_by_level_occupation_and_month(
     """Source: source-document 5.4."""
     world = issued_certificates(PASSED, PASSED, PASSED)
     world.do(revoke(), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     with ledger.cursor() as cursor:
         assert q.statistics(cursor, "omc") == [
             {"level": 4, "occupation": "4-01-02-07", "occupation_name": "互联网营销师",
@@ -366,7 +366,7 @@ def test_statistics_count_valid_certificates_by_level_occupation_and_month(
 
 
 def test_staff_lists_are_paged(ledger: ProjectedLedger) -> None:
-    ledger.decode(issued_certificates(PASSED, PASSED, PASSED)).fold()
+    ledger.record(issued_certificates(PASSED, PASSED, PASSED)).fold()
     numbers: list[str] = []
     with ledger.cursor() as cursor:
         while page := q.listed(
