@@ -45,6 +45,8 @@ from tests.consistency.store_spec import Ask, StoreSpec
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SEED = 20261123
 

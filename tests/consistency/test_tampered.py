@@ -35,6 +35,8 @@ from tests.consistency.test_ledgers import SEED, open_ledger
 from tests.support.actors import REGISTRAR
 from tests.support.postgres import Database
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class RecordedHistory:

@@ -11,6 +11,8 @@ from tests.projections.grammar import ProjectedLedger
 from tests.projections.histories import a_random_history
 from tests.support.world import World
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(8)
 
 

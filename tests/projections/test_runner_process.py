@@ -22,6 +22,8 @@ from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = "certledger view runner"
 

@@ -28,6 +28,8 @@ from tests.support.ledgers import SECRETS, open_ledgers, submit
 from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.postgres import fresh_database
 
+pytestmark = pytest.mark.slow
+
 
 class StackComparison(ModelComparison):
     """Submits commands to the ledger's writer, without the HTTP service."""

@@ -10,6 +10,8 @@ import pytest
 from tests.store.library_conformance import CASES, OnJournal
 from tests.support.postgres import Database
 
+pytestmark = pytest.mark.slow
+
 METHODS = [
     pytest.param(case, method, id=f"{case.__name__}-{method}")
     for case in CASES

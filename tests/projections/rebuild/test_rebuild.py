@@ -31,6 +31,8 @@ from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 NAMES = [view.name for view in VIEWS]
 
 

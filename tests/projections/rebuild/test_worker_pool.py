@@ -15,6 +15,8 @@ from tests.projections.engine.test_runner import backends
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 NAME = "certledger rebuild"
 
 

@@ -21,6 +21,8 @@ from domain.store.embedded.server import OWNER, CannotStart, EmbeddedPostgres
 from tests.support.postgres import query
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 
 

@@ -27,6 +27,8 @@ from domain.store.embedded.server import (
 from tests.support.postgres import Database, query
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 
 

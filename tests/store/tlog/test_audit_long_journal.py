@@ -19,6 +19,8 @@ from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append
 from tests.support.postgres import Database
 
+pytestmark = pytest.mark.slow
+
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
 VKEY = SIGNER.verifier.vkey
 
