@@ -78,7 +78,7 @@ class RequestMiddleware:
             return
         headers = dict(scope["headers"])
         trace_id = trace_id_of(headers.get(b"traceparent"))
-        response = _ResponseSender(scope, send, self._headers, trace_id)
+        response = ResponseSender(scope, send, self._headers, trace_id)
         scope.setdefault("state", {})["trace_id"] = trace_id
         self._serving += 1
         try:
@@ -103,17 +103,23 @@ class RequestMiddleware:
 
         Raises: BodyTooLarge, MalformedJson, ControlCharacter, JsonTooDeep, ClientGone.
         """
-        kind = headers.get(b"content-type", b"").lower()
-        upload = kind.startswith(_UPLOADS)
-        settings = self._settings
-        limit = settings.upload_bytes_max if upload else settings.body_bytes_max
-        announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
-            raise BodyTooLarge(bytes_max=limit)
-        body = await _read(receive, limit)
-        if body and b"json" in kind:
-            check_json(body, settings.json_depth_max)
+        body = await read_body(headers, receive, self._settings)
+        if body and b"json" in headers.get(b"content-type", b"").lower():
+            check_json(body, self._settings.json_depth_max)
         return body
+
+
+async def read_body(headers: dict[bytes, bytes], receive: Receive, settings: Settings) -> bytes:
+    """The whole body of a request, up to the limit of its content type.
+
+    Raises: BodyTooLarge, before anything is read if the headers announce it; ClientGone.
+    """
+    upload = headers.get(b"content-type", b"").lower().startswith(_UPLOADS)
+    limit = settings.upload_bytes_max if upload else settings.body_bytes_max
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > limit:
+        raise BodyTooLarge(bytes_max=limit)
+    return await _read(receive, limit)
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -181,7 +187,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-class _ResponseSender:
+class ResponseSender:
     """Sends one response, with the security headers and the trace id; keeps its status."""
 
     def __init__(
