@@ -1,4 +1,4 @@
-"""One connection at the wire: slow, silent, greedy and broken clients harm only themselves."""
+"""One connection at the wire: slow, silent, greedy and malformed clients harm nobody else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def connected(url: str, *, receive_buffer: int | None = None) -> Iterator[socket
 
 
 def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
-    """The next answers on a connection: status and body."""
+    """The next responses on a connection: status and body."""
     file = connection.makefile("rb")
     found = []
     for _ in range(count):
@@ -56,8 +56,8 @@ def answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
     return found
 
 
-def answer(connection: socket.socket) -> HTTPResponse:
-    response = HTTPResponse(connection)
+def answer(connection: socket.socket, method: str = "GET") -> HTTPResponse:
+    response = HTTPResponse(connection, method=method)
     response.begin()
     return response
 
@@ -88,7 +88,7 @@ def with_short_timeouts(
     tmp_path_factory: pytest.TempPathFactory,
     beginning: Running,
 ) -> Iterator[str]:
-    """A service that waits for nobody longer than half a second."""
+    """A service with timeouts of half a second."""
     prepare = impatient_here if beginning is running else with_short_timeouts_and_worker
     folder = tmp_path_factory.mktemp("impatient")
     with (
@@ -108,9 +108,7 @@ def with_short_timeouts(
      post(b"1\r\n{\r\n", b"Transfer-Encoding: chunked")],
     ids=["silent", "line", "head", "short body", "long body", "chunks"],
 )  # fmt: skip
-def test_a_request_that_does_not_come_in_time_is_not_waited_for(
-    with_short_timeouts: str, begun: bytes
-):
+def test_a_request_that_does_not_arrive_in_time_is_closed(with_short_timeouts: str, begun: bytes):
     with connected(with_short_timeouts) as slow:
         slow.sendall(begun)
         began = time.monotonic()
@@ -118,7 +116,7 @@ def test_a_request_that_does_not_come_in_time_is_not_waited_for(
         assert time.monotonic() - began < 5
 
 
-def test_a_head_that_drips_is_not_waited_for_longer(with_short_timeouts: str):
+def test_a_head_that_arrives_byte_by_byte_gets_no_more_time(with_short_timeouts: str):
     with connected(with_short_timeouts) as slow:
         began = time.monotonic()
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
@@ -128,14 +126,14 @@ def test_a_head_that_drips_is_not_waited_for_longer(with_short_timeouts: str):
         assert time.monotonic() - began < 5
 
 
-def test_a_connection_nobody_uses_is_closed(with_short_timeouts: str):
+def test_an_idle_connection_is_closed(with_short_timeouts: str):
     with connected(with_short_timeouts) as idle:
         idle.sendall(NOWHERE)
         assert answers(idle, 1)[0][0] == 404
         assert is_closed_by_server(idle)
 
 
-def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(with_short_timeouts: str):
+def test_a_client_that_reads_no_responses_is_closed_and_delays_nobody(with_short_timeouts: str):
     document = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
     with connected(with_short_timeouts, receive_buffer=4096) as greedy:
         greedy.sendall(document * 200)
@@ -163,7 +161,7 @@ def test_a_client_that_reads_no_answers_is_let_go_and_holds_up_nobody(with_short
      b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n"],
     ids=["tls", "line", "version", "space", "two lengths", "negative length"],
 )  # fmt: skip
-def test_what_is_no_http_is_refused_and_the_connection_closed(service_url: str, broken: bytes):
+def test_malformed_http_is_refused_and_the_connection_closed(service_url: str, broken: bytes):
     with connected(service_url) as connection:
         connection.sendall(broken)
         assert answer(connection).status == 400
@@ -190,7 +188,7 @@ def test_requests_sent_in_one_piece_are_answered_one_by_one_in_order(service_url
     assert "status" in json.loads(found[4][1])
 
 
-def test_a_client_may_ask_first_whether_its_body_is_welcome(service_url: str):
+def test_expect_100_continue_is_answered_before_the_body(service_url: str):
     length = b"Content-Length: %d" % len(LOOKUP)
     with connected(service_url) as connection:
         connection.sendall(post(b"", length, b"Expect: 100-continue"))
@@ -199,7 +197,7 @@ def test_a_client_may_ask_first_whether_its_body_is_welcome(service_url: str):
         assert answer(connection).status == 200
 
 
-def test_a_body_that_comes_in_chunks_is_read_as_a_whole(service_url: str):
+def test_a_chunked_body_is_read_as_a_whole(service_url: str):
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in LOOKUP) + b"0\r\n\r\n"
     with connected(service_url) as connection:
         connection.sendall(post(chunks, b"Transfer-Encoding: chunked"))
@@ -209,7 +207,7 @@ def test_a_body_that_comes_in_chunks_is_read_as_a_whole(service_url: str):
 # --- too much at once -----------------------------------------------------------------------------
 
 
-def test_a_connection_too_many_is_told_when_to_come_again(
+def test_a_connection_above_the_limit_gets_503_with_retry_after(
     postgres: EmbeddedPostgres,
     tmp_path: Path,
     beginning: Running,
@@ -239,10 +237,10 @@ def test_a_connection_too_many_is_told_when_to_come_again(
                 later.sendall(HEALTH)
                 if answer(later).status == 200:
                     return
-        pytest.fail("there was room again, and nobody was let in")
+        pytest.fail("connections are refused below the limit")
 
 
-def test_a_busy_service_refuses_quickly_and_still_tells_its_health_and_looks_up(
+def test_a_service_at_its_request_limit_refuses_fast_and_still_serves_health_and_lookups(
     postgres: EmbeddedPostgres,
     tmp_path: Path,
     beginning: Running,
@@ -272,7 +270,7 @@ def test_a_busy_service_refuses_quickly_and_still_tells_its_health_and_looks_up(
         assert time.perf_counter() - began < 2
 
 
-def test_a_stop_answers_what_was_asked_and_takes_nothing_new(
+def test_a_stop_finishes_requests_in_progress_and_refuses_new_ones(
     postgres: EmbeddedPostgres,
     tmp_path: Path,
     beginning: Running,

@@ -1,4 +1,4 @@
-"""A service that is killed, or told to stop, in the middle of work loses nothing it answered.
+"""A service that is killed or stopped in the middle of work loses nothing that it acknowledged.
 
 Covers: api/server/main.py, api/server/process_setup.py
 """
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass
 class Process:
-    """A running service of its own, on its own embedded database."""
+    """A service in its own process, on its own embedded database."""
 
     folder: Path
     popen: subprocess.Popen[str]
@@ -48,7 +48,7 @@ class Process:
     clients: list[httpx.Client] = field(default_factory=list)
 
     def caller(self, role: str, subject: str | None = None) -> Caller:
-        """A caller with a token signed by the key that the service made for itself."""
+        """A caller with a token signed by the key that the service generated."""
         signer = load_service_keys(load_settings(data_dir=self.folder)).token_signer
         assert signer is not None
         made = mint_token(
@@ -89,7 +89,7 @@ def service(folder: Path) -> Iterator[Process]:
 
 @dataclass
 class Load:
-    """Writers that go on until the service is gone."""
+    """Writers that send commands until the service exits."""
 
     answered: dict[str, tuple[dict[str, str], bytes]] = field(default_factory=dict)
     unanswered: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Load:
                 return
 
     def run_until(self, process: Process, stop: Any, count: int) -> None:
-        """Write with four senders; call `stop` once so many were answered."""
+        """Write with four senders; call `stop` once so many commands were acknowledged."""
         callers = [process.caller("agency") for _ in range(4)]
         senders = [threading.Thread(target=self.write, args=(caller,)) for caller in callers]
         for sender in senders:
@@ -133,7 +133,7 @@ def begin(process: Process) -> None:
 
 
 def registered(caller: Caller) -> list[int]:
-    """Positions of all persons that were registered; every position is there once."""
+    """Positions of the registrations; asserts that the journal has every position once."""
     positions: list[int] = []
     persons: list[int] = []
     after = 0
@@ -152,7 +152,7 @@ def registered(caller: Caller) -> list[int]:
 
 
 def view_process(process: Process) -> int:
-    """The process that keeps the views for a service; waits until there is one."""
+    """Process id of a service's projection runner; waits until there is one."""
     found: list[int] = []
 
     def look() -> list[int]:
@@ -166,7 +166,7 @@ def view_process(process: Process) -> int:
     return found[0]
 
 
-def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_another(
+def test_a_service_serves_on_while_its_projection_runner_restarts(
     server_dir: Path,
 ):
     with service(server_dir) as process:
@@ -183,7 +183,7 @@ def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_anoth
         finance.read("refunds", min_position=position)
         wait_until(lambda: says("ok", "running"))
         killed = []
-        # The pause before the next one is short at first, and grows.
+        # The back-off is short at first, and grows.
         while health["view_process"] == "running" and len(killed) < 6:
             killed.append(view_process(process))
             os.kill(killed[-1], signal.SIGKILL)
@@ -200,7 +200,9 @@ def test_a_service_goes_on_without_the_process_of_its_views_until_there_is_anoth
     assert not Path(f"/proc/{last}").exists()
 
 
-def test_a_killed_service_loses_nothing_it_answered_and_starts_again_by_itself(server_dir: Path):
+def test_a_killed_service_loses_no_acknowledged_command_and_recovers_at_its_next_start(
+    server_dir: Path,
+):
     load = Load()
     with service(server_dir) as process:
         begin(process)
@@ -221,7 +223,7 @@ def test_a_killed_service_loses_nothing_it_answered_and_starts_again_by_itself(s
         assert caller.client.get("/ready").status_code == 200
 
 
-def test_a_service_told_to_stop_finishes_what_it_took_on_and_stops_its_database(server_dir: Path):
+def test_sigterm_finishes_accepted_commands_and_stops_the_database(server_dir: Path):
     load = Load()
     with service(server_dir) as process:
         begin(process)
@@ -233,6 +235,6 @@ def test_a_service_told_to_stop_finishes_what_it_took_on_and_stops_its_database(
         for key, (body, content) in load.answered.items():
             assert caller.send("persons", body, key=key).content == content
         persons = registered(process.caller("regulator"))
-        # A connection that was cut before its request was read never reached us; nothing half.
+        # A request on a connection that was closed before it was read was never recorded.
         assert len(load.answered) <= len(persons)
         assert len(persons) <= len(load.answered) + len(load.unanswered)

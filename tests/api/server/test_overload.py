@@ -1,4 +1,7 @@
-"""More than the service can do: it says so at once, everything else goes on, and nothing stays."""
+"""An overloaded service refuses at once, serves everything else, and leaks nothing.
+
+Covers: api/lookup/coalescing.py, api/server/connection.py
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,21 @@ from pathlib import Path
 import httpx
 import psycopg2
 import pytest
+from fastapi import FastAPI
 
-from api.lookup import coalescing as together
+from api.lookup import coalescing
+from api.server.main import Server
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.postgres import Database, fresh_database
 from tests.support.service import running, settings_for
 
 DEADLINE_S = 1.0
+Served = tuple[Database, httpx.Client, FastAPI]
 
 
 @contextmanager
-def registry_held(database: Database) -> Iterator[None]:
-    """Nobody gets an answer from the registry: somebody keeps its tables to themselves."""
+def registry_locked(database: Database) -> Iterator[None]:
+    """Block all queries of the registry with a lock on its table."""
     connection = psycopg2.connect(database.admin_dsn)
     try:
         with connection.cursor() as cursor:
@@ -35,19 +41,24 @@ def registry_held(database: Database) -> Iterator[None]:
 
 
 @pytest.fixture
-def served(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[tuple[Database, httpx.Client]]:
-    """A service that waits a second, and a client for which it looked something up before."""
+def served(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
+    """A service with a deadline of a second, and a client that has sent a lookup before."""
+    apps: list[FastAPI] = []
+
+    def prepare(_: Server, app: FastAPI) -> None:
+        apps.append(app)
+
     with (
         fresh_database(postgres) as database,
-        running(settings_for(database.dsn, tmp_path, deadline_s=DEADLINE_S)) as url,
+        running(settings_for(database.dsn, tmp_path, deadline_s=DEADLINE_S), prepare) as url,
         httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
     ):
         assert client.get(f"/v/{0:032x}").status_code == 404
-        yield database, client
+        yield database, client, apps[0]
 
 
 def looked_up(client: httpx.Client, links: int) -> list[tuple[str, float]]:
-    """Code and seconds of so many links asked for at the same time."""
+    """Error code and seconds of so many concurrent lookups by link."""
 
     def look_up(number: int) -> tuple[str, float]:
         begun = time.perf_counter()
@@ -60,11 +71,11 @@ def looked_up(client: httpx.Client, links: int) -> list[tuple[str, float]]:
         return list(pool.map(look_up, range(links)))
 
 
-def test_a_registry_that_does_not_answer_stops_lookups_alone_and_only_for_their_time(
-    served: tuple[Database, httpx.Client],
+def test_a_registry_that_does_not_answer_stops_only_lookups_and_only_until_their_deadline(
+    served: Served,
 ):
-    database, client = served
-    with registry_held(database), ThreadPoolExecutor(1) as pool:
+    database, client, _ = served
+    with registry_locked(database), ThreadPoolExecutor(1) as pool:
         lookups = pool.submit(looked_up, client, 20)
         time.sleep(0.3)
         begun = time.perf_counter()
@@ -77,13 +88,14 @@ def test_a_registry_that_does_not_answer_stops_lookups_alone_and_only_for_their_
     assert {code for code, _ in looked_up(client, 5)} == {"not_found"}
 
 
-def test_lookups_that_find_no_room_to_wait_are_refused_while_the_others_wait(
-    served: tuple[Database, httpx.Client], monkeypatch: pytest.MonkeyPatch
+def test_lookups_above_the_queue_limit_are_refused_while_the_others_wait(
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ):
-    database, client = served
-    monkeypatch.setattr(together, "WAITING_MAX", 4)
-    monkeypatch.setattr(together, "KEYS_MAX", 4)
-    with registry_held(database):
+    database, client, app = served
+    monkeypatch.setattr(coalescing, "KEYS_MAX", 4)
+    by_token = app.state.service.registry.by_token
+    monkeypatch.setattr(by_token, "_pending_max", 4)
+    with registry_locked(database):
         answers = looked_up(client, 40)
     refused = [seconds for code, seconds in answers if code == "server_busy"]
     waited = [seconds for code, seconds in answers if code == "read_timeout"]
@@ -93,10 +105,10 @@ def test_lookups_that_find_no_room_to_wait_are_refused_while_the_others_wait(
     assert {code for code, _ in looked_up(client, 4)} == {"not_found"}
 
 
-def test_a_connection_the_database_ends_is_replaced_and_no_lookup_fails(
-    served: tuple[Database, httpx.Client],
+def test_a_connection_that_the_database_ends_is_replaced_and_no_lookup_fails(
+    served: Served,
 ):
-    database, client = served
+    database, client, _ = served
     looked_up(client, 8)
     with psycopg2.connect(database.admin_dsn) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -108,11 +120,9 @@ def test_a_connection_the_database_ends_is_replaced_and_no_lookup_fails(
     assert {code for code, _ in looked_up(client, 8)} == {"not_found"}
 
 
-def test_a_request_leaves_nothing_behind(
-    served: tuple[Database, httpx.Client], caplog: pytest.LogCaptureFixture
-):
-    _, client = served
-    for name in ("certledger.requests", "httpx"):  # what pytest keeps of the log is no leak
+def test_a_request_leaves_nothing_behind(served: Served, caplog: pytest.LogCaptureFixture):
+    _, client, _ = served
+    for name in ("certledger.requests", "httpx"):  # records that pytest collects are no leak
         caplog.set_level(logging.WARNING, name)
 
     def ask(begin: int, count: int) -> int:
