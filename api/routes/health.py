@@ -83,7 +83,7 @@ async def health(request: Request) -> Response:
     """数据库、各视图的滞后与暂停。· The database, and each view's lag or pause; never waits."""
     service: AppContext = request.app.state.service
     snapshot = service.health
-    workers = request.app.state.elsewhere
+    workers = request.app.state.lookup_workers
     running = service.views.runner_alive
     following = all(view["state"] == "following" for view in snapshot.views)
     well = snapshot.database_ok and running and following
@@ -96,7 +96,7 @@ async def health(request: Request) -> Response:
             "reads_waiting": service.readers.pending,
             "writes_running": len(service.running),
             "view_process": "running" if running else "restarting",
-            "lookup_processes": workers.alive if workers is not None else 0,
+            "lookup_processes": workers.ready if workers is not None else 0,
             "views": snapshot.views,
         }
     )

@@ -1,9 +1,9 @@
-"""A process beside the service's own that answers public lookups, and nothing else.
+"""A lookup worker: a child process that serves client connections handed over by the service.
 
-It gets connections through a channel (`api/server/socket_passing.py`) and hands back what it has
-no answer for.
-It holds neither the master key nor what signs or checks tokens. Reading order: `answer_lookups`,
-`_serve`.
+It is the same HTTP server with the same connection class, but it accepts no connections itself: it
+receives them from the main process through a socket. It answers public lookups and forwards every
+other request (`api/server/forwarding.py`). It holds neither the master key nor any key that signs
+or checks tokens. Reading order: `run_lookup_worker`, LookupWorker.
 """
 
 from __future__ import annotations
@@ -11,118 +11,183 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import time
-from email.utils import formatdate
+import struct
+import sys
+from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import uvicorn
-import uvloop
-from uvicorn.server import ServerState
 
 from api.lookup.rate_limit import RateLimiter, Unlimited
-from api.lookup.registry import RegistryConfig
-from api.server import socket_passing as channel
-from api.server.connection import close_late
+from api.lookup.registry import RegistryClient, RegistryConfig
+from api.server.connection import HttpConnection, close_expired
+from api.server.forwarding import ABORT, Forwarder
 from api.server.lookup_fast_path import LookupFastPath
-from api.server.lookup_worker_connection import LookupWorkerConnection
 from api.server.process_setup import configure_logging, freeze_gc
-from api.server.socket_passing import SocketChannel
 from api.settings import Settings
+from api.web.error_pages import render_error
 
-GRACE_S = 20.0
-"""How long requests that were begun may take once the process is to stop, seconds."""
+GRACE_S = 20
+"""How long requests in progress may take once the process has to stop, seconds."""
+ARRIVAL_S = 0.1
+"""How long a stop waits for requests on connections that have only just arrived, seconds."""
+
+STATUS = struct.Struct("=?Q")
+"""A worker's report: whether it takes connections, and how many of those it received have ended."""
 
 
-def answer_lookups(
-    connection: Connection, end: int, settings: Settings, access: RegistryConfig, limit: int | None
+class WorkerConfig(NamedTuple):
+    """What the service gives to each worker.
+
+    settings: without secrets. limit_file: descriptor of the memory of the shared rate limiter; None
+    if lookups are not limited. main_process: path of the Unix socket for forwarded requests.
+    """
+
+    settings: Settings
+    registry: RegistryConfig
+    limit_file: int | None
+    main_process: str
+
+
+def run_lookup_worker(
+    parent: Connection[Any, Any],
+    channel: int,
+    config: WorkerConfig,
+    connection_class: type[HttpConnection] = HttpConnection,
 ) -> None:
-    """Answer until the caller is gone or a signal says stop.
+    """Serve until the parent has exited or SIGTERM arrives.
 
-    end: descriptor of our end of the channel. limit: of the memory of the caller's limit.
+    channel: descriptor of the socket on which connections arrive.
     """
     configure_logging()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(connection, end, settings, access, limit))
-
-
-async def _serve(
-    connection: Connection, end: int, settings: Settings, access: RegistryConfig, limit: int | None
-) -> None:
-    stopped = _stop_signals(connection)
-    registry = access.open(settings)
+    # uvicorn raises a signal again after its stop. Exiting the usual way writes the last log lines.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    settings = config.settings
+    registry = config.registry.open(settings)
+    limit = Unlimited() if config.limit_file is None else RateLimiter(file=config.limit_file)
     state = SimpleNamespace(
-        settings=settings,
-        lookup_limit=Unlimited() if limit is None else RateLimiter(file=limit),
-        service=SimpleNamespace(registry=registry),
+        settings=settings, lookup_limit=limit, service=SimpleNamespace(registry=registry)
     )
-    config = uvicorn.Config(_nothing, ws="none", log_config=None, server_header=False)
-    config.load()
-    served = ServerState()
-
-    def make(_: bytes) -> LookupWorkerConnection:
-        return LookupWorkerConnection(
-            config=config,
-            server_state=served,
-            app_state={},
-            lookups=lookups,
-            settings=settings,
-            channel=to_service,
-        )
-
+    forwarder = Forwarder(config.main_process, settings, render_error)
     lookups = LookupFastPath(state)
-    told = asyncio.Event()  # that nothing more is on its way here
-
-    def hear(kind: bytes) -> None:
-        if kind in (channel.LEAVING, b""):
-            told.set()
-
-    to_service = SocketChannel(socket.socket(fileno=end), make, hear)
-    freeze_gc()
-    to_service.post(channel.READY)
-    while not stopped.is_set():
-        served.default_headers = _date()
-        close_late(served.connections, asyncio.get_running_loop().time())
-        to_service.post(channel.ALIVE)
-        await _wait(stopped, 1)
-    to_service.is_stopping = True
-    to_service.post(channel.LEAVING)
-    for each in list(served.connections):
-        each.shutdown()
-    deadline = time.monotonic() + GRACE_S
-    while (
-        served.connections or to_service.is_busy or not told.is_set()
-    ) and time.monotonic() < deadline:
-        close_late(served.connections, asyncio.get_running_loop().time())
-        await asyncio.sleep(0.02)
-    registry.close()
+    protocol = partial(connection_class, lookups=lookups, commands=None, settings=settings)
+    server_config = uvicorn.Config(
+        forwarder,
+        loop="uvloop",
+        http=cast("type[asyncio.Protocol]", protocol),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    channel_socket = socket.socket(fileno=channel)
+    LookupWorker(server_config, parent, channel_socket, registry, forwarder).run([])
 
 
-def _stop_signals(connection: Connection) -> asyncio.Event:
-    """Set once the caller is gone or a signal says stop."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+class LookupWorker(uvicorn.Server):
+    """A server that receives its connections instead of accepting them."""
 
-    def stop() -> None:
-        loop.remove_reader(connection.fileno())
-        stopped.set()
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        parent: Connection[Any, Any],
+        channel: socket.socket,
+        registry: RegistryClient,
+        forwarder: Forwarder,
+    ) -> None:
+        super().__init__(config)
+        self._parent = parent
+        self._channel = channel
+        self._registry = registry
+        self._forwarder = forwarder
+        self._ended = 0  # connections
+        self._opening: set[asyncio.Task[None]] = set()
 
-    loop.add_reader(connection.fileno(), stop)  # nothing is ever sent: it ends
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    return stopped
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to receive connections."""
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._parent.fileno(), self._on_parent_exit)  # it never sends anything
+        self._channel.setblocking(False)
+        loop.add_reader(self._channel.fileno(), self._receive_socket)
+        freeze_gc()
 
+    def _on_parent_exit(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._parent.fileno())
+        self.should_exit = True
 
-async def _wait(stopped: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stopped.wait()
-    except TimeoutError:
-        pass
+    async def on_tick(self, counter: int) -> bool:
+        """Check deadlines and report once a second; called ten times. Returns: whether to stop."""
+        if counter % 10 == 0:
+            close_expired(self.server_state.connections, asyncio.get_running_loop().time())
+            self._report()
+        return await super().on_tick(counter)
 
+    def _report(self) -> None:
+        """Send the status to the main process; a report that is lost is made up for by the next."""
+        with suppress(OSError):  # the main process is busy, or has exited
+            self._channel.send(STATUS.pack(not self.should_exit, self._ended))
 
-def _date() -> list[tuple[bytes, bytes]]:
-    return [(b"date", formatdate(time.time(), usegmt=True).encode())]
+    def _on_end(self) -> None:
+        self._ended += 1
+        self._report()
 
+    def _receive_socket(self) -> bool:
+        """Receive the next connection. Returns: whether there was a message."""
+        loop = asyncio.get_running_loop()
+        try:
+            message, descriptors, _, _ = socket.recv_fds(
+                self._channel, 1, 1, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            return False
+        except OSError:
+            message, descriptors = b"", []
+        if not message:  # the main process has closed its end
+            loop.remove_reader(self._channel.fileno())
+            return False
+        if not descriptors:  # no descriptor was free here: the system has closed the connection
+            self._on_end()
+        for descriptor in descriptors:
+            task = loop.create_task(self._open(descriptor))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+        return True
 
-async def _nothing(scope: Any, receive: Any, send: Any) -> None:
-    """Where the server looks for an application: no request comes that far."""
+    async def _open(self, descriptor: int) -> None:
+        """Serve a connection that was received."""
+        received = socket.socket(fileno=descriptor)
+        try:
+            received.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, received)
+        except OSError:  # the client has closed it
+            received.close()
+            self._on_end()
+
+    def _protocol(self) -> HttpConnection:
+        state: dict[str, Any] = {}
+        make = cast("partial[HttpConnection]", self.config.http_protocol_class)
+        connection = make(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=state,
+            on_lost=self._on_end,
+        )
+        state[ABORT] = lambda: connection.transport.abort()
+        return connection
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Receive the connections that are on their way, and finish the requests in progress."""
+        self._channel.shutdown(socket.SHUT_RD)  # the main process can send no more
+        while self._receive_socket():
+            pass
+        self._report()
+        await asyncio.sleep(ARRIVAL_S)
+        await super().shutdown(sockets)
+        await self._forwarder.close()
+        self._registry.close()

@@ -1,171 +1,178 @@
-"""Connections that other processes serve: who asks nothing but lookups need not wait for our core.
+"""The lookup workers of a service: processes that serve connections which carry only lookups.
 
-Every connection is accepted here. One that has asked for lookups in a row goes to a lookup process
-(`api/server/lookup_worker.py`), and comes back with the first request of another kind. Of those
-that
-ask for nothing else, each process serves as many.
+The main process accepts every connection. It hands one over to a worker
+(`api/server/lookup_worker.py`) after a number of lookups in a row, so that lookups do not compete
+with commands for its event loop; the connection then stays there. The main process keeps as many
+of these connections as each worker has.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
-from typing import Any
 
-from api.server import socket_passing as channel
-from api.server.lookup_worker import answer_lookups
-from api.server.socket_passing import SocketChannel
+from api.server.connection import HttpConnection
+from api.server.lookup_worker import STATUS, WorkerConfig, run_lookup_worker
 from domain.store.processes.child import Child, Supervisor
 
 STOP_SECONDS = 25.0
-"""How long a process may take to stop; it gives up by itself before."""
-SILENT_LOOKS_MAX = 15
-"""So often a process may have said nothing between two looks, a second each, before it is ended.
-Looks are counted, not seconds: if we stood still ourselves, nobody is to blame."""
+"""How long a worker may take to stop; it gives up earlier by itself."""
+SILENT_CHECKS_MAX = 15
+"""Checks in a row, one a second, without a report of the worker before it is killed. Counted in
+checks and not in seconds, so that a main process that was suspended kills nobody."""
 
 
 class LookupWorkerPool:
-    """The lookup processes of a service. Used from its event loop.
+    """Starts, watches and stops the lookup workers. Used on the service's event loop.
 
-    regulars: connections served here that asked for nothing but lookups of late.
+    wanted: how many workers there should be.
     """
 
-    def __init__(self, processes: int, answer: Callable[..., None] = answer_lookups) -> None:
-        """Nothing is started yet. answer: what runs in each of them."""
-        self.regulars: set[Any] = set()
-        self._answer = answer
-        self._wanted = processes
-        self._processes: list[_Process] = []
-
-    def start(
-        self, make: Callable[[bytes], Any], arguments: tuple[Any, ...], files: tuple[int, ...]
+    def __init__(
+        self,
+        wanted: int,
+        run: Callable[..., None] = run_lookup_worker,
+        *,
+        silent_checks_max: int = SILENT_CHECKS_MAX,
     ) -> None:
-        """Start them, in the background.
+        """Start nothing yet. run: the function that each worker process calls."""
+        self.wanted = wanted
+        self._run = run
+        self._silent_checks_max = silent_checks_max
+        self._workers: list[_Worker] = []
+        self._lookup_only_connections: set[HttpConnection] = set()  # of the main process
 
-        make: a protocol for a connection that comes back, of which these bytes were read.
-        arguments: of `answer_lookups`. files: descriptors that are handed over too.
-        """
+    def start(self, config: WorkerConfig) -> None:
+        """Start the workers, in the background."""
+        inherited = () if config.limit_file is None else (config.limit_file,)
 
-        def begin(end: int) -> Child:
-            return Child(self._answer, end, *arguments, files=[end, *files])
+        def start_child(channel: int) -> Child:
+            return Child(self._run, channel, config, files=[channel, *inherited])
 
-        self._processes = [_Process(make, begin) for _ in range(self._wanted)]
+        self._workers = [_Worker(start_child, self._silent_checks_max) for _ in range(self.wanted)]
 
     async def stop(self) -> None:
-        """Let them finish what they began, and end them; what they can't finish comes back."""
-        ending = [process.stop() for process in self._processes]
-        self._processes = []
-        await asyncio.gather(*ending)
+        """Let the workers finish their requests in progress, and stop them."""
+        stopping = [worker.stop() for worker in self._workers]
+        self._workers = []
+        await asyncio.gather(*stopping)
 
-    def look(self) -> None:
-        """End what hangs, so that its clients are not left waiting; to be called every second."""
-        for process in self._processes:
-            process.look()
+    def check_liveness(self) -> None:
+        """Kill workers that hang, so that their clients reconnect; called once a second."""
+        for worker in self._workers:
+            worker.check_liveness()
 
     @property
     def connections(self) -> int:
-        """How many they serve."""
-        return sum(process.connections for process in self._processes)
+        """Client connections that the workers serve."""
+        return sum(worker.connections for worker in self._workers)
 
     @property
-    def alive(self) -> int:
-        """How many of the processes are ready."""
-        return sum(process.is_ready for process in self._processes)
+    def ready(self) -> int:
+        """Workers that take connections."""
+        return sum(worker.is_ready for worker in self._workers)
 
-    def take(self, connection: Any) -> bool:
-        """Hand a connection over that waits for its next request, if its share is not ours.
+    def try_hand_over(self, connection: HttpConnection) -> bool:
+        """Pass a lookup-only connection to a worker, unless the main process has no more of them.
 
-        Returns: whether it was handed over; whoever asks then closes it.
+        The connection must be between two requests. Returns: whether a worker has it now; the
+        caller then closes it here.
         """
-        self.regulars.add(connection)
-        ready = [process for process in self._processes if process.is_ready]
-        idlest = min(ready, key=lambda process: process.connections, default=None)
-        if idlest is None or idlest.connections >= len(self.regulars):
+        self._lookup_only_connections.add(connection)
+        ready = [worker for worker in self._workers if worker.is_ready]
+        idlest = min(ready, key=lambda worker: worker.connections, default=None)
+        if idlest is None or idlest.connections >= len(self._lookup_only_connections):
             return False
-        return idlest.give(connection.transport.get_extra_info("socket").fileno())
+        return idlest.send_socket(connection.transport.get_extra_info("socket").fileno())
+
+    def discard(self, connection: HttpConnection) -> None:
+        """Do not count a connection as lookup-only any more."""
+        self._lookup_only_connections.discard(connection)
 
 
-class _Process:
-    """One of them. connections: those it serves. is_ready: it takes more."""
+class _Worker:
+    """One worker process, and its successor when it exits.
 
-    def __init__(self, make: Callable[[bytes], Any], begin: Callable[[int], Child]) -> None:
-        """begin: starts it, with its end of the channel."""
+    connections: those it serves. is_ready: it takes more.
+    """
+
+    def __init__(self, start_child: Callable[[int], Child], silent_checks_max: int) -> None:
+        """start_child: starts the process with the descriptor of its end of the channel."""
         self.connections = 0
         self.is_ready = False
-        self._silent = 0  # looks since it said anything
-        self._make = make
-        self._begin = begin
+        self._ended = 0  # connections, by its last report
+        self._silent_checks = 0  # since its last report
+        self._silent_checks_max = silent_checks_max
+        self._start_child = start_child
         self._loop = asyncio.get_running_loop()
-        self._channel: SocketChannel | None = None
-        self._kept = Supervisor(
-            "a process that answers lookups", self._start, stop_seconds=STOP_SECONDS
-        )
-        self._kept.start()
+        self._channel: socket.socket | None = None
+        self.supervisor = Supervisor("a lookup worker", self._start, stop_seconds=STOP_SECONDS)
+        self.supervisor.start()
 
-    def give(self, connection: int) -> bool:
-        """Hand a connection over."""
+    def send_socket(self, descriptor: int) -> bool:
+        """Send a connection. Returns: False if the channel is full or closed."""
         assert self._channel is not None
-        given = not self._channel.is_busy and self._channel.give(connection, b"")
-        self.connections += given
-        return given
+        try:
+            socket.send_fds(self._channel, [b"c"], [descriptor])
+        except OSError:
+            return False
+        self.connections += 1
+        return True
 
-    def look(self) -> None:
-        """Count its silence, and end it if it hangs; another one follows."""
+    def check_liveness(self) -> None:
+        """Kill the process if it is silent for too long; the supervisor starts another."""
         if self.is_ready:
-            self._silent += 1
-            if self._silent > SILENT_LOOKS_MAX:
+            self._silent_checks += 1
+            if self._silent_checks > self._silent_checks_max:
                 self.is_ready = False
-                self._kept.kill()
+                self.supervisor.kill()
 
     async def stop(self) -> None:
-        """End it; what it hands back meanwhile is served as by a server that stops."""
+        """Stop the process and wait for its exit."""
         self.is_ready = False
-        if self._channel is not None:
-            self._channel.is_stopping = True
-        await asyncio.to_thread(self._kept.stop)
-        await self._end()
+        await asyncio.to_thread(self.supervisor.stop)
+        self._reset()
 
     def _start(self) -> Child:
-        """Start a process; on another thread. Raises: OSError."""
-        ours, theirs = channel.pair()
+        """Start a process; called on the supervisor's thread. Raises: OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
-                child = self._begin(theirs.fileno())
+                child = self._start_child(theirs.fileno())
             except BaseException:
                 ours.close()
                 raise
-        self._loop.call_soon_threadsafe(self._begun, ours)
+        self._loop.call_soon_threadsafe(self._on_start, ours)
         return child
 
-    def _begun(self, end: Any) -> None:
-        if self._channel is not None:
-            self._read_all(self._channel)
-        self._channel = SocketChannel(end, self._make, self._hear)
+    def _on_start(self, channel: socket.socket) -> None:
+        self._reset()
+        channel.setblocking(False)
+        self._channel = channel
+        self._loop.add_reader(channel.fileno(), self._receive_report)
 
-    def _hear(self, kind: bytes) -> None:
-        self._silent = 0
-        if kind == channel.READY:
-            self.is_ready = True
-        elif kind == channel.ALIVE:
-            pass
-        elif kind == channel.LEAVING:
-            self.is_ready = False
-            if self._channel is not None:
-                self._channel.post(channel.LEAVING)
-        elif kind:
-            self.connections -= 1
-        else:
-            self.connections, self.is_ready = 0, False
+    def _receive_report(self) -> None:
+        assert self._channel is not None
+        try:
+            report = self._channel.recv(STATUS.size)
+        except BlockingIOError:
+            return
+        except OSError:
+            report = b""
+        if not report:
+            self._reset()
+            return
+        self._silent_checks = 0
+        self.is_ready, ended = STATUS.unpack(report)
+        self.connections -= ended - self._ended
+        self._ended = ended
 
-    def _read_all(self, ended: SocketChannel) -> None:
-        """What a process that is no more has sent."""
-        while ended.read():
-            pass
-        ended.close()
-
-    async def _end(self) -> None:
-        ended, self._channel = self._channel, None
-        if ended is not None:
-            self._read_all(ended)
-            while ended.is_busy:
-                await asyncio.sleep(0.01)
+    def _reset(self) -> None:
+        """Forget a process that has exited: its connections have ended with it."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            self._loop.remove_reader(channel.fileno())
+            channel.close()
+        self.connections = self._ended = self._silent_checks = 0
+        self.is_ready = False

@@ -14,10 +14,10 @@ from tests.support.postgres import fresh_database
 from tests.support.service import LedgerClient, new_ledger, running, settings_for
 
 
-@pytest.fixture(scope="module", params=["the service", "a lookup process"])
+@pytest.fixture(scope="module", params=["main process", "lookup worker"])
 def beginning(request: pytest.FixtureRequest) -> Running:
-    """Runs a service whose connections begin in its own process, or in a lookup process."""
-    return running if request.param == "the service" else running_with_lookup_worker
+    """Runs a service whose connections start in its main process, or in a lookup worker."""
+    return running if request.param == "main process" else running_with_lookup_worker
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -11,9 +12,8 @@ import httpx
 from fastapi import FastAPI
 
 from api.server.connection import HttpConnection, Timeouts
-from api.server.lookup_worker import answer_lookups
-from api.server.lookup_worker_connection import LookupWorkerConnection
-from api.server.lookup_worker_pool import LookupWorkerPool
+from api.server.lookup_worker import run_lookup_worker
+from api.server.lookup_worker_pool import SILENT_CHECKS_MAX, LookupWorkerPool
 from api.server.main import Server
 from api.settings import Settings
 from tests.support.service import running
@@ -24,29 +24,28 @@ SHORT = Timeouts(head_s=0.5, body_s=0.5, keep_alive_s=0.5, write_s=0.5)
 
 
 class ImmediateHandover(HttpConnection):
-    """A connection that is passed to the lookup worker before its first request."""
+    """A connection that is handed over to the lookup worker before its first request."""
 
-    def connection_made(self, transport: Any) -> None:
-        comes_back = self._begun is not None
+    def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        if comes_back or self._is_one_too_many:
+        workers = self._workers
+        if self._over_connection_limit or not isinstance(workers, LookupWorkerPool):
             return
-        assert self._elsewhere is not None
-        [process] = self._elsewhere._processes
-        if process.is_ready and process.give(transport.get_extra_info("socket").fileno()):
+        [worker] = workers._workers
+        if worker.is_ready and worker.send_socket(transport.get_extra_info("socket").fileno()):
             transport.abort()
 
 
 class ShortTimeouts(HttpConnection):
     """A connection with timeouts of half a second."""
 
-    waits = SHORT
+    timeouts = SHORT
 
 
 class ShortTimeoutsHandover(ImmediateHandover):
-    """The same, passed to the lookup worker first."""
+    """The same, handed over to the lookup worker first."""
 
-    waits = SHORT
+    timeouts = SHORT
 
 
 def with_short_timeouts(server: Server, app: FastAPI) -> None:
@@ -54,17 +53,22 @@ def with_short_timeouts(server: Server, app: FastAPI) -> None:
 
 
 def with_lookup_worker(
-    server: Server, app: FastAPI, answer: Any = answer_lookups, connection: type = ImmediateHandover
+    server: Server,
+    app: FastAPI,
+    run: Callable[..., None] = run_lookup_worker,
+    connection: type[HttpConnection] = ImmediateHandover,
+    silent_checks_max: int = SILENT_CHECKS_MAX,
 ) -> None:
-    app.state.elsewhere = LookupWorkerPool(1, answer)
+    pool = LookupWorkerPool(1, run, silent_checks_max=silent_checks_max)
+    app.state.lookup_workers = pool
     server.config.http = partial(
         connection,
-        **server.config.http.keywords | {"elsewhere": app.state.elsewhere},  # type: ignore
+        **server.config.http.keywords | {"workers": pool},  # type: ignore
     )
 
 
 def with_short_timeouts_and_worker(server: Server, app: FastAPI) -> None:
-    with_lookup_worker(server, app, answer_with_short_timeouts, ShortTimeoutsHandover)
+    with_lookup_worker(server, app, run_with_short_timeouts, ShortTimeoutsHandover)
 
 
 @contextmanager
@@ -85,13 +89,18 @@ def lookup_workers_of(url: str) -> int:
     return int(httpx.get(f"{url}/health", trust_env=False).json()["lookup_processes"])
 
 
-def answer_with_short_timeouts(*given: Any) -> None:
+def run_with_short_timeouts(*given: Any) -> None:
     """Entry point of a lookup worker with timeouts of half a second."""
-    LookupWorkerConnection.waits = SHORT
-    answer_lookups(*given)
+    run_lookup_worker(*given, connection_class=ShortTimeouts)
 
 
-def answer_until_clients_leave(*given: Any) -> None:
+class UntilClientLeaves(HttpConnection):
+    """A connection that a stop of the server does not close."""
+
+    def shutdown(self) -> None:
+        return
+
+
+def run_until_clients_leave(*given: Any) -> None:
     """Entry point of a lookup worker that stops only when its clients have left."""
-    LookupWorkerConnection.shutdown = lambda _: None  # type: ignore[method-assign]
-    answer_lookups(*given)
+    run_lookup_worker(*given, connection_class=UntilClientLeaves)
