@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=_lifespan(settings),
     )
     app.state.settings = settings
-    app.state.lookup_workers = None  # set by the server, which starts them
+    app.state.lookup_workers = None  # the server sets its pool
     app.state.lookup_limit = RateLimiter() if settings.lookup_limit else Unlimited()
     app.add_middleware(RequestMiddleware, settings=settings, render_error=render_error)
     handlers.install(app, render_error)
