@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.api.server.test_connection import (
     answer,
     answers,
     connected,
+    is_closed_by_server,
     post,
 )
 from tests.api.server.test_lookup_worker_pool import Watched, watched
@@ -302,3 +304,24 @@ def test_a_forwarded_response_is_the_one_without_a_worker(
             body = response.read().replace(trace.encode(), b"-" * 32)
             found.append((response.status, headers, body))
     assert found[0] == found[1]
+
+
+def test_a_stop_of_the_service_finishes_a_forwarded_request_in_progress(
+    postgres: EmbeddedPostgres, tmp_path: Path
+):
+    upload = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    with ExitStack() as closing:
+        running_one = ExitStack()
+        service = running_one.enter_context(watched(postgres, tmp_path, with_lookup_worker))
+        asked = closing.enter_context(connected(service.url))
+        idle = closing.enter_context(connected(service.url))
+        assert [service.ask(each, HEALTH) for each in (asked, idle)] == [200, 200]
+        asked.sendall(upload + b"12")
+        stopping = threading.Thread(target=running_one.close)
+        stopping.start()
+        assert is_closed_by_server(idle)
+        asked.sendall(b"34")
+        response = answer(asked)
+        assert (response.status, response.getheader("connection")) == (404, "close")
+        stopping.join(30)
+        assert not stopping.is_alive()

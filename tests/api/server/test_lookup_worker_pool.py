@@ -49,6 +49,8 @@ from tests.support.postgres import fresh_database
 from tests.support.service import TOKEN_KEY, running, settings_for
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 GUESS = post(LOOKUP, b"Content-Length: %d" % len(LOOKUP))
 MANY = 40  # more lookups in a row than a connection needs to be handed over
@@ -422,7 +424,7 @@ def test_a_service_that_cannot_make_a_socket_for_its_workers_starts_without_them
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", "/missing")
     with (
         fresh_database(postgres) as database,
         running(settings_for(database.dsn, tmp_path, lookup_processes=1)) as url,
