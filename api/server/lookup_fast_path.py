@@ -2,7 +2,7 @@
 
 The framework takes twenty times as long as a lookup itself. The most frequent requests, in their
 plainest form, are therefore answered here; all others (with a query parameter, for a page, with a
-malformed body, with a repeated header) fall back to the framework. `api.lookup.query` decides on
+malformed body, with a repeated header) fall back to the framework. `api.lookup.criteria` decides on
 both paths what is searched and found, and a test compares the bytes of their responses.
 Reading order: LookupFastPath, LinkLookup, CriteriaLookup.
 """
@@ -21,7 +21,7 @@ from api.http.middleware import check_json
 from api.http.routing import JSON
 from api.http.strict_json import parse_json
 from api.lookup.coalescing import Row
-from api.lookup.query import (
+from api.lookup.criteria import (
     FIELD_CHARS_MAX,
     LookupBody,
     LookupCriteria,

@@ -19,7 +19,7 @@ from api.http.access_log import log_request
 from api.http.middleware import log_fault, security_headers, trace_id_of
 from api.http.negotiation import preferred_language, prefers_page
 from api.http.routing import JSON, media_type_of
-from api.lookup.query import no_such_link
+from api.lookup.criteria import no_such_link
 from api.settings import Settings
 from domain.errors import LedgerError
 

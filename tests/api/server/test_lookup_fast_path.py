@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from api.http.middleware import check_json
 from api.http.strict_json import parse_json
-from api.lookup.query import LookupBody
+from api.lookup.criteria import LookupBody
 from api.lookup.rate_limit import RateLimiter
 from api.server.connection import HttpConnection
 from api.server.lookup_fast_path import LookupFastPath, parse_plain_body
