@@ -58,9 +58,7 @@ ROOMS = ("domain", "projections", "api", "scripts", "tests")
 
 def found_in(text: str) -> list[str]:
     """`word: what to write` for each private word in a text."""
-    return [
-        f"{match[0]!r}: {use}" for phrase, use in PHRASES for match in phrase.finditer(text)
-    ]
+    return [f"{match[0]!r}: {use}" for phrase, use in PHRASES for match in phrase.finditer(text)]
 
 
 def parts_of(name: str) -> set[str]:
