@@ -41,7 +41,7 @@ from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
-from domain.store.privacy.vault import MasterKeys
+from domain.store.privacy.field_encryption import MasterKeys
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import ProgressTracker

@@ -2,5 +2,5 @@
 
 Both the HTTP routes and the raw fast path of the server use it, in the service's own process and in
 lookup worker processes. Imports `api.settings`, `api.errors` and the projections. Reading order:
-`query.py`, `registry.py`, `coalescing.py`, `rate_limit.py`.
+`criteria.py`, `registry.py`, `coalescing.py`, `rate_limit.py`.
 """

@@ -15,7 +15,8 @@ the body only. Reading order: LookupBody, LookupCriteria, the parsers, the answe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -88,6 +89,36 @@ class ParsedLookup(NamedTuple):
     name: str
     document_number: str | None = None
     document_type: DocumentType | None = None
+
+
+_PLAIN_BODY = re.compile(
+    rb'\{ ?"certificate_number": ?"([0-9A-Za-z-]{1,60})", ?'
+    rb'"name": ?"((?:[ !#-\[\]-~\x80-\xff]|\\u(?:[4-9][0-9a-f]{3}|00b7)){1,480})" ?\}'
+)
+
+
+def parse_plain_body(body: bytes) -> ParsedLookup | None:
+    """The fields of a body that has a number and a name only, as most have; None for any other.
+
+    A regular expression reads it several times as fast as the JSON parser and the model.
+    """
+    found = _PLAIN_BODY.fullmatch(body)
+    if found is None:
+        return None
+    try:
+        name = orjson.loads(b'"%b"' % found[2])
+    except orjson.JSONDecodeError:  # not UTF-8
+        return None
+    return ParsedLookup(found[1].decode(), name) if len(name) <= FIELD_CHARS_MAX else None
+
+
+def read_body(body: bytes, read_json: Callable[[bytes], Any]) -> LookupBody | ParsedLookup:
+    """The fields of a lookup's JSON body: parsed, and validated by `LookupBody`.
+
+    read_json: the strict JSON parser of the HTTP layer.
+    Raises: what read_json raises; pydantic.ValidationError.
+    """
+    return parse_plain_body(body) or LookupBody.model_validate(read_json(body))
 
 
 class Hint(StrEnum):

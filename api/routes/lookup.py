@@ -1,8 +1,8 @@
 """What everybody may look up, nationwide: is this certificate real, and does it count?
 
-Both handlers render only; `api.lookup.criteria` says what is searched and found. The same requests
-are
-answered by `api.server.lookup_fast_path` where they come in their plainest form.
+Both handlers render only; `api.lookup.criteria` reads the body and says what is searched and found.
+`api.server.lookup_fast_path` answers the same requests with any well-formed JSON up to 4,096 bytes;
+these handlers answer the rest.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The pages of the certificate lookup: the form, its answer, and the page of a link.
 
-`api.lookup.criteria` reads the form, as it reads the JSON of the same lookup; here is how its
-faults,
-hints and certificates are shown. The form is sent by POST, so that what was typed is in no address
-and in no log.
+`form_of` decodes the form, `api.lookup.criteria` reads its fields as it reads those of the JSON; here
+is how faults, hints and certificates are shown. The form is sent by POST, so that what was typed is
+in no address and in no log.
 """
 
 from __future__ import annotations

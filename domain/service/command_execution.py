@@ -29,7 +29,7 @@ from domain.states.application import Candidacy
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import EntryMapper, JournalEntry
-from domain.store.privacy.vault import FieldEncryptor, Vault
+from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
 
 _FREE_BITS = (1 << 128) - 1 & ~(0xF000 << 64) & ~(0xC000 << 48)

@@ -34,7 +34,7 @@ from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
-from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
+from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 

@@ -1,7 +1,7 @@
 """Erasure of a person's data: crypto-shredding by destroying their data key.
 
 The decision names the person under `erases`; the journal then deletes the wrapped data key in the
-transaction that records the fact (`domain.store.journal.statements`, DESTROY_KEYS), and nothing
+transaction that records the fact (`domain.store.journal.statements`, _DESTROY_KEYS), and nothing
 sealed under it can be decrypted again.
 Source: source-document 3.1(1); PIPL art. 47.
 """

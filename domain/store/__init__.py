@@ -25,7 +25,7 @@ into the use case; `writer/commands.py` declares the ports.
 | 4 | journal/read_cache.py, statements.py | prefetches the group's read sets in one message |
 | 5 | writer/commands.py | `BatchAttempt.execute`: idempotency, then each command in order |
 | 6 | > service/command_execution.py | port `ExecuteCommand`: reads states, decides |
-| 7 | mapper.py, privacy/vault.py | new events with sealed fields, in an `AppendRequest` |
+| 7 | mapper.py, privacy/field_encryption.py | new events, fields sealed, in an `AppendRequest` |
 | 8 | journal/batch.py, envelope.py | `accept`: checks versions, claims, keys; assigns positions |
 | 9 | > service/command_execution.py | port `AppendRequest.receipt`: the stored receipt |
 | 10 | journal/transaction.py, statements.py | `commit_optimistic`: head lock, writes, COMMIT |

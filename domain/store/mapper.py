@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.records import NewEvent, RecordedEvent
-from domain.store.privacy.vault import FieldEncryptor, Vault
+from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.values.personal import personal_fields
 
 SEALED = "sealed"

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from domain.store.journal.records import PersonKey
 from domain.store.postgres.connection import Connection
-from domain.store.privacy.vault import MasterKeys, Vault
+from domain.store.privacy.field_encryption import MasterKeys, Vault
 
 
 class VaultSecrets(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from domain.store.postgres.connection import Connection, Cursor
-from domain.store.privacy.vault import MasterKeys
+from domain.store.privacy.field_encryption import MasterKeys
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener, decode, fetch

@@ -30,7 +30,7 @@ from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey
 from domain.store.mapper import SEALED
-from domain.store.privacy.vault import FieldEncryptor, Vault
+from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.tlog.merkle import CompactRange
 from domain.values.certificate_numbers import format_national, format_omc
 from domain.values.identity_documents import DocumentType

@@ -15,7 +15,7 @@ from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
-from domain.store.privacy.vault import Vault, stored_keys
+from domain.store.privacy.field_encryption import Vault, stored_keys
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter

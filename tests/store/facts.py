@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.store.journal.journal import Journal
 from domain.store.mapper import Catalogue, JournalEntry
-from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
+from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
 from domain.values.personal import Personal
 from tests.store.drafts import ACTOR, id_of
 

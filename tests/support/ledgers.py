@@ -13,7 +13,7 @@ from domain.decision import Command
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.postgres.migrate import migrate
-from domain.store.privacy.vault import MasterKeys
+from domain.store.privacy.field_encryption import MasterKeys
 from tests.support.actors import OPERATOR
 from tests.support.postgres import Database
 from tests.support.world import World

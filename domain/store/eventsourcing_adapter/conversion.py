@@ -17,7 +17,7 @@ from eventsourcing import persistence as library
 from domain.store import errors
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import JournalEvent
-from domain.store.privacy.vault import FieldEncryptor
+from domain.store.privacy.field_encryption import FieldEncryptor
 from domain.store.writer.commands import BatchView
 
 FOREIGN_ACTOR = {"subject": "", "role": "", "organisation": "", "on_behalf_of": None}

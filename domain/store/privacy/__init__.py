@@ -1,4 +1,5 @@
 """Personal data: field encryption with a data key per person (crypto-shredding), blind indexes.
 
-Begin with vault.py; cipher_suites.py has the algorithms, blind_index.py the keyed indexes.
+Begin with field_encryption.py; cipher_suites.py has the algorithms, blind_index.py the keyed
+indexes. Who is erased, and so whose key is destroyed: `domain.steps.erasure`.
 """

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 
 from api.http.middleware import check_json
 from api.http.strict_json import parse_json
-from api.lookup.criteria import LookupBody
+from api.lookup.criteria import LookupBody, parse_plain_body
 from api.lookup.rate_limit import RateLimiter
 from api.server.connection import HttpConnection
-from api.server.lookup_fast_path import LookupFastPath, parse_plain_body
+from api.server.lookup_fast_path import LookupFastPath
 from api.server.main import Server
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.commands import document_of

@@ -13,7 +13,7 @@ import pytest
 from domain.events import CertificateKind, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
-from domain.store.privacy.vault import Vault
+from domain.store.privacy.field_encryption import Vault
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
 from projections.certificate_registry.view import verify_token
