@@ -1,6 +1,6 @@
 """The pages of the certificate lookup: the form, its answer, and the page of a link.
 
-`form_of` decodes the form, `api.lookup.criteria` reads its fields as it reads those of the JSON; here
+`form_of` decodes the form, `api.lookup.criteria` reads its fields as it reads those of JSON; here
 is how faults, hints and certificates are shown. The form is sent by POST, so that what was typed is
 in no address and in no log.
 """
