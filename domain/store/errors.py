@@ -119,6 +119,27 @@ class Closed(StoreError):
     code = "journal_closed"
 
 
+# --- seals and keys ------------------------------------------------------------------------------
+
+
+class SealBroken(StoreError):
+    """The {what} at position {position} of ledger {ledger} has no right seal; nothing is shown."""
+
+    code = "seal_broken"
+
+
+class NoJournalKey(StoreError):
+    """Ledger {ledger} was opened without the journal key: it can be read, and not written."""
+
+    code = "no_journal_key"
+
+
+class WrongServiceKey(StoreError):
+    """wrong_key:{purpose}: ledger {ledger} names {expected}, the key of this service is {key_id}"""
+
+    code = "wrong_service_key"
+
+
 # --- the set-up ----------------------------------------------------------------------------------
 
 
