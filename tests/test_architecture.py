@@ -26,6 +26,7 @@ ORDER = (
     "domain.command_spec",
     "domain.steps",
     "domain.commands",
+    "domain.lawfulness",
     # the store: knows values and errors of the domain, no rule of it
     "domain.store.errors",
     "domain.store.processes",
