@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, Role
+from domain.claims import Claim as Claim
 from domain.errors import LedgerError
 from domain.events import Fact
 from domain.states.application import Candidacy
@@ -47,10 +48,6 @@ class Context(NamedTuple):
         return shanghai_date(self.now)
 
 
-Claim = tuple[str, str]
-"""(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A person's name and document in clear, decrypted for one decision and not stored."""
@@ -64,6 +61,7 @@ class Identity:
 class Decision:
     """New facts with the stream each belongs to, and the claims that commit with them.
 
+    claims, releases: added by `domain.commands.decide`, which computes them from the facts.
     outcome: what the receipt says in addition; JSON values, no personal data.
     erases: persons whose keys are destroyed with this decision.
     """
