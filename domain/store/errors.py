@@ -203,6 +203,30 @@ class InconsistentLog(StoreError):
     code = "inconsistent_log"
 
 
+class LogNotContinued(StoreError):
+    """Ledger {ledger} takes no commands: its journal does not continue its log. Nothing changed."""
+
+    code = "log_not_continued"
+
+
+class LogDiffers(StoreError):
+    """The journal of ledger {ledger} does not continue its log: {reason}"""
+
+    code = "log_differs"
+
+
+class HeadExists(StoreError):
+    """{place} keeps another head of size {size}, and a head is never overwritten."""
+
+    code = "head_exists"
+
+
+class HeadPlaceSilent(StoreError):
+    """The place of heads {place} does not answer: {reason}"""
+
+    code = "head_place_silent"
+
+
 class BadNote(StoreError):
     """This is not a signed note that can be trusted: {reason}"""
 
