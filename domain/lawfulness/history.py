@@ -126,6 +126,11 @@ class History:
         """Whether the claim is taken."""
         return (kind, key) in self.claims
 
+    def version(self, stream: str) -> int:
+        """Of the stream's last event; 0 for a stream without one."""
+        state = self.states.get(stream)
+        return 0 if state is None else state.version
+
     # --- as facts change it -----------------------------------------------------------------------
 
     def fold(self, recorded: RecordedCommand) -> None:
@@ -141,7 +146,7 @@ class History:
                     self.claims.difference_update(change.releases)
                     self.claims.update(change.takes)
                 self.states[stream] = folds.evolve(self.states.get(stream), each)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 # The folds trust decisions; a fact that none made may break on any line.
                 continue
             self.occurred[stream] = recorded.occurred_at

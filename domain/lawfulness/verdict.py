@@ -5,10 +5,18 @@ Reading order: Unlawful, NotJudged, `lawful`, then one function a question.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
 
-from domain.lawfulness.history import History, RecordedCommand
+from pydantic import ValidationError
+
+from domain.commands import decide
+from domain.decision import Context, Decision
+from domain.errors import LedgerError
+from domain.lawfulness.history import History, RecordedCommand, RecordedFact
+from domain.lawfulness.inverses import BY_FIRST, Inverse
 
 BlindIndex = Callable[[str, str, "str | None"], str]
 """`blind_index(kind, text, algorithm)`: the index under the algorithm of the stored one."""
@@ -36,11 +44,163 @@ class NotJudged(NamedTuple):
     reason: str
 
 
-def lawful(
-    history: History, recorded: RecordedCommand, blind_index: BlindIndex
-) -> Unlawful | NotJudged | None:
+Verdict = Unlawful | NotJudged | None
+"""None: lawful."""
+
+
+def lawful(history: History, recorded: RecordedCommand, blind_index: BlindIndex) -> Verdict:
     """Judge what one command recorded. Changes nothing.
 
     history: everything before it. Returns: None if a decision makes exactly these facts.
     """
+    first = recorded.facts[0]
+    kind = type(first.fact)
+    inverses = BY_FIRST.get(kind)
+    if inverses is None:
+        return unlawful(first, clause_of(kind), "no command records this fact first")
+    facts = [each.fact for each in recorded.facts]
+    inverse = inverses[0]
+    try:
+        command = inverse.reconstruct(facts, history)
+        for inverse in inverses[1:]:
+            if command is not None:
+                break
+            command = inverse.reconstruct(facts, history)
+    except Exception as error:
+        # Facts that no decision made may lack anything, and break the inverse on any line.
+        return unlawful(first, clause_of(inverse.spec.decide), f"no such command: {why(error)}")
+    clause = clause_of(inverse.spec.decide)
+    if command is None:
+        return unlawful(first, clause, "no command of this kind records it")
+    reason = inverse.unknown(facts)
+    if reason is not None:
+        return NotJudged(reason)
+    misplaced = _misplaced(history, recorded, inverse)
+    if misplaced is not None:
+        return unlawful(misplaced[0], clause, misplaced[1])
+    try:
+        decision = decide(history, command, _context(recorded, blind_index))
+    except Exception as error:
+        # As above: on states that unlawful facts are part of, a decision may fail anywhere.
+        return unlawful(first, clause, why(error))
+    different = _difference(decision, recorded.facts) or _claimed(history, decision, recorded)
+    return None if different is None else unlawful(different[0], clause, different[1])
+
+
+def unlawful(fact: RecordedFact, clause: str, reason: str) -> Unlawful:
+    """The finding on a fact."""
+    return Unlawful(fact.position, fact.topic, clause, reason)
+
+
+class Unreadable(Exception):
+    """A stored value that no fact has; the message has no value in it."""
+
+
+@cache
+def clause_of(source: object) -> str:
+    """The clauses that a decision or a fact cites in its docstring; empty if it cites none."""
+    _, cited, text = (source.__doc__ or "").rpartition("Source: ")
+    if not cited:
+        return ""
+    return " ".join(text.split()).removeprefix("source-document ").rstrip(".")
+
+
+def why(error: Exception) -> str:
+    """An error as a reason, without stored values, which may be personal."""
+    if isinstance(error, LedgerError):
+        return f"{error.code}: {error}"
+    if isinstance(error, ValidationError):
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in faults)
+    return str(error) if isinstance(error, Unreadable) else f"fails with {type(error).__name__}"
+
+
+Difference = tuple[RecordedFact, str]
+"""A fact, and what is wrong with it."""
+
+
+def _misplaced(history: History, recorded: RecordedCommand, inverse: Inverse) -> Difference | None:
+    """Whether the actor's role, the time, or a fact's place in its stream is impossible."""
+    first = recorded.facts[0]
+    role = recorded.actor.role
+    if role not in inverse.spec.roles:
+        return first, f"role {role.value} may not do this"
+    if recorded.occurred_at > recorded.recorded_at:
+        return first, "it happened after it was recorded"
+    following: dict[str, int] = {}
+    for each in recorded.facts:
+        stream = each.originator_id
+        version = following.get(stream) or history.version(stream) + 1
+        if each.originator_version != version:
+            return each, f"version {version} of its stream comes next"
+        if history.occurred.get(stream, "") > recorded.occurred_at:
+            return each, "its stream has recorded something later already"
+        following[stream] = version + 1
+    return None
+
+
+def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:
+    """Time and actor as they were. Every id is in the command, so none is new."""
+    stored = getattr(recorded.facts[0].fact, "document_index", None)
+    algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
+    return Context(
+        now=datetime.fromisoformat(recorded.occurred_at),
+        actor=recorded.actor,
+        new_id=_no_id,
+        blind_index=lambda kind, text: blind_index(kind, text, algorithm),
+    )
+
+
+def _no_id() -> str:
+    raise LookupError("a command that is judged names every id")
+
+
+def _difference(decision: Decision, recorded: Sequence[RecordedFact]) -> Difference | None:
+    """The first fact that is not as decided, missing or one too many."""
+    for (stream, fact), each in zip(decision.facts, recorded, strict=False):
+        if type(fact) is not type(each.fact):
+            return each, f"{fact.TOPIC} was decided"
+        if stream != each.originator_id:
+            return each, "it was decided for another stream"
+        decided = fact.model_dump(mode="json")
+        if not _same(decided, each.data):
+            names = decided.keys() | each.data.keys()
+            missing = object()
+            other = [
+                name
+                for name in sorted(names)
+                if not _same(decided.get(name, missing), each.data.get(name, missing))
+            ]
+            return each, f"{', '.join(other)} was decided otherwise"
+    count = len(decision.facts)
+    if len(recorded) > count:
+        return recorded[count], f"its command records {count} facts, not {len(recorded)}"
+    if len(recorded) < count:
+        lacking = decision.facts[len(recorded)][1].TOPIC
+        return recorded[-1], f"{lacking} is missing after it"
+    return None
+
+
+def _same(decided: Any, stored: Any) -> bool:
+    """Equal in JSON, where true is not 1."""
+    if type(decided) is not type(stored):
+        return False
+    if type(decided) is dict:
+        return decided.keys() == stored.keys() and all(
+            _same(value, stored[name]) for name, value in decided.items()
+        )
+    if type(decided) is list:
+        return len(decided) == len(stored) and all(map(_same, decided, stored))
+    return bool(decided == stored)
+
+
+def _claimed(history: History, decision: Decision, recorded: RecordedCommand) -> Difference | None:
+    """Whether a claim that the decision takes is taken, or one that it releases is not."""
+    first = recorded.facts[0]
+    for kind, key in decision.releases:
+        if (kind, key) not in history.claims:
+            return first, f"claim_not_held: no {kind} is claimed that could be released"
+    for claim in decision.claims:
+        if claim in history.claims and claim not in decision.releases:
+            return first, f"claim_taken: another {claim[0]} is claimed already"
     return None
