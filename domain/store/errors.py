@@ -197,12 +197,6 @@ class UnknownBlob(StoreError):
     code = "unknown_blob"
 
 
-class InconsistentLog(StoreError):
-    """The journal does not continue the signed tree of size {size}; nothing was signed."""
-
-    code = "inconsistent_log"
-
-
 class LogNotContinued(StoreError):
     """Ledger {ledger} takes no commands: its journal does not continue its log. Nothing changed."""
 
