@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +22,10 @@ from domain.errors import LedgerError
 PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
 """Length of the master and the index key: 256 bits."""
+
+_PLACE_ADDRESS = re.compile(
+    r"(https://[^/\s?#,]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#,]*)?"
+)
 
 LOOKUP_PROCESSES_DEFAULT_MAX = 2
 """Upper bound of the default, to limit memory."""
@@ -155,12 +160,33 @@ class Settings(BaseSettings):
     page_rows_max: int = Field(
         default=200, ge=1, le=1000, description="rows a page of a list holds at most"
     )
+    head_places: str = Field(
+        default="",
+        description="second places of the signed heads, separated by commas: directories that "
+        "exist, https addresses, or http addresses on this machine",
+    )
+    head_places_required: bool = Field(
+        default=False, description="whether signing waits while one of `head_places` is silent"
+    )
+    write_unsigned: bool = Field(
+        default=False,
+        description="whether commands of a ledger go on, unsigned, after its journal was found not "
+        "to continue its log",
+    )
 
     @field_validator("master_key", "index_key")
     @classmethod
     def _is_a_key(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
             key_bytes(given)
+        return given
+
+    @field_validator("head_places")
+    @classmethod
+    def _are_places(cls, given: str) -> str:
+        for place in filter(None, map(str.strip, given.split(","))):
+            if "://" in place and not _PLACE_ADDRESS.fullmatch(place):
+                raise ValueError("a place of heads is a directory or an https address")
         return given
 
     @model_validator(mode="after")
@@ -179,6 +205,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the service runs on the embedded database in the data directory."""
         return self.database_url is None
+
+    @property
+    def head_place_list(self) -> tuple[str, ...]:
+        """The second places of heads: directories and addresses."""
+        return tuple(filter(None, map(str.strip, self.head_places.split(","))))
 
     @property
     def lookup_processes_wanted(self) -> int:
