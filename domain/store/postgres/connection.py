@@ -59,11 +59,15 @@ _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 
 class PgConnection(psycopg2.extensions.connection):
-    """A connection that knows which statements are prepared on it."""
+    """A connection that knows which statements are prepared on it.
+
+    compared: ledgers whose history was compared on it with what this process had seen before.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared: set[str] = set()
+        self.compared: set[str] = set()
 
 
 def connect(
