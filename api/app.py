@@ -38,6 +38,7 @@ from api.web.error_pages import render_error
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
@@ -163,7 +164,10 @@ def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecret
     """What ledgers and views are opened with."""
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
-    return LedgerSecrets(keys, secrets.index_key, suite.name)
+    sealer = Sealer(
+        seal_key(secrets.journal_key), map(seal_key, secrets.journal_keys_retired)
+    )
+    return LedgerSecrets(keys, secrets.index_key, sealer, suite.name)
 
 
 def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:

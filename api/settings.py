@@ -67,6 +67,16 @@ class Settings(BaseSettings):
         description="base64 of 32 bytes for the blind indexes of names and documents and for "
         "signing cursors; made in the data directory when the embedded database is used",
     )
+    journal_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes that seal every event, so that what was written into the "
+        "database behind the service's back is not shown; made in the data directory when the "
+        "embedded database is used",
+    )
+    journal_keys_retired: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="earlier journal keys as a JSON list, to check what they sealed",
+    )
     crypto: Literal["aes", "sm"] = Field(
         default="aes",
         description="aes: AES-256-GCM and HMAC-SHA-256; sm: SM4-GCM and HMAC-SM3 (国密)",
@@ -174,7 +184,14 @@ class Settings(BaseSettings):
         "to continue its log",
     )
 
-    @field_validator("master_key", "index_key")
+    @field_validator("journal_keys_retired")
+    @classmethod
+    def _are_keys(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for one in given:
+            key_bytes(one)
+        return given
+
+    @field_validator("master_key", "index_key", "journal_key")
     @classmethod
     def _is_a_key(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
@@ -193,7 +210,8 @@ class Settings(BaseSettings):
     def _no_secret_by_default(self) -> Self:
         if self.embedded:
             return self
-        missing = [name for name in ("master_key", "index_key") if getattr(self, name) is None]
+        symmetric = ("master_key", "index_key", "journal_key")
+        missing = [name for name in symmetric if getattr(self, name) is None]
         if self.token_key is None and self.token_jwks_url is None:
             missing.append("token_key")
         if missing:
@@ -220,8 +238,9 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """A copy without secrets, for a process that needs none of them."""
-        secret = ("database_url", "blob_url", "master_key", "index_key", "token_key")
-        return self.model_copy(update=dict.fromkeys(secret))
+        secret = ("database_url", "blob_url", "master_key", "index_key", "journal_key", "token_key")
+        cleared: dict[str, Any] = dict.fromkeys(secret) | {"journal_keys_retired": ()}
+        return self.model_copy(update=cleared)
 
     @property
     def blobs(self) -> str:

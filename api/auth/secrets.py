@@ -36,12 +36,15 @@ CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 class ServiceKeys:
     """Keys in the form in which they are used; none of them is ever printed.
 
+    journal_keys_retired: for checking what they sealed.
     token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
     token_checker: None if tokens are checked with the keys of a JWKS.
     """
 
     master_key: bytes = field(repr=False)
     index_key: bytes = field(repr=False)
+    journal_key: bytes = field(repr=False)
+    journal_keys_retired: tuple[bytes, ...] = field(repr=False)
     token_signer: SigningKey | None = field(repr=False)
     token_checker: CheckingKey | None = field(repr=False)
 
@@ -60,12 +63,17 @@ def load_service_keys(settings: Settings) -> ServiceKeys:
     return ServiceKeys(
         master_key=_symmetric(settings, "master_key", settings.master_key),
         index_key=_symmetric(settings, "index_key", settings.index_key),
+        journal_key=_symmetric(settings, "journal_key", settings.journal_key, file="journal"),
+        journal_keys_retired=tuple(map(key_bytes, settings.journal_keys_retired)),
         token_signer=signer,
         token_checker=checker,
     )
 
 
-def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
+def _symmetric(
+    settings: Settings, name: str, given: SecretStr | None, *, file: str | None = None
+) -> bytes:
+    """A secret key. file: its name in the folder of keys, `name` by default."""
     if given is not None:
         return key_bytes(given)
 
@@ -73,7 +81,7 @@ def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
         return base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n"
 
     try:
-        return key_bytes(SecretStr(_load_or_create_key(settings, name, make).strip()))
+        return key_bytes(SecretStr(_load_or_create_key(settings, file or name, make).strip()))
     except ValueError as wrong:
         raise SettingsInvalid(reason=f"{name} in {_folder(settings)}: {wrong}") from None
 

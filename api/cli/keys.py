@@ -96,7 +96,7 @@ def _write_secrets(path: Path) -> None:
     """New secrets as lines of an environment file. Raises: FileExistsError."""
     lines = [
         f"{PREFIX}{name}={base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
-        for name in ("MASTER_KEY", "INDEX_KEY")
+        for name in ("MASTER_KEY", "INDEX_KEY", "JOURNAL_KEY")
     ]
     pem = new_token_key().strip().replace("\n", "\\n")
     lines.append(f"{PREFIX}TOKEN_KEY={pem}")

@@ -32,6 +32,7 @@ from domain.states import folds as states
 from domain.store.errors import UnknownLedger
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, RecordedEvent
+from domain.store.keys.seals import Sealer
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.vault import MasterKeys, Vault, stored_keys
 from domain.store.writer.commands import QueuedCommand
@@ -66,10 +67,14 @@ class OccurredInFuture(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class LedgerSecrets:
-    """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on."""
+    """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
+
+    sealer: seals events, heads, commands and snapshots.
+    """
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
+    sealer: Sealer
     algorithm: str = "aes-256-gcm"
 
 
@@ -83,7 +88,7 @@ class Ledger:
     def __init__(self, dsn: str, name: str, secrets: LedgerSecrets) -> None:
         """Open the ledger and start its writer; it connects when it is first used."""
         self.name = name
-        self.journal = Journal(dsn, name)
+        self.journal = Journal(dsn, name, secrets.sealer.of(name))
         self.vault = Vault(
             name,
             secrets.master_keys,
@@ -287,7 +292,7 @@ class Ledgers:
 
         Raises: SiteCodeTaken, InvalidLedgerName, Unavailable.
         """
-        journal = Journal(self._dsn, name)
+        journal = Journal(self._dsn, name, None)
         try:
             journal.create_ledger(site_code)
         finally:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.vault import MasterKeys
 from projections.engine import generations
@@ -45,6 +46,7 @@ class Keys:
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
+    sealer: Sealer
     algorithm: str
 
 
@@ -83,7 +85,7 @@ class IndexTask:
 def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedger]:
     """Fold ledgers from their first events into their views' new tables.
 
-    Raises: UnknownTopic, and what a fold raises.
+    Raises: UnknownTopic, SealBroken, and what a fold raises.
     """
     targets = [GenerationWriter(view, number) for view, number in task.targets]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for
@@ -119,18 +121,20 @@ def _backfill_ledger(
         (t, t.row_buffer(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets
     ]
     folds = _folds(buffers)
-    ignored = sorted(topic for topic, wanted in folds.items() if not wanted)
+    ignored = {topic for topic, wanted in folds.items() if not wanted}
     after = count = 0
     page = task.sizes.page
-    while events := fetch(cursor, vault.ledger, after, page, upto=upto, without=ignored):
-        _fold(decode(events, vault), folds, buffers)
+    while events := fetch(cursor, vault, after, page, upto=upto):
+        # Ignored events are read too: a topic that was changed must not hide one of the others.
+        wanted = [event for event in events if event[1] not in ignored]
+        _fold(decode(wanted, vault), folds, buffers)
         for target, rows in buffers:
             target.buffer_added(cursor, rows)
         if sum(rows.buffered_rows() for _, rows in buffers) > task.sizes.rows:
             for target, rows in buffers:
                 target.flush_and_reset(cursor, rows)
         after = events[-1][0]
-        count += len(events)
+        count += len(wanted)
         if len(events) < page:
             break
     for target, rows in buffers:

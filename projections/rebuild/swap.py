@@ -75,7 +75,7 @@ def _catch_up_once(
         after = lock_positions(cursor, ledger, [name])[name]
         if after >= bound:
             return False
-        entries = read(cursor, ledger, vault, after, CATCH_UP_EVENTS, upto=bound)
+        entries = read(cursor, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
         target.apply(cursor, ledger, entries, vault.blind_index)

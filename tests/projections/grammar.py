@@ -11,7 +11,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from domain.events import CATALOGUE, PersonalDataErased
-from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
@@ -22,6 +21,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector
 from projections.engine.vaults import vault_of
 from projections.engine.view import View
+from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS
 from tests.support.world import World
 
@@ -33,7 +33,7 @@ class ProjectedLedger:
         self.dsn = dsn
         self.name = ledger
         self.views = tuple(views)
-        self.journal = Journal(dsn, ledger)
+        self.journal = journal_of(dsn, ledger)
         self.journal.create_ledger()
         self.connection: Any = connect(dsn, name="test")
         generations.ensure(self.connection, self.views)

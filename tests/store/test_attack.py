@@ -19,6 +19,7 @@ from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
@@ -81,7 +82,7 @@ def written(journal: Journal) -> Journal:
 def protected(module_database: Database) -> Iterator[Journal]:
     """One journal for all attacks that fail."""
     migrate(module_database.dsn)
-    journal = Journal(module_database.dsn, "omc")
+    journal = journal_of(module_database.dsn, "omc")
     fill(journal)
     yield journal
     journal.close()

@@ -9,6 +9,7 @@ All seals are HMAC-SHA-256, 32 bytes. Texts are UTF-8, a position is 8 bytes, bi
 Reading order: SealKey, SealRange, Sealer, LedgerSealer.
 """
 
+import base64
 import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -18,7 +19,7 @@ import orjson
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from domain.store.errors import SealBroken
+from domain.store.errors import SealBroken, WrongServiceKey
 from domain.store.keys.key_ids import symmetric_key_id
 
 KEY_BYTES = 32
@@ -38,6 +39,11 @@ class SealKey(NamedTuple):
     id: str
     key: bytes
 
+    @property
+    def text(self) -> str:
+        """The key as settings hold it: base64."""
+        return base64.b64encode(self.key).decode()
+
     def __repr__(self) -> str:
         """Without the key."""
         return f"SealKey({self.id})"
@@ -48,6 +54,11 @@ def seal_key(key: bytes) -> SealKey:
     if len(key) != KEY_BYTES:
         raise ValueError(f"a journal key has {KEY_BYTES} bytes, not {len(key)}")
     return SealKey(symmetric_key_id(JOURNAL_PURPOSE, key), key)
+
+
+def read_seal_key(text: str) -> SealKey:
+    """A journal key from base64. Raises: ValueError."""
+    return seal_key(base64.b64decode(text, validate=True))
 
 
 class SealRange(NamedTuple):
@@ -77,6 +88,11 @@ class Sealer:
         """Without the keys."""
         return f"Sealer({self.active.id})"
 
+    @property
+    def retired(self) -> tuple[SealKey, ...]:
+        """The keys for checking only."""
+        return tuple(SealKey(*pair) for pair in self.keys.items() if pair[0] != self.active.id)
+
     def of(self, ledger: str) -> "LedgerSealer":
         """The sealer of one ledger, without ranges."""
         return LedgerSealer(self, ledger)
@@ -87,8 +103,7 @@ class Sealer:
         For processes that must not hold a journal key.
         """
         if self._row_keys is None:
-            others = [key for name, key in self.keys.items() if name != self.active.id]
-            self._row_keys = tuple(map(_row_key, (self.active.key, *others)))
+            self._row_keys = tuple(_row_key(each.key) for each in (self.active, *self.retired))
         return self._row_keys
 
 
@@ -126,6 +141,23 @@ class LedgerSealer:
     def with_ranges(self, ranges: Iterable[SealRange] | None) -> "LedgerSealer":
         """The same sealer that accepts each key within its ranges only."""
         return LedgerSealer(self._sealer, self.ledger, ranges)
+
+    def check_active(self, position: int) -> None:
+        """Check that what is sealed now, from a position on, will be accepted.
+
+        Raises: WrongServiceKey if the active key has no range there: it is retired, or has no fact.
+        """
+        if self._ranges is None or any(
+            each.key_id == self.key_id and each.holds(position) for each in self._ranges
+        ):
+            return
+        held = sorted({each.key_id for each in self._ranges if each.holds(position)})
+        raise WrongServiceKey(
+            purpose=JOURNAL_PURPOSE,
+            ledger=self.ledger,
+            expected=", ".join(held),
+            key_id=self.key_id,
+        )
 
     # --- making ----------------------------------------------------------------------------------
 

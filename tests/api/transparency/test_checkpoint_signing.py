@@ -9,10 +9,10 @@ from api.app import open_service
 from api.transparency.checkpoint_signing import checkpoint_path
 from api.transparency.log_keys import log_seed, make_log_key
 from domain.store.journal.envelope import leaf_hash
-from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
 from tests.support.commands import fees, open_ledger
+from tests.support.keys import journal_of
 from tests.support.ledgers import submit
 from tests.support.postgres import Database
 from tests.support.service import settings_for
@@ -35,7 +35,7 @@ def signed(database: Database, tmp_path: Path) -> tuple[Database, str, str]:
 
 
 def audit(database: Database, vkey: str, note: str) -> AuditReport:
-    journal = Journal(database.dsn, "omc")
+    journal = journal_of(database.dsn, "omc")
     try:
         return verify(journal, vkey, [note])
     finally:

@@ -27,10 +27,10 @@ ALTER TABLE certledger.commands
     ADD COLUMN seal_key text COLLATE "C" NOT NULL CHECK (length(seal_key) = 8);
 
 -- Snapshots can be taken again, so those without a seal go. position, leaf_hash: of the last event
--- that is folded into the state.
+-- that is folded into the state; position 0 and zeros for a foreign state without an event.
 DELETE FROM certledger.snapshots;
 ALTER TABLE certledger.snapshots
-    ADD COLUMN position  bigint           NOT NULL CHECK (position > 0),
+    ADD COLUMN position  bigint           NOT NULL CHECK (position >= 0),
     ADD COLUMN leaf_hash bytea            NOT NULL CHECK (octet_length(leaf_hash) = 32),
     ADD COLUMN seal      bytea            NOT NULL CHECK (octet_length(seal) = 32),
     ADD COLUMN seal_key  text COLLATE "C" NOT NULL CHECK (length(seal_key) = 8);
