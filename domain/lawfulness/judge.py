@@ -15,12 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic import ValidationError
+from zlib import crc32
 
 from domain.actors import Actor
-from domain.errors import LedgerError
-from domain.events import CATALOGUE, Fact
+from domain.events import CATALOGUE
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.verdict import (
     BlindIndex,
@@ -45,6 +43,11 @@ FOREIGN = "a topic of another application"
 KEY_GONE = "it rests on text whose key is gone"
 
 _STREAMS = frozenset(fact.STREAM for fact in CATALOGUE.values())
+_READERS = {
+    topic: (fact, fact.__pydantic_validator__.validate_python, personal_fields(fact))
+    for topic, fact in CATALOGUE.items()
+}
+"""Topic -> the fact, what makes one of data, and its personal fields."""
 _ACTORS_MAX = 100_000
 
 
@@ -106,25 +109,26 @@ class Judge:
         reading = _Reading(self._is_mine(waiting[0][1]["command_id"]))
         for position, envelope in waiting:
             self._read(reading, position, envelope)
+        recorded = reading.recorded()
         if reading.is_mine:
-            self._count(self._verdict(reading), len(waiting) - reading.foreign)
+            own = len(waiting) - reading.foreign
+            if own:
+                self._count(self._verdict(reading, recorded), own)
             if reading.foreign:
                 self._count(NotJudged(FOREIGN), reading.foreign)
-        if reading.facts:
-            self.history.fold(reading.recorded())
+        if recorded is not None:
+            self.history.fold(recorded)
 
     def _is_mine(self, command_id: str) -> bool:
         index, of = self._share
-        return of == 1 or int(command_id[:8], 16) % of == index
+        return of == 1 or crc32(command_id.encode()) % of == index
 
-    def _verdict(self, reading: _Reading) -> Verdict:
-        if reading.fault is not None:
+    def _verdict(self, reading: _Reading, recorded: RecordedCommand | None) -> Verdict:
+        if reading.fault is not None or recorded is None:
             return reading.fault
-        if not reading.facts:
-            return None
         if reading.is_key_gone:
             return NotJudged(KEY_GONE)
-        return lawful(self.history, reading.recorded(), self._blind_index)
+        return lawful(self.history, recorded, self._blind_index)
 
     def _count(self, verdict: Verdict, events: int) -> None:
         if isinstance(verdict, NotJudged):
@@ -142,17 +146,22 @@ class Judge:
     def _read(self, reading: _Reading, position: int, envelope: Mapping[str, Any]) -> None:
         """Read one event of a command as a fact."""
         topic, stream = envelope["topic"], envelope["stream"]
-        kind = CATALOGUE.get(topic)
-        if kind is None:
+        reader = _READERS.get(topic)
+        if reader is None:
             if stream.partition("-")[0] not in _STREAMS:
                 reading.foreign += 1
             else:
                 reading.find(Unlawful(position, topic, "", "no fact has this topic"))
             return
+        kind, validate, personal = reader
         try:
             actor = self._actor(envelope["actor"])
-            data, fact = self._fact(reading, kind, envelope)
-        except (Unreadable, ValidationError, LedgerError) as error:
+            data = envelope["data"]
+            if personal:
+                data = self._opened(reading, personal, envelope)
+            fact = validate(data)
+        except Exception as error:
+            # What no decision made may be any JSON.
             reading.find(Unlawful(position, topic, clause_of(kind), why(error)))
             return
         reading.facts.append(
@@ -175,27 +184,24 @@ class Judge:
             found = self._actors[key] = Actor.model_validate(actor)
         return found
 
-    def _fact(
-        self, reading: _Reading, kind: type[Fact], envelope: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Fact]:
-        """The data with its personal fields opened if this judge needs them, and the fact.
+    def _opened(
+        self, reading: _Reading, personal: tuple[str, ...], envelope: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The data, with its personal fields opened if this judge needs them, else None.
 
-        Raises: ValidationError; Unreadable for a personal field that is not sealed, or that
-            names nobody; the LedgerError of a value that does not open.
+        Raises: Unreadable for a personal field that is not sealed, or that names nobody; the
+            LedgerError of a value that does not open.
         """
-        data: dict[str, Any] = envelope["data"]
-        names = personal_fields(kind)
-        if names:
-            data = dict(data)
-            for name in names:
-                value = data.get(name)
-                if value is None:
-                    continue
-                sealed = value.get("sealed") if type(value) is dict else None
-                if type(sealed) is not str or len(value) != 1:
-                    raise Unreadable(f"{name} is not sealed")
-                data[name] = self._open(reading, envelope, name, sealed)
-        return data, kind.model_validate(data)
+        data = dict(envelope["data"])
+        for name in personal:
+            value = data.get(name)
+            if value is None:
+                continue
+            sealed = value.get("sealed") if type(value) is dict else None
+            if type(sealed) is not str or len(value) != 1:
+                raise Unreadable(f"{name} is not sealed")
+            data[name] = self._open(reading, envelope, name, sealed)
+        return data
 
     def _open(
         self, reading: _Reading, envelope: Mapping[str, Any], name: str, sealed: str
@@ -228,7 +234,8 @@ class _Reading:
     def find(self, fault: Unlawful) -> None:
         self.fault = self.fault or fault
 
-    def recorded(self) -> RecordedCommand:
-        """The facts that can be read, at least one, as one command's."""
-        assert self.times is not None, "there is a fact"
+    def recorded(self) -> RecordedCommand | None:
+        """The facts that can be read as one command's; None if there is none."""
+        if self.times is None:
+            return None
         return RecordedCommand(self.facts[0].actor, *self.times, self.facts)

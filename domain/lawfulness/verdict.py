@@ -5,7 +5,7 @@ Reading order: Unlawful, NotJudged, `lawful`, then one function a question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from domain.commands import decide
 from domain.decision import Context, Decision
 from domain.errors import LedgerError
+from domain.events import Fact
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
 
@@ -59,13 +60,12 @@ def lawful(history: History, recorded: RecordedCommand, blind_index: BlindIndex)
     if inverses is None:
         return unlawful(first, clause_of(kind), "no command records this fact first")
     facts = [each.fact for each in recorded.facts]
-    inverse = inverses[0]
+    inverse, command = inverses[0], None
     try:
-        command = inverse.reconstruct(facts, history)
-        for inverse in inverses[1:]:
+        for inverse in inverses:
+            command = inverse.reconstruct(facts, history)
             if command is not None:
                 break
-            command = inverse.reconstruct(facts, history)
     except Exception as error:
         # Facts that no decision made may lack anything, and break the inverse on any line.
         return unlawful(first, clause_of(inverse.spec.decide), f"no such command: {why(error)}")
@@ -141,14 +141,13 @@ def _misplaced(history: History, recorded: RecordedCommand, inverse: Inverse) ->
 
 def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:
     """Time and actor as they were. Every id is in the command, so none is new."""
-    stored = getattr(recorded.facts[0].fact, "document_index", None)
-    algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
-    return Context(
-        now=datetime.fromisoformat(recorded.occurred_at),
-        actor=recorded.actor,
-        new_id=_no_id,
-        blind_index=lambda kind, text: blind_index(kind, text, algorithm),
-    )
+    stored = recorded.facts[0].data.get("document_index")
+
+    def index(kind: str, text: str) -> str:
+        algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
+        return blind_index(kind, text, algorithm)
+
+    return Context(datetime.fromisoformat(recorded.occurred_at), recorded.actor, _no_id, index)
 
 
 def _no_id() -> str:
@@ -163,15 +162,8 @@ def _difference(decision: Decision, recorded: Sequence[RecordedFact]) -> Differe
         if stream != each.originator_id:
             return each, "it was decided for another stream"
         decided = fact.model_dump(mode="json")
-        if not _same(decided, each.data):
-            names = decided.keys() | each.data.keys()
-            missing = object()
-            other = [
-                name
-                for name in sorted(names)
-                if not _same(decided.get(name, missing), each.data.get(name, missing))
-            ]
-            return each, f"{', '.join(other)} was decided otherwise"
+        if decided != each.data or (_has_numbers(type(fact)) and not _same(decided, each.data)):
+            return each, f"{', '.join(_different(decided, each.data))} was decided otherwise"
     count = len(decision.facts)
     if len(recorded) > count:
         return recorded[count], f"its command records {count} facts, not {len(recorded)}"
@@ -181,17 +173,45 @@ def _difference(decision: Decision, recorded: Sequence[RecordedFact]) -> Differe
     return None
 
 
+def _different(decided: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """The fields that differ, in order of name."""
+    names = sorted(decided.keys() | stored.keys())
+    return [
+        name
+        for name in names
+        if name not in decided or name not in stored or not _same(decided[name], stored[name])
+    ]
+
+
+@cache
+def _has_numbers(kind: type[Fact]) -> bool:
+    """Whether a fact can hold a number or a truth value, which Python takes for equal."""
+    schema = str(kind.model_json_schema())
+    return "'integer'" in schema or "'boolean'" in schema
+
+
 def _same(decided: Any, stored: Any) -> bool:
     """Equal in JSON, where true is not 1."""
-    if type(decided) is not type(stored):
+    kind = type(decided)
+    if kind is not type(stored):
         return False
-    if type(decided) is dict:
-        return decided.keys() == stored.keys() and all(
-            _same(value, stored[name]) for name, value in decided.items()
-        )
-    if type(decided) is list:
-        return len(decided) == len(stored) and all(map(_same, decided, stored))
-    return bool(decided == stored)
+    if kind is dict:
+        if decided.keys() != stored.keys():
+            return False
+        pairs: Iterable[tuple[Any, Any]] = ((decided[name], stored[name]) for name in decided)
+    elif kind is list:
+        if len(decided) != len(stored):
+            return False
+        pairs = zip(decided, stored, strict=True)
+    else:
+        return bool(decided == stored)
+    for one, other in pairs:
+        if type(one) is str:
+            if one != other:
+                return False
+        elif not _same(one, other):
+            return False
+    return True
 
 
 def _claimed(history: History, decision: Decision, recorded: RecordedCommand) -> Difference | None:

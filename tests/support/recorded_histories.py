@@ -16,6 +16,8 @@ from domain.actors import Actor
 from domain.commands import SPECS
 from domain.decision import Command, Decision
 from domain.lawfulness.judge import Judge
+from domain.store.journal.journal import Journal
+from domain.store.privacy.vault import Vault
 from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
 from tests.support import actors, world
@@ -107,5 +109,14 @@ def judged(
     events = (envelope for command in commands for envelope in command)
     for position, envelope in enumerate(events, 1):
         judge.next(position, envelope)
+    judge.close()
+    return judge
+
+
+def judged_journal(journal: Journal, vault: Vault) -> Judge:
+    """A judge that has seen every event of a journal."""
+    judge = Judge(journal.ledger, vault.open, vault.blind_index)
+    for recorded in journal.events():
+        judge.next(recorded.position, recorded.parsed)
     judge.close()
     return judge
