@@ -329,7 +329,10 @@ class _Audit:
         (first, last), self._unsealed = self._unsealed, None
         what = "was altered, moved or inserted: its seal is not right"
         if last > first:
-            what = f"to {last} were altered, moved or inserted: their seals are not right"
+            what = (
+                f"the events from {first} to {last} were altered, moved or inserted: "
+                "their seals are not right"
+            )
         self._report_finding(first, what)
 
     def _check_place(self, event: RecordedEvent, before: int | None) -> None:
