@@ -68,6 +68,10 @@ class ReadModels:
         except TimeoutError:
             raise ViewBehind(position=position) from None
 
+    def forget(self, ledger: str) -> None:
+        """Forget how far the views of a ledger have come: its journal lost a part of its history."""
+        self._progress.forget(ledger)
+
     def states(self) -> list[ViewState]:
         """The state of every view of every ledger; blocking. Raises: DatabaseUnreachable."""
         return self.ask(view_states, VIEWS)
