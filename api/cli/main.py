@@ -16,8 +16,9 @@ from api.cli.backup import backup
 from api.cli.export import export
 from api.cli.import_ import import_
 from api.cli.keys import keys, token
-from api.cli.maintenance import migrate, rebuild, verify
+from api.cli.maintenance import migrate, rebuild
 from api.cli.serve import project, serve
+from api.cli.verify import verify
 from domain.errors import LedgerError
 from domain.store.embedded.server import EmbeddedPostgresError
 from projections.engine.view import ViewError
