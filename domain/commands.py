@@ -25,11 +25,13 @@ from domain.steps import (
     publication,
     refund,
     review,
+    service_keys,
 )
 from domain.steps.refund import paid_line_of
 
 SPECS: tuple[CommandSpec[Any], ...] = (
     *ledger_setup.SPECS,
+    *service_keys.SPECS,
     *enrolment.SPECS,
     *payment.SPECS,
     *review.SPECS,

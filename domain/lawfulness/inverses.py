@@ -23,7 +23,16 @@ from domain.events import Subject
 from domain.lawfulness.history import PHOTO_IDENTITY
 from domain.steps import authority_report as reports
 from domain.steps import certificate as certificates
-from domain.steps import enrolment, exam, ledger_setup, payment, publication, refund, review
+from domain.steps import (
+    enrolment,
+    exam,
+    ledger_setup,
+    payment,
+    publication,
+    refund,
+    review,
+    service_keys,
+)
 from domain.steps import number_allocation as numbering
 from domain.values.working_days import packaged_calendar
 
@@ -74,6 +83,23 @@ def _set_fee_schedule(facts: Facts, states: States) -> Command:
         study_material_fee_fen=fees.study_material_fee_fen,
         valid_from=fees.valid_from,
     )
+
+
+def _introduce_key(facts: Facts, states: States) -> Command:
+    key: e.KeyIntroduced = facts[0]
+    return service_keys.IntroduceKey(
+        purpose=key.purpose,
+        key_id=key.key_id,
+        algorithm=key.algorithm,
+        public_key=key.public_key,
+        signature_old=key.signature_old,
+        signature_new=key.signature_new,
+    )
+
+
+def _retire_key(facts: Facts, states: States) -> Command:
+    key: e.KeyRetired = facts[0]
+    return service_keys.RetireKey(purpose=key.purpose, key_id=key.key_id, reason=key.reason)
 
 
 def _register_person(facts: Facts, states: States) -> Command:
@@ -443,6 +469,8 @@ def _record_visibility(facts: Facts, states: States) -> Command:
 INVERSES: tuple[Inverse, ...] = (
     Inverse(ledger_setup.OPEN_LEDGER, (e.LedgerOpened,), _open_ledger),
     Inverse(ledger_setup.SET_FEE_SCHEDULE, (e.FeeScheduleSet,), _set_fee_schedule),
+    Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
+    Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),
     Inverse(enrolment.REGISTER_PERSON, (e.PersonRegistered,), _register_person),
     Inverse(enrolment.CORRECT_PERSON, (e.PersonCorrected,), _correct_person),
     Inverse(enrolment.ERASE_PERSONAL_DATA, (e.PersonalDataErased,), _erase_personal_data),

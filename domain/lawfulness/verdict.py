@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from domain.commands import decide
-from domain.decision import Context, Decision
+from domain.decision import Context, Decision, KeyInUse
 from domain.errors import LedgerError
-from domain.events import Fact
+from domain.events import Fact, KeyIntroduced
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
 
@@ -140,14 +140,20 @@ def _misplaced(history: History, recorded: RecordedCommand, inverse: Inverse) ->
 
 
 def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:
-    """Time and actor as they were. Every id is in the command, so none is new."""
+    """Time, actor and keys as they were. Every id is in the command, so none is new."""
     stored = recorded.facts[0].data.get("document_index")
 
     def index(kind: str, text: str) -> str:
         algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
         return blind_index(kind, text, algorithm)
 
-    return Context(datetime.fromisoformat(recorded.occurred_at), recorded.actor, _no_id, index)
+    keys = tuple(
+        KeyInUse(fact.purpose, fact.key_id, fact.algorithm, fact.public_key)
+        for each in recorded.facts
+        if isinstance(fact := each.fact, KeyIntroduced)
+    )
+    now = datetime.fromisoformat(recorded.occurred_at)
+    return Context(now, recorded.actor, _no_id, index, keys)
 
 
 def _no_id() -> str:

@@ -319,7 +319,9 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
-        *(e.FeeScheduleSet, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *(e.FeeScheduleSet, *e.KEY, e.LogContinuedElsewhere),
+        *(*e.ELIGIBILITY, e.ApplicationWithdrawn),
+        *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, e.ReportFrozen),
     ),

@@ -48,6 +48,7 @@ from tests.support.commands import (
     fees,
     give,
     hand_in,
+    introduce_key,
     name_of,
     national_number,
     object_to,
@@ -57,6 +58,7 @@ from tests.support.commands import (
     publish,
     register,
     report,
+    retire_key,
     schedule,
     score,
     seat,
@@ -118,6 +120,9 @@ def run_every_command(run: Any) -> None:
         run.do(seat(n), by=CERTIFIER)
     hold_the_exam(run)
     issue_certificates(run)
+    run.do(introduce_key("0a1b2c3d"))
+    run.do(introduce_key("4e5f6071"))
+    run.do(retire_key("0a1b2c3d"))
 
 
 def refund_the_withdrawn(run: Any) -> None:

@@ -15,7 +15,7 @@ from domain.documents.materials import Background, MaterialFact, MaterialKind, P
 from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
 from domain.steps import authority_report as reports
-from domain.steps import enrolment, exam, ledger_setup, payment, publication, refund
+from domain.steps import enrolment, exam, ledger_setup, payment, publication, refund, service_keys
 from domain.steps import review as reviews
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks
@@ -67,6 +67,16 @@ def open_ledger(**changed: Any) -> ledger_setup.OpenLedger:
         "log_origin": "example.org/omc",
     }
     return ledger_setup.OpenLedger(**(given | changed))
+
+
+def introduce_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.IntroduceKey:
+    given = {"purpose": "index", "key_id": key_id, "algorithm": "hmac-sha256"}
+    return service_keys.IntroduceKey(**(given | changed))
+
+
+def retire_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.RetireKey:
+    given = {"purpose": "index", "key_id": key_id, "reason": "例行更换"}
+    return service_keys.RetireKey(**(given | changed))
 
 
 def fees(**changed: Any) -> ledger_setup.SetFeeSchedule:

@@ -103,8 +103,7 @@ class Journal:
             processes on several machines agree.
         Raises: InvalidLedgerName.
         """
-        if not _LEDGER_NAME.fullmatch(ledger):
-            raise InvalidLedgerName(ledger=ledger)
+        check_ledger_name(ledger)
         self.dsn = dsn
         self.ledger = ledger
         self._sealer = sealer
@@ -404,6 +403,12 @@ class Journal:
         with self._readers.started(_begin) as cursor, cursor:
             yield cursor
             cursor.execute("COMMIT")
+
+
+def check_ledger_name(name: str) -> None:
+    """Raises: InvalidLedgerName."""
+    if not _LEDGER_NAME.fullmatch(name):
+        raise InvalidLedgerName(ledger=name)
 
 
 def _begin(connection: PgConnection) -> Cursor:

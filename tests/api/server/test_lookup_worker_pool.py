@@ -377,6 +377,7 @@ def test_a_lookup_process_is_given_no_secret_that_it_has_no_use_for(tmp_path: Pa
     known: Settings = settings_for("postgresql://u:secret@h/d", tmp_path).without_secrets()
     assert TOKEN_KEY not in repr(known.model_dump())
     secret = known.database_url, known.master_key, known.index_key, known.token_key, known.blob_url
+    secret += known.journal_key, known.journal_keys_retired
     assert not any(secret)
     assert "secret" not in repr(
         RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm")

@@ -4,7 +4,7 @@
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM certledger.journal) THEN
-        RAISE EXCEPTION 'the journal holds events without seals, of a version before the first release'
+        RAISE EXCEPTION 'the journal holds events without seals, of an unreleased version'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Begin with an empty database; such events cannot be sealed afterwards.';
     END IF;
