@@ -106,6 +106,9 @@ def run_every_command(run: Any) -> None:
         run.do(apply_for(n), by=candidate(n))
         run.do(pay(n, run), by=FINANCE)
     run.do(use(Item.HANDBOOK), by=candidate(1))
+    run.do(introduce_key("0a1b2c3d"))
+    run.do(introduce_key("4e5f6071"))
+    run.do(retire_key("0a1b2c3d"))
     run.do(withdraw(3), by=candidate(3))
     refund_the_withdrawn(run)
     run.do(erase(3), by=REGISTRAR)
@@ -120,9 +123,6 @@ def run_every_command(run: Any) -> None:
         run.do(seat(n), by=CERTIFIER)
     hold_the_exam(run)
     issue_certificates(run)
-    run.do(introduce_key("0a1b2c3d"))
-    run.do(introduce_key("4e5f6071"))
-    run.do(retire_key("0a1b2c3d"))
 
 
 def refund_the_withdrawn(run: Any) -> None:
