@@ -17,11 +17,13 @@ from collections.abc import Callable
 from api.settings import Settings
 from api.transparency.head_places import other_places, own_place
 from api.transparency.health_problems import HealthProblems
+from api.transparency.kept_heads import logs_of
 from api.transparency.log_keys import NoLogKey, log_seed
 from domain.decision import NotFound
 from domain.service.guards import LOG_NOT_CONTINUED
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.errors import HeadPlaceSilent, LogDiffers, SealBroken
+from domain.store.journal.journal import Journal
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
 
@@ -30,6 +32,9 @@ SIGN_EVERY_S = 1.0
 
 REMOVE_EVERY_S = 600.0
 """Time between two removals of old heads, seconds."""
+
+UNSEALED_EVERY_S = 60.0
+"""Time between two comparisons of a ledger in which a seal is broken, seconds."""
 
 log = logging.getLogger("certledger.signing")
 
@@ -43,6 +48,7 @@ class LogSigner:
         self._own = own_place(settings)
         self._signers: dict[str, CheckpointSigner] = {}
         self._origins: dict[str, str] = {}
+        self._unsealed_at: dict[str, float] = {}  # time.monotonic() of the next such comparison
         self._lock = threading.Lock()
 
     def watch(self, ledger: Ledger) -> None:
@@ -59,8 +65,6 @@ class LogSigner:
         Raises: NoLogKey, SealBroken, HeadPlaceSilent, Unavailable.
         """
         if ledger.guard.stopped is None:
-            ledger.check_history()
-        if ledger.guard.stopped is None:
             self._guarded(ledger, lambda signer: signer.sign())
 
     def remove_old_heads(self) -> None:
@@ -74,30 +78,53 @@ class LogSigner:
 
     def _guarded(self, ledger: Ledger, work: Callable[[CheckpointSigner], object]) -> None:
         try:
-            work(self._signer(ledger))
+            try:
+                ledger.check_history()
+                if ledger.guard.stopped is None:
+                    work(self._signer(ledger))
+            except SealBroken:
+                self._compare_unsealed(ledger)
+                raise
         except LogDiffers as error:
             ledger.guard.stop(LOG_NOT_CONTINUED, str(error))
         except NotFound:
             pass  # the ledger is not set up yet, so its log has no name
+
+    def _compare_unsealed(self, ledger: Ledger) -> None:
+        """Compare a ledger in which a seal is broken, without looking at seals.
+
+        Raises: LogDiffers.
+        """
+        now = time.monotonic()
+        if now < self._unsealed_at.get(ledger.name, 0.0):
+            return
+        self._unsealed_at[ledger.name] = now + UNSEALED_EVERY_S
+        journal = Journal(ledger.journal.dsn, ledger.name, None)
+        try:
+            for present in logs_of(journal)[-1:]:
+                self._new_signer(ledger, journal, present.origin, present.number).compare()
+        finally:
+            journal.close()
 
     def _signer(self, ledger: Ledger) -> CheckpointSigner:
         found = self._signers.get(ledger.name)
         if found is not None:
             return found
         state = ledger.state("ledger")
-        origin = state.log_origin
-        signer = Signer(origin, log_seed(self._settings, ledger.name, state.log_number))
+        signer = self._new_signer(ledger, ledger.journal, state.log_origin, state.log_number)
         with self._lock:
-            self._origins[ledger.name] = origin
-            return self._signers.setdefault(
-                ledger.name,
-                CheckpointSigner(
-                    ledger.journal,
-                    signer,
-                    (self._own, *self.places),
-                    wait_for_places=self._settings.head_places_required,
-                ),
-            )
+            self._origins[ledger.name] = state.log_origin
+            return self._signers.setdefault(ledger.name, signer)
+
+    def _new_signer(
+        self, ledger: Ledger, journal: Journal, origin: str, number: int
+    ) -> CheckpointSigner:
+        return CheckpointSigner(
+            journal,
+            Signer(origin, log_seed(self._settings, ledger.name, number)),
+            (self._own, *self.places),
+            wait_for_places=self._settings.head_places_required,
+        )
 
 
 class CheckpointSigningJob:

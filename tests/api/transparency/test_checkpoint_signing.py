@@ -226,9 +226,7 @@ def test_a_running_service_stops_within_two_seconds_of_a_rewritten_tail(
     assert heads(settings) == before
 
 
-def test_a_service_that_lost_its_heads_takes_no_command(
-    settings: Settings, written: Copy
-) -> None:
+def test_a_service_that_lost_its_heads_takes_no_command(settings: Settings, written: Copy) -> None:
     shutil.rmtree(settings.data_dir / "heads")
     with serving(settings) as ledger:
         assert refusal(ledger) == "log_not_continued"
