@@ -149,11 +149,13 @@ class CloseNotice(Command):
 
 
 def _publishable(world: States, session: ExamSession) -> list[Candidacy]:
-    """Rows whose verified, present scores are not public: the never published ones first.
+    """Rows whose verified, present scores are not public, in order of their tickets.
 
-    Raises: ScoresNotVerified.
+    The never published ones come first and alone. Raises: ScoresNotVerified.
     """
-    states = [world.candidacy(application_id) for application_id in session.seats.values()]
+    # By ticket: a state that was restored from a snapshot has its seats in another order, and the
+    # audit makes the same decision again.
+    states = [world.candidacy(app) for _, app in sorted(session.tickets.items())]
     # A corrected row waits for its own verification without delaying the others, but the first
     # notice leaves nobody out.
     unpublished = [s for s in states if s.notice_id is None]

@@ -88,6 +88,7 @@ class ModelWithFacts(Journey):
         free = {f"{session}-01-{n:03d}" for n in range(1, s["seats"] + 1)} - others
         refuse("seat_taken", ticket in free)
         self.apps[app]["ticket"] = ticket
+        s["taken"].sort(key=lambda each: self.apps[each]["ticket"])
 
     # --- the facts of each command ----------------------------------------------------------------
 
