@@ -252,11 +252,11 @@ class Journal:
                 row = cursor.fetchone()
                 return None if row is None else bytes(row[0])
 
-        reconnected = self.ledger not in connection.compared
+        reconnected = self.last_seen not in connection.compared
         head = read.committed_head
         if not self.last_seen.compare(seen, head, leaf_at, reconnected=reconnected):
             raise HeadConflict
-        connection.compared.add(self.ledger)
+        connection.compared.add(self.last_seen)
         return read
 
     # --- reading ---------------------------------------------------------------------------------
