@@ -138,7 +138,9 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         dsn = _database(settings, undo)
         migrate(dsn)
         ledger_secrets = secrets_of_ledgers(settings, secrets)
-        access = RegistryConfig(dsn, secrets.index_key, ledger_secrets.algorithm)
+        access = RegistryConfig(
+            dsn, secrets.index_key, ledger_secrets.algorithm, ledger_secrets.sealer.row_keys()
+        )
         views = _views(dsn, ledger_secrets, settings, undo)
         problems, signer = HealthProblems(), LogSigner(settings)
 

@@ -1,4 +1,4 @@
-"""`certledger verify` compares everything a ledger stores with its events, and those with its heads.
+"""`certledger verify` compares all that a ledger stores with its events, and those with its heads.
 
 Exit codes: 0 good, 1 altered, 2 wrong usage, or nothing could be checked, 3 no signed head was
 there to compare with. Reading order: verify, `_audit`, `_print`.

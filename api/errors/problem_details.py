@@ -89,7 +89,7 @@ _BY_STATUS: dict[int, str] = {
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed
         journal_unavailable log_not_continued outcome_unknown overloaded read_timeout seal_broken
-        server_busy view_behind view_being_made
+        server_busy view_behind view_being_made view_wrong
     """,
 }
 

@@ -128,6 +128,12 @@ class SealBroken(StoreError):
     code = "seal_broken"
 
 
+class ViewWrong(StoreError):
+    """The view {view} has rows that the events did not make; they are not shown."""
+
+    code = "view_wrong"
+
+
 class NoJournalKey(StoreError):
     """Ledger {ledger} was opened without the journal key: it can be read, and not written."""
 

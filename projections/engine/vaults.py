@@ -45,6 +45,11 @@ class ViewVault(Vault):
         return self._ranged
 
 
+def row_key_of(secrets: VaultSecrets) -> bytes:
+    """The key that seals rows of views; it seals nothing else."""
+    return secrets.sealer.row_keys()[0]
+
+
 def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:
     """A ledger's vault that reads person keys on the given connection."""
 

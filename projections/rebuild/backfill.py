@@ -19,7 +19,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener, decode, fetch
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Table
-from projections.engine.vaults import vault_of
+from projections.engine.vaults import row_key_of, vault_of
 from projections.engine.view import Entry, Handler, UnhandledTopic, View
 
 
@@ -87,7 +87,9 @@ def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedge
 
     Raises: UnknownTopic, SealBroken, and what a fold raises.
     """
-    targets = [GenerationWriter(view, number) for view, number in task.targets]
+    targets = [
+        GenerationWriter(view, number, row_key_of(task.keys)) for view, number in task.targets
+    ]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for
     # cycles takes a third of the time.
     is_collecting = gc.isenabled()

@@ -19,7 +19,7 @@ from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener
-from projections.engine.vaults import VaultSecrets, vault_of
+from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import (
     DEFAULT_SIZES,
@@ -78,7 +78,7 @@ def check(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
             await_erasures(connection, view)
             with folding_paused(connection, view):
                 match_live(connection, vaults, target)
@@ -107,7 +107,7 @@ def replace(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
             catch_up(connection, vaults, target)
             swap(connection, vaults, target)
             drop_others(connection, view, target.number)

@@ -380,7 +380,7 @@ def test_a_lookup_process_is_given_no_secret_that_it_has_no_use_for(tmp_path: Pa
     secret += known.journal_key, known.journal_keys_retired
     assert not any(secret)
     assert "secret" not in repr(
-        RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm")
+        RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm", (b"secret",))
     )
 
 

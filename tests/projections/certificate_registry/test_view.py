@@ -9,6 +9,8 @@ import pytest
 from domain.events import CertificateKind, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
+from domain.store.errors import ViewWrong
+from domain.store.keys.seals import Sealer, seal_key
 from domain.store.privacy.vault import Vault
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
@@ -27,6 +29,7 @@ from tests.support.world import World, blind_index
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
 NUMBER = "S000033000123264000001"
+ROW_KEYS = SECRETS.sealer.row_keys()
 
 
 def step(cls: type[Any], kind: CertificateKind = NATIONAL, **more: Any) -> Any:
@@ -45,13 +48,13 @@ def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
 
 def found(ledger: ProjectedLedger, **asked: Any) -> list[dict[str, Any]]:
     with ledger.cursor() as cursor:
-        return list(map(public_record.for_page, q.lookup(cursor, **asked)))
+        return list(map(public_record.for_page, q.lookup(cursor, ROW_KEYS, **asked)))
 
 
 def shown_by(ledger: ProjectedLedger, link: str) -> dict[str, Any]:
     """What everybody sees by a link, and whether it was replaced."""
     with ledger.cursor() as cursor:
-        row = q.verify(cursor, link)
+        row = q.verify(cursor, link, ROW_KEYS)
     assert row is not None
     return public_record.for_page(row.answer) | {"replaced": row.replaced}
 
@@ -71,7 +74,7 @@ def token(version: int, kind: CertificateKind = NATIONAL, number: str = NUMBER) 
 def test_any_two_of_number_name_and_document_find_a_certificate(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     known = indexes(world)
     for asked in (
         {"number": NUMBER, "names": known["names"]},
@@ -87,14 +90,14 @@ def test_any_two_of_number_name_and_document_find_a_certificate(ledger: Projecte
 def test_one_criterion_alone_finds_nothing(ledger: ProjectedLedger, given: str) -> None:
     """Numbers have no check digit: a typo is another person's number."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, **{given: ({"number": NUMBER} | indexes(world))[given]}) == []
     assert found(ledger) == []
 
 
 def test_criteria_that_do_not_match_find_nothing(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     other = indexes(world, 2)
     assert found(ledger, number=NUMBER, names=other["names"]) == []
     mixed = indexes(world) | {"names": other["names"]}
@@ -107,7 +110,7 @@ def test_a_public_record_shows_the_certificate_and_only_masked_personal_data(
 ) -> None:
     """Source: source-document 5.2, 5.3."""
     world = issued_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert shown["masked_name"] == "钱*"
     assert shown["masked_number"] == document_of(1)[:3] + "*" * 13 + document_of(1)[-2:]
@@ -123,11 +126,11 @@ def test_a_public_record_shows_the_certificate_and_only_masked_personal_data(
 
 def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger) -> None:
     world = numbered_certificates()
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, number=NUMBER, **indexes(world)) == []
     assert found(ledger, **indexes(world)) == []
     with ledger.cursor() as cursor:
-        staff = q.of_application(cursor, "omc", "A1")
+        staff = q.of_application(cursor, "omc", "A1", ROW_KEYS)
         assert [(r["kind"], r["progress"]) for r in staff] == [
             ("national", "numbered"), ("omc", "numbered")
         ]  # fmt: skip
@@ -136,14 +139,14 @@ def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger)
 
 def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
     world = issued_certificates(PASSED, PASSED, PASSED)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     numbers = [national_number(world, n) for n in (1, 2, 3)]
     with ledger.cursor() as cursor:
-        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"])
+        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"], ROW_KEYS)
         rows.sort()
         assert [r.number for r in rows] == numbers
         documents = [index for n in (1, 3) for index in indexes(world, n)["documents"]]
-        found = q.by_documents(cursor, documents)
+        found = q.by_documents(cursor, documents, ROW_KEYS)
     assert len(found) == 4
     names = (*indexes(world, 2)["names"], "hmac-sm3:0")
     assert q.matches(rows[1], number=numbers[1], names=names)
@@ -156,12 +159,12 @@ def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
 def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -> None:
     """Both organisations number their own kind alike; the national numbers differ by site."""
     worlds = {"omc": issued_certificates(), "zju": issued_certificates()}
-    ledgers = [open_ledger(name).decode(world).fold() for name, world in worlds.items()]
+    ledgers = [open_ledger(name).record(world).fold() for name, world in worlds.items()]
     with ledgers[0].cursor() as cursor:
         names = indexes(worlds["omc"])["names"]
-        rows = q.lookup(cursor, number="OMC-2026-4-0000001-H", names=names)
+        rows = q.lookup(cursor, ROW_KEYS, number="OMC-2026-4-0000001-H", names=names)
         assert [public_record.decode(r)["ledger"] for r in rows] == ["omc", "zju"]
-        listed = [q.listed(cursor, ledger, "omc")[0] for ledger in ("omc", "zju")]
+        listed = [q.listed(cursor, ledger, "omc", ROW_KEYS)[0] for ledger in ("omc", "zju")]
         tokens = [r["verify_token"] for r in listed]
         assert len(set(tokens)) == 2
         assert not any(link in str(rows) for link in tokens), "no part of what is looked up"
@@ -172,14 +175,14 @@ def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -
 
 
 def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -> None:
-    ledger.decode(issued_certificates()).fold()
+    ledger.record(issued_certificates()).fold()
     printed = current(ledger)["verify_token"]
     assert printed == token(1)
     assert len(printed) == 32
     shown = shown_by(ledger, printed)
     assert (shown["number"], shown["replaced"]) == (NUMBER, False)
     with ledger.cursor() as cursor:
-        assert q.verify(cursor, "0" * 32) is None
+        assert q.verify(cursor, "0" * 32, ROW_KEYS) is None
     events = b"".join(event.envelope for event in ledger.journal.events())
     assert printed.encode() not in events, "the journal is published; the link is not in it"
 
@@ -187,7 +190,7 @@ def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -
 def test_the_link_of_an_old_version_reports_the_replacement(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(step(c.ReissueCertificate), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     old, new = shown_by(ledger, token(1)), shown_by(ledger, token(2))
     assert (old["replaced"], new["replaced"]) == (True, False)
     assert old["version"] == 2
@@ -223,7 +226,7 @@ def test_a_public_record_shows_the_standing_and_since_when(ledger: ProjectedLedg
         (revoke(), "revoked"),
     ):
         world.do(command, by=REGISTRAR)
-        ledger.decode(world).fold()
+        ledger.record(world).fold()
         assert current(ledger)["standing"] == standing
         assert current(ledger)["current_since"] == world.now
     assert current(ledger)["reason_class"] == "exam_fraud"
@@ -233,7 +236,7 @@ def test_a_public_record_shows_the_standing_and_since_when(ledger: ProjectedLedg
 def test_a_revoked_certificate_is_still_found_as_revoked(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     world.do(revoke(), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     (shown,) = found(ledger, number=NUMBER, names=indexes(world)["names"])
     assert (shown["standing"], shown["reason_class"]) == ("revoked", "exam_fraud")
     assert "reason" not in shown, "its words are not for everybody"
@@ -242,25 +245,25 @@ def test_a_revoked_certificate_is_still_found_as_revoked(ledger: ProjectedLedger
 def test_progress_from_report_to_visibility_is_recorded(ledger: ProjectedLedger) -> None:
     """Source: source-document 5.3."""
     world = reported_certificates()
-    assert current(ledger.decode(world).fold())["progress"] == "reported"
+    assert current(ledger.record(world).fold())["progress"] == "reported"
     world.do(AnswerReportRow(report_id="R1", number=NUMBER, accepted=True), by=REGISTRAR)
-    assert current(ledger.decode(world).fold())["progress"] == "accepted"
+    assert current(ledger.record(world).fold())["progress"] == "accepted"
     for scope in ("province", "nation"):
         world.do(RecordVisibility(application_id="A1", scope=scope), by=REGISTRAR)
-    row = current(ledger.decode(world).fold())
+    row = current(ledger.record(world).fold())
     assert (row["progress"], row["report_id"]) == ("visible", "R1")
     assert row["seen_province_on"] == row["seen_nation_on"] == date(2026, 10, 15)
     world.do(step(c.CorrectCertificate), by=REGISTRAR)
-    row = current(ledger.decode(world).fold())
+    row = current(ledger.record(world).fold())
     assert (row["progress"], row["version"], row["seen_nation_on"]) == ("issued", 2, None)
 
 
 def test_history_answers_for_a_moment_and_as_of_a_moment(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     issued_at = world.now
-    before = ledger.decode(world).fold().journal.head()
+    before = ledger.record(world).fold().journal.head()
     world.do(revoke(), by=REGISTRAR, at=issued_at + timedelta(days=2))
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     with ledger.cursor() as cursor:
 
         def standing(moment: Any, **as_of: Any) -> str | None:
@@ -286,7 +289,7 @@ def test_a_corrected_name_matches_and_the_old_one_does_not(ledger: ProjectedLedg
     world = issued_certificates()
     old = indexes(world)
     world.do(correct_person(name="钱壹"), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     new = indexes(world)
     assert new["names"] == (blind_index("name", "钱壹"),) != old["names"]
     assert found(ledger, number=NUMBER, names=old["names"]) == []
@@ -297,7 +300,7 @@ def test_an_erased_person_s_certificate_is_found_by_its_link_only(ledger: Projec
     world = issued_certificates()
     known = indexes(world)
     world.do(erase())
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     assert found(ledger, number=NUMBER, **known) == []
     assert found(ledger, number=NUMBER, names=known["names"]) == []
     assert found(ledger, **known) == []
@@ -325,7 +328,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
     answers = set()
     for happens in happened:
         happens()
-        ledger.decode(world).fold()
+        ledger.record(world).fold()
         for row in ledger.rows("certificates"):
             shown = public_record.for_page(row["answer"])
             assert shown == {name: row[name] for name in public_record.PUBLIC_COLUMNS}
@@ -334,7 +337,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
 
 
 def test_a_certificate_that_is_not_issued_has_no_public_record(ledger: ProjectedLedger) -> None:
-    ledger.decode(numbered_certificates()).fold()
+    ledger.record(numbered_certificates()).fold()
     assert {row["answer"] for row in ledger.rows("certificates")} == {None}
 
 
@@ -347,7 +350,7 @@ def test_statistics_count_valid_certificates_by_level_occupation_and_month(
     """Source: source-document 5.4."""
     world = issued_certificates(PASSED, PASSED, PASSED)
     world.do(revoke(), by=REGISTRAR)
-    ledger.decode(world).fold()
+    ledger.record(world).fold()
     with ledger.cursor() as cursor:
         assert q.statistics(cursor, "omc") == [
             {"level": 4, "occupation": "4-01-02-07", "occupation_name": "互联网营销师",
@@ -362,13 +365,68 @@ def test_statistics_count_valid_certificates_by_level_occupation_and_month(
 
 
 def test_staff_lists_are_paged(ledger: ProjectedLedger) -> None:
-    ledger.decode(issued_certificates(PASSED, PASSED, PASSED)).fold()
+    ledger.record(issued_certificates(PASSED, PASSED, PASSED)).fold()
     numbers: list[str] = []
     with ledger.cursor() as cursor:
         while page := q.listed(
-            cursor, "omc", "national", after=numbers[-1] if numbers else None, limit=2
+            cursor, "omc", "national", ROW_KEYS, after=numbers[-1] if numbers else None, limit=2
         ):
             numbers += [r["number"] for r in page]
-        assert q.listed(cursor, "omc", "national", standing="revoked") == []
-        assert len(q.listed(cursor, "omc", "omc", progress=("issued",))) == 3
+        assert q.listed(cursor, "omc", "national", ROW_KEYS, standing="revoked") == []
+        assert len(q.listed(cursor, "omc", "omc", ROW_KEYS, progress=("issued",))) == 3
     assert numbers == [f"S000033000123264{n:06d}" for n in (1, 2, 3)]
+
+
+# --- the seal of a row ----------------------------------------------------------------------------
+
+FORGERIES = {
+    "standing and answer": "standing = 'valid', reason_class = NULL, "
+    """answer = replace(replace(answer, '"revoked"', '"valid"'), '"exam_fraud"', 'null')""",
+    "answer": """answer = replace(answer, '"revoked"', '"valid"')""",
+    "another holder's name": "name_index = repeat('0', 64)",
+    "another holder's document": "document_index = repeat('0', 64)",
+    "another link": "verify_token = repeat('0', 32)",
+    "another position": "position = position + 1",
+    "no seal": "seal = NULL",
+    "another seal": "seal = repeat('0', 64)",
+    "no hexadecimal seal": "seal = 'x'",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_a_row_that_its_events_did_not_make_is_not_shown(
+    ledger: ProjectedLedger, forgery: str
+) -> None:
+    world = issued_certificates()
+    world.do(revoke(), by=REGISTRAR)
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        assert len(q.of_application(cursor, "omc", "A1", ROW_KEYS)) == 2
+        assert q.by_numbers(cursor, [NUMBER], ROW_KEYS)
+    ledger.execute(f"UPDATE views.certificates SET {forgery} WHERE kind = 'national'")
+    with ledger.cursor() as cursor:
+        for ask in (
+            lambda: q.by_numbers(cursor, [NUMBER], ROW_KEYS),
+            lambda: q.of_application(cursor, "omc", "A1", ROW_KEYS),
+            lambda: q.listed(cursor, "omc", "national", ROW_KEYS),
+        ):
+            with pytest.raises(ViewWrong):
+                ask()
+        assert q.by_numbers(cursor, ["OMC-2026-4-0000001-H"], ROW_KEYS), "only what differs"
+
+
+def test_a_row_sealed_under_a_retired_key_is_shown(ledger: ProjectedLedger) -> None:
+    ledger.record(issued_certificates()).fold()
+    newer = Sealer(seal_key(b"n" * 32), [SECRETS.sealer.active])
+    other = Sealer(seal_key(b"n" * 32))
+    with ledger.cursor() as cursor:
+        assert q.by_numbers(cursor, [NUMBER], newer.row_keys())
+        with pytest.raises(ViewWrong):
+            q.by_numbers(cursor, [NUMBER], other.row_keys())
+
+
+def test_a_changed_column_that_staff_reads_is_noticed(ledger: ProjectedLedger) -> None:
+    ledger.record(numbered_certificates()).fold()
+    ledger.execute("UPDATE views.certificates SET standing = 'revoked' WHERE kind = 'national'")
+    with ledger.cursor() as cursor, pytest.raises(ViewWrong):
+        q.of_application(cursor, "omc", "A1", ROW_KEYS)
