@@ -21,6 +21,7 @@ command_spec.py    what a step declares of a command: CommandSpec, ReadSet
 steps/             commands, decisions, read sets and roles of each step
   ledger_setup.py       opening a ledger, its fees
   service_keys.py       keys of the service: introduced, retired
+  log_recovery.py       the log goes on under another origin
   enrolment.py          step 1: persons and applications
   payment.py            step 2: the fee and the use of what it pays for
   review.py             step 3: documents and three reviews

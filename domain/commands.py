@@ -20,6 +20,7 @@ from domain.steps import (
     enrolment,
     exam,
     ledger_setup,
+    log_recovery,
     number_allocation,
     payment,
     publication,
@@ -32,6 +33,7 @@ from domain.steps.refund import paid_line_of
 SPECS: tuple[CommandSpec[Any], ...] = (
     *ledger_setup.SPECS,
     *service_keys.SPECS,
+    *log_recovery.SPECS,
     *enrolment.SPECS,
     *payment.SPECS,
     *review.SPECS,

@@ -69,7 +69,7 @@ class ReadModels:
             raise ViewBehind(position=position) from None
 
     def forget(self, ledger: str) -> None:
-        """Forget how far the views of a ledger have come: its journal lost a part of its history."""
+        """Forget how far the views of a ledger have come: its journal lost a part of it."""
         self._progress.forget(ledger)
 
     def states(self) -> list[ViewState]:

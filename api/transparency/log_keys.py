@@ -1,7 +1,7 @@
 """The keys that sign the logs: one Ed25519 key for each ledger, named by the log's origin.
 
 A key is stored in `<data>/keys/log_<ledger>`: 32 bytes in base64, readable by their owner only.
-After a recovery the ledger has another log, `<origin>/2`, with a key of its own in `log_<ledger>@2`.
+After a recovery the ledger has another log, `<origin>/2`, with its own key in `log_<ledger>@2`.
 With the embedded database a key is made when it is first needed; with an external database the
 operator makes it, on the machine that signs, before the ledger is opened. A key is never
 overwritten: for everybody who stores checkpoints of a log, the log with another key is another log.

@@ -23,12 +23,13 @@ _HMAC = "hmac-sha256"
 
 
 def keys_in_use(
-    settings: Settings, keys: ServiceKeys, ledger: str, *, opening: bool
+    settings: Settings, keys: ServiceKeys, ledger: str, *, opening: bool, log_number: int = 1
 ) -> tuple[KeyInUse, ...]:
     """The keys of the service for one ledger.
 
     opening: the log key is needed; made if missing, with the embedded database. Otherwise it is
         left out where it is not: of several services one signs.
+    log_number: of its log, one more after each recovery.
     Raises: NoLogKey, LogKeyUnusable.
     """
     suite = AES if settings.crypto == "aes" else SM4
@@ -37,8 +38,9 @@ def keys_in_use(
         _secret(KeyPurpose.MASTER, keys.master_key, suite.name),
         _secret(KeyPurpose.INDEX, keys.index_key, suite.index_name),
     ]
-    if opening or settings.embedded or log_key_path(settings, ledger).exists():
-        seed = log_seed(settings, ledger)
+    makes_key = opening or (settings.embedded and log_number == 1)
+    if makes_key or log_key_path(settings, ledger, log_number).exists():
+        seed = log_seed(settings, ledger, log_number)
         log_key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
         found.append(_signing(KeyPurpose.LOG, log_key.public_key()))
     if keys.token_signer is not None:

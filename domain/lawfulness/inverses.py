@@ -27,6 +27,7 @@ from domain.steps import (
     enrolment,
     exam,
     ledger_setup,
+    log_recovery,
     payment,
     publication,
     refund,
@@ -100,6 +101,22 @@ def _introduce_key(facts: Facts, states: States) -> Command:
 def _retire_key(facts: Facts, states: States) -> Command:
     key: e.KeyRetired = facts[0]
     return service_keys.RetireKey(purpose=key.purpose, key_id=key.key_id, reason=key.reason)
+
+
+def _continue_log(facts: Facts, states: States) -> Command:
+    fact: e.LogContinuedElsewhere = facts[0]
+    return log_recovery.ContinueLog(
+        old_origin=fact.old_origin,
+        old_head_size=fact.old_head_size,
+        old_head_root=fact.old_head_root,
+        old_head_note=fact.old_head_note,
+        first_position=fact.first_position,
+        positions_gone=fact.positions_gone,
+        proposed_by=fact.proposed_by,
+        confirmed_by=fact.confirmed_by,
+        log_key=facts[1],
+        journal_key=facts[2],
+    )
 
 
 def _register_person(facts: Facts, states: States) -> Command:
@@ -471,6 +488,7 @@ INVERSES: tuple[Inverse, ...] = (
     Inverse(ledger_setup.SET_FEE_SCHEDULE, (e.FeeScheduleSet,), _set_fee_schedule),
     Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
     Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),
+    Inverse(log_recovery.CONTINUE_LOG, (e.LogContinuedElsewhere,), _continue_log),
     Inverse(enrolment.REGISTER_PERSON, (e.PersonRegistered,), _register_person),
     Inverse(enrolment.CORRECT_PERSON, (e.PersonCorrected,), _correct_person),
     Inverse(enrolment.ERASE_PERSONAL_DATA, (e.PersonalDataErased,), _erase_personal_data),

@@ -341,8 +341,7 @@ class Ledgers:
         # Outside the lock: waiting for an unreachable server must not block the other ledgers.
         if not is_ledger(self._dsn, name):
             raise UnknownLedger(ledger=name)
-        keys = self._keys_of(name, opening=False)
-        check_keys(self._dsn, name, keys)
+        keys = check_keys(self._dsn, name, self._keys_of)
         with self._lock:
             found = self._open.get(name)
             if found is None:

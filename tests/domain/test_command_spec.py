@@ -42,6 +42,7 @@ from tests.support.commands import (
     STAGES,
     apply_for,
     close,
+    continue_log,
     correct,
     correct_person,
     erase,
@@ -109,6 +110,7 @@ def run_every_command(run: Any) -> None:
     run.do(introduce_key("0a1b2c3d"))
     run.do(introduce_key("4e5f6071"))
     run.do(retire_key("0a1b2c3d"))
+    run.do(continue_log())
     run.do(withdraw(3), by=candidate(3))
     refund_the_withdrawn(run)
     run.do(erase(3), by=REGISTRAR)

@@ -2,6 +2,10 @@
 
 `key_introduced.v1` and `key_retired.v1` are facts on the stream `ledger`. They are sealed
 themselves, so they are read in order, each checked with the ranges of those before it.
+
+`log_continued_elsewhere.v1` ends them all before its first position: what was sealed before a
+recovery is good up to the last common position only. The key that seals that fact takes their
+place, and has sealed again what lies between that position and the fact.
 """
 
 from collections.abc import Sequence
@@ -14,7 +18,8 @@ from domain.store.keys.seals import JOURNAL_PURPOSE, LedgerSealer, SealRange
 
 KEY_STREAM = "ledger"
 KEY_INTRODUCED, KEY_RETIRED = "key_introduced.v1", "key_retired.v1"
-KEY_TOPICS = frozenset((KEY_INTRODUCED, KEY_RETIRED))
+LOG_CONTINUED = "log_continued_elsewhere.v1"
+KEY_TOPICS = frozenset((KEY_INTRODUCED, KEY_RETIRED, LOG_CONTINUED))
 
 KEY_STREAM_SQL = (
     f"SELECT {EVENT_COLUMNS} FROM certledger.journal "
@@ -30,14 +35,41 @@ def with_key_ranges(sealer: LedgerSealer, rows: Sequence[Sequence[Any]]) -> Ledg
     application writes. Raises: SealBroken.
     """
     current = sealer.with_ranges(None)
+    recoveries = _recoveries(sealer, rows)
     events = []
     for row in rows:
+        while recoveries and recoveries[0].first <= row[0]:
+            current = current.with_ranges(ranges_from(current.ranges or (), recoveries.pop(0)))
         event = event_from_row(row, current)
         events.append(event)
-        if event.topic in KEY_TOPICS and event.data["purpose"] == JOURNAL_PURPOSE:
+        changes = event.topic in (KEY_INTRODUCED, KEY_RETIRED)
+        if changes and event.data["purpose"] == JOURNAL_PURPOSE:
             current = current.with_ranges(_after(current.ranges or (), event))
     check_versions(events, None, sealer.ledger)
     return current
+
+
+def ranges_from(ranges: Sequence[SealRange], recovery: SealRange) -> tuple[SealRange, ...]:
+    """The ranges after a recovery, whose key has sealed everything from its first position on."""
+    last = recovery.first - 1
+    return (
+        *(
+            each._replace(last=last if each.last is None else min(each.last, last))
+            for each in ranges
+            if each.first <= last
+        ),
+        recovery,
+    )
+
+
+def _recoveries(sealer: LedgerSealer, rows: Sequence[Sequence[Any]]) -> list[SealRange]:
+    """The key and the first position of each recovery among the rows. Raises: SealBroken."""
+    found = []
+    for row in rows:
+        if row[3] == LOG_CONTINUED:
+            event = event_from_row(row, sealer.with_ranges(None))
+            found.append(SealRange(event.seal_key, event.data["first_position"], None))
+    return found
 
 
 def _after(ranges: tuple[SealRange, ...], event: RecordedEvent) -> tuple[SealRange, ...]:
