@@ -135,13 +135,13 @@ class History:
 
     def fold(self, recorded: RecordedCommand) -> None:
         """Apply what a command recorded, lawful or not, as far as it folds."""
-        facts = [each.fact for each in recorded.facts]
         for each in recorded.facts:
             stream, fact = each.originator_id, each.fact
             if stream_of_fact(fact) != stream:
                 continue
             try:
                 if type(fact) in CLAIMS:
+                    facts = [every.fact for every in recorded.facts]
                     change = claims_of(fact, OpenedInStates(self, facts))
                     self.claims.difference_update(change.releases)
                     self.claims.update(change.takes)

@@ -147,11 +147,13 @@ def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:
         algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
         return blind_index(kind, text, algorithm)
 
-    keys = tuple(
-        KeyInUse(fact.purpose, fact.key_id, fact.algorithm, fact.public_key)
-        for each in recorded.facts
-        if isinstance(fact := each.fact, KeyIntroduced)
-    )
+    keys: tuple[KeyInUse, ...] = ()
+    if recorded.facts[0].originator_id == "ledger":
+        keys = tuple(
+            KeyInUse(fact.purpose, fact.key_id, fact.algorithm, fact.public_key)
+            for each in recorded.facts
+            if isinstance(fact := each.fact, KeyIntroduced)
+        )
     now = datetime.fromisoformat(recorded.occurred_at)
     return Context(now, recorded.actor, _no_id, index, keys)
 
@@ -167,7 +169,8 @@ def _difference(decision: Decision, recorded: Sequence[RecordedFact]) -> Differe
             return each, f"{fact.TOPIC} was decided"
         if stream != each.originator_id:
             return each, "it was decided for another stream"
-        decided = fact.model_dump(mode="json")
+        # Without the wrapper `model_dump`: this runs once an event.
+        decided = fact.__pydantic_serializer__.to_python(fact, mode="json")
         if decided != each.data or (_has_numbers(type(fact)) and not _same(decided, each.data)):
             return each, f"{', '.join(_different(decided, each.data))} was decided otherwise"
     count = len(decision.facts)
