@@ -32,6 +32,7 @@ steps/             commands, decisions, read sets and roles of each step
   certificate.py        step 5: issue, correct, suspend, revoke
   authority_report.py   step 5: the report to the authority
 commands.py        table of contents: the specs of all commands
+lawfulness/        whether recorded facts could have been decided: judge.py, `lawful`
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    state_cache.py, snapshots.py, receipt.py, receipt_futures.py
 store/             the only access to PostgreSQL; it has a map of its own

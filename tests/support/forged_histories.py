@@ -1,8 +1,8 @@
 """Lawful histories and what somebody with the whole database could make of them.
 
 A `Step` is one command of a history in the vocabulary of the model, with the events it recorded.
-A forgery changes both alike: the command and its events are taken out, put in elsewhere, moved,
-or altered, with times that fit, so that the model and the judge of lawfulness see the same history.
+A forgery changes both alike: the command and its events are taken out, put in where they were not,
+moved or altered, with times that fit, so that model and judge of lawfulness see the same history.
 Reading order: Step, lawful_history, forged, then one function a kind of forgery.
 """
 

@@ -328,7 +328,7 @@ def test_a_fact_that_happened_after_it_was_recorded_is_named() -> None:
     assert the_finding(judged(commands)).reason == "it happened after it was recorded"
 
 
-# --- facts that are missing, too many or elsewhere ------------------------------------------------
+# --- facts that are missing, too many or out of place ---------------------------------------------
 
 
 def renumbered(commands: Commands) -> Commands:
