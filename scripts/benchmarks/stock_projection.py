@@ -77,6 +77,7 @@ def _runner(
             env={
                 "PERSISTENCE_MODULE": "domain.store.recorder",
                 "CERTLEDGER_DATABASE_URL": dsn,
+                "CERTLEDGER_JOURNAL_KEY": secrets.sealer.active.text,
                 "LEDGER": ledger,
                 "CREATE_TABLE": "n",
             },
