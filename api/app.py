@@ -33,6 +33,8 @@ from api.lookup.registry import RegistryConfig
 from api.routes.health import watch_database
 from api.routes.routers import ROUTERS
 from api.settings import Settings
+from api.transparency.audit_state import AuditListener, AuditState
+from api.transparency.background_audit import AuditProcess
 from api.transparency.checkpoint_signing import CheckpointSigningJob, LogSigner
 from api.transparency.health_problems import HealthProblems
 from api.transparency.service_keys import keys_in_use
@@ -160,6 +162,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         for name in ledgers.names():
             ledgers.get(name)  # a service with a key that a ledger does not name must not start
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
+        audit = _audit(dsn, ledger_secrets, settings, problems, views, undo)
         readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -177,6 +180,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             access=access,
             registry=access.open(settings),
             problems=problems,
+            audit=audit,
         )
         closing.push(undo.pop_all())
     return service
@@ -203,6 +207,33 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     runner.start()
     undo.callback(runner.stop)
     return ReadModels(progress, runner, connections)
+
+
+def _audit(
+    dsn: str,
+    secrets: LedgerSecrets,
+    settings: Settings,
+    problems: HealthProblems,
+    views: ReadModels,
+    undo: ExitStack,
+) -> AuditListener:
+    """The reports of the background audit, and the process that audits if no other one does."""
+
+    def take(before: AuditState, state: AuditState) -> None:
+        views.set_wrong(state.wrong_views)
+        for view, ledger in state.wrong_views:
+            problems.raise_(f"view_wrong:{view}", ledger=ledger, view=view)
+        for view, ledger in set(before.wrong_views) - set(state.wrong_views):
+            problems.clear(f"view_wrong:{view}", ledger=ledger, view=view)
+
+    listener = AuditListener(dsn, secrets.sealer.row_keys(), take)
+    listener.start()
+    undo.callback(listener.stop)
+    if settings.background_audit:
+        process = AuditProcess(dsn, secrets, settings, FORMAT)
+        process.start()
+        undo.callback(process.stop)
+    return listener
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

@@ -170,6 +170,25 @@ class Settings(BaseSettings):
     page_rows_max: int = Field(
         default=200, ge=1, le=1000, description="rows a page of a list holds at most"
     )
+    background_audit: bool = Field(
+        default=True,
+        description="whether this service audits its database again and again in a process of its "
+        "own, 90 MiB; of several services one does",
+    )
+    audit_interval_s: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="seconds from the start of a round of the background audit to the next one, "
+        "unless it takes longer",
+    )
+    audit_cpu_percent: int = Field(
+        default=25,
+        ge=1,
+        le=100,
+        description="share of one core that the background audit uses at most; it has the lowest "
+        "priority",
+    )
     head_places: str = Field(
         default="",
         description="second places of the signed heads, separated by commas: directories that "

@@ -100,7 +100,7 @@ def _refusals() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Trust:
+class Trust:
     """What the heads are compared with. vkeys: each with where it is from, in words."""
 
     vkeys: dict[str, str]
@@ -109,9 +109,9 @@ class _Trust:
     silent: Sequence[str]
 
 
-def _trust(
+def trust_of(
     environment: CliEnvironment, ledger: Ledger, keys: Sequence[str], given: Sequence[KeptHead]
-) -> _Trust:
+) -> Trust:
     settings = environment.settings
     logs = logs_of(ledger.journal)
     found = [vkey_of(settings, ledger.name, log) for log in logs]
@@ -120,7 +120,7 @@ def _trust(
     known = [log for log in logs if not origins or log.origin in origins]
     heads, silent = kept_heads(settings, known)
     ends = {log.origin: log.end for log in logs if log.end is not None}
-    return _Trust(vkeys, [*heads, *given], ends, silent)
+    return Trust(vkeys, [*heads, *given], ends, silent)
 
 
 def _verify_ledger(
@@ -131,7 +131,7 @@ def _verify_ledger(
     quick: bool,
 ) -> int:
     """Audit one ledger and print the report. Returns: the exit code."""
-    trust = _trust(environment, ledger, keys, given)
+    trust = trust_of(environment, ledger, keys, given)
     report = audit_ledger(
         ledger,
         environment.blobs,
@@ -144,7 +144,7 @@ def _verify_ledger(
     return _conclude(report)
 
 
-def _print(report: FullReport, trust: _Trust) -> None:
+def _print(report: FullReport, trust: Trust) -> None:
     log = report.log
     click.echo(f"{log.ledger}: {log.size} events, root {log.root.hex()}")
     seals = "each with its seal" if log.seals else "seals: not checked, the journal key is not here"

@@ -18,6 +18,7 @@ from api.errors.request import DatabaseUnreachable
 from api.http.context import AppContext, HealthSnapshot
 from api.http.dependencies import json_response
 from api.http.routing import problems, router
+from api.transparency.audit_state import AuditListener
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.health import ViewState
@@ -54,6 +55,30 @@ class ProblemHealth(BaseModel):
     since: str | None = Field(description="when it was found, RFC 3339; null if not known")
 
 
+class AuditFindingHealth(BaseModel):
+    """One thing that the audit found; the log of the service says what it is."""
+
+    check: str = Field(
+        description="events, commands, claims, keys, snapshots, attachments, lawfulness, views"
+    )
+    ledger: str | None
+    position: int | None = Field(description="the event it is about")
+    row: str | None = Field(description="the row or table it is about, without ids of persons")
+
+
+class AuditHealth(BaseModel):
+    """How far the background audit is."""
+
+    running: bool = Field(description="whether a service of this database audits")
+    round: int
+    position: int = Field(description="events that this round has checked")
+    of: int = Field(description="events there were at its start")
+    started_at: str | None
+    last_complete_at: str | None
+    found: int
+    findings: list[AuditFindingHealth] = Field(description="the first 20")
+
+
 class HealthBody(BaseModel):
     """How the service is, as of `seen_s_ago` seconds ago."""
 
@@ -68,6 +93,7 @@ class HealthBody(BaseModel):
     lookup_processes: int = Field(description="lookup worker processes that are ready")
     views: list[ViewHealth]
     problems: list[ProblemHealth] = Field(description="what is wrong, by a closed list of codes")
+    audit: AuditHealth
 
 
 async def watch_database(service: AppContext) -> None:
@@ -106,7 +132,8 @@ async def health(request: Request) -> Response:
     running = service.views.runner_alive
     following = all(view["state"] == "following" for view in snapshot.views)
     found = problems_of(service)
-    well = snapshot.database_ok and running and following and not found
+    audited = service.audit.state
+    well = snapshot.database_ok and running and following and not found and not audited.found
     age = None if snapshot.at is None else time.monotonic() - snapshot.at
     return json_response(
         {
@@ -119,8 +146,27 @@ async def health(request: Request) -> Response:
             "lookup_processes": workers.alive if workers is not None else 0,
             "views": snapshot.views,
             "problems": found,
+            "audit": _audit(service.audit),
         }
     )
+
+
+def _audit(audit: AuditListener) -> dict[str, Any]:
+    state = audit.state
+    names = ("round", "position", "of", "started_at", "last_complete_at", "found")
+    return {
+        "running": audit.is_running,
+        **{name: getattr(state, name) for name in names},
+        "findings": [
+            {
+                "check": each.check,
+                "ledger": each.ledger,
+                "position": each.position,
+                "row": each.shown_row,
+            }
+            for each in state.findings
+        ],
+    }
 
 
 def problems_of(service: AppContext) -> list[dict[str, Any]]:
@@ -171,7 +217,7 @@ async def ready(request: Request) -> Response:
     if not service.health.database_ok:
         raise DatabaseUnreachable()
     stopped = {p.ledger for p in service.problems if p.code == LogNotContinued.code and p.ledger}
-    if stopped >= {view["ledger"] for view in service.health.views} and stopped:
-        if not service.settings.write_unsigned:
-            raise LogNotContinued(ledger=", ".join(sorted(stopped)))
+    all_stopped = stopped and stopped >= {view["ledger"] for view in service.health.views}
+    if all_stopped and not service.settings.write_unsigned:
+        raise LogNotContinued(ledger=", ".join(sorted(stopped)))
     return json_response({"status": "ready", "problems": problems_of(service)})

@@ -23,6 +23,9 @@ _READ = """SELECT position, envelope FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s ORDER BY position LIMIT %s"""
 
 
+_TEXTS = ("topic", "stream", "command_id", "occurred_at", "recorded_at")
+
+
 class Event(NamedTuple):
     """An event as the checks read it. envelope: parsed, personal fields sealed."""
 
@@ -74,7 +77,9 @@ def _has_members(parsed: Any) -> bool:
     return (
         type(parsed) is dict
         and type(parsed.get("data")) is dict
-        and all(type(parsed.get(name)) is str for name in ("topic", "stream", "command_id"))
+        and type(parsed.get("actor")) is dict
+        and type(parsed.get("version")) is int
+        and all(type(parsed.get(name)) is str for name in _TEXTS)
     )
 
 

@@ -44,7 +44,12 @@ class FullReport:
 
     @property
     def first_bad_position(self) -> int | None:
-        """The first position that a finding names; None if there is none."""
+        """The first position that a finding names; None if there is none.
+
+        Where the events themselves were altered, the other checks find consequences.
+        """
+        if self.log.first_bad_position is not None:
+            return self.log.first_bad_position
         named = [each.position for each in self.findings if each.position is not None]
         return min(named, default=None)
 

@@ -266,7 +266,7 @@ class Runner:
             for view in self._views
             if view.name in current and current[view.name].version == view.version
         }
-        # Tables of a newer version belong to a newer program that runs at the same time: do nothing.
+        # Tables of a newer version belong to a newer program that runs too: leave them alone.
         outdated = [
             view
             for view in self._views

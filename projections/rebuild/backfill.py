@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from domain.store.keys.seals import Sealer
@@ -55,12 +55,14 @@ class BackfillTask:
     """Ledgers to be folded, one after the other.
 
     targets: views with the generation each goes into. heads: ledger -> position to fold up to.
+    pace: called with the position after each page, in this process; may sleep, or raise to stop.
     """
 
     keys: Keys
     targets: tuple[tuple[View, int], ...]
     heads: dict[str, int]
     sizes: Sizes
+    pace: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,8 @@ def _backfill_ledger(
                 target.flush_and_reset(cursor, rows)
         after = events[-1][0]
         count += len(wanted)
+        if task.pace is not None:
+            task.pace(after)
         if len(events) < page:
             break
     for target, rows in buffers:

@@ -44,33 +44,34 @@ class Difference:
 
 
 def differences(
-    connection: Connection, view: View, live: int, rebuilt: int
+    connection: Connection, view: View, live: int, rebuilt: int, ledger: str | None = None
 ) -> Iterator[Difference]:
     """Every row that differs, table by table.
 
-    Inside a transaction. live, rebuilt: generations of the same version.
+    Inside a transaction. live, rebuilt: generations of the same version. ledger: only its rows.
     """
     for table in view.tables:
-        yield from _of_table(connection, view, table, live, rebuilt)
+        yield from _of_table(connection, view, table, live, rebuilt, ledger)
 
 
 def _of_table(
-    connection: Connection, view: View, table: Table, live: int, rebuilt: int
+    connection: Connection, view: View, table: Table, live: int, rebuilt: int, ledger: str | None
 ) -> Iterator[Difference]:
     # A seal may be of a retired key; whether it is right is checked whenever the row is read.
     names = ["ledger", *(name for name in table.columns if name != SEAL)]
     listed = ", ".join(names)
     one, other = physical(table, live), physical(table, rebuilt)
+    where = "" if ledger is None else "WHERE ledger = %(ledger)s"
     # ALL: a row that one side has twice is a difference too.
     sql = f"""SELECT * FROM (
         SELECT 'live' AS only_in, a.* FROM (
-            SELECT {listed} FROM {one} EXCEPT ALL SELECT {listed} FROM {other}) a
+            SELECT {listed} FROM {one} {where} EXCEPT ALL SELECT {listed} FROM {other} {where}) a
         UNION ALL SELECT 'rebuilt', b.* FROM (
-            SELECT {listed} FROM {other} EXCEPT ALL SELECT {listed} FROM {one}) b
+            SELECT {listed} FROM {other} {where} EXCEPT ALL SELECT {listed} FROM {one} {where}) b
         ) d ORDER BY {", ".join(table.primary_key)}, only_in"""
     # A server-side cursor, page by page: a view that is wholly wrong must not fill the memory.
     waiting: Row | None = None  # of the live side, until its counterpart comes
-    for only_in, row in _rows(connection, sql, names):
+    for only_in, row in _rows(connection, sql, names, ledger):
         key = {name: row[name] for name in table.primary_key}
         if waiting is not None:
             is_pair = only_in == "rebuilt" and all(waiting[name] == row[name] for name in key)
@@ -88,9 +89,11 @@ def _of_table(
         yield Difference(view.name, table, key, waiting, None)
 
 
-def _rows(connection: Connection, sql: str, names: list[str]) -> Iterator[tuple[str, Row]]:
+def _rows(
+    connection: Connection, sql: str, names: list[str], ledger: str | None
+) -> Iterator[tuple[str, Row]]:
     with connection.cursor() as cursor:
-        cursor.execute(f"DECLARE differing NO SCROLL CURSOR FOR {sql}")
+        cursor.execute(f"DECLARE differing NO SCROLL CURSOR FOR {sql}", {"ledger": ledger})
         while True:
             cursor.execute(f"FETCH {_PAGE} FROM differing")
             page = cursor.fetchall()

@@ -155,6 +155,20 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
 
 
 @contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees one moment of the database, and its own writes."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            yield
+        except BaseException:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+
+
+@contextmanager
 def folding_paused(connection: Connection, view: View) -> Iterator[None]:
     """A transaction during which no process folds into the view."""
     with transaction(connection) as cursor:

@@ -48,7 +48,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         journal_key=SEALER.active.text,
         token_key=TOKEN_KEY,
         port=0,
-        **({"lookup_limit": False, "lookup_processes": 0} | given),
+        **({"lookup_limit": False, "lookup_processes": 0, "background_audit": False} | given),
     )
 
 

@@ -14,7 +14,7 @@ check per method.
 import os
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -113,6 +113,7 @@ def verify(
     ends: Mapping[str, int] | None = None,
     hashes_only: bool = False,
     processes: int | None = None,
+    pace: Callable[[int], None] | None = None,
 ) -> AuditReport:
     """Check the whole journal of a ledger. Memory is constant, time is linear.
 
@@ -126,12 +127,14 @@ def verify(
         columns nor parse envelopes: enough where seals or signatures cover them, and several times
         as fast.
     processes: how many audit at the same time; None decides by the size of the journal.
-    Raises: Unavailable, UnknownLedger; BadNote for a malformed vkey. Everything else is in the
-        report.
+    pace: called with the position after each range, and may sleep; then one process works, and the
+        order of streams is left to the seals, because comparing it reads everything at once.
+    Raises: Unavailable, UnknownLedger; what `pace` raises; BadNote for a malformed vkey. Everything
+        else is in the report.
     """
     given = () if vkeys is None else (vkeys,) if isinstance(vkeys, str) else tuple(vkeys)
     verifiers = tuple(map(Verifier.from_vkey, given))
-    audit = _Audit(journal, verifiers, ends or {}, hashes_only)
+    audit = _Audit(journal, verifiers, ends or {}, hashes_only, pace)
     return audit.run([KeptHead("a given file", each) if isinstance(each, str) else each
                       for each in kept], processes)  # fmt: skip
 
@@ -175,7 +178,9 @@ class _Audit:
         verifiers: tuple[Verifier, ...],
         ends: Mapping[str, int],
         hashes_only: bool,
+        pace: Callable[[int], None] | None,
     ) -> None:
+        self._pace = pace
         self._journal = journal
         self._verifiers = verifiers
         self._ends = ends
@@ -205,7 +210,9 @@ class _Audit:
         head = stored_head(self._journal)
         self._waiting.extend(sorted(self._checkpoints(kept), key=lambda found: found[0].size))
         self._compare_checkpoints()
-        if processes is None:
+        if self._pace is not None:
+            processes = 1
+        elif processes is None:
             is_large = head.position >= _PARALLEL_FROM[self._hashes_only]
             processes = min(os.cpu_count() or 1, 4) if is_large else 1
         # The server runs this query while the ranges are read.
@@ -240,9 +247,13 @@ class _Audit:
                     self._check_each(after, last)
                 if self._is_full:
                     return
+                if self._pace is not None:
+                    self._pace(last)
 
     def _find_out_of_order(self) -> list[int]:
-        return [] if self._hashes_only else out_of_order(self._journal, _FINDINGS_MAX)
+        if self._hashes_only or self._pace is not None:
+            return []
+        return out_of_order(self._journal, _FINDINGS_MAX)
 
     def _check_places(self, suspects: list[int]) -> None:
         """Report events out of order in their stream, unless a finding names them already."""
