@@ -59,6 +59,15 @@ class LogSigner:
         """Compare a ledger with its heads, and stop its commands if they differ."""
         self._guarded(ledger, lambda signer: signer.compare())
 
+    def compare_with_all(self, ledger: Ledger) -> None:
+        """Compare a ledger with every head once more, without stopping it.
+
+        Raises: LogDiffers; NotFound if it is not set up; SealBroken, NoLogKey, Unavailable.
+        """
+        state = ledger.state("ledger")
+        journal = ledger.journal
+        self._new_signer(ledger, journal, state.log_origin, state.log_number).compare()
+
     def sign(self, ledger: Ledger) -> None:
         """Compare, then sign what is new; a stopped ledger is not signed.
 

@@ -19,7 +19,7 @@ from domain.events import KeyPurpose
 from domain.store.keys.key_ids import key_id, symmetric_key_id
 from domain.store.privacy.cipher_suites import AES, SM4
 
-_HMAC = "hmac-sha256"
+HMAC_SHA256 = "hmac-sha256"
 
 
 def keys_in_use(
@@ -34,27 +34,29 @@ def keys_in_use(
     """
     suite = AES if settings.crypto == "aes" else SM4
     found = [
-        _secret(KeyPurpose.JOURNAL, keys.journal_key, _HMAC),
-        _secret(KeyPurpose.MASTER, keys.master_key, suite.name),
-        _secret(KeyPurpose.INDEX, keys.index_key, suite.index_name),
+        secret_in_use(KeyPurpose.JOURNAL, keys.journal_key, HMAC_SHA256),
+        secret_in_use(KeyPurpose.MASTER, keys.master_key, suite.name),
+        secret_in_use(KeyPurpose.INDEX, keys.index_key, suite.index_name),
     ]
     makes_key = opening or (settings.embedded and log_number == 1)
     if makes_key or log_key_path(settings, ledger, log_number).exists():
         seed = log_seed(settings, ledger, log_number)
         log_key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
-        found.append(_signing(KeyPurpose.LOG, log_key.public_key()))
+        found.append(signing_in_use(KeyPurpose.LOG, log_key.public_key()))
     if keys.token_signer is not None:
-        found.append(_signing(KeyPurpose.TOKEN, keys.token_signer.public_key()))
+        found.append(signing_in_use(KeyPurpose.TOKEN, keys.token_signer.public_key()))
     return tuple(found)
 
 
-def _secret(purpose: KeyPurpose, key: bytes, algorithm: str) -> KeyInUse:
+def secret_in_use(purpose: KeyPurpose, key: bytes, algorithm: str) -> KeyInUse:
+    """A symmetric key, of which only the id is named."""
     return KeyInUse(purpose, symmetric_key_id(purpose, key), algorithm)
 
 
-def _signing(
+def signing_in_use(
     purpose: KeyPurpose, key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 ) -> KeyInUse:
+    """A signing key, named with its public key."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         algorithm, public = "ed25519", key.public_bytes(Encoding.Raw, PublicFormat.Raw)
     else:

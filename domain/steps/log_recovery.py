@@ -16,6 +16,7 @@ from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, KeyInUse, States
 from domain.errors import LedgerError
 from domain.steps.refund import SecondPersonNeeded
+from domain.values.primitives import Sha256Hex
 
 
 class OtherOrigin(LedgerError):
@@ -29,7 +30,7 @@ class ContinueLog(Command):
 
     old_origin: e.ShortText
     old_head_size: int
-    old_head_root: e.Sha256Hex
+    old_head_root: Sha256Hex
     old_head_note: str
     first_position: int
     positions_gone: int

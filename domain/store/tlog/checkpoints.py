@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
+from itertools import groupby
 
 from domain.store.errors import BadNote, HeadExists, HeadPlaceSilent, LogDiffers
 from domain.store.journal import envelope as envelopes
@@ -355,6 +356,21 @@ def opened_head(note: str, verifier: Verifier) -> SignedCheckpoint:
     if checkpoint.origin != verifier.name:
         raise BadNote(reason=f"it is of the log {checkpoint.origin}")
     return SignedCheckpoint(checkpoint.size, checkpoint.root, note)
+
+
+def last_common_size(journal: Journal, heads: Sequence[SignedCheckpoint], end: int) -> int:
+    """The largest size up to which a journal and all heads agree; 0 if they never do.
+
+    heads: ascending by size, of which one size may have several. end: of the journal.
+    """
+    growth = _Growth(journal, CompactRange(), deque(maxlen=TAIL_EVENTS))
+    common = 0
+    for size, same in groupby(heads, key=lambda head: head.size):
+        growth.extend_to(size, end)
+        if growth.tree.size != size or any(head.root != growth.tree.root() for head in same):
+            break
+        common = size
+    return common
 
 
 def latest_checkpoint(journal: Journal, origin: str | None = None) -> SignedCheckpoint | None:
