@@ -6,7 +6,7 @@ Reading order: Unlawful, NotJudged, `lawful`, then one function a question.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ from domain.lawfulness.inverses import BY_FIRST, Inverse
 
 BlindIndex = Callable[[str, str, "str | None"], str]
 """`blind_index(kind, text, algorithm)`: the index under the algorithm of the stored one."""
+
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""Between the clock of a service, which admits `occurred_at`, and the database's, which records."""
 
 
 class Unlawful(NamedTuple):
@@ -75,10 +79,10 @@ def lawful(history: History, recorded: RecordedCommand, blind_index: BlindIndex)
     reason = inverse.unknown(facts)
     if reason is not None:
         return NotJudged(reason)
-    misplaced = _misplaced(history, recorded, inverse)
-    if misplaced is not None:
-        return unlawful(misplaced[0], clause, misplaced[1])
     try:
+        misplaced = _misplaced(history, recorded, inverse)
+        if misplaced is not None:
+            return unlawful(misplaced[0], clause, misplaced[1])
         decision = decide(history, command, _context(recorded, blind_index))
     except Exception as error:
         # As above: on states that unlawful facts are part of, a decision may fail anywhere.
@@ -125,7 +129,8 @@ def _misplaced(history: History, recorded: RecordedCommand, inverse: Inverse) ->
     role = recorded.actor.role
     if role not in inverse.spec.roles:
         return first, f"role {role.value} may not do this"
-    if recorded.occurred_at > recorded.recorded_at:
+    occurred, written = recorded.occurred_at, recorded.recorded_at
+    if occurred > written and _is_later(occurred, written):
         return first, "it happened after it was recorded"
     following: dict[str, int] = {}
     for each in recorded.facts:
@@ -133,10 +138,17 @@ def _misplaced(history: History, recorded: RecordedCommand, inverse: Inverse) ->
         version = following.get(stream) or history.version(stream) + 1
         if each.originator_version != version:
             return each, f"version {version} of its stream comes next"
-        if history.occurred.get(stream, "") > recorded.occurred_at:
+        last = history.occurred.get(stream, "")
+        # A time that nobody gave is the database's, whose clock may be behind the one before.
+        if last > occurred and (occurred != written or _is_later(last, occurred)):
             return each, "its stream has recorded something later already"
         following[stream] = version + 1
     return None
+
+
+def _is_later(one: str, other: str) -> bool:
+    """Whether one time is after another, by more than clocks may differ. Raises: ValueError."""
+    return datetime.fromisoformat(one) - datetime.fromisoformat(other) > CLOCKS_DIFFER
 
 
 def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:

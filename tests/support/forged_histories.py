@@ -29,7 +29,7 @@ from tests.support.commands import fees, open_ledger
 from tests.support.model import day_of
 from tests.support.model_adapter import START, to_command
 from tests.support.model_facts import ModelWithFacts, instant
-from tests.support.recorded_histories import Envelope, RecordingWorld
+from tests.support.recorded_histories import SECOND, Envelope, RecordingWorld
 
 MINUTE = timedelta(minutes=1)
 STEPS_MAX = 150
@@ -327,7 +327,8 @@ def retimed_event(event: Envelope, now: datetime, before: datetime | None = None
                 data[name] = instant(now)
             elif name in DAYS and value == old_day:
                 data[name] = str(day_of(now))
-    return {**event, "data": data, "occurred_at": instant(now), "recorded_at": instant(now)}
+    times = {"occurred_at": instant(now), "recorded_at": instant(now + SECOND)}
+    return {**event, "data": data, **times}
 
 
 def _values(fields: dict[str, Any]) -> set[Any]:

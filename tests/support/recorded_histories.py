@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +30,10 @@ ROLES = {spec.command: spec.roles for spec in SPECS}
 STAFF = [value for value in vars(actors).values() if isinstance(value, Actor)]
 
 
+SECOND = timedelta(seconds=1)
+"""From an event to its record: its time was given by who sent the command."""
+
+
 def envelope_of(entry: Entry, command: int) -> Envelope:
     """The parsed envelope of an entry. command: its number in the history."""
     fact = entry.fact
@@ -37,14 +41,13 @@ def envelope_of(entry: Entry, command: int) -> Envelope:
     for name in personal_fields(type(fact)):
         if data[name] is not None:
             data[name] = {"sealed": f"test:{data[name]}"}
-    at = format_instant(entry.occurred_at)
     return {
         "actor": entry.actor,
         "command_id": str(UUID(int=command)),
         "data": data,
         "ledger": "omc",
-        "occurred_at": at,
-        "recorded_at": at,
+        "occurred_at": format_instant(entry.occurred_at),
+        "recorded_at": format_instant(entry.occurred_at + SECOND),
         "stream": entry.originator_id,
         "topic": fact.TOPIC,
         "version": entry.originator_version,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from domain.lawfulness.verdict import Unlawful, clause_of
 from domain.steps import certificate, refund
 from domain.steps.certificate import decide_reinstate
 from domain.steps.exam import CloseSession
-from domain.values.primitives import Marks
+from domain.values.primitives import Marks, format_instant
 from tests.support import journeys
 from tests.support.actors import (
     AGENCY,
@@ -326,6 +326,30 @@ def test_a_fact_that_happened_after_it_was_recorded_is_named() -> None:
     for event in commands[-1]:
         event["recorded_at"] = "2026-03-02T00:00:00.000000Z"
     assert the_finding(judged(commands)).reason == "it happened after it was recorded"
+
+
+def test_the_clock_of_the_database_may_be_a_minute_behind() -> None:
+    commands = copy.deepcopy(recorded(journeys.an_open_ledger()).commands)
+    happened = datetime.fromisoformat(commands[-1][0]["occurred_at"])
+    for behind, named in ((timedelta(seconds=60), 0), (timedelta(seconds=61), 1)):
+        commands[-1][0]["recorded_at"] = format_instant(happened - behind)
+        assert len(judged(commands).unlawful) == named
+
+
+def test_a_time_that_nobody_gave_may_be_a_minute_before_one_that_was_given() -> None:
+    world = recorded(journeys.an_eligible_application())
+    fact = e.ApplicationWithdrawn(application_id="A1", reason="个人原因")
+    [event] = forge(world, fact, by=candidate(1))
+    for seconds, named in ((60, 0), (61, 1)):
+        at = format_instant(world.now - timedelta(seconds=seconds))
+        given = {**event, "occurred_at": at, "recorded_at": at}
+        assert len(judged([*world.commands, [given]]).unlawful) == named
+
+
+def test_a_time_that_is_none_is_named() -> None:
+    world = journeys.an_open_ledger()
+    judge = altered(world, "fee_schedule_set.v1", lambda event: event.update(occurred_at="z"))
+    assert the_finding(judge).topic == "fee_schedule_set.v1"
 
 
 # --- facts that are missing, too many or out of place ---------------------------------------------
