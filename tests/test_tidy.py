@@ -168,6 +168,10 @@ def test_a_statement_that_rewrites_the_journal_is_recognised(statement):
     assert REWRITES.search(statement)
 
 
+MAY_REWRITE = {"domain/store/journal/resealing.py"}
+"""Changes seals, and no event, where two persons have accepted a loss."""
+
+
 def test_no_statement_changes_what_stands_in_the_journal():
     rooms = ("domain", "projections", "api", "scripts")
     in_sql = [
@@ -179,6 +183,7 @@ def test_no_statement_changes_what_stands_in_the_journal():
     in_python = [
         f"{source.name}:{line}"
         for source in sources(*rooms)
+        if source.name not in MAY_REWRITE
         for line, text in strings(source.tree)
         if REWRITES.search(text)
     ]
