@@ -25,7 +25,8 @@ from domain.service.ledger import Ledger, Ledgers
 from domain.store.errors import HeadPlaceSilent, LogDiffers, SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.tlog.checkpoints import CheckpointSigner
-from domain.store.tlog.signed_note import Signer
+from domain.store.tlog.heads import HeadPlace
+from domain.store.tlog.signed_note import Signer, Verifier
 
 SIGN_EVERY_S = 1.0
 """Time between two comparisons, seconds: the longest time that an event stays unsigned."""
@@ -56,7 +57,12 @@ class LogSigner:
         ledger.guard.require(lambda: self.compare(ledger))
 
     def compare(self, ledger: Ledger) -> None:
-        """Compare a ledger with its heads, and stop its commands if they differ."""
+        """Compare a ledger with its heads, and stop its commands if they differ.
+
+        Where the log key is not, the heads of the second places are compared with the public key
+        that the ledger names.
+        Raises: SealBroken, HeadPlaceSilent, Unavailable.
+        """
         self._guarded(ledger, lambda signer: signer.compare())
 
     def compare_with_all(self, ledger: Ledger) -> None:
@@ -71,10 +77,18 @@ class LogSigner:
     def sign(self, ledger: Ledger) -> None:
         """Compare, then sign what is new; a stopped ledger is not signed.
 
-        Raises: NoLogKey, SealBroken, HeadPlaceSilent, Unavailable.
+        Raises: NoLogKey after the comparison; SealBroken, HeadPlaceSilent, Unavailable.
         """
+
+        def work(signer: CheckpointSigner) -> None:
+            if signer.can_sign:
+                signer.sign()
+            else:
+                signer.compare()
+                raise NoLogKey(ledger=ledger.name)
+
         if ledger.guard.stopped is None:
-            self._guarded(ledger, lambda signer: signer.sign())
+            self._guarded(ledger, work)
 
     def remove_old_heads(self) -> None:
         """Remove heads that need not be kept."""
@@ -128,11 +142,19 @@ class LogSigner:
     def _new_signer(
         self, ledger: Ledger, journal: Journal, origin: str, number: int
     ) -> CheckpointSigner:
+        try:
+            signer: Signer | Verifier = Signer(
+                origin, log_seed(self._settings, ledger.name, number)
+            )
+            places: tuple[HeadPlace, ...] = (self._own, *self.places)
+        except NoLogKey:
+            # Of several services one signs; this one has no heads of its own.
+            found = [log.public_key for log in logs_of(journal) if log.origin == origin]
+            if not found or found[-1] is None:
+                raise
+            signer, places = Verifier(origin, found[-1]), tuple(self.places)
         return CheckpointSigner(
-            journal,
-            Signer(origin, log_seed(self._settings, ledger.name, number)),
-            (self._own, *self.places),
-            wait_for_places=self._settings.head_places_required,
+            journal, signer, places, wait_for_places=self._settings.head_places_required
         )
 
 
@@ -174,10 +196,14 @@ class CheckpointSigningJob:
                 self._signer.sign(ledger)
                 self._reported.pop(name, None)
                 self._problems.clear("seal_missing", ledger=name)
+                self._problems.clear("head_place_silent", ledger=name)
             except SealBroken as error:
                 self._problems.raise_("seal_missing", ledger=name)
                 self._report_once(name, error)
-            except (NoLogKey, HeadPlaceSilent) as error:
+            except HeadPlaceSilent as error:
+                self._problems.raise_("head_place_silent", ledger=name)
+                self._report_once(name, error)
+            except NoLogKey as error:
                 self._report_once(name, error)
             except Exception:
                 log.warning("could not sign the log of ledger %s", name, exc_info=True)

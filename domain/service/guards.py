@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domain.store.errors import LogNotContinued, StoreError, Unavailable
+from domain.store.errors import LogNotContinued, SealBroken, Unavailable
 
 LOG_NOT_CONTINUED = "log_not_continued"
 """The health code of a stopped ledger."""
@@ -91,7 +91,7 @@ class WriteGuard:
             return
         try:
             self._first_check()
-        except StoreError:
+        except (LogNotContinued, SealBroken, Unavailable):
             raise
         except Exception as error:
             log.warning("ledger %s: its log could not be compared", self.ledger, exc_info=True)

@@ -89,20 +89,22 @@ class CheckpointSigner:
     def __init__(
         self,
         journal: Journal,
-        signer: Signer,
+        signer: Signer | Verifier,
         places: Sequence[HeadPlace] = (),
         *,
         wait_for_places: bool = False,
     ) -> None:
-        """signer: its name is the log's origin.
+        """signer: its name is the log's origin; a verifier can only compare.
 
-        places: that keep heads; the first is this machine's own, which must hold one if the log
-            was ever signed. wait_for_places: sign nothing while another place is silent.
+        places: that keep heads. For a signer the first is this machine's own, which must hold one
+            if the log was ever signed. wait_for_places: sign nothing while another one is silent.
         """
         self._journal = journal
-        self._signer = signer
-        self._origin = signer.verifier.name
+        self._signer = signer if isinstance(signer, Signer) else None
+        self._verifier = signer if isinstance(signer, Verifier) else signer.verifier
+        self._origin = self._verifier.name
         self._places = tuple(places)
+        self._own_place = self._places[0] if self._places and self._signer else None
         self._wait_for_places = wait_for_places
         self._tree = CompactRange()
         self._tail: deque[bytes] = deque(maxlen=TAIL_EVENTS)  # last leaf hashes of the tree
@@ -112,6 +114,11 @@ class CheckpointSigner:
         self._places_due = 0.0  # time.monotonic() from which the places are asked in any case
         self._is_begun = False
         self._lock = threading.Lock()
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether it has the log's key, and not only its public half."""
+        return self._signer is not None
 
     def compare(self) -> None:
         """Compare the journal with every known head; after the first time with the new ones.
@@ -130,6 +137,8 @@ class CheckpointSigner:
         Raises: LogDiffers if the journal no longer continues what was signed before; SealBroken
             for an event that was not sealed; HeadPlaceSilent if the own place does not answer.
         """
+        if self._signer is None:
+            raise ValueError("a verifier cannot sign")
         with self._lock:
             end, last = self._compare()
             size = end if upto is None else min(upto, end)
@@ -142,8 +151,8 @@ class CheckpointSigner:
             text = Checkpoint(self._origin, size, root).text
             signed = SignedCheckpoint(size, root, sign_note(text, self._signer))
             # Outside the database first: a checkpoint without a head is reported as a lost head.
-            if self._places:
-                self._keep(self._places[0], signed)
+            if self._own_place is not None:
+                self._keep(self._own_place, signed)
                 self._own = signed
             self._store(signed)
             self._remember(growth)
@@ -172,7 +181,8 @@ class CheckpointSigner:
             stored: Iterable[_Found] = [("the database", last)] if last is not None else []
         else:
             self._expect_own(heads, last)
-            stored = self._stored_heads()
+            # A checkpoint under a head that agrees says nothing new; the audit compares them all.
+            stored = self._stored_heads(max((head.size for _, head in heads), default=0))
         self._compare_tail(end)
         heads.sort(key=_size)
         self._compare_heads(merge(heads, stored, key=_size), end)
@@ -186,7 +196,7 @@ class CheckpointSigner:
         compared: by place, the largest head that was compared; brought up to date.
         """
         heads: list[_Found] = []
-        for number, place in enumerate(self._places):
+        for place in self._places:
             try:
                 found: list[_Found] = []
                 for size in place.sizes(self._origin, compared.get(place.name, 0)):
@@ -194,28 +204,27 @@ class CheckpointSigner:
                     if note is not None:  # it was removed meanwhile, as an old one
                         found.append((place.name, self._opened(place.name, size, note)))
             except HeadPlaceSilent:
-                if number == 0 or self._wait_for_places:
+                if place is self._own_place or self._wait_for_places:
                     raise
                 continue
             if found:
                 compared[place.name] = found[-1][1].size
                 heads.extend(found)
-                if number == 0:
+                if place is self._own_place:
                     self._own = found[-1][1]
         return heads
 
     def _opened(self, place: str, size: int, note: str) -> SignedCheckpoint:
         """A head that was read from a place. Raises: LogDiffers if it is not one of this log."""
         try:
-            head = opened_head(note, self._signer.verifier)
+            head = opened_head(note, self._verifier)
         except BadNote as error:
             raise self._differs(f"the head of size {size} in {place}: {error}") from None
         if head.size != size:
             raise self._differs(f"the head of size {size} in {place} says {head.size}")
         return head
 
-    def _stored_heads(self) -> Iterator[_Found]:
-        after = -1
+    def _stored_heads(self, after: int) -> Iterator[_Found]:
         while page := checkpoints_after(self._journal, after, origin=self._origin):
             for stored in page:
                 yield "the database", stored
@@ -223,19 +232,21 @@ class CheckpointSigner:
 
     def _expect_own(self, heads: Sequence[_Found], last: SignedCheckpoint | None) -> None:
         """A log that was signed has a head in the own place. Raises: LogDiffers."""
-        if not self._places or self._own is not None:
+        if self._own_place is None or self._own is not None:
             return
         known = [*heads, *([("the database", last)] if last is not None else [])]
         if known:
             place, head = known[-1]
-            own = self._places[0].name
+            own = self._own_place.name
             raise self._differs(f"{own} has no head, but {place} has one of size {head.size}")
 
     def _check_own(self) -> None:
         """The newest head of the own place is still there. Raises: LogDiffers."""
-        own = self._own
-        if own is not None and self._places[0].read(self._origin, own.size) != own.note:
-            raise self._differs(f"the head of size {own.size} in {self._places[0].name} is gone")
+        own, place = self._own, self._own_place
+        if own is None or place is None:
+            return
+        if place.read(self._origin, own.size) != own.note:
+            raise self._differs(f"the head of size {own.size} in {place.name} is gone")
 
     def _compare_tail(self, end: int) -> None:
         """Compare the end of the tree with the journal. Raises: LogDiffers."""

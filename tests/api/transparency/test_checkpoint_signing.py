@@ -183,3 +183,19 @@ def test_a_refused_command_says_why_in_both_languages(
     assert answer.status_code == 503
     assert words in answer.json()["detail"]
     assert str(settings.data_dir) not in answer.text
+
+
+def test_a_service_without_the_log_key_writes_and_compares_with_the_second_places(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "second").mkdir()
+    second = str(tmp_path / "second")
+    copy = open_and_sign(settings.model_copy(update={"head_places": second}), database)
+    other = settings_for(database.dsn, tmp_path / "other", head_places=second)
+    with serving(other) as ledger:
+        assert refusal(ledger) is None
+        assert problems(ledger) == set()
+    copy.put_back()
+    with serving(other) as ledger:
+        assert refusal(ledger) == "log_not_continued"
+    assert not list((tmp_path / "other").glob("heads/*"))
