@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,12 +33,17 @@ from api.lookup.registry import RegistryConfig
 from api.routes.health import watch_database
 from api.routes.routers import ROUTERS
 from api.settings import Settings
-from api.transparency.checkpoint_signing import CheckpointSigningJob
+from api.transparency.audit_state import AuditListener, AuditState
+from api.transparency.background_audit import AuditProcess
+from api.transparency.checkpoint_signing import CheckpointSigningJob, LogSigner
+from api.transparency.health_problems import HealthProblems
+from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
-from domain.service.ledger import Ledgers, LedgerSecrets
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
@@ -126,18 +132,37 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     """Open everything the service works with; blocking, a second or two.
 
     closing: what has to be closed is pushed onto it, to be closed in the opposite order.
-    Raises: SettingsInvalid, CannotStart, and psycopg2.Error when the database can't be reached.
+    Raises: SettingsInvalid, CannotStart, WrongServiceKey, and psycopg2.Error when the database
+        can't be reached.
     """
     secrets = load_service_keys(settings)
     with ExitStack() as undo:
         dsn = _database(settings, undo)
         migrate(dsn)
         ledger_secrets = secrets_of_ledgers(settings, secrets)
-        ledgers = Ledgers(dsn, ledger_secrets)
-        undo.callback(ledgers.close)
-        access = RegistryConfig(dsn, secrets.index_key, ledger_secrets.algorithm)
+        access = RegistryConfig(
+            dsn, secrets.index_key, ledger_secrets.algorithm, ledger_secrets.sealer.row_keys()
+        )
         views = _views(dsn, ledger_secrets, settings, undo)
-        undo.callback(CheckpointSigningJob(settings, ledgers).start().stop)
+        problems, signer = HealthProblems(), LogSigner(settings)
+
+        def watch(ledger: Ledger) -> None:
+            signer.watch(ledger)
+            ledger.guard.on_stop(lambda stop: problems.raise_(stop.code, ledger=ledger.name))
+            ledger.guard.on_stop(lambda _: views.forget(ledger.name))
+
+        ledgers = Ledgers(
+            dsn,
+            ledger_secrets,
+            keys_of=partial(keys_in_use, settings, secrets),
+            on_open=watch,
+            write_unsigned=settings.write_unsigned,
+        )
+        undo.callback(ledgers.close)
+        for name in ledgers.names():
+            ledgers.get(name)  # a service with a key that a ledger does not name must not start
+        undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
+        audit = _audit(dsn, ledger_secrets, settings, problems, views, undo)
         readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -154,6 +179,8 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             views=views,
             access=access,
             registry=access.open(settings),
+            problems=problems,
+            audit=audit,
         )
         closing.push(undo.pop_all())
     return service
@@ -163,7 +190,8 @@ def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecret
     """What ledgers and views are opened with."""
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
-    return LedgerSecrets(keys, secrets.index_key, suite.name)
+    sealer = Sealer(seal_key(secrets.journal_key), map(seal_key, secrets.journal_keys_retired))
+    return LedgerSecrets(keys, secrets.index_key, sealer, suite.name)
 
 
 def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:
@@ -179,6 +207,33 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     runner.start()
     undo.callback(runner.stop)
     return ReadModels(progress, runner, connections)
+
+
+def _audit(
+    dsn: str,
+    secrets: LedgerSecrets,
+    settings: Settings,
+    problems: HealthProblems,
+    views: ReadModels,
+    undo: ExitStack,
+) -> AuditListener:
+    """The reports of the background audit, and the process that audits if no other one does."""
+
+    def take(before: AuditState, state: AuditState) -> None:
+        views.set_wrong(state.wrong_views)
+        for view, ledger in state.wrong_views:
+            problems.raise_(f"view_wrong:{view}", ledger=ledger, view=view)
+        for view, ledger in set(before.wrong_views) - set(state.wrong_views):
+            problems.clear(f"view_wrong:{view}", ledger=ledger, view=view)
+
+    listener = AuditListener(dsn, secrets.sealer.row_keys(), take)
+    listener.start()
+    undo.callback(listener.stop)
+    if settings.background_audit:
+        process = AuditProcess(dsn, secrets, settings, FORMAT)
+        process.start()
+        undo.callback(process.stop)
+    return listener
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,6 +22,10 @@ from domain.errors import LedgerError
 PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
 """Length of the master and the index key: 256 bits."""
+
+_PLACE_ADDRESS = re.compile(
+    r"(https://[^/\s?#,]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#,]*)?"
+)
 
 LOOKUP_PROCESSES_DEFAULT_MAX = 2
 """Upper bound of the default, to limit memory."""
@@ -61,6 +66,16 @@ class Settings(BaseSettings):
         default=None,
         description="base64 of 32 bytes for the blind indexes of names and documents and for "
         "signing cursors; made in the data directory when the embedded database is used",
+    )
+    journal_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes that seal every event, so that what was written into the "
+        "database behind the service's back is not shown; made in the data directory when the "
+        "embedded database is used",
+    )
+    journal_keys_retired: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="earlier journal keys as a JSON list, to check what they sealed",
     )
     crypto: Literal["aes", "sm"] = Field(
         default="aes",
@@ -155,19 +170,67 @@ class Settings(BaseSettings):
     page_rows_max: int = Field(
         default=200, ge=1, le=1000, description="rows a page of a list holds at most"
     )
+    background_audit: bool = Field(
+        default=True,
+        description="whether this service audits its database again and again in a process of its "
+        "own, 90 MiB; of several services one does",
+    )
+    audit_interval_s: int = Field(
+        default=300,
+        ge=1,
+        le=86_400,
+        description="seconds from the start of a round of the background audit to the next one, "
+        "unless it takes longer",
+    )
+    audit_cpu_percent: int = Field(
+        default=25,
+        ge=1,
+        le=100,
+        description="share of one core that the background audit uses at most; it has the lowest "
+        "priority",
+    )
+    head_places: str = Field(
+        default="",
+        description="second places of the signed heads, separated by commas: directories that "
+        "exist, https addresses, or http addresses on this machine",
+    )
+    head_places_required: bool = Field(
+        default=False, description="whether signing waits while one of `head_places` is silent"
+    )
+    write_unsigned: bool = Field(
+        default=False,
+        description="whether commands of a ledger go on, unsigned, after its journal was found not "
+        "to continue its log",
+    )
 
-    @field_validator("master_key", "index_key")
+    @field_validator("journal_keys_retired")
+    @classmethod
+    def _are_keys(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for one in given:
+            key_bytes(one)
+        return given
+
+    @field_validator("master_key", "index_key", "journal_key")
     @classmethod
     def _is_a_key(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
             key_bytes(given)
         return given
 
+    @field_validator("head_places")
+    @classmethod
+    def _are_places(cls, given: str) -> str:
+        for place in filter(None, map(str.strip, given.split(","))):
+            if "://" in place and not _PLACE_ADDRESS.fullmatch(place):
+                raise ValueError("a place of heads is a directory or an https address")
+        return given
+
     @model_validator(mode="after")
     def _no_secret_by_default(self) -> Self:
         if self.embedded:
             return self
-        missing = [name for name in ("master_key", "index_key") if getattr(self, name) is None]
+        symmetric = ("master_key", "index_key", "journal_key")
+        missing = [name for name in symmetric if getattr(self, name) is None]
         if self.token_key is None and self.token_jwks_url is None:
             missing.append("token_key")
         if missing:
@@ -181,6 +244,11 @@ class Settings(BaseSettings):
         return self.database_url is None
 
     @property
+    def head_place_list(self) -> tuple[str, ...]:
+        """The second places of heads: directories and addresses."""
+        return tuple(filter(None, map(str.strip, self.head_places.split(","))))
+
+    @property
     def lookup_processes_wanted(self) -> int:
         """Number of lookup worker processes."""
         if self.lookup_processes is not None:
@@ -189,8 +257,9 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """A copy without secrets, for a process that needs none of them."""
-        secret = ("database_url", "blob_url", "master_key", "index_key", "token_key")
-        return self.model_copy(update=dict.fromkeys(secret))
+        secret = ("database_url", "blob_url", "master_key", "index_key", "journal_key", "token_key")
+        cleared: dict[str, Any] = dict.fromkeys(secret) | {"journal_keys_retired": ()}
+        return self.model_copy(update=cleared)
 
     @property
     def blobs(self) -> str:

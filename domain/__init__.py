@@ -20,6 +20,8 @@ decision.py        what a decision takes and returns: Command, States, Context, 
 command_spec.py    what a step declares of a command: CommandSpec, ReadSet
 steps/             commands, decisions, read sets and roles of each step
   ledger_setup.py       opening a ledger, its fees
+  service_keys.py       keys of the service: introduced, retired
+  log_recovery.py       the log goes on under another origin
   enrolment.py          step 1: persons and applications
   payment.py            step 2: the fee and the use of what it pays for
   review.py             step 3: documents and three reviews
@@ -31,13 +33,15 @@ steps/             commands, decisions, read sets and roles of each step
   certificate.py        step 5: issue, correct, suspend, revoke
   authority_report.py   step 5: the report to the authority
 commands.py        table of contents: the specs of all commands
+lawfulness/        whether recorded facts could have been decided: judge.py, `lawful`
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    state_cache.py, snapshots.py, receipt.py, receipt_futures.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
 
-评价机构备案 LedgerOpened; 报考费用标准 FeeScheduleSet
+评价机构备案 LedgerOpened; 报考费用标准 FeeScheduleSet; 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
+日志续立 LogContinuedElsewhere
 登记 PersonRegistered; 更正 PersonCorrected; 删除 PersonalDataErased
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn
 缴费 FeePaid; 多付 ExcessPaymentReceived; 使用 FeeItemUsed

@@ -5,11 +5,15 @@ Each step lists its own commands (`SPECS`); the tables here are derived from tho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from domain.claims import Holder, Opening, ProviderRefund, claims_of, reviewed_claim
 from domain.command_spec import CommandSpec, ReadSet, StateHint
-from domain.decision import Command, Context, Decision, States
+from domain.decision import Command, Context, Decision, NotFound, States
 from domain.errors import LedgerError
+from domain.events import ApplicationOpened, Fact
 from domain.steps import (
     authority_report,
     certificate,
@@ -17,15 +21,20 @@ from domain.steps import (
     erasure,
     exam,
     ledger_setup,
+    log_recovery,
     number_allocation,
     payment,
     public_notice,
     refund,
     review,
+    service_keys,
 )
+from domain.steps.refund import paid_line_of
 
 SPECS: tuple[CommandSpec[Any], ...] = (
     *ledger_setup.SPECS,
+    *service_keys.SPECS,
+    *log_recovery.SPECS,
     *enrolment.SPECS,
     *erasure.SPECS,
     *payment.SPECS,
@@ -44,8 +53,60 @@ READ_SETS = {spec.command: spec.read_set for spec in SPECS}
 
 
 def decide(world: States, command: Command, context: Context) -> Decision:
-    """The decision of a command. Raises: the `LedgerError` that refuses it."""
-    return DECISIONS[type(command)](world, command, context)
+    """The decision of a command, with the claims that its facts take and release.
+
+    Raises: the `LedgerError` that refuses it.
+    """
+    decision = DECISIONS[type(command)](world, command, context)
+    facts = [fact for _, fact in decision.facts]
+    opened = OpenedInStates(world, facts)
+    changes = [claims_of(fact, opened) for fact in facts]
+    claims = tuple(claim for change in changes for claim in change.takes)
+    releases = tuple(claim for change in changes for claim in change.releases)
+    return replace(decision, claims=claims, releases=releases) if claims or releases else decision
+
+
+class OpenedInStates:
+    """What was opened before the facts of a decision, as the present states have it.
+
+    An application may be opened by the same decision; no other thing that claims depend on is.
+    """
+
+    def __init__(self, world: States, facts: Iterable[Fact]) -> None:
+        self._world = world
+        self._facts = facts
+
+    def person(self, person_id: str) -> Holder:
+        """Raises: NotFound."""
+        return self._world.person(person_id)
+
+    def application(self, application_id: str) -> Opening:
+        """Raises: NotFound."""
+        for fact in self._facts:
+            if isinstance(fact, ApplicationOpened) and fact.application_id == application_id:
+                return fact
+        return self._world.candidacy(application_id)
+
+    def refund(self, application_id: str, refund_no: str) -> ProviderRefund:
+        """Raises: NotFound."""
+        state = self._world.candidacy(application_id)
+        refund = state.refund(refund_no)
+        if refund is None:
+            raise NotFound(what="refund", id=refund_no)
+        return ProviderRefund(paid_line_of(state, refund).provider, refund.provider_refund_id)
+
+    def rows(self, notice_id: str) -> tuple[str, ...]:
+        """Raises: NotFound."""
+        return self._world.notice(notice_id).opened.application_ids
+
+    def is_reviewed(self, person_id: str) -> bool:
+        """Whether the claim of it is taken."""
+        return self._world.claimed(*reviewed_claim(person_id))
+
+    def is_final(self, application_id: str) -> bool:
+        """Whether a notice of the application closed with its row."""
+        notices = map(self._world.notice, self._world.candidacy(application_id).notices)
+        return any(each.closed and application_id not in each.withheld for each in notices)
 
 
 def read_set_of(cached: StateHint, command: Command, context: Context) -> ReadSet:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, Role
+from domain.claims import Claim as Claim
 from domain.errors import LedgerError
-from domain.events import Fact
+from domain.events import Fact, KeyPurpose
 from domain.states.application import Candidacy
 from domain.states.folds import ExamSession, LedgerState, Notice, Person, Report, Series
 from domain.values.identity_documents import DocumentType
@@ -29,26 +30,33 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class KeyInUse(NamedTuple):
+    """A key of the service that decides. key_id: 8 hex digits. public_key: base64; None: secret."""
+
+    purpose: KeyPurpose
+    key_id: str
+    algorithm: str
+    public_key: str | None = None
+
+
 class Context(NamedTuple):
     """The actor, the time, and the source of new ids.
 
     now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.
     blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
+    keys: of the service, which a ledger names when it opens.
     """
 
     now: datetime
     actor: Actor
     new_id: Callable[[], str]
     blind_index: Callable[[str, str], str]
+    keys: tuple[KeyInUse, ...] = ()
 
     @property
     def today(self) -> date:
         """The calendar day in Shanghai."""
         return shanghai_date(self.now)
-
-
-Claim = tuple[str, str]
-"""(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class Identity:
 class Decision:
     """New facts with the stream each belongs to, and the claims that commit with them.
 
+    claims, releases: added by `domain.commands.decide`, which computes them from the facts.
     outcome: what the receipt says in addition; JSON values, no personal data.
     erases: persons whose keys are destroyed with this decision.
     """

@@ -27,6 +27,8 @@ from domain.values.primitives import Fen, Instant, Level, Marks, Sha256Hex
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]
 Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
+KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+Base64 = Annotated[str, Field(pattern=r"^[0-9A-Za-z+/]{4,8000}={0,2}$")]
 
 
 class Fact(BaseModel):
@@ -38,7 +40,7 @@ class Fact(BaseModel):
 
 
 class LedgerFact(Fact):
-    """A fact about the ledger itself: its organisation and its fees."""
+    """A fact about the ledger itself: its organisation, its fees and its keys."""
 
     STREAM: ClassVar[str] = "ledger"
 
@@ -108,6 +110,52 @@ class FeeScheduleSet(LedgerFact):
     certification_fee_fen: Fen = Field(description="认证费用, fen")
     study_material_fee_fen: Fen = Field(description="学员资料, fen")
     valid_from: date
+
+
+class KeyPurpose(StrEnum):
+    """What a key of the service is for; each purpose has its own key."""
+
+    LOG = "log"  # signs the log's checkpoints
+    JOURNAL = "journal"  # seals what is in the database
+    MASTER = "master"  # wraps the persons' keys
+    INDEX = "index"  # blind indexes
+    TOKEN = "token"  # signs access tokens
+
+
+class KeyIntroduced(LedgerFact):
+    """A key came into use (启用密钥). It holds from this fact on."""
+
+    TOPIC: ClassVar[str] = "key_introduced.v1"
+    purpose: KeyPurpose
+    key_id: KeyId
+    algorithm: ShortText
+    public_key: Base64 | None = Field(default=None, description="base64; null: a secret key")
+    signature_old: Base64 | None = Field(default=None, description="of the key before it")
+    signature_new: Base64 | None = Field(default=None, description="of the key itself")
+
+
+class KeyRetired(LedgerFact):
+    """A key went out of use (停用密钥). It holds up to and including this fact."""
+
+    TOPIC: ClassVar[str] = "key_retired.v1"
+    purpose: KeyPurpose
+    key_id: KeyId
+    reason: LongText
+
+
+class LogContinuedElsewhere(LedgerFact):
+    """A loss was accepted by two persons, and the log goes on under another origin (日志续立)."""
+
+    TOPIC: ClassVar[str] = "log_continued_elsewhere.v1"
+    old_origin: ShortText
+    old_head_size: int = Field(ge=0, description="events in the largest known head of the old log")
+    old_head_root: Sha256Hex
+    old_head_note: str = Field(min_length=1, max_length=8000, description="that head, as signed")
+    first_position: int = Field(ge=1, description="first position that is not the old log's")
+    positions_gone: int = Field(ge=0, description="positions of the old log that are gone")
+    new_origin: ShortText
+    proposed_by: ShortText
+    confirmed_by: ShortText
 
 
 # --- the person ---------------------------------------------------------------------------------
@@ -809,7 +857,8 @@ class ReportFrozen(ReportFact):
 
 # --- groups of facts, for readers that treat a part of the procedure alike -----------------------
 
-LEDGER = (LedgerOpened, FeeScheduleSet)
+KEY = (KeyIntroduced, KeyRetired)
+LEDGER = (LedgerOpened, FeeScheduleSet, *KEY, LogContinuedElsewhere)
 PERSON = (PersonRegistered, PersonCorrected, PersonalDataErased)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
 APPLICATION = (ApplicationOpened, ApplicationWithdrawn)

@@ -20,7 +20,8 @@ from tests.support.postgres import (
 
 # The tests must not depend on the settings of the developer's shell.
 for name in list(os.environ):
-    if name.startswith(("CERTLEDGER_", "PG")) and name != "CERTLEDGER_ALLOW_NO_BROWSER":
+    allowed = name in ("CERTLEDGER_ALLOW_NO_BROWSER", "CERTLEDGER_ALLOW_NO_GO")
+    if name.startswith(("CERTLEDGER_", "PG")) and not allowed:
         del os.environ[name]
 
 

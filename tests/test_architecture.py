@@ -20,17 +20,20 @@ ORDER = (
     "domain.eligibility",
     "domain.actors",
     "domain.events",
+    "domain.claims",
     "domain.states",
     "domain.decision",
     "domain.command_spec",
     "domain.steps",
     "domain.commands",
+    "domain.lawfulness",
     # the store: knows values and errors of the domain, no rule of it
     "domain.store.errors",
     "domain.store.processes",
     "domain.store.embedded",
     "domain.store.postgres",
     "domain.store.blobs",
+    "domain.store.keys",
     "domain.store.journal",
     "domain.store.writer",
     "domain.store.privacy",
@@ -39,6 +42,7 @@ ORDER = (
     "domain.store.eventsourcing_adapter",
     "domain.store.recorder",
     "domain.service",
+    "domain.audit",
     # views
     "projections.engine",
     "projections.masking",
@@ -77,7 +81,7 @@ IMPURE = {
 }
 """Clocks, chance, environment and the network: a decision gets what it needs as arguments."""
 
-IMPURE_PACKAGES = ("domain.store", "domain.service")
+IMPURE_PACKAGES = ("domain.store", "domain.service", "domain.audit")
 """The use cases and the journal. The rest of the domain is pure."""
 
 PURE_LIBRARIES = {"pydantic", "pydantic_core", "stdnum"}

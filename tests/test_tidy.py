@@ -95,13 +95,17 @@ def decisions() -> list[tuple[Source, ast.FunctionDef]]:
     ]
 
 
+SOURCES = ("Source: source-document ", "Source: docs/production.md, ")
+"""Where a rule may come from: the procedure, or how the service itself is run."""
+
+
 def test_every_decision_names_the_clause_it_comes_from():
     found = decisions()
     assert len(found) > 30
     silent = [
         f"{source.name} {node.name}"
         for source, node in found
-        if "Source: source-document " not in (ast.get_docstring(node) or "")
+        if not any(source in (ast.get_docstring(node) or "") for source in SOURCES)
     ]
     assert not silent
 
@@ -164,6 +168,10 @@ def test_a_statement_that_rewrites_the_journal_is_recognised(statement):
     assert REWRITES.search(statement)
 
 
+MAY_REWRITE = {"domain/store/journal/resealing.py"}
+"""Changes seals, and no event, where two persons have accepted a loss."""
+
+
 def test_no_statement_changes_what_stands_in_the_journal():
     rooms = ("domain", "projections", "api", "scripts")
     in_sql = [
@@ -175,6 +183,7 @@ def test_no_statement_changes_what_stands_in_the_journal():
     in_python = [
         f"{source.name}:{line}"
         for source in sources(*rooms)
+        if source.name not in MAY_REWRITE
         for line, text in strings(source.tree)
         if REWRITES.search(text)
     ]

@@ -28,6 +28,9 @@ from pydantic import SecretStr
 
 from api.settings import KEY_BYTES, PREFIX, Settings, SettingsInvalid, key_bytes
 
+RETIRED_JOURNAL_KEYS = "journal_retired"
+"""File of the journal keys that a recovery replaced, in base64, one a line."""
+
 SigningKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 
@@ -36,12 +39,15 @@ CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 class ServiceKeys:
     """Keys in the form in which they are used; none of them is ever printed.
 
+    journal_keys_retired: for checking what they sealed.
     token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
     token_checker: None if tokens are checked with the keys of a JWKS.
     """
 
     master_key: bytes = field(repr=False)
     index_key: bytes = field(repr=False)
+    journal_key: bytes = field(repr=False)
+    journal_keys_retired: tuple[bytes, ...] = field(repr=False)
     token_signer: SigningKey | None = field(repr=False)
     token_checker: CheckingKey | None = field(repr=False)
 
@@ -60,12 +66,17 @@ def load_service_keys(settings: Settings) -> ServiceKeys:
     return ServiceKeys(
         master_key=_symmetric(settings, "master_key", settings.master_key),
         index_key=_symmetric(settings, "index_key", settings.index_key),
+        journal_key=_symmetric(settings, "journal_key", settings.journal_key, file="journal"),
+        journal_keys_retired=_retired_journal_keys(settings),
         token_signer=signer,
         token_checker=checker,
     )
 
 
-def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
+def _symmetric(
+    settings: Settings, name: str, given: SecretStr | None, *, file: str | None = None
+) -> bytes:
+    """A secret key. file: its name in the folder of keys, `name` by default."""
     if given is not None:
         return key_bytes(given)
 
@@ -73,9 +84,50 @@ def _symmetric(settings: Settings, name: str, given: SecretStr | None) -> bytes:
         return base64.b64encode(os.urandom(KEY_BYTES)).decode() + "\n"
 
     try:
-        return key_bytes(SecretStr(_load_or_create_key(settings, name, make).strip()))
+        return key_bytes(SecretStr(_load_or_create_key(settings, file or name, make).strip()))
     except ValueError as wrong:
         raise SettingsInvalid(reason=f"{name} in {_folder(settings)}: {wrong}") from None
+
+
+def _retired_journal_keys(settings: Settings) -> tuple[bytes, ...]:
+    """Those of the settings, and those that a recovery replaced in the folder of keys."""
+    given = tuple(map(key_bytes, settings.journal_keys_retired))
+    path = _folder(settings) / RETIRED_JOURNAL_KEYS
+    if settings.journal_key is not None or not path.exists():
+        return given
+    lines = _load_or_create_key(settings, RETIRED_JOURNAL_KEYS, str).split()
+    return given + tuple(key_bytes(SecretStr(line)) for line in lines)
+
+
+def replace_journal_key(settings: Settings) -> bytes:
+    """Make a new journal key in the folder of keys; the old one is kept there as a retired one.
+
+    Returns: the new key. Raises: OSError.
+    """
+    folder = _folder(settings)
+    old = (folder / "journal").read_text().strip()
+    retired = folder / RETIRED_JOURNAL_KEYS
+    lines = retired.read_text() if retired.exists() else ""
+    new = base64.b64encode(os.urandom(KEY_BYTES)).decode()
+    # The retired one first: if this is interrupted, both files hold the same key.
+    _replace(retired, f"{lines}{old}\n")
+    _replace(folder / "journal", f"{new}\n")
+    return key_bytes(SecretStr(new))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a private file at once and durably."""
+    draft = path.parent / f".{path.name}.{os.getpid()}"
+    with open(draft, "w", opener=_private) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _token_keys(settings: Settings) -> tuple[SigningKey | None, CheckingKey | None]:

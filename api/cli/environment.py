@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,9 @@ import click
 
 from api.auth.secrets import load_service_keys
 from api.settings import Settings, load_settings
+from api.transparency.checkpoint_signing import LogSigner
 from api.transparency.log_keys import log_key_path, log_seed
+from api.transparency.service_keys import keys_in_use
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
@@ -66,12 +69,14 @@ class CliEnvironment:
 
         Raises: NoLogKey, LogKeyUnusable, NotFound if the ledger is not set up.
         """
-        origin = ledger.state("ledger").opened.log_origin
-        return Signer(origin, log_seed(self.settings, ledger.name))
+        state = ledger.state("ledger")
+        seed = log_seed(self.settings, ledger.name, state.log_number)
+        return Signer(state.log_origin, seed)
 
     def known_vkey(self, ledger: Ledger) -> str | None:
         """The public key of a ledger's log; None if its key is not on this machine. Makes none."""
-        if not log_key_path(self.settings, ledger.name).exists():
+        number = ledger.state("ledger").log_number
+        if not log_key_path(self.settings, ledger.name, number).exists():
             return None
         return self.log_signer(ledger).verifier.vkey
 
@@ -134,9 +139,16 @@ def open_environment(settings: Settings) -> Iterator[CliEnvironment]:
     # Imported here, because the service's modules take half a second, too long for `--help`.
     from api.app import secrets_of_ledgers
 
-    secrets = secrets_of_ledgers(settings, load_service_keys(settings))
+    keys = load_service_keys(settings)
+    secrets = secrets_of_ledgers(settings, keys)
     with open_database(settings) as dsn:
-        ledgers = Ledgers(dsn, secrets)
+        ledgers = Ledgers(
+            dsn,
+            secrets,
+            keys_of=partial(keys_in_use, settings, keys),
+            on_open=LogSigner(settings).watch,
+            write_unsigned=settings.write_unsigned,
+        )
         try:
             yield CliEnvironment(settings, dsn, secrets, ledgers, Blobs(settings.blobs))
         finally:

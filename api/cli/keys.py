@@ -14,6 +14,7 @@ from api.cli.environment import data_option, open_environment, settings_of
 from api.settings import KEY_BYTES, PREFIX
 from api.transparency.log_keys import make_log_key
 from domain.actors import Role
+from domain.store.journal.journal import check_ledger_name
 
 
 @click.command()
@@ -60,7 +61,12 @@ def token(
 
 @click.command()
 @click.option("--public", is_flag=True, help="Print the log's public key (vkey) as the last line.")
-@click.option("--make", is_flag=True, help="Make a new log key; fails if there is one.")
+@click.option(
+    "--make",
+    is_flag=True,
+    help="Make a new log key; fails if there is one. With your own database it is made before the "
+    "ledger is opened: name it with --ledger.",
+)
 @click.option(
     "--secrets",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -73,7 +79,8 @@ def keys(
 ) -> None:
     """Make keys, and print the public key that others need to verify the log.
 
-    A key that exists is never overwritten.
+    A key that exists is never overwritten. With your own database the log key of a ledger has to
+    exist before the ledger is opened: its first facts name it.
     """
     if not (public or make or secrets):
         raise click.UsageError("give --public, --make or --secrets FILE.")
@@ -83,9 +90,14 @@ def keys(
     if not (public or make):
         return
     settings = settings_of(data)
+    if make and ledger is not None:
+        check_ledger_name(ledger)
+        click.echo(f"made {make_log_key(settings, ledger)}")
+        if not public:
+            return
     with open_environment(settings) as environment:
         chosen = environment.ledger(ledger)
-        if make:
+        if make and ledger is None:
             click.echo(f"made {make_log_key(settings, chosen.name)}")
         if public:
             click.echo(f"the log of ledger {chosen.name} is signed by")
@@ -96,7 +108,7 @@ def _write_secrets(path: Path) -> None:
     """New secrets as lines of an environment file. Raises: FileExistsError."""
     lines = [
         f"{PREFIX}{name}={base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
-        for name in ("MASTER_KEY", "INDEX_KEY")
+        for name in ("MASTER_KEY", "INDEX_KEY", "JOURNAL_KEY")
     ]
     pem = new_token_key().strip().replace("\n", "\\n")
     lines.append(f"{PREFIX}TOKEN_KEY={pem}")

@@ -16,8 +16,10 @@ from api.cli.backup import backup
 from api.cli.export import export
 from api.cli.import_ import import_
 from api.cli.keys import keys, token
-from api.cli.maintenance import migrate, rebuild, verify
+from api.cli.maintenance import migrate, rebuild
+from api.cli.recover import heads, recover
 from api.cli.serve import project, serve
+from api.cli.verify import verify
 from domain.errors import LedgerError
 from domain.store.embedded.server import EmbeddedPostgresError
 from projections.engine.view import ViewError
@@ -32,7 +34,10 @@ def cli() -> None:
     """Event-sourced ledger for vocational-skill certification."""
 
 
-for command in (serve, project, rebuild, verify, export, import_, token, keys, migrate, backup):
+for command in (
+    *(serve, project, rebuild, verify, export, import_, token, keys, migrate, backup),
+    *(recover, heads),
+):
     cli.add_command(command)
 
 

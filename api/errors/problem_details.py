@@ -44,7 +44,8 @@ _BY_STATUS: dict[int, str] = {
         application_still_open certificate_already_numbered certificate_out_of_order claim_taken
         documents_closed item_used_up not_enrolled not_paid not_yet_payable nothing_to_publish
         notice_closed notice_end_provisional notice_over notice_running numbered_already
-        objections_open payment_first person_erased person_reviewed person_still_needed
+        objections_open only_key other_origin payment_first person_erased person_reviewed
+        person_still_needed
         refund_out_of_order
         request_in_progress result_not_final review_out_of_order round_changed
         score_already_recorded score_missing scores_not_verified seat_taken seen_already
@@ -79,15 +80,17 @@ _BY_STATUS: dict[int, str] = {
     """,
     429: "lookups_too_fast",
     500: """
-        bad_note blob_damaged claim_not_held database_not_unicode database_too_new inconsistent_log
-        internal_error log_key_exists log_key_unusable malformed_rule_set migration_changed
-        no_log_key not_canonical pdf_font_unusable rejected_by_database settings_invalid store_error
-        tracking_behind unknown_material_key unknown_topic unreadable_event wrong_key
+        bad_note blob_damaged claim_not_held database_not_unicode database_too_new
+        head_exists head_place_silent internal_error journal_key_needed ledger_changed log_differs
+        log_key_exists log_key_unusable malformed_rule_set migration_changed
+        no_journal_key no_log_key not_canonical nothing_to_recover pdf_font_unusable
+        rejected_by_database settings_invalid store_error tracking_behind unknown_material_key
+        unknown_proposal unknown_topic unreadable_event wrong_key wrong_service_key
     """,
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed
-        journal_unavailable outcome_unknown overloaded read_timeout server_busy view_behind
-        view_being_made
+        journal_unavailable log_not_continued outcome_unknown overloaded read_timeout seal_broken
+        server_busy view_behind view_being_made view_wrong
     """,
 }
 

@@ -18,6 +18,8 @@ from api.http.read_models import ReadModels
 from api.http.reader_pool import ReaderPool
 from api.lookup.registry import RegistryClient, RegistryConfig
 from api.settings import Settings
+from api.transparency.audit_state import AuditListener
+from api.transparency.health_problems import HealthProblems
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.blobs import Blobs
 from domain.store.errors import UnknownLedger
@@ -49,6 +51,7 @@ class AppContext:
     access: what a lookup worker process needs to open the registry.
     running: (ledger, subject, key) of the writes in flight.
     health: the last snapshot of database and views, taken by `api.routes.health`.
+    problems: what the service's parts found wrong. audit: what the background audit reports.
     """
 
     settings: Settings
@@ -60,8 +63,10 @@ class AppContext:
     views: ReadModels
     access: RegistryConfig
     registry: RegistryClient
+    audit: AuditListener
     running: set[tuple[str, str, str]] = field(default_factory=set)
     health: HealthSnapshot = field(default_factory=HealthSnapshot)
+    problems: HealthProblems = field(default_factory=HealthProblems)
     _known: dict[str, Ledger] = field(default_factory=dict)
     _unknown: dict[str, float] = field(default_factory=dict)
 

@@ -7,11 +7,12 @@ for a position needs no thread: it is a future. The composition root passes in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from api.errors.database import to_http_error
 from api.errors.request import ViewBehind
+from domain.store.errors import ViewWrong
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.progress import ProgressTracker
@@ -41,6 +42,7 @@ class ReadModels:
         self._progress = progress
         self._runner = runner
         self._connections = connections
+        self._wrong: frozenset[tuple[str, str]] = frozenset()
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Rows of a query, blocking; its first argument is the cursor.
@@ -58,7 +60,11 @@ class ReadModels:
     async def wait_for(
         self, view: str, ledger: str, position: int | None, timeout_s: float
     ) -> None:
-        """Wait until a view has folded a position (read your writes). Raises: ViewBehind."""
+        """Wait until a view has folded a position (read your writes).
+
+        Raises: ViewBehind; ViewWrong if nothing of the view may be shown.
+        """
+        self.ensure_right(view, ledger)
         if not position:
             return
         waiting = asyncio.wrap_future(self._progress.when_reached(ledger, view, position))
@@ -67,6 +73,19 @@ class ReadModels:
                 await waiting
         except TimeoutError:
             raise ViewBehind(position=position) from None
+
+    def set_wrong(self, found: Iterable[tuple[str, str]]) -> None:
+        """Take note of (view, ledger) whose rows are not those of the events. Thread-safe."""
+        self._wrong = frozenset(found)
+
+    def ensure_right(self, view: str, ledger: str) -> None:
+        """Raises: ViewWrong if the audit found rows of a view that its events did not make."""
+        if (view, ledger) in self._wrong:
+            raise ViewWrong(view=view)
+
+    def forget(self, ledger: str) -> None:
+        """Forget how far the views of a ledger have come: its journal lost a part of it."""
+        self._progress.forget(ledger)
 
     def states(self) -> list[ViewState]:
         """The state of every view of every ledger; blocking. Raises: DatabaseUnreachable."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from api.lookup.coalescing import RequestCoalescer, Row
+from api.lookup.coalescing import Query, RequestCoalescer, Row
 from api.settings import Settings
 from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
@@ -35,18 +35,27 @@ class QueryPool(Protocol):
 class RegistryClient:
     """Three coalesced queries, and the blind indexes to query by.
 
-    by_number, by_document, by_token: the certificates of one key.
+    by_number, by_document, by_token: the certificates of one key; ViewWrong if the seal of one is
+    not right. row_keys: that sealed the rows.
     """
 
-    def __init__(self, pool: QueryPool, search_tokens: TokenFactory, *, deadline_s: float) -> None:
-        def coalesced(statement: str) -> RequestCoalescer:
-            query = partial(pool.ask, statement)
+    def __init__(
+        self,
+        pool: QueryPool,
+        search_tokens: TokenFactory,
+        row_keys: Sequence[bytes],
+        *,
+        deadline_s: float,
+    ) -> None:
+        def coalesced(statement: str, check: Check) -> RequestCoalescer:
+            query = _checked(partial(pool.ask, statement), partial(check, row_keys))
             return RequestCoalescer(query, concurrency=LOOKUP_CONNECTIONS, deadline_s=deadline_s)
 
         self.search_tokens = search_tokens
-        self.by_number = coalesced("by_numbers")
-        self.by_document = coalesced("by_documents")
-        self.by_token = coalesced("by_tokens")
+        self.row_keys = row_keys
+        self.by_number = coalesced("by_numbers", registry_queries.checked_found)
+        self.by_document = coalesced("by_documents", registry_queries.checked_found)
+        self.by_token = coalesced("by_tokens", registry_queries.checked_linked)
         self._pool = pool
 
     def close(self) -> None:
@@ -54,13 +63,30 @@ class RegistryClient:
         self._pool.close()
 
 
+Check = Callable[[Sequence[bytes], Row], Row]
+"""(row keys, row as stored) to the row as it is used. Raises: ViewWrong."""
+
+
+def _checked(query: Query, check: Callable[[Row], Row]) -> Query:
+    """The query with every row checked. It fails as a whole; its keys are then asked one by one."""
+
+    async def ask(keys: Sequence[str], until: float) -> list[Row]:
+        return [check(row) for row in await query(keys, until)]
+
+    return ask
+
+
 @dataclass(frozen=True)
 class RegistryConfig:
-    """What a registry client needs. algorithm: of the stored blind indexes."""
+    """What a registry client needs. algorithm: of the stored blind indexes.
+
+    row_keys: that sealed the rows; derived, they seal nothing else.
+    """
 
     dsn: str = field(repr=False)
     index_key: bytes = field(repr=False)
     algorithm: str
+    row_keys: tuple[bytes, ...] = field(repr=False)
 
     def open(self, settings: Settings) -> RegistryClient:
         """A client; it connects with the first query."""
@@ -72,4 +98,6 @@ class RegistryConfig:
             server_seconds=settings.deadline_s + 1,  # the client's own deadline comes first
         )
         indexes = BlindIndexes(self.index_key, self.algorithm)
-        return RegistryClient(pool, indexes.search_tokens, deadline_s=settings.deadline_s)
+        return RegistryClient(
+            pool, indexes.search_tokens, self.row_keys, deadline_s=settings.deadline_s
+        )

@@ -117,7 +117,12 @@ async def _people(read: QueryContext, issued: tuple[date | None, date | None]) -
     after: str | None = None
     while True:
         page = await read.ask(
-            registry.listed, "national", standing="valid", after=after, limit=PAGE
+            registry.listed,
+            "national",
+            read.service.registry.row_keys,
+            standing="valid",
+            after=after,
+            limit=PAGE,
         )
         wanted = [row for row in page if row["issued"] and _within(row["issued_on"], issued)]
         people += await read.run(_talent, read, wanted, opened.organisation_name)

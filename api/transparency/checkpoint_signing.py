@@ -1,46 +1,172 @@
-"""Signs a checkpoint of every log while the service runs, and stores it outside the database.
+"""Compares every ledger with its log while the service runs, and signs what is new.
 
 An attacker who can write to the database as its owner can rewrite an event and its hash, but can't
-sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and its signed note
-is also written to `<data>/heads/<ledger>`, where `certledger verify` reads it. A log that is not
-consistent with its last checkpoint is no longer signed; the job logs that as an error.
+sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and kept outside the
+database, in `<data>/heads` and the places of the settings. A ledger that does not continue its
+heads is not signed again, and takes no commands (`domain.service.guards`). Reading order:
+LogSigner, CheckpointSigningJob.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from pathlib import Path
+import time
+from collections.abc import Callable
 
 from api.settings import Settings
+from api.transparency.head_places import other_places, own_place
+from api.transparency.health_problems import HealthProblems
+from api.transparency.kept_heads import logs_of
 from api.transparency.log_keys import NoLogKey, log_seed
 from domain.decision import NotFound
-from domain.service.ledger import Ledgers
-from domain.store.errors import InconsistentLog
-from domain.store.tlog.checkpoints import CheckpointSigner, SignedCheckpoint
-from domain.store.tlog.signed_note import Signer
+from domain.service.guards import LOG_NOT_CONTINUED
+from domain.service.ledger import Ledger, Ledgers
+from domain.store.errors import HeadPlaceSilent, LogDiffers, SealBroken
+from domain.store.journal.journal import Journal
+from domain.store.tlog.checkpoints import CheckpointSigner
+from domain.store.tlog.heads import HeadPlace
+from domain.store.tlog.signed_note import Signer, Verifier
 
-SIGN_EVERY_S = 2.0
-"""Time between two checkpoints, seconds: the longest time that an event stays unsigned."""
+SIGN_EVERY_S = 1.0
+"""Time between two comparisons, seconds: the longest time that an event stays unsigned."""
+
+REMOVE_EVERY_S = 600.0
+"""Time between two removals of old heads, seconds."""
+
+UNSEALED_EVERY_S = 60.0
+"""Time between two comparisons of a ledger in which a seal is broken, seconds."""
 
 log = logging.getLogger("certledger.signing")
 
 
-def checkpoint_path(settings: Settings, ledger: str) -> Path:
-    """The file of the latest checkpoint of a ledger's log."""
-    return settings.data_dir.expanduser().absolute() / "heads" / ledger
+class LogSigner:
+    """Compares and signs the logs of the ledgers, each with its own key. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.places = other_places(settings)
+        self._own = own_place(settings)
+        self._signers: dict[str, CheckpointSigner] = {}
+        self._origins: dict[str, str] = {}
+        self._unsealed_at: dict[str, float] = {}  # time.monotonic() of the next such comparison
+        self._lock = threading.Lock()
+
+    def watch(self, ledger: Ledger) -> None:
+        """Have the first commands of a ledger wait until it was compared with its heads."""
+        ledger.guard.require(lambda: self.compare(ledger))
+
+    def compare(self, ledger: Ledger) -> None:
+        """Compare a ledger with its heads, and stop its commands if they differ.
+
+        Where the log key is not, the heads of the second places are compared with the public key
+        that the ledger names.
+        Raises: SealBroken, HeadPlaceSilent, Unavailable.
+        """
+        self._guarded(ledger, lambda signer: signer.compare())
+
+    def compare_with_all(self, ledger: Ledger) -> None:
+        """Compare a ledger with every head once more, without stopping it.
+
+        Raises: LogDiffers; NotFound if it is not set up; SealBroken, NoLogKey, Unavailable.
+        """
+        state = ledger.state("ledger")
+        journal = ledger.journal
+        self._new_signer(ledger, journal, state.log_origin, state.log_number).compare()
+
+    def sign(self, ledger: Ledger) -> None:
+        """Compare, then sign what is new; a stopped ledger is not signed.
+
+        Raises: NoLogKey after the comparison; SealBroken, HeadPlaceSilent, Unavailable.
+        """
+
+        def work(signer: CheckpointSigner) -> None:
+            if signer.can_sign:
+                signer.sign()
+            else:
+                signer.compare()
+                raise NoLogKey(ledger=ledger.name)
+
+        if ledger.guard.stopped is None:
+            self._guarded(ledger, work)
+
+    def remove_old_heads(self) -> None:
+        """Remove heads that need not be kept."""
+        for origin in list(self._origins.values()):
+            for place in (self._own, *self.places):
+                try:
+                    place.remove_old(origin)
+                except HeadPlaceSilent as error:
+                    log.debug("old heads stay: %s", error)
+
+    def _guarded(self, ledger: Ledger, work: Callable[[CheckpointSigner], object]) -> None:
+        try:
+            try:
+                ledger.check_history()
+                if ledger.guard.stopped is None:
+                    work(self._signer(ledger))
+            except SealBroken:
+                self._compare_unsealed(ledger)
+                raise
+        except LogDiffers as error:
+            ledger.guard.stop(LOG_NOT_CONTINUED, str(error))
+        except NotFound:
+            pass  # the ledger is not set up yet, so its log has no name
+
+    def _compare_unsealed(self, ledger: Ledger) -> None:
+        """Compare a ledger in which a seal is broken, without looking at seals.
+
+        Raises: LogDiffers.
+        """
+        now = time.monotonic()
+        if now < self._unsealed_at.get(ledger.name, 0.0):
+            return
+        self._unsealed_at[ledger.name] = now + UNSEALED_EVERY_S
+        journal = Journal(ledger.journal.dsn, ledger.name, None)
+        try:
+            for present in logs_of(journal)[-1:]:
+                self._new_signer(ledger, journal, present.origin, present.number).compare()
+        finally:
+            journal.close()
+
+    def _signer(self, ledger: Ledger) -> CheckpointSigner:
+        found = self._signers.get(ledger.name)
+        if found is not None:
+            return found
+        state = ledger.state("ledger")
+        signer = self._new_signer(ledger, ledger.journal, state.log_origin, state.log_number)
+        with self._lock:
+            self._origins[ledger.name] = state.log_origin
+            return self._signers.setdefault(ledger.name, signer)
+
+    def _new_signer(
+        self, ledger: Ledger, journal: Journal, origin: str, number: int
+    ) -> CheckpointSigner:
+        try:
+            signer: Signer | Verifier = Signer(
+                origin, log_seed(self._settings, ledger.name, number)
+            )
+            places: tuple[HeadPlace, ...] = (self._own, *self.places)
+        except NoLogKey:
+            # Of several services one signs; this one has no heads of its own.
+            found = [log.public_key for log in logs_of(journal) if log.origin == origin]
+            if not found or found[-1] is None:
+                raise
+            signer, places = Verifier(origin, found[-1]), tuple(self.places)
+        return CheckpointSigner(
+            journal, signer, places, wait_for_places=self._settings.head_places_required
+        )
 
 
 class CheckpointSigningJob:
-    """One thread that signs the logs of all ledgers; `stop` signs a last time."""
+    """One thread that compares and signs the logs of all ledgers; `stop` signs a last time."""
 
-    def __init__(self, settings: Settings, ledgers: Ledgers) -> None:
-        self._settings = settings
+    def __init__(self, signer: LogSigner, ledgers: Ledgers, problems: HealthProblems) -> None:
+        self._signer = signer
         self._ledgers = ledgers
-        self._signers: dict[str, CheckpointSigner] = {}
-        self._written: dict[str, int] = {}
-        self._reported: set[str] = set()
+        self._problems = problems
+        self._reported: dict[str, str] = {}
+        self._remove_at = time.monotonic() + REMOVE_EVERY_S
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="signing", daemon=True)
 
@@ -66,36 +192,34 @@ class CheckpointSigningJob:
             return  # the database is unreachable; /health reports that
         for name in names:
             try:
-                self._sign(name)
-            except (NoLogKey, InconsistentLog) as error:
+                ledger = self._ledgers.get(name)
+                self._signer.sign(ledger)
+                self._reported.pop(name, None)
+                self._problems.clear("seal_missing", ledger=name)
+                self._problems.clear("head_place_silent", ledger=name)
+            except SealBroken as error:
+                self._problems.raise_("seal_missing", ledger=name)
                 self._report_once(name, error)
-            except NotFound:
-                pass  # the ledger is not set up yet, so its log has no name
+            except HeadPlaceSilent as error:
+                self._problems.raise_("head_place_silent", ledger=name)
+                self._report_once(name, error)
+            except NoLogKey as error:
+                self._report_once(name, error)
             except Exception:
                 log.warning("could not sign the log of ledger %s", name, exc_info=True)
+        self._look_after_places()
 
-    def _sign(self, name: str) -> None:
-        if name not in self._signers:
-            ledger = self._ledgers.get(name)
-            origin = ledger.state("ledger").opened.log_origin
-            signer = Signer(origin, log_seed(self._settings, name))
-            self._signers[name] = CheckpointSigner(ledger.journal, signer)
-        head = self._signers[name].sign()
-        if head is not None and self._written.get(name) != head.size:
-            write_checkpoint(self._settings, name, head)
-            self._written[name] = head.size
+    def _look_after_places(self) -> None:
+        if any(place.is_silent for place in self._signer.places):
+            self._problems.raise_("head_place_silent")
+        else:
+            self._problems.clear("head_place_silent")
+        if time.monotonic() >= self._remove_at:
+            self._remove_at = time.monotonic() + REMOVE_EVERY_S
+            self._signer.remove_old_heads()
 
     def _report_once(self, name: str, error: Exception) -> None:
-        # Once instead of every two seconds: it stays true until an operator acts.
-        if name not in self._reported:
-            self._reported.add(name)
+        # Once instead of every second: it stays true until an operator acts.
+        if self._reported.get(name) != str(error):
+            self._reported[name] = str(error)
             log.error("the log of ledger %s is not signed: %s", name, error)
-
-
-def write_checkpoint(settings: Settings, ledger: str, head: SignedCheckpoint) -> None:
-    """Write a checkpoint to its file atomically."""
-    path = checkpoint_path(settings, ledger)
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    draft = path.parent / f".{ledger}.{os.getpid()}"
-    draft.write_text(head.note, encoding="utf-8")
-    draft.replace(path)

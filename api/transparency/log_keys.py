@@ -1,9 +1,10 @@
 """The keys that sign the logs: one Ed25519 key for each ledger, named by the log's origin.
 
 A key is stored in `<data>/keys/log_<ledger>`: 32 bytes in base64, readable by their owner only.
+After a recovery the ledger has another log, `<origin>/2`, with its own key in `log_<ledger>@2`.
 With the embedded database a key is made when it is first needed; with an external database the
-operator makes it, on the machine that signs. A key is never overwritten: for everybody who stores
-checkpoints of a log, the log with another key is another log.
+operator makes it, on the machine that signs, before the ledger is opened. A key is never
+overwritten: for everybody who stores checkpoints of a log, the log with another key is another log.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SEED_BYTES = 32
 
 
 class NoLogKey(LedgerError):
-    """Ledger {ledger} has no log key yet: `certledger keys --make` makes one."""
+    """Ledger {ledger} has no log key yet: `certledger keys --make --ledger {ledger}` makes one."""
 
     code = "no_log_key"
 
@@ -39,14 +40,16 @@ class LogKeyUnusable(LedgerError):
     code = "log_key_unusable"
 
 
-def log_key_path(settings: Settings, ledger: str) -> Path:
-    """The file of a ledger's log key."""
-    return settings.data_dir.expanduser().absolute() / "keys" / f"log_{ledger}"
+def log_key_path(settings: Settings, ledger: str, number: int = 1) -> Path:
+    """The file of a ledger's log key. number: 1, and one more after each recovery."""
+    # No name of a ledger holds an @.
+    name = f"log_{ledger}" if number == 1 else f"log_{ledger}@{number}"
+    return settings.data_dir.expanduser().absolute() / "keys" / name
 
 
-def make_log_key(settings: Settings, ledger: str) -> Path:
+def make_log_key(settings: Settings, ledger: str, number: int = 1) -> Path:
     """Make a new key. Returns: its file. Raises: LogKeyExists, OSError."""
-    path = log_key_path(settings, ledger)
+    path = log_key_path(settings, ledger, number)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.parent / f".{path.name}.{os.getpid()}"
     with open(draft, "w", opener=lambda p, flags: os.open(p, flags | os.O_CLOEXEC, 0o600)) as file:
@@ -63,14 +66,15 @@ def make_log_key(settings: Settings, ledger: str) -> Path:
     return path
 
 
-def log_seed(settings: Settings, ledger: str) -> bytes:
+def log_seed(settings: Settings, ledger: str, number: int = 1) -> bytes:
     """The 32 private bytes of a ledger's log key; made if missing, with the embedded database.
 
+    The key of a log that continues another one is made by the recovery only.
     Raises: NoLogKey, LogKeyUnusable.
     """
-    path = log_key_path(settings, ledger)
+    path = log_key_path(settings, ledger, number)
     if not path.exists():
-        if not settings.embedded:
+        if not settings.embedded or number > 1:
             raise NoLogKey(ledger=ledger)
         with contextlib.suppress(LogKeyExists):  # another process has made it
             make_log_key(settings, ledger)

@@ -174,6 +174,7 @@ async def refund_list(request: Request) -> Response:
     if principal is None:
         return _to_sign_in(request)
     service: AppContext = request.app.state.service
+    service.views.ensure_right(REFUND_LEDGER, name)
     state = _state(request)
     page = service.page(
         f"page of refunds|{name}|{state}", request.query_params.get("after"), LINES_A_PAGE
@@ -224,6 +225,7 @@ async def refund_csv(request: Request) -> Response:
     if principal is None:
         return _to_sign_in(request)
     service: AppContext = request.app.state.service
+    service.views.ensure_right(REFUND_LEDGER, name)
     ledger = known(await service.read(service.views.ask, one_ledger, REFUND_LEDGER, name), name)
     state, language = _state(request), language_of(request)
     file = "-".join(["refunds", name, *([state] if state else []), str(ledger["position"])])

@@ -57,23 +57,27 @@ def overview(cursor: Cursor) -> list[Row]:
 # --- certificates ---------------------------------------------------------------------------------
 
 
-def look_up(cursor: Cursor, criteria: LookupCriteria) -> list[Row]:
+def look_up(cursor: Cursor, criteria: LookupCriteria, row_keys: Sequence[bytes]) -> list[Row]:
     """The certificates that agree with the criteria, as everybody may see them.
 
     The same statements run for an unknown number and for a number with somebody else's name.
+    row_keys: that sealed the rows. Raises: ViewWrong.
     """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     search = (
         registry_queries.by_documents if criteria.number is None else registry_queries.by_numbers
     )
-    found = criteria.matching(search(cursor, criteria.keys)) if criteria.keys else []
+    found = criteria.matching(search(cursor, criteria.keys, row_keys)) if criteria.keys else []
     return [_shown(cursor, answer, known) for answer in found[:CERTIFICATES_MAX]]
 
 
-def by_link(cursor: Cursor, token: str) -> Row | None:
-    """The certificate of a link, as everybody may see it; None for an unknown link."""
+def by_link(cursor: Cursor, token: str, row_keys: Sequence[bytes]) -> Row | None:
+    """The certificate of a link, as everybody may see it; None for an unknown link.
+
+    Raises: ViewWrong.
+    """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
-    found = registry_queries.verify(cursor, token)
+    found = registry_queries.verify(cursor, token, row_keys)
     if found is None:
         return None
     return _shown(cursor, found.answer, known) | {"replaced": found.replaced}

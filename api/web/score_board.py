@@ -38,6 +38,7 @@ async def board(request: Request) -> Response:
     """GET /ledgers/{ledger}/scores: every notice, the latest first."""
     service: AppContext = request.app.state.service
     name = ledger_of(request)
+    service.views.ensure_right(SCORE_BOARD, name)
     page = service.page(
         f"page of notices|{name}", request.query_params.get("after"), NOTICES_A_PAGE
     )
@@ -65,6 +66,7 @@ async def rows(request: Request) -> Response:
     name, notice_id = ledger_of(request), request.path_params["notice_id"]
     if not _ID.fullmatch(notice_id):
         raise NotFound(what="notice", id="with this name")
+    service.views.ensure_right(SCORE_BOARD, name)
     page = service.page(
         f"page of rows|{name}|{notice_id}", request.query_params.get("after"), ROWS_A_PAGE
     )

@@ -6,6 +6,9 @@
 | command_execution.py | one command: read set, states, decision, append, receipt |
 | state_cache.py | folded states in memory, brought up to date by the writer |
 | snapshots.py | states of long streams, stored so that they need not be folded from the start |
+| guards.py | stops the commands of a ledger that does not continue its log |
+| recovery.py | continues the log under another origin, after a loss that two persons accept |
+| key_check.py | whether the keys of this service are those that a ledger names |
 | receipt.py, receipt_futures.py | what a caller gets, and how it reaches threads and event loops |
 
 The walk of a command, in the order of the calls. The writer thread makes those marked `>`;

@@ -18,7 +18,15 @@ from uuid import UUID
 from domain.actors import Actor
 from domain.command_spec import ReadSet
 from domain.commands import decide, read_set_of
-from domain.decision import Command, Context, Decision, Identity, NotFound, stream_of
+from domain.decision import (
+    Command,
+    Context,
+    Decision,
+    Identity,
+    KeyInUse,
+    NotFound,
+    stream_of,
+)
 from domain.errors import LedgerError
 from domain.events import PersonCorrected, PersonRegistered
 from domain.service.receipt import Receipt
@@ -44,12 +52,16 @@ class OccurredTooEarly(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The parts of a ledger that executing a command needs. name: of the ledger."""
+    """The parts of a ledger that executing a command needs.
+
+    name: of the ledger. keys: of the service, named when a ledger opens.
+    """
 
     name: str
     vault: Vault
     mapper: EntryMapper
     states: StateCache
+    keys: tuple[KeyInUse, ...] = ()
 
 
 class CommandExecution:
@@ -113,6 +125,7 @@ class CommandExecution:
             actor=self._actor,
             new_id=lambda: named_id(self._command_id, f"id {next(numbers)}").hex,
             blind_index=self._blind_index,
+            keys=self._environment.keys,
         )
 
     def _blind_index(self, kind: str, text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from domain.actors import Actor
-from domain.decision import Command, Identity, NotFound, stream_of
+from domain.decision import Command, Identity, KeyInUse, NotFound, stream_of
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.service.command_execution import (
@@ -25,6 +25,8 @@ from domain.service.command_execution import (
     identity_of,
     named_id,
 )
+from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
+from domain.service.key_check import KeysOf, check_keys, no_keys
 from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, resolve_batch
 from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
@@ -33,6 +35,7 @@ from domain.store.errors import UnknownLedger
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
+from domain.store.keys.seals import Sealer
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
 from domain.store.writer.commands import QueuedCommand
@@ -67,10 +70,14 @@ class OccurredInFuture(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class LedgerSecrets:
-    """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on."""
+    """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
+
+    sealer: seals events, heads, commands and snapshots.
+    """
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
+    sealer: Sealer
     algorithm: str = "aes-256-gcm"
 
 
@@ -81,10 +88,23 @@ class Ledger:
     Folded states are cached in memory, see `domain.service.state_cache`.
     """
 
-    def __init__(self, dsn: str, name: str, secrets: LedgerSecrets) -> None:
-        """Open the ledger and start its writer; it connects when it is first used."""
+    def __init__(
+        self,
+        dsn: str,
+        name: str,
+        secrets: LedgerSecrets,
+        *,
+        keys: tuple[KeyInUse, ...] = (),
+        write_unsigned: bool = False,
+    ) -> None:
+        """Open the ledger and start its writer; it connects when it is first used.
+
+        keys: of the service, which the ledger names when it opens. write_unsigned: see
+        `WriteGuard`.
+        """
         self.name = name
-        self.journal = Journal(dsn, name)
+        self.guard = WriteGuard(name, write_unsigned=write_unsigned)
+        self.journal = Journal(dsn, name, secrets.sealer.of(name))
         self.vault = Vault(
             name,
             secrets.master_keys,
@@ -96,13 +116,16 @@ class Ledger:
         self._snapshots = SnapshotStore(self.journal)
         self._snapshot_thread = ThreadPoolExecutor(1, thread_name_prefix=f"snapshots {name}")
         self._states = StateCache(self.mapper, self._restore)
-        self._environment = Environment(name, self.vault, self.mapper, self._states)
+        self._is_history_lost = False
+        self.journal.last_seen.lost = self._history_lost
+        self._environment = Environment(name, self.vault, self.mapper, self._states, keys)
         self._is_closed = False
         self._committer = Committer(
             self.journal,
             cached_version=self._states.cached_version,
             apply_committed=self._apply_committed,
             resolve_batch=resolve_batch,
+            permit=self._permit,
         )
 
     def close(self) -> None:
@@ -166,8 +189,9 @@ class Ledger:
             `ReceiptFuture` if None.
         Returns: the future. It raises the `LedgerError` that refused the command; then nothing
             was recorded.
-        Raises: Overloaded, Closed; OccurredInFuture.
+        Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
         """
+        self.guard.check()
         now = datetime.now(UTC)
         if occurred_at is not None and occurred_at > now:
             raise OccurredInFuture(occurred_at=occurred_at.isoformat())
@@ -196,6 +220,19 @@ class Ledger:
         self._committer.enqueue(queued, receipt)
         return receipt
 
+    def check_history(self) -> None:
+        """Compare the journal with what this process has seen of it; stop the ledger if it differs.
+
+        Raises: Unavailable, UnknownLedger, SealBroken.
+        """
+        self.journal.check_history()
+
+    def _history_lost(self, difference: str) -> None:
+        """Drop what is cached of a lost history, and stop the ledger; called on any thread."""
+        self._is_history_lost = True
+        self._states.clear()
+        self.guard.stop(LOG_NOT_CONTINUED, f"the database lost a part of its history: {difference}")
+
     # --- reads --------------------------------------------------------------------------------
 
     def state(self, kind: str, key: str | None = None) -> Any:
@@ -204,7 +241,8 @@ class Ledger:
         Raises: NotFound, Unavailable.
         """
         stream = stream_of(kind, key)
-        state = self._states.state(stream)
+        # After a stop the cache may hold states of a lost history.
+        state = None if self.guard.stopped else self._states.state(stream)
         if state is None:
             state = self._snapshots.latest(stream)
         state = self._project(state, stream)
@@ -240,6 +278,14 @@ class Ledger:
 
     # --- ports of the writer, called on its thread --------------------------------------------
 
+    def _permit(self) -> None:
+        """Raises: LogNotContinued, Unavailable; see `WriteGuard.check_before_batch`."""
+        if self._is_history_lost:
+            # Again: a batch that was being executed may have cached states since.
+            self._is_history_lost = False
+            self._states.clear()
+        self.guard.check_before_batch()
+
     def _restore(self, stream: str) -> CachedState | None:
         """A stream's state from its last snapshot, for the state cache."""
         state = self._snapshots.latest(stream)
@@ -270,10 +316,25 @@ class Ledger:
 class Ledgers:
     """The ledgers of one database, each opened when it is first used. Thread-safe."""
 
-    def __init__(self, dsn: str, secrets: LedgerSecrets) -> None:
-        """Open nothing yet. secrets: of every ledger."""
+    def __init__(
+        self,
+        dsn: str,
+        secrets: LedgerSecrets,
+        *,
+        keys_of: KeysOf = no_keys,
+        on_open: Callable[[Ledger], None] | None = None,
+        write_unsigned: bool = False,
+    ) -> None:
+        """Open nothing yet. secrets: of every ledger.
+
+        keys_of: the keys of this service, which the facts of a ledger have to name.
+        on_open: called with each ledger before it is used. write_unsigned: see `WriteGuard`.
+        """
         self._dsn = dsn
         self._secrets = secrets
+        self._keys_of = keys_of
+        self._on_open = on_open
+        self._write_unsigned = write_unsigned
         self._open: dict[str, Ledger] = {}
         self._lock = threading.Lock()
 
@@ -282,25 +343,41 @@ class Ledgers:
         return ledgers(self._dsn)
 
     def get(self, name: str) -> Ledger:
-        """A ledger by its name. Raises: UnknownLedger, Unavailable."""
+        """A ledger by its name.
+
+        Raises: UnknownLedger, Unavailable; WrongServiceKey if a key of this service is not one that
+            the ledger names; what `keys_of` raises.
+        """
         found = self._open.get(name)
         if found is not None:
             return found
         # Outside the lock: waiting for an unreachable server must not block the other ledgers.
         if not is_ledger(self._dsn, name):
             raise UnknownLedger(ledger=name)
+        keys = check_keys(self._dsn, name, self._keys_of)
         with self._lock:
             found = self._open.get(name)
             if found is None:
-                found = self._open[name] = Ledger(self._dsn, name, self._secrets)
+                found = Ledger(
+                    self._dsn,
+                    name,
+                    self._secrets,
+                    keys=keys,
+                    write_unsigned=self._write_unsigned,
+                )
+                if self._on_open is not None:
+                    self._on_open(found)
+                self._open[name] = found
             return found
 
     def create(self, name: str, site_code: str) -> Ledger:
         """Create a ledger if there is none of that name. A command sets it up afterwards.
 
-        Raises: SiteCodeTaken, InvalidLedgerName, Unavailable.
+        Raises: SiteCodeTaken, InvalidLedgerName, Unavailable; what `keys_of` raises, such as
+            NoLogKey, before anything is created.
         """
-        journal = Journal(self._dsn, name)
+        self._keys_of(name, opening=True)
+        journal = Journal(self._dsn, name, None)
         try:
             journal.create_ledger(site_code)
         finally:

@@ -55,7 +55,7 @@ class CachedState(NamedTuple):
 class StateCache:
     """States by stream, least recently used evicted first.
 
-    Only the writer thread changes it; any thread may read `state` and `cached`.
+    Only the writer thread changes it; any thread may read `state` and `cached`, and `clear` it.
     """
 
     def __init__(
@@ -71,6 +71,12 @@ class StateCache:
         self._states: OrderedDict[str, CachedState] = OrderedDict()
         self._without_snapshot: set[str] = set()
         self._identities: deque[str] = deque()
+
+    def clear(self) -> None:
+        """Forget everything: the history that it was made of is not the journal's."""
+        self._states = OrderedDict()
+        self._without_snapshot = set()
+        self._identities = deque()
 
     def state(self, stream: str) -> Any | None:
         """The cached state of a stream, perhaps an old one; None if it is not cached."""
@@ -161,10 +167,11 @@ class StateCache:
         return following
 
     def _put(self, stream: str, cached: CachedState) -> None:
-        self._states[stream] = cached
-        self._states.move_to_end(stream)
-        while len(self._states) > self._states_max:
-            self._states.popitem(last=False)
+        states = self._states  # another thread may clear the cache meanwhile
+        states[stream] = cached
+        states.move_to_end(stream)
+        while len(states) > self._states_max:
+            states.popitem(last=False)
         if cached.identity is not None:
             self._identities.append(stream)
             if len(self._identities) > IDENTITIES_MAX:

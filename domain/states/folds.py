@@ -20,12 +20,28 @@ from domain.values.primitives import Level
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """The organisation of a ledger and its fees."""
+    """The organisation of a ledger, its fees, and the keys in use, in order of introduction."""
 
     id: str
     opened: e.LedgerOpened
     fees: tuple[e.FeeScheduleSet, ...] = ()
+    keys: tuple[e.KeyIntroduced, ...] = ()
+    continuations: tuple[e.LogContinuedElsewhere, ...] = ()
     version: int = 0
+
+    @property
+    def log_origin(self) -> str:
+        """The origin of the ledger's present log."""
+        return self.continuations[-1].new_origin if self.continuations else self.opened.log_origin
+
+    @property
+    def log_number(self) -> int:
+        """1 for the log that the ledger was opened with, one more after each recovery."""
+        return 1 + len(self.continuations)
+
+    def keys_for(self, purpose: e.KeyPurpose) -> tuple[str, ...]:
+        """The ids of the keys of a purpose that are in use, the newest last."""
+        return tuple(key.key_id for key in self.keys if key.purpose == purpose)
 
     def fees_on(self, occupation: str, level: Level, day: date) -> e.FeeScheduleSet | None:
         """The schedule in force on a day: the latest that has begun.
@@ -133,6 +149,26 @@ def _fees_set(state: LedgerState, fact: e.FeeScheduleSet, entry: Any) -> LedgerS
     return replace(state, fees=(*state.fees, fact))
 
 
+def _key_introduced(state: LedgerState, fact: e.KeyIntroduced, entry: Any) -> LedgerState:
+    return replace(state, keys=(*state.keys, fact))
+
+
+def _key_retired(state: LedgerState, fact: e.KeyRetired, entry: Any) -> LedgerState:
+    gone = (fact.purpose, fact.key_id)
+    left = tuple(key for key in state.keys if (key.purpose, key.key_id) != gone)
+    return replace(state, keys=left)
+
+
+def _log_continued(state: LedgerState, fact: e.LogContinuedElsewhere, entry: Any) -> LedgerState:
+    """The keys of the old log and of what it sealed are good for its own positions only."""
+    gone = (e.KeyPurpose.LOG, e.KeyPurpose.JOURNAL)
+    return replace(
+        state,
+        keys=tuple(key for key in state.keys if key.purpose not in gone),
+        continuations=(*state.continuations, fact),
+    )
+
+
 def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> Person:
     return Person(
         fact.person_id,
@@ -216,6 +252,9 @@ def _frozen(state: Report | None, fact: e.ReportFrozen, entry: Any) -> Report:
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LedgerOpened: _ledger_opened,
     e.FeeScheduleSet: _fees_set,
+    e.KeyIntroduced: _key_introduced,
+    e.KeyRetired: _key_retired,
+    e.LogContinuedElsewhere: _log_continued,
     e.PersonRegistered: _registered,
     e.PersonCorrected: _corrected,
     e.PersonalDataErased: _erased,

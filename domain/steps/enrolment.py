@@ -11,6 +11,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import Claim, live_claim, live_claim_of, person_claims, reviewed_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -20,7 +21,6 @@ from domain.command_spec import (
 )
 from domain.decision import (
     AlreadyExists,
-    Claim,
     Command,
     Context,
     Decision,
@@ -34,7 +34,7 @@ from domain.eligibility.assessment import Eligible, NotEligible, assess
 from domain.eligibility.qualifications import Qualifications
 from domain.eligibility.rule_sets import RuleSet, available_rule_sets, rule_set_for
 from domain.errors import LedgerError
-from domain.states.application import CLOSED, Candidacy, Status
+from domain.states.application import CLOSED, Status
 from domain.steps.refund import refund_entitlement
 from domain.values.identity_documents import DocumentType, validate_document
 from domain.values.person_names import normalise_name
@@ -119,12 +119,6 @@ def identify(
     return document.number, clean, index, context.blind_index("name", clean)
 
 
-def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]:
-    """What a person holds: their document and, if they have one, their login."""
-    login = (("person_login", subject),) if subject else ()
-    return ("person_document", document_index), *login
-
-
 def login_of(command: RegisterPerson, context: Context) -> str | None:
     """The login that belongs to the person; a candidate's own, whatever the command says."""
     own = context.actor.role is Role.CANDIDATE
@@ -158,7 +152,6 @@ def decide_register_person(world: States, command: RegisterPerson, context: Cont
     )
     return Decision(
         facts=((stream, fact),),
-        claims=person_claims(document_index, subject),
         outcome={"person_id": person_id},
     )
 
@@ -181,7 +174,6 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     number, name, document_index, name_index = identify(
         context, command.document_type, command.document_number, command.name
     )
-    moved = document_index != person.document_index
     fact = e.PersonCorrected(
         person_id=person.id,
         document_type=command.document_type,
@@ -193,24 +185,7 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     )
     return Decision(
         facts=((stream_of("person", person.id), fact),),
-        claims=person_claims(document_index, None) if moved else (),
-        releases=person_claims(person.document_index, None) if moved else (),
     )
-
-
-def reviewed_claim(person_id: str) -> Claim:
-    """Claimed for good for a person whose documents passed all three reviews."""
-    return "reviewed_person", person_id
-
-
-def live_claim(person_id: str, occupation: str, level: int) -> Claim:
-    """The claim of an open application: one per person, occupation and level."""
-    return "live_application", f"{person_id}|{occupation}|{int(level)}"
-
-
-def live_claim_of(state: Candidacy) -> Claim:
-    """The claim that an application holds while it is open."""
-    return live_claim(state.person_id, state.occupation, state.level)
 
 
 def live_claims(person_id: str) -> tuple[Claim, ...]:
@@ -244,7 +219,6 @@ def _eligible(
     )
     return Decision(
         facts=((stream, opened), (stream, fact)),
-        claims=(live_claim(opened.person_id, opened.occupation, opened.level),),
         outcome={
             "application_id": opened.application_id,
             "eligible": True,
@@ -340,10 +314,7 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
         raise ApplicationNotOpen(status=state.status.value)
     stream = stream_of("application", state.id)
     withdrawn = e.ApplicationWithdrawn(application_id=state.id, reason=command.reason)
-    return Decision(
-        facts=((stream, withdrawn), *refund_entitlement(state)),
-        releases=(live_claim_of(state),),
-    )
+    return Decision(facts=((stream, withdrawn), *refund_entitlement(state)))
 
 
 # --- read sets and specs --------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import person_claims
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, States, ensure_own, stream_of
 from domain.errors import LedgerError
-from domain.steps.enrolment import PersonErased, live_claims, person_claims
+from domain.steps.enrolment import PersonErased, live_claims
 
 
 class PersonStillNeeded(LedgerError):
@@ -48,7 +49,6 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
                 e.PersonalDataErased(person_id=person.id, reason=command.reason),
             ),
         ),
-        releases=person_claims(person.document_index, person.subject),
         erases=(person.id,),
     )
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import seat_claims
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -257,11 +258,6 @@ def ticket_number(session: ExamSession, room: str, seat: int) -> str:
     return f"{session.id}-{room_no:02d}-{seat:03d}"
 
 
-def session_claim(session_id: str, person_id: str) -> Claim:
-    """One seat of a session for a person, whatever they applied for."""
-    return "session_person", f"{session_id}|{person_id}"
-
-
 def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> Decision:
     """A seat, a ticket number and the ticket; the ticket number holds session, room and seat.
 
@@ -302,7 +298,6 @@ def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> 
             (stream_of("session", session.id), assigned),
             (stream_of("application", state.id), issued),
         ),
-        claims=(session_claim(session.id, state.person_id), ("ticket", ticket)),
         outcome={"ticket_number": ticket, "room": room, "seat": seat},
     )
 
@@ -433,7 +428,7 @@ def _reads_of_seat(cached: StateHint, command: AssignSeat, context: Context) -> 
     session = cached("session", command.session_id)
     if session is not None and state is not None:
         ticket = ticket_number(session, *seat_for(session, command))
-        claims = session_claim(session.id, state.person_id), ("ticket", ticket)
+        claims = seat_claims(session.id, state.person_id, ticket)
     return ReadSet(
         streams=(
             stream_of("application", command.application_id),

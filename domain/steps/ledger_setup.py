@@ -8,6 +8,7 @@ from domain import events as e
 from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import AlreadyExists, Command, Context, Decision, States
+from domain.steps.service_keys import introduction_of
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Fen, Level
 
@@ -46,13 +47,15 @@ def opening_fact(command: OpenLedger) -> e.LedgerOpened:
 def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> Decision:
     """A ledger opens once; its site code begins every national number it allocates.
 
+    It names every key of the service from its first moment on.
     Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code.
     Source: source-document 0.1, 5.3.
     """
     if world.exists("ledger"):
         raise AlreadyExists(what="book", id="ledger")
     format_national(command.site_code, context.today.year, Level.INTERMEDIATE, 1)
-    return Decision(facts=(("ledger", opening_fact(command)),))
+    facts = (opening_fact(command), *map(introduction_of, context.keys))
+    return Decision(facts=tuple(("ledger", fact) for fact in facts))
 
 
 def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Context) -> Decision:

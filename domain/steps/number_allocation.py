@@ -13,6 +13,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import number_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -164,11 +165,6 @@ def number_of(
     return str(format_omc(year, level, serial))
 
 
-def number_claim(number: str) -> Claim:
-    """A certificate's number, given once and for good."""
-    return "certificate_number", number
-
-
 def _allocate(world: States, state: Candidacy, kind: CertificateKind, year: int) -> _Taken:
     """The next number of a series. Raises: SeriesIsHandedOut, SerialExhausted."""
     series = world.series(series_id(kind, year, state.level))
@@ -180,10 +176,9 @@ def _allocate(world: States, state: Candidacy, kind: CertificateKind, year: int)
 
 
 def _numbered(taken: dict[CertificateKind, _Taken]) -> Decision:
-    """Facts, claims and outcome of the numbers that were taken, by kind."""
+    """Facts and outcome of the numbers that were taken, by kind."""
     return Decision(
         facts=tuple(fact for facts, _ in taken.values() for fact in facts),
-        claims=tuple(number_claim(number) for _, number in taken.values()),
         outcome={kind.value: number for kind, (_, number) in taken.items()},
     )
 

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import payment_claims
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -20,7 +21,6 @@ from domain.command_spec import (
 )
 from domain.decision import (
     AlreadyExists,
-    Claim,
     Command,
     Context,
     Decision,
@@ -123,12 +123,6 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> N
             )
 
 
-def payment_claims(command: RecordPayment, payment_id: str) -> tuple[Claim, ...]:
-    """The provider's number of the movement, and ours, each for one payment only."""
-    key = f"{command.provider.value}|{command.provider_transaction_id}"
-    return ("provider_transaction", key), ("payment", payment_id)
-
-
 def _excess(
     command: RecordPayment,
     payment_id: str,
@@ -185,7 +179,6 @@ def decide_record_payment(world: States, command: RecordPayment, context: Contex
         )
     return Decision(
         facts=((stream_of("application", state.id), fact),),
-        claims=payment_claims(command, payment_id),
         outcome={"payment_id": payment_id, "excess": isinstance(fact, e.ExcessPaymentReceived)},
     )
 
@@ -228,7 +221,8 @@ def use_fact(application_id: str, item: Item, used_at: datetime) -> e.FeeItemUse
 
 
 def _reads_of_payment(cached: StateHint, command: RecordPayment, context: Context) -> ReadSet:
-    claims = payment_claims(command, command.payment_id or context.new_id())
+    payment_id = command.payment_id or context.new_id()
+    claims = payment_claims(command.provider, command.provider_transaction_id, payment_id)
     return ReadSet((stream_of("application", command.application_id), "ledger"), (), claims)
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import live_claim_of
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -34,7 +35,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.folds import ExamSession, Notice
-from domain.steps.enrolment import PersonErased, live_claim_of
+from domain.steps.enrolment import PersonErased
 from domain.steps.exam import SessionNotHeld
 from domain.values.working_days import (
     NOTICE_WORKING_DAYS,
@@ -146,11 +147,13 @@ class CloseNotice(Command):
 
 
 def _publishable(world: States, session: ExamSession) -> list[Candidacy]:
-    """Rows whose verified, present scores are not public: the never published ones first.
+    """Rows whose verified, present scores are not public, in order of their tickets.
 
-    Raises: ScoresNotVerified.
+    The never published ones come first and alone. Raises: ScoresNotVerified.
     """
-    states = [world.candidacy(application_id) for application_id in session.seats.values()]
+    # By ticket: a state that was restored from a snapshot has its seats in another order, and the
+    # audit makes the same decision again.
+    states = [world.candidacy(app) for _, app in sorted(session.tickets.items())]
     # A corrected row waits for its own verification without delaying the others, but the first
     # notice leaves nobody out.
     unpublished = [s for s in states if s.notice_id is None]
@@ -330,15 +333,6 @@ def is_withheld(world: States, notice: Notice, application_id: str) -> bool:
     return state.notice_id != notice.id or state.published is None
 
 
-def _was_final_before(world: States, state: Candidacy) -> bool:
-    """Whether an earlier notice of the row closed with it: its claim ended there.
-
-    The person may have applied again since; this row must not release that application's claim.
-    """
-    earlier = (world.notice(notice_id) for notice_id in state.notices[:-1])
-    return any(notice.closed and state.id not in notice.withheld for notice in earlier)
-
-
 def decide_close_notice(world: States, command: CloseNotice, context: Context) -> Decision:
     """The rest becomes final once the period is over and no objection is open.
 
@@ -357,12 +351,11 @@ def decide_close_notice(world: States, command: CloseNotice, context: Context) -
         raise ObjectionsOpen(notice_id=notice.id, count=len(notice.open_objections))
     rows = notice.opened.application_ids
     withheld = tuple(row for row in rows if is_withheld(world, notice, row))
-    final = [world.candidacy(row) for row in rows if row not in withheld]
-    fact = e.PublicNoticeClosed(notice_id=notice.id, final_count=len(final), withheld=withheld)
+    final_count = len(rows) - len(withheld)
+    fact = e.PublicNoticeClosed(notice_id=notice.id, final_count=final_count, withheld=withheld)
     return Decision(
         facts=((stream_of("notice", notice.id), fact),),
-        releases=tuple(live_claim_of(s) for s in final if not _was_final_before(world, s)),
-        outcome={"final": len(final), "withheld": list(withheld)},
+        outcome={"final": final_count, "withheld": list(withheld)},
     )
 
 

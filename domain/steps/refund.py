@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import provider_refund_claim, refund_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -250,7 +251,6 @@ def decide_order_refund(world: States, command: OrderRefund, context: Context) -
     )
     return Decision(
         facts=((stream_of("application", state.id), fact),),
-        claims=(("refund", refund_no),),
         outcome={"refund_no": refund_no, "amount_fen": line.amount_fen},
     )
 
@@ -312,34 +312,25 @@ def _require(command: RecordRefundOutcome, field: str, value: V | None) -> V:
     return value
 
 
-def provider_refund_claim(provider: e.Provider, provider_refund_id: str) -> Claim:
-    """The provider's number of a refund, for one refund of ours only."""
-    return "provider_refund", f"{provider.value}|{provider_refund_id}"
-
-
 def paid_line_of(state: Candidacy, refund: Refund) -> PaidLine:
     """The line that a refund gives back."""
     wanted = (refund.payment_id, refund.component)
     return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
 
 
-def _accepted(
-    command: RecordRefundOutcome, state: Candidacy, refund: Refund
-) -> tuple[e.Fact, tuple[Claim, ...]]:
+def _accepted(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
     _ensure_state(refund, ("approved",), "accepted")
     provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
-    fact = e.RefundAccepted(
+    return e.RefundAccepted(
         application_id=state.id,
         refund_no=refund.refund_no,
         provider_refund_id=provider_refund_id,
     )
-    provider = paid_line_of(state, refund).provider
-    return fact, (provider_refund_claim(provider, provider_refund_id),)
 
 
 def _settled(
     command: RecordRefundOutcome, state: Candidacy, refund: Refund, context: Context
-) -> tuple[e.Fact, tuple[Claim, ...]]:
+) -> e.Fact:
     _ensure_state(refund, ("accepted", "abnormal"), "settled")
     provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
     channel: Channel = _require(command, "channel", command.channel)
@@ -348,19 +339,15 @@ def _settled(
     paid_at = paid_line_of(state, refund).paid_at
     if settled_at < paid_at:
         raise TooEarly(field="settled_at", earliest=paid_at.isoformat())
-    claims: tuple[Claim, ...] = ()
-    if provider_refund_id != refund.provider_refund_id:
-        if channel != "bank_transfer":
-            raise WrongProviderRefund(refund_no=refund.refund_no)
-        claims = (provider_refund_claim(e.Provider.BANK, provider_refund_id),)
-    fact = e.RefundSettled(
+    if provider_refund_id != refund.provider_refund_id and channel != "bank_transfer":
+        raise WrongProviderRefund(refund_no=refund.refund_no)
+    return e.RefundSettled(
         application_id=state.id,
         refund_no=refund.refund_no,
         provider_refund_id=provider_refund_id,
         channel=channel,
         settled_at=settled_at,
     )
-    return fact, claims
 
 
 def _closed(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
@@ -387,23 +374,22 @@ def decide_refund_outcome(
     Source: source-document 2.4(1).
     """
     state, refund = _refund(world, command)
-    claims: tuple[Claim, ...] = ()
     match command.outcome:
         case "accepted":
-            fact, claims = _accepted(command, state, refund)
+            fact = _accepted(command, state, refund)
         case "settled":
-            fact, claims = _settled(command, state, refund, context)
+            fact = _settled(command, state, refund, context)
         case "closed":
             fact = _closed(command, state, refund)
         case "abnormal":
             fact = _abnormal(command, state, refund)
-    return Decision(facts=((stream_of("application", state.id), fact),), claims=claims)
+    return Decision(facts=((stream_of("application", state.id), fact),))
 
 
 def _reads_of_order(cached: StateHint, command: OrderRefund, context: Context) -> ReadSet:
     ids = (command.application_id,)
     claims = tuple(
-        ("refund", next_refund_no(state, command.payment_id))
+        refund_claim(next_refund_no(state, command.payment_id))
         for state in cached_applications(cached, ids)
     )
     return ReadSet(with_persons(cached, ids), (), claims)

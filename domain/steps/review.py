@@ -12,6 +12,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
+from domain.claims import live_claim_of, reviewed_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -42,7 +43,6 @@ from domain.errors import LedgerError
 from domain.events import Stage
 from domain.states.application import Candidacy, Status
 from domain.states.folds import Person
-from domain.steps.enrolment import live_claim_of, reviewed_claim
 from domain.steps.refund import refund_entitlement
 
 ROUNDS_MAX = 99
@@ -287,7 +287,7 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
         raise RoundChanged(actual=state.round, given=command.round)
     _ensure_reviewer(state, world.person(state.person_id), command, context)
     if command.verdict == "pass":
-        return _pass(world, state, command.stage)
+        return _pass(state, command.stage)
     if command.reason is None:
         raise ReasonMissing()
     if command.verdict == "return":
@@ -295,21 +295,12 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
     fact = REJECTED[command.stage](
         application_id=state.id, round=state.round, reason=command.reason
     )
-    return Decision(
-        facts=((stream_of("application", state.id), fact), *refund_entitlement(state)),
-        releases=(live_claim_of(state),),
-    )
+    return Decision(facts=((stream_of("application", state.id), fact), *refund_entitlement(state)))
 
 
-def _pass(world: States, state: Candidacy, stage: Stage) -> Decision:
-    """The final pass claims for good that this person was compared with their documents."""
-    reviewed = reviewed_claim(state.person_id)
-    is_first = stage is Stage.FINAL and not world.claimed(*reviewed)
+def _pass(state: Candidacy, stage: Stage) -> Decision:
     fact = PASSED[stage](application_id=state.id, round=state.round)
-    return Decision(
-        facts=((stream_of("application", state.id), fact),),
-        claims=(reviewed,) if is_first else (),
-    )
+    return Decision(facts=((stream_of("application", state.id), fact),))
 
 
 def _return(state: Candidacy, command: Review, reason: str) -> Decision:

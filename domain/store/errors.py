@@ -119,6 +119,33 @@ class Closed(StoreError):
     code = "journal_closed"
 
 
+# --- seals and keys ------------------------------------------------------------------------------
+
+
+class SealBroken(StoreError):
+    """The {what} at position {position} of ledger {ledger} has no right seal; nothing is shown."""
+
+    code = "seal_broken"
+
+
+class ViewWrong(StoreError):
+    """The view {view} has rows that the events did not make; they are not shown."""
+
+    code = "view_wrong"
+
+
+class NoJournalKey(StoreError):
+    """Ledger {ledger} was opened without the journal key: it can be read, and not written."""
+
+    code = "no_journal_key"
+
+
+class WrongServiceKey(StoreError):
+    """wrong_key:{purpose}: ledger {ledger} names {expected}, the key of this service is {key_id}"""
+
+    code = "wrong_service_key"
+
+
 # --- the set-up ----------------------------------------------------------------------------------
 
 
@@ -176,10 +203,28 @@ class UnknownBlob(StoreError):
     code = "unknown_blob"
 
 
-class InconsistentLog(StoreError):
-    """The journal does not continue the signed tree of size {size}; nothing was signed."""
+class LogNotContinued(StoreError):
+    """Ledger {ledger} takes no commands: its journal does not continue its log. Nothing changed."""
 
-    code = "inconsistent_log"
+    code = "log_not_continued"
+
+
+class LogDiffers(StoreError):
+    """The journal of ledger {ledger} does not continue its log: {reason}"""
+
+    code = "log_differs"
+
+
+class HeadExists(StoreError):
+    """{place} keeps another head of size {size}, and a head is never overwritten."""
+
+    code = "head_exists"
+
+
+class HeadPlaceSilent(StoreError):
+    """The place of heads {place} does not answer: {reason}"""
+
+    code = "head_place_silent"
 
 
 class BadNote(StoreError):

@@ -5,12 +5,15 @@ journal: its events get dense positions, envelopes, hashes and the one writer, a
 Settings, each also with the application's name as a prefix (`COUNTERS_LEDGER`):
 
 CERTLEDGER_DATABASE_URL   the database; required
+CERTLEDGER_JOURNAL_KEY    base64 of the 32 bytes that seal the events; required
+CERTLEDGER_JOURNAL_KEYS_RETIRED   JSON list of earlier ones, for reading
 LEDGER                    the ledger; derived from the application's name if not set
 CREATE_TABLE              "n": neither migrate the schema nor create the ledger
 
 Reading order: Datastore, the four recorders, Factory.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +50,7 @@ from domain.store.journal.snapshot_table import (
     insert_snapshots,
     select_snapshots,
 )
+from domain.store.keys.seals import Sealer, read_seal_key
 from domain.store.postgres.connection import Cursor
 from domain.store.postgres.migrate import migrate
 from domain.store.writer.commands import QueuedCommand, Replayed
@@ -58,8 +62,8 @@ _TIMEOUT_SECONDS = 30.0
 class Datastore:
     """One ledger's journal with its writer and its listener, each started when first needed."""
 
-    def __init__(self, dsn: str, ledger: str) -> None:
-        self.journal = Journal(dsn, ledger)
+    def __init__(self, dsn: str, ledger: str, sealer: Sealer) -> None:
+        self.journal = Journal(dsn, ledger, sealer.of(ledger))
 
     @cached_property
     def committer(self) -> Committer:
@@ -326,16 +330,19 @@ class Factory(InfrastructureFactory[JournalTrackingRecorder]):
     """Makes the recorders of one application from its environment."""
 
     DATABASE_URL = "CERTLEDGER_DATABASE_URL"
+    JOURNAL_KEY = "CERTLEDGER_JOURNAL_KEY"
+    JOURNAL_KEYS_RETIRED = "CERTLEDGER_JOURNAL_KEYS_RETIRED"
     LEDGER = "LEDGER"
     CREATE_TABLE = "CREATE_TABLE"
 
     def __init__(self, env: Environment | EnvType | None) -> None:
-        """Raises: InfrastructureFactoryError if no database is named."""
+        """Raises: InfrastructureFactoryError if no database or no usable key is named."""
         super().__init__(env)
         dsn = self.env.get(self.DATABASE_URL)
         if not dsn:
             raise InfrastructureFactoryError(f"{self.DATABASE_URL} is not set")
-        self.datastore = Datastore(dsn, self.env.get(self.LEDGER) or _slug(self.env.name))
+        ledger = self.env.get(self.LEDGER) or _slug(self.env.name)
+        self.datastore = Datastore(dsn, ledger, self._sealer())
         self._created = False
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
@@ -368,6 +375,17 @@ class Factory(InfrastructureFactory[JournalTrackingRecorder]):
     def close(self) -> None:
         """Stop the threads and close the connections."""
         self.datastore.close()
+
+    def _sealer(self) -> Sealer:
+        active = self.env.get(self.JOURNAL_KEY)
+        if not active:
+            raise InfrastructureFactoryError(f"{self.JOURNAL_KEY} is not set")
+        try:
+            retired = json.loads(self.env.get(self.JOURNAL_KEYS_RETIRED) or "[]")
+            return Sealer(read_seal_key(active), map(read_seal_key, retired))
+        except (ValueError, TypeError):
+            reason = f"{self.JOURNAL_KEY} and {self.JOURNAL_KEYS_RETIRED} hold base64 of 32 bytes"
+            raise InfrastructureFactoryError(reason) from None
 
     def _ready(self) -> Datastore:
         if not self._created and strtobool(self.env.get(self.CREATE_TABLE, "yes")):

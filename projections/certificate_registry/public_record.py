@@ -6,13 +6,17 @@ values of PUBLIC_COLUMNS as a JSON array. Source: source-document 5.3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
+from projections.engine.row_seals import ViewWrong, check_seal
 from projections.engine.tables import Row
+
+VIEW_NAME = "certificate_registry"
 
 PUBLIC_COLUMNS = (
     "ledger",
@@ -52,6 +56,86 @@ def encode(ledger: str, certificate: Row) -> str | None:
         return None
     since = certificate["current_since"].removesuffix("Z").removesuffix(".000000")
     return orjson.dumps([ledger, *_values(certificate), f"{since}+00:00"]).decode()
+
+
+# --- the seal of a row ----------------------------------------------------------------------------
+
+
+def sealed(certificate: Row, derived: Row) -> tuple[str, bytes]:
+    """The key of a certificate's row as text, and what its seal is over.
+
+    That is everything by which a lookup finds it and everything that is shown of it.
+    """
+    answer = derived["answer"] or _unissued(certificate)
+    names = ("name_index", "document_index", "verify_token", "position")
+    return _sealed(
+        certificate["kind"], certificate["number"], answer, *(certificate[name] for name in names)
+    )
+
+
+def _unissued(certificate: Row) -> str:
+    """In place of the public record of a certificate that has none."""
+    names = ("progress", "standing", "reason_class", "version")
+    return orjson.dumps([certificate[name] for name in names]).decode()
+
+
+def _sealed(
+    kind: str,
+    number: str,
+    answer: str,
+    name_index: str | None,
+    document_index: str | None,
+    verify_token: str | None,
+    position: int,
+) -> tuple[str, bytes]:
+    values = [number, kind, name_index, document_index, verify_token, position, answer]
+    return f"{kind}|{number}", orjson.dumps(values)
+
+
+def check(
+    row_keys: Iterable[bytes],
+    ledger: str,
+    seal: str | None,
+    kind: str,
+    number: str,
+    answer: str,
+    name_index: str | None,
+    document_index: str | None,
+    verify_token: str | None,
+    position: int,
+) -> None:
+    """Check the seal of a row. row_keys: see `domain.store.keys.seals.Sealer`.
+
+    Raises: ViewWrong.
+    """
+    key_text, payload = _sealed(
+        kind, number, answer, name_index, document_index, verify_token, position
+    )
+    check_seal(row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
+
+
+def check_whole(row_keys: Iterable[bytes], row: Row) -> None:
+    """Check a whole row as it was selected: its seal, and its columns against what is sealed.
+
+    Raises: ViewWrong.
+    """
+    answer = row["answer"]
+    if row["issued"] != (answer is not None):
+        raise ViewWrong(view=VIEW_NAME)
+    if answer is not None:
+        try:
+            public = for_page(answer)
+        except (ValueError, TypeError, AttributeError):
+            raise ViewWrong(view=VIEW_NAME) from None
+        if any(row[name] != value for name, value in public.items()):
+            raise ViewWrong(view=VIEW_NAME)
+    names = ("name_index", "document_index", "verify_token", "position")
+    found = (row[name] for name in names)
+    shown = answer or _unissued(row)
+    check(row_keys, row["ledger"], row["seal"], row["kind"], row["number"], shown, *found)
+
+
+# --- reading it -----------------------------------------------------------------------------------
 
 
 def decode(record: str) -> dict[str, Any]:

@@ -44,6 +44,25 @@ class LinkedCertificate(NamedTuple):
     replaced: bool
 
 
+Stored = tuple[Any, ...]
+"""A row of the batch forms as the database has it: asked, replaced, and what `public_record.check`
+takes."""
+
+
+def checked_found(row_keys: Iterable[bytes], row: Stored) -> FoundCertificate:
+    """A row of `by_numbers` or `by_documents` whose seal is right. Raises: ViewWrong."""
+    asked, _, *sealed = row
+    public_record.check(row_keys, *sealed)
+    return FoundCertificate(asked, row[5], row[7], row[8], row[6])
+
+
+def checked_linked(row_keys: Iterable[bytes], row: Stored) -> LinkedCertificate:
+    """A row of `by_tokens` whose seal is right. Raises: ViewWrong."""
+    asked, replaced, *sealed = row
+    public_record.check(row_keys, *sealed)
+    return LinkedCertificate(asked, row[6], replaced)
+
+
 def prepared() -> dict[str, str]:
     """The batch forms as statements with one parameter, an array of text."""
     return {
@@ -86,22 +105,32 @@ def _order(answer: str) -> tuple[str, ...]:
     return record["ledger"], record["issued_on"], record["kind"], record["number"]
 
 
-def by_numbers(cursor: Cursor, numbers: Sequence[str]) -> list[FoundCertificate]:
+def by_numbers(
+    cursor: Cursor, numbers: Sequence[str], row_keys: Sequence[bytes]
+) -> list[FoundCertificate]:
     """Issued certificates with one of these numbers, in all ledgers; not yet matched.
 
     Two ledgers may allocate the same number of their own kind, so a number may occur twice.
+    row_keys: that sealed the rows. Raises: ViewWrong.
     """
-    return [FoundCertificate(*row) for row in _rows(cursor, "by_numbers", numbers)]
+    return [checked_found(row_keys, row) for row in _rows(cursor, "by_numbers", numbers)]
 
 
-def by_documents(cursor: Cursor, document_indexes: Sequence[str]) -> list[FoundCertificate]:
-    """Issued certificates of the holders of these documents; a person may have several."""
-    return [FoundCertificate(*row) for row in _rows(cursor, "by_documents", document_indexes)]
+def by_documents(
+    cursor: Cursor, document_indexes: Sequence[str], row_keys: Sequence[bytes]
+) -> list[FoundCertificate]:
+    """Issued certificates of the holders of these documents; a person may have several.
+
+    Raises: ViewWrong.
+    """
+    return [checked_found(row_keys, row) for row in _rows(cursor, "by_documents", document_indexes)]
 
 
-def by_tokens(cursor: Cursor, tokens: Sequence[str]) -> list[LinkedCertificate]:
-    """Issued certificates by the links printed on them."""
-    return [LinkedCertificate(*row) for row in _rows(cursor, "by_tokens", tokens)]
+def by_tokens(
+    cursor: Cursor, tokens: Sequence[str], row_keys: Sequence[bytes]
+) -> list[LinkedCertificate]:
+    """Issued certificates by the links printed on them. Raises: ViewWrong."""
+    return [checked_linked(row_keys, row) for row in _rows(cursor, "by_tokens", tokens)]
 
 
 def _rows(cursor: Cursor, name: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -111,6 +140,7 @@ def _rows(cursor: Cursor, name: str, keys: Sequence[str]) -> list[tuple[Any, ...
 
 def lookup(
     cursor: Cursor,
+    row_keys: Sequence[bytes],
     *,
     number: str | None = None,
     names: Container[str] | None = None,
@@ -118,31 +148,40 @@ def lookup(
 ) -> list[str]:
     """Public records of the certificates that match two or three of number, name and document.
 
-    names, documents: as for `matches`. Returns: nothing if too little is given.
+    names, documents: as for `matches`. Returns: nothing if too little is given. Raises: ViewWrong.
     """
     if number is not None:
-        found = by_numbers(cursor, [number])
+        found = by_numbers(cursor, [number], row_keys)
     else:
-        found = by_documents(cursor, documents or ())
+        found = by_documents(cursor, documents or (), row_keys)
     return matching(found, number=number, names=names, documents=documents)
 
 
-def verify(cursor: Cursor, token: str) -> LinkedCertificate | None:
-    """The certificate of a link, or None."""
-    found = by_tokens(cursor, [token])
+def verify(cursor: Cursor, token: str, row_keys: Sequence[bytes]) -> LinkedCertificate | None:
+    """The certificate of a link, or None. Raises: ViewWrong."""
+    found = by_tokens(cursor, [token], row_keys)
     return found[0] if found else None
 
 
-def of_application(cursor: Cursor, ledger: str, application_id: str) -> list[Row]:
-    """An application's certificates, including unissued ones; not public."""
+def of_application(
+    cursor: Cursor, ledger: str, application_id: str, row_keys: Sequence[bytes]
+) -> list[Row]:
+    """An application's certificates, including unissued ones; not public. Raises: ViewWrong."""
     named = {"ledger": ledger, "application_id": application_id}
-    return select(cursor, SQL["of_application"], named)
+    return _whole(select(cursor, SQL["of_application"], named), row_keys)
+
+
+def _whole(rows: list[Row], row_keys: Sequence[bytes]) -> list[Row]:
+    for row in rows:
+        public_record.check_whole(row_keys, row)
+    return rows
 
 
 def listed(
     cursor: Cursor,
     ledger: str,
     kind: str,
+    row_keys: Sequence[bytes],
     *,
     progress: Sequence[str] | None = None,
     standing: str | None = None,
@@ -151,11 +190,11 @@ def listed(
 ) -> list[Row]:
     """Certificates of a kind in order of number, including unissued ones; not public.
 
-    kind: national or omc. after: number of the last row of the previous page.
+    kind: national or omc. after: number of the last row of the previous page. Raises: ViewWrong.
     """
     named = {"ledger": ledger, "kind": kind, "standing": standing, "after": after, "limit": limit}
     wanted = None if progress is None else list(progress)
-    return select(cursor, SQL["listed"], named | {"progress": wanted})
+    return _whole(select(cursor, SQL["listed"], named | {"progress": wanted}), row_keys)
 
 
 def history(

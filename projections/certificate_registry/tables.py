@@ -26,6 +26,7 @@ PEOPLE = Table(
         "position": "bigint",
     },
     key=("person_id",),
+    secret=frozenset({"name_index", "document_index"}),
 )
 APPLICATIONS = Table(
     "certificate_applications",
@@ -79,6 +80,7 @@ CERTIFICATES = Table(
         "position": "bigint",  # of the event that led to this state
         "changed_at": "time",
         "answer": "text?",
+        "seal": "id?",
     },
     # Not by application: after a certificate issued in error it gets another number.
     key=("number", "kind"),
@@ -92,6 +94,8 @@ CERTIFICATES = Table(
     ),
     # So that a lookup needs no other table.
     derived={"answer": public_record.encode},
+    sealed=public_record.sealed,
+    secret=frozenset({"verify_token", "name_index", "document_index", "seal"}),
 )
 STATES = Table(
     "certificate_states",
@@ -124,4 +128,5 @@ OLD_TOKENS = Table(
     key=("number", "kind", "version"),
     kind="log",
     indexes=("(token)",),
+    secret=frozenset({"token"}),
 )

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from domain import events as e
+from projections.certificate_registry.public_record import VIEW_NAME
 from projections.certificate_registry.tables import (
     APPLICATIONS,
     CERTIFICATES,
@@ -296,8 +297,8 @@ def _revoked(rows: RowBuffer, entry: Entry) -> None:
 _ONE = (CERTIFICATES,)
 
 VIEW = View(
-    name="certificate_registry",
-    version=5,
+    name=VIEW_NAME,
+    version=6,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),
@@ -319,7 +320,9 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
-        *(e.FeeScheduleSet, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *(e.FeeScheduleSet, *e.KEY, e.LogContinuedElsewhere),
+        *(*e.ELIGIBILITY, e.ApplicationWithdrawn),
+        *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, e.ReportFrozen),
     ),

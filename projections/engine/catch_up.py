@@ -15,7 +15,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.health import ViewState, view_states
 from projections.engine.ledger_projector import LedgerProjector, Superseded
 from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS
-from projections.engine.vaults import VaultSecrets, vault_of
+from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
 from projections.engine.view import View, ViewError
 
 _PAUSE_SECONDS = 0.1
@@ -57,7 +57,10 @@ def catch_up(
                 current = generations.in_force(cursor, [view.name for view in views])
                 _check_versions(current, views)
                 projector.reload_positions(connection, views)
-                targets = [GenerationWriter(view, current[view.name].number) for view in views]
+                targets = [
+                    GenerationWriter(view, current[view.name].number, row_key_of(secrets))
+                    for view in views
+                ]
                 try:
                     projector.advance(connection, targets, BATCHES)
                 except Superseded:

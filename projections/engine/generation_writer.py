@@ -19,10 +19,13 @@ from projections.engine.view import Entry, View
 class GenerationWriter:
     """Writes a view into the tables of one generation."""
 
-    def __init__(self, view: View, number: int) -> None:
+    def __init__(self, view: View, number: int, row_key: bytes | None = None) -> None:
+        """row_key: seals the rows of sealed tables, see `vaults.row_key_of`; None: no seal."""
         self.view = view
         self.number = number
-        self.writers = {t.name: TableWriter(t, physical(t, number)) for t in view.tables}
+        self.writers = {
+            t.name: TableWriter(t, physical(t, number), view.name, row_key) for t in view.tables
+        }
         self.tables = {t.name: t for t in view.tables}
 
     def row_buffer(

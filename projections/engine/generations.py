@@ -193,10 +193,13 @@ def _unlisted(cursor: Cursor, view: View) -> list[tuple[str, int, bool]]:
     return cursor.fetchall()
 
 
-def create(cursor: Cursor, view: View, number: int, *, keys: bool = False) -> None:
+def create(
+    cursor: Cursor, view: View, number: int, *, keys: bool = False, logged: bool = True
+) -> None:
     """Create and list the tables of a generation, empty, inside a transaction.
 
-    keys: create the primary keys too; filling is faster without.
+    keys: create the primary keys too; filling is faster without. logged: whether they survive a
+        crash of the server; not needed for tables that are only compared.
     """
     for table in view.tables:
         columns = ['ledger text COLLATE "C" NOT NULL']
@@ -205,7 +208,8 @@ def create(cursor: Cursor, view: View, number: int, *, keys: bool = False) -> No
             columns.append(f"{name} {TYPES[kind_of(declared)]}{null}")
         # Autovacuum would delay the indexes of a table that is being filled.
         cursor.execute(
-            f"CREATE TABLE {physical(table, number)} ({', '.join(columns)}) "
+            f"CREATE {'' if logged else 'UNLOGGED '}TABLE {physical(table, number)} "
+            f"({', '.join(columns)}) "
             "WITH (autovacuum_enabled = off)"
         )
         cursor.execute(

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.store.postgres.connection import Cursor
+from projections.engine.failures import SEAL_MISSING
 from projections.engine.generations import SCHEMA
 from projections.engine.view import View
 
@@ -44,6 +45,11 @@ class ViewState:
     failing_position: int | None = None
     failing_topic: str | None = None
     since: datetime | None = None
+
+    @property
+    def is_seal_missing(self) -> bool:
+        """Whether it is paused at an event that has no right seal."""
+        return self.reason is not None and self.reason.startswith(SEAL_MISSING)
 
     @property
     def lag(self) -> int:

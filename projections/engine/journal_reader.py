@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -12,13 +12,17 @@ import orjson
 
 from domain.errors import LedgerError
 from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
+from domain.store.errors import SealBroken
+from domain.store.journal import envelope as envelopes
+from domain.store.journal.key_ranges import KEY_TOPICS
+from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import Cursor
 from projections.engine.view import Entry, Opener, PersonEntry
 
 # COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
 # only for the JSON decoder to encode them again.
-_READ = """COPY (SELECT position, topic, envelope FROM certledger.journal
-WHERE ledger = %s AND position > %s AND position <= %s AND topic <> ALL(%s::text[])
+_READ = """COPY (SELECT position, topic, seal_key, seal, envelope FROM certledger.journal
+WHERE ledger = %s AND position > %s AND position <= %s
 ORDER BY position LIMIT %s) TO STDOUT (FORMAT binary)"""
 _HEAD_BYTES, _TAIL_BYTES = 19, 2
 _position = struct.Struct(">hiqi")  # number of fields, 8, the position, length of the topic
@@ -35,12 +39,20 @@ _MASKED = ("name", "document_number")
 Stored = tuple[int, str, bytes]
 """A stored event: position, topic, envelope."""
 
+_Sealed = tuple[int, str, str, bytes, bytes]
+"""A row: position, topic, key of the seal, seal, envelope."""
+
 
 class FieldOpener(Protocol):
-    """Opens sealed fields and makes blind indexes, for one ledger."""
+    """Opens sealed fields and makes blind indexes, for one ledger; knows who may seal there.
+
+    sealer: with the ranges of keys as they are now; `fresh` reads them again. None: no seal is
+    checked, for a journal whose key is not known.
+    """
 
     @property
     def ledger(self) -> str: ...
+    def sealer(self, cursor: Cursor, *, fresh: bool = False) -> LedgerSealer | None: ...
     def preload(self, persons: Iterable[str]) -> None: ...
     def open(
         self, person: str, stream: str, version: int, field: str, sealed: str
@@ -66,37 +78,52 @@ def opener(vault: FieldOpener) -> Opener:
 
 
 def fetch(
-    cursor: Cursor,
-    ledger: str,
-    after: int,
-    limit: int,
-    *,
-    upto: int = NO_LIMIT,
-    without: Sequence[str] = (),
+    cursor: Cursor, vault: FieldOpener, after: int, limit: int, *, upto: int = NO_LIMIT
 ) -> list[Stored]:
     """Events in order of position: after < position <= upto, at most `limit`.
 
-    without: topics to leave out.
+    Raises: SealBroken with the position of the first that is missing or has no right seal.
     """
     file = io.BytesIO()
-    arguments = (ledger, after, upto, list(without), limit)
-    cursor.copy_expert(cursor.mogrify(_READ, arguments), file)
-    return _parse_copy(file.getvalue())
+    cursor.copy_expert(cursor.mogrify(_READ, (vault.ledger, after, upto, limit)), file)
+    rows = _parse_copy(file.getvalue())
+    changes_keys = any(row[1] in KEY_TOPICS for row in rows)
+    sealer = vault.sealer(cursor, fresh=changes_keys)
+    if sealer is None:
+        return [(position, topic, envelope) for position, topic, _, _, envelope in rows]
+    return _checked(rows, after, sealer)
 
 
-def _parse_copy(copied: bytes) -> list[Stored]:
-    """Parse the rows of a binary COPY."""
+def _checked(rows: Iterable[_Sealed], after: int, sealer: LedgerSealer) -> list[Stored]:
+    """The events of rows that follow a position. Raises: SealBroken."""
     events: list[Stored] = []
+    check, leaf_hash = sealer.check_event, envelopes.leaf_hash
+    for position, topic, key_id, seal, envelope in rows:
+        after += 1
+        if position == after:
+            check(position, leaf_hash(envelope), seal, key_id)
+        if position != after or not envelopes.has_topic(envelope, topic):
+            raise SealBroken(ledger=sealer.ledger, what="event", position=after)
+        events.append((position, topic, envelope))
+    return events
+
+
+def _parse_copy(copied: bytes) -> list[_Sealed]:
+    """Parse the rows of a binary COPY."""
+    events: list[_Sealed] = []
     begin, end = _HEAD_BYTES, len(copied) - _TAIL_BYTES
+    length_of = _length.unpack_from
     while begin < end:
         _, _, position, length = _position.unpack_from(copied, begin)
-        begin += _position.size
-        topic = copied[begin : begin + length].decode()
-        begin += length
-        (length,) = _length.unpack_from(copied, begin)
-        begin += _length.size
-        events.append((position, topic, copied[begin : begin + length]))
-        begin += length
+        start = begin + _position.size
+        begin = start + length
+        topic = copied[start:begin].decode()
+        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
+        key_id = copied[start:begin].decode()
+        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
+        seal = copied[start:begin]
+        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
+        events.append((position, topic, key_id, seal, copied[start:begin]))
     return events
 
 
@@ -118,10 +145,13 @@ def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
 
 
 def read(
-    cursor: Cursor, ledger: str, vault: FieldOpener, after: int, limit: int, *, upto: int = NO_LIMIT
+    cursor: Cursor, vault: FieldOpener, after: int, limit: int, *, upto: int = NO_LIMIT
 ) -> list[Entry]:
-    """Entries in order of position: after < position <= upto, at most `limit`."""
-    return list(decode(fetch(cursor, ledger, after, limit, upto=upto), vault))
+    """Entries in order of position: after < position <= upto, at most `limit`.
+
+    Raises: SealBroken; see `fetch`.
+    """
+    return list(decode(fetch(cursor, vault, after, limit, upto=upto), vault))
 
 
 def _preload(events: Iterable[Stored], vault: FieldOpener) -> None:

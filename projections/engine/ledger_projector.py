@@ -2,7 +2,8 @@
 
 A batch goes into every view at the same position, in one transaction. If one of them fails, each
 view gets a transaction of its own. A view that fails again is paused at the event it fails on,
-found by halving the batch, while the others continue. A pause is stored in the database, shown in
+found by halving the batch, while the others continue. An event without a right seal pauses all
+of them, and none is handed it. A pause is stored in the database, shown in
 health and retried with a back-off; no event is ever skipped.
 Reading order: LedgerProjector.advance, _apply, _isolate.
 """
@@ -14,11 +15,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from domain.store.errors import SealBroken
 from domain.store.postgres.connection import Connection, Cursor
 from projections.engine import generations
 from projections.engine.failures import is_transient, safe_message
 from projections.engine.generation_writer import GenerationWriter, lock_positions
-from projections.engine.journal_reader import FieldOpener, read
+from projections.engine.journal_reader import NO_LIMIT, FieldOpener, read
 from projections.engine.progress import PROGRESS_CHANNEL, to_payload
 from projections.engine.view import Entry, View
 
@@ -103,7 +105,11 @@ class LedgerProjector:
             after = min(self._positions[t.view.name] for t in active)
             group = [t for t in active if self._positions[t.view.name] == after]
             ahead = [p for t in active if (p := self._positions[t.view.name]) > after]
-            entries = self._read(connection, after, ahead)
+            try:
+                entries = self._read(connection, after, ahead)
+            except SealBroken as broken:
+                self._pause_all(connection, group, broken)
+                continue
             if not entries:
                 return False
             for target, error in self._apply(connection, group, entries):
@@ -121,10 +127,17 @@ class LedgerProjector:
         ]
 
     def _read(self, connection: Connection, after: int, ahead: list[int]) -> list[Entry]:
+        """The next batch. Raises: SealBroken if the first event of it has no right seal."""
         # Stop at the position of the next view, so that both share the batches from there on.
-        bound = {"upto": min(ahead)} if ahead else {}
+        upto = min(ahead, default=NO_LIMIT)
         with connection.cursor() as cursor:
-            return read(cursor, self.ledger, self._vault, after, self._batch, **bound)
+            try:
+                return read(cursor, self._vault, after, self._batch, upto=upto)
+            except SealBroken as broken:
+                before = broken.fields["position"] - 1
+                if before <= after:
+                    raise
+            return read(cursor, self._vault, after, self._batch, upto=before)
 
     def _apply(
         self, connection: Connection, targets: Sequence[GenerationWriter], entries: Sequence[Entry]
@@ -206,7 +219,7 @@ class LedgerProjector:
     ) -> None:
         """Fold the entries before the one that a view fails on, and pause the view there."""
         if len(entries) == 1:
-            self._pause(connection, target.view, entries[0], error)
+            self._pause(connection, target.view, entries[0].position, entries[0].topic, error)
             return
         middle = len(entries) // 2
         for half in (entries[:middle], entries[middle:]):
@@ -215,17 +228,31 @@ class LedgerProjector:
                 self._isolate(connection, target, half, failed[0][1])
                 return
 
-    def _pause(self, connection: Connection, view: View, entry: Entry, error: Exception) -> None:
+    def _pause_all(
+        self, connection: Connection, targets: Sequence[GenerationWriter], broken: SealBroken
+    ) -> None:
+        """Pause views at an event that none of them may see."""
+        for target in targets:
+            self._pause(connection, target.view, broken.fields["position"], None, broken)
+
+    def _pause(
+        self,
+        connection: Connection,
+        view: View,
+        position: int,
+        topic: str | None,
+        error: Exception,
+    ) -> None:
         before = self._paused.get(view.name)
         seconds = self._retry_seconds
-        if before is not None and before.position == entry.position:
+        if before is not None and before.position == position:
             longest = self._retry_seconds * _RETRY_LIMIT
             seconds = min(before.retry_seconds * _RETRY_GROWTH, longest)
-        self._paused[view.name] = Pause(entry.position, time.monotonic() + seconds, seconds)
+        self._paused[view.name] = Pause(position, time.monotonic() + seconds, seconds)
         reason = safe_message(error)
         log.error(
             "view %s of ledger %s is paused at position %d (%s): %s",
-            view.name, self.ledger, entry.position, entry.topic, reason,
+            view.name, self.ledger, position, topic, reason,
         )  # fmt: skip
         with connection.cursor() as cursor:
             cursor.execute(
@@ -234,5 +261,5 @@ class LedgerProjector:
                 "position = excluded.position, topic = excluded.topic, reason = excluded.reason, "
                 "since = CASE WHEN pauses.position = excluded.position THEN pauses.since "
                 "ELSE excluded.since END",
-                (self.ledger, view.name, entry.position, entry.topic, reason),
+                (self.ledger, view.name, position, topic, reason),
             )

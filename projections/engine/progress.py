@@ -95,6 +95,10 @@ class ProgressTracker:
             return False
         return True
 
+    def forget(self, ledger: str) -> None:
+        """Forget the positions of a ledger, which the next poll reads again."""
+        self._positions.forget(ledger)
+
     def _on_notifications(self, received: list[Notification]) -> None:
         for _, payload in received:
             self._positions.advance(from_payload(payload))
@@ -127,6 +131,12 @@ class Positions:
                 return future
         future.set_result(known)
         return future
+
+    def forget(self, ledger: str) -> None:
+        """Forget the positions of a ledger: the only way in which one goes back."""
+        with self._lock:
+            for key in [key for key in self._known if key[0] == ledger]:
+                del self._known[key]
 
     def advance(self, progress: Iterable[Progress]) -> None:
         """Record progress and resolve the futures that waited for it; positions never go back."""

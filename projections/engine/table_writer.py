@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 from psycopg2.extras import execute_values
 
+from domain.store.keys.seals import row_seal
 from domain.store.postgres.connection import Cursor
 from domain.store.postgres.literals import array
-from projections.engine.tables import Row, Table, kind_of
+from projections.engine.tables import SEAL, Row, Table, kind_of
 
 _UPSERT_PAGE = 500  # rows in a statement
 _BLOCK_BYTES = 1 << 20
@@ -31,13 +32,18 @@ def _storable(value: Any) -> Any:
 
 
 class TableWriter:
-    """Writes rows of one table; physical: the table's name in its generation."""
+    """Writes rows of one table."""
 
-    def __init__(self, table: Table, physical: str) -> None:
+    def __init__(
+        self, table: Table, physical: str, view: str, row_key: bytes | None = None
+    ) -> None:
+        """physical: the table's name in its generation. row_key: seals rows of a sealed table."""
         self.table = table
         self.physical = physical
-        self._names = [name for name in table.columns if name not in table.derived]
-        names = [*self._names, *table.derived]
+        self._view = view
+        self._row_key = row_key
+        self._names = written_by_folds(table)
+        names = [*self._names, *table.derived, *((SEAL,) if table.sealed else ())]
         self._values = itemgetter(*self._names)
         listed = ", ".join(("ledger", *names))
         self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, {{options}})"
@@ -100,9 +106,23 @@ class TableWriter:
     def _complete(self, ledger: str, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
         """The values of rows, followed by their derived columns."""
         values = self._values
-        if not self._derivations:
+        if not self._derivations and self.table.sealed is None:
             return list(map(values, rows))
-        return [(*values(row), *self._derived(ledger, row)) for row in rows]
+        if self.table.sealed is None:
+            return [(*values(row), *self._derived(ledger, row)) for row in rows]
+        complete = []
+        for row in rows:
+            derived = self._derived(ledger, row)
+            complete.append((*values(row), *derived, self._seal(ledger, row, derived)))
+        return complete
+
+    def _seal(self, ledger: str, row: Row, derived: list[str | None]) -> str | None:
+        """The seal of a row; None without the key."""
+        if self._row_key is None or self.table.sealed is None:
+            return None
+        columns = dict(zip(self.table.derived, derived, strict=True))
+        key_text, payload = self.table.sealed(row, columns)
+        return row_seal(self._row_key, ledger, self._view, key_text, payload).hex()
 
     def _derived(self, ledger: str, row: Row) -> list[str | None]:
         derived = [derive(ledger, row) for derive in self._derivations]
@@ -143,12 +163,15 @@ def _csv_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
     return file.getvalue().replace("\0", _NO_ZERO).encode()
 
 
+def written_by_folds(table: Table) -> list[str]:
+    """The columns of a table that a fold writes: without derived ones and the seal."""
+    return [name for name in table.columns if name not in table.derived and name != SEAL]
+
+
 def load_statement(table: Table, physical: str) -> str:
     """SQL that reads rows in the form in which a fold writes them."""
     listed = ", ".join(
-        _as_written(name, kind_of(kind))
-        for name, kind in table.columns.items()
-        if name not in table.derived
+        _as_written(name, kind_of(table.columns[name])) for name in written_by_folds(table)
     )
     key = ", ".join(table.key)
     newest = f"DISTINCT ON ({key}) " if table.kind == "history" else ""

@@ -22,6 +22,10 @@ TYPES = {
 """Column types a view may use; a `?` after the name lets the column be null."""
 
 
+SEAL = "seal"
+"""The column of a table that is `sealed`: 64 hex digits."""
+
+
 def kind_of(declared: str) -> str:
     """The type of a declared column without its `?`."""
     return declared.rstrip("?")
@@ -39,6 +43,9 @@ class Table:
     indexes: `(column, …) …` after CREATE INDEX … ON table. triggers: DDL with {table}.
     derived: columns of JSON text that follow from the ledger and the other columns; they are
         computed when a row is written, and no fold sees them.
+    sealed: (row, derived columns) -> the row's key as text, and what its seal is over. Such a table
+        has a last column `seal`, written under a key that is not in the database; null without it.
+    secret: columns whose values are never printed.
     """
 
     name: str
@@ -48,6 +55,8 @@ class Table:
     indexes: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
     derived: Mapping[str, Callable[[str, Row], str | None]] = field(default_factory=dict)
+    sealed: Callable[[Row, Row], tuple[str, bytes]] | None = None
+    secret: frozenset[str] = frozenset()
 
     @property
     def group(self) -> str:

@@ -1,27 +1,56 @@
-"""The vault of a ledger as projections use it: it reads data keys on their own connection."""
+"""The vault of a ledger as projections use it, on their own connection; with it, who may seal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Protocol
 
+from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
 from domain.store.journal.records import PersonKey
-from domain.store.postgres.connection import Connection
+from domain.store.keys.seals import LedgerSealer, Sealer
+from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys, Vault
 
 
 class VaultSecrets(Protocol):
-    """The keys a vault needs; `domain.service.ledger.VaultSecrets` is one."""
+    """The keys a vault needs; `domain.service.ledger.LedgerSecrets` is one."""
 
     @property
     def master_keys(self) -> MasterKeys: ...
     @property
     def index_key(self) -> bytes: ...
     @property
+    def sealer(self) -> Sealer: ...
+    @property
     def algorithm(self) -> str: ...
 
 
-def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> Vault:
+class ViewVault(Vault):
+    """A vault that also has the sealer of its ledger, for readers of the journal."""
+
+    unranged: LedgerSealer
+    """The sealer without the ranges of keys."""
+
+    _ranged: LedgerSealer | None = None
+
+    def sealer(self, cursor: Cursor, *, fresh: bool = False) -> LedgerSealer:
+        """The sealer with the ranges of keys; read when first needed, and again if `fresh`.
+
+        Raises: SealBroken if a fact about keys has no right seal; psycopg2.Error.
+        """
+        if self._ranged is None or fresh:
+            self._ranged = None
+            cursor.execute(KEY_STREAM_SQL, (self.ledger,))
+            self._ranged = with_key_ranges(self.unranged, cursor.fetchall())
+        return self._ranged
+
+
+def row_key_of(secrets: VaultSecrets) -> bytes:
+    """The key that seals rows of views; it seals nothing else."""
+    return secrets.sealer.row_keys()[0]
+
+
+def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:
     """A ledger's vault that reads person keys on the given connection."""
 
     def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
@@ -36,6 +65,8 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> Vaul
                 for person, algorithm, master, w in cursor.fetchall()
             }
 
-    return Vault(
+    vault = ViewVault(
         ledger, secrets.master_keys, secrets.index_key, key_rows, algorithm=secrets.algorithm
     )
+    vault.unranged = secrets.sealer.of(ledger)
+    return vault

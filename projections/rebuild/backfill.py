@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys
 from projections.engine import generations
@@ -18,7 +19,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener, decode, fetch
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Table
-from projections.engine.vaults import vault_of
+from projections.engine.vaults import row_key_of, vault_of
 from projections.engine.view import Entry, Handler, UnhandledTopic, View
 
 
@@ -45,6 +46,7 @@ class Keys:
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
+    sealer: Sealer
     algorithm: str
 
 
@@ -53,12 +55,14 @@ class BackfillTask:
     """Ledgers to be folded, one after the other.
 
     targets: views with the generation each goes into. heads: ledger -> position to fold up to.
+    pace: called with the position after each page, in this process; may sleep, or raise to stop.
     """
 
     keys: Keys
     targets: tuple[tuple[View, int], ...]
     heads: dict[str, int]
     sizes: Sizes
+    pace: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,11 @@ class IndexTask:
 def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedger]:
     """Fold ledgers from their first events into their views' new tables.
 
-    Raises: UnhandledTopic, and what a fold raises.
+    Raises: UnhandledTopic, SealBroken, and what a fold raises.
     """
-    targets = [GenerationWriter(view, number) for view, number in task.targets]
+    targets = [
+        GenerationWriter(view, number, row_key_of(task.keys)) for view, number in task.targets
+    ]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for
     # cycles takes a third of the time.
     is_collecting = gc.isenabled()
@@ -119,18 +125,22 @@ def _backfill_ledger(
         (t, t.row_buffer(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets
     ]
     folds = _folds(buffers)
-    ignored = sorted(topic for topic, wanted in folds.items() if not wanted)
+    ignored = {topic for topic, wanted in folds.items() if not wanted}
     after = count = 0
     page = task.sizes.page
-    while events := fetch(cursor, vault.ledger, after, page, upto=upto, without=ignored):
-        _fold(decode(events, vault), folds, buffers)
+    while events := fetch(cursor, vault, after, page, upto=upto):
+        # Ignored events are read too: a topic that was changed must not hide one of the others.
+        wanted = [event for event in events if event[1] not in ignored]
+        _fold(decode(wanted, vault), folds, buffers)
         for target, rows in buffers:
             target.buffer_added(cursor, rows)
         if sum(rows.buffered_rows() for _, rows in buffers) > task.sizes.rows:
             for target, rows in buffers:
                 target.flush_and_reset(cursor, rows)
         after = events[-1][0]
-        count += len(events)
+        count += len(wanted)
+        if task.pace is not None:
+            task.pace(after)
         if len(events) < page:
             break
     for target, rows in buffers:

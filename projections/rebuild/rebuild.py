@@ -13,13 +13,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 from domain.store.postgres.connection import Connection
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener
-from projections.engine.vaults import VaultSecrets, vault_of
+from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import (
     DEFAULT_SIZES,
@@ -40,6 +41,7 @@ from projections.rebuild.swap import (
     folding_paused,
     live_positions,
     match_live,
+    snapshot,
     swap,
     transaction,
 )
@@ -50,6 +52,15 @@ _PARALLEL_EVENTS = 100_000
 
 _TASK_EVENTS = 50_000
 """Most events of small ledgers that are one task."""
+
+DIFFERENCES_MAX = 100
+"""Rows that `audit` returns at most."""
+
+_SMALL = Sizes(page=1000, rows=50_000, keys_from=0)
+"""Of an audit, which has time and little memory."""
+
+Pace = Callable[[int], None]
+"""Called with the position after each piece of work; may sleep, or raise to stop."""
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +89,7 @@ def check(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
             await_erasures(connection, view)
             with folding_paused(connection, view):
                 match_live(connection, vaults, target)
@@ -87,6 +98,35 @@ def check(
                     on_difference(found)
             drop_others(connection, view, live[view.name].number)
     return count
+
+
+def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) -> list[Difference]:
+    """Compare views with a rebuild, piece by piece, while they are read and folded.
+
+    The new tables are brought to the position that the live ones have in one snapshot of the
+    database, so that folding need not pause. pace: see BackfillTask. Returns: the first
+    DIFFERENCES_MAX rows that differ.
+    Raises: RebuildRunning, OtherVersion, UnknownTopic; what `pace` and a fold raise.
+    """
+    found: list[Difference] = []
+    with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
+        live = _of_this_version(connection, views)
+        vaults = partial(_vault, secrets, connection)
+        for view in views:
+            numbers = _backfill(
+                connection, dsn, secrets, (view,), 1, _SMALL, to_live=True, pace=pace
+            )
+            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
+            await_erasures(connection, view)
+            for ledger in live_positions(connection, (view,)):
+                with snapshot(connection):
+                    match_live(connection, vaults, target)
+                    ends = live[view.name].number, target.number
+                    differing = differences(connection, view, *ends, ledger)
+                    found += islice(differing, DIFFERENCES_MAX - len(found))
+                pace(0)
+            drop_others(connection, view, live[view.name].number)
+    return found
 
 
 def replace(
@@ -108,7 +148,7 @@ def replace(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name])
+            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
             catch_up(connection, vaults, target)
             swap(connection, vaults, target)
             drop_others(connection, view, target.number)
@@ -128,10 +168,12 @@ def _backfill(
     *,
     to_live: bool = False,
     filled: list[BackfilledLedger] | None = None,
+    pace: Pace | None = None,
 ) -> dict[str, int]:
     """Create and fill new generations, with indexes. Returns: view name -> generation.
 
     to_live: fold only up to the positions of the live views, so that both can be compared.
+    pace: for tables that are only compared: they get their keys and no further index.
     """
     heads = live_positions(connection, views) if to_live else _heads(connection)
     ends = [max(of.values()) for of in heads.values()]
@@ -140,13 +182,15 @@ def _backfill(
     with transaction(connection) as cursor:
         for view in views:
             numbers[view.name] = generations.next_number(cursor, view)
-            generations.create(cursor, view, numbers[view.name], keys=keys_first)
+            generations.create(
+                cursor, view, numbers[view.name], keys=keys_first, logged=pace is None
+            )
     if processes is None:
         processes = _cores() if sum(ends) >= _PARALLEL_EVENTS else 1
     shares = _shares(views, heads, processes)
-    keys = Keys(secrets.master_keys, secrets.index_key, secrets.algorithm)
+    keys = Keys(secrets.master_keys, secrets.index_key, secrets.sealer, secrets.algorithm)
     tasks = [
-        BackfillTask(keys, tuple((view, numbers[view.name]) for view in group), upto, sizes)
+        BackfillTask(keys, tuple((view, numbers[view.name]) for view in group), upto, sizes, pace)
         for group, upto in _batches(shares, processes)
     ]
     with workers(dsn, min(processes, len(tasks))) as run:
@@ -156,8 +200,9 @@ def _backfill(
                          ", ".join(done.views), done.seconds)  # fmt: skip
             if filled is not None:
                 filled += ledgers
-        for _ in run(build_indexes, _index_tasks(connection, views, numbers, not keys_first)):
-            pass
+        if pace is None:
+            for _ in run(build_indexes, _index_tasks(connection, views, numbers, not keys_first)):
+                pass
     _store_positions(connection, shares, numbers)
     return numbers
 

@@ -75,7 +75,7 @@ def _catch_up_once(
         after = lock_positions(cursor, ledger, [name])[name]
         if after >= bound:
             return False
-        entries = read(cursor, ledger, vault, after, CATCH_UP_EVENTS, upto=bound)
+        entries = read(cursor, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
         target.apply(cursor, ledger, entries, vault.blind_index)
@@ -147,6 +147,20 @@ def transaction(connection: Connection) -> Iterator[Cursor]:
         cursor.execute("BEGIN")
         try:
             yield cursor
+        except BaseException:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees one moment of the database, and its own writes."""
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        try:
+            yield
         except BaseException:
             if not connection.closed:
                 cursor.execute("ROLLBACK")

@@ -18,6 +18,7 @@ from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 from scripts.benchmarks.latency import sample_of
 from scripts.benchmarks.sample import append_of
+from scripts.benchmarks.server import journal_of
 
 
 def command_of(writer: int, number: int, run: int) -> QueuedCommand:
@@ -101,7 +102,7 @@ def with_threads(journal: Journal, order: dict[str, Any]) -> dict[str, float]:
 def main() -> None:
     """Execute the order and print the sample."""
     order = json.loads(sys.argv[1])
-    journal = Journal(order["dsn"], order["ledger"])
+    journal = journal_of(order["dsn"], order["ledger"])
     freeze_gc()  # as the service does
     if order["clients"] == "threads":
         found = with_threads(journal, order)

@@ -7,6 +7,7 @@ import time
 
 from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import verify
+from scripts.benchmarks.server import journal_of
 from scripts.benchmarks.verify import HASHES, LOOP
 
 _IN_MEMORY = 100_000  # envelopes that are hashed repeatedly
@@ -30,7 +31,7 @@ def loop(journal: Journal, events: int) -> float:
 def main() -> None:
     """Execute the order and print the sample."""
     order = json.loads(sys.argv[1])
-    journal = Journal(order["dsn"], order["ledger"])
+    journal = journal_of(order["dsn"], order["ledger"])
     if order["what"] == LOOP:
         took = loop(journal, order["events"])
     else:

@@ -1,8 +1,7 @@
 """Seeds journals with many events through the journal's own append."""
 
-from domain.store.journal.journal import Journal
 from scripts.benchmarks.sample import STREAM_LENGTH, append_of
-from scripts.benchmarks.server import LEDGER, Server
+from scripts.benchmarks.server import Server, journal_of
 
 _APPENDS = 1000  # a transaction
 _WRITERS = 50  # streams that grow concurrently, so that neighbours differ
@@ -13,7 +12,7 @@ def seed(server: Server, database: str, events: int, run: int = 0) -> int:
 
     run: must differ between calls on the same ledger. Returns: the number of events.
     """
-    journal = Journal(server.dsn(database), LEDGER)
+    journal = journal_of(server.dsn(database))
     each = -(-events // (_WRITERS * STREAM_LENGTH)) * STREAM_LENGTH
     order = [(w, n) for n in range(each) for w in range(_WRITERS)]
     for begin in range(0, len(order), _APPENDS):

@@ -12,10 +12,18 @@ import psycopg2
 
 from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres, bin_dir
 from domain.store.journal.journal import Journal
+from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.migrate import migrate
 
 LEDGER = "bench"
+SEALER = Sealer(seal_key(bytes(range(32))))
+"""Seals the journals that are written without a service."""
 _SETTINGS = {"max_connections": "200"}  # contenders, their pools and pgbench at the same time
+
+
+def journal_of(dsn: str, ledger: str = LEDGER) -> Journal:
+    """A journal of a benchmark. Close it."""
+    return Journal(dsn, ledger, SEALER.of(ledger))
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class Server:
         """A fresh database with our schema and one empty ledger; its DSN."""
         dsn = self.database(name)
         migrate(dsn)
-        journal = Journal(dsn, ledger)
+        journal = journal_of(dsn, ledger)
         journal.create_ledger()
         journal.close()
         return dsn

@@ -21,7 +21,7 @@ from domain.store.recorder import JournalTrackingRecorder
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import decode
-from projections.engine.vaults import vault_of
+from projections.engine.vaults import row_key_of, vault_of
 from projections.engine.view import View
 
 
@@ -52,7 +52,9 @@ def _runner(
         vault = vault_of(secrets, ledger, connection)
         with connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in views])
-        targets = [GenerationWriter(view, made[view.name].number) for view in views]
+        targets = [
+            GenerationWriter(view, made[view.name].number, row_key_of(secrets)) for view in views
+        ]
 
         class Views(Projection[JournalTrackingRecorder]):
             name = "-".join(view.name for view in views)
@@ -75,6 +77,7 @@ def _runner(
             env={
                 "PERSISTENCE_MODULE": "domain.store.recorder",
                 "CERTLEDGER_DATABASE_URL": dsn,
+                "CERTLEDGER_JOURNAL_KEY": secrets.sealer.active.text,
                 "LEDGER": ledger,
                 "CREATE_TABLE": "n",
             },

@@ -54,10 +54,10 @@ _NULL = b"\xff\xff\xff\xff"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _COPY = {
-    "journal": "ledger, position, recorded_at, event_id, stream, envelope, leaf_hash, version, "
-    "topic, occurred_at",
+    "journal": "ledger, position, recorded_at, event_id, stream, envelope, leaf_hash, seal, "
+    "seal_key, version, topic, occurred_at",
     "commands": "ledger, principal, key, request_hash, command_id, first_position, last_position, "
-    "receipt",
+    "receipt, seal, seal_key",
     "claims": "ledger, kind, key, position, released_position",
     "person_keys": "ledger, person, algorithm, master_key_id, wrapped, created_at, destroyed_at",
 }
@@ -92,7 +92,7 @@ def person_of(number: int) -> str:
 
 def take_over(task: Task) -> CompactRange:
     """Fill an opened ledger. Returns: the compact range over all its events."""
-    journal = Journal(task.dsn, task.ledger)
+    journal = Journal(task.dsn, task.ledger, task.secrets.sealer.of(task.ledger))
     tree = CompactRange()
     tree.extend(task.opening)
     head = journal.head()
@@ -107,8 +107,9 @@ def take_over(task: Task) -> CompactRange:
                 cursor.copy_expert(sql, io.BytesIO(b"".join((_START, *rows, _END))), 1 << 20)
                 rows.clear()
             cursor.execute(
-                "UPDATE certledger.ledgers SET position = %s, recorded_at = %s WHERE ledger = %s",
-                (tree.size, writer.recorded_at, task.ledger),
+                "UPDATE certledger.ledgers SET position = %s, recorded_at = %s, leaf_hash = %s, "
+                "seal = %s, seal_key = %s WHERE ledger = %s",
+                (tree.size, writer.recorded_at, *writer.sealed_head(), task.ledger),
             )
             connection.commit()
     connection.close()
@@ -198,6 +199,9 @@ class _People:
         self._task = task
         self._tree = tree
         self._leaves: list[bytes] = []
+        self._last_leaf = b""
+        self._sealer = task.secrets.sealer.of(task.ledger)
+        self._key_id = _field(self._sealer.key_id.encode())
         self._position = tree.size
         self._begin = {
             table: struct.pack(">h", columns.count(",") + 1) + _field(task.ledger.encode())
@@ -221,6 +225,11 @@ class _People:
         self._tree.extend(self._leaves)
         self._leaves.clear()
 
+    def sealed_head(self) -> tuple[bytes, bytes, str]:
+        """Leaf hash of the last event, seal of the head, and its key."""
+        seal = self._sealer.head(self._position, self._last_leaf)
+        return self._last_leaf, seal, self._sealer.key_id
+
     def _add(self, serial: int) -> None:
         first, number = self._position + 1, self._task.first + serial
         person, name, document = person_of(number), name_of(serial), document_of(number)
@@ -239,10 +248,14 @@ class _People:
             for certificate in numbers:
                 self._claim(_CERTIFICATE, certificate, first)
         values[b"first"], values[b"last"] = first, self._position
-        key = _field(b"take over " + values[b"person"])
-        row = (_PRINCIPAL, key, _field(hashlib.sha256(key).digest()),
-               command, _bigint(8, first), _bigint(8, self._position),
-               _field(self._receipt % values))  # fmt: skip
+        key = b"take over " + values[b"person"]
+        request, receipt = hashlib.sha256(key).digest(), self._receipt % values
+        seal = self._sealer.command(
+            ACTOR.subject, key.decode(), request, UUID(text.decode()), receipt
+        )
+        row = (_PRINCIPAL, _field(key), _field(request), command, _bigint(8, first),
+               _bigint(8, self._position), _field(receipt), _field(seal),
+               self._key_id)  # fmt: skip
         self.rows["commands"].append(self._begin["commands"] + b"".join(row))
 
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
@@ -271,9 +284,10 @@ class _People:
             leaf = hashlib.sha256(b"\0" + envelope).digest()
             self._leaves.append(leaf)
             row = (begin, _bigint(8, position), recorded, event, name, _field(envelope),
-                   _field(leaf), form.row_end)  # fmt: skip
+                   _field(leaf), _field(self._sealer.event(position, leaf)), self._key_id,
+                   form.row_end)  # fmt: skip
             journal.append(b"".join(row))
-        self._position = position
+        self._position, self._last_leaf = position, leaf
 
     def _claim(self, kind: bytes, key: bytes, position: int) -> None:
         row = (self._begin["claims"], kind, _field(key), _bigint(8, position), _NULL)

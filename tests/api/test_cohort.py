@@ -21,6 +21,7 @@ import pytest
 
 from domain.eligibility.qualifications import Qualifications
 from domain.events import CATALOGUE
+from domain.lawfulness.judge import KEY_GONE
 from domain.service.ledger import Ledger
 from domain.store.mapper import JournalEntry
 from domain.store.tlog.audit import verify
@@ -33,6 +34,7 @@ from tests.projections import recount
 from tests.support.cohort import COHORT, applications, empty_ledger, load, rows
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
+from tests.support.recorded_histories import judged_journal
 
 ROOT = COHORT.parents[1]
 LAST_DAY = "2026-11-20"
@@ -92,6 +94,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 # --- the files ------------------------------------------------------------------------------------
+
+
+def test_every_event_of_the_cohort_could_have_been_decided(loaded: Ledger) -> None:
+    judge = judged_journal(loaded.journal, loaded.vault)
+    assert judge.unlawful == []
+    # One person was erased: the registration, and the application with its assessment.
+    assert judge.reasons == Counter({KEY_GONE: 3})
+    assert judge.judged + judge.not_judged == loaded.journal.head().position > 1_000
 
 
 def test_the_committed_cohort_is_what_its_seed_makes(made: Path) -> None:

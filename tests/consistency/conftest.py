@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.store.journal.journal import Journal
 from domain.store.postgres.migrate import migrate
 from tests.consistency.faults import reject_poison
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -14,7 +14,7 @@ from tests.support.postgres import Database
 def dsn(database: Database) -> str:
     """A fresh database with an empty ledger `omc`, which rejects poisoned events."""
     migrate(database.dsn)
-    journal = Journal(database.dsn, "omc")
+    journal = journal_of(database.dsn, "omc")
     journal.create_ledger()
     journal.close()
     reject_poison(database.dsn)

@@ -42,6 +42,7 @@ from tests.consistency.history import Operation, Recorder, Refused, Replayed, Sa
 from tests.consistency.journal_invariants import expect_no_violations
 from tests.consistency.store_clients import Client, StubStateCache, run_concurrently, submit
 from tests.consistency.store_spec import Ask, StoreSpec
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
@@ -56,7 +57,7 @@ def judge(operations: list[Operation], dsn: str) -> None:
     expect_no_violations(check(operations, read_stored(dsn, "omc"), StoreSpec()))
     kinds = Counter(type(one.answer) for one in operations)
     assert all(kinds[kind] > 5 for kind in (Wrote, Replayed, Refused, Saw)), kinds
-    journal = Journal(dsn, "omc")
+    journal = journal_of(dsn, "omc")
     assert verify(journal).is_good
     journal.close()
 
@@ -65,7 +66,7 @@ def open_committer(
     stack: ExitStack, dsn: str, *, batch_max: int = 512
 ) -> tuple[Committer, StubStateCache, Journal]:
     """A committer with a state cache and its own journal."""
-    journal = Journal(dsn, "omc")
+    journal = journal_of(dsn, "omc")
     stack.callback(journal.close)
     cache = StubStateCache()
     committer = Committer(

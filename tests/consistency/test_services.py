@@ -22,6 +22,8 @@ import pytest
 from api.app import secrets_of_ledgers
 from api.auth.secrets import load_service_keys
 from api.settings import load_settings
+from api.transparency.log_keys import make_log_key
+from api.transparency.service_keys import keys_in_use
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.migrate import migrate
@@ -32,6 +34,7 @@ from tests.consistency.faults import terminate_connections
 from tests.consistency.history import Shown, Wrote
 from tests.consistency.scenario import Scenario
 from tests.consistency.service_process import ServiceProcess
+from tests.support.keys import SEALER
 from tests.support.ledgers import SITE_CODE
 from tests.support.over_http import routes_of
 from tests.support.postgres import Database
@@ -119,11 +122,14 @@ def deployment() -> Iterator[Deployment]:
         migrate(server.dsn())
         settings = {
             "database_url": server.dsn(), "data_dir": str(folder / "service"), "master_key": KEY,
-            "index_key": KEY, "token_key": TOKEN_KEY, "lookup_limit": False,
+            "index_key": KEY, "journal_key": SEALER.active.text, "token_key": TOKEN_KEY,
+            "lookup_limit": False,
         }  # fmt: skip
         loaded = load_settings(**settings)
-        secrets = secrets_of_ledgers(loaded, load_service_keys(loaded))
-        ledgers = Ledgers(server.dsn(), secrets)
+        keys = load_service_keys(loaded)
+        secrets = secrets_of_ledgers(loaded, keys)
+        ledgers = Ledgers(server.dsn(), secrets, keys_of=partial(keys_in_use, loaded, keys))
+        make_log_key(loaded, "omc")
         scenario = Scenario(ledgers.create("omc", SITE_CODE), SEED)
         ledgers.close()
         crew = stack.enter_context(ThreadPoolExecutor(SENDERS))

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from domain.store.journal.journal import Journal
 from domain.store.writer.group_commit import Committer
 from tests.consistency.history import Recorder
 from tests.consistency.store_clients import Client, StubStateCache, run_concurrently
+from tests.support.keys import journal_of
 
 
 def main(dsn: str, name: str, seed: str, rounds: str, path: str) -> None:
     """Three clients of one committer."""
-    journal, cache = Journal(dsn, "omc"), StubStateCache()
+    journal, cache = journal_of(dsn, "omc"), StubStateCache()
     with (
         Path(path).open("wb", buffering=0) as file,
         Committer(

@@ -42,12 +42,14 @@ from tests.support.commands import (
     STAGES,
     apply_for,
     close,
+    continue_log,
     correct,
     correct_person,
     erase,
     fees,
     give,
     hand_in,
+    introduce_key,
     name_of,
     national_number,
     object_to,
@@ -57,6 +59,7 @@ from tests.support.commands import (
     publish,
     register,
     report,
+    retire_key,
     schedule,
     score,
     seat,
@@ -104,6 +107,10 @@ def run_every_command(run: Any) -> None:
         run.do(apply_for(n), by=candidate(n))
         run.do(pay(n, run), by=FINANCE)
     run.do(use(Item.HANDBOOK), by=candidate(1))
+    run.do(introduce_key("0a1b2c3d"))
+    run.do(introduce_key("4e5f6071"))
+    run.do(retire_key("0a1b2c3d"))
+    run.do(continue_log())
     run.do(withdraw(3), by=candidate(3))
     refund_the_withdrawn(run)
     run.do(erase(3), by=REGISTRAR)

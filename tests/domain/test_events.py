@@ -75,7 +75,7 @@ def test_a_fact_with_personal_fields_names_the_person(fact):
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_fact_is_named_in_the_past_tense_and_has_a_docstring(fact):
     assert fact.__doc__
-    past = r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal)$"
+    past = r"(ed|Paid|Held|held|Set|Taken|Frozen|Withdrawn|Visible|Abnormal|Elsewhere)$"
     assert re.search(past, fact.__name__)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from domain.events import CATALOGUE, PersonalDataErased
-from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
@@ -20,8 +19,9 @@ from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector
-from projections.engine.vaults import vault_of
+from projections.engine.vaults import row_key_of, vault_of
 from projections.engine.view import View
+from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS
 from tests.support.world import World
 
@@ -33,7 +33,7 @@ class ProjectedLedger:
         self.dsn = dsn
         self.name = ledger
         self.views = tuple(views)
-        self.journal = Journal(dsn, ledger)
+        self.journal = journal_of(dsn, ledger)
         self.journal.create_ledger()
         self.connection: Any = connect(dsn, name="test")
         generations.ensure(self.connection, self.views)
@@ -82,7 +82,9 @@ class ProjectedLedger:
         wanted = views or self.views
         with self.connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in wanted])
-        return [GenerationWriter(view, made[view.name].number) for view in wanted]
+        return [
+            GenerationWriter(view, made[view.name].number, row_key_of(SECRETS)) for view in wanted
+        ]
 
     def projector(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> LedgerProjector:
         """A projector as the runner has for each ledger."""

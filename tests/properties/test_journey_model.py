@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from domain.errors import LedgerError
 from domain.values.primitives import Level
 from tests.support import model_adapter
+from tests.support.claims import live_after
 from tests.support.command_generator import (
     APPS,
     PEOPLE,
@@ -70,6 +71,10 @@ class DecisionsComparison(RuleBasedStateMachine):
             answer = error.code
             assert len(self.world.entries) == entries
         assert answer == expected, f"{command}: decided {answer}, model {expected}"
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            assert live_after(self.world.facts()) == set(self.world.claims)
 
     @invariant()
     def the_rows_are_the_same(self) -> None:

@@ -23,9 +23,9 @@ from domain.actors import Actor, Role
 from domain.decision import Command
 from domain.steps.authority_report import AnswerReportRow
 from domain.store.embedded.server import EmbeddedPostgres
-from domain.store.journal.journal import Journal
 from tests.support.actors import FINANCE, REGISTRAR, staff
 from tests.support.command_generator import PEOPLE, GeneratedCommand
+from tests.support.keys import journal_of
 from tests.support.model_adapter import to_command, without_check
 from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.over_http import ROUTES, Route, code_of, routes_of
@@ -53,7 +53,7 @@ class ServiceComparison(ModelComparison):
         client = httpx.Client(base_url=url, timeout=30, trust_env=False)
         self.client = self.open.enter_context(client)
         self.routes: dict[type[Command], Route] = routes_of(self.client)
-        self.journal = Journal(self.database.dsn, self.name)
+        self.journal = journal_of(self.database.dsn, self.name)
         self.open.callback(self.journal.close)
         self.callers: dict[Actor, Caller] = {}
         self.count = 0

@@ -18,12 +18,12 @@ from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
-from domain.store.journal.journal import Journal
 from projections.catalogue import VIEWS
 from projections.engine.progress import ProgressTracker
 from projections.rebuild import rebuild
 from projections.rebuild.compare import Difference
 from projections.runner_process import new_runner
+from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS, open_ledgers, submit
 from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.postgres import fresh_database
@@ -40,7 +40,7 @@ class StackComparison(ModelComparison):
     def open_ledger(self) -> None:
         # Created without a site code: within one database it is unique to a ledger, but every
         # example opens its ledger with the model's.
-        Journal(self.database.dsn, self.name).create_ledger()
+        journal_of(self.database.dsn, self.name).create_ledger()
         self.ledger = self.ledgers.get(self.name)
         self.count = 0
 

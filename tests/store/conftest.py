@@ -6,6 +6,7 @@ import pytest
 
 from domain.store.journal.journal import Journal
 from domain.store.postgres.migrate import migrate
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -19,7 +20,7 @@ def dsn(database: Database) -> str:
 @pytest.fixture
 def journal(dsn: str) -> Iterator[Journal]:
     """An empty journal of the ledger `omc`."""
-    journal = Journal(dsn, "omc")
+    journal = journal_of(dsn, "omc")
     journal.create_ledger()
     yield journal
     journal.close()

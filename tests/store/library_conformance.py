@@ -20,6 +20,7 @@ from domain.store.recorder import (
     JournalTrackingRecorder,
     SnapshotRecorder,
 )
+from tests.support.keys import SEALER
 
 FACTORY_TOPIC = "domain.store.recorder:Factory"
 
@@ -31,7 +32,7 @@ class OnJournal(unittest.TestCase):
     dsn: ClassVar[str]
 
     def datastore(self) -> Datastore:
-        datastore = Datastore(self.dsn, "omc")
+        datastore = Datastore(self.dsn, "omc", SEALER)
         datastore.create()
         self.addCleanup(datastore.close)
         return datastore
@@ -94,6 +95,7 @@ class InfrastructureFactoryCase(OnJournal, persistence.InfrastructureFactoryTest
         self.env = Environment("TestCase")
         self.env[InfrastructureFactory.PERSISTENCE_MODULE] = "domain.store.recorder"
         self.env[Factory.DATABASE_URL] = self.dsn
+        self.env[Factory.JOURNAL_KEY] = SEALER.active.text
         super().setUp()
 
     def expected_factory_class(self) -> Any:

@@ -15,10 +15,11 @@ from domain.store.journal.journal import Journal
 from domain.store.journal.records import PersonKey
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
-from domain.store.tlog.audit import AuditReport, verify
+from domain.store.tlog.audit import AuditReport, KeptHead, verify
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
@@ -81,7 +82,7 @@ def written(journal: Journal) -> Journal:
 def protected(module_database: Database) -> Iterator[Journal]:
     """One journal for all attacks that fail."""
     migrate(module_database.dsn)
-    journal = Journal(module_database.dsn, "omc")
+    journal = journal_of(module_database.dsn, "omc")
     fill(journal)
     yield journal
     journal.close()
@@ -161,6 +162,16 @@ def altered(journal: Journal, position: int) -> bytes:
 
 SET_ENVELOPE = "UPDATE certledger.journal SET envelope = %s WHERE position = %s"
 SET_BOTH = "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s WHERE position = %s"
+SET_SEALED = (
+    "UPDATE certledger.journal SET envelope = %s, leaf_hash = %s, seal = %s WHERE position = %s"
+)
+
+
+def sealed(journal: Journal, forged: bytes, position: int) -> tuple[str, tuple]:
+    """The statement of somebody who has the journal key too."""
+    assert journal.sealer is not None
+    leaf = envelope.leaf_hash(forged)
+    return SET_SEALED, (forged, leaf, journal.sealer.event(position, leaf), position)
 
 
 def findings_of(report: AuditReport) -> str:
@@ -177,11 +188,31 @@ def test_a_flipped_byte_is_found_and_named(
     assert "does not have the stored hash" in findings_of(report)
 
 
-def test_an_edit_with_a_corrected_hash_contradicts_the_checkpoint(
+def test_an_edit_with_a_corrected_hash_is_named_by_its_seal(
     written: Journal, database: Database
 ) -> None:
     forged = altered(written, 3)
     tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 3)))
+    report = verify(written, VKEY)
+    assert report.first_bad_position == 3
+    assert findings_of(report) == (
+        "position 3: was altered, moved or inserted: its seal is not right; "
+        "the head of size 5 in the database has another root"
+    )
+
+
+def test_a_rewritten_tail_is_one_finding(written: Journal, database: Database) -> None:
+    forged = [altered(written, position) for position in (5, 6, 7)]
+    each = zip(forged, (5, 6, 7), strict=True)
+    tamper(database, *((SET_BOTH, (one, envelope.leaf_hash(one), at)) for one, at in each))
+    what = "the events from 5 to 7 were altered, moved or inserted: their seals are not right"
+    assert what in findings_of(verify(written, VKEY))
+
+
+def test_an_edit_with_the_journal_key_contradicts_the_checkpoint(
+    written: Journal, database: Database
+) -> None:
+    tamper(database, sealed(written, altered(written, 3), 3))
     assert verify(written).first_bad_position == 1
     report = verify(written, VKEY)
     assert "the events from 1 to 5 are not those that were signed" in findings_of(report)
@@ -191,8 +222,7 @@ def test_an_edit_is_narrowed_down_between_two_checkpoints(
     written: Journal, database: Database
 ) -> None:
     CheckpointSigner(written, SIGNER).sign()
-    forged = altered(written, 7)
-    tamper(database, (SET_BOTH, (forged, envelope.leaf_hash(forged), 7)))
+    tamper(database, sealed(written, altered(written, 7), 7))
     report = verify(written, VKEY)
     assert report.first_bad_position == 6
     assert "the events from 6 to 7 are not those that were signed" in findings_of(report)
@@ -202,10 +232,9 @@ def test_an_edit_with_forged_checkpoints_contradicts_an_external_checkpoint(
     written: Journal, database: Database
 ) -> None:
     kept = written.query("SELECT note FROM certledger.checkpoints")[0][0]
-    forged = altered(written, 3)
     tamper(
         database,
-        (SET_BOTH, (forged, envelope.leaf_hash(forged), 3)),
+        sealed(written, altered(written, 3), 3),
         ("DELETE FROM certledger.checkpoints", ()),
     )
     assert verify(written, VKEY).is_good
@@ -231,7 +260,9 @@ def test_a_deleted_tail_is_found(written: Journal, database: Database, keep_head
     tamper(database, *((cut,) if keep_head else (cut, back)))
     report = verify(written, VKEY)
     assert report.first_bad_position == 5
-    assert "a checkpoint of size 7 was signed" in findings_of(report)
+    assert "position 5: is missing; a head of size 7 was signed (the database)" in (
+        findings_of(report)
+    )
 
 
 def test_a_missing_event_is_named(written: Journal, database: Database) -> None:
@@ -288,7 +319,36 @@ def test_a_non_canonical_envelope_is_found(written: Journal, database: Database)
 def test_an_event_inserted_beyond_the_head_is_found(written: Journal, database: Database) -> None:
     slip = (
         "INSERT INTO certledger.journal SELECT ledger, 8, stream, 4, gen_random_uuid(), topic, "
-        "envelope, leaf_hash, occurred_at, recorded_at FROM certledger.journal WHERE position = 7"
+        "envelope, leaf_hash, occurred_at, recorded_at, seal, seal_key "
+        "FROM certledger.journal WHERE position = 7"
     )
     database.execute(slip, user=SUPERUSER)
     assert "lies beyond the head of the ledger at 7" in findings_of(verify(written, VKEY))
+    tamper(database, ("UPDATE certledger.ledgers SET position = 8", ()))
+    found = findings_of(verify(written, VKEY))
+    assert "position 8: was altered, moved or inserted: its seal is not right" in found
+    assert "the head of the ledger, at 8, was altered: its seal is not right" in found
+
+
+def test_heads_of_two_places_are_compared_each_with_its_own_range(
+    written: Journal, database: Database
+) -> None:
+    """The range of a fork begins after the last head that this very place agrees with."""
+    CheckpointSigner(written, SIGNER).sign()
+    first, last = (row[0] for row in written.query(
+        "SELECT note FROM certledger.checkpoints ORDER BY size"))  # fmt: skip
+    tamper(
+        database,
+        sealed(written, altered(written, 7), 7),
+        ("DELETE FROM certledger.checkpoints WHERE size > 5", ()),
+    )
+    report = verify(written, VKEY, [KeptHead("there", first), KeptHead("there", last)])
+    assert report.heads == {"the database": 1, "there": 2}
+    assert "the events from 6 to 7 are not those that were signed (there)" in findings_of(report)
+    alone = verify(written, VKEY, [KeptHead("there", last)])
+    assert "the events from 1 to 7 are not those that were signed (there)" in findings_of(alone)
+
+
+def test_without_the_journal_key_the_report_says_that_no_seal_was_checked(written: Journal) -> None:
+    assert verify(written, VKEY).seals
+    assert not verify(Journal(written.dsn, "omc", None), VKEY).seals

@@ -28,6 +28,7 @@ from domain.store.writer.commands import Accepted, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 from tests.store.cutting_proxy import Cut, CuttingProxy
 from tests.store.drafts import append, command, next_event
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ def test_a_commit_whose_response_is_lost_takes_effect_exactly_once(
 ) -> None:
     server_dir.chmod(0o755)
     with proxied(journal.dsn, server_dir, cut) as proxy:
-        through = Journal(proxy.dsn, "omc")
+        through = journal_of(proxy.dsn, "omc")
         with Committer(through) as committer:
             futures = [committer.submit(next_event("a", f"k{n}")) for n in range(5)]
             answers = [future.result(60) for future in futures]
@@ -70,7 +71,7 @@ def test_an_outcome_not_resolved_before_the_deadline_is_unknown(
 ) -> None:
     server_dir.chmod(0o755)
     with proxied(journal.dsn, server_dir, cut, refuse_afterwards=True) as proxy:
-        through = Journal(proxy.dsn, "omc")
+        through = journal_of(proxy.dsn, "omc")
         with Committer(through) as committer:
             queued = next_event("a", "k")
             future = committer.submit(
@@ -97,7 +98,7 @@ def test_a_transaction_whose_commit_response_is_lost_raises_outcome_unknown(
 ) -> None:
     server_dir.chmod(0o755)
     with proxied(journal.dsn, server_dir, Cut.AFTER_COMMIT) as proxy:
-        through = Journal(proxy.dsn, "omc")
+        through = journal_of(proxy.dsn, "omc")
         with pytest.raises(OutcomeUnknown), through.transaction() as transaction:
             transaction.append([append("a", 1)])
         through.close()
@@ -210,7 +211,7 @@ def test_everything_acknowledged_survives_a_killed_server(
     own_server: EmbeddedPostgres, how: signal.Signals
 ) -> None:
     migrate(own_server.dsn())
-    journal = Journal(own_server.dsn(), "omc")
+    journal = journal_of(own_server.dsn(), "omc")
     journal.create_ledger()
     futures: list[Future] = []
     with following(journal) as followed, Committer(journal) as committer:
@@ -241,10 +242,10 @@ def test_everything_acknowledged_survives_a_killed_server(
 WRITER = """
 import sys
 from domain.store.writer.group_commit import Committer
-from domain.store.journal.journal import Journal
 from tests.store.drafts import next_event
+from tests.support.keys import journal_of
 
-journal = Journal(sys.argv[1], "omc")
+journal = journal_of(sys.argv[1], "omc")
 with Committer(journal) as committer:
     shared = [committer.submit(next_event("shared", f"{sys.argv[2]}/{n}")) for n in range(300)]
     own = [committer.submit(next_event(sys.argv[2])) for n in range(300)]

@@ -8,6 +8,7 @@ import unittest
 import pytest
 
 from tests.store.library_conformance import CASES, OnJournal
+from tests.support.keys import SEALER
 from tests.support.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -31,6 +32,7 @@ def test_a_shipped_case_holds(
     monkeypatch.setattr(OnJournal, "dsn", database_on_each.dsn, raising=False)
     monkeypatch.setenv("PERSISTENCE_MODULE", "domain.store.recorder")
     monkeypatch.setenv("CERTLEDGER_DATABASE_URL", database_on_each.dsn)
+    monkeypatch.setenv("CERTLEDGER_JOURNAL_KEY", SEALER.active.text)
     case(method).debug()
 
 

@@ -18,21 +18,30 @@ from domain.store.journal.records import CommandKey
 from domain.store.recorder import Datastore, Factory, JournalApplicationRecorder
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, command, id_of
+from tests.support.keys import SEALER
 from tests.support.postgres import Database
 
 
 @pytest.fixture
 def datastore(dsn: str) -> Iterator[Datastore]:
-    datastore = Datastore(dsn, "omc")
+    datastore = Datastore(dsn, "omc", SEALER)
     datastore.create()
     yield datastore
     datastore.close()
 
 
+def environment(dsn: str) -> dict[str, str]:
+    return {
+        "PERSISTENCE_MODULE": "domain.store.recorder",
+        Factory.DATABASE_URL: dsn,
+        Factory.JOURNAL_KEY: SEALER.active.text,
+    }
+
+
 @pytest.fixture
 def application(dsn: str) -> Iterator[Application]:
     """An application with aggregates of the library's own kind."""
-    env = {"PERSISTENCE_MODULE": "domain.store.recorder", Factory.DATABASE_URL: dsn}
+    env = environment(dsn)
     with Application[UUID](env) as application:
         yield application
 
@@ -157,13 +166,24 @@ def test_a_factory_without_a_database_says_which_setting_is_missing(
         library.InfrastructureFactory.construct({"PERSISTENCE_MODULE": "domain.store.recorder"})
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {Factory.JOURNAL_KEY: ""},
+        {Factory.JOURNAL_KEY: "c2hvcnQ="},
+        {Factory.JOURNAL_KEYS_RETIRED: '["c2hvcnQ="]'},
+    ],
+)
+def test_a_factory_without_a_usable_key_says_which_setting_holds_it(
+    given: dict[str, str], dsn: str
+) -> None:
+    with pytest.raises(library.InfrastructureFactoryError, match=Factory.JOURNAL_KEY):
+        library.InfrastructureFactory.construct(environment(dsn) | given)
+
+
 def test_recorder_classes_may_be_named_in_the_environment(dsn: str) -> None:
     topic = f"{__name__}:Special"
-    env = {
-        "PERSISTENCE_MODULE": "domain.store.recorder",
-        Factory.DATABASE_URL: dsn,
-        "APPLICATION_RECORDER_TOPIC": topic,
-    }
+    env = environment(dsn) | {"APPLICATION_RECORDER_TOPIC": topic}
     with library.InfrastructureFactory.construct(env) as factory:
         assert type(factory.application_recorder()).__name__ == "Special"
         factory.close()

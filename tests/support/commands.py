@@ -15,7 +15,17 @@ from domain.documents.materials import Background, MaterialFact, MaterialKind, P
 from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
 from domain.steps import authority_report as reports
-from domain.steps import enrolment, erasure, exam, ledger_setup, payment, public_notice, refund
+from domain.steps import (
+    enrolment,
+    erasure,
+    exam,
+    ledger_setup,
+    log_recovery,
+    payment,
+    public_notice,
+    refund,
+    service_keys,
+)
 from domain.steps import review as reviews
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks
@@ -67,6 +77,35 @@ def open_ledger(**changed: Any) -> ledger_setup.OpenLedger:
         "log_origin": "example.org/omc",
     }
     return ledger_setup.OpenLedger(**(given | changed))
+
+
+def introduce_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.IntroduceKey:
+    given = {"purpose": "index", "key_id": key_id, "algorithm": "hmac-sha256"}
+    return service_keys.IntroduceKey(**(given | changed))
+
+
+def continue_log(**changed: Any) -> log_recovery.ContinueLog:
+    """The log goes on after a loss of five positions."""
+    keys = {
+        f"{purpose}_key": e.KeyIntroduced(purpose=purpose, key_id=key_id, algorithm="test")
+        for purpose, key_id in (("log", "8d9e0f10"), ("journal", "9e0f1011"))
+    }
+    given = {
+        "old_origin": "example.org/omc",
+        "old_head_size": 6,
+        "old_head_root": "5d" * 32,
+        "old_head_note": "a signed note",
+        "first_position": 1,
+        "positions_gone": 5,
+        "proposed_by": "operator-1",
+        "confirmed_by": "operator-2",
+    }
+    return log_recovery.ContinueLog(**(keys | given | changed))
+
+
+def retire_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.RetireKey:
+    given = {"purpose": "index", "key_id": key_id, "reason": "例行更换"}
+    return service_keys.RetireKey(**(given | changed))
 
 
 def fees(**changed: Any) -> ledger_setup.SetFeeSchedule:

@@ -59,6 +59,20 @@ TEXTS = {
     "number": "S000033000123264000001",
     "reason": "单位证明未盖章",
     "late_reason": "系统故障",
+    "old_origin": "certledger.example/omc",
+    "old_head_size": 6556,
+    "old_head_root": "5d" * 32,
+    "old_head_note": "certledger.example/omc\n6556\nXV1d\n\n— certledger.example/omc AAEC\n",
+    "first_position": 6552,
+    "positions_gone": 5,
+    "new_origin": "certledger.example/omc/2",
+    "proposed_by": "operator-1",
+    "confirmed_by": "operator-2",
+    "key_id": "0a1b2c3d",
+    "algorithm": "ed25519",
+    "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "signature_old": "AAEC",
+    "signature_new": "AwQF",
 }
 SHA256 = "0123456789abcdef" * 4
 DAY = date(2026, 9, 30)

@@ -15,11 +15,14 @@ from domain.service.receipt import Receipt
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.field_encryption import MasterKeys
 from tests.support.actors import OPERATOR
+from tests.support.keys import SEALER
 from tests.support.postgres import Database
 from tests.support.world import World
 
 SITE_CODE = "S000033000123"
-SECRETS = LedgerSecrets(MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)))
+SECRETS = LedgerSecrets(
+    MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)), SEALER
+)
 """Keys of the tests; no real data is encrypted under them."""
 
 

@@ -25,12 +25,16 @@ from api.auth.secrets import new_token_key, read_token_key
 from api.auth.tokens import mint_token
 from api.server.main import Server, listen
 from api.settings import Settings, load_settings
+from api.transparency.log_keys import make_log_key
 from domain.actors import Role
+from tests.support.keys import SEALER
 
 ISSUER = "certledger"
 TOKEN_KEY = new_token_key()
 _SIGNER = read_token_key(TOKEN_KEY)[0]
 _sites = itertools.count(1)
+_running: dict[str, Settings] = {}
+"""Address of a running service -> its settings."""
 
 
 def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
@@ -41,9 +45,10 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         data_dir=folder,
         master_key=key,
         index_key=key,
+        journal_key=SEALER.active.text,
         token_key=TOKEN_KEY,
         port=0,
-        **({"lookup_limit": False, "lookup_processes": 0} | given),
+        **({"lookup_limit": False, "lookup_processes": 0, "background_audit": False} | given),
     )
 
 
@@ -84,8 +89,11 @@ def running(
     thread.start()
     try:
         assert ready.wait(30), "the service did not start"
+        _running[addresses[0]] = settings
         yield addresses[0]
     finally:
+        for address in addresses:
+            _running.pop(address, None)
         server.should_exit = True
         thread.join(40)
         listening.close()
@@ -163,6 +171,16 @@ class LedgerClient:
         return self.caller(role, subject, backfill=True)
 
 
+def make_log_key_for(client: httpx.Client, ledger: str) -> None:
+    """Make the log key of a ledger where a service of `running` has its keys, as an operator does.
+
+    With an external database it has to be there before the ledger is opened.
+    """
+    settings = _running.get(str(client.base_url).rstrip("/"))
+    if settings is not None:
+        make_log_key(settings, ledger)
+
+
 def new_ledger(client: httpx.Client, opened_at: str | None = None) -> LedgerClient:
     """Open a ledger that no other test uses."""
     number = next(_sites)
@@ -174,6 +192,7 @@ def new_ledger(client: httpx.Client, opened_at: str | None = None) -> LedgerClie
     )
     if opened_at is not None:
         operator, finance = operator.at(opened_at), finance.at(opened_at)
+    make_log_key_for(client, name)
     operator.write("", opening(ledger.site_code, name), method="PUT")
     finance.write("fee-schedules", FEES)
     return ledger

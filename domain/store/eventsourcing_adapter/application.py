@@ -1,7 +1,10 @@
 """An `eventsourcing` application on a ledger's journal, for users of that library."""
 
+import json
+
 from eventsourcing.application import Application
 
+from domain.store.keys.seals import Sealer
 from domain.store.mapper import EntryMapper
 
 
@@ -15,13 +18,15 @@ class JournalApplication(Application[str]):
 
     log_section_size = 500
 
-    def __init__(self, dsn: str, ledger: str, mapper: EntryMapper) -> None:
-        """Open an existing ledger. mapper: with its catalogue and vault."""
+    def __init__(self, dsn: str, ledger: str, mapper: EntryMapper, sealer: Sealer) -> None:
+        """Open an existing ledger. mapper: with its catalogue and vault; sealer: of its service."""
         self._entry_mapper = mapper
         super().__init__(
             {
                 "PERSISTENCE_MODULE": "domain.store.recorder",
                 "CERTLEDGER_DATABASE_URL": dsn,
+                "CERTLEDGER_JOURNAL_KEY": sealer.active.text,
+                "CERTLEDGER_JOURNAL_KEYS_RETIRED": json.dumps([key.text for key in sealer.retired]),
                 "LEDGER": ledger,
                 "CREATE_TABLE": "n",
             }

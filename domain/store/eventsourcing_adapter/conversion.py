@@ -50,6 +50,9 @@ _OURS = (
     (errors.DeadlineExceeded, library.OperationalError),
     (errors.OutcomeUnknown, library.OperationalError),
     (errors.Closed, library.InterfaceError),
+    (errors.SealBroken, library.DataError),
+    (errors.NoJournalKey, library.ProgrammingError),
+    (errors.WrongServiceKey, library.ProgrammingError),
     (errors.UnknownLedger, library.ProgrammingError),
 )
 

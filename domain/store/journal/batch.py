@@ -30,6 +30,7 @@ from domain.store.journal.records import (
     PersonKey,
     RecordedEvent,
 )
+from domain.store.keys.seals import LedgerSealer
 
 
 class CommittedState(Protocol):
@@ -62,11 +63,11 @@ class Accepted(NamedTuple):
 class Batch:
     """The events, commands, claims and keys of one transaction, in order.
 
-    head: what it builds on. recorded_at: of every event in it. position: of the last accepted
-    event.
+    sealer: of the ledger. head: what it builds on. recorded_at: of every event in it. position: of
+    the last accepted event.
     """
 
-    ledger: str
+    sealer: LedgerSealer
     head: Head
     recorded_at: datetime
     committed: CommittedState = field(repr=False)
@@ -85,6 +86,11 @@ class Batch:
         self.position = self.head.position
 
     @property
+    def ledger(self) -> str:
+        """Name of the ledger."""
+        return self.sealer.ledger
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (self.events or self.commands or self.tracks)
@@ -92,7 +98,9 @@ class Batch:
     @property
     def new_head(self) -> Head:
         """The ledger's head after this batch."""
-        return Head(self.position, self.recorded_at) if self.events else self.head
+        if not self.events:
+            return self.head
+        return Head(self.position, self.recorded_at, self.events[-1].leaf_hash)
 
     @property
     def first_command_id(self) -> UUID | None:
@@ -173,8 +181,10 @@ class Batch:
         if command is not None:
             first = recorded[0].position if recorded else None
             last = recorded[-1].position if recorded else None
+            request_hash, command_id = command.request_hash, command.command_id
+            seal = self.sealer.command(*command.name, request_hash, command_id, receipt)
             self.commands[command.name] = KnownCommand(
-                command.request_hash, command.command_id, first, last, receipt
+                request_hash, command_id, first, last, receipt, seal, self.sealer.key_id
             )
         return Accepted(recorded, receipt)
 
@@ -231,6 +241,7 @@ class Batch:
                 causation_id=event.causation_id,
                 data=event.data,
             )
+            leaf = envelopes.leaf_hash(envelope)
             recorded.append(
                 RecordedEvent(
                     position,
@@ -239,9 +250,11 @@ class Batch:
                     event.topic,
                     event.event_id,
                     envelope,
-                    envelopes.leaf_hash(envelope),
+                    leaf,
                     event.occurred_at,
                     self.recorded_at,
+                    self.sealer.event(position, leaf),
+                    self.sealer.key_id,
                     event.memo,
                 )
             )

@@ -101,6 +101,42 @@ def parse(envelope: bytes) -> dict[str, Any]:
     return parsed
 
 
+def has_columns(
+    envelope: bytes,
+    *,
+    event_id: UUID,
+    ledger: str,
+    stream: str,
+    version: int,
+    topic: str,
+    occurred_at: datetime,
+    recorded_at: datetime,
+) -> bool:
+    """Whether an envelope holds the values of the columns beside it; does not decode it.
+
+    The members that have a column are the last ones in order of name, so they are its end.
+    """
+    end = (
+        f',"event_id":"{event_id}","ledger":"{ledger}","occurred_at":"{rfc3339(occurred_at)}"'
+        f',"recorded_at":"{rfc3339(recorded_at)}","stream":{_text(stream)},"topic":{_text(topic)}'
+        f',"version":{version}}}'
+    )
+    return envelope.endswith(end.encode())
+
+
+def has_topic(envelope: bytes, topic: str) -> bool:
+    """Whether an envelope's topic is this one; does not decode it."""
+    return envelope.endswith(
+        f',"topic":{_text(topic)}'.encode(), 0, envelope.rindex(b',"version":')
+    )
+
+
+@lru_cache(4096)
+def _text(text: str) -> str:
+    """A text in canonical JSON."""
+    return orjson.dumps(text).decode()
+
+
 def leaf_hash(envelope: bytes) -> bytes:
     """RFC 6962 leaf: SHA-256 of a zero byte and the exact stored bytes; 32 bytes."""
     return hashlib.sha256(b"\x00" + envelope).digest()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.store.errors import UnknownLedger
+from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -20,7 +20,14 @@ from domain.store.journal.records import (
     PersonKey,
     RecordedEvent,
 )
+from domain.store.journal.sealed_rows import (
+    check_versions,
+    command_from_row,
+    event_from_row,
+    head_from_row,
+)
 from domain.store.journal.statements import ReadRequest, read
+from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import PgConnection
 
 
@@ -31,7 +38,9 @@ class HeadConflict(Exception):
 class ReadCache:
     """Committed state plus the writes of a batch in flight. Used by one thread.
 
-    A second read of the same stream, claim, command, key or view costs no round trip.
+    A second read of the same stream, claim, command, key or view costs no round trip. A stream or a
+    command with a broken seal raises SealBroken when it is asked for, so that it refuses the
+    commands that build on it and no other.
     """
 
     head: Head
@@ -45,7 +54,7 @@ class ReadCache:
     def __init__(
         self,
         connection: PgConnection,
-        ledger: str,
+        sealer: LedgerSealer,
         request: ReadRequest,
         *,
         lock: bool,
@@ -53,23 +62,31 @@ class ReadCache:
     ) -> None:
         """Read the request in one message; with `lock`, take the ledger's head lock first.
 
-        preceding: a batch in flight; its writes count as committed.
-        Raises: UnknownLedger, HeadConflict; psycopg2.Error.
+        sealer: of the ledger. preceding: a batch in flight; its writes count as committed.
+        Raises: UnknownLedger, HeadConflict; SealBroken for a wrong head; psycopg2.Error.
         """
         self._connection = connection
-        self._ledger = ledger
+        self._sealer = sealer
+        self._ledger = sealer.ledger
         self._preceding = preceding
         self._loaded: dict[str, tuple[int, list[RecordedEvent]]] = {}
         self._versions: dict[str, int | None] = {}
-        self._commands: dict[tuple[str, str], KnownCommand | None] = {}
+        self._commands: dict[tuple[str, str], KnownCommand | SealBroken | None] = {}
         self._claims: dict[Claim, int | None] = {}
         self._persons: dict[str, PersonKey | None] = {}
         self._views: dict[str, int | None] = {}
+        self._broken: dict[str, SealBroken] = {}
         self._read(request, lock=lock)
         if self._head_read is None or self._time_read is None:
-            raise UnknownLedger(ledger=ledger)
+            raise UnknownLedger(ledger=self._ledger)
         self.head = self._head_read if preceding is None else preceding.new_head
         self.server_time = self._time_read
+
+    @property
+    def committed_head(self) -> Head:
+        """The head that was read, without the batch in flight."""
+        assert self._head_read is not None
+        return self._head_read
 
     # --- many at once ----------------------------------------------------------------------------
 
@@ -92,11 +109,15 @@ class ReadCache:
         return {name: found for name in names if (found := self.command(name)) is not None}
 
     def load(self, after: Mapping[str, int]) -> dict[str, list[RecordedEvent]]:
-        """Committed events of many streams, each after the given version (NO_EVENTS for all)."""
+        """Committed events of many streams, each after the given version (NO_EVENTS for all).
+
+        Raises: SealBroken.
+        """
         missing = {
             s: v for s, v in after.items() if s not in self._loaded or self._loaded[s][0] > v
         }
         self._read(ReadRequest(streams=missing))
+        self._refuse_broken(after)
         return {s: [e for e in self._loaded[s][1] if e.version > v] for s, v in after.items()}
 
     def pending_events(self, stream: str, after: int) -> list[RecordedEvent]:
@@ -113,11 +134,12 @@ class ReadCache:
     # --- one at a time: `CommittedState` of the batch --------------------------------------------
 
     def last_version(self, stream: str) -> int | None:
-        """Version of a stream's last event, None if it has none."""
+        """Version of a stream's last event, None if it has none. Raises: SealBroken."""
         if self._preceding is not None and stream in self._preceding.streams:
             return self._preceding.streams[stream][-1].version
         if stream not in self._versions:
             self._read(ReadRequest(versions=(stream,)))
+        self._refuse_broken((stream,))
         return self._versions[stream]
 
     def claim(self, claim: Claim) -> int | None:
@@ -130,12 +152,15 @@ class ReadCache:
         return self._claims[claim]
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
-        """The command recorded under (principal, key)."""
+        """The command recorded under (principal, key). Raises: SealBroken."""
         if self._preceding is not None and name in self._preceding.commands:
             return self._preceding.commands[name]
         if name not in self._commands:
             self._read(ReadRequest(commands=(name,)))
-        return self._commands[name]
+        found = self._commands[name]
+        if isinstance(found, SealBroken):
+            raise SealBroken(**found.fields)
+        return found
 
     def person_key(self, person: str) -> PersonKey | None:
         """The person's key row, None if there is none."""
@@ -171,6 +196,10 @@ class ReadCache:
             # UNION ALL promises no order.
             events.sort(key=lambda event: event.version)
             after = request.streams[stream]
+            try:
+                check_versions(events, after, self._ledger)
+            except SealBroken as broken:
+                self._broken[stream] = broken
             if events:
                 self._versions[stream] = events[-1].version
             elif after > 0:
@@ -179,15 +208,33 @@ class ReadCache:
                 self._versions[stream] = None
             self._loaded[stream] = after, events
 
+    def _refuse_broken(self, streams: Iterable[str]) -> None:
+        """Raises: SealBroken if one of the streams has an event without a right seal."""
+        if self._broken:
+            for stream in streams:
+                if stream in self._broken:
+                    raise SealBroken(**self._broken[stream].fields)
+
     def _cache_row(self, row: tuple[Any, ...], loaded: dict[str, list[RecordedEvent]]) -> None:
-        kind, a, b, n, m, x, y, since, until, row_id = row
-        if kind == "event":
-            event = RecordedEvent(n, a, m, b, row_id, bytes(x), bytes(y), since, until)
-            loaded[a].append(event)
-        elif kind == "version":
-            self._versions[a] = m
+        kind, a, b, n, m, x, y, since, until, row_id, seal, seal_key = row
+        if kind in ("event", "version"):
+            try:
+                event = event_from_row(
+                    (n, a, m, b, row_id, x, y, since, until, seal, seal_key), self._sealer
+                )
+            except SealBroken as broken:
+                self._broken[a] = broken
+                return
+            if kind == "event":
+                loaded[a].append(event)
+            else:
+                self._versions[a] = m
         elif kind == "command":
-            self._commands[(a, b)] = KnownCommand(bytes(x), row_id, n, m, bytes(y))
+            try:
+                found = command_from_row((a, b), (x, row_id, n, m, y, seal, seal_key), self._sealer)
+                self._commands[(a, b)] = found
+            except SealBroken as broken:
+                self._commands[(a, b)] = broken
         elif kind == "claim":
             self._claims[(a, b)] = n
         elif kind == "person":
@@ -196,14 +243,21 @@ class ReadCache:
         elif kind == "tracked":
             self._views[a] = n
         else:
-            self._check_head(Head(n, since), until)
+            self._check_head(head_from_row((n, since, y, seal, seal_key), self._sealer), until)
 
     def _check_head(self, head: Head, server_time: datetime) -> None:
         """Compare the head that came with an answer. Raises: HeadConflict."""
         if self._preceding is not None:
-            if head.position not in (self._preceding.head.position, self._preceding.position):
+            if not (
+                _is_same(head, self._preceding.head) or _is_same(head, self._preceding.new_head)
+            ):
                 raise HeadConflict
-        elif self._head_read is not None and head.position != self._head_read.position:
+        elif self._head_read is not None and not _is_same(head, self._head_read):
             raise HeadConflict
         if self._head_read is None:
             self._head_read, self._time_read = head, server_time
+
+
+def _is_same(one: Head, other: Head) -> bool:
+    """Whether two heads are the end of one history."""
+    return one.position == other.position and one.leaf_hash == other.leaf_hash

@@ -50,8 +50,9 @@ class RecordedEvent:
     """An event of the journal; must not be changed.
 
     position: 1, 2, 3 … without gaps within its ledger. envelope: the exact bytes; leaf_hash:
-    32 bytes over them. Times are aware, UTC. memo: of its NewEvent, in this process and until the
-    batch is committed.
+    32 bytes over them. Times are aware, UTC. seal: 32 bytes under the key seal_key, 8 hex digits;
+    see `domain.store.keys.seals`. memo: of its NewEvent, in this process and until the batch is
+    committed.
     """
 
     position: int
@@ -63,6 +64,8 @@ class RecordedEvent:
     leaf_hash: bytes
     occurred_at: datetime
     recorded_at: datetime
+    seal: bytes = b""
+    seal_key: str = ""
     memo: Any = field(default=None, repr=False, compare=False)
     _parsed: dict[str, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -134,17 +137,26 @@ class AppendRequest(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The end of a ledger: its last position (0 when empty) and recorded_at."""
+    """The end of a ledger: its last position (0 when empty), recorded_at and leaf hash.
+
+    leaf_hash: of the event at that position, 32 bytes; None when empty.
+    """
 
     position: int
     recorded_at: datetime
+    leaf_hash: bytes | None = None
 
 
 class KnownCommand(NamedTuple):
-    """A recorded command. Positions are None if it recorded no event."""
+    """A recorded command. Positions are None if it recorded no event.
+
+    seal: 32 bytes under the key seal_key; see `domain.store.keys.seals`.
+    """
 
     request_hash: bytes
     command_id: UUID
     first_position: int | None
     last_position: int | None
     receipt: bytes
+    seal: bytes = b""
+    seal_key: str = ""

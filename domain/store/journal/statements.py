@@ -23,80 +23,83 @@ from domain.store.postgres.literals import array
 JOURNAL_CHANNEL = "certledger"
 """NOTIFY channel; the payload is the ledger."""
 
-EVENT_COLUMNS = (
-    "position, stream, version, topic, event_id, envelope, leaf_hash, occurred_at, recorded_at"
-)
-
 _SEPARATOR = b"\x1e"
 """Joins the envelopes of a batch into one text: JSON writes this character as an escape."""
 
 _LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
 
 # All kinds of rows have one shape, so that a UNION ALL can return them as one result:
-# kind, a, b, n, m, x, y, since, until, id. Each branch probes an index once for each key:
-# LATERAL keeps the planner from scanning the table when its statistics are old. $1 is the ledger.
-_HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, NULL::bytea,
-    recorded_at, clock_timestamp(), NULL::uuid
+# kind, a, b, n, m, x, y, since, until, id, seal, seal_key. Each branch probes an index once for
+# each key: LATERAL keeps the planner from scanning the table when its statistics are old. $1 is
+# the ledger.
+_HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, leaf_hash,
+    recorded_at, clock_timestamp(), NULL::uuid, seal, seal_key
 FROM certledger.ledgers WHERE ledger = $1::text"""
 
 _EVENTS = """SELECT 'event', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
-    e.occurred_at, e.recorded_at, e.event_id
+    e.occurred_at, e.recorded_at, e.event_id, e.seal, e.seal_key
 FROM unnest({}::text[], {}::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
     SELECT * FROM certledger.journal j
     WHERE j.ledger = $1 AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
 
-_VERSIONS = """SELECT 'version', w.stream, NULL, NULL, e.version, NULL::bytea, NULL::bytea,
-    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+_VERSIONS = """SELECT 'version', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
+    e.occurred_at, e.recorded_at, e.event_id, e.seal, e.seal_key
 FROM unnest({}::text[]) AS w (stream) CROSS JOIN LATERAL (
-    SELECT version FROM certledger.journal j
+    SELECT * FROM certledger.journal j
     WHERE j.ledger = $1 AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""
 
 _COMMANDS = """SELECT 'command', c.principal, c.key, c.first_position, c.last_position,
-    c.request_hash, c.receipt, NULL::timestamptz, NULL::timestamptz, c.command_id
+    c.request_hash, c.receipt, NULL::timestamptz, NULL::timestamptz, c.command_id, c.seal,
+    c.seal_key
 FROM unnest({}::text[], {}::text[]) AS w (principal, key) CROSS JOIN LATERAL (
     SELECT * FROM certledger.commands k
     WHERE k.ledger = $1 AND k.principal = w.principal AND k.key = w.key LIMIT 1) c"""
 
 _CLAIMS = """SELECT 'claim', c.kind, c.key, c.position, NULL::bigint, NULL::bytea, NULL::bytea,
-    NULL::timestamptz, NULL::timestamptz, NULL::uuid
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::text
 FROM unnest({}::text[], {}::text[]) AS w (kind, key) CROSS JOIN LATERAL (
     SELECT * FROM certledger.claims k WHERE k.ledger = $1 AND k.kind = w.kind AND k.key = w.key
     AND k.released_position IS NULL LIMIT 1) c"""
 
 _PERSONS = """SELECT 'person', p.person, p.algorithm, NULL::bigint, NULL::bigint, p.wrapped,
-    convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid
+    convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid,
+    NULL::bytea, NULL::text
 FROM unnest({}::text[]) AS w (person) CROSS JOIN LATERAL (
     SELECT * FROM certledger.person_keys k
     WHERE k.ledger = $1 AND k.person = w.person LIMIT 1) p"""
 
 _TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NULL::bytea,
-    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid
+    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::text
 FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
     SELECT * FROM certledger.tracking k WHERE k.ledger = $1 AND k.view = w.view LIMIT 1) t"""
 
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
-    topic, envelope, leaf_hash, occurred_at, recorded_at)
+    topic, envelope, leaf_hash, occurred_at, recorded_at, seal, seal_key)
 SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, convert_to(r.envelope, 'UTF8'),
-    decode(r.leaf_hash, 'hex'), r.occurred_at, $3
-FROM unnest($4::text[], $5::bigint[], $6::uuid[], $7::text[], string_to_array($8, U&'\\001E'),
-    $9::text[], $10::timestamptz[]) WITH ORDINALITY
-    AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, n)"""
+    decode(r.leaf_hash, 'hex'), r.occurred_at, $3, decode(r.seal, 'hex'), $4
+FROM unnest($5::text[], $6::bigint[], $7::uuid[], $8::text[], string_to_array($9, U&'\\001E'),
+    $10::text[], $11::timestamptz[], $12::text[]) WITH ORDINALITY
+    AS r (stream, version, event_id, topic, envelope, leaf_hash, occurred_at, seal, n)"""
 
-_MOVE_HEAD = "UPDATE certledger.ledgers SET position = $1, recorded_at = $2 WHERE ledger = $3"
+_MOVE_HEAD = """UPDATE certledger.ledgers SET position = $2, recorded_at = $3,
+    leaf_hash = decode($4, 'hex'), seal = decode($5, 'hex'), seal_key = $6 WHERE ledger = $1"""
 
 # Locks, checks and moves the head at once. The UPDATE waits for the row lock and then reads the row
-# again; if the position is not the expected one, it sets NULL, which the column rejects.
+# again; if position and leaf hash are not the expected ones, it sets NULL, which the column
+# rejects. Without events the head keeps its seal.
 _TAKE_HEAD = """UPDATE certledger.ledgers
-SET position = CASE WHEN position = $4 THEN $1::bigint END,
-    recorded_at = greatest(recorded_at, $2) WHERE ledger = $3"""
+SET position = CASE WHEN position = $7
+        AND leaf_hash IS NOT DISTINCT FROM decode($8, 'hex') THEN $2::bigint END,
+    recorded_at = greatest(recorded_at, $3), leaf_hash = coalesce(decode($4, 'hex'), leaf_hash),
+    seal = coalesce(decode($5, 'hex'), seal), seal_key = coalesce($6, seal_key) WHERE ledger = $1"""
 
 _INSERT_COMMANDS = """INSERT INTO certledger.commands (ledger, principal, key, request_hash,
-    command_id, first_position, last_position, receipt)
+    command_id, first_position, last_position, receipt, seal, seal_key)
 SELECT $1, r.principal, r.key, decode(r.request_hash, 'hex'), r.command_id, r.first_position,
-    r.last_position, decode(r.receipt, 'hex')
-FROM unnest($2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[],
-    $8::text[]) AS r (principal, key, request_hash, command_id, first_position, last_position,
-    receipt)"""
+    r.last_position, decode(r.receipt, 'hex'), decode(r.seal, 'hex'), $2
+FROM unnest($3::text[], $4::text[], $5::text[], $6::uuid[], $7::bigint[], $8::bigint[],
+    $9::text[], $10::text[]) AS r (principal, key, request_hash, command_id, first_position,
+    last_position, receipt, seal)"""
 
 # One claim per statement: the only possible plan is a probe of the index on live claims.
 _RELEASE_CLAIM = """UPDATE certledger.claims SET released_position = $1
@@ -232,14 +235,8 @@ def take_head(connection: PgConnection, cursor: Cursor, batch: Batch) -> None:
     COMMIT is sent. Raises: psycopg2.Error; see `is_head_conflict`.
     """
     message = _Message(connection, cursor, b"BEGIN")
-    head = batch.new_head
-    message.execute(
-        "certledger_take",
-        head.position,
-        rfc3339(head.recorded_at),
-        batch.ledger,
-        batch.head.position,
-    )
+    base = batch.head
+    message.execute("certledger_take", *_head_columns(batch), base.position, _hex(base.leaf_hash))
     cursor.execute(message.bytes())
 
 
@@ -269,9 +266,10 @@ def write_message(
     if stored:
         add("certledger_destroy_keys", now, ledger, array(stored))
     if batch.events:
-        add("certledger_events", ledger, batch.head.position, now, *_event_columns(batch.events))
+        columns = _event_columns(batch.events)
+        add("certledger_events", ledger, batch.head.position, now, batch.sealer.key_id, *columns)
         if move_head:
-            add("certledger_head", batch.position, now, ledger)
+            add("certledger_head", *_head_columns(batch))
         message.add(cursor.mogrify(f"NOTIFY {JOURNAL_CHANNEL}, %s", (ledger,)))
     for claim, position in batch.released:
         add("certledger_release_claim", position, ledger, *claim)
@@ -279,7 +277,8 @@ def write_message(
         claim_rows = [(*c.claim, c.position, c.released_position) for c in batch.new_claims]
         add("certledger_claims", ledger, *_columns(claim_rows))
     if batch.commands:
-        add("certledger_commands", ledger, *_command_columns(batch.commands))
+        columns = _command_columns(batch.commands)
+        add("certledger_commands", ledger, batch.sealer.key_id, *columns)
     if batch.tracks:
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     message.add(b"COMMIT")
@@ -295,7 +294,18 @@ def _event_columns(events: Sequence[RecordedEvent]) -> list[str]:
         _SEPARATOR.join([e.envelope for e in events]).decode(),
         _plain(e.leaf_hash.hex() for e in events),
         _plain(rfc3339(e.occurred_at) for e in events),
+        _plain(e.seal.hex() for e in events),
     ]
+
+
+def _head_columns(batch: Batch) -> list[Any]:
+    """The head after a batch; leaf hash and seal are None if it has no events."""
+    head = batch.new_head
+    columns: list[Any] = [batch.ledger, head.position, rfc3339(head.recorded_at)]
+    if not batch.events or head.leaf_hash is None:
+        return [*columns, None, None, None]
+    seal = batch.sealer.head(head.position, head.leaf_hash)
+    return [*columns, head.leaf_hash.hex(), seal.hex(), batch.sealer.key_id]
 
 
 def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[str]:
@@ -308,15 +318,8 @@ def _command_columns(commands: Mapping[tuple[str, str], KnownCommand]) -> list[s
         array([c.first_position for c in known]),
         array([c.last_position for c in known]),
         array([c.receipt.hex() for c in known]),
+        _plain(c.seal.hex() for c in known),
     ]
-
-
-def event_from_row(row: Sequence[Any]) -> RecordedEvent:
-    """An event from a row of EVENT_COLUMNS."""
-    position, stream, version, topic, event_id, envelope, leaf, occurred, recorded = row
-    return RecordedEvent(
-        position, stream, version, topic, event_id, bytes(envelope), bytes(leaf), occurred, recorded
-    )
 
 
 def _plain(values: Iterable[Any]) -> str:

@@ -19,6 +19,7 @@ from domain.store.journal.batch import Accepted, Batch
 from domain.store.journal.read_cache import HeadConflict, ReadCache
 from domain.store.journal.records import AppendRequest, CommandKey, RecordedEvent
 from domain.store.journal.statements import ReadRequest, is_head_conflict, take_head, write_message
+from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import Cursor, PgConnection
 from domain.store.postgres.errors import is_connection_failure
 
@@ -29,16 +30,21 @@ class Transaction(ReadCache):
     """Holds the head lock. Made by `Journal.transaction`; used by one thread."""
 
     def __init__(
-        self, connection: PgConnection, ledger: str, request: ReadRequest, now: datetime | None
+        self,
+        connection: PgConnection,
+        sealer: LedgerSealer,
+        request: ReadRequest,
+        now: datetime | None,
     ) -> None:
         """Lock the ledger's head row and read the request, in one message.
 
+        sealer: of the ledger.
         now: recorded_at of the batch; the server's time if None. A ledger's recorded_at never
             runs backwards, whatever the clock does.
-        Raises: UnknownLedger; psycopg2.Error.
+        Raises: UnknownLedger; SealBroken for a wrong head; WrongServiceKey; psycopg2.Error.
         """
-        super().__init__(connection, ledger, request, lock=True)
-        self.batch = _new_batch(self, ledger, now)
+        super().__init__(connection, sealer, request, lock=True)
+        self.batch = _new_batch(self, sealer, now)
 
     def holds(self, events: Sequence[RecordedEvent]) -> bool:
         """Whether exactly these events of one batch are recorded, each at its position.
@@ -88,17 +94,18 @@ class OptimisticBatch(ReadCache):
     def __init__(
         self,
         connection: PgConnection,
-        ledger: str,
+        sealer: LedgerSealer,
         request: ReadRequest,
         now: datetime | None,
         preceding: Batch | None,
     ) -> None:
         """Read the request, in one message. preceding: the batch in flight, if there is one.
 
-        Raises: UnknownLedger, HeadConflict; psycopg2.Error.
+        Raises: UnknownLedger, HeadConflict; SealBroken for a wrong head; WrongServiceKey;
+            psycopg2.Error.
         """
-        super().__init__(connection, ledger, request, lock=False, preceding=preceding)
-        self.batch = _new_batch(self, ledger, now)
+        super().__init__(connection, sealer, request, lock=False, preceding=preceding)
+        self.batch = _new_batch(self, sealer, now)
 
     def end(self) -> None:
         """Drop the reference to the preceding batch, or each would keep all before it alive."""
@@ -135,9 +142,10 @@ def _write_and_commit(
         raise
 
 
-def _new_batch(committed: ReadCache, ledger: str, now: datetime | None) -> Batch:
+def _new_batch(committed: ReadCache, sealer: LedgerSealer, now: datetime | None) -> Batch:
+    sealer.check_active(committed.head.position + 1)
     recorded_at = max(now or committed.server_time, committed.head.recorded_at)
-    return Batch(ledger, committed.head, recorded_at, committed)
+    return Batch(sealer, committed.head, recorded_at, committed)
 
 
 def _reads_of(appends: list[AppendRequest]) -> ReadRequest:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import psycopg2
 import psycopg2.extensions
@@ -59,11 +60,15 @@ _IDLE = psycopg2.extensions.TRANSACTION_STATUS_IDLE
 
 
 class PgConnection(psycopg2.extensions.connection):
-    """A connection that knows which statements are prepared on it."""
+    """A connection that knows which statements are prepared on it.
+
+    compared: what was seen of ledgers before, for those whose history was compared on it.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared: set[str] = set()
+        self.compared: WeakSet[object] = WeakSet()
 
 
 def connect(

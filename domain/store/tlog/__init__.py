@@ -1,5 +1,5 @@
 """The journal as a transparency log: Merkle tree, signed checkpoints, the audit.
 
 Imports journal, postgres and processes. Begin with audit.py; fast_audit.py is its fast pass;
-merkle.py, signed_note.py and checkpoints.py are the log's formats.
+merkle.py, signed_note.py and checkpoints.py are the log's formats; heads.py keeps signed heads.
 """

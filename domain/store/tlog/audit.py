@@ -1,9 +1,10 @@
 """Audits a journal: recomputes everything that can be computed.
 
-The audit hashes and parses every stored envelope, compares every column with it, and recomputes
-every signed tree head from those hashes. The first checkpoint that covers an edit detects it even
-if the editor corrected the hash; a checkpoint kept outside the database detects it even if the
-editor rewrote the stored checkpoints.
+The audit hashes and parses every stored envelope, compares every column with it, checks its seal,
+and recomputes every signed tree head from those hashes. A seal names the very event that was
+altered by somebody who has the database only. The first head that covers an edit detects it even if
+the editor has the keys of the service; a head kept outside the database detects it even if the
+editor rewrote the stored ones.
 
 `fast_audit` checks whole ranges; where a range is not as it was written, this module checks each
 of its events and names what differs. Reading order: verify, AuditReport, `_read_ranges`, then one
@@ -13,19 +14,21 @@ check per method.
 import os
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 
-from domain.store.errors import BadNote, NotCanonical
+from domain.store.errors import BadNote, NotCanonical, SealBroken, UnknownLedger
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import RecordedEvent
-from domain.store.journal.statements import EVENT_COLUMNS, event_from_row
+from domain.store.journal.sealed_rows import EVENT_COLUMNS, HEAD_COLUMNS, event_from_row
+from domain.store.keys.seals import LedgerSealer
 from domain.store.tlog.checkpoints import checkpoints_after
 from domain.store.tlog.fast_audit import (
     ENVELOPE_KEYS,
@@ -36,6 +39,7 @@ from domain.store.tlog.fast_audit import (
     microseconds_of,
     out_of_order,
 )
+from domain.store.tlog.findings import Finding
 from domain.store.tlog.merkle import CompactRange
 from domain.store.tlog.signed_note import Checkpoint, Verifier, open_note
 
@@ -57,29 +61,37 @@ FROM certledger.journal j LEFT JOIN LATERAL (
 WHERE j.ledger = %s AND j.position > %s AND j.position <= %s ORDER BY j.position LIMIT %s"""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not as it was written. position: None if it is not about one event."""
+DATABASE = "the database"
+"""The place of the heads that are stored next to the events."""
 
-    position: int | None
-    what: str
 
-    def __str__(self) -> str:
-        return self.what if self.position is None else f"position {self.position}: {self.what}"
+class KeptHead(NamedTuple):
+    """A signed head that was kept. place: where, in words. note: the whole signed note."""
+
+    place: str
+    note: str
 
 
 @dataclass(slots=True)
 class AuditReport:
     """The result of an audit. size and root: of the current journal.
 
-    findings: at most 100, in the order of detection.
+    heads: place -> heads of it that were compared. lost: heads that only cover events whose loss
+    was accepted. seals: whether seals were checked. findings: at most 100.
     """
 
     ledger: str
     size: int = 0
     root: bytes = b""
-    checkpoints: int = 0
+    heads: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+    seals: bool = False
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def checkpoints(self) -> int:
+        """How many heads were compared, of all places."""
+        return sum(self.heads.values())
 
     @property
     def is_good(self) -> bool:
@@ -95,45 +107,112 @@ class AuditReport:
 
 def verify(
     journal: Journal,
-    vkey: str | None = None,
-    external_checkpoints: Iterable[str] = (),
+    vkeys: str | Iterable[str] | None = None,
+    kept: Iterable[KeptHead | str] = (),
     *,
+    ends: Mapping[str, int] | None = None,
     hashes_only: bool = False,
     processes: int | None = None,
+    pace: Callable[[int], None] | None = None,
 ) -> AuditReport:
     """Check the whole journal of a ledger. Memory is constant, time is linear.
 
-    vkey: the log's public key, from a trusted source; None checks no signatures.
-    external_checkpoints: signed notes kept outside the database; needed to detect that it was
-        rolled back together with its checkpoints.
-    hashes_only: hash everything and recompute every root, but neither compare other columns nor
-        parse envelopes: enough where signatures cover them, and several times as fast.
+    vkeys: the log's public key, or those of all its origins, from a trusted source; None checks no
+        signatures.
+    kept: heads kept outside the database; needed to detect that it was rolled back together with
+        its own.
+    ends: origin -> last position that an earlier log of the ledger has in common with this journal;
+        larger heads of it are of events whose loss was accepted.
+    hashes_only: check seals, hash everything and recompute every root, but neither compare other
+        columns nor parse envelopes: enough where seals or signatures cover them, and several times
+        as fast.
     processes: how many audit at the same time; None decides by the size of the journal.
-    Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
+    pace: called with the position after each range, and may sleep; then one process works, and the
+        order of streams is left to the seals, because comparing it reads everything at once.
+    Raises: Unavailable, UnknownLedger; what `pace` raises; BadNote for a malformed vkey. Everything
+        else is in the report.
     """
-    verifier = None if vkey is None else Verifier.from_vkey(vkey)
-    return _Audit(journal, verifier, hashes_only).run(external_checkpoints, processes)
+    given = () if vkeys is None else (vkeys,) if isinstance(vkeys, str) else tuple(vkeys)
+    verifiers = tuple(map(Verifier.from_vkey, given))
+    audit = _Audit(journal, verifiers, ends or {}, hashes_only, pace)
+    return audit.run([KeptHead("a given file", each) if isinstance(each, str) else each
+                      for each in kept], processes)  # fmt: skip
+
+
+class _Head(NamedTuple):
+    """The head row as it is stored, unchecked."""
+
+    position: int
+    recorded_at: datetime
+    leaf_hash: bytes | None
+    seal: bytes | None
+    seal_key: str | None
+
+
+def stored_head(journal: Journal) -> _Head:
+    """The head row as it is stored, also if its seal is not right.
+
+    Raises: UnknownLedger, Unavailable.
+    """
+    rows = journal.query(
+        f"SELECT {HEAD_COLUMNS} FROM certledger.ledgers WHERE ledger = %s", (journal.ledger,)
+    )
+    if not rows:
+        raise UnknownLedger(ledger=journal.ledger)
+    position, recorded_at, leaf, seal, key = rows[0]
+    return _Head(position, recorded_at, leaf and bytes(leaf), seal and bytes(seal), key)
+
+
+def usable_sealer(journal: Journal) -> LedgerSealer | None:
+    """The sealer with the ranges of its keys; without them if the facts about keys are wrong."""
+    try:
+        return journal.sealer
+    except SealBroken:
+        return journal.unranged_sealer
 
 
 class _Audit:
-    def __init__(self, journal: Journal, verifier: Verifier | None, hashes_only: bool) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        verifiers: tuple[Verifier, ...],
+        ends: Mapping[str, int],
+        hashes_only: bool,
+        pace: Callable[[int], None] | None,
+    ) -> None:
+        self._pace = pace
         self._journal = journal
-        self._verifier = verifier
+        self._verifiers = verifiers
+        self._ends = ends
         self._hashes_only = hashes_only
         self._report = AuditReport(journal.ledger)
+        self._sealer = self._sealer_of(journal)
+        self._report.seals = self._sealer is not None
         self._tree = CompactRange()
         self._position = 0  # of the last event checked
+        self._leaf: bytes | None = None  # its stored leaf hash
         self._recorded = 0  # its recorded_at, in microseconds since 2000
-        self._waiting: deque[Checkpoint] = deque()
-        self._signed_size = 0  # the last signed size whose root matches
-        self._divergence: tuple[int, int] | None = None  # last matching size + 1, first other size
+        self._unsealed: tuple[int, int] | None = None  # first and last of a run without right seals
+        self._waiting: deque[tuple[Checkpoint, str]] = deque()
+        self._agreed: dict[str, int] = {}  # by place, the last size whose root matches
+        self._differs: dict[str, int] = {}  # by place, the first size whose root differs
 
-    def run(self, external: Iterable[str], processes: int | None) -> AuditReport:
+    def _sealer_of(self, journal: Journal) -> LedgerSealer | None:
+        try:
+            return journal.sealer
+        except SealBroken:
+            # The events themselves are named when they are read.
+            self._report_finding(None, "the facts about keys are not as they were written")
+            return journal.unranged_sealer
+
+    def run(self, kept: Iterable[KeptHead], processes: int | None) -> AuditReport:
         # The head first: events appended during the audit are checked, but may be missing.
-        head = self._journal.head()
-        self._waiting.extend(sorted(self._checkpoints(external), key=lambda c: c.size))
+        head = stored_head(self._journal)
+        self._waiting.extend(sorted(self._checkpoints(kept), key=lambda found: found[0].size))
         self._compare_checkpoints()
-        if processes is None:
+        if self._pace is not None:
+            processes = 1
+        elif processes is None:
             is_large = head.position >= _PARALLEL_FROM[self._hashes_only]
             processes = min(os.cpu_count() or 1, 4) if is_large else 1
         # The server runs this query while the ranges are read.
@@ -142,9 +221,10 @@ class _Audit:
             self._read_ranges(head.position, processes)
         self._check_places(suspects.result())
         self._check_each(head.position, _END)
+        self._end_unsealed()
         self._report_divergence()
         if not self._is_full:
-            self._check_end(head.position, microseconds_of(head.recorded_at))
+            self._check_end(head)
         self._report.size = self._tree.size
         self._report.root = self._tree.root()
         return self._report
@@ -153,12 +233,12 @@ class _Audit:
 
     def _read_ranges(self, upto: int, processes: int) -> None:
         """Audit everything range by range, and each event of a range that differs."""
-        signed = [checkpoint.size for checkpoint in self._waiting]
+        signed = [checkpoint.size for checkpoint, _ in self._waiting]
         tasks: list[RangeTask] = []
         for after in range(0, upto, RANGE_EVENTS):
             last = min(after + RANGE_EVENTS, upto)
             sizes = signed[bisect_right(signed, after) : bisect_left(signed, last)]
-            tasks.append((after, last, sizes, self._hashes_only))
+            tasks.append((after, last, sizes, self._hashes_only, self._sealer))
         with closing(audit_ranges(self._journal, tasks, processes)) as ranges:
             for (after, last, *_), verified in zip(tasks, ranges, strict=True):
                 if verified is not None and self._continues(verified):
@@ -167,9 +247,13 @@ class _Audit:
                     self._check_each(after, last)
                 if self._is_full:
                     return
+                if self._pace is not None:
+                    self._pace(last)
 
     def _find_out_of_order(self) -> list[int]:
-        return [] if self._hashes_only else out_of_order(self._journal, _FINDINGS_MAX)
+        if self._hashes_only or self._pace is not None:
+            return []
+        return out_of_order(self._journal, _FINDINGS_MAX)
 
     def _check_places(self, suspects: list[int]) -> None:
         """Report events out of order in their stream, unless a finding names them already."""
@@ -192,6 +276,8 @@ class _Audit:
             self._tree.grow(part)
             self._compare_checkpoints()
         self._position, self._recorded = verified.upto, verified.last
+        self._leaf = verified.leaf
+        self._end_unsealed()
 
     def _check_each(self, after: int, upto: int) -> None:
         """Check events one by one and report every difference."""
@@ -201,6 +287,7 @@ class _Audit:
             self._check_event(event, before)
             self._tree.add(envelopes.leaf_hash(event.envelope))
             self._position, self._recorded = event.position, microseconds_of(event.recorded_at)
+            self._leaf = event.leaf_hash
             self._compare_checkpoints()
 
     @property
@@ -216,7 +303,7 @@ class _Audit:
         ledger = self._journal.ledger
         while rows := self._journal.query(_READ, (ledger, after, upto, _PAGE)):
             for row in rows:
-                yield event_from_row(row[:-1]), row[-1]
+                yield event_from_row(row[:-1], None), row[-1]
             after = rows[-1][0]
 
     def _check_event(self, event: RecordedEvent, before: int | None) -> None:
@@ -226,10 +313,38 @@ class _Audit:
             self._report_finding(expected, f"is missing; the next event is {position}")
         if envelopes.leaf_hash(event.envelope) != event.leaf_hash:
             self._report_finding(position, "the envelope does not have the stored hash")
+        else:
+            self._check_seal(event)
         self._check_place(event, before)
         if self._position and microseconds_of(event.recorded_at) < self._recorded:
             self._report_finding(position, "recorded_at runs backwards")
         self._check_envelope(event)
+
+    def _check_seal(self, event: RecordedEvent) -> None:
+        """Note an event without a right seal; those in a row are one finding."""
+        if self._sealer is None:
+            return
+        try:
+            self._sealer.check_event(event.position, event.leaf_hash, event.seal, event.seal_key)
+        except SealBroken:
+            before = self._unsealed
+            if before is None or event.position != before[1] + 1:
+                self._end_unsealed()
+                before = (event.position, event.position)
+            self._unsealed = (before[0], event.position)
+
+    def _end_unsealed(self) -> None:
+        """Report the run of events without right seals, if there is one."""
+        if self._unsealed is None:
+            return
+        (first, last), self._unsealed = self._unsealed, None
+        what = "was altered, moved or inserted: its seal is not right"
+        if last > first:
+            what = (
+                f"the events from {first} to {last} were altered, moved or inserted: "
+                "their seals are not right"
+            )
+        self._report_finding(first, what)
 
     def _check_place(self, event: RecordedEvent, before: int | None) -> None:
         """before: position of the version before it in its stream; None if there is none."""
@@ -272,46 +387,65 @@ class _Audit:
         except NotCanonical as error:
             self._report_finding(event.position, f"the envelope is not in canonical form: {error}")
 
-    def _check_end(self, position: int, recorded: int) -> None:
-        """Check the head row, and report checkpoints beyond the last event."""
-        last = self._position
+    def _check_end(self, head: _Head) -> None:
+        """Check the head row, and report heads beyond the last event."""
+        last, position = self._position, head.position
         if last < position:
             self._report_finding(last + 1, f"is missing; the head of the ledger is at {position}")
-        elif last > position and self._journal.head().position == position:
+        elif last > position and stored_head(self._journal).position == position:
             self._report_finding(position + 1, f"lies beyond the head of the ledger at {position}")
-        if 0 < last == position and self._recorded != recorded and not self._hashes_only:
-            self._report_finding(None, "the head's recorded_at is not that of the last event")
-        for checkpoint in self._waiting:
-            what = f"is missing; a checkpoint of size {checkpoint.size} was signed"
+        if last == position > 0:
+            recorded = microseconds_of(head.recorded_at)
+            if self._recorded != recorded and not self._hashes_only:
+                self._report_finding(None, "the head's recorded_at is not that of the last event")
+            if head.leaf_hash != self._leaf:
+                self._report_finding(None, "the head's leaf hash is not that of the last event")
+        if self._sealer is not None and position > 0:
+            try:
+                leaf, seal = head.leaf_hash or b"", head.seal or b""
+                self._sealer.check_head(position, leaf, seal, head.seal_key or "")
+            except SealBroken:
+                what = f"the head of the ledger, at {position}, was altered: its seal is not right"
+                self._report_finding(None, what)
+        largest = {place: head.size for head, place in self._waiting}
+        for place, size in largest.items():
+            what = f"is missing; a head of size {size} was signed ({place})"
             self._report_finding(self._tree.size + 1, what)
 
-    # --- checkpoints -----------------------------------------------------------------------------
+    # --- heads -----------------------------------------------------------------------------------
 
-    def _checkpoints(self, external: Iterable[str]) -> Iterator[Checkpoint]:
-        """All stored and external checkpoints with a valid signature."""
+    def _checkpoints(self, kept: Iterable[KeptHead]) -> Iterator[tuple[Checkpoint, str]]:
+        """All stored and kept heads with a valid signature, each with its place."""
         after = -1
         while page := checkpoints_after(self._journal, after):
             for stored in page:
-                checkpoint = self._open(stored.note, f"stored checkpoint of size {stored.size}")
-                if checkpoint is None:
+                found = self._open(stored.note, f"stored checkpoint of size {stored.size}")
+                if found is None:
                     continue
-                if (checkpoint.size, checkpoint.root) != (stored.size, stored.root):
+                if (found.size, found.root) != (stored.size, stored.root):
                     self._report_finding(
                         None, f"checkpoint of size {stored.size} differs from its note"
                     )
-                yield checkpoint
+                if self._is_of_journal(found):
+                    yield found, DATABASE
             after = page[-1].size
-        for number, note in enumerate(external, 1):
-            checkpoint = self._open(note, f"external checkpoint {number}")
-            if checkpoint is not None:
-                yield checkpoint
+        for head in kept:
+            found = self._open(head.note, f"a head in {head.place}")
+            if found is not None and self._is_of_journal(found):
+                yield found, head.place
+
+    def _is_of_journal(self, head: Checkpoint) -> bool:
+        """False for a head of an earlier log that covers events whose loss was accepted."""
+        is_common = head.size <= self._ends.get(head.origin, head.size)
+        self._report.lost += not is_common
+        return is_common
 
     def _open(self, note: str, what: str) -> Checkpoint | None:
         try:
-            if self._verifier is None:
+            if not self._verifiers:
                 return Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
-            checkpoint = Checkpoint.parse(open_note(note, (self._verifier,))[0])
-            if checkpoint.origin != self._verifier.name:
+            checkpoint = Checkpoint.parse(open_note(note, self._verifiers)[0])
+            if checkpoint.origin not in {verifier.name for verifier in self._verifiers}:
                 raise BadNote(reason=f"it is of the log {checkpoint.origin}")
             return checkpoint
         except BadNote as error:
@@ -320,22 +454,26 @@ class _Audit:
 
     def _compare_checkpoints(self) -> None:
         """Compare the tree with the roots signed for its current size."""
-        while self._waiting and self._waiting[0].size <= self._tree.size:
-            checkpoint = self._waiting.popleft()
-            self._report.checkpoints += 1
-            if checkpoint.root == self._tree.root():
-                self._signed_size = checkpoint.size
-            elif self._divergence is None:
-                self._divergence = (self._signed_size + 1, checkpoint.size)
+        while self._waiting and self._waiting[0][0].size <= self._tree.size:
+            head, place = self._waiting.popleft()
+            self._report.heads[place] = self._report.heads.get(place, 0) + 1
+            if head.root != self._tree.root():
+                self._differs.setdefault(place, head.size)
+            elif place not in self._differs:
+                self._agreed[place] = head.size
 
     def _report_divergence(self) -> None:
-        """Report where the journal diverges from the signed roots; it cannot converge again.
+        """Report where the journal diverges from the heads of each place; it cannot converge again.
 
-        Reported last, when every event that can be named within that range has been.
+        The range is between the last head of that place that agrees and the first that does not: a
+        head of another place may belong to another history. Reported last, when every event that
+        can be named within that range has been.
         """
-        if self._divergence is None:
-            return
-        first, last = self._divergence
-        what = f"the events from {first} to {last} are not those that were signed"
-        named = any(first <= (p.position or 0) <= last for p in self._report.findings)
-        self._report_finding(None if named else first, what)
+        for place, size in self._differs.items():
+            first = self._agreed.get(place, 0) + 1
+            named = any(first <= (p.position or 0) <= size for p in self._report.findings)
+            if named:
+                self._report_finding(None, f"the head of size {size} in {place} has another root")
+            else:
+                what = f"the events from {first} to {size} are not those that were signed ({place})"
+                self._report_finding(first, what)

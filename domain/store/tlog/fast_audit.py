@@ -1,4 +1,4 @@
-"""Fast pass of the audit: checks whether a range of events is exactly as it was written.
+"""Fast pass of the audit: checks whether a range of events is as it was written and sealed.
 
 Returns the leaf hashes of a range, or None if anything differs; naming what differs is left to
 audit.py, which then reads that range once more, event by event.
@@ -24,9 +24,10 @@ from typing import Any
 import orjson
 import psycopg2
 
-from domain.store.errors import Unavailable
+from domain.store.errors import SealBroken, Unavailable
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.journal import Journal
+from domain.store.keys.seals import SEAL_BYTES, LedgerSealer
 from domain.store.postgres.connection import Cursor
 from domain.store.postgres.errors import is_connection_failure
 from domain.store.processes.pool import map_ordered
@@ -40,7 +41,7 @@ ENVELOPE_KEYS = (
     "occurred_at", "recorded_at", "stream", "topic", "version",
 )  # fmt: skip
 
-_HASHES = "position, leaf_hash"
+_HASHES = "position, leaf_hash, seal, seal_key"
 _EVERYTHING = f"{_HASHES}, recorded_at, version, event_id, occurred_at, topic, stream"
 
 # The driver quotes the ledger's name and the bounds.
@@ -50,7 +51,8 @@ TO STDOUT (FORMAT binary)"""
 
 # A row: the number of fields, then the length and bytes of each field, big-endian. x skips what is
 # known: the number of fields, and the lengths of fixed-size fields.
-_position_and_hash = struct.Struct(">6xqi32s")
+_position_and_hash = struct.Struct(">6xqi32si32si8s")
+_KEY_ID_BYTES = 8
 _recorded_to_topic = struct.Struct(">4xq4xq4x16s4xqi")  # up to the topic's length
 _parts_of_id = struct.Struct("8s4s4s4s12s").unpack
 _COLUMNS_AT = _position_and_hash.size
@@ -74,8 +76,8 @@ _CANONICAL = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER  # no more than 53
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
-RangeTask = tuple[int, int, Sequence[int], bool]
-"""Arguments of `audit_range`: after, upto, sizes, hashes_only."""
+RangeTask = tuple[int, int, Sequence[int], bool, LedgerSealer | None]
+"""Arguments of `audit_range`: after, upto, sizes, hashes_only, sealer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,48 +85,55 @@ class Range:
     """A verified range of events, after < position <= upto.
 
     first and last: recorded_at of its first and last event, in microseconds since 2000; 0 if only
-    hashes were checked. trees: by size, the tree over the range's leaves up to that size, for the
-    requested sizes and for all.
+    hashes were checked. leaf: leaf hash of the last event. trees: by size, the tree over the
+    range's leaves up to that size, for the requested sizes and for all.
     """
 
     after: int
     upto: int
     first: int
     last: int
+    leaf: bytes
     trees: dict[int, CompactRange]
 
 
 def audit_range(
-    journal: Journal, after: int, upto: int, sizes: Sequence[int] = (), hashes_only: bool = False
+    journal: Journal,
+    after: int,
+    upto: int,
+    sizes: Sequence[int] = (),
+    hashes_only: bool = False,
+    sealer: LedgerSealer | None = None,
 ) -> Range | None:
     """Hash every event of a range again, and compare its envelope with its columns.
 
     sizes: of additional trees to return, after < size < upto.
-    hashes_only: check only hashes and positions.
+    hashes_only: check only hashes, seals and positions. sealer: None checks no seals.
     Returns: None if anything differs or is missing.
     """
-    found = _verify_range(journal, after, upto, hashes_only)
+    found = _verify_range(journal, after, upto, hashes_only, sealer)
     if found is None:
         return None
     leaves, first, last = found
-    return Range(after, upto, first, last, _trees(leaves, after, upto, sizes))
+    return Range(after, upto, first, last, leaves[-1], _trees(leaves, after, upto, sizes))
 
 
 def verified_leaf_hashes(journal: Journal, after: int, upto: int) -> list[bytes] | None:
-    """The leaf hashes of a range, computed from its envelopes.
+    """The leaf hashes of a range, computed from its envelopes; seals are checked.
 
-    Returns: None if one differs from the stored hash, or an event is missing.
+    Returns: None if one differs from the stored hash, has no right seal, or is missing.
     """
-    found = _verify_range(journal, after, upto, hashes_only=True)
+    found = _verify_range(journal, after, upto, True, journal.sealer)
     return None if found is None else found[0]
 
 
 def _verify_range(
-    journal: Journal, after: int, upto: int, hashes_only: bool
+    journal: Journal, after: int, upto: int, hashes_only: bool, sealer: LedgerSealer | None
 ) -> tuple[list[bytes], int, int] | None:
     """Leaf hashes of a range, and recorded_at of its first and last event; None if any differs."""
     found: list[tuple[list[bytes], int, int]] = []
-    verifier = _verify_rows(after, upto, None if hashes_only else journal.ledger.encode(), found)
+    ledger = None if hashes_only else journal.ledger.encode()
+    verifier = _verify_rows(after, upto, ledger, sealer, found)
     next(verifier)
     copy = _COPY.format(columns=_HASHES if hashes_only else _EVERYTHING)
     with _cursor(journal) as cursor:
@@ -142,21 +151,26 @@ class _Sink:
 
 
 def _verify_rows(
-    after: int, upto: int, ledger: bytes | None, found: list[tuple[list[bytes], int, int]]
+    after: int,
+    upto: int,
+    ledger: bytes | None,
+    sealer: LedgerSealer | None,
+    found: list[tuple[list[bytes], int, int]],
 ) -> Generator[None, bytes, None]:
     """Receives the rows of a range one by one; appends the result to `found` if all are correct.
 
-    ledger: None checks only positions and hashes.
+    ledger: None checks only positions, hashes and seals.
     """
     leaves: list[bytes] = []
     first = last = 0
     unpack, prefix = _position_and_hash.unpack_from, hashlib.sha256(b"\0")
     begin, end = _COLUMNS_AT + 4, b""
     recorded = 0
+    check = None if sealer is None else _seal_check(sealer)
     try:
         row = (yield)[_SIGNATURE_BYTES:]
         for expected in range(after + 1, upto + 1):
-            position, length, stored = unpack(row)
+            position, length, stored, *seal = unpack(row)
             if ledger is not None:
                 begin, recorded, end = _expected_tail(row, ledger)
             envelope = row[begin:]
@@ -165,6 +179,8 @@ def _verify_rows(
             leaf = hashed.digest()
             if leaf != stored or position != expected or length != HASH_BYTES:
                 break
+            if check is not None:
+                check(position, leaf, *seal)
             if ledger is not None:
                 if recorded < last or not (envelope.endswith(end) and _is_canonical(envelope)):
                     break
@@ -173,10 +189,31 @@ def _verify_rows(
             row = yield
         else:
             found.append((leaves, first, last))
-    except struct.error:
-        pass  # the trailer of two bytes came early: rows are missing
+    except (struct.error, SealBroken):
+        pass  # the trailer of two bytes came early: rows are missing; or a seal is not right
     while True:
         yield
+
+
+def _seal_check(sealer: LedgerSealer) -> Callable[[int, bytes, int, bytes, int, bytes], None]:
+    """Checks position, leaf hash, and the seal and key id as COPY sent them, with their lengths.
+
+    The function raises: SealBroken.
+    """
+    check_event = sealer.check_event
+    names: dict[bytes, str] = {}
+
+    def check(
+        position: int, leaf: bytes, seal_bytes: int, seal: bytes, key_bytes: int, key: bytes
+    ) -> None:
+        if (seal_bytes, key_bytes) != (SEAL_BYTES, _KEY_ID_BYTES):
+            raise SealBroken(ledger=sealer.ledger, what="event", position=position)
+        name = names.get(key)
+        if name is None:
+            name = names[key] = key.decode("latin-1")
+        check_event(position, leaf, seal, name)
+
+    return check
 
 
 @contextmanager
@@ -309,4 +346,4 @@ def _audit_task(journal: Journal, task: RangeTask) -> Range | None:
 
 def _range_auditor(dsn: str, ledger: str) -> Callable[[RangeTask], Range | None]:
     """Called once in each child process, which reads with its own connection."""
-    return partial(_audit_task, Journal(dsn, ledger))
+    return partial(_audit_task, Journal(dsn, ledger, None))

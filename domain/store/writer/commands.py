@@ -69,6 +69,10 @@ an exception; outcomes do not change."""
 ResolveBatch: TypeAlias = Callable[[list[tuple[Any, Outcome]]], None]
 """Resolves the futures of a batch: (future given to the writer, outcome) for each command."""
 
+Permit: TypeAlias = Callable[[], None]
+"""Raises the StoreError that refuses every command at present. It may wait before the first batch;
+it is asked again before each COMMIT."""
+
 
 class ExecuteCommand(Protocol):
     """Decides a command against a read view."""
@@ -234,6 +238,10 @@ def read_request_of(group: Iterable[PendingCommand], cached_version: CachedVersi
         persons={person for each in queued for person in each.persons},
         views={view for each in queued for view in each.views},
     )
+
+
+def always_permitted() -> None:
+    """A `Permit` for ledgers that nothing stops."""
 
 
 def nothing_cached(_stream: str) -> int:

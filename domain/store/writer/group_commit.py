@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from domain.store.errors import Closed, Overloaded
+from domain.store.errors import Closed, Overloaded, StoreError
 from domain.store.journal.batch import Accepted
 from domain.store.journal.journal import Journal
 from domain.store.journal.read_cache import HeadConflict
@@ -31,9 +31,11 @@ from domain.store.writer.commands import (
     CommandFuture,
     Outcome,
     PendingCommand,
+    Permit,
     QueuedCommand,
     Replayed,
     ResolveBatch,
+    always_permitted,
     nothing_cached,
     read_request_of,
 )
@@ -84,6 +86,7 @@ class Committer:
         cached_version: CachedVersion = nothing_cached,
         apply_committed: ApplyCommitted | None = None,
         resolve_batch: ResolveBatch | None = None,
+        permit: Permit = always_permitted,
         batch_max: int = BATCH_MAX,
         queue_max: int = QUEUE_MAX,
     ) -> None:
@@ -95,6 +98,7 @@ class Committer:
         self._cached_version = cached_version
         self._apply_committed = apply_committed
         self._resolve_batch = resolve_batch or _resolve_each
+        self._permit = permit
         self._batch_max = batch_max
         self._queue_max = queue_max
         self._queue: deque[PendingCommand] = deque()
@@ -103,7 +107,7 @@ class Committer:
         self._position: int | None = None  # of the head after this writer's last batch
         self._contended = False
         self.stats = Stats()
-        self._retry = BatchRetry(journal, cached_version, self._finish, self._resolve)
+        self._retry = BatchRetry(journal, cached_version, self._finish, self._resolve, permit)
         self._sender = ThreadPoolExecutor(1, thread_name_prefix=f"sender {journal.ledger}")
         self._thread = threading.Thread(
             target=self._work, name=f"committer {journal.ledger}", daemon=True
@@ -167,11 +171,22 @@ class Committer:
                 return
             started = [each for each in group if each.future.set_running_or_notify_cancel()]
             started = self._guarded(started, self._retry.drop_expired, started, None) or []
+            started = self._guarded(started, self._permitted, started) or []
             attempt = self._execute_optimistically(started, in_flight)
             if in_flight is not None:
                 committed = self._guarded(in_flight.attempt.group, self._complete, in_flight)
                 attempt = attempt if committed else None
             in_flight = self._guarded(started, self._dispatch, started, attempt)
+
+    def _permitted(self, group: list[PendingCommand]) -> list[PendingCommand]:
+        """The group, or none of it if the ledger takes no commands; all are refused then."""
+        if group:
+            try:
+                self._permit()
+            except StoreError as refusal:
+                self._resolve([(pending, refusal) for pending in group])
+                return []
+        return group
 
     def _next_group(self, *, wait: bool) -> list[PendingCommand]:
         """The commands of the next batch; empty if the queue is, or when closed and done."""
@@ -223,6 +238,7 @@ class Committer:
             return InFlightBatch(attempt, sent)
         committed: Future[None] = Future()
         try:
+            self._permit()
             self._journal.commit_optimistic(attempt.batch)
             committed.set_result(None)
         except Exception as failure:

@@ -30,6 +30,7 @@ from domain.store.writer.commands import (
     CachedVersion,
     Outcome,
     PendingCommand,
+    Permit,
     read_request_of,
 )
 
@@ -47,12 +48,14 @@ class BatchRetry:
         cached_version: CachedVersion,
         finish: Callable[[BatchAttempt], None],
         resolve: Callable[[list[tuple[PendingCommand, Outcome]]], None],
+        permit: Permit,
     ) -> None:
         """finish: called with each committed attempt. resolve: called with refused commands."""
         self._journal = journal
         self._cached_version = cached_version
         self._finish = finish
         self._resolve = resolve
+        self._permit = permit
         self.retries = 0
 
     def run(self, group: list[PendingCommand], error: BaseException | None = None) -> None:
@@ -61,9 +64,11 @@ class BatchRetry:
         while group := self.drop_expired(group, error):
             attempt = BatchAttempt(group)
             try:
+                self._permit()
                 request = read_request_of(group, self._cached_version)
                 with self._journal.transaction(request) as transaction:
                     attempt.execute(transaction, self._cached_version)
+                    self._permit()
             except Exception as failure:
                 error = failure
                 group = self._handle_failure(attempt, failure)
@@ -152,7 +157,7 @@ class BatchRetry:
             try:
                 with self._journal.transaction() as transaction:
                     recorded = _is_recorded(transaction, attempt.batch)
-            except (psycopg2.Error, Unavailable, OutcomeUnknown):
+            except (psycopg2.Error, Unavailable, OutcomeUnknown, HeadConflict):
                 log.warning(
                     "ledger %s: outcome of a COMMIT not known yet, retrying", self._journal.ledger
                 )

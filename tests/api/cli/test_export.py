@@ -20,6 +20,7 @@ VERSIONS = "UPDATE views.generations SET version = version + %s WHERE view = 're
 @pytest.fixture
 def program(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Program:
     """The program on a ledger with one paid application, its tables made and empty."""
+    given_settings = settings_for(database, tmp_path)
     given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
     with open_environment(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
         world = PostgresWorld(store.ledgers.create("omc", SITE_CODE))
@@ -27,7 +28,7 @@ def program(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[st
         world.do(fees())
         a_paid_application(1, world)
         store.ensure_views()
-    return Program(capsys, settings_for(database, tmp_path))
+    return Program(capsys, given_settings)
 
 
 def export(program: Program, table: str, out: Path) -> tuple[int, str, str]:

@@ -20,6 +20,7 @@ from openpyxl import load_workbook
 
 from api.cli.environment import open_environment
 from api.settings import Settings
+from api.transparency.log_keys import log_key_path, make_log_key
 from domain.store.embedded.server import SUPERUSER
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer, Verifier
@@ -30,12 +31,16 @@ from tests.support.postgres import Database
 SETTINGS = {
     "CERTLEDGER_MASTER_KEY": base64.b64encode(bytes(range(32))).decode(),
     "CERTLEDGER_INDEX_KEY": base64.b64encode(bytes(range(32, 64))).decode(),
+    "CERTLEDGER_JOURNAL_KEY": base64.b64encode(bytes(range(64, 96))).decode(),
     "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
 }
 SEED = b"s" * 32
 
 
 def settings_for(database: Database, data: Path) -> dict[str, str]:
+    """Settings with an external database; the log key is there, so that a ledger can open."""
+    if not log_key_path(Settings(data_dir=data), "omc").exists():
+        make_log_key(Settings(data_dir=data), "omc")
     places = {"CERTLEDGER_DATABASE_URL": database.dsn, "CERTLEDGER_DATA_DIR": str(data)}
     return SETTINGS | places
 
@@ -48,6 +53,7 @@ def loaded(
     data = tmp_path_factory.mktemp("data")
     given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
     settings = Settings(database_url=module_database.dsn, data_dir=data, **given)
+    make_log_key(settings, "omc")
     with open_environment(settings) as store:
         load(store.ledgers.create("omc", SITE_CODE), store.blobs, COHORT)
     yield module_database, data
@@ -297,10 +303,7 @@ def test_events_are_exported_byte_for_byte(program: Program, tmp_path: Path) -> 
 def test_the_public_key_of_the_log_is_the_last_line(
     loaded: tuple[Database, Path], program: Program
 ) -> None:
-    code, _, err = program("keys", "--public")
-    assert code == 1
-    assert "certledger keys --make" in err
-    code, out, _ = program("keys", "--make", "--public")
+    code, out, _ = program("keys", "--public")
     assert code == 0
     verifier = Verifier.from_vkey(out.splitlines()[-1])
     assert verifier.name == "certledger.example/omc"
@@ -313,6 +316,23 @@ def test_the_public_key_of_the_log_is_the_last_line(
     assert program("keys", "--public")[1].splitlines()[-1] == verifier.vkey
 
 
+def test_a_log_key_is_made_before_its_ledger_is_opened(
+    fresh: Program, database: Database, tmp_path: Path
+) -> None:
+    (tmp_path / "keys" / "log_omc").unlink()
+    opening = ("import", COHORT / "ledger.json", COHORT / "staff.csv", "--ledger", "omc")
+    code, _, err = fresh(*opening)
+    assert code == 1
+    assert "certledger keys --make --ledger omc" in err
+    assert database.execute("SELECT count(*) FROM certledger.ledgers") == [(0,)]
+    code, out, _ = fresh("keys", "--make", "--ledger", "omc")
+    assert (code, out) == (0, f"made {tmp_path / 'keys' / 'log_omc'}\n")
+    assert fresh(*opening)[0] == 0
+    code, _, err = fresh("keys", "--make", "--ledger", "../omc")
+    assert code == 1
+    assert "is not a ledger name" in err
+
+
 def test_new_secrets_are_settings_and_never_overwritten(
     program: Program, capsys: pytest.CaptureFixture[str], database: Database, tmp_path: Path
 ) -> None:
@@ -321,7 +341,7 @@ def test_new_secrets_are_settings_and_never_overwritten(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = path.read_text(encoding="utf-8").splitlines()
     given = dict(line.partition("=")[::2] for line in lines)
-    assert sorted(given) == [f"CERTLEDGER_{n}_KEY" for n in ("INDEX", "MASTER", "TOKEN")]
+    assert sorted(given) == [f"CERTLEDGER_{n}_KEY" for n in ("INDEX", "JOURNAL", "MASTER", "TOKEN")]
     given |= {"CERTLEDGER_DATABASE_URL": database.dsn, "CERTLEDGER_DATA_DIR": str(tmp_path)}
     assert Program(capsys, given)("migrate")[0] == 0
     before = path.read_bytes()

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from api.imports.importer import Import, ImportStopped
+from api.settings import Settings
+from api.transparency.log_keys import make_log_key
 from domain.decision import NotFound
 from domain.service.ledger import Ledger
 from domain.store.blobs import Blobs
@@ -189,9 +191,11 @@ def test_a_killed_import_continues_where_it_stopped(database: Database, tmp_path
         "CERTLEDGER_DATABASE_URL": database.dsn,
         "CERTLEDGER_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "CERTLEDGER_INDEX_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
+        "CERTLEDGER_JOURNAL_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
         "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
         "CERTLEDGER_DATA_DIR": str(tmp_path),
     }
+    make_log_key(Settings(data_dir=tmp_path), "omc")
     command = [sys.executable, "-m", "api.cli", "import", str(COHORT), "--ledger", "omc"]
     environment = os.environ | settings | {"PYTHONPATH": str(ROOT)}
 

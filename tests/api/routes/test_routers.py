@@ -6,7 +6,11 @@ from api.http.command_route import CommandRoute
 from api.routes.routers import ACCESS, ROUTES
 from domain.commands import SPECS
 
-WITHOUT_ROUTE: dict[str, str] = {}
+WITHOUT_ROUTE: dict[str, str] = {
+    "IntroduceKey": "keys are changed on the machine that has them",
+    "ContinueLog": "two operators accept a loss on the machine that has the keys",
+    "RetireKey": "keys are changed on the machine that has them",
+}
 """Name of a command that has no route -> why. Every other command can be submitted over HTTP."""
 
 

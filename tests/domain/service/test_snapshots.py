@@ -11,6 +11,7 @@ from domain.states.folds import Series
 from domain.store.journal.journal import Journal
 from domain.store.journal.snapshot_table import select_snapshots
 from domain.store.postgres.migrate import migrate
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 STREAM = "series-national-2026-4"
@@ -19,7 +20,7 @@ STREAM = "series-national-2026-4"
 @pytest.fixture
 def journal(database: Database) -> Journal:
     migrate(database.dsn)
-    journal = Journal(database.dsn, "omc")
+    journal = journal_of(database.dsn, "omc")
     journal.create_ledger()
     return journal
 
@@ -36,7 +37,7 @@ def test_the_last_snapshot_up_to_a_version_is_restored(journal: Journal) -> None
     assert store.latest(STREAM) == series(2 * INTERVAL)
     assert store.latest(STREAM, lte=2 * INTERVAL - 1) == series(INTERVAL)
     assert store.latest(STREAM, lte=INTERVAL - 1) is None
-    assert SnapshotStore(Journal(journal.dsn, "other")).latest(STREAM) is None
+    assert SnapshotStore(journal_of(journal.dsn, "other")).latest(STREAM) is None
 
 
 def test_a_version_has_one_snapshot(journal: Journal) -> None:

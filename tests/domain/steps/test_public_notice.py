@@ -1,5 +1,6 @@
 """Results go public and become final (成绩公示)."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -351,3 +352,17 @@ def test_a_row_corrected_after_it_was_final_does_not_end_a_newer_application():
 def test_the_days_of_a_notice_are_frozen_when_it_opens():
     """Source: source-document 5.1."""
     assert published_results().notice("N1").ends_on == NOTICE_ENDS_ON
+
+
+def test_the_rows_do_not_depend_on_the_order_in_which_a_state_was_restored():
+    """A snapshot stores seats in order of their text. Source: source-document 5.1."""
+    world = verified_scores(PASSED, FAILED, PASSED)
+    [expected, *_] = given(world).when(publish(), at=PUBLISHED_AT).decided.facts
+    session = world.session("S1")
+    tickets = dict(reversed(session.tickets.items()))
+    world.states["session-S1"] = replace(
+        session, seats=dict(reversed(session.seats.items())), tickets=tickets
+    )
+    [restored, *_] = given(world).when(publish(), at=PUBLISHED_AT).decided.facts
+    assert restored == expected
+    assert expected[1].application_ids == ("A1", "A2", "A3")

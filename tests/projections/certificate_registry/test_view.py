@@ -13,6 +13,8 @@ import pytest
 from domain.events import CertificateKind, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
+from domain.store.errors import ViewWrong
+from domain.store.keys.seals import Sealer, seal_key
 from domain.store.privacy.field_encryption import Vault
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
@@ -31,6 +33,7 @@ from tests.support.world import World, blind_index
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
 NUMBER = "S000033000123264000001"
+ROW_KEYS = SECRETS.sealer.row_keys()
 
 
 def step(cls: type[Any], kind: CertificateKind = NATIONAL, **more: Any) -> Any:
@@ -49,13 +52,13 @@ def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
 
 def found(ledger: ProjectedLedger, **asked: Any) -> list[dict[str, Any]]:
     with ledger.cursor() as cursor:
-        return list(map(public_record.for_page, q.lookup(cursor, **asked)))
+        return list(map(public_record.for_page, q.lookup(cursor, ROW_KEYS, **asked)))
 
 
 def shown_by(ledger: ProjectedLedger, link: str) -> dict[str, Any]:
     """What everybody sees by a link, and whether it was replaced."""
     with ledger.cursor() as cursor:
-        row = q.verify(cursor, link)
+        row = q.verify(cursor, link, ROW_KEYS)
     assert row is not None
     return public_record.for_page(row.answer) | {"replaced": row.replaced}
 
@@ -131,7 +134,7 @@ def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger)
     assert found(ledger, number=NUMBER, **indexes(world)) == []
     assert found(ledger, **indexes(world)) == []
     with ledger.cursor() as cursor:
-        staff = q.of_application(cursor, "omc", "A1")
+        staff = q.of_application(cursor, "omc", "A1", ROW_KEYS)
         assert [(r["kind"], r["progress"]) for r in staff] == [
             ("national", "numbered"), ("omc", "numbered")
         ]  # fmt: skip
@@ -143,11 +146,11 @@ def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
     ledger.record(world).fold()
     numbers = [national_number(world, n) for n in (1, 2, 3)]
     with ledger.cursor() as cursor:
-        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"])
+        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"], ROW_KEYS)
         rows.sort()
         assert [r.number for r in rows] == numbers
         documents = [index for n in (1, 3) for index in indexes(world, n)["documents"]]
-        found = q.by_documents(cursor, documents)
+        found = q.by_documents(cursor, documents, ROW_KEYS)
     assert len(found) == 4
     names = (*indexes(world, 2)["names"], "hmac-sm3:0")
     assert q.matches(rows[1], number=numbers[1], names=names)
@@ -163,9 +166,9 @@ def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -
     ledgers = [open_ledger(name).record(world).fold() for name, world in worlds.items()]
     with ledgers[0].cursor() as cursor:
         names = indexes(worlds["omc"])["names"]
-        rows = q.lookup(cursor, number="OMC-2026-4-0000001-H", names=names)
+        rows = q.lookup(cursor, ROW_KEYS, number="OMC-2026-4-0000001-H", names=names)
         assert [public_record.decode(r)["ledger"] for r in rows] == ["omc", "zju"]
-        listed = [q.listed(cursor, ledger, "omc")[0] for ledger in ("omc", "zju")]
+        listed = [q.listed(cursor, ledger, "omc", ROW_KEYS)[0] for ledger in ("omc", "zju")]
         tokens = [r["verify_token"] for r in listed]
         assert len(set(tokens)) == 2
         assert not any(link in str(rows) for link in tokens), "no part of what is looked up"
@@ -183,7 +186,7 @@ def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -
     shown = shown_by(ledger, printed)
     assert (shown["number"], shown["replaced"]) == (NUMBER, False)
     with ledger.cursor() as cursor:
-        assert q.verify(cursor, "0" * 32) is None
+        assert q.verify(cursor, "0" * 32, ROW_KEYS) is None
     events = b"".join(event.envelope for event in ledger.journal.events())
     assert printed.encode() not in events, "the journal is published; the link is not in it"
 
@@ -370,9 +373,64 @@ def test_staff_lists_are_paged(ledger: ProjectedLedger) -> None:
     numbers: list[str] = []
     with ledger.cursor() as cursor:
         while page := q.listed(
-            cursor, "omc", "national", after=numbers[-1] if numbers else None, limit=2
+            cursor, "omc", "national", ROW_KEYS, after=numbers[-1] if numbers else None, limit=2
         ):
             numbers += [r["number"] for r in page]
-        assert q.listed(cursor, "omc", "national", standing="revoked") == []
-        assert len(q.listed(cursor, "omc", "omc", progress=("issued",))) == 3
+        assert q.listed(cursor, "omc", "national", ROW_KEYS, standing="revoked") == []
+        assert len(q.listed(cursor, "omc", "omc", ROW_KEYS, progress=("issued",))) == 3
     assert numbers == [f"S000033000123264{n:06d}" for n in (1, 2, 3)]
+
+
+# --- the seal of a row ----------------------------------------------------------------------------
+
+FORGERIES = {
+    "standing and answer": "standing = 'valid', reason_class = NULL, "
+    """answer = replace(replace(answer, '"revoked"', '"valid"'), '"exam_fraud"', 'null')""",
+    "answer": """answer = replace(answer, '"revoked"', '"valid"')""",
+    "another holder's name": "name_index = repeat('0', 64)",
+    "another holder's document": "document_index = repeat('0', 64)",
+    "another link": "verify_token = repeat('0', 32)",
+    "another position": "position = position + 1",
+    "no seal": "seal = NULL",
+    "another seal": "seal = repeat('0', 64)",
+    "no hexadecimal seal": "seal = 'x'",
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+def test_a_row_that_its_events_did_not_make_is_not_shown(
+    ledger: ProjectedLedger, forgery: str
+) -> None:
+    world = issued_certificates()
+    world.do(revoke(), by=REGISTRAR)
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        assert len(q.of_application(cursor, "omc", "A1", ROW_KEYS)) == 2
+        assert q.by_numbers(cursor, [NUMBER], ROW_KEYS)
+    ledger.execute(f"UPDATE views.certificates SET {forgery} WHERE kind = 'national'")
+    with ledger.cursor() as cursor:
+        for ask in (
+            lambda: q.by_numbers(cursor, [NUMBER], ROW_KEYS),
+            lambda: q.of_application(cursor, "omc", "A1", ROW_KEYS),
+            lambda: q.listed(cursor, "omc", "national", ROW_KEYS),
+        ):
+            with pytest.raises(ViewWrong):
+                ask()
+        assert q.by_numbers(cursor, ["OMC-2026-4-0000001-H"], ROW_KEYS), "only what differs"
+
+
+def test_a_row_sealed_under_a_retired_key_is_shown(ledger: ProjectedLedger) -> None:
+    ledger.record(issued_certificates()).fold()
+    newer = Sealer(seal_key(b"n" * 32), [SECRETS.sealer.active])
+    other = Sealer(seal_key(b"n" * 32))
+    with ledger.cursor() as cursor:
+        assert q.by_numbers(cursor, [NUMBER], newer.row_keys())
+        with pytest.raises(ViewWrong):
+            q.by_numbers(cursor, [NUMBER], other.row_keys())
+
+
+def test_a_changed_column_that_staff_reads_is_noticed(ledger: ProjectedLedger) -> None:
+    ledger.record(numbered_certificates()).fold()
+    ledger.execute("UPDATE views.certificates SET standing = 'revoked' WHERE kind = 'national'")
+    with ledger.cursor() as cursor, pytest.raises(ViewWrong):
+        q.of_application(cursor, "omc", "A1", ROW_KEYS)

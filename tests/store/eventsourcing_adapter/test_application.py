@@ -14,6 +14,7 @@ from domain.store.tlog.audit import verify
 from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.actors import ASSISTANT
 from tests.support.commands import fees, open_ledger, register
+from tests.support.keys import SEALER
 from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.postgres import Database
 
@@ -30,12 +31,12 @@ def world(database: Database) -> Iterator[PostgresWorld]:
 
 def application_on(world: PostgresWorld) -> JournalApplication:
     journal = world.ledger.journal
-    return JournalApplication(journal.dsn, journal.ledger, world.ledger.mapper)
+    return JournalApplication(journal.dsn, journal.ledger, world.ledger.mapper, SEALER)
 
 
 def test_an_application_saves_and_reads_entries(journal: Journal) -> None:
     mapper = EntryMapper(catalogue=catalogue(), vault=vault_of(journal))
-    with JournalApplication(journal.dsn, "omc", mapper) as application:
+    with JournalApplication(journal.dsn, "omc", mapper, SEALER) as application:
         sent = [entry("a", 1, FeePaid(amount_fen=5)), entry("person-p1", 1, WANG)]
         recordings = application.save(*sent)
         assert [one.notification.id for one in recordings] == [1, 2]

@@ -12,6 +12,7 @@ from domain.store.journal.records import AppendRequest
 from domain.store.postgres.connection import Connection, connect
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, draft, next_event
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -207,7 +208,7 @@ def test_a_waiting_subscription_stops_at_once(journal: Journal, listener: Listen
 def test_a_notification_wakes_only_the_subscriptions_of_its_ledger(
     journal: Journal, listener: Listener, dsn: str
 ) -> None:
-    other = Journal(dsn, "other")
+    other = journal_of(dsn, "other")
     other.create_ledger()
     wait_until_connected(listener)
     before, before_other = listener.generation("omc"), listener.generation("other")

@@ -27,12 +27,12 @@ from domain.store.journal.records import (
     NO_EVENTS,
     AppendRequest,
     CommandKey,
-    KnownCommand,
     PersonKey,
 )
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -86,9 +86,9 @@ def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -
     empty = AppendRequest(command=command("nothing"))
     more = [AppendRequest(command=command(f"k{n}")) for n in range(others)]
     write(journal, append("a", 1, 2, command=odd, receipt=lambda _: receipt), empty, *more)
-    assert journal.command(*odd.name) == KnownCommand(b"\x00\xff", id_of("odd"), 1, 2, receipt)
+    assert journal.command(*odd.name)[:5] == (b"\x00\xff", id_of("odd"), 1, 2, receipt)
     known = journal.command("li", "nothing")
-    assert known == KnownCommand(b"request", command("nothing").command_id, None, None, b"")
+    assert known[:5] == (b"request", command("nothing").command_id, None, None, b"")
     assert len(journal.query("SELECT 1 FROM certledger.commands")) == 2 + others
 
 
@@ -99,7 +99,7 @@ def test_a_ledger_is_created_once_and_keeps_its_site_code(journal: Journal, dsn:
     journal.create_ledger()
     with pytest.raises(SiteCodeTaken):
         journal.create_ledger("S000000000002")
-    other = Journal(dsn, "other")
+    other = journal_of(dsn, "other")
     with pytest.raises(SiteCodeTaken):
         other.create_ledger("S000000000001")
     other.create_ledger("S000000000002")
@@ -110,11 +110,11 @@ def test_a_ledger_is_created_once_and_keeps_its_site_code(journal: Journal, dsn:
 @pytest.mark.parametrize("name", ["", "Omc", "a b", "-a", "a" * 64, "考"])
 def test_an_invalid_ledger_name_is_refused(dsn: str, name: str) -> None:
     with pytest.raises(InvalidLedgerName):
-        Journal(dsn, name)
+        journal_of(dsn, name)
 
 
 def test_an_unknown_ledger_is_refused(dsn: str) -> None:
-    journal = Journal(dsn, "nobody")
+    journal = journal_of(dsn, "nobody")
     with pytest.raises(UnknownLedger), journal.transaction():
         pass
     with pytest.raises(UnknownLedger):
@@ -123,7 +123,7 @@ def test_an_unknown_ledger_is_refused(dsn: str) -> None:
 
 
 def test_ledgers_are_isolated(journal: Journal, dsn: str) -> None:
-    other = Journal(dsn, "other")
+    other = journal_of(dsn, "other")
     other.create_ledger()
     write(journal, append("a", 1, claims=(("n", "1"),), command=command("k")))
     write(other, append("a", 1, claims=(("n", "1"),), command=command("k")))
@@ -204,8 +204,9 @@ def test_a_command_key_is_used_once(journal: Journal) -> None:
     write(journal, append("a", 1, command=command("k"), receipt=lambda _: b"answer"))
     with pytest.raises(IdempotencyKeyReused):
         write(journal, append("a", 2, command=command("k")))
-    known = KnownCommand(b"request", command("k").command_id, 1, 1, b"answer")
-    assert journal.command("li", "k") == known
+    known = journal.command("li", "k")
+    assert known is not None
+    assert known[:5] == (b"request", command("k").command_id, 1, 1, b"answer")
     assert journal.command("li", "other") is None
     with journal.transaction() as transaction:
         assert transaction.commands([("li", "k"), ("li", "x")]) == {("li", "k"): known}
@@ -269,7 +270,7 @@ def test_an_exception_rolls_everything_back(journal: Journal) -> None:
 
 def test_recorded_at_never_runs_backwards_whatever_the_clock_does(dsn: str) -> None:
     times = iter([MORNING, MORNING - timedelta(days=1), MORNING + timedelta(seconds=1)])
-    journal = Journal(dsn, "omc", clock=lambda: next(times))
+    journal = journal_of(dsn, "omc", clock=lambda: next(times))
     journal.create_ledger()
     for version in (1, 2, 3):
         write(journal, append("a", version))
@@ -281,7 +282,7 @@ def test_recorded_at_never_runs_backwards_whatever_the_clock_does(dsn: str) -> N
 
 def test_position_at_finds_the_last_position_by_time(dsn: str) -> None:
     minutes = iter(range(100))
-    journal = Journal(dsn, "omc", clock=lambda: MORNING + timedelta(minutes=next(minutes)))
+    journal = journal_of(dsn, "omc", clock=lambda: MORNING + timedelta(minutes=next(minutes)))
     journal.create_ledger()
     assert journal.position_at(MORNING) == 0
     for version in range(1, 8):
@@ -344,7 +345,7 @@ def test_many_streams_load_in_one_query_each_after_its_own_version(journal: Jour
 
 
 def test_an_unreachable_server_raises_unavailable() -> None:
-    journal = Journal("host=/nonexistent dbname=none", "omc")
+    journal = journal_of("host=/nonexistent dbname=none", "omc")
     with pytest.raises(Unavailable):
         journal.head()
 

@@ -20,6 +20,7 @@ from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, command, next_event
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -33,7 +34,7 @@ def committer(journal: Journal) -> Iterator[Committer]:
 @contextmanager
 def head_locked(journal: Journal, *appends: AppendRequest) -> Iterator[None]:
     """Another writer holds the head lock, and appends these when the block ends."""
-    other = Journal(journal.dsn, journal.ledger)
+    other = journal_of(journal.dsn, journal.ledger)
     try:
         with other.transaction() as transaction:
             yield

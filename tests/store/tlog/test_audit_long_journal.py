@@ -17,6 +17,7 @@ from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.fast_audit import RANGE_EVENTS, audit_range
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ SIZE = 2 * RANGE_EVENTS + 100
 def long_journal(module_database: Database) -> Iterator[Journal]:
     """Three ranges, the last one short, with checkpoints inside ranges and at their ends."""
     migrate(module_database.dsn)
-    journal = Journal(module_database.dsn, "omc")
+    journal = journal_of(module_database.dsn, "omc")
     journal.create_ledger()
     written = 0
     for size in (*SIGNED, SIZE):

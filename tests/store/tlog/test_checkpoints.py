@@ -1,11 +1,13 @@
 """Tree heads are signed only if they continue what was signed before."""
 
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
 from domain.store.embedded.server import SUPERUSER
-from domain.store.errors import InconsistentLog
+from domain.store.errors import HeadPlaceSilent, LogDiffers, SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.tlog import checkpoints
 from domain.store.tlog.audit import verify
@@ -16,9 +18,11 @@ from domain.store.tlog.checkpoints import (
     latest_checkpoint,
     leaf_hashes,
 )
+from domain.store.tlog.heads import DirectoryPlace, folder_of
 from domain.store.tlog.merkle import root
 from domain.store.tlog.signed_note import Checkpoint, Signer, open_note
 from tests.store.drafts import append
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
@@ -113,12 +117,7 @@ def test_a_journal_that_was_tampered_with_is_not_signed(
         cursor.execute(f"UPDATE certledger.journal SET {change} WHERE {where}")
     if restarted:
         signer = CheckpointSigner(journal, SIGNER)
-    if "leaf_hash" in change and not restarted:
-        # The signer keeps the tree it signed; its next checkpoint continues that.
-        assert signer.sign() is not None
-        assert not verify(journal, SIGNER.verifier.vkey).is_good
-        return
-    with pytest.raises(InconsistentLog):
+    with pytest.raises((LogDiffers, SealBroken)):
         signer.sign()
     assert [c.size for c in checkpoints_after(journal, 0)] == [3]
 
@@ -130,8 +129,163 @@ def test_a_shortened_journal_is_not_signed(journal: Journal, database: Database)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
         cursor.execute("DELETE FROM certledger.journal WHERE position > 4")
-    with pytest.raises(InconsistentLog):
+    with pytest.raises(LogDiffers):
         CheckpointSigner(journal, SIGNER).sign()
+
+
+# --- places of heads ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[DirectoryPlace, DirectoryPlace]:
+    """The own place, and a second one."""
+    (tmp_path / "second").mkdir()
+    return DirectoryPlace(tmp_path / "own", make=True), DirectoryPlace(tmp_path / "second")
+
+
+Places = tuple[DirectoryPlace, DirectoryPlace]
+
+
+def as_superuser(database: Database, *statements: str) -> None:
+    """Run statements with every trigger of the journal, the checkpoints and the heads disabled."""
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        for table in ("journal", "checkpoints", "ledgers"):
+            cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
+        for statement in statements:
+            cursor.execute(statement)
+
+
+REWRITE = (
+    """UPDATE certledger.journal
+    SET envelope = convert_to(replace(convert_from(envelope, 'UTF8'), 'registrar', 'evil'), 'UTF8')
+    WHERE position > 3""",
+    """UPDATE certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope)
+    WHERE position > 3""",
+    "DELETE FROM certledger.checkpoints WHERE size > 3",
+)
+"""A superuser's rewritten tail, with the checkpoints that cover it deleted (F-WASH)."""
+
+ROLL_BACK = (
+    "DELETE FROM certledger.journal WHERE position > 3",
+    "DELETE FROM certledger.checkpoints WHERE size > 3",
+    "DELETE FROM certledger.ledgers",
+    "INSERT INTO certledger.ledgers SELECT * FROM public.old_head",
+)
+"""What the database was at size 3, as a restored copy of it has it (F-ROLL)."""
+
+
+def signed_twice(journal: Journal, database: Database, places: Places) -> CheckpointSigner:
+    """A signer that has signed sizes 3 and 6, and its heads in both places."""
+    signer = CheckpointSigner(journal, SIGNER, places)
+    write(journal, "a", 1, 2, 3)
+    signer.sign()
+    as_superuser(database, "CREATE TABLE public.old_head AS SELECT * FROM certledger.ledgers")
+    write(journal, "a", 4, 5, 6)
+    signer.sign()
+    assert [place.sizes(SIGNER.verifier.name) for place in places] == [[3, 6], [3, 6]]
+    return signer
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("what", [REWRITE, ROLL_BACK], ids=["rewritten", "rolled back"])
+def test_a_rewritten_or_rolled_back_journal_is_not_signed_and_no_head_is_replaced(
+    journal: Journal,
+    database: Database,
+    places: Places,
+    what: tuple[str, ...],
+    live: bool,
+) -> None:
+    signer = signed_twice(journal, database, places)
+    kept = [place.read(SIGNER.verifier.name, 6) for place in places]
+    as_superuser(database, *what)
+    if not live:
+        signer = CheckpointSigner(journal, SIGNER, places)
+    for _ in range(2):
+        with pytest.raises(LogDiffers):
+            signer.sign()
+    assert [place.read(SIGNER.verifier.name, 6) for place in places] == kept
+    assert [place.sizes(SIGNER.verifier.name) for place in places] == [[3, 6], [3, 6]]
+    assert [c.size for c in checkpoints_after(journal, 0)] == [3]
+
+
+def test_one_place_that_kept_the_head_is_enough(
+    journal: Journal, database: Database, places: Places, tmp_path: Path
+) -> None:
+    signed_twice(journal, database, places)
+    as_superuser(database, *REWRITE)
+    (tmp_path / "own" / folder_of(SIGNER.verifier.name) / "6").unlink()
+    with pytest.raises(LogDiffers, match=r"second.*another root"):
+        CheckpointSigner(journal, SIGNER, places).sign()
+
+
+def test_a_fork_that_grew_past_the_kept_head_is_not_signed(
+    journal: Journal, database: Database, places: Places
+) -> None:
+    signed_twice(journal, database, places)
+    as_superuser(database, *ROLL_BACK)
+    # Another process, for this one has seen the events that are gone.
+    other = journal_of(database.dsn)
+    try:
+        write(other, "b", *range(1, 9))
+        with pytest.raises(LogDiffers, match=r"size 6 .* another root"):
+            CheckpointSigner(other, SIGNER, places).sign()
+    finally:
+        other.close()
+    assert not journal.check_history()
+
+
+def test_a_lost_own_place_is_reported_and_not_filled_again(
+    journal: Journal, database: Database, places: Places, tmp_path: Path
+) -> None:
+    signer = signed_twice(journal, database, places)
+    shutil.rmtree(tmp_path / "own")
+    for each in (signer, CheckpointSigner(journal, SIGNER, places)):
+        with pytest.raises(LogDiffers, match=r"own( has no head|.* is gone)"):
+            each.sign()
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_head_that_another_key_signed_stops_the_signer(
+    journal: Journal, database: Database, places: Places
+) -> None:
+    signed_twice(journal, database, places)
+    other = Signer(SIGNER.verifier.name, b"o" * 32)
+    with pytest.raises(LogDiffers, match="no trusted key"):
+        CheckpointSigner(journal, other, places).sign()
+
+
+def test_a_second_place_that_was_silent_gets_the_newest_head(
+    journal: Journal, places: Places, tmp_path: Path
+) -> None:
+    (tmp_path / "second").rmdir()
+    signer = CheckpointSigner(journal, SIGNER, places)
+    write(journal, "a", 1)
+    signer.sign()
+    (tmp_path / "second").mkdir()
+    write(journal, "a", 2)
+    signer.sign()
+    assert [place.sizes(SIGNER.verifier.name) for place in places] == [[1, 2], [2]]
+
+
+def test_signing_waits_for_a_silent_place_where_that_is_wanted(
+    journal: Journal, places: Places, tmp_path: Path
+) -> None:
+    (tmp_path / "second").rmdir()
+    write(journal, "a", 1)
+    with pytest.raises(HeadPlaceSilent):
+        CheckpointSigner(journal, SIGNER, places, wait_for_places=True).sign()
+    assert places[0].sizes(SIGNER.verifier.name) == []
+
+
+def test_several_signers_with_the_same_places_sign_one_history(
+    journal: Journal, places: Places
+) -> None:
+    one, two = (CheckpointSigner(journal, SIGNER, places) for _ in range(2))
+    for version in range(1, 9):
+        write(journal, "a", version)
+        (one if version % 3 else two).sign()
+    assert places[0].sizes(SIGNER.verifier.name) == list(range(1, 9))
+    assert two.sign() == one.sign()
 
 
 def test_leaf_hashes_are_in_order(journal: Journal) -> None:

@@ -17,6 +17,7 @@ from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import draft, id_of
+from tests.support.keys import journal_of
 
 STREAMS = st.sampled_from(["a", "b", "c"])
 CLAIMS = st.lists(st.tuples(st.just("n"), st.sampled_from("123")), max_size=2, unique=True)
@@ -98,7 +99,7 @@ def test_one_batch_and_many_batches_give_the_same_outcomes(
     dsn: str, requests: list[dict[str, Any]]
 ) -> None:
     number = next(_numbers)
-    alone, batched = Journal(dsn, f"alone-{number}"), Journal(dsn, f"batched-{number}")
+    alone, batched = journal_of(dsn, f"alone-{number}"), journal_of(dsn, f"batched-{number}")
     for journal in (alone, batched):
         journal.create_ledger()
     queued = [command_of(n, request) for n, request in enumerate(requests)]

@@ -31,6 +31,7 @@ from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, command, draft, next_event
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 
@@ -302,7 +303,7 @@ def test_close_finishes_queued_commands_and_refuses_new_ones(journal: Journal) -
 
 
 def test_an_unknown_ledger_is_refused(dsn: str) -> None:
-    journal = Journal(dsn, "nobody")
+    journal = journal_of(dsn, "nobody")
     with Committer(journal) as committer:
         assert isinstance(committer.submit(next_event("a")).exception(60), UnknownLedger)
     journal.close()

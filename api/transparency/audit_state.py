@@ -1,0 +1,163 @@
+"""What the background audit reports, from the process that audits to every service of a database.
+
+A report travels as a NOTIFY with a seal under the row key, because whoever has the database can
+send notifications too. Reading order: AuditState, `to_payload`, AuditListener.
+"""
+
+from __future__ import annotations
+
+import hmac
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+from domain.store.keys.seals import row_seal
+from domain.store.postgres.connection import Connection, connect
+from domain.store.postgres.notifications import Notification, NotificationListener
+
+CHANNEL = "certledger_audit"
+"""NOTIFY channel of reports."""
+
+FINDINGS_SHOWN = 20
+"""Findings in a report; all are counted."""
+
+SILENT_S = 60.0
+"""Without a report for so long, seconds, the audit counts as not running."""
+
+_SHOWN_WHOLE = ("command", "attachment")
+
+_PAYLOAD_BYTES = 7900  # PostgreSQL allows 7999
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One thing that is not as it was written; holds no personal data.
+
+    row: of another table, in words. what: for the operator's log; it is not sent.
+    """
+
+    check: str
+    ledger: str | None
+    position: int | None
+    row: str | None
+    what: str = ""
+
+    @property
+    def shown_row(self) -> str | None:
+        """The row as everybody may see it: without ids of persons and of their things."""
+        kind, _, rest = (self.row or "").partition(" ")
+        if kind == "claim":
+            return f"{kind} {rest.partition(' ')[0]}"
+        return f"{kind} {rest}".strip() if kind in _SHOWN_WHOLE else kind or None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditState:
+    """How far the audit is. Times are RFC 3339 texts in UTC.
+
+    sequence: grows with every report. position, of: events that this round has checked, and those
+    there were at its start; each event is read several times. wrong_views: (view, ledger).
+    findings: of the last complete round and of this one; found: how many there are.
+    """
+
+    sequence: int = 0
+    round: int = 0
+    position: int = 0
+    of: int = 0
+    started_at: str | None = None
+    last_complete_at: str | None = None
+    found: int = 0
+    findings: tuple[AuditFinding, ...] = ()
+    wrong_views: tuple[tuple[str, str], ...] = ()
+
+
+def to_payload(state: AuditState, row_key: bytes) -> str:
+    """A report as it is sent: its seal, then JSON; findings that have no room are left out."""
+    shown = tuple(replace(each, what="") for each in state.findings[:FINDINGS_SHOWN])
+    while True:
+        body = orjson.dumps(asdict(replace(state, findings=shown)))
+        if len(body) + 64 <= _PAYLOAD_BYTES or not shown:
+            break
+        shown = shown[:-1]
+    return row_seal(row_key, "", CHANNEL, "", body).hex() + body.decode()
+
+
+def from_payload(payload: str, row_keys: Sequence[bytes]) -> AuditState | None:
+    """The report of a payload; None unless one of these keys sealed it."""
+    seal, body = payload[:64], payload[64:].encode()
+    expected = (row_seal(key, "", CHANNEL, "", body).hex() for key in row_keys)
+    if not any([hmac.compare_digest(seal.encode(), each.encode()) for each in expected]):
+        return None
+    fields: dict[str, Any] = orjson.loads(body)
+    findings = tuple(AuditFinding(**each) for each in fields.pop("findings"))
+    views = tuple((view, ledger) for view, ledger in fields.pop("wrong_views"))
+    return AuditState(**fields, findings=findings, wrong_views=views)
+
+
+class AuditListener:
+    """The newest report of the audit of a database, whichever service's process audits it."""
+
+    def __init__(
+        self,
+        dsn: str,
+        row_keys: Sequence[bytes],
+        on_state: Callable[[AuditState, AuditState], None],
+    ) -> None:
+        """on_state: called with the state before and the new one, on the listener's thread."""
+        self._row_keys = row_keys
+        self._on_state = on_state
+        self._state = AuditState()
+        self._heard_at: float | None = None
+        self._lock = threading.Lock()
+        self._listener = NotificationListener(
+            lambda: connect(dsn, name="certledger audit reports"),
+            (CHANNEL,),
+            self._on_notifications,
+            _ping,
+        )
+
+    def start(self) -> None:
+        """Start listening in the background."""
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._listener.stop()
+
+    @property
+    def state(self) -> AuditState:
+        """The newest report."""
+        return self._state
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a report came within SILENT_S."""
+        heard = self._heard_at
+        return heard is not None and time.monotonic() - heard < SILENT_S
+
+    def _on_notifications(self, received: list[Notification]) -> None:
+        for _, payload in received:
+            try:
+                state = from_payload(payload, self._row_keys)
+            except (ValueError, TypeError, KeyError):
+                continue
+            if state is not None:
+                self._take(state)
+
+    def _take(self, state: AuditState) -> None:
+        with self._lock:
+            before = self._state
+            if state.sequence <= before.sequence and self.is_running:
+                return  # an old report, sent again
+            self._state = state
+            self._heard_at = time.monotonic()
+        self._on_state(before, state)
+
+
+def _ping(connection: Connection) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")

@@ -1,0 +1,316 @@
+"""Verifies everything again and again while the service runs, in small pieces.
+
+One process of one service audits a database; the others wait for its advisory lock. It runs at the
+lowest priority, and rests after each piece so long that it uses no more than its share of a
+processor. Each round checks every ledger (log, seals, heads, commands, claims, keys, snapshots,
+attachments, lawfulness) and compares the views with a rebuild; `audit_state` carries the reports.
+Reading order: AuditProcess, `run` (what runs in the child), Auditor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+
+from api.settings import Settings
+from api.transparency.audit_state import CHANNEL, AuditFinding, AuditState, to_payload
+from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
+from domain.audit.full import check_rest
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
+from domain.store.blobs import Blobs
+from domain.store.errors import SealBroken, StoreError, Unavailable
+from domain.store.postgres.connection import Connection, close_quietly, connect
+from domain.store.processes.child import Child, Supervisor
+from domain.store.tlog.audit import stored_head, verify
+from domain.store.tlog.findings import Finding
+from domain.values.primitives import format_instant
+from projections.catalogue import VIEWS
+from projections.engine.view import View, ViewError
+from projections.rebuild import rebuild
+from projections.rebuild.compare import Difference
+
+REPORT_EVERY_S = 2.0
+"""Time between two reports, seconds; a finding is reported at once."""
+
+RETRY_S = 5.0
+"""Time between two attempts to become the auditor, and after a failure, seconds."""
+
+PASSES = 3
+"""How often a round reads each event: for the log, for the checks, for the views."""
+
+STOP_SECONDS = 10.0
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('certledger audit', 0))"
+
+log = logging.getLogger("certledger.audit")
+
+
+class Stopped(Exception):
+    """The service that started this process has gone, or stops it."""
+
+
+class AuditProcess(Supervisor):
+    """Supervises the child process that audits."""
+
+    def __init__(
+        self, dsn: str, secrets: LedgerSecrets, settings: Settings, log_format: str
+    ) -> None:
+        """Starts nothing yet. log_format: of the lines the process writes to stderr."""
+        given = (dsn, secrets, settings.without_secrets(), settings.blobs, log_format)
+        super().__init__("audit process", partial(Child, run, *given), stop_seconds=STOP_SECONDS)
+
+
+def run(
+    pipe: Pipe, dsn: str, secrets: LedgerSecrets, settings: Settings, blobs: str, log_format: str
+) -> None:
+    """Audit until the parent exits or a signal arrives."""
+    logging.basicConfig(stream=sys.stderr, format=log_format, level=logging.INFO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    os.nice(19)
+    with suppress(Stopped):
+        while True:
+            try:
+                _hold_and_audit(pipe, dsn, secrets, settings, Blobs(blobs))
+            except Exception as error:
+                if not hasattr(error, "pgcode") and not isinstance(error, StoreError):
+                    raise
+                log.warning("the audit waits for the database: %s", str(error).strip())
+            _rest(pipe, RETRY_S)
+
+
+def _rest(pipe: Pipe, seconds: float) -> None:
+    """Sleep. Raises: Stopped."""
+    if pipe.poll(max(seconds, 0)):  # the parent never sends: it has gone
+        raise Stopped
+
+
+def _hold_and_audit(
+    pipe: Pipe, dsn: str, secrets: LedgerSecrets, settings: Settings, blobs: Blobs
+) -> None:
+    """Become the auditor if there is none, and audit round after round.
+
+    Raises: Stopped; psycopg2.Error, StoreError.
+    """
+    connection = connect(dsn, name="certledger audit")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCK)
+            if cursor.fetchone() != (True,):
+                return
+        with closing(Ledgers(dsn, secrets)) as ledgers:
+            auditor = Auditor(ledgers, blobs, settings, dsn, secrets, connection, pipe)
+            while True:
+                auditor.round()
+    finally:
+        close_quietly(connection)
+
+
+@dataclass
+class _Round:
+    """Findings of one round, in the order of detection."""
+
+    findings: list[AuditFinding] = field(default_factory=list)
+    found: int = 0
+    wrong_views: set[tuple[str, str]] = field(default_factory=set)
+    compared_views: bool = False
+
+
+class Auditor:
+    """Audits round after round, and reports. Used by one thread."""
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        blobs: Blobs,
+        settings: Settings,
+        dsn: str,
+        secrets: LedgerSecrets,
+        connection: Connection,
+        pipe: Pipe,
+    ) -> None:
+        """connection: holds the lock, and sends the reports."""
+        self._ledgers = ledgers
+        self._blobs = blobs
+        self._settings = settings
+        self._dsn = dsn
+        self._secrets = secrets
+        self._row_key = secrets.sealer.row_keys()[0]
+        self._connection = connection
+        self._pipe = pipe
+        self._share = settings.audit_cpu_percent / 100
+        self._round = self._last = _Round()
+        # The clock in the number: a report of an earlier process is never newer.
+        self._state = AuditState(sequence=time.time_ns())
+        self._worked_since = self._reported_at = time.monotonic()
+        self._done = 0
+
+    def round(self) -> None:
+        """One round over every ledger and view, then wait until the next is due.
+
+        Raises: Stopped; psycopg2.Error, StoreError.
+        """
+        started = time.monotonic()
+        names = self._ledgers.names()
+        sizes = {name: stored_head(self._ledgers.get(name).journal).position for name in names}
+        self._round, self._done = _Round(), 0
+        self._state = replace(
+            self._state,
+            round=self._state.round + 1,
+            position=0,
+            of=sum(sizes.values()),
+            started_at=format_instant(datetime.now(UTC)),
+        )
+        self._report()
+        for name in names:
+            ledger = self._ledgers.get(name)
+            self._guarded(name, partial(self._check_log, ledger))
+            self._done += sizes[name]
+            self._guarded(name, partial(self._check_rest, ledger))
+            self._done += sizes[name]
+        self._check_views()
+        self._complete()
+        self._wait(started + self._settings.audit_interval_s)
+
+    def _guarded(self, ledger: str, work: Callable[[], None]) -> None:
+        """Run a check; what it cannot read is a finding too. Raises: Stopped, psycopg2.Error."""
+        try:
+            work()
+        except (Stopped, Unavailable):
+            raise
+        except Exception as error:
+            if hasattr(error, "pgcode"):
+                raise
+            log.exception("ledger %s could not be audited", ledger)
+            what = f"could not be read: {type(error).__name__}"
+            self._add([AuditFinding("audit", ledger, None, None, what)], 1)
+
+    # --- the pieces ------------------------------------------------------------------------------
+
+    def _check_log(self, ledger: Ledger) -> None:
+        logs = logs_of(ledger.journal)
+        vkeys = [vkey for log_ in logs if (vkey := vkey_of(self._settings, ledger.name, log_))]
+        heads, _ = kept_heads(self._settings, logs)
+        report = verify(
+            ledger.journal,
+            [vkey for vkey, _ in vkeys],
+            heads,
+            ends={each.origin: each.end for each in logs if each.end is not None},
+            pace=self._pace,
+        )
+        self._find(ledger.name, report.findings, len(report.findings))
+
+    def _check_rest(self, ledger: Ledger) -> None:
+        for check in check_rest(ledger, self._blobs, self._pace):
+            self._find(ledger.name, check.findings, check.found)
+
+    def _check_views(self) -> None:
+        """Compare each view with a rebuild; one that differs is compared once more.
+
+        An erasure that is recorded while a view is rebuilt makes a row differ, once.
+        """
+        for view in VIEWS:
+            try:
+                found = self._differences(view)
+                if found:
+                    keys = {(each.table.name, *each.key.values()) for each in found}
+                    again = self._differences(view)
+                    found = [x for x in again if (x.table.name, *x.key.values()) in keys]
+            except (ViewError, SealBroken) as error:
+                log.info("view %s was not compared: %s", view.name, error)
+                self._keep_wrong(view.name)
+                continue
+            for each in found:
+                self._round.wrong_views.add((view.name, each.key["ledger"]))
+            self._find_views(found)
+
+    def _differences(self, view: View) -> list[Difference]:
+        return rebuild.audit(self._dsn, self._secrets, (view,), self._pace)
+
+    def _keep_wrong(self, view: str) -> None:
+        """A view that cannot be compared now stays as wrong as it was."""
+        self._round.wrong_views |= {each for each in self._last.wrong_views if each[0] == view}
+
+    # --- findings --------------------------------------------------------------------------------
+
+    def _find(self, ledger: str, findings: Iterable[Finding], found: int) -> None:
+        self._add(
+            [
+                AuditFinding(each.check, ledger, each.position, each.row, str(each))
+                for each in findings
+            ],
+            found,
+        )
+
+    def _find_views(self, found: Sequence[Difference]) -> None:
+        self._add(
+            [
+                AuditFinding("views", each.key["ledger"], None, each.table.name, str(each))
+                for each in found
+            ],
+            len(found),
+        )
+
+    def _add(self, findings: Sequence[AuditFinding], found: int) -> None:
+        known = {*self._last.findings, *self._round.findings}
+        for each in findings:
+            if each not in known:
+                log.error("%s: %s: %s", each.ledger, each.check, each.what)
+        self._round.findings += findings
+        self._round.found += found
+        if findings:
+            self._report()
+
+    def _complete(self) -> None:
+        self._last = self._round
+        self._state = replace(
+            self._state,
+            position=self._state.of,
+            last_complete_at=format_instant(datetime.now(UTC)),
+        )
+        self._report()
+
+    # --- pace and reports ------------------------------------------------------------------------
+
+    def _pace(self, position: int) -> None:
+        """Rest after a piece of work, and report. Raises: Stopped, psycopg2.Error."""
+        now = time.monotonic()
+        self._state = replace(
+            self._state, position=min((self._done + position) // PASSES, self._state.of)
+        )
+        if now - self._reported_at > REPORT_EVERY_S:
+            self._report()
+        _rest(self._pipe, (now - self._worked_since) * (1 / self._share - 1))
+        self._worked_since = time.monotonic()
+
+    def _wait(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            self._report()
+            _rest(self._pipe, min(left, REPORT_EVERY_S))
+        self._worked_since = time.monotonic()
+
+    def _report(self) -> None:
+        """Send the state: findings of this round, and those of the last that may still be true."""
+        findings = list(dict.fromkeys([*self._round.findings, *self._last.findings]))
+        is_complete = self._last is self._round
+        wrong = self._round.wrong_views | self._last.wrong_views
+        self._state = replace(
+            self._state,
+            sequence=self._state.sequence + 1,
+            found=self._round.found if is_complete else max(self._round.found, self._last.found),
+            findings=tuple(findings),
+            wrong_views=tuple(sorted(wrong)),
+        )
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_notify(%s, %s)", (CHANNEL, to_payload(self._state, self._row_key))
+            )
+        self._reported_at = time.monotonic()

@@ -1,0 +1,292 @@
+"""What is to be accepted after a loss, and accepting it (`certledger recover`).
+
+`propose` compares a ledger with every head that was kept of its log and says where it left it;
+`confirm` takes the second person, makes the new keys and has `domain.service.recovery` record it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+from dataclasses import dataclass, replace
+from itertools import starmap
+from pathlib import Path
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from api.auth.secrets import load_service_keys, replace_journal_key
+from api.settings import Settings
+from api.transparency.checkpoint_signing import LogSigner
+from api.transparency.head_places import own_place
+from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
+from api.transparency.log_keys import LogKeyExists, log_key_path, log_seed, make_log_key
+from api.transparency.service_keys import HMAC_SHA256, secret_in_use, signing_in_use
+from domain.actors import Actor, Role
+from domain.errors import LedgerError
+from domain.events import KeyIntroduced, KeyPurpose
+from domain.service.ledger import Ledger, LedgerSecrets
+from domain.service.receipt import Receipt
+from domain.service.recovery import ORGANISATION, NewKeys, Proposal, continue_log
+from domain.steps.log_recovery import introduced, next_origin, normal_form
+from domain.steps.refund import SecondPersonNeeded
+from domain.steps.service_keys import IntroduceKey
+from domain.store.errors import BadNote, LogDiffers, LogNotContinued
+from domain.store.journal.envelope import canonical_json
+from domain.store.journal.journal import Journal, ledgers
+from domain.store.keys.seals import Sealer, SealKey, seal_key
+from domain.store.tlog.checkpoints import (
+    SignedCheckpoint,
+    checkpoints_after,
+    last_common_size,
+    opened_head,
+)
+from domain.store.tlog.signed_note import Verifier
+
+_KEY_STATEMENT = b"certledger key v1\0"
+
+
+class NothingToRecover(LedgerError):
+    """Ledger {ledger} continues its log: there is nothing to accept."""
+
+    code = "nothing_to_recover"
+
+
+class UnknownProposal(LedgerError):
+    """There is no proposal with this hash for ledger {ledger}, or the ledger has changed since."""
+
+    code = "unknown_proposal"
+
+
+class JournalKeyNeeded(LedgerError):
+    """Set {variable} to a new key, and add the present one to {variable}S_RETIRED; then confirm."""
+
+    code = "journal_key_needed"
+
+
+def propose(settings: Settings, ledger: Ledger, person: str) -> Proposal:
+    """What would be accepted, as proposed by a person. Changes nothing but the proposal's file.
+
+    Raises: NothingToRecover; SealBroken if the journal itself was altered: then a backup has to be
+        put back first; NoLogKey; Unavailable.
+    """
+    proposal = _proposal(settings, ledger, normal_form(person))
+    path = _path(settings, ledger.name, proposal.hash)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_bytes(proposal.to_bytes())
+    return proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A loss that was accepted. others: the ledgers that name the new journal key now.
+
+    stopped: those that do not, because they are stopped themselves.
+    """
+
+    receipt: Receipt
+    others: tuple[str, ...]
+    stopped: tuple[str, ...]
+
+
+def confirm(
+    settings: Settings, ledger: Ledger, secrets: LedgerSecrets, digest: str, person: str
+) -> Recovery:
+    """Accept the proposal with that hash, as a second person. The service starts afterwards.
+
+    Raises: UnknownProposal, SecondPersonNeeded, JournalKeyNeeded; as `propose` and `continue_log`.
+    """
+    try:
+        stored = orjson.loads(_path(settings, ledger.name, digest).read_bytes())
+        proposal = Proposal(**stored)
+    except (OSError, ValueError, TypeError):
+        raise UnknownProposal(ledger=ledger.name) from None
+    if normal_form(person) == proposal.proposed_by:
+        raise SecondPersonNeeded()
+    if proposal.hash != digest or _proposal(settings, ledger, proposal.proposed_by) != proposal:
+        raise UnknownProposal(ledger=ledger.name)
+    dsn = ledger.journal.dsn
+    secrets = _with_new_journal_key(settings, ledger, secrets)
+    keys = _new_keys(settings, ledger, secrets)
+    # First: a ledger that does not name the key of the service could not be written to.
+    others = [name for name in ledgers(dsn) if name != ledger.name]
+    done = tuple(name for name in others if _introduce(settings, dsn, name, secrets))
+    receipt = continue_log(dsn, secrets, proposal, normal_form(person), keys)
+    return Recovery(receipt, done, tuple(name for name in others if name not in done))
+
+
+def _proposal(settings: Settings, ledger: Ledger, person: str) -> Proposal:
+    _ensure_stopped(settings, ledger)
+    present = logs_of(ledger.journal)[-1]
+    heads = _known_heads(settings, ledger)
+    end = ledger.journal.head().position
+    common = last_common_size(ledger.journal, heads, end)
+    largest = heads[-1]
+    return Proposal(
+        ledger=ledger.name,
+        old_origin=present.origin,
+        new_origin=next_origin(present.origin, present.number + 1),
+        old_head_size=largest.size,
+        old_head_root=largest.root.hex(),
+        old_head_note=largest.note,
+        first_position=common + 1,
+        positions_gone=largest.size - common,
+        journal_size=end,
+        proposed_by=person,
+    )
+
+
+def _ensure_stopped(settings: Settings, ledger: Ledger) -> None:
+    """A service that runs on this ledger takes no commands. Raises: NothingToRecover."""
+    try:
+        LogSigner(settings).compare_with_all(ledger)
+    except LogDiffers:
+        return
+    raise NothingToRecover(ledger=ledger.name)
+
+
+def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
+    """Every known head of the present log that its key signed, ascending by size.
+
+    Raises: NothingToRecover if there is none.
+    """
+    log = logs_of(ledger.journal)[-1]
+    found = vkey_of(settings, ledger.name, log)
+    kept, _ = kept_heads(settings, [log])
+    notes = {head.note for head in kept}
+    notes.update(head.note for head in checkpoints_after(ledger.journal, -1, 10**9, log.origin))
+    heads: dict[tuple[int, bytes], SignedCheckpoint] = {}
+    for note in notes:
+        try:
+            if found is not None:
+                head = opened_head(note, Verifier.from_vkey(found[0]))
+                heads[head.size, head.root] = head
+        except BadNote:
+            continue  # of another key
+    if not heads:
+        raise NothingToRecover(ledger=ledger.name)
+    return [heads[key] for key in sorted(heads)]
+
+
+def restore_heads(settings: Settings, ledger: Ledger) -> int:
+    """Fill this machine's place of heads again, from the second places and the database.
+
+    Only if the journal continues every head that is left. Returns: the size of the largest head.
+    Raises: LogDiffers; NothingToRecover if the own place has heads, or nobody has one; Unavailable.
+    """
+    own = own_place(settings)
+    origin = ledger.state("ledger").log_origin
+    if own.sizes(origin):
+        raise NothingToRecover(ledger=ledger.name)
+    heads = _known_heads(settings, ledger)
+    end = ledger.journal.head().position
+    if last_common_size(ledger.journal, heads, end) != heads[-1].size:
+        reason = f"not even the heads that are left, of which the largest has {heads[-1].size}"
+        raise LogDiffers(ledger=ledger.name, reason=reason)
+    for head in heads:
+        own.write(origin, head.size, head.note)
+    return heads[-1].size
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def _with_new_journal_key(
+    settings: Settings, ledger: Ledger, secrets: LedgerSecrets
+) -> LedgerSecrets:
+    """The secrets with a journal key that the ledger does not name yet.
+
+    With the embedded database it is made here, unless an interrupted call has made one.
+    """
+    if not _names(ledger, secrets.sealer.active.id):
+        return secrets
+    if settings.journal_key is not None or not settings.embedded:
+        raise JournalKeyNeeded(variable="CERTLEDGER_JOURNAL_KEY")
+    replace_journal_key(settings)
+    keys = load_service_keys(settings)
+    sealer = Sealer(seal_key(keys.journal_key), map(seal_key, keys.journal_keys_retired))
+    return replace(secrets, sealer=sealer)
+
+
+def _names(ledger: Ledger, key_id: str) -> bool:
+    return key_id in ledger.state("ledger").keys_for(KeyPurpose.JOURNAL)
+
+
+def _new_keys(settings: Settings, ledger: Ledger, secrets: LedgerSecrets) -> NewKeys:
+    """The new keys and the facts about them; makes the log key if there is none."""
+    number = logs_of(ledger.journal)[-1].number
+    with contextlib.suppress(LogKeyExists):  # an interrupted call has made it
+        make_log_key(settings, ledger.name, number + 1)
+    new_key = ed25519.Ed25519PrivateKey.from_private_bytes(
+        log_seed(settings, ledger.name, number + 1)
+    )
+    new = signing_in_use(KeyPurpose.LOG, new_key.public_key())
+    old_key = old_id = None
+    if log_key_path(settings, ledger.name, number).exists():
+        old_key = ed25519.Ed25519PrivateKey.from_private_bytes(
+            log_seed(settings, ledger.name, number)
+        )
+        old_id = signing_in_use(KeyPurpose.LOG, old_key.public_key()).key_id
+    statement = _KEY_STATEMENT + canonical_json(
+        {
+            "ledger": ledger.name,
+            "purpose": KeyPurpose.LOG.value,
+            "old_id": old_id,
+            "new_id": new.key_id,
+            "public_key": new.public_key,
+        }
+    )
+    log_fact = introduced(new, _signature(old_key, statement), _signature(new_key, statement))
+    return NewKeys(secrets.sealer.active, log_fact, _journal_fact(secrets))
+
+
+def _journal_fact(secrets: LedgerSecrets) -> KeyIntroduced:
+    active = secrets.sealer.active
+    return introduced(secret_in_use(KeyPurpose.JOURNAL, active.key, HMAC_SHA256))
+
+
+def _signature(key: ed25519.Ed25519PrivateKey | None, statement: bytes) -> str | None:
+    return None if key is None else base64.b64encode(key.sign(statement)).decode()
+
+
+def _introduce(settings: Settings, dsn: str, name: str, secrets: LedgerSecrets) -> bool:
+    """Have another ledger name the new journal key, sealed under the one that it names now.
+
+    Returns: whether it names it; not if it is stopped itself, or its key is not known here.
+    """
+    active, known = secrets.sealer.active, secrets.sealer.keys
+    journal = Journal(dsn, name, secrets.sealer.of(name))
+    try:
+        if journal.head().position == 0:
+            return True
+        sealer = journal.sealer
+    finally:
+        journal.close()
+    in_use = [each.key_id for each in (sealer and sealer.ranges) or () if each.last is None]
+    if active.id in in_use:
+        return True
+    held = [key_id for key_id in in_use if key_id in known]
+    if not held:
+        return False
+    own = Sealer(SealKey(held[-1], known[held[-1]]), starmap(SealKey, known.items()))
+    fact = _journal_fact(secrets)
+    command = IntroduceKey(purpose=fact.purpose, key_id=fact.key_id, algorithm=fact.algorithm)
+    actor = Actor(subject="recovery", role=Role.OPERATOR, organisation=ORGANISATION)
+    digest = hashlib.sha256(f"introduce {active.id}".encode()).digest()
+    other = Ledger(dsn, name, replace(secrets, sealer=own))
+    try:
+        LogSigner(settings).watch(other)
+        key = f"introduce {active.id}"
+        other.submit(command, actor, key=key, request_hash=digest).result(timeout=60)
+    except LogNotContinued:
+        return False
+    finally:
+        other.close()
+    return True
+
+
+def _path(settings: Settings, ledger: str, digest: str) -> Path:
+    """The file of a proposal; any text may be given as its hash."""
+    folder = settings.data_dir.expanduser().absolute() / "recovery"
+    return folder / f"{ledger}-{''.join(char for char in digest if char.isalnum())[:64]}"

@@ -1,0 +1,7 @@
+"""Audits everything that a ledger stores beside its events, against the events.
+
+Imports the use cases, lawfulness and the store, and reads only. Each check is a class that takes
+page after page of events, so that `certledger verify` runs them at once and the background audit in
+small pieces. Begin with full.py; results.py and events.py are what the checks share; then one file
+for each check.
+"""

@@ -1,0 +1,114 @@
+"""Reads the events of a ledger once and hands every page to all checks.
+
+The audit of the log has checked bytes and seals; here an envelope that is no JSON is left out.
+Reading order: Event, EventCheck, run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from domain.audit.results import CheckResult, Pace
+from domain.events import Fact
+from domain.store.journal.journal import Journal
+from domain.store.mapper import Catalogue
+
+PAGE = 2000
+"""Events of a page: some megabytes at most."""
+
+_READ = """SELECT position, envelope FROM certledger.journal
+WHERE ledger = %s AND position > %s AND position <= %s ORDER BY position LIMIT %s"""
+
+
+_TEXTS = ("topic", "stream", "command_id", "occurred_at", "recorded_at")
+
+
+class Event(NamedTuple):
+    """An event as the checks read it. envelope: parsed, personal fields sealed."""
+
+    position: int
+    envelope: dict[str, Any]
+
+    @property
+    def topic(self) -> str:
+        """The stored topic."""
+        topic: str = self.envelope["topic"]
+        return topic
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields of the fact."""
+        data: dict[str, Any] = self.envelope["data"]
+        return data
+
+
+class EventCheck(Protocol):
+    """A check that follows the events."""
+
+    result: CheckResult
+
+    def page(self, events: Sequence[Event]) -> None:
+        """The next events, in order of position."""
+
+    def finish(self, upto: int, pace: Pace) -> None:
+        """There are no more up to this position; compare what remains."""
+
+
+def pages(journal: Journal, upto: int, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
+    """The events after < position <= upto, page by page, with the last position of each."""
+    while rows := journal.query(_READ, (journal.ledger, after, upto, PAGE)):
+        after = rows[-1][0]
+        yield after, [event for row in rows if (event := _event(*row)) is not None]
+
+
+def _event(position: int, envelope: memoryview) -> Event | None:
+    try:
+        parsed = orjson.loads(envelope)
+    except ValueError:
+        return None
+    return Event(position, parsed) if _has_members(parsed) else None
+
+
+def _has_members(parsed: Any) -> bool:
+    """Whether it has what the checks read; the audit of the log names one that has not."""
+    return (
+        type(parsed) is dict
+        and type(parsed.get("data")) is dict
+        and type(parsed.get("actor")) is dict
+        and type(parsed.get("version")) is int
+        and all(type(parsed.get(name)) is str for name in _TEXTS)
+    )
+
+
+def run(journal: Journal, checks: Sequence[EventCheck], upto: int, pace: Pace) -> None:
+    """Give every check all events up to a position. Raises: Unavailable; what `pace` raises."""
+    for position, events in pages(journal, upto):
+        for check in checks:
+            check.page(events)
+        pace(position)
+    for check in checks:
+        check.finish(upto, pace)
+
+
+def sealed_fields(data: dict[str, Any]) -> dict[str, str]:
+    """The sealed texts of a fact, by field."""
+    return {
+        name: value["sealed"]
+        for name, value in data.items()
+        if type(value) is dict and len(value) == 1 and type(value.get("sealed")) is str
+    }
+
+
+def fact_of(catalogue: Catalogue, event: Event) -> Fact:
+    """The fact of an event with sealed fields None. Raises: UnknownTopic, UnreadableEvent."""
+    data = event.data
+    sealed = sealed_fields(data)
+    if sealed:
+        data = data | dict.fromkeys(sealed)
+    where = f"position {event.position}"
+    fact = catalogue.read(event.topic, data, where)
+    assert isinstance(fact, Fact)
+    return fact

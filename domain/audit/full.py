@@ -1,0 +1,101 @@
+"""Everything that `certledger verify` checks of one ledger, except its views.
+
+Reading order: FullReport, audit_ledger, event_checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.audit.attachments_check import AttachmentsCheck
+from domain.audit.claims_check import ClaimsCheck
+from domain.audit.commands_check import CommandsCheck
+from domain.audit.events import EventCheck, run
+from domain.audit.lawfulness_check import LawfulnessCheck
+from domain.audit.persons_check import PersonsCheck
+from domain.audit.results import CheckResult, Pace, at_once
+from domain.audit.snapshots_check import SnapshotsCheck
+from domain.service.ledger import Ledger
+from domain.store.blobs import Blobs
+from domain.store.tlog.audit import AuditReport, KeptHead, stored_head, verify
+from domain.store.tlog.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class FullReport:
+    """The result of an audit. log: of events, seals and heads. checks: of everything else."""
+
+    log: AuditReport
+    checks: Sequence[CheckResult]
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.log.is_good and all(check.is_good for check in self.checks)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is wrong, check by check; at most FINDINGS_MAX of each."""
+        found = list(self.log.findings)
+        for check in self.checks:
+            found += check.findings
+        return found
+
+    @property
+    def first_bad_position(self) -> int | None:
+        """The first position that a finding names; None if there is none.
+
+        Where the events themselves were altered, the other checks find consequences.
+        """
+        if self.log.first_bad_position is not None:
+            return self.log.first_bad_position
+        named = [each.position for each in self.findings if each.position is not None]
+        return min(named, default=None)
+
+
+def audit_ledger(
+    ledger: Ledger,
+    blobs: Blobs | None,
+    *,
+    vkeys: Sequence[str] = (),
+    heads: Sequence[KeptHead] = (),
+    ends: Mapping[str, int] | None = None,
+    hashes_only: bool = False,
+) -> FullReport:
+    """Check a whole ledger at once.
+
+    blobs: the attachments; None leaves them out. vkeys, heads, ends: as for `verify` of the log.
+    hashes_only: events, seals and heads only, which takes a tenth of the time.
+    Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
+    """
+    log = verify(ledger.journal, vkeys, heads, ends=ends, hashes_only=hashes_only)
+    if hashes_only:
+        return FullReport(log, ())
+    return FullReport(log, check_rest(ledger, blobs, at_once))
+
+
+def check_rest(ledger: Ledger, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
+    """Everything but the log and the views, piece by piece.
+
+    Raises: Unavailable; what `pace` raises.
+    """
+    upto = stored_head(ledger.journal).position
+    checks = event_checks(ledger, blobs)
+    run(ledger.journal, checks, upto, pace)
+    commands = CommandsCheck(ledger.journal)
+    commands.run(upto, pace)
+    return [commands.result, *(check.result for check in checks)]
+
+
+def event_checks(ledger: Ledger, blobs: Blobs | None) -> list[EventCheck]:
+    """The checks that follow the events, each at its beginning."""
+    checks: list[EventCheck] = [
+        ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
+        PersonsCheck(ledger.journal, ledger.vault),
+        SnapshotsCheck(ledger.journal, ledger.mapper),
+        LawfulnessCheck(ledger.name, ledger.vault),
+    ]
+    if blobs is not None:
+        checks.append(AttachmentsCheck(blobs))
+    return checks

@@ -1,0 +1,152 @@
+"""The states and claims of one ledger, folded from facts alone; what decisions are judged on.
+
+Reading order: RecordedFact, RecordedCommand, History.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from domain.actors import Actor
+from domain.claims import CLAIMS, Claim, claims_of
+from domain.commands import OpenedInStates
+from domain.decision import Identity, NotFound, stream_of
+from domain.events import Fact
+from domain.states import folds
+from domain.states.application import Candidacy
+from domain.values.identity_documents import DocumentType
+
+
+@dataclass(slots=True)
+class RecordedFact:
+    """One event as the judgement needs it; in the shape of a journal entry for the folds.
+
+    data: as stored, with personal fields opened where they were opened, None where their key is
+        gone.
+    """
+
+    position: int
+    originator_id: str
+    originator_version: int
+    topic: str
+    actor: Actor
+    data: dict[str, Any]
+    fact: Fact
+
+
+class RecordedCommand(NamedTuple):
+    """What one command recorded. Times: RFC 3339 text in UTC with six fractional digits."""
+
+    actor: Actor
+    occurred_at: str
+    recorded_at: str
+    facts: Sequence[RecordedFact]
+
+
+def stream_of_fact(fact: Fact) -> str:
+    """The stream a fact belongs to, by its kind and its id."""
+    kind = fact.STREAM
+    return kind if kind == "ledger" else f"{kind}-{getattr(fact, kind + '_id')}"
+
+
+PHOTO_IDENTITY = Identity("photo", DocumentType.PASSPORT, "0")
+"""Instead of a person's identity, which only the name of a photo's file is compared with; that name
+is not recorded."""
+
+
+@dataclass(slots=True)
+class History:
+    """Every state and claim of a ledger up to some position; the `States` of a decision.
+
+    states: by stream. claims: those taken at present. occurred: by stream, when its last event
+    happened.
+    """
+
+    states: dict[str, Any] = field(default_factory=dict)
+    claims: set[Claim] = field(default_factory=set)
+    occurred: dict[str, str] = field(default_factory=dict)
+
+    # --- as a decision reads it -------------------------------------------------------------------
+
+    def _get(self, kind: str, key: str) -> Any:
+        state = self.states.get(f"{kind}-{key}")
+        if state is None:
+            raise NotFound(what=kind, id=key)
+        return state
+
+    def ledger(self) -> folds.LedgerState:
+        """Raises: NotFound."""
+        state: folds.LedgerState | None = self.states.get("ledger")
+        if state is None:
+            raise NotFound(what="book", id="ledger")
+        return state
+
+    def person(self, person_id: str) -> folds.Person:
+        """Raises: NotFound."""
+        person: folds.Person = self._get("person", person_id)
+        return person
+
+    def identity(self, person_id: str) -> Identity:
+        """Not the person's own; see PHOTO_IDENTITY. Raises: NotFound, also after erasure."""
+        if self.person(person_id).erased:
+            raise NotFound(what="identity of person", id=person_id)
+        return PHOTO_IDENTITY
+
+    def candidacy(self, application_id: str) -> Candidacy:
+        """Raises: NotFound."""
+        application: Candidacy = self._get("application", application_id)
+        return application
+
+    def session(self, session_id: str) -> folds.ExamSession:
+        """Raises: NotFound."""
+        session: folds.ExamSession = self._get("session", session_id)
+        return session
+
+    def notice(self, notice_id: str) -> folds.Notice:
+        """Raises: NotFound."""
+        notice: folds.Notice = self._get("notice", notice_id)
+        return notice
+
+    def report(self, report_id: str) -> folds.Report:
+        """Raises: NotFound."""
+        report: folds.Report = self._get("report", report_id)
+        return report
+
+    def series(self, series_id: str) -> folds.Series:
+        """An unknown series is an empty one."""
+        return self.states.get(stream_of("series", series_id)) or folds.Series(series_id)
+
+    def exists(self, stream: str) -> bool:
+        """Whether the stream has an event."""
+        return stream in self.states
+
+    def claimed(self, kind: str, key: str) -> bool:
+        """Whether the claim is taken."""
+        return (kind, key) in self.claims
+
+    def version(self, stream: str) -> int:
+        """Of the stream's last event; 0 for a stream without one."""
+        state = self.states.get(stream)
+        return 0 if state is None else state.version
+
+    # --- as facts change it -----------------------------------------------------------------------
+
+    def fold(self, recorded: RecordedCommand) -> None:
+        """Apply what a command recorded, lawful or not, as far as it folds."""
+        for each in recorded.facts:
+            stream, fact = each.originator_id, each.fact
+            if stream_of_fact(fact) != stream:
+                continue
+            try:
+                if type(fact) in CLAIMS:
+                    facts = [every.fact for every in recorded.facts]
+                    change = claims_of(fact, OpenedInStates(self, facts))
+                    self.claims.difference_update(change.releases)
+                    self.claims.update(change.takes)
+                self.states[stream] = folds.evolve(self.states.get(stream), each)
+            except Exception:
+                # The folds trust decisions; a fact that none made may break on any line.
+                continue
+            self.occurred[stream] = recorded.occurred_at

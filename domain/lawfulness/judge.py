@@ -1,0 +1,242 @@
+"""Judges a ledger event by event; what `certledger verify` and the background audit call.
+
+    judge = Judge("omc", vault.open, vault.blind_index)
+    for event in events:                      # every event, in order of position
+        judge.next(event.position, event.parsed)
+    judge.close()
+    judge.unlawful, judge.judged, judge.not_judged
+
+Two processes share the work: each reads every event and judges the commands of its share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+from domain.actors import Actor
+from domain.events import CATALOGUE
+from domain.lawfulness.history import History, RecordedCommand, RecordedFact
+from domain.lawfulness.verdict import (
+    BlindIndex,
+    NotJudged,
+    Unlawful,
+    Unreadable,
+    Verdict,
+    clause_of,
+    lawful,
+    why,
+)
+from domain.values.personal import personal_fields
+
+Opener = Callable[[str, str, int, str, str], "str | None"]
+"""`open(person, stream, version, field, sealed)`: the text, None if the person's key is gone; as
+`domain.store.privacy.field_encryption.Vault.open`. Raises: a LedgerError for a value that does not
+open."""
+
+UNLAWFUL_MAX = 1000
+"""Findings that are kept; all are counted."""
+
+FOREIGN = "a topic of another application"
+KEY_GONE = "it rests on text whose key is gone"
+
+_STREAMS = frozenset(fact.STREAM for fact in CATALOGUE.values())
+_READERS = {
+    topic: (fact, fact.__pydantic_validator__.validate_python, personal_fields(fact))
+    for topic, fact in CATALOGUE.items()
+}
+"""Topic -> the fact, what makes one of data, and its personal fields."""
+_ACTORS_MAX = 100_000
+
+
+class Judge:
+    """Judges the events of one ledger in order of position.
+
+    unlawful: what no decision could have made, at most UNLAWFUL_MAX, in order of position.
+    unlawful_count: how many there are. judged, not_judged: events of this judge's share.
+    reasons: of what was not judged, with the number of events.
+    """
+
+    def __init__(
+        self,
+        ledger: str,
+        opener: Opener,
+        blind_index: BlindIndex,
+        *,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Start before the first event.
+
+        blind_index: as `domain.store.privacy.blind_index.BlindIndexes.blind_index`.
+        share: (index, of): judge every command of this share; all are folded. The shares
+            0 … of - 1 together judge every command once.
+        """
+        self.ledger = ledger
+        self.unlawful: list[Unlawful] = []
+        self.unlawful_count = 0
+        self.judged = 0
+        self.not_judged = 0
+        self.reasons: Counter[str] = Counter()
+        self.history = History()
+        self._opener = opener
+        self._blind_index = blind_index
+        self._share = share
+        self._actors: dict[tuple[Any, ...], Actor] = {}
+        self._command: str | None = None
+        self._waiting: list[tuple[int, Mapping[str, Any]]] = []
+
+    def next(self, position: int, envelope: Mapping[str, Any]) -> None:
+        """The next event. envelope: parsed, with its personal fields sealed."""
+        command = envelope["command_id"]
+        if command != self._command:
+            self._judge_command()
+            self._command = command
+        self._waiting.append((position, envelope))
+
+    def close(self) -> None:
+        """Judge the last command; there are no more events."""
+        self._judge_command()
+
+    # --- one command ------------------------------------------------------------------------------
+
+    def _judge_command(self) -> None:
+        """Judge and fold the events that wait: those of one command."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        reading = _Reading(self._is_mine(waiting[0][1]["command_id"]))
+        for position, envelope in waiting:
+            self._read(reading, position, envelope)
+        recorded = reading.recorded()
+        if reading.is_mine:
+            own = len(waiting) - reading.foreign
+            if own:
+                self._count(self._verdict(reading, recorded), own)
+            if reading.foreign:
+                self._count(NotJudged(FOREIGN), reading.foreign)
+        if recorded is not None:
+            self.history.fold(recorded)
+
+    def _is_mine(self, command_id: str) -> bool:
+        index, of = self._share
+        return of == 1 or crc32(command_id.encode()) % of == index
+
+    def _verdict(self, reading: _Reading, recorded: RecordedCommand | None) -> Verdict:
+        if reading.fault is not None or recorded is None:
+            return reading.fault
+        if reading.is_key_gone:
+            return NotJudged(KEY_GONE)
+        return lawful(self.history, recorded, self._blind_index)
+
+    def _count(self, verdict: Verdict, events: int) -> None:
+        if isinstance(verdict, NotJudged):
+            self.not_judged += events
+            self.reasons[verdict.reason] += events
+            return
+        self.judged += events
+        if verdict is not None:
+            self.unlawful_count += 1
+            if len(self.unlawful) < UNLAWFUL_MAX:
+                self.unlawful.append(verdict)
+
+    # --- one event --------------------------------------------------------------------------------
+
+    def _read(self, reading: _Reading, position: int, envelope: Mapping[str, Any]) -> None:
+        """Read one event of a command as a fact."""
+        topic, stream = envelope["topic"], envelope["stream"]
+        reader = _READERS.get(topic)
+        if reader is None:
+            if stream.partition("-")[0] not in _STREAMS:
+                reading.foreign += 1
+            else:
+                reading.find(Unlawful(position, topic, "", "no fact has this topic"))
+            return
+        kind, validate, personal = reader
+        try:
+            actor = self._actor(envelope["actor"])
+            data = envelope["data"]
+            if personal:
+                data = self._opened(reading, personal, envelope)
+            fact = validate(data)
+        except Exception as error:
+            # What no decision made may be any JSON.
+            reading.find(Unlawful(position, topic, clause_of(kind), why(error)))
+            return
+        reading.facts.append(
+            RecordedFact(position, stream, envelope["version"], topic, actor, data, fact)
+        )
+        times = envelope["occurred_at"], envelope["recorded_at"]
+        if reading.times is None:
+            reading.times = times
+        if times != reading.times or actor != reading.facts[0].actor:
+            reason = "another actor or time than the facts before it of its command"
+            reading.find(Unlawful(position, topic, clause_of(kind), reason))
+
+    def _actor(self, actor: Mapping[str, Any]) -> Actor:
+        """Raises: ValidationError."""
+        key = (*actor.values(),)
+        found = self._actors.get(key)
+        if found is None:
+            if len(self._actors) >= _ACTORS_MAX:
+                self._actors.clear()
+            found = self._actors[key] = Actor.model_validate(actor)
+        return found
+
+    def _opened(
+        self, reading: _Reading, personal: tuple[str, ...], envelope: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The data, with its personal fields opened if this judge needs them, else None.
+
+        Raises: Unreadable for a personal field that is not sealed, or that names nobody; the
+            LedgerError of a value that does not open.
+        """
+        data = dict(envelope["data"])
+        for name in personal:
+            value = data.get(name)
+            if value is None:
+                continue
+            sealed = value.get("sealed") if type(value) is dict else None
+            if type(sealed) is not str or len(value) != 1:
+                raise Unreadable(f"{name} is not sealed")
+            data[name] = self._open(reading, envelope, name, sealed)
+        return data
+
+    def _open(
+        self, reading: _Reading, envelope: Mapping[str, Any], name: str, sealed: str
+    ) -> str | None:
+        if not reading.is_mine:
+            return None
+        person = envelope["data"].get("person_id")
+        if type(person) is not str:
+            raise Unreadable(f"{name} is sealed for nobody")
+        text = self._opener(person, envelope["stream"], envelope["version"], name, sealed)
+        reading.is_key_gone |= text is None
+        return text
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The events of one command, as far as they are read.
+
+    fault: the first that cannot be read as a fact of the command. foreign: how many there are of
+    another application.
+    """
+
+    is_mine: bool
+    facts: list[RecordedFact] = field(default_factory=list)
+    times: tuple[str, str] | None = None
+    fault: Unlawful | None = None
+    foreign: int = 0
+    is_key_gone: bool = False
+
+    def find(self, fault: Unlawful) -> None:
+        self.fault = self.fault or fault
+
+    def recorded(self) -> RecordedCommand | None:
+        """The facts that can be read as one command's; None if there is none."""
+        if self.times is None:
+            return None
+        return RecordedCommand(self.facts[0].actor, *self.times, self.facts)

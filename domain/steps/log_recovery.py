@@ -1,0 +1,105 @@
+"""Continuing a ledger's log under another origin, after a loss that two persons accept (日志续立).
+
+Nobody who keeps heads ever accepts a smaller or another tree of a log. So a journal that lost a
+part of what was signed gets another log, whose first facts say what the old one's largest known
+head was and what is gone. `domain.service.recovery` does the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from domain import events as e
+from domain.actors import Role
+from domain.command_spec import CommandSpec, ReadSet, StateHint
+from domain.decision import Command, Context, Decision, KeyInUse, States
+from domain.errors import LedgerError
+from domain.steps.refund import SecondPersonNeeded
+from domain.values.primitives import Sha256Hex
+
+
+class OtherOrigin(LedgerError):
+    """The log of this ledger is {actual}, not {given}."""
+
+    code = "other_origin"
+
+
+class ContinueLog(Command):
+    """Continue the log under the next origin, with new keys. The facts name both persons."""
+
+    old_origin: e.ShortText
+    old_head_size: int
+    old_head_root: Sha256Hex
+    old_head_note: str
+    first_position: int
+    positions_gone: int
+    proposed_by: e.ShortText
+    confirmed_by: e.ShortText
+    log_key: e.KeyIntroduced
+    journal_key: e.KeyIntroduced
+
+
+def next_origin(origin: str, number: int) -> str:
+    """The origin that follows: `<first origin>/2`, then /3. number: of the new log, at least 2."""
+    first = origin if number == 2 else origin.removesuffix(f"/{number - 1}")
+    return f"{first}/{number}"
+
+
+def normal_form(person: str) -> str:
+    """The form in which two names of persons are compared: width, case and spaces do not count."""
+    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", person)).casefold()
+
+
+def decide_continue_log(world: States, command: ContinueLog, context: Context) -> Decision:
+    """A loss is accepted by two persons; the old keys are good for the old log's positions only.
+
+    Raises: NotFound if the ledger is not open, SecondPersonNeeded, OtherOrigin.
+    Source: docs/production.md, after a loss.
+    """
+    state = world.ledger()
+    if normal_form(command.proposed_by) == normal_form(command.confirmed_by):
+        raise SecondPersonNeeded()
+    if command.old_origin != state.log_origin:
+        raise OtherOrigin(actual=state.log_origin, given=command.old_origin)
+    fact = e.LogContinuedElsewhere(
+        old_origin=command.old_origin,
+        old_head_size=command.old_head_size,
+        old_head_root=command.old_head_root,
+        old_head_note=command.old_head_note,
+        first_position=command.first_position,
+        positions_gone=command.positions_gone,
+        new_origin=next_origin(command.old_origin, state.log_number + 1),
+        proposed_by=command.proposed_by,
+        confirmed_by=command.confirmed_by,
+    )
+    facts = (fact, command.log_key, command.journal_key)
+    return Decision(
+        facts=tuple(("ledger", each) for each in facts),
+        outcome={"origin": fact.new_origin},
+    )
+
+
+def introduced(
+    key: KeyInUse, signature_old: str | None = None, signature_new: str | None = None
+) -> e.KeyIntroduced:
+    """The fact of a key that comes with the new log. Signatures: base64."""
+    return e.KeyIntroduced(
+        purpose=key.purpose,
+        key_id=key.key_id,
+        algorithm=key.algorithm,
+        public_key=key.public_key,
+        signature_old=signature_old,
+        signature_new=signature_new,
+    )
+
+
+def _reads_ledger(cached: StateHint, command: ContinueLog, context: Context) -> ReadSet:
+    return ReadSet(("ledger",))
+
+
+CONTINUE_LOG = CommandSpec(
+    ContinueLog, decide_continue_log, _reads_ledger, roles=frozenset({Role.OPERATOR})
+)
+
+SPECS = (CONTINUE_LOG,)

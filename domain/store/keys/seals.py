@@ -1,0 +1,310 @@
+"""Seals: MACs under the journal key, which is never in the database.
+
+Whoever holds the database alone can write rows, but no seal. A seal binds a row to its ledger and
+its place, so that a row that was moved, altered or inserted has no right seal, and no reader hands
+it on. A key is good for a range of positions, from its `key_introduced.v1` up to and including its
+`key_retired.v1`.
+
+All seals are HMAC-SHA-256, 32 bytes. Texts are UTF-8, a position is 8 bytes, big-endian.
+Reading order: SealKey, SealRange, Sealer, LedgerSealer.
+"""
+
+import base64
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn
+from uuid import UUID
+
+import orjson
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from domain.store.errors import SealBroken, WrongServiceKey
+from domain.store.keys.key_ids import symmetric_key_id
+
+KEY_BYTES = 32
+SEAL_BYTES = 32
+
+JOURNAL_PURPOSE = "journal"
+"""The purpose of the key that seals."""
+
+_EVENT, _HEAD = b"certledger seal v1\0", b"certledger head v1\0"
+_COMMAND, _SNAPSHOT = b"certledger command v1\0", b"certledger snapshot v1\0"
+_ROW = b"certledger row v1"
+
+
+class SealKey(NamedTuple):
+    """A journal key. id: 8 hex digits, see `seal_key`. key: 32 bytes."""
+
+    id: str
+    key: bytes
+
+    @property
+    def text(self) -> str:
+        """The key as settings hold it: base64."""
+        return base64.b64encode(self.key).decode()
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"SealKey({self.id})"
+
+
+def seal_key(key: bytes) -> SealKey:
+    """A journal key with its id. Raises: ValueError if it does not have 32 bytes."""
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"a journal key has {KEY_BYTES} bytes, not {len(key)}")
+    return SealKey(symmetric_key_id(JOURNAL_PURPOSE, key), key)
+
+
+def read_seal_key(text: str) -> SealKey:
+    """A journal key from base64. Raises: ValueError."""
+    return seal_key(base64.b64decode(text, validate=True))
+
+
+class SealRange(NamedTuple):
+    """Positions at which a key may seal: first <= position <= last; last None: no end yet."""
+
+    key_id: str
+    first: int
+    last: int | None
+
+    def holds(self, position: int) -> bool:
+        """Whether the key may have sealed this position."""
+        return self.first <= position and (self.last is None or position <= self.last)
+
+
+class Sealer:
+    """The journal keys of a service. Immutable; `of` gives the sealer of one ledger."""
+
+    __slots__ = ("_row_keys", "active", "keys")
+
+    def __init__(self, active: SealKey, others: Iterable[SealKey] = ()) -> None:
+        """active: seals what is written from now on. others: retired keys, for checking only."""
+        self.active = active
+        self.keys: Mapping[str, bytes] = {key.id: key.key for key in (*others, active)}
+        self._row_keys: tuple[bytes, ...] | None = None
+
+    def __repr__(self) -> str:
+        """Without the keys."""
+        return f"Sealer({self.active.id})"
+
+    @property
+    def retired(self) -> tuple[SealKey, ...]:
+        """The keys for checking only."""
+        return tuple(SealKey(*pair) for pair in self.keys.items() if pair[0] != self.active.id)
+
+    def of(self, ledger: str) -> "LedgerSealer":
+        """The sealer of one ledger, without ranges."""
+        return LedgerSealer(self, ledger)
+
+    def row_keys(self) -> tuple[bytes, ...]:
+        """The keys of row seals, the active one first; they seal no event.
+
+        For processes that must not hold a journal key.
+        """
+        if self._row_keys is None:
+            self._row_keys = tuple(_row_key(each.key) for each in (self.active, *self.retired))
+        return self._row_keys
+
+
+class LedgerSealer:
+    """Makes and checks the seals of one ledger. Immutable and thread-safe.
+
+    `event`, `head`, `command`, `snapshot` and `row` return 32 bytes under the active key, whose id
+    is `key_id`. Each has a `check_…`, which raises SealBroken.
+    """
+
+    __slots__ = ("_active", "_event", "_head", "_keys", "_ranges", "_sealer", "key_id", "ledger")
+
+    def __init__(
+        self, sealer: Sealer, ledger: str, ranges: Iterable[SealRange] | None = None
+    ) -> None:
+        """Use `Sealer.of`. ranges: None accepts every known key at every position."""
+        self.ledger = ledger
+        self.key_id = sealer.active.id
+        self._sealer = sealer
+        self._active = sealer.active.key
+        self._keys = sealer.keys
+        self._ranges = None if ranges is None else tuple(ranges)
+        self._event = _EVENT + ledger.encode() + b"\0"
+        self._head = _HEAD + ledger.encode() + b"\0"
+
+    def __repr__(self) -> str:
+        """Without the keys."""
+        return f"LedgerSealer({self.ledger}, {self.key_id})"
+
+    @property
+    def ranges(self) -> tuple[SealRange, ...] | None:
+        """The ranges it checks with; None: every known key is accepted."""
+        return self._ranges
+
+    def with_ranges(self, ranges: Iterable[SealRange] | None) -> "LedgerSealer":
+        """The same sealer that accepts each key within its ranges only."""
+        return LedgerSealer(self._sealer, self.ledger, ranges)
+
+    def check_active(self, position: int) -> None:
+        """Check that what is sealed now, from a position on, will be accepted.
+
+        Raises: WrongServiceKey if the active key has no range there: it is retired, or has no fact.
+        """
+        if self._ranges is None or any(
+            each.key_id == self.key_id and each.holds(position) for each in self._ranges
+        ):
+            return
+        held = sorted({each.key_id for each in self._ranges if each.holds(position)})
+        raise WrongServiceKey(
+            purpose=JOURNAL_PURPOSE,
+            ledger=self.ledger,
+            expected=", ".join(held),
+            key_id=self.key_id,
+        )
+
+    # --- making ----------------------------------------------------------------------------------
+
+    def event(self, position: int, leaf: bytes) -> bytes:
+        """The seal of an event. leaf: its 32-byte leaf hash."""
+        return hmac.digest(self._active, self._event + position.to_bytes(8) + leaf, "sha256")
+
+    def head(self, position: int, leaf: bytes) -> bytes:
+        """The seal of the head row. position, leaf: of the ledger's last event."""
+        return hmac.digest(self._active, self._head + position.to_bytes(8) + leaf, "sha256")
+
+    def command(
+        self, principal: str, key: str, request_hash: bytes, command_id: UUID, receipt: bytes
+    ) -> bytes:
+        """The seal of a recorded command."""
+        message = self._command_message(principal, key, request_hash, command_id, receipt)
+        return hmac.digest(self._active, message, "sha256")
+
+    def snapshot(
+        self, stream: str, version: int, position: int, leaf: bytes, topic: str, state: bytes
+    ) -> bytes:
+        """The seal of a snapshot. version, position, leaf: of the last event folded into it."""
+        message = self._snapshot_message(stream, version, position, leaf, topic, state)
+        return hmac.digest(self._active, message, "sha256")
+
+    def row(self, view: str, key_text: str, payload: bytes) -> bytes:
+        """The seal of a row of a view, under a key derived from the active one."""
+        return row_seal(self.row_key(), self.ledger, view, key_text, payload)
+
+    def row_key(self) -> bytes:
+        """The derived key of row seals alone, 32 bytes; see also `Sealer.row_keys`."""
+        return self._sealer.row_keys()[0]
+
+    # --- checking --------------------------------------------------------------------------------
+
+    def check_event(self, position: int, leaf: bytes, seal: bytes, key_id: str) -> None:
+        """Raises: SealBroken. leaf: computed from the envelope, never read from a column."""
+        key = self._key(key_id, position, "event")
+        expected = hmac.digest(key, self._event + position.to_bytes(8) + leaf, "sha256")
+        if not hmac.compare_digest(expected, seal):
+            self._refuse("event", position)
+
+    def check_head(self, position: int, leaf: bytes, seal: bytes, key_id: str) -> None:
+        """Raises: SealBroken."""
+        key = self._key(key_id, position, "head")
+        expected = hmac.digest(key, self._head + position.to_bytes(8) + leaf, "sha256")
+        if not hmac.compare_digest(expected, seal):
+            self._refuse("head", position)
+
+    def check_command(
+        self,
+        principal: str,
+        key: str,
+        request_hash: bytes,
+        command_id: UUID,
+        receipt: bytes,
+        seal: bytes,
+        key_id: str,
+        position: int | None = None,
+    ) -> None:
+        """position: of the command's last event, for the range; None if it has none.
+
+        Raises: SealBroken.
+        """
+        secret = self._key(key_id, position, "command")
+        message = self._command_message(principal, key, request_hash, command_id, receipt)
+        if not hmac.compare_digest(hmac.digest(secret, message, "sha256"), seal):
+            self._refuse("command", position)
+
+    def check_snapshot(
+        self,
+        stream: str,
+        version: int,
+        position: int,
+        leaf: bytes,
+        topic: str,
+        state: bytes,
+        seal: bytes,
+        key_id: str,
+    ) -> None:
+        """Raises: SealBroken. Any known key is good: a snapshot may be taken later than its event.
+
+        Whether `leaf` is that of the event at `position` is for the reader to compare.
+        """
+        secret = self._key(key_id, None, "snapshot")
+        message = self._snapshot_message(stream, version, position, leaf, topic, state)
+        if not hmac.compare_digest(hmac.digest(secret, message, "sha256"), seal):
+            self._refuse("snapshot", position)
+
+    def check_row(self, view: str, key_text: str, payload: bytes, seal: bytes) -> None:
+        """Raises: SealBroken if no known key made the row's seal."""
+        check_row(self._sealer.row_keys(), self.ledger, view, key_text, payload, seal)
+
+    # --- helpers ---------------------------------------------------------------------------------
+
+    def _key(self, key_id: str, position: int | None, what: str) -> bytes:
+        """The key of an id, if it may seal at this position; None: at any. Raises: SealBroken."""
+        key = self._keys.get(key_id)
+        if key is None:
+            self._refuse(what, position)
+        if self._ranges is not None and position is not None:
+            for each in self._ranges:
+                if each.key_id == key_id and each.holds(position):
+                    break
+            else:
+                self._refuse(what, position)
+        return key
+
+    def _refuse(self, what: str, position: int | None) -> NoReturn:
+        raise SealBroken(ledger=self.ledger, what=what, position=position or 0)
+
+    def _command_message(
+        self, principal: str, key: str, request_hash: bytes, command_id: UUID, receipt: bytes
+    ) -> bytes:
+        parts = [self.ledger, principal, key, request_hash.hex(), str(command_id), receipt.hex()]
+        return _COMMAND + _canonical(parts)
+
+    def _snapshot_message(
+        self, stream: str, version: int, position: int, leaf: bytes, topic: str, state: bytes
+    ) -> bytes:
+        parts = [self.ledger, stream, version, position, leaf.hex(), topic, state.hex()]
+        return _SNAPSHOT + _canonical(parts)
+
+
+def row_seal(row_key: bytes, ledger: str, view: str, key_text: str, payload: bytes) -> bytes:
+    """The seal of a row of a view. row_key: derived, see `Sealer.row_keys`.
+
+    It is over "certledger row v1", ledger, view and key_text, each followed by 0x00, and payload.
+    """
+    names = f"{ledger}\0{view}\0{key_text}\0".encode()
+    return hmac.digest(row_key, _ROW + b"\0" + names + payload, "sha256")
+
+
+def check_row(
+    row_keys: Iterable[bytes], ledger: str, view: str, key_text: str, payload: bytes, seal: bytes
+) -> None:
+    """Raises: SealBroken if none of the derived keys made the row's seal."""
+    for row_key in row_keys:
+        if hmac.compare_digest(row_seal(row_key, ledger, view, key_text, payload), seal):
+            return
+    raise SealBroken(ledger=ledger, what="row", position=0)
+
+
+def _row_key(key: bytes) -> bytes:
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=_ROW).derive(key)
+
+
+def _canonical(parts: list[Any]) -> bytes:
+    """Canonical JSON of a list of texts and integers."""
+    return orjson.dumps(parts)

@@ -1,0 +1,292 @@
+"""A loss is accepted by two operators, and the log goes on; whoever verifies can follow.
+
+Covers: api/transparency/recovery.py, domain/service/recovery.py, domain/store/journal/resealing.py
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from api.app import secrets_of_ledgers
+from api.auth.secrets import load_service_keys
+from api.settings import Settings
+from api.transparency import recovery
+from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
+from api.transparency.log_keys import make_log_key
+from api.transparency.recovery import (
+    JournalKeyNeeded,
+    NothingToRecover,
+    UnknownProposal,
+)
+from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
+from domain.service.recovery import Proposal
+from domain.steps.refund import SecondPersonNeeded
+from domain.store.embedded.server import SUPERUSER
+from domain.store.errors import SealBroken
+from domain.store.tlog.audit import verify
+from domain.store.tlog.checkpoints import opened_head
+from domain.store.tlog.signed_note import Verifier
+from tests.support.postgres import Database
+from tests.support.rolled_back import (
+    ORIGIN,
+    Copy,
+    heads,
+    open_and_sign,
+    problems,
+    refusal,
+    serving,
+    wait_for,
+    write,
+)
+from tests.support.service import FEES, LedgerClient, new_ledger, settings_for
+from tests.support.sumdb import judge
+
+NEW_ORIGIN = f"{ORIGIN}/2"
+FEES_20 = FEES | {"valid_from": "2026-09-20"}
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    """Of a service with a log key."""
+    settings = settings_for(database.dsn, tmp_path)
+    make_log_key(settings, "omc")
+    return settings
+
+
+@pytest.fixture
+def copy(database: Database, settings: Settings) -> Copy:
+    """A ledger with signed events; the copy of the database lacks the last three of them."""
+    return open_and_sign(settings, database)
+
+
+def with_new_journal_key(settings: Settings, byte: int = 7) -> Settings:
+    """The settings after the operator has changed the journal key."""
+    assert settings.journal_key is not None
+    key = base64.b64encode(bytes([byte] * 32)).decode()
+    retired = (*settings.journal_keys_retired, settings.journal_key)
+    update = {"journal_key": SecretStr(key), "journal_keys_retired": retired}
+    return settings.model_copy(update=update)
+
+
+@contextmanager
+def stopped(settings: Settings) -> Iterator[tuple[Ledger, LedgerSecrets]]:
+    """The ledger as `certledger recover` opens it."""
+    assert settings.database_url is not None
+    secrets = secrets_of_ledgers(settings, load_service_keys(settings))
+    ledgers = Ledgers(settings.database_url.get_secret_value(), secrets)
+    try:
+        yield ledgers.get("omc"), secrets
+    finally:
+        ledgers.close()
+
+
+def propose(settings: Settings, person: str = "li") -> Proposal:
+    with stopped(settings) as (ledger, _):
+        return recovery.propose(settings, ledger, person)
+
+
+def confirm(settings: Settings, digest: str, person: str = "wang") -> recovery.Recovery:
+    with stopped(settings) as (ledger, secrets):
+        return recovery.confirm(settings, ledger, secrets, digest, person)
+
+
+def recover(settings: Settings, byte: int = 7) -> Settings:
+    """Accept what was lost. Returns: the settings with the new key."""
+    proposal = propose(settings)
+    settings = with_new_journal_key(settings, byte)
+    confirm(settings, proposal.hash)
+    return settings
+
+
+def test_after_a_recovery_the_service_writes_and_signs_under_the_new_origin(
+    settings: Settings, copy: Copy
+) -> None:
+    old = heads(settings)
+    copy.put_back()
+    with serving(settings) as ledger:
+        assert refusal(ledger) == "log_not_continued"
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        assert write(ledger, 10, 11) == [201, 201]
+        assert wait_for(lambda: heads(settings, NEW_ORIGIN))
+        assert problems(ledger) == set()
+        assert ledger.client.get("/ready").status_code == 200
+    assert heads(settings) == old
+
+
+def test_go_accepts_the_newest_head_of_the_recovered_log_and_its_tree(
+    settings: Settings, copy: Copy, tmp_path: Path
+) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        assert write(ledger, 10, 11) == [201, 201]
+    with stopped(settings) as (ledger, _):
+        old, new = logs_of(ledger.journal)
+        common = proposal.first_position - 1
+        vkey = vkey_of(settings, "omc", old)
+        assert vkey is not None
+        last = opened_head(heads(settings)[common], Verifier.from_vkey(vkey[0]))
+        size, note = max(heads(settings, NEW_ORIGIN).items())
+        new_vkey = vkey_of(settings, "omc", new)
+        assert new_vkey is not None
+        envelopes = [event.envelope for event in ledger.journal.events()]
+        verdict = judge(tmp_path, new_vkey[0], note, envelopes, last)
+        assert verdict == f"{NEW_ORIGIN}: {size} events"
+        # The judge can refuse: another key, and an event that was altered.
+        assert "note" in judge(tmp_path, vkey[0], note, envelopes)
+        envelopes[0] = envelopes[0].replace(b"operator", b"0perator")
+        assert "root" in judge(tmp_path, new_vkey[0], note, envelopes)
+
+
+def test_an_audit_follows_from_one_origin_to_the_next(settings: Settings, copy: Copy) -> None:
+    copy.put_back()
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        assert write(ledger, 10) == [201]
+    with stopped(settings) as (ledger, _):
+        logs = logs_of(ledger.journal)
+        assert [log.origin for log in logs] == [ORIGIN, NEW_ORIGIN]
+        vkeys = [found[0] for log in logs if (found := vkey_of(settings, "omc", log))]
+        kept, _ = kept_heads(settings, logs)
+        ends = {log.origin: log.end for log in logs if log.end is not None}
+        report = verify(ledger.journal, vkeys, kept, ends=ends)
+        assert report.is_good, report.findings
+
+
+def test_an_event_of_the_lost_history_is_not_good_in_the_new_one(
+    database: Database, settings: Settings, copy: Copy
+) -> None:
+    lost = database.execute("SELECT * FROM certledger.journal ORDER BY position DESC LIMIT 3")
+    position = min(row[1] for row in lost)
+    database.execute("CREATE TABLE public.lost AS TABLE certledger.journal", user=SUPERUSER)
+    copy.put_back()
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        assert write(ledger, 10, 11, 12) == [201, 201, 201]
+    with stopped(settings) as (found, _):
+        assert len(found.journal.read(0, 1000)) > position
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.journal DISABLE TRIGGER ALL")
+        cursor.execute("DELETE FROM certledger.journal WHERE position = %s", (position,))
+        cursor.execute(
+            "INSERT INTO certledger.journal SELECT * FROM public.lost WHERE position = %s",
+            (position,),
+        )
+    with stopped(settings) as (found, _), pytest.raises(SealBroken):
+        found.journal.read(0, 1000)
+
+
+def test_one_person_cannot_accept_a_loss(settings: Settings, copy: Copy) -> None:
+    copy.put_back()
+    proposal = propose(settings, "Li Lei")
+    for person in ("Li Lei", "lilei", "LI LEI"):
+        with pytest.raises(SecondPersonNeeded):
+            confirm(with_new_journal_key(settings), proposal.hash, person)
+
+
+def test_a_ledger_that_continues_its_log_has_nothing_to_accept(
+    settings: Settings, copy: Copy
+) -> None:
+    with pytest.raises(NothingToRecover):
+        propose(settings)
+
+
+def test_a_proposal_names_what_is_gone(settings: Settings, copy: Copy) -> None:
+    size, note = max(heads(settings).items())
+    copy.put_back()
+    proposal = propose(settings)
+    assert (proposal.old_head_size, proposal.old_head_note) == (size, note)
+    assert proposal.journal_size == size - 3
+    assert proposal.first_position == size - 2
+    assert proposal.positions_gone == 3
+    assert propose(settings).hash == proposal.hash
+    assert propose(settings, "zhao").hash != proposal.hash
+
+
+def test_a_ledger_that_changed_after_the_proposal_needs_another_one(
+    settings: Settings, copy: Copy
+) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    unsigned = settings.model_copy(update={"write_unsigned": True})
+    with serving(unsigned) as ledger:
+        assert write(ledger, 20) == [201]
+    with pytest.raises(UnknownProposal):
+        confirm(with_new_journal_key(settings), proposal.hash)
+    with pytest.raises(UnknownProposal):
+        confirm(with_new_journal_key(settings), "0" * 64)
+
+
+def test_events_that_were_written_unsigned_go_into_the_new_log(
+    settings: Settings, copy: Copy
+) -> None:
+    copy.put_back()
+    with serving(settings.model_copy(update={"write_unsigned": True})) as ledger:
+        assert write(ledger, 20, 21) == [201, 201]
+        repeated = ledger.caller("finance").send("fee-schedules", FEES_20, key="again")
+        assert repeated.status_code == 201
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        again = ledger.caller("finance").send("fee-schedules", FEES_20, key="again")
+        assert again.json() == repeated.json()
+        assert write(ledger, 22) == [201]
+
+
+def test_a_second_recovery_continues_the_second_log(
+    settings: Settings, copy: Copy, database: Database
+) -> None:
+    copy.put_back()
+    settings = recover(settings)
+    with serving(settings) as ledger:
+        assert write(ledger, 10) == [201]
+        assert wait_for(lambda: heads(settings, NEW_ORIGIN))
+    database.execute("ALTER SCHEMA old RENAME TO older", user=SUPERUSER)
+    second = Copy(database)
+    with serving(settings) as ledger:
+        assert write(ledger, 11) == [201]
+    second.put_back()
+    settings = recover(settings, 8)
+    with serving(settings) as ledger:
+        assert write(ledger, 12) == [201]
+        assert wait_for(lambda: heads(settings, f"{ORIGIN}/3"))
+
+
+def test_the_present_journal_key_has_to_be_changed_first(settings: Settings, copy: Copy) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    with pytest.raises(JournalKeyNeeded):
+        confirm(settings, proposal.hash)
+
+
+def test_the_other_ledgers_name_the_new_journal_key(settings: Settings, database: Database) -> None:
+    with serving(settings) as ledger:
+        other = new_ledger(ledger.client)
+    copy = open_and_sign(settings, database)
+    copy.put_back()
+    proposal = propose(settings)
+    settings = with_new_journal_key(settings)
+    done = confirm(settings, proposal.hash)
+    assert (done.others, done.stopped) == ((other.name,), ())
+    with serving(settings) as ledger:
+        assert write(LedgerClient(ledger.client, other.name, other.site_code), 9) == [201]
+
+
+def test_lost_heads_are_put_back_from_the_database(settings: Settings, copy: Copy) -> None:
+    before = heads(settings)
+    for size in before:
+        next(settings.data_dir.glob(f"heads/*/{size}")).unlink()
+    with serving(settings) as ledger:
+        assert refusal(ledger) == "log_not_continued"
+    with stopped(settings) as (ledger, _):
+        assert recovery.restore_heads(settings, ledger) == max(before)
+    assert heads(settings) == before
+    with serving(settings) as ledger:
+        assert refusal(ledger) is None

@@ -1,0 +1,477 @@
+"""Everything that somebody with the database can do to a ledger, and what `verify` says to it.
+
+Each case is done to a copy of one database: with the rights of a superuser whose triggers are off,
+or with those of the application. The journal's readers refuse such rows while they run
+(`tests/store/journal/test_tampering.py`); here the audit names them.
+Covers: domain/audit, domain/store/tlog/audit.py, api/cli/verify.py
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+
+from api.cli.environment import CliEnvironment, open_environment
+from api.cli.verify import trust_of
+from api.settings import Settings
+from api.transparency.log_keys import make_log_key
+from domain.actors import Actor, Role
+from domain.audit.full import FullReport, audit_ledger
+from domain.events import CertificateKind, CertificateReinstated, CertificateRevoked
+from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres
+from domain.store.journal.records import AppendRequest
+from domain.store.mapper import JournalEntry
+from domain.store.postgres.connection import connect
+from domain.store.tlog.checkpoints import CheckpointSigner
+from projections.catalogue import VIEWS
+from projections.engine.catch_up import catch_up
+from projections.rebuild import rebuild
+from tests.support.cohort import COHORT, load
+from tests.support.ledgers import SITE_CODE
+from tests.support.postgres import Database, fresh_database
+from tests.support.service import settings_for
+
+TABLES = ("journal", "ledgers", "commands", "claims", "person_keys", "checkpoints", "snapshots")
+
+
+@dataclass(frozen=True)
+class Honest:
+    """A database with the example cohort, signed and with views, to make copies of."""
+
+    server: EmbeddedPostgres
+    name: str
+    folder: Path
+    size: int
+
+
+@pytest.fixture(scope="module")
+def honest(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Honest]:
+    folder = tmp_path_factory.mktemp("honest")
+    with fresh_database(postgres) as database:
+        settings = settings_for(database.dsn, folder)
+        make_log_key(settings, "omc")
+        with open_environment(settings) as store:
+            ledger = store.ledgers.create("omc", SITE_CODE)
+            load(ledger, store.blobs, COHORT)
+            catch_up(database.dsn, store.secrets, "omc", VIEWS, 60)
+            signer = CheckpointSigner(ledger.journal, store.log_signer(ledger))
+            size = ledger.journal.head().position
+            for part in (size // 3, size // 2, size):
+                signer.sign(part)
+        yield Honest(postgres, database.name, folder, size)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the honest database and its folder, open for one test."""
+
+    database: Database
+    settings: Settings
+    store: CliEnvironment
+
+    def audit(self, keys: tuple[str, ...] = ()) -> FullReport:
+        ledger = self.store.ledgers.get("omc")
+        trust = trust_of(self.store, ledger, keys, ())
+        return audit_ledger(
+            ledger,
+            self.store.blobs,
+            vkeys=tuple(trust.vkeys),
+            heads=trust.heads,
+            ends=trust.ends,
+        )
+
+    def as_superuser(self, *statements: str) -> None:
+        """Run statements with every trigger off."""
+        with self.database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
+            for statement in statements:
+                cursor.execute(statement)
+            for table in TABLES:
+                cursor.execute(f"ALTER TABLE certledger.{table} ENABLE TRIGGER ALL")
+
+    def as_application(self, *statements: str) -> None:
+        """Run statements with the rights of the application alone."""
+        connection = connect(self.database.dsn)
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def copy_of(honest: Honest, folder: Path) -> Iterator[Copy]:
+    with fresh_database(honest.server, f"TEMPLATE {honest.name}") as database:
+        shutil.copytree(honest.folder, folder, dirs_exist_ok=True)
+        settings = settings_for(database.dsn, folder)
+        with open_environment(settings) as store:
+            yield Copy(database, settings, store)
+
+
+@pytest.fixture
+def copy(honest: Honest, tmp_path: Path) -> Iterator[Copy]:
+    with copy_of(honest, tmp_path) as made:
+        yield made
+
+
+def said(report: FullReport) -> list[str]:
+    return [f"{finding.check}: {finding}" for finding in report.findings]
+
+
+# The verb is separate: no file may hold a statement that changes the journal.
+SET, DROP = "UPDATE", "DELETE FROM"
+FLIP = f"{SET} certledger.journal SET envelope = set_byte(envelope, 60, get_byte(envelope, 60) # 1)"
+REWRITE = (
+    f"{SET} certledger.journal SET envelope = "
+    "convert_to(replace(convert_from(envelope, 'UTF8'), '\"role\":\"', '\"role\":\"x'), 'UTF8')"
+)
+REHASH = f"{SET} certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope)"
+AGAIN = (
+    "INSERT INTO certledger.journal (ledger, position, stream, version, event_id, topic, envelope, "
+    "leaf_hash, occurred_at, recorded_at, seal, seal_key) SELECT ledger, position + 1, stream, "
+    "version + 1, gen_random_uuid(), topic, envelope, leaf_hash, occurred_at, recorded_at, seal, "
+    "seal_key FROM certledger.journal WHERE position = (SELECT position FROM certledger.ledgers)"
+)
+MOVE_HEAD = f"{SET} certledger.ledgers SET position = position + 1"
+SWAP = f"{SET} certledger.journal SET position = {{}} WHERE position = {{}}"
+ONE_PERSON = "(SELECT min(person) FROM certledger.person_keys WHERE wrapped IS NOT NULL)"
+OTHER_PERSON = "(SELECT max(person) FROM certledger.person_keys WHERE wrapped IS NOT NULL)"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One tampering. says: texts that the findings must hold, with {size} for the events."""
+
+    statements: tuple[str, ...]
+    says: tuple[str, ...]
+    first: int | None = None
+    as_application: bool = False
+
+
+SUPERUSER_CASES = {
+    "a byte flipped in an envelope": Case(
+        (f"{FLIP} WHERE position = 3000",),
+        ("events: position 3000: the envelope does not have the stored hash",),
+        3000,
+    ),
+    "envelope and leaf hash rewritten": Case(
+        (f"{REWRITE} WHERE position = 3000", f"{REHASH} WHERE position = 3000"),
+        ("events: position 3000: was altered, moved or inserted: its seal is not right",),
+        3000,
+    ),
+    "a row deleted": Case(
+        (f"{DROP} certledger.journal WHERE position = 3000",),
+        ("events: position 3000: is missing; the next event is 3001",),
+        3000,
+    ),
+    "the last row deleted": Case(
+        (f"{DROP} certledger.journal WHERE position = {{size}}",),
+        (
+            "events: position {size}: is missing; the head of the ledger is at {size}",
+            "position {size}: is missing; a head of size {size} was signed (the database)",
+        ),
+    ),
+    "a row inserted beyond the head": Case(
+        (AGAIN,), ("lies beyond the head of the ledger at {size}",)
+    ),
+    "two positions swapped": Case(
+        (SWAP.format(100_000, 50), SWAP.format(50, 51), SWAP.format(51, 100_000)),
+        ("the events from 50 to 51 were altered, moved or inserted",),
+        50,
+    ),
+    "the tail rewritten with leaf hashes": Case(
+        (f"{REWRITE} WHERE position > 6000", f"{REHASH} WHERE position > 6000"),
+        (
+            "events: position 6001: the events from 6001 to {size} were altered",
+            "the head of size {size} in the database has another root",
+        ),
+        6001,
+    ),
+    "the tail rewritten, stored heads deleted": Case(
+        (
+            f"{REWRITE} WHERE position > 6000",
+            f"{REHASH} WHERE position > 6000",
+            f"{DROP} certledger.checkpoints",
+        ),
+        ("events: position 6001: the events from 6001 to {size} were altered",),
+        6001,
+    ),
+    "the head row altered": Case(
+        (f"{SET} certledger.ledgers SET seal = repeat('x', 32)::bytea",),
+        ("the head of the ledger, at {size}, was altered: its seal is not right",),
+    ),
+    "receipts rewritten": Case(
+        (
+            f"{SET} certledger.commands SET receipt = convert_to(replace(convert_from(receipt, "
+            "'UTF8'), '\"outcome\":{{', '\"outcome\":{{\"x\":1,'), 'UTF8') "
+            "WHERE first_position = 7",
+        ),
+        ("commands: position 7, command ", "its seal is not right"),
+        7,
+    ),
+    "a receipt deleted": Case(
+        (f"{DROP} certledger.commands WHERE first_position = 7",),
+        ("commands: position 7: no command recorded this event",),
+        7,
+    ),
+    "all commands deleted": Case(
+        (f"{DROP} certledger.commands",),
+        ("commands: position 1: no command recorded the events from 1 to {size}",),
+        1,
+    ),
+    "a refund's claim deleted": Case(
+        (
+            f"{DROP} certledger.claims WHERE (kind, key) = (SELECT kind, min(key) FROM "
+            "certledger.claims WHERE kind = 'refund' GROUP BY kind)",
+        ),
+        ("claim refund R", "is missing; this event took it"),
+    ),
+    "all claims deleted": Case(
+        (f"{DROP} certledger.claims",),
+        ("claims: position 13, claim person_document: is missing; this event took it",),
+    ),
+    "a claim that no event took": Case(
+        ("INSERT INTO certledger.claims VALUES ('omc', 'certificate_number', 'S1', 40, NULL)",),
+        ("claims: position 40, claim certificate_number S1: no event took it",),
+        40,
+    ),
+    "a released claim taken back": Case(
+        (
+            f"{SET} certledger.claims c SET released_position = NULL WHERE c.ctid = "
+            "(SELECT min(ctid) FROM certledger.claims WHERE released_position IS NOT NULL)",
+        ),
+        ("is not released; this event released it",),
+    ),
+    "all person keys destroyed": Case(
+        (f"{SET} certledger.person_keys SET wrapped = NULL, destroyed_at = now()",),
+        ("keys: position ", "has lost their key, and no event erased them"),
+    ),
+    "a person key deleted": Case(
+        (f"{DROP} certledger.person_keys WHERE person = {ONE_PERSON}",), ("has no key",)
+    ),
+    "a stored head altered": Case(
+        (f"{SET} certledger.checkpoints SET note = replace(note, 'A', 'B')",),
+        ("events: stored checkpoint of size ",),
+    ),
+    "a snapshot altered": Case(
+        (f"{SET} certledger.snapshots SET state = state || ' '::bytea",),
+        ("snapshots: position ", "its seal is not right"),
+    ),
+}
+
+APPLICATION_CASES = {
+    "an event inserted and the head moved": Case(
+        (AGAIN, MOVE_HEAD),
+        (
+            "was altered, moved or inserted: its seal is not right",
+            "was altered: its seal is not right",
+        ),
+        as_application=True,
+    ),
+    "a snapshot planted": Case(
+        (
+            "INSERT INTO certledger.snapshots SELECT ledger, 'session-S1', 1, 'state_kept.v1', "
+            "'{{}}'::bytea, 1, leaf_hash, seal, seal_key FROM certledger.journal "
+            "WHERE position = 1",
+        ),
+        ("snapshots: position 1, snapshot of session-S1 at version 1: its seal is not right",),
+        as_application=True,
+    ),
+    "a claim released": Case(
+        (
+            f"{SET} certledger.claims SET released_position = position "
+            "WHERE kind = 'refund' AND released_position IS NULL",
+        ),
+        ("is released; no event at position ", "claim refund R"),
+        as_application=True,
+    ),
+    "the key of a person overwritten by another's": Case(
+        (
+            f"{SET} certledger.person_keys SET wrapped = (SELECT wrapped FROM "
+            f"certledger.person_keys WHERE person = {OTHER_PERSON}) WHERE person = {ONE_PERSON}",
+        ),
+        ("has a key that does not open what was sealed for them",),
+        as_application=True,
+    ),
+    "the key of a person destroyed": Case(
+        (
+            f"{SET} certledger.person_keys SET wrapped = NULL, destroyed_at = now() "
+            f"WHERE person = {ONE_PERSON}",
+        ),
+        ("has lost their key, and no event erased them",),
+        as_application=True,
+    ),
+}
+
+CASES = SUPERUSER_CASES | APPLICATION_CASES
+
+
+def test_the_honest_database_is_good_and_every_check_compared_something(copy: Copy) -> None:
+    report = copy.audit()
+    assert said(report) == []
+    assert report.log.seals
+    assert report.log.heads == {"the database": 3}
+    counted = {check.check: check.counts for check in report.checks}
+    for check in ("commands", "claims", "keys", "snapshots", "lawfulness", "attachments"):
+        assert counted[check], check
+        assert next(iter(counted[check].values())) > 0, check
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_verify_names_what_was_done_to_the_database(copy: Copy, honest: Honest, case: Case) -> None:
+    run = copy.as_application if case.as_application else copy.as_superuser
+    run(*(statement.format(size=honest.size) for statement in case.statements))
+    report = copy.audit()
+    found = "\n".join(said(report))
+    for text in case.says:
+        assert text.format(size=honest.size) in found
+    if case.first is not None:
+        assert report.first_bad_position == case.first
+
+
+def test_without_any_head_nothing_was_compared(copy: Copy) -> None:
+    copy.as_superuser(f"{DROP} certledger.checkpoints")
+    report = copy.audit()
+    assert report.is_good
+    assert report.log.checkpoints == 0
+
+
+@pytest.mark.parametrize("change", ["flipped", "deleted"])
+def test_an_attachment_that_was_changed_is_named(copy: Copy, change: str) -> None:
+    folder = copy.settings.data_dir / "blobs"
+    file = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+    if change == "deleted":
+        file.unlink()
+    else:
+        content = bytearray(file.read_bytes())
+        content[0] ^= 1
+        file.write_bytes(content)
+    found = said(copy.audit())
+    words = {"flipped": "is not what was stored", "deleted": "is missing"}[change]
+    assert len(found) == 1
+    assert found[0].startswith("attachments: position ")
+    assert found[0].endswith(f"attachment {file.name}: {words}")
+
+
+def test_a_key_that_an_erased_person_has_again_is_named(copy: Copy) -> None:
+    copy.as_superuser(
+        f"{SET} certledger.person_keys SET destroyed_at = NULL, wrapped = (SELECT wrapped FROM "
+        f"certledger.person_keys WHERE person = {OTHER_PERSON}) WHERE wrapped IS NULL"
+    )
+    assert "was erased and has a key again" in "\n".join(said(copy.audit()))
+
+
+def test_a_forged_event_of_somebody_who_has_every_key_is_not_lawful(copy: Copy) -> None:
+    """A revoked certificate is reinstated with a right seal; no decision could have done it."""
+    ledger = copy.store.ledgers.get("omc")
+    revoked = ledger.journal.read(0, 1, [CertificateRevoked.TOPIC])[0]
+    _append_unlawfully(ledger, revoked)
+    report = copy.audit()
+    assert report.log.is_good
+    position = ledger.journal.head().position
+    [finding] = [each for each in report.findings if each.check == "lawfulness"]
+    assert finding.position == position
+    assert "certificate_reinstated.v1 could not have been decided (3.2(3))" in str(finding)
+
+
+def _append_unlawfully(ledger: Any, revoked: Any) -> None:
+    """Append a reinstatement without a decision, with the writer of the journal."""
+    data = revoked.data
+    fact = CertificateReinstated(
+        application_id=data["application_id"],
+        kind=CertificateKind(data["kind"]),
+        number=data["number"],
+        reason="none",
+    )
+    last = ledger.journal.stream(revoked.stream, desc=True, limit=1)[0]
+    actor = Actor(subject="registrar-1", role=Role.REGISTRAR, organisation="org")
+    entry = JournalEntry(
+        originator_id=revoked.stream,
+        originator_version=last.version + 1,
+        event_id=uuid4(),
+        occurred_at=last.recorded_at,
+        recorded_at=None,
+        actor=actor.to_envelope(),
+        command_id=uuid4(),
+        correlation_id=uuid4(),
+        causation_id=None,
+        fact=fact,
+    )
+    with ledger.journal.transaction() as transaction:
+        transaction.append([AppendRequest((ledger.mapper.new_event(entry),))])
+
+
+VIEW_CHANGES = {
+    "a revoked certificate made valid": (
+        "certificates",
+        "standing = 'valid' WHERE standing = 'revoked'",
+        "live standing=valid",
+    ),
+    "the amount of a refund changed": (
+        "refund_lines",
+        "paid_fen = paid_fen + 1 WHERE payment_id = (SELECT min(payment_id) FROM {table})",
+        "live paid_fen=",
+    ),
+    "a mark changed": (
+        "score_board_rows",
+        "theory = '100' WHERE application_id = (SELECT min(application_id) FROM {table})",
+        "live theory=100",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "says"), VIEW_CHANGES.values(), ids=VIEW_CHANGES.keys()
+)
+def test_a_changed_view_differs_from_a_rebuild(
+    copy: Copy, table: str, change: str, says: str
+) -> None:
+    name = f"views.{table}"
+    with copy.database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT generation FROM views.made WHERE name = '{table}'")
+        physical = f"{name}_g{cursor.fetchone()[0]}"
+        cursor.execute(f"ALTER TABLE {physical} DISABLE TRIGGER ALL")
+        cursor.execute(f"{SET} {physical} SET {change.format(table=physical)}")
+    audits: dict[str, Callable[[], list[str]]] = {
+        "at once": lambda: _checked_at_once(copy),
+        "piece by piece": lambda: [
+            str(found)
+            for found in rebuild.audit(
+                copy.database.dsn, copy.store.secrets, VIEWS, lambda position: None
+            )
+        ],
+    }
+    for way, audit in audits.items():
+        found = audit()
+        assert found, way
+        assert says in found[0], way
+
+
+def _checked_at_once(copy: Copy) -> list[str]:
+    found: list[str] = []
+    rebuild.check(
+        copy.database.dsn,
+        copy.store.secrets,
+        VIEWS,
+        processes=1,
+        on_difference=lambda one: found.append(str(one)),
+    )
+    return found
+
+
+def test_the_owner_of_the_database_has_no_more_rights_than_the_superuser(copy: Copy) -> None:
+    """What the triggers refuse, they refuse to the owner too, as long as they are on."""
+    with pytest.raises(psycopg2.Error), copy.database.connect(OWNER) as connection:
+        connection.cursor().execute(f"{DROP} certledger.claims")

@@ -1,0 +1,250 @@
+"""A ledger that somebody tampered with, while it is open and after it was opened again.
+
+Covers: domain/service/ledger.py, domain/service/command_execution.py
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from domain.decision import KeyInUse
+from domain.events import CertificateKind, KeyPurpose
+from domain.service.ledger import Ledger, Ledgers
+from domain.service.snapshots import TOPIC, take
+from domain.steps.certificate import ReissueCertificate
+from domain.store.errors import SealBroken, WrongServiceKey
+from domain.store.journal.envelope import canonical_json
+from domain.store.keys.seals import Sealer, seal_key
+from tests.domain.test_command_spec import HistoryRun, run_every_command
+from tests.support import tampering
+from tests.support.actors import ASSISTANT, OPERATOR, REGISTRAR
+from tests.support.commands import correct_person, fees, open_ledger, register, retire_key
+from tests.support.ledgers import (
+    SECRETS,
+    SITE_CODE,
+    PostgresWorld,
+    a_real_ledger,
+    submit,
+)
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[PostgresWorld]:
+    """A ledger at position 3: open, with fees, and person P1."""
+    with a_real_ledger(database) as world:
+        world.do(open_ledger())
+        world.do(fees())
+        world.do(register(1), by=ASSISTANT)
+        yield world
+
+
+@pytest.fixture(params=["while it is open", "after it was opened again"])
+def opened(request: pytest.FixtureRequest, world: PostgresWorld) -> Iterator[Callable[[], Ledger]]:
+    """Gives the ledger on which to look at what was done."""
+    made: list[Ledgers] = []
+
+    def give() -> Ledger:
+        if "again" not in request.param:
+            return world.ledger
+        made.append(Ledgers(world.ledger.journal.dsn, SECRETS))
+        return made[-1].get("omc")
+
+    yield give
+    for ledgers in made:
+        ledgers.close()
+
+
+def test_an_altered_person_is_not_shown(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    with tampering.superuser(database) as cursor:
+        tampering.alter(cursor, 3, subject="mallory")
+    ledger = opened()
+    for read in (ledger.identity, lambda p: ledger.history(f"person-{p}")):
+        with pytest.raises(SealBroken, match="position 3"):
+            read("P1")
+
+
+def test_an_altered_person_is_not_decided_upon_by_a_new_process(
+    world: PostgresWorld, database: Database
+) -> None:
+    with tampering.superuser(database) as cursor:
+        tampering.alter(cursor, 3, subject="mallory")
+    ledgers = Ledgers(world.ledger.journal.dsn, SECRETS)
+    ledger = ledgers.get("omc")
+    with pytest.raises(SealBroken):
+        ledger.state("person", "P1")
+    with pytest.raises(SealBroken):
+        submit(ledger, correct_person(1), ASSISTANT, key="new")
+    assert submit(ledger, register(2), ASSISTANT, key="other").last_position == 4
+    # The process that knows the true state goes on deciding upon that.
+    assert world.ledger.state("person", "P1").subject != "mallory"
+    ledgers.close()
+
+
+def test_a_forged_event_with_a_moved_head_stops_every_command(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    with tampering.application_role(database) as cursor:
+        data = tampering.stored(cursor, 2)["data"]
+        at = tampering.insert(cursor, "ledger", 3, "fee_schedule_set.v1", **data)
+        tampering.move_head(cursor)
+    ledger = opened()
+    with pytest.raises(SealBroken, match=f"position {at}"):
+        submit(ledger, register(2), ASSISTANT, key="after")
+    with pytest.raises(SealBroken, match=f"position {at}"):
+        ledger.state("ledger")
+    with pytest.raises(SealBroken):
+        ledger.journal.head()
+
+
+def test_a_forged_event_without_a_moved_head_is_not_decided_upon(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    with tampering.application_role(database) as cursor:
+        data = tampering.stored(cursor, 2)["data"]
+        tampering.insert(cursor, "ledger", 3, "fee_schedule_set.v1", **data)
+    with pytest.raises(SealBroken):
+        submit(opened(), fees(), OPERATOR, key="after")
+
+
+@pytest.mark.parametrize("change", ["receipt = 'forged'", "principal = 'mallory'"])
+def test_a_rewritten_receipt_is_not_replayed(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database, change: str
+) -> None:
+    with tampering.superuser(database) as cursor:
+        cursor.execute(f"UPDATE certledger.commands SET {change} WHERE key = 'k3'")
+    by = ASSISTANT if "receipt" in change else ASSISTANT.model_copy(update={"subject": "mallory"})
+    with pytest.raises(SealBroken, match="The command at position 3"):
+        submit(opened(), register(1), by, key="k3")
+
+
+SESSION = "series-national-2026-4"
+
+
+def test_a_planted_snapshot_is_neither_shown_nor_decided_upon(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    """With the application role alone: a state that gives somebody else's rights away."""
+    planted = world.ledger.state("ledger")
+    encoded = canonical_json(take("ledger", planted).model_dump(mode="json"))
+    with tampering.application_role(database) as cursor:
+        for stream, version in (("ledger", 2), ("person-P1", 1), (SESSION, 100)):
+            cursor.execute(
+                "INSERT INTO certledger.snapshots SELECT ledger, %s, %s, %s, %s, position, "
+                "leaf_hash, seal, seal_key FROM certledger.journal WHERE position = 3",
+                (stream, version, TOPIC, encoded),
+            )
+    ledger = opened()
+    assert ledger.state("person", "P1").id == "P1"
+    assert ledger.state("ledger") == planted
+    with pytest.raises(Exception, match="series"):
+        ledger.state("series", "national-2026-4")
+
+
+# --- a certificate -------------------------------------------------------------------------------
+
+
+def test_a_forged_reinstatement_of_a_revoked_certificate_has_no_effect(
+    database: Database,
+) -> None:
+    """What the application role could do alone, and the service then signed and showed."""
+    with a_real_ledger(database) as world:
+        run_every_command(HistoryRun(world))
+        assert world.candidacy("A1").certificates[CertificateKind.NATIONAL].standing == "revoked"
+        version = world.candidacy("A1").version
+        with tampering.application_role(database) as cursor:
+            tampering.insert(
+                cursor,
+                "application-A1",
+                version + 1,
+                "certificate_reinstated.v1",
+                application_id="A1",
+                kind="national",
+                reason="forged",
+            )
+            tampering.move_head(cursor)
+        command = ReissueCertificate(
+            application_id="A1", kind=CertificateKind.NATIONAL, reason="lost"
+        )
+        with pytest.raises(SealBroken):
+            world.do(command, by=REGISTRAR)
+        with pytest.raises(SealBroken):
+            world.candidacy("A1")
+
+
+# --- the keys of the service ---------------------------------------------------------------------
+
+IN_USE = (
+    KeyInUse(KeyPurpose.JOURNAL, SECRETS.sealer.active.id, "hmac-sha256"),
+    KeyInUse(KeyPurpose.MASTER, "0a1b2c3d", "aes-256-gcm"),
+)
+
+
+def with_keys(database: Database, *keys: KeyInUse) -> Ledgers:
+    return Ledgers(database.dsn, SECRETS, keys_of=lambda ledger, **_: keys)
+
+
+@pytest.fixture
+def named(database: Database) -> Iterator[Database]:
+    """A ledger that names two keys: it is at position 3."""
+    with a_real_ledger(database):
+        pass
+    ledgers = with_keys(database, *IN_USE)
+    ledger = ledgers.create("keys", SITE_CODE[:-1] + "9")
+    receipt = submit(ledger, open_ledger(site_code=SITE_CODE[:-1] + "9"), OPERATOR, key="open")
+    assert receipt.topics == ("ledger_opened.v1", "key_introduced.v1", "key_introduced.v1")
+    ledgers.close()
+    yield database
+
+
+def test_a_service_with_the_keys_that_a_ledger_names_opens_it(named: Database) -> None:
+    ledgers = with_keys(named, *IN_USE)
+    ranges = ledgers.get("keys").journal.sealer.ranges  # type: ignore[union-attr]
+    assert ranges is not None
+    assert [(r.key_id, r.first, r.last) for r in ranges] == [(SECRETS.sealer.active.id, 1, None)]
+    ledgers.close()
+
+
+def test_a_service_with_another_key_does_not_open_it(named: Database) -> None:
+    wrong = IN_USE[1]._replace(key_id="ffffffff")
+    ledgers = with_keys(named, IN_USE[0], wrong)
+    expected = "wrong_key:master: ledger keys names 0a1b2c3d, the key of this service is ffffffff"
+    with pytest.raises(WrongServiceKey, match=expected):
+        ledgers.get("keys")
+    ledgers.close()
+
+
+def test_a_service_with_a_key_of_a_purpose_that_has_no_fact_does_not_open_it(
+    named: Database,
+) -> None:
+    ledgers = with_keys(named, *IN_USE, KeyInUse(KeyPurpose.INDEX, "ffffffff", "hmac-sha256"))
+    with pytest.raises(WrongServiceKey, match="wrong_key:index: ledger keys names none"):
+        ledgers.get("keys")
+    ledgers.close()
+
+
+def test_a_service_with_another_journal_key_is_told_which_key_is_wrong(named: Database) -> None:
+    other = seal_key(bytes(32))
+    keys = (KeyInUse(KeyPurpose.JOURNAL, other.id, "hmac-sha256"),)
+    secrets = type(SECRETS)(SECRETS.master_keys, SECRETS.index_key, Sealer(other))
+    ledgers = Ledgers(named.dsn, secrets, keys_of=lambda ledger, **_: keys)
+    with pytest.raises(WrongServiceKey, match="wrong_key:journal"):
+        ledgers.get("keys")
+    ledgers.close()
+
+
+def test_a_ledger_that_is_not_open_yet_takes_any_key(database: Database) -> None:
+    with a_real_ledger(database):
+        ledgers = with_keys(database, *IN_USE)
+        assert ledgers.get("omc").name == "omc"
+        ledgers.close()
+
+
+def test_the_only_key_cannot_be_retired(named: Database) -> None:
+    ledgers = with_keys(named, *IN_USE)
+    command = retire_key(SECRETS.sealer.active.id, purpose="journal")
+    with pytest.raises(Exception, match="is the only one"):
+        submit(ledgers.get("keys"), command, OPERATOR, key="retire")
+    ledgers.close()

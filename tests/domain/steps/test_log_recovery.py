@@ -1,0 +1,71 @@
+"""A loss is accepted by two persons, and the log goes on under the next origin."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.decision import NotFound
+from domain.events import KeyPurpose, LogContinuedElsewhere
+from domain.steps.log_recovery import OtherOrigin, next_origin, normal_form
+from domain.steps.refund import SecondPersonNeeded
+from tests.support.commands import continue_log, introduce_key, open_ledger
+from tests.support.journeys import an_open_ledger
+from tests.support.world import World, given
+
+ORIGIN = "example.org/omc"
+
+
+def test_the_log_goes_on_under_the_next_origin_each_time():
+    world = World()
+    world.do(open_ledger())
+    for number, old in ((2, ORIGIN), (3, f"{ORIGIN}/2"), (4, f"{ORIGIN}/3")):
+        world.do(continue_log(old_origin=old))
+        state = world.ledger()
+        assert (state.log_origin, state.log_number) == (f"{ORIGIN}/{number}", number)
+
+
+def test_an_origin_that_ends_in_a_number_keeps_it():
+    assert next_origin("example.org/2026/2", 2) == "example.org/2026/2/2"
+    assert next_origin("example.org/2026/2/2", 3) == "example.org/2026/2/3"
+
+
+def test_the_keys_of_the_old_log_are_in_use_no_more():
+    world = World()
+    world.do(open_ledger())
+    world.do(introduce_key("0a1b2c3d", purpose="journal"))
+    world.do(introduce_key("1b2c3d4e", purpose="token"))
+    world.do(continue_log())
+    state = world.ledger()
+    assert state.keys_for(KeyPurpose.JOURNAL) == ("9e0f1011",)
+    assert state.keys_for(KeyPurpose.LOG) == ("8d9e0f10",)
+    assert "1b2c3d4e" in state.keys_for(KeyPurpose.TOKEN)
+
+
+@pytest.mark.parametrize("second", ["operator-1", "Operator-1", " operator-1 ", "operator-1"])
+def test_one_person_is_never_both(second: str):
+    given(an_open_ledger()).when(continue_log(confirmed_by=second)).fails(SecondPersonNeeded)
+
+
+def test_two_names_of_different_persons_stay_different():
+    assert normal_form("Li Lei") == normal_form("lilei")
+    assert normal_form("李雷") != normal_form("李蕾")
+
+
+def test_another_log_is_not_continued():
+    given(an_open_ledger()).when(continue_log(old_origin="other.example/omc")).fails(
+        OtherOrigin, given="other.example/omc"
+    )
+
+
+def test_a_ledger_that_is_not_open_has_no_log():
+    given().when(continue_log()).fails(NotFound, what="book")
+
+
+def test_the_fact_names_the_old_head_and_both_persons():
+    world = World()
+    world.do(open_ledger())
+    world.do(continue_log())
+    [fact] = world.ledger().continuations
+    assert isinstance(fact, LogContinuedElsewhere)
+    assert (fact.old_head_size, fact.first_position, fact.positions_gone) == (6, 1, 5)
+    assert (fact.proposed_by, fact.confirmed_by) == ("operator-1", "operator-2")

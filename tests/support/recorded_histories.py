@@ -1,0 +1,125 @@
+"""Histories as the judge of lawfulness reads them: parsed envelopes, command by command.
+
+`RecordingWorld` is a world that also keeps what each command recorded. Personal fields are sealed
+under a key of the tests that only marks the text; `Keys` opens it until the person is erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from domain.actors import Actor
+from domain.commands import SPECS
+from domain.decision import Command, Decision
+from domain.lawfulness.judge import Judge
+from domain.store.journal.journal import Journal
+from domain.store.privacy.field_encryption import Vault
+from domain.values.personal import personal_fields
+from domain.values.primitives import format_instant
+from tests.support import actors, world
+from tests.support.actors import OPERATOR
+from tests.support.world import Entry, World
+
+Envelope = dict[str, Any]
+
+ROLES = {spec.command: spec.roles for spec in SPECS}
+STAFF = [value for value in vars(actors).values() if isinstance(value, Actor)]
+
+
+SECOND = timedelta(seconds=1)
+"""From an event to its record: its time was given by who sent the command."""
+
+
+def envelope_of(entry: Entry, command: int) -> Envelope:
+    """The parsed envelope of an entry. command: its number in the history."""
+    fact = entry.fact
+    data = fact.model_dump(mode="json")
+    for name in personal_fields(type(fact)):
+        if data[name] is not None:
+            data[name] = {"sealed": f"test:{data[name]}"}
+    return {
+        "actor": entry.actor,
+        "command_id": str(UUID(int=command)),
+        "data": data,
+        "ledger": "omc",
+        "occurred_at": format_instant(entry.occurred_at),
+        "recorded_at": format_instant(entry.occurred_at + SECOND),
+        "stream": entry.originator_id,
+        "topic": fact.TOPIC,
+        "version": entry.originator_version,
+    }
+
+
+@dataclass
+class RecordingWorld(World):
+    """A world that keeps what each command recorded.
+
+    commands: the envelopes of each command. Where a history leaves the actor to the default, one
+    who may send the command is the actor.
+    """
+
+    commands: list[list[Envelope]] = field(default_factory=list)
+
+    def do(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> Decision:
+        """As in every world, by somebody whose role may."""
+        roles = ROLES[type(command)]
+        if by is OPERATOR and by.role not in roles:
+            by = next(actor for actor in STAFF if actor.role in roles)
+        return super().do(command, by, at)
+
+    def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
+        """Append a decision, and keep its envelopes."""
+        before = len(self.entries)
+        super().record(decision, actor, now)
+        number = len(self.commands) + 1
+        self.commands.append([envelope_of(entry, number) for entry in self.entries[before:]])
+
+    def copy(self) -> RecordingWorld:
+        """An independent copy."""
+        twin = super().copy()
+        assert isinstance(twin, RecordingWorld)
+        twin.commands = list(self.commands)
+        return twin
+
+
+@dataclass
+class Keys:
+    """Opens what is sealed in these histories. gone: persons whose key was destroyed."""
+
+    gone: set[str] = field(default_factory=set)
+
+    def open(self, person: str, stream: str, version: int, name: str, sealed: str) -> str | None:
+        """The sealed text; None for a person without a key."""
+        return None if person in self.gone else sealed.removeprefix("test:")
+
+
+def blind_index(kind: str, text: str, algorithm: str | None = None) -> str:
+    """As the worlds compute it."""
+    return world.blind_index(kind, text)
+
+
+def judged(
+    commands: Iterable[Iterable[Envelope]],
+    keys: Keys | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Judge:
+    """A judge that has seen a whole history, whose positions count up."""
+    judge = Judge("omc", (keys or Keys()).open, blind_index, share=share)
+    events = (envelope for command in commands for envelope in command)
+    for position, envelope in enumerate(events, 1):
+        judge.next(position, envelope)
+    judge.close()
+    return judge
+
+
+def judged_journal(journal: Journal, vault: Vault) -> Judge:
+    """A judge that has seen every event of a journal."""
+    judge = Judge(journal.ledger, vault.open, vault.blind_index)
+    for recorded in journal.events():
+        judge.next(recorded.position, recorded.parsed)
+    judge.close()
+    return judge
