@@ -1,7 +1,7 @@
 """What the background audit reports, from the process that audits to every service of a database.
 
-A report travels as a NOTIFY with a seal under the row key, because whoever has the database can
-send notifications too. Reading order: AuditState, `to_payload`, AuditListener.
+A report travels as a NOTIFY with a seal under the row key, because an attacker with the
+database can send notifications too. Reading order: AuditState, `to_payload`, AuditListener.
 """
 
 from __future__ import annotations

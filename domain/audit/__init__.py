@@ -1,4 +1,4 @@
-"""Audits everything that a ledger stores beside its events, against the events.
+"""Audits everything that a ledger stores in addition to its events, against the events.
 
 Imports the use cases, lawfulness and the store, and reads only. Each check is a class that takes
 page after page of events, so that `certledger verify` runs them at once and the background audit in

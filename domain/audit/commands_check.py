@@ -44,7 +44,7 @@ LEFT JOIN LATERAL (SELECT array_agg(j.stream ORDER BY j.position) AS streams,
 ORDER BY c.principal, c.key"""
 
 
-class _Row(NamedTuple):
+class _CommandRow(NamedTuple):
     principal: str
     key: str
     request_hash: bytes
@@ -82,12 +82,12 @@ class CommandsCheck:
         named |= {"principal": "", "key": ""}
         while found := self._journal.query(_READ, named):
             for values in found:
-                self._compare(_Row(*values), upto)
+                self._compare(_CommandRow(*values), upto)
             named |= {"principal": found[-1][0], "key": found[-1][1]}
             pace(upto)
         self._find_uncovered(upto)
 
-    def _compare(self, row: _Row, upto: int) -> None:
+    def _compare(self, row: _CommandRow, upto: int) -> None:
         if row.last is not None and row.last > upto:
             return  # recorded since the audit began
         self.result.count("commands")
@@ -97,7 +97,7 @@ class CommandsCheck:
         if fault is not None:
             self.result.find(fault, row.first, row.name)
 
-    def _fault_of_seal(self, row: _Row) -> str | None:
+    def _fault_of_seal(self, row: _CommandRow) -> str | None:
         sealer = self._sealer
         if sealer is None:
             return None
@@ -117,7 +117,7 @@ class CommandsCheck:
             return "its seal is not right"
         return None
 
-    def _fault_of_events(self, row: _Row) -> str | None:
+    def _fault_of_events(self, row: _CommandRow) -> str | None:
         """Compare the positions; note the events that belong to the command."""
         assert row.first is not None
         assert row.last is not None
@@ -132,7 +132,7 @@ class CommandsCheck:
             return f"the events from {row.first} to {row.last} are of another command"
         return None
 
-    def _fault_of_receipt(self, row: _Row) -> str | None:
+    def _fault_of_receipt(self, row: _CommandRow) -> str | None:
         assert row.streams, "compared before"
         assert row.versions
         assert row.recorded

@@ -27,7 +27,7 @@ _EVENTS = f"""SELECT {EVENT_COLUMNS} FROM certledger.journal
 WHERE ledger = %s AND stream = %s AND version > %s AND version <= %s ORDER BY version"""
 
 
-class _Row(NamedTuple):
+class _SnapshotRow(NamedTuple):
     stream: str
     version: int
     topic: str
@@ -64,17 +64,17 @@ class SnapshotsCheck:
                 self.result.find(fault, row.position, where)
             pace(upto)
 
-    def _rows(self) -> Iterator[_Row]:
+    def _rows(self) -> Iterator[_SnapshotRow]:
         after: tuple[str, int] = ("", -1)
         while found := self._journal.query(_READ, (self._journal.ledger, *after)):
             for stream, version, topic, state, position, leaf, seal, seal_key in found:
-                yield _Row(
+                yield _SnapshotRow(
                     stream, version, topic, bytes(state), position, bytes(leaf), bytes(seal),
                     seal_key,
                 )  # fmt: skip
             after = (found[-1][0], found[-1][1])
 
-    def _fault(self, row: _Row) -> str | None:
+    def _fault(self, row: _SnapshotRow) -> str | None:
         sealer = self._journal.unranged_sealer
         if sealer is not None:
             try:
@@ -103,7 +103,7 @@ class SnapshotsCheck:
             return "it names another event than its stream has"
         return self._fault_of_state(row)
 
-    def _advance(self, row: _Row) -> None:
+    def _advance(self, row: _SnapshotRow) -> None:
         """Fold on to the version of a row."""
         after = -1 if self._last is None else self._last.version
         rows = self._journal.query(_EVENTS, (self._journal.ledger, row.stream, after, row.version))
@@ -113,7 +113,7 @@ class SnapshotsCheck:
             self._state = folds.evolve(self._state, self._mapper.sealed_entry(event))
             self._last = event
 
-    def _fault_of_state(self, row: _Row) -> str | None:
+    def _fault_of_state(self, row: _SnapshotRow) -> str | None:
         try:
             stored = Snapshot.model_validate_json(row.state)
         except ValueError:

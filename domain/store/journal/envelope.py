@@ -112,7 +112,7 @@ def has_columns(
     occurred_at: datetime,
     recorded_at: datetime,
 ) -> bool:
-    """Whether an envelope holds the values of the columns beside it; does not decode it.
+    """Whether an envelope holds the values of the columns next to it; does not decode it.
 
     The members that have a column are the last ones in order of name, so they are its end.
     """

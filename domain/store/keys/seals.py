@@ -1,9 +1,9 @@
 """Seals: MACs under the journal key, which is never in the database.
 
-Whoever holds the database alone can write rows, but no seal. A seal binds a row to its ledger and
-its place, so that a row that was moved, altered or inserted has no right seal, and no reader hands
-it on. A key is good for a range of positions, from its `key_introduced.v1` up to and including its
-`key_retired.v1`.
+An attacker who has the database alone can write rows, but no seal. A seal binds a row to its ledger
+and its place, so that a row that was moved, altered or inserted has no right seal, and no reader
+hands it on. A key is good for a range of positions, from its `key_introduced.v1` up to and
+including its `key_retired.v1`.
 
 All seals are HMAC-SHA-256, 32 bytes. Texts are UTF-8, a position is 8 bytes, big-endian.
 Reading order: SealKey, SealRange, Sealer, LedgerSealer.

@@ -1,4 +1,4 @@
-"""A loss is accepted by two operators, and the log goes on; whoever verifies can follow.
+"""A loss is accepted by two operators, and the log goes on; verifiers can follow.
 
 Covers: api/transparency/recovery.py, domain/service/recovery.py, domain/store/journal/resealing.py
 """

@@ -19,7 +19,7 @@ def test_a_guard_lets_commands_pass_until_it_is_stopped():
             check()
 
 
-def test_the_first_reason_of_a_stop_counts_and_is_told_once():
+def test_the_first_reason_of_a_stop_counts_and_is_reported_once():
     guard, heard = WriteGuard("omc"), []
     guard.on_stop(heard.append)
     guard.stop("log_not_continued", "first")

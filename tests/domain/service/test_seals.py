@@ -225,7 +225,7 @@ def test_a_service_with_a_key_of_a_purpose_that_has_no_fact_does_not_open_it(
     ledgers.close()
 
 
-def test_a_service_with_another_journal_key_is_told_which_key_is_wrong(named: Database) -> None:
+def test_a_service_with_another_journal_key_learns_which_key_is_wrong(named: Database) -> None:
     other = seal_key(bytes(32))
     keys = (KeyInUse(KeyPurpose.JOURNAL, other.id, "hmac-sha256"),)
     secrets = type(SECRETS)(SECRETS.master_keys, SECRETS.index_key, Sealer(other))
