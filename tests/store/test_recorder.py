@@ -18,8 +18,8 @@ from domain.store.journal.records import CommandKey
 from domain.store.recorder import Datastore, Factory, JournalApplicationRecorder
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, command, id_of
-from tests.support.postgres import Database
 from tests.support.keys import SEALER
+from tests.support.postgres import Database
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from domain.store.tlog.audit import verify
 from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.actors import ASSISTANT
 from tests.support.commands import fees, open_ledger, register
-from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.keys import SEALER
+from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.postgres import Database
 
 
