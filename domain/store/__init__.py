@@ -6,6 +6,7 @@ errors.py       what the journal can refuse or fail to do
 processes/      child processes: supervisor and worker pool
 embedded/       a PostgreSQL server started from a wheel
 postgres/       connections, asynchronous queries, notifications, migrations
+keys/           ids of keys; seals, which the database alone cannot make
 journal/        one ledger's events: envelopes, batches, transactions, reads
 writer/         group commit: one writer thread per ledger, optimistic execution, retry
 privacy/        field encryption with a key per person, blind indexes

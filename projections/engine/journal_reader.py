@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,11 +22,14 @@ from projections.engine.view import Entry, Opener, PersonEntry
 
 # COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
 # only for the JSON decoder to encode them again.
-_READ = """COPY (SELECT position, topic, seal_key, seal, envelope FROM certledger.journal
+_READ = """COPY (SELECT position, topic, convert_to(seal_key, 'UTF8') || seal, envelope
+FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s
 ORDER BY position LIMIT %s) TO STDOUT (FORMAT binary)"""
 _HEAD_BYTES, _TAIL_BYTES = 19, 2
 _position = struct.Struct(">hiqi")  # number of fields, 8, the position, length of the topic
+_SEALED_BYTES = 40  # the id of the key, and the seal
+_rest = struct.Struct(">i8s32si")  # their length, both, length of the envelope
 _length = struct.Struct(">i")
 
 NO_LIMIT = 2**62
@@ -97,33 +101,50 @@ def fetch(
 def _checked(rows: Iterable[_Sealed], after: int, sealer: LedgerSealer) -> list[Stored]:
     """The events of rows that follow a position. Raises: SealBroken."""
     events: list[Stored] = []
-    check, leaf_hash = sealer.check_event, envelopes.leaf_hash
+    sealer.check_events(_sealed(rows, after, sealer.ledger, events))
+    return events
+
+
+def _sealed(
+    rows: Iterable[_Sealed], after: int, ledger: str, events: list[Stored]
+) -> Iterator[tuple[int, bytes, bytes, str]]:
+    """What the seals of rows are over; collects the events. Raises: SealBroken for a wrong row."""
+    sha256, ends = hashlib.sha256, _Ends()
     for position, topic, key_id, seal, envelope in rows:
         after += 1
-        if position == after:
-            check(position, leaf_hash(envelope), seal, key_id)
-        if position != after or not envelopes.has_topic(envelope, topic):
-            raise SealBroken(ledger=sealer.ledger, what="event", position=after)
+        # The end of an envelope is `,"topic":"…","version":<up to 19 digits>}`.
+        end = ends[topic]
+        if position != after or end not in envelope[-len(end) - 20 :]:
+            raise SealBroken(ledger=ledger, what="event", position=after)
         events.append((position, topic, envelope))
-    return events
+        yield position, sha256(b"\0" + envelope).digest(), seal, key_id
+
+
+class _Ends(dict[str, bytes]):
+    """Topic -> what stands before the version at the end of its envelopes."""
+
+    def __missing__(self, topic: str) -> bytes:
+        end = self[topic] = envelopes.topic_before_version(topic)
+        return end
 
 
 def _parse_copy(copied: bytes) -> list[_Sealed]:
     """Parse the rows of a binary COPY."""
     events: list[_Sealed] = []
     begin, end = _HEAD_BYTES, len(copied) - _TAIL_BYTES
-    length_of = _length.unpack_from
     while begin < end:
         _, _, position, length = _position.unpack_from(copied, begin)
         start = begin + _position.size
         begin = start + length
         topic = copied[start:begin].decode()
-        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
-        key_id = copied[start:begin].decode()
-        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
-        seal = copied[start:begin]
-        start, begin = begin + 4, begin + 4 + length_of(copied, begin)[0]
-        events.append((position, topic, key_id, seal, copied[start:begin]))
+        size, key_id, seal, length = _rest.unpack_from(copied, begin)
+        start = begin + _rest.size
+        if size != _SEALED_BYTES:  # no key of ours: no seal can be right
+            key_id = seal = b""
+            start = begin + size + 8
+            (length,) = _length.unpack_from(copied, begin + size + 4)
+        begin = start + length
+        events.append((position, topic, key_id.decode(), seal, copied[start:begin]))
     return events
 
 

@@ -19,6 +19,7 @@ from tests.docs.blocks import block_under, run_python
 from tests.support import journeys
 from tests.support.actors import REGISTRAR
 from tests.support.commands import PASSED
+from tests.support.keys import SEALER
 from tests.support.ledgers import PostgresWorld, a_real_ledger
 
 PAGE = "docs/extending.md"
@@ -52,12 +53,12 @@ def test_the_stock_runner_follows_the_ledger_and_goes_on_after_a_restart(databas
     example = run_python(block_under(PAGE, "A view of your own, with the stock runner", "python"))
     with a_real_ledger(database) as world:
         _issue(world)
-        with example.follow(database.dsn, "omc") as runner:
+        with example.follow(database.dsn, "omc", SEALER.active.text) as runner:
             runner.wait(_last(world, "certificate_issued.v1"), timeout=20)
             assert runner.view.by_month() == [("2026-10", 4, 4)]
         for kind in CertificateKind:
             _revoke(world, kind)
-        with example.follow(database.dsn, "omc") as runner:
+        with example.follow(database.dsn, "omc", SEALER.active.text) as runner:
             runner.wait(_last(world, "certificate_revoked.v1"), timeout=20)
             assert runner.view.by_month() == [("2026-10", 4, 2)]
 

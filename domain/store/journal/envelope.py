@@ -124,11 +124,15 @@ def has_columns(
     return envelope.endswith(end.encode())
 
 
-def has_topic(envelope: bytes, topic: str) -> bool:
-    """Whether an envelope's topic is this one; does not decode it."""
-    return envelope.endswith(
-        f',"topic":{_text(topic)}'.encode(), 0, envelope.rindex(b',"version":')
-    )
+def is_version(envelope: bytes, stream: str, topic: str, version: int) -> bool:
+    """Whether an envelope is this version of a stream; does not decode it."""
+    end = f',"stream":{_text(stream)},"topic":{_text(topic)},"version":{version}}}'
+    return envelope.endswith(end.encode())
+
+
+def topic_before_version(topic: str) -> bytes:
+    """The bytes before the version at the end of every envelope of this topic."""
+    return f',"topic":{_text(topic)},"version":'.encode()
 
 
 @lru_cache(4096)

@@ -25,6 +25,7 @@ from domain.store.journal.sealed_rows import (
     command_from_row,
     event_from_row,
     head_from_row,
+    version_from_row,
 )
 from domain.store.journal.statements import ReadRequest, read
 from domain.store.keys.seals import LedgerSealer
@@ -219,22 +220,16 @@ class ReadCache:
         kind, a, b, n, m, x, y, since, until, row_id, seal, seal_key = row
         if kind in ("event", "version"):
             try:
-                event = event_from_row(
-                    (n, a, m, b, row_id, x, y, since, until, seal, seal_key), self._sealer
-                )
+                if kind == "event":
+                    row = (n, a, m, b, row_id, x, y, since, until, seal, seal_key)
+                    loaded[a].append(event_from_row(row, self._sealer))
+                else:
+                    row = (n, a, m, b, x, seal, seal_key)
+                    self._versions[a] = version_from_row(row, self._sealer)
             except SealBroken as broken:
                 self._broken[a] = broken
-                return
-            if kind == "event":
-                loaded[a].append(event)
-            else:
-                self._versions[a] = m
         elif kind == "command":
-            try:
-                found = command_from_row((a, b), (x, row_id, n, m, y, seal, seal_key), self._sealer)
-                self._commands[(a, b)] = found
-            except SealBroken as broken:
-                self._commands[(a, b)] = broken
+            self._cache_command((a, b), (x, row_id, n, m, y, seal, seal_key))
         elif kind == "claim":
             self._claims[(a, b)] = n
         elif kind == "person":
@@ -243,7 +238,25 @@ class ReadCache:
         elif kind == "tracked":
             self._views[a] = n
         else:
-            self._check_head(head_from_row((n, since, y, seal, seal_key), self._sealer), until)
+            self._check_head(self._head_of((n, since, y, seal, seal_key)), until)
+
+    def _cache_command(self, name: tuple[str, str], row: tuple[Any, ...]) -> None:
+        try:
+            self._commands[name] = command_from_row(name, row, self._sealer)
+        except SealBroken as broken:
+            self._commands[name] = broken
+
+    def _head_of(self, row: tuple[Any, ...]) -> Head:
+        """The head of a row; its seal is checked unless it is the one of the first answer.
+
+        Raises: SealBroken.
+        """
+        first, position, leaf = self._head_read, row[0], row[2]
+        if first is None or leaf is None or position != first.position:
+            return head_from_row(row, self._sealer)
+        if bytes(leaf) == first.leaf_hash:
+            return first
+        return head_from_row(row, self._sealer)
 
     def _check_head(self, head: Head, server_time: datetime) -> None:
         """Compare the head that came with an answer. Raises: HeadConflict."""

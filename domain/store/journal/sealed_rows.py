@@ -63,6 +63,19 @@ def _check(event: RecordedEvent, sealer: LedgerSealer) -> None:
         raise SealBroken(ledger=sealer.ledger, what="event", position=event.position)
 
 
+def version_from_row(row: Sequence[Any], sealer: LedgerSealer) -> int:
+    """The version of an event that is not needed otherwise. Raises: SealBroken.
+
+    row: position, stream, version, topic, envelope, seal, seal_key; it takes a third of the time.
+    """
+    position, stream, version, topic, stored, seal, key_id = row
+    envelope = bytes(stored)
+    sealer.check_event(position, envelopes.leaf_hash(envelope), bytes(seal), key_id)
+    if not envelopes.is_version(envelope, stream, topic, version):
+        raise SealBroken(ledger=sealer.ledger, what="event", position=position)
+    return int(version)
+
+
 def head_from_row(row: Sequence[Any], sealer: LedgerSealer | None) -> Head:
     """A head from a row of HEAD_COLUMNS. Raises: SealBroken."""
     position, recorded_at, leaf, seal, key_id = row

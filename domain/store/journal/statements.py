@@ -42,8 +42,8 @@ FROM unnest({}::text[], {}::bigint[]) AS w (stream, after) CROSS JOIN LATERAL (
     SELECT * FROM certledger.journal j
     WHERE j.ledger = $1 AND j.stream = w.stream AND j.version > w.after ORDER BY j.version) e"""
 
-_VERSIONS = """SELECT 'version', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
-    e.occurred_at, e.recorded_at, e.event_id, e.seal, e.seal_key
+_VERSIONS = """SELECT 'version', e.stream, e.topic, e.position, e.version, e.envelope, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid, e.seal, e.seal_key
 FROM unnest({}::text[]) AS w (stream) CROSS JOIN LATERAL (
     SELECT * FROM certledger.journal j
     WHERE j.ledger = $1 AND j.stream = w.stream ORDER BY j.version DESC LIMIT 1) e"""

@@ -30,6 +30,10 @@ AT_REST: dict[str, Tamper] = {
     "topic of an ignored event": lambda c: c.execute(
         "UPDATE certledger.journal SET topic = 'fee_schedule_set.v1' WHERE position = 5"
     ),
+    "sealed by a key with a longer name": lambda c: c.execute(
+        "ALTER TABLE certledger.journal DROP CONSTRAINT journal_seal_key_check; "
+        "UPDATE certledger.journal SET seal_key = seal_key || '0123' WHERE position = 5"
+    ),
     "sealed by an unknown key": lambda c: c.execute(
         "UPDATE certledger.journal SET seal_key = '00000000' WHERE position = 5"
     ),
