@@ -121,7 +121,7 @@ def _sealed(
 
 
 class _Ends(dict[str, bytes]):
-    """Topic -> what stands before the version at the end of its envelopes."""
+    """Topic -> what is before the version at the end of its envelopes."""
 
     def __missing__(self, topic: str) -> bytes:
         end = self[topic] = envelopes.topic_before_version(topic)

@@ -1,6 +1,9 @@
 """A service compares its ledgers with their heads, stops where they differ, and says so.
 
 Each case is done to a real database as its superuser, at rest and while the service runs.
+
+Covers: api/transparency/checkpoint_signing.py, api/transparency/kept_heads.py,
+api/transparency/log_keys.py
 """
 
 from __future__ import annotations

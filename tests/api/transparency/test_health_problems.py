@@ -1,4 +1,7 @@
-"""Problems have a code of the closed list, and are reported from when they were found."""
+"""Problems have a code of the closed list, and are reported from when they were found.
+
+Covers: api/transparency/audit_state.py
+"""
 
 import pytest
 

@@ -1,6 +1,7 @@
 """No view folds what has no right seal; each pauses there, and says so, while the others wait.
 
-Covers: projections/engine/journal_reader.py, projections/engine/ledger_projector.py
+Covers: projections/engine/journal_reader.py, projections/engine/ledger_projector.py,
+projections/engine/row_seals.py
 """
 
 import time

@@ -1,4 +1,7 @@
-"""The bytes of seals and key ids, computed again from their definition."""
+"""The bytes of seals and key ids, computed again from their definition.
+
+Covers: domain/store/keys/seals.py, domain/store/keys/key_ids.py
+"""
 
 import base64
 import hashlib
