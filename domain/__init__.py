@@ -35,7 +35,7 @@ steps/             commands, decisions, read sets and roles of each step
 commands.py        table of contents: the specs of all commands
 lawfulness/        whether recorded facts could have been decided: judge.py, `lawful`
 service/           ledger.py (load, decide, append), command_execution.py (one command),
-                   state_cache.py, snapshots.py, receipt.py, receipt_futures.py
+                   state_cache.py, snapshots.py, receipt.py, receipt_futures.py, key_check.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:

@@ -240,8 +240,9 @@ def _sign(store: CliEnvironment, name: str, tree: CompactRange) -> None:
     signer = store.log_signer(ledger)
     text = Checkpoint(signer.verifier.name, tree.size, tree.root()).text
     ledger.journal.change(
-        "INSERT INTO certledger.checkpoints (ledger, size, root, note) VALUES (%s, %s, %s, %s)",
-        (name, tree.size, tree.root(), sign_note(text, signer)),
+        "INSERT INTO certledger.checkpoints (ledger, origin, size, root, note) "
+        "VALUES (%s, %s, %s, %s, %s)",
+        (name, signer.verifier.name, tree.size, tree.root(), sign_note(text, signer)),
     )
 
 
