@@ -183,7 +183,7 @@ class Settings(BaseSettings):
         "unless it takes longer",
     )
     audit_cpu_percent: int = Field(
-        default=25,
+        default=50,
         ge=1,
         le=100,
         description="share of one core that the background audit uses at most; it has the lowest "

@@ -21,6 +21,7 @@ from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
+from projections.engine.failures import SEAL_MISSING
 from projections.engine.health import ViewState
 
 routes = router("服务 · Service", prefix="")
@@ -39,6 +40,7 @@ class ViewHealth(BaseModel):
     lag: int = Field(description="events that are not folded yet")
     failing_position: int | None = Field(description="event at which it is paused")
     failing_topic: str | None
+    failing_code: str | None = Field(description="seal_missing if that event has no right seal")
 
 
 class ProblemHealth(BaseModel):
@@ -115,7 +117,9 @@ async def watch_database(service: AppContext) -> None:
 
 def _view(state: ViewState) -> dict[str, Any]:
     names = ("ledger", "view", "state", "position", "failing_position", "failing_topic")
-    return {name: getattr(state, name) for name in names} | {"lag": state.lag}
+    code = SEAL_MISSING if state.is_seal_missing else None
+    shown = {name: getattr(state, name) for name in names}
+    return shown | {"lag": state.lag, "failing_code": code}
 
 
 @routes.get(
@@ -183,7 +187,7 @@ def problems_of(service: AppContext) -> list[dict[str, Any]]:
     ]
     found.extend(
         {
-            "code": f"view_paused:{view['view']}",
+            "code": view["failing_code"] or f"view_paused:{view['view']}",
             "ledger": view["ledger"],
             "view": view["view"],
             "position": view["failing_position"],

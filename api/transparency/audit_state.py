@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import orjson
@@ -23,7 +24,7 @@ CHANNEL = "certledger_audit"
 """NOTIFY channel of reports."""
 
 FINDINGS_SHOWN = 20
-"""Findings in a report; all are counted."""
+"""Findings in a report, some of every check; all are counted."""
 
 SILENT_S = 60.0
 """Without a report for so long, seconds, the audit counts as not running."""
@@ -77,13 +78,22 @@ class AuditState:
 
 def to_payload(state: AuditState, row_key: bytes) -> str:
     """A report as it is sent: its seal, then JSON; findings that have no room are left out."""
-    shown = tuple(replace(each, what="") for each in state.findings[:FINDINGS_SHOWN])
+    shown = tuple(replace(each, what="") for each in _first_of_each(state.findings))
     while True:
         body = orjson.dumps(asdict(replace(state, findings=shown)))
         if len(body) + 64 <= _PAYLOAD_BYTES or not shown:
             break
         shown = shown[:-1]
     return row_seal(row_key, "", CHANNEL, "", body).hex() + body.decode()
+
+
+def _first_of_each(findings: Sequence[AuditFinding]) -> list[AuditFinding]:
+    """The first findings of every check: many of one must not hide the only one of another."""
+    by_check: dict[str, list[AuditFinding]] = {}
+    for each in findings:
+        by_check.setdefault(each.check, []).append(each)
+    rounds = zip_longest(*by_check.values())
+    return [each for turn in rounds for each in turn if each is not None][:FINDINGS_SHOWN]
 
 
 def from_payload(payload: str, row_keys: Sequence[bytes]) -> AuditState | None:

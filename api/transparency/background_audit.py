@@ -27,7 +27,7 @@ from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
 from domain.audit.full import check_rest
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
-from domain.store.errors import SealBroken, StoreError, Unavailable
+from domain.store.errors import StoreError, Unavailable
 from domain.store.postgres.connection import Connection, close_quietly, connect
 from domain.store.processes.child import Child, Supervisor
 from domain.store.tlog.audit import stored_head, verify
@@ -74,6 +74,7 @@ def run(
 ) -> None:
     """Audit until the parent exits or a signal arrives."""
     logging.basicConfig(stream=sys.stderr, format=log_format, level=logging.INFO)
+    logging.getLogger("projections").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     os.nice(19)
     with suppress(Stopped):
@@ -81,7 +82,7 @@ def run(
             try:
                 _hold_and_audit(pipe, dsn, secrets, settings, Blobs(blobs))
             except Exception as error:
-                if not hasattr(error, "pgcode") and not isinstance(error, StoreError):
+                if not hasattr(error, "pgcode") and not isinstance(error, Unavailable):
                     raise
                 log.warning("the audit waits for the database: %s", str(error).strip())
             _rest(pipe, RETRY_S)
@@ -98,7 +99,7 @@ def _hold_and_audit(
 ) -> None:
     """Become the auditor if there is none, and audit round after round.
 
-    Raises: Stopped; psycopg2.Error, StoreError.
+    Raises: Stopped; psycopg2.Error, Unavailable.
     """
     connection = connect(dsn, name="certledger audit")
     try:
@@ -121,7 +122,11 @@ class _Round:
     findings: list[AuditFinding] = field(default_factory=list)
     found: int = 0
     wrong_views: set[tuple[str, str]] = field(default_factory=set)
-    compared_views: bool = False
+
+
+def _place(found: Difference) -> tuple[object, ...]:
+    """What tells the differing row from others."""
+    return found.view, found.table.name, *found.key.values()
 
 
 class Auditor:
@@ -156,7 +161,7 @@ class Auditor:
     def round(self) -> None:
         """One round over every ledger and view, then wait until the next is due.
 
-        Raises: Stopped; psycopg2.Error, StoreError.
+        Raises: Stopped; psycopg2.Error, Unavailable.
         """
         started = time.monotonic()
         names = self._ledgers.names()
@@ -213,31 +218,48 @@ class Auditor:
             self._find(ledger.name, check.findings, check.found)
 
     def _check_views(self) -> None:
-        """Compare each view with a rebuild; one that differs is compared once more.
+        """Compare the views with a rebuild, one by one if they cannot be compared together."""
+        try:
+            self._compare(VIEWS)
+        except Unavailable:
+            raise
+        except ViewError as error:
+            log.info("the views were not compared: %s", error)  # somebody rebuilds them
+            self._round.wrong_views |= self._last.wrong_views
+        except StoreError:
+            for view in VIEWS:
+                self._compare_alone(view)
+
+    def _compare_alone(self, view: View) -> None:
+        """Compare one view; an event or a key that cannot be read concerns some of them only."""
+        try:
+            self._compare((view,))
+        except Unavailable:
+            raise
+        except (ViewError, StoreError) as error:
+            self._round.wrong_views |= {
+                each for each in self._last.wrong_views if each[0] == view.name
+            }
+            what = f"could not be compared: {error}"
+            self._add([AuditFinding("views", None, None, view.name, what)], 1)
+
+    def _compare(self, views: Sequence[View]) -> None:
+        """Compare views; those that differ are compared once more.
 
         An erasure that is recorded while a view is rebuilt makes a row differ, once.
+        Raises: ViewError, StoreError.
         """
-        for view in VIEWS:
-            try:
-                found = self._differences(view)
-                if found:
-                    keys = {(each.table.name, *each.key.values()) for each in found}
-                    again = self._differences(view)
-                    found = [x for x in again if (x.table.name, *x.key.values()) in keys]
-            except (ViewError, SealBroken) as error:
-                log.info("view %s was not compared: %s", view.name, error)
-                self._keep_wrong(view.name)
-                continue
-            for each in found:
-                self._round.wrong_views.add((view.name, each.key["ledger"]))
-            self._find_views(found)
+        found = self._differences(views)
+        if found:
+            keys = {_place(each) for each in found}
+            wrong = {each.view for each in found}
+            again = self._differences([view for view in views if view.name in wrong])
+            found = [each for each in again if _place(each) in keys]
+        self._round.wrong_views |= {(each.view, each.key["ledger"]) for each in found}
+        self._find_views(found)
 
-    def _differences(self, view: View) -> list[Difference]:
-        return rebuild.audit(self._dsn, self._secrets, (view,), self._pace)
-
-    def _keep_wrong(self, view: str) -> None:
-        """A view that cannot be compared now stays as wrong as it was."""
-        self._round.wrong_views |= {each for each in self._last.wrong_views if each[0] == view}
+    def _differences(self, views: Sequence[View]) -> list[Difference]:
+        return rebuild.audit(self._dsn, self._secrets, views, self._pace)
 
     # --- findings --------------------------------------------------------------------------------
 

@@ -112,10 +112,8 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
     with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
         live = _of_this_version(connection, views)
         vaults = partial(_vault, secrets, connection)
+        numbers = _backfill(connection, dsn, secrets, views, 1, _SMALL, to_live=True, pace=pace)
         for view in views:
-            numbers = _backfill(
-                connection, dsn, secrets, (view,), 1, _SMALL, to_live=True, pace=pace
-            )
             target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
             await_erasures(connection, view)
             for ledger in live_positions(connection, (view,)):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,105 +23,23 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from api.cli.environment import CliEnvironment, open_environment
-from api.cli.verify import trust_of
-from api.settings import Settings
-from api.transparency.log_keys import make_log_key
 from domain.actors import Actor, Role
-from domain.audit.full import FullReport, audit_ledger
+from domain.audit.full import FullReport
 from domain.events import CertificateKind, CertificateReinstated, CertificateRevoked
 from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres
 from domain.store.journal.records import AppendRequest
 from domain.store.mapper import JournalEntry
-from domain.store.postgres.connection import connect
-from domain.store.tlog.checkpoints import CheckpointSigner
 from projections.catalogue import VIEWS
-from projections.engine.catch_up import catch_up
 from projections.rebuild import rebuild
-from tests.support.cohort import COHORT, load
-from tests.support.ledgers import SITE_CODE
-from tests.support.postgres import Database, fresh_database
-from tests.support.service import settings_for
-
-TABLES = ("journal", "ledgers", "commands", "claims", "person_keys", "checkpoints", "snapshots")
-
-
-@dataclass(frozen=True)
-class Honest:
-    """A database with the example cohort, signed and with views, to make copies of."""
-
-    server: EmbeddedPostgres
-    name: str
-    folder: Path
-    size: int
+from tests.support.honest import Copy, Honest, copy_of, honest_database
 
 
 @pytest.fixture(scope="module")
 def honest(
     postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Honest]:
-    folder = tmp_path_factory.mktemp("honest")
-    with fresh_database(postgres) as database:
-        settings = settings_for(database.dsn, folder)
-        make_log_key(settings, "omc")
-        with open_environment(settings) as store:
-            ledger = store.ledgers.create("omc", SITE_CODE)
-            load(ledger, store.blobs, COHORT)
-            catch_up(database.dsn, store.secrets, "omc", VIEWS, 60)
-            signer = CheckpointSigner(ledger.journal, store.log_signer(ledger))
-            size = ledger.journal.head().position
-            for part in (size // 3, size // 2, size):
-                signer.sign(part)
-        yield Honest(postgres, database.name, folder, size)
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy of the honest database and its folder, open for one test."""
-
-    database: Database
-    settings: Settings
-    store: CliEnvironment
-
-    def audit(self, keys: tuple[str, ...] = ()) -> FullReport:
-        ledger = self.store.ledgers.get("omc")
-        trust = trust_of(self.store, ledger, keys, ())
-        return audit_ledger(
-            ledger,
-            self.store.blobs,
-            vkeys=tuple(trust.vkeys),
-            heads=trust.heads,
-            ends=trust.ends,
-        )
-
-    def as_superuser(self, *statements: str) -> None:
-        """Run statements with every trigger off."""
-        with self.database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
-            for table in TABLES:
-                cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
-            for statement in statements:
-                cursor.execute(statement)
-            for table in TABLES:
-                cursor.execute(f"ALTER TABLE certledger.{table} ENABLE TRIGGER ALL")
-
-    def as_application(self, *statements: str) -> None:
-        """Run statements with the rights of the application alone."""
-        connection = connect(self.database.dsn)
-        try:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
-
-
-@contextmanager
-def copy_of(honest: Honest, folder: Path) -> Iterator[Copy]:
-    with fresh_database(honest.server, f"TEMPLATE {honest.name}") as database:
-        shutil.copytree(honest.folder, folder, dirs_exist_ok=True)
-        settings = settings_for(database.dsn, folder)
-        with open_environment(settings) as store:
-            yield Copy(database, settings, store)
+    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -327,7 +244,7 @@ def test_the_honest_database_is_good_and_every_check_compared_something(copy: Co
     report = copy.audit()
     assert said(report) == []
     assert report.log.seals
-    assert report.log.heads == {"the database": 3}
+    assert report.log.heads == {"the database": 3, str(copy.settings.data_dir / "heads"): 3}
     counted = {check.check: check.counts for check in report.checks}
     for check in ("commands", "claims", "keys", "snapshots", "lawfulness", "attachments"):
         assert counted[check], check
@@ -348,6 +265,8 @@ def test_verify_names_what_was_done_to_the_database(copy: Copy, honest: Honest, 
 
 def test_without_any_head_nothing_was_compared(copy: Copy) -> None:
     copy.as_superuser(f"{DROP} certledger.checkpoints")
+    assert copy.audit().log.checkpoints == 3, "of the folder"
+    shutil.rmtree(copy.settings.data_dir / "heads")
     report = copy.audit()
     assert report.is_good
     assert report.log.checkpoints == 0

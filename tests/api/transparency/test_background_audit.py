@@ -1,0 +1,264 @@
+"""The background audit of a running service names what is wrong within one round.
+
+Covers: api/transparency/background_audit.py, api/transparency/audit_state.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from api.cli.environment import open_environment
+from api.transparency.audit_state import (
+    AuditFinding,
+    AuditListener,
+    AuditState,
+    from_payload,
+    to_payload,
+)
+from domain.store.embedded.server import EmbeddedPostgres
+from projections.catalogue import VIEWS
+from projections.rebuild import rebuild
+from tests.support.cohort import rows
+from tests.support.honest import Copy, copy_of, honest_database
+from tests.support.keys import SEALER
+from tests.support.service import running, settings_for, token
+from tests.support.waiting import wait_until
+
+ROW_KEYS = SEALER.row_keys()
+SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
+
+ROUND_S = 120
+"""How long a round of the example cohort may take on a busy machine, seconds."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A service on a copy of the cohort, whose audit begins a round every second."""
+
+    copy: Copy
+    client: httpx.Client
+
+    def health(self) -> dict[str, Any]:
+        return self.client.get("/health").json()
+
+    def found(self, check: str) -> list[dict[str, Any]]:
+        """What the audit finds of one check, at the latest in the round that begins next."""
+        begun = self.health()["audit"]["round"]
+        wait_until(lambda: self._of(check), ROUND_S)
+        assert self.health()["audit"]["round"] <= begun + 1
+        return self._of(check)
+
+    def _of(self, check: str) -> list[dict[str, Any]]:
+        return [each for each in self.health()["audit"]["findings"] if each["check"] == check]
+
+    def get(self, path: str, role: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token(role)}"}
+        return self.client.get(f"/ledgers/omc{path}", headers=headers)
+
+
+@pytest.fixture(scope="module")
+def audited(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Audited]:
+    folder = tmp_path_factory.mktemp("audited")
+    with (
+        honest_database(postgres, tmp_path_factory.mktemp("honest")) as honest,
+        copy_of(honest, folder) as copy,
+    ):
+        settings = settings_for(
+            copy.database.dsn,
+            folder,
+            background_audit=True,
+            audit_interval_s=1,
+            audit_cpu_percent=100,
+        )
+        with (
+            running(settings) as url,
+            httpx.Client(base_url=url, timeout=30, trust_env=False) as client,
+        ):
+            yield Audited(copy, client)
+
+
+def test_an_honest_database_has_no_finding_and_the_progress_is_shown(audited: Audited) -> None:
+    wait_until(lambda: audited.health()["audit"]["last_complete_at"], ROUND_S)
+    health = audited.health()
+    audit = health["audit"]
+    assert (audit["found"], audit["findings"], health["problems"]) == (0, [], [])
+    assert audit["running"]
+    assert audit["of"] > 6000
+    assert 0 <= audit["position"] <= audit["of"]
+    assert audit["last_complete_at"] is not None
+    assert health["status"] == "ok"
+
+
+CASES = {
+    "claims": (
+        f"{DROP} certledger.claims WHERE kind = 'refund'",
+        {"row": "claim refund"},
+    ),
+    "commands": (
+        f"{SET} certledger.commands SET receipt = '{{}}' WHERE first_position = 40",
+        {"position": 40},
+    ),
+    "snapshots": (
+        f"{SET} certledger.snapshots SET state = state || ' '::bytea",
+        {"row": "snapshot"},
+    ),
+}
+
+
+@pytest.mark.parametrize("check", CASES)
+def test_a_changed_table_is_named_within_a_round(audited: Audited, check: str) -> None:
+    statement, says = CASES[check]
+    audited.copy.as_superuser(statement)
+    found = audited.found(check)
+    assert found
+    assert found[0]["ledger"] == "omc"
+    assert says.items() <= found[0].items()
+    assert audited.health()["status"] == "degraded"
+
+
+def test_a_changed_attachment_is_named_within_a_round(audited: Audited) -> None:
+    folder = audited.copy.settings.data_dir / "blobs"
+    file = next(path for path in sorted(folder.rglob("*")) if path.is_file())
+    file.write_bytes(file.read_bytes() + b" ")
+    assert [each["row"] for each in audited.found("attachments")] == [f"attachment {file.name}"]
+
+
+def test_a_wrong_view_is_not_shown_until_it_is_rebuilt(audited: Audited) -> None:
+    assert audited.get("/refunds", "finance").status_code == 200
+    audited.copy.as_superuser(f"{SET} views.refund_lines SET paid_fen = paid_fen + 1")
+    assert audited.found("views")[0]["row"] == "refund_lines"
+    assert "view_wrong:refund_ledger" in {p["code"] for p in audited.health()["problems"]}
+    answer = audited.get("/refunds", "finance")
+    assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
+    assert audited.get("/notices", "certifier").status_code == 200, "only what differs"
+    with open_environment(audited.copy.settings) as store:
+        wait_until(lambda: _rebuilt(store.dsn, store.secrets), ROUND_S)
+    wait_until(lambda: audited.get("/refunds", "finance").status_code == 200, ROUND_S)
+    codes = {problem["code"] for problem in audited.health()["problems"]}
+    assert "view_wrong:refund_ledger" not in codes
+
+
+def _rebuilt(dsn: str, secrets: Any) -> bool:
+    """Rebuild, unless the audit is comparing at this moment."""
+    try:
+        rebuild.replace(dsn, secrets, VIEWS, processes=1)
+    except rebuild.RebuildRunning:
+        return False
+    return True
+
+
+def test_a_changed_standing_is_never_shown(audited: Audited) -> None:
+    """At once, without waiting for a round. Source: source-document 5.3."""
+    [(number, person)] = audited.copy.database.execute(
+        "SELECT number, person_id FROM views.certificates "
+        "WHERE standing = 'revoked' AND kind = 'national' ORDER BY number LIMIT 1"
+    )
+    name = next(row["name"] for row in rows("persons") if row["id"] == person)
+    body = {"certificate_number": number, "name": name}
+    before = audited.client.post("/lookup", json=body)
+    assert before.json()["certificates"][0]["standing"] == "revoked"
+    audited.copy.as_superuser(
+        f"{SET} views.certificates SET standing = 'valid', reason_class = NULL, answer = "
+        f"replace(answer, '\"revoked\"', '\"valid\"') WHERE number = '{number}'"
+    )
+    answer = audited.client.post("/lookup", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
+    assert number not in answer.text
+    [(link,)] = audited.copy.database.execute(
+        "SELECT verify_token FROM views.certificates WHERE number = %s", number
+    )
+    assert audited.client.get(f"/v/{link}").status_code == 503
+
+
+def test_exchanged_keys_are_named_within_a_round(audited: Audited) -> None:
+    """Nothing sealed for that person opens any more, nor can their rows be made again."""
+    audited.copy.as_superuser(
+        f"{SET} certledger.person_keys SET wrapped = (SELECT min(wrapped) FROM "
+        "certledger.person_keys WHERE person = 'P0010') WHERE person = 'P0031'"
+    )
+    assert audited.found("keys")[0]["row"] == "person"
+    wait_until(
+        lambda: (
+            {each["row"] for each in audited.found("views")}
+            >= {"certificate_registry", "score_board"}
+        ),
+        ROUND_S,
+    )
+
+
+def test_an_altered_event_is_named_within_a_round(audited: Audited) -> None:
+    audited.copy.as_superuser(
+        f"{SET} certledger.journal SET envelope = "
+        "convert_to(replace(convert_from(envelope, 'UTF8'), '\"role\"', '\"rule\"'), 'UTF8') "
+        "WHERE position = 3000"
+    )
+    assert 3000 in {each["position"] for each in audited.found("events")}
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+FINDING = AuditFinding("claims", "omc", 7, "claim payment PAY1", "claim payment PAY1: is missing")
+
+
+def test_a_report_travels_without_the_words_for_the_operator() -> None:
+    state = AuditState(sequence=3, round=2, found=1, findings=(FINDING,))
+    received = from_payload(to_payload(state, ROW_KEYS[0]), ROW_KEYS)
+    assert received is not None
+    assert received.round == 2
+    assert received.findings == (AuditFinding("claims", "omc", 7, "claim payment PAY1"),)
+
+
+def test_many_findings_of_one_check_do_not_hide_those_of_another() -> None:
+    many = tuple(AuditFinding("claims", "omc", n, None) for n in range(1, 200))
+    one = AuditFinding("keys", "omc", 7, "person P1")
+    received = from_payload(to_payload(AuditState(findings=(*many, one)), ROW_KEYS[0]), ROW_KEYS)
+    assert received is not None
+    assert one in received.findings
+
+
+def test_a_report_that_nobody_with_the_key_sealed_is_ignored() -> None:
+    payload = to_payload(AuditState(found=1), ROW_KEYS[0])
+    assert from_payload(payload.replace('"found":1', '"found":0'), ROW_KEYS) is None
+    assert from_payload(to_payload(AuditState(), b"x" * 32), ROW_KEYS) is None
+    assert from_payload("", ROW_KEYS) is None
+
+
+def test_a_report_never_exceeds_what_a_notification_holds() -> None:
+    long = AuditFinding("commands", "omc", 7, "x" * 1000, "y")
+    payload = to_payload(AuditState(found=99, findings=(long,) * 99), ROW_KEYS[0])
+    assert len(payload.encode()) < 8000
+    received = from_payload(payload, ROW_KEYS)
+    assert received is not None
+    assert received.found == 99
+
+
+def test_an_old_report_that_is_sent_again_changes_nothing() -> None:
+    taken: list[AuditState] = []
+    listener = AuditListener("", ROW_KEYS, lambda before, state: taken.append(state))
+    good, bad = AuditState(sequence=5), AuditState(sequence=6, found=1)
+    for state in (good, bad, good):
+        listener._on_notifications([("certledger_audit", to_payload(state, ROW_KEYS[0]))])
+    assert taken == [good, bad]
+    assert listener.state.found == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ("claim refund RPAY1-1", "claim refund"),
+        ("person P0031", "person"),
+        ("command 5f0c", "command 5f0c"),
+        ("snapshot of session-S1 at version 100", "snapshot"),
+        ("refund_lines", "refund_lines"),
+        (None, None),
+    ],
+)
+def test_health_shows_no_id_of_a_person(row: str | None, shown: str | None) -> None:
+    assert AuditFinding("x", "omc", None, row).shown_row == shown
