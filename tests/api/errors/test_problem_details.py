@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 import api
+import domain
 import projections
 from api.errors.problem_details import (
     STATUS,
