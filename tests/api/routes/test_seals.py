@@ -1,4 +1,4 @@
-"""What a client is told when somebody wrote into the database behind the service's back.
+"""What a client is answered when somebody wrote into the database behind the service's back.
 
 Covers: api/routes/health.py, api/errors/problem_details.py
 """
