@@ -22,6 +22,7 @@ from domain.audit.results import CheckResult
 from domain.errors import LedgerError
 from domain.service.ledger import Ledger
 from domain.store.embedded.server import EmbeddedPostgresError
+from domain.store.processes.pool import WorkerError
 from domain.store.tlog.audit import KeptHead
 from domain.store.tlog.signed_note import Verifier
 from projections.engine.view import ViewError
@@ -87,7 +88,7 @@ def _refusals() -> Iterator[None]:
     """Tell what prevents a check from what a check found. Raises: CannotVerify."""
     try:
         yield
-    except (LedgerError, EmbeddedPostgresError, ViewError) as error:
+    except (LedgerError, EmbeddedPostgresError, ViewError, WorkerError) as error:
         raise CannotVerify(str(error)) from error
     except Exception as error:
         if not hasattr(error, "pgcode"):
@@ -139,6 +140,7 @@ def _verify_ledger(
         heads=trust.heads,
         ends=trust.ends,
         hashes_only=quick,
+        secrets=environment.secrets,
     )
     _print(report, trust)
     return _conclude(report)

@@ -73,6 +73,7 @@ class Copy:
             vkeys=tuple(trust.vkeys),
             heads=trust.heads,
             ends=trust.ends,
+            secrets=self.store.secrets,
         )
 
     def as_superuser(self, *statements: str) -> None:

@@ -62,8 +62,8 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     assert lines[3] == "              signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
-        *("events", "heads", "commands", "claims", "keys", "snapshots", "lawfulness"),
-        "attachments",
+        *("events", "heads", "commands", "claims", "keys", "snapshots", "attachments"),
+        "lawfulness",
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"
