@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.audit.attachments_check import AttachmentsCheck
 from domain.audit.claims_check import ClaimsCheck
@@ -19,6 +20,9 @@ from domain.audit.results import CheckResult, Pace, at_once
 from domain.audit.snapshots_check import SnapshotsCheck
 from domain.service.ledger import Ledger, LedgerSecrets
 from domain.store.blobs import Blobs
+from domain.store.journal.journal import Journal
+from domain.store.mapper import EntryMapper
+from domain.store.privacy.vault import Vault
 from domain.store.tlog.audit import AuditReport, KeptHead, stored_head, verify
 from domain.store.tlog.findings import Finding
 
@@ -26,6 +30,21 @@ PARALLEL_EVENTS = 50_000
 """Events from which several processes judge a ledger."""
 
 PROCESSES_MAX = 4
+
+
+class Subject(NamedTuple):
+    """The parts of a ledger that an audit reads. journal: has no sealer if its key is missing."""
+
+    name: str
+    journal: Journal
+    mapper: EntryMapper
+    vault: Vault
+
+
+def subject_of(ledger: Ledger, *, seals: bool = True) -> Subject:
+    """A ledger to be audited. seals: False where the journal key is not known."""
+    journal = ledger.journal if seals else Journal(ledger.journal.dsn, ledger.name, None)
+    return Subject(ledger.name, journal, ledger.mapper, ledger.vault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +80,7 @@ class FullReport:
 
 
 def audit_ledger(
-    ledger: Ledger,
+    ledger: Subject,
     blobs: Blobs | None,
     *,
     vkeys: Sequence[str] = (),
@@ -90,7 +109,7 @@ def audit_ledger(
         return FullReport(log, [*checks, judged()])
 
 
-def check_rest(ledger: Ledger, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
+def check_rest(ledger: Subject, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
     """Everything but the log and the views, piece by piece.
 
     Raises: Unavailable; what `pace` raises.
@@ -100,7 +119,7 @@ def check_rest(ledger: Ledger, blobs: Blobs | None, pace: Pace) -> list[CheckRes
 
 
 def _check(
-    ledger: Ledger, upto: int, checks: Sequence[EventCheck], pace: Pace
+    ledger: Subject, upto: int, checks: Sequence[EventCheck], pace: Pace
 ) -> list[CheckResult]:
     run(ledger.journal, checks, upto, pace)
     commands = CommandsCheck(ledger.journal)
@@ -108,7 +127,7 @@ def _check(
     return [commands.result, *(check.result for check in checks)]
 
 
-def event_checks(ledger: Ledger, blobs: Blobs | None, *, judge: bool = True) -> list[EventCheck]:
+def event_checks(ledger: Subject, blobs: Blobs | None, *, judge: bool = True) -> list[EventCheck]:
     """The checks that follow the events, each at its beginning. judge: with lawfulness."""
     checks: list[EventCheck] = [
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),

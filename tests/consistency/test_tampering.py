@@ -89,6 +89,14 @@ SUPERUSER_CASES = {
         ("events: position 3000: was altered, moved or inserted: its seal is not right",),
         3000,
     ),
+    "the opening of the ledger altered": Case(
+        (f"{REWRITE} WHERE position = 1", f"{REHASH} WHERE position = 1"),
+        (
+            "events: the facts about keys are not as they were written",
+            "events: position 1: was altered, moved or inserted: its seal is not right",
+        ),
+        1,
+    ),
     "a row deleted": Case(
         (f"{DROP} certledger.journal WHERE position = 3000",),
         ("events: position 3000: is missing; the next event is 3001",),
