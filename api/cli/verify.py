@@ -6,22 +6,26 @@ there to compare with. Reading order: verify, `_audit`, `_print`.
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from pydantic import SecretStr
 
 from api.cli.environment import CliEnvironment, data_option, open_environment, settings_of
+from api.settings import KEY_BYTES, Settings
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
-from domain.audit.full import FullReport, audit_ledger
+from domain.audit.full import FullReport, Subject, audit_ledger, subject_of
 from domain.audit.results import CheckResult
 from domain.errors import LedgerError
-from domain.service.ledger import Ledger
+from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgresError
+from domain.store.processes.pool import WorkerError
 from domain.store.tlog.audit import KeptHead
 from domain.store.tlog.signed_note import Verifier
 from projections.engine.view import ViewError
@@ -70,16 +74,45 @@ def verify(
     if (keys or checkpoints) and ledger is None:
         raise click.UsageError("--key and --checkpoint are about one log: give --ledger too.")
     given = [KeptHead(str(path), path.read_text(encoding="utf-8")) for path in checkpoints]
-    with _refusals(), open_environment(settings_of(data)) as environment:
-        chosen = environment.chosen(ledger)
+    settings, missing = without_missing_keys(settings_of(data))
+    with (
+        _refusals(),
+        open_environment(settings) as environment,
+        # Opened without the checks of a service: a ledger that was altered has to be audited too.
+        closing(Ledgers(environment.dsn, environment.secrets)) as ledgers,
+    ):
+        chosen = [ledger] if ledger else ledgers.names()
         if not chosen:
             raise CannotVerify("there is no ledger yet, so there is nothing to check")
-        codes = [_verify_ledger(environment, each, keys, given, quick) for each in chosen]
+        if missing - {"journal_key"}:
+            click.echo("only events and heads are checked: the keys of the service are not here")
+            quick = True
+        subjects = [subject_of(ledgers.get(x), seals="journal_key" not in missing) for x in chosen]
+        codes = [_verify_ledger(environment, each, keys, given, quick) for each in subjects]
         if views:
-            codes.append(_verify_views(environment))
+            codes.append(NOT_CHECKED if missing else _verify_views(environment))
     code = ALTERED if ALTERED in codes else max(codes)
     if code != GOOD:
         sys.exit(code)
+
+
+_KEY_FILES = {"master_key": "master_key", "index_key": "index_key", "journal_key": "journal"}
+
+
+def without_missing_keys(settings: Settings) -> tuple[Settings, set[str]]:
+    """Settings that make no new key, and the keys that are not here.
+
+    A copy of a data directory without its keys can be audited too; a key that was made for the
+    occasion would fit nothing, and would be taken for the right one later.
+    """
+    folder = settings.data_dir.expanduser().absolute() / "keys"
+    missing = {
+        name
+        for name, file in _KEY_FILES.items()
+        if getattr(settings, name) is None and not (folder / file).exists()
+    }
+    nothing = SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode())
+    return settings.model_copy(update=dict.fromkeys(missing, nothing)), missing
 
 
 @contextmanager
@@ -87,7 +120,7 @@ def _refusals() -> Iterator[None]:
     """Tell what prevents a check from what a check found. Raises: CannotVerify."""
     try:
         yield
-    except (LedgerError, EmbeddedPostgresError, ViewError) as error:
+    except (LedgerError, EmbeddedPostgresError, ViewError, WorkerError) as error:
         raise CannotVerify(str(error)) from error
     except Exception as error:
         if not hasattr(error, "pgcode"):
@@ -110,9 +143,9 @@ class Trust:
 
 
 def trust_of(
-    environment: CliEnvironment, ledger: Ledger, keys: Sequence[str], given: Sequence[KeptHead]
+    settings: Settings, ledger: Subject, keys: Sequence[str], given: Sequence[KeptHead]
 ) -> Trust:
-    settings = environment.settings
+    """Every head that can be found, with the keys to compare it with. keys: None but these."""
     logs = logs_of(ledger.journal)
     found = [vkey_of(settings, ledger.name, log) for log in logs]
     vkeys = dict.fromkeys(keys, "given") if keys else dict(each for each in found if each)
@@ -125,13 +158,13 @@ def trust_of(
 
 def _verify_ledger(
     environment: CliEnvironment,
-    ledger: Ledger,
+    ledger: Subject,
     keys: Sequence[str],
     given: Sequence[KeptHead],
     quick: bool,
 ) -> int:
     """Audit one ledger and print the report. Returns: the exit code."""
-    trust = trust_of(environment, ledger, keys, given)
+    trust = trust_of(environment.settings, ledger, keys, given)
     report = audit_ledger(
         ledger,
         environment.blobs,
@@ -139,6 +172,7 @@ def _verify_ledger(
         heads=trust.heads,
         ends=trust.ends,
         hashes_only=quick,
+        secrets=environment.secrets,
     )
     _print(report, trust)
     return _conclude(report)

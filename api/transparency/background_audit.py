@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection as Pipe
 from api.settings import Settings
 from api.transparency.audit_state import CHANNEL, AuditFinding, AuditState, to_payload
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
-from domain.audit.full import check_rest
+from domain.audit.full import check_rest, subject_of
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.errors import StoreError, Unavailable
@@ -214,7 +214,7 @@ class Auditor:
         self._find(ledger.name, report.findings, len(report.findings))
 
     def _check_rest(self, ledger: Ledger) -> None:
-        for check in check_rest(ledger, self._blobs, self._pace):
+        for check in check_rest(subject_of(ledger), self._blobs, self._pace):
             self._find(ledger.name, check.findings, check.found)
 
     def _check_views(self) -> None:

@@ -5,21 +5,46 @@ Reading order: FullReport, audit_ledger, event_checks.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.audit.attachments_check import AttachmentsCheck
 from domain.audit.claims_check import ClaimsCheck
 from domain.audit.commands_check import CommandsCheck
 from domain.audit.events import EventCheck, run
-from domain.audit.lawfulness_check import LawfulnessCheck
+from domain.audit.lawfulness_check import LawfulnessCheck, judged_by_processes
 from domain.audit.persons_check import PersonsCheck
 from domain.audit.results import CheckResult, Pace, at_once
 from domain.audit.snapshots_check import SnapshotsCheck
-from domain.service.ledger import Ledger
+from domain.service.ledger import Ledger, LedgerSecrets
 from domain.store.blobs import Blobs
+from domain.store.journal.journal import Journal
+from domain.store.mapper import EntryMapper
+from domain.store.privacy.field_encryption import Vault
 from domain.store.tlog.audit import AuditReport, KeptHead, stored_head, verify
 from domain.store.tlog.findings import Finding
+
+PARALLEL_EVENTS = 50_000
+"""Events from which several processes judge a ledger."""
+
+PROCESSES_MAX = 4
+
+
+class Subject(NamedTuple):
+    """The parts of a ledger that an audit reads. journal: has no sealer if its key is missing."""
+
+    name: str
+    journal: Journal
+    mapper: EntryMapper
+    vault: Vault
+
+
+def subject_of(ledger: Ledger, *, seals: bool = True) -> Subject:
+    """A ledger to be audited. seals: False where the journal key is not known."""
+    journal = ledger.journal if seals else Journal(ledger.journal.dsn, ledger.name, None)
+    return Subject(ledger.name, journal, ledger.mapper, ledger.vault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,47 +80,62 @@ class FullReport:
 
 
 def audit_ledger(
-    ledger: Ledger,
+    ledger: Subject,
     blobs: Blobs | None,
     *,
     vkeys: Sequence[str] = (),
     heads: Sequence[KeptHead] = (),
     ends: Mapping[str, int] | None = None,
     hashes_only: bool = False,
+    secrets: LedgerSecrets | None = None,
 ) -> FullReport:
     """Check a whole ledger at once.
 
     blobs: the attachments; None leaves them out. vkeys, heads, ends: as for `verify` of the log.
     hashes_only: events, seals and heads only, which takes a tenth of the time.
-    Raises: Unavailable; BadNote for a malformed vkey. Everything else is in the report.
+    secrets: of the ledger, so that several processes can judge a long one.
+    Raises: Unavailable, WorkerError; BadNote for a malformed vkey. Everything else is in the
+        report.
     """
     log = verify(ledger.journal, vkeys, heads, ends=ends, hashes_only=hashes_only)
     if hashes_only:
         return FullReport(log, ())
-    return FullReport(log, check_rest(ledger, blobs, at_once))
+    upto = stored_head(ledger.journal).position
+    processes = min(os.cpu_count() or 1, PROCESSES_MAX)
+    if secrets is None or upto < PARALLEL_EVENTS or processes == 1:
+        return FullReport(log, check_rest(ledger, blobs, at_once))
+    with judged_by_processes(ledger.journal, secrets, upto, processes) as judged:
+        checks = _check(ledger, upto, event_checks(ledger, blobs, judge=False), at_once)
+        return FullReport(log, [*checks, judged()])
 
 
-def check_rest(ledger: Ledger, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
+def check_rest(ledger: Subject, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
     """Everything but the log and the views, piece by piece.
 
     Raises: Unavailable; what `pace` raises.
     """
     upto = stored_head(ledger.journal).position
-    checks = event_checks(ledger, blobs)
+    return _check(ledger, upto, event_checks(ledger, blobs), pace)
+
+
+def _check(
+    ledger: Subject, upto: int, checks: Sequence[EventCheck], pace: Pace
+) -> list[CheckResult]:
     run(ledger.journal, checks, upto, pace)
     commands = CommandsCheck(ledger.journal)
     commands.run(upto, pace)
     return [commands.result, *(check.result for check in checks)]
 
 
-def event_checks(ledger: Ledger, blobs: Blobs | None) -> list[EventCheck]:
-    """The checks that follow the events, each at its beginning."""
+def event_checks(ledger: Subject, blobs: Blobs | None, *, judge: bool = True) -> list[EventCheck]:
+    """The checks that follow the events, each at its beginning. judge: with lawfulness."""
     checks: list[EventCheck] = [
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
         PersonsCheck(ledger.journal, ledger.vault),
         SnapshotsCheck(ledger.journal, ledger.mapper),
-        LawfulnessCheck(ledger.name, ledger.vault),
     ]
     if blobs is not None:
         checks.append(AttachmentsCheck(blobs))
+    if judge:
+        checks.append(LawfulnessCheck(ledger.name, ledger.vault))
     return checks

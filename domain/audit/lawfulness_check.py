@@ -1,28 +1,41 @@
-"""Names events that no decision could have made; see `domain.lawfulness`."""
+"""Names events that no decision could have made; see `domain.lawfulness`.
+
+Judging takes several times as long as everything else, so that a long ledger is judged by several
+processes: each folds every event, and judges the commands of its share.
+Reading order: LawfulnessCheck, judged_by_processes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from domain.audit.events import Event
-from domain.audit.results import CheckResult, Pace
+from domain.audit.events import Event, pages
+from domain.audit.results import CheckResult, Pace, at_once
 from domain.lawfulness.judge import Judge
+from domain.service.ledger import LedgerSecrets
 from domain.store.errors import WrongKey
-from domain.store.privacy.field_encryption import Vault
+from domain.store.journal.journal import Journal
+from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.store.processes.pool import WorkerPool
+
+CHECK = "lawfulness"
 
 
 class LawfulnessCheck:
-    """Judges every event of a ledger.
+    """Judges every event of a ledger, or a share of its commands.
 
     A field that no key opens is a finding of its own, once for each person; what rests on it is not
     judged, so that one exchanged key does not make a whole journey unlawful.
     """
 
-    def __init__(self, ledger: str, vault: Vault) -> None:
-        self.result = CheckResult("lawfulness")
+    def __init__(self, ledger: str, vault: Vault, share: tuple[int, int] = (0, 1)) -> None:
+        """share: (index, of), as for `Judge`."""
+        self.result = CheckResult(CHECK)
         self._vault = vault
         self._closed: set[str] = set()
-        self._judge = Judge(ledger, self._open, vault.blind_index)
+        self._judge = Judge(ledger, self._open, vault.blind_index, share=share)
 
     def _open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
         try:
@@ -50,3 +63,53 @@ class LawfulnessCheck:
         for found in judge.unlawful:
             self.result.find(str(found), found.position)
         self.result.found += judge.unlawful_count - kept
+
+
+@contextmanager
+def judged_by_processes(
+    journal: Journal, secrets: LedgerSecrets, upto: int, processes: int
+) -> Iterator[Callable[[], CheckResult]]:
+    """Judge in child processes while the block does something else.
+
+    Yields: a function that waits for the result. Raises, from it: WorkerError, Unavailable.
+    """
+    factory = partial(_judge_of, journal.dsn, journal.ledger, secrets, upto, processes)
+    with WorkerPool(factory, processes) as pool:
+        results = pool.map_unordered(list(range(processes)))
+        yield lambda: _joined(results)
+
+
+def _judge_of(
+    dsn: str, ledger: str, secrets: LedgerSecrets, upto: int, processes: int
+) -> Callable[[int], CheckResult]:
+    """What a child process calls once; returns what judges a share there."""
+
+    def judge(share: int) -> CheckResult:
+        journal = Journal(dsn, ledger, None)
+        vault = Vault(
+            ledger,
+            secrets.master_keys,
+            secrets.index_key,
+            stored_keys(journal),
+            algorithm=secrets.algorithm,
+        )
+        check = LawfulnessCheck(ledger, vault, (share, processes))
+        for _, events in pages(journal, upto):
+            check.page(events)
+        check.finish(upto, at_once)
+        journal.close()
+        return check.result
+
+    return judge
+
+
+def _joined(results: Iterator[CheckResult]) -> CheckResult:
+    """The results of all shares as one, findings in order of position."""
+    joined = CheckResult(CHECK)
+    for result in results:
+        for what, number in result.counts.items():
+            joined.count(what, number)
+        joined.findings += [each for each in result.findings if each not in joined.findings]
+        joined.found += result.found
+    joined.findings.sort(key=lambda finding: finding.position or 0)
+    return joined

@@ -24,6 +24,7 @@ import psycopg2
 import pytest
 
 from domain.actors import Actor, Role
+from domain.audit import full
 from domain.audit.full import FullReport
 from domain.events import CertificateKind, CertificateReinstated, CertificateRevoked
 from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres
@@ -92,6 +93,14 @@ SUPERUSER_CASES = {
         (f"{REWRITE} WHERE position = 3000", f"{REHASH} WHERE position = 3000"),
         ("events: position 3000: was altered, moved or inserted: its seal is not right",),
         3000,
+    ),
+    "the opening of the ledger altered": Case(
+        (f"{REWRITE} WHERE position = 1", f"{REHASH} WHERE position = 1"),
+        (
+            "events: the facts about keys are not as they were written",
+            "events: position 1: was altered, moved or inserted: its seal is not right",
+        ),
+        1,
     ),
     "a row deleted": Case(
         (f"{DROP} certledger.journal WHERE position = 3000",),
@@ -261,6 +270,22 @@ def test_verify_names_what_was_done_to_the_database(copy: Copy, honest: Honest, 
         assert text.format(size=honest.size) in found
     if case.first is not None:
         assert report.first_bad_position == case.first
+
+
+def test_several_processes_judge_a_long_ledger_with_the_same_result(
+    copy: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = copy.store.ledgers.get("omc")
+    revoked = ledger.journal.read(0, 1, [CertificateRevoked.TOPIC])[0]
+    _append_unlawfully(ledger, revoked)
+    alone = copy.audit()
+    monkeypatch.setattr(full, "PARALLEL_EVENTS", 1)
+    monkeypatch.setattr(full.os, "cpu_count", lambda: 2)
+    together = copy.audit()
+    assert said(together) == said(alone) != []
+    [judged] = [check for check in together.checks if check.check == "lawfulness"]
+    [before] = [check for check in alone.checks if check.check == "lawfulness"]
+    assert judged == before
 
 
 def test_without_any_head_nothing_was_compared(copy: Copy) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from api.cli.verify import trust_of
 from api.settings import Settings
 from api.transparency.head_places import own_place
 from api.transparency.log_keys import make_log_key
-from domain.audit.full import FullReport, audit_ledger
+from domain.audit.full import FullReport, Subject, audit_ledger, subject_of
+from domain.service.ledger import Ledgers
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.postgres.connection import connect
 from domain.store.tlog.checkpoints import CheckpointSigner
@@ -65,14 +66,18 @@ class Copy:
     store: CliEnvironment
 
     def audit(self, keys: tuple[str, ...] = ()) -> FullReport:
-        ledger = self.store.ledgers.get("omc")
-        trust = trust_of(self.store, ledger, keys, ())
+        with closing(Ledgers(self.store.dsn, self.store.secrets)) as ledgers:
+            return self._audit(subject_of(ledgers.get("omc")), keys)
+
+    def _audit(self, ledger: Subject, keys: tuple[str, ...]) -> FullReport:
+        trust = trust_of(self.settings, ledger, keys, ())
         return audit_ledger(
             ledger,
             self.store.blobs,
             vkeys=tuple(trust.vkeys),
             heads=trust.heads,
             ends=trust.ends,
+            secrets=self.store.secrets,
         )
 
     def as_superuser(self, *statements: str) -> None:

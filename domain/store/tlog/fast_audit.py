@@ -136,7 +136,7 @@ def _verify_range(
     verifier = _verify_rows(after, upto, ledger, sealer, found)
     next(verifier)
     copy = _COPY.format(columns=_HASHES if hashes_only else _EVERYTHING)
-    with _cursor(journal) as cursor:
+    with reading(journal) as cursor:
         cursor.copy_expert(
             cursor.mogrify(copy, (journal.ledger, after, upto)), _Sink(verifier.send)
         )
@@ -217,7 +217,8 @@ def _seal_check(sealer: LedgerSealer) -> Callable[[int, bytes, int, bytes, int, 
 
 
 @contextmanager
-def _cursor(journal: Journal) -> Iterator[Cursor]:
+def reading(journal: Journal) -> Iterator[Cursor]:
+    """A cursor in a transaction, to read with COPY. Raises: Unavailable, psycopg2.Error."""
     try:
         with journal.unit_of_work() as cursor:
             yield cursor
@@ -319,7 +320,7 @@ def microseconds_of(moment: datetime) -> int:
 
 def out_of_order(journal: Journal, limit: int) -> list[int]:
     """Positions of events whose preceding version is missing or has a later position."""
-    with _cursor(journal) as cursor:
+    with reading(journal) as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")  # it scans the whole ledger
         cursor.execute(_OUT_OF_ORDER, (journal.ledger, limit))
         return [row[0] for row in cursor.fetchall()]

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from api.cli.verify import without_missing_keys
+from api.settings import load_settings
+from domain.audit.full import audit_ledger, subject_of
+from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.tlog.signed_note import Signer
 from tests.support.cohort import Program
@@ -62,8 +67,8 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     assert lines[3] == "              signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
-        *("events", "heads", "commands", "claims", "keys", "snapshots", "lawfulness"),
-        "attachments",
+        *("events", "heads", "commands", "claims", "keys", "snapshots", "attachments"),
+        "lawfulness",
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"
@@ -112,6 +117,26 @@ def test_without_the_log_key_the_one_that_the_ledger_names_is_used(
     code, out, _ = verify("verify")
     assert code == 0
     assert "signed by certledger.example/omc, the key that the ledger names" in out
+
+
+def test_a_missing_key_is_not_made(tmp_path: Path) -> None:
+    """A key that was made for the occasion would be taken for the right one later."""
+    folder = tmp_path / "keys"
+    folder.mkdir(mode=0o700)
+    (folder / "master_key").write_text("")
+    settings, missing = without_missing_keys(load_settings(data_dir=tmp_path))
+    assert missing == {"index_key", "journal_key"}
+    assert settings.master_key is None
+    assert settings.journal_key is not None
+    assert [path.name for path in folder.iterdir()] == ["master_key"]
+
+
+def test_without_the_journal_key_no_seal_is_checked(copy: Copy) -> None:
+    copy.as_superuser(f"{SET} certledger.commands SET seal = repeat('x', 32)::bytea")
+    with closing(Ledgers(copy.store.dsn, copy.store.secrets)) as ledgers:
+        report = audit_ledger(subject_of(ledgers.get("omc"), seals=False), None)
+    assert report.is_good
+    assert not report.log.seals
 
 
 def test_a_given_head_of_another_history_is_a_finding(
