@@ -34,7 +34,7 @@ from tests.api.server.test_connection import (
 )
 from tests.api.server.test_lookup_worker_pool import Watched, watched
 from tests.support.lookup_workers import with_lookup_worker
-from tests.support.service import opening, settings_for, token
+from tests.support.service import make_log_key_for, opening, settings_for, token
 
 # --- a main process that does not answer ----------------------------------------------------------
 
@@ -261,6 +261,7 @@ def test_a_command_is_forwarded_and_its_repetition_recognised(service: Watched):
     name = f"t{uuid.uuid4().hex[:8]}"
     headers = {"Authorization": f"Bearer {token('operator')}", "Idempotency-Key": "k" * 20}
     with httpx.Client(base_url=service.url, timeout=20, trust_env=False) as client:
+        make_log_key_for(client, name)
         body = opening("S000033000998", name)
         first, again = (
             client.put(f"/ledgers/{name}", json=body, headers=headers) for _ in range(2)
