@@ -1,21 +1,21 @@
 -- by_numbers --
 -- Issued certificates with one of these numbers, in all ledgers; with what the seal is over.
-SELECT number AS asked, false AS replaced, ledger, seal, kind, number, answer, name_index, document_index,
-    verify_token, position
+SELECT number AS asked, false AS replaced, ledger, seal, kind, number, answer,
+    name_index, document_index, verify_token, position
 FROM views.certificates
 WHERE number = ANY(%(keys)s) AND issued
 
 -- by_documents --
 -- Issued certificates of the persons with one of these document indexes.
-SELECT document_index AS asked, false AS replaced, ledger, seal, kind, number, answer, name_index, document_index,
-    verify_token, position
+SELECT document_index AS asked, false AS replaced, ledger, seal, kind, number, answer,
+    name_index, document_index, verify_token, position
 FROM views.certificates
 WHERE document_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
 -- By the link of the current version, or of a replaced one.
-SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer, name_index, document_index,
-    verify_token, position
+SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer,
+    name_index, document_index, verify_token, position
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
 UNION ALL

@@ -11,7 +11,15 @@ import httpx
 import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.service import Caller, LedgerClient, new_ledger, opening, running, settings_for
+from tests.support.service import (
+    Caller,
+    LedgerClient,
+    make_log_key_for,
+    new_ledger,
+    opening,
+    running,
+    settings_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +62,7 @@ def test_an_outage_is_told_and_ends_by_itself(server_dir: Path, tmp_path: Path):
 
 def _while_it_is_away(ledger: LedgerClient) -> None:
     client = ledger.client
+    make_log_key_for(client, "never-made")
     assert soon(lambda: client.get("/ready").status_code == 503)
     health = client.get("/health")
     assert (health.status_code, health.json()["database"]) == (200, "unreachable")

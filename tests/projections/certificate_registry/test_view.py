@@ -1,4 +1,7 @@
-"""What the certificate registry answers: to whom who knows enough, and nothing to others."""
+"""What the certificate registry answers: to whom who knows enough, and nothing to others.
+
+Covers: projections/engine/row_seals.py
+"""
 
 from collections.abc import Callable
 from datetime import date, timedelta
