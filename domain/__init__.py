@@ -2,7 +2,8 @@
 
 A candidate's journey is a list of facts; `events.py` is that list, and everything else here either
 decides the next fact or folds the recorded ones. All of it is pure except `service/` (the use
-cases) and `store/` (the journal on PostgreSQL). Each package imports only those listed above it.
+cases), `audit/` and `store/` (the journal on PostgreSQL). Each package imports only those listed
+above it.
 
 Reading order:
 
@@ -15,7 +16,7 @@ eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over 
                    worded by explanations.py
 actors.py          who acts: Role, Actor
 events.py          MAIN MODULE: every fact, in the order of the journey
-claims.py          what each fact claims and releases: certificate numbers, refunds, …
+claims.py          which claims a fact takes and releases
 states/            application.py (one application), folds.py (every other state, `evolve`)
 decision.py        what a decision takes and returns: Command, States, Context, Decision
 command_spec.py    what a step declares of a command: CommandSpec, ReadSet
@@ -34,14 +35,14 @@ steps/             commands, decisions, read sets and roles of each step
   certificate.py        step 5: issue, correct, suspend, revoke
   authority_report.py   step 5: the report to the authority
 commands.py        table of contents: the specs of all commands
-lawfulness/        whether recorded facts could have been decided: judge.py (`lawful`) by
-                   history.py, inverses.py and verdict.py
+lawfulness/        whether recorded facts could have been decided: judge.py, `lawful` in
+                   verdict.py, inverses.py (facts to command), history.py
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    state_cache.py, snapshots.py, receipt.py, receipt_futures.py, key_check.py,
-                   guards.py (stops commands), recovery.py (accepts a loss)
-audit/             checks everything stored against the events: full.py, results.py, events.py,
-                   commands_check.py, claims_check.py, persons_check.py, snapshots_check.py,
-                   attachments_check.py, lawfulness_check.py
+                   guards.py (stops the commands of a ledger), recovery.py (accepts a loss)
+audit/             full.py (all that a ledger stores against its events): commands_check.py,
+                   claims_check.py, persons_check.py, snapshots_check.py, attachments_check.py,
+                   lawfulness_check.py over results.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:

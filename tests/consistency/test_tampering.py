@@ -3,12 +3,10 @@
 Each case is done to a copy of one database: with the rights of a superuser whose triggers are off,
 or with those of the application. The journal's readers refuse such rows while they run
 (`tests/store/journal/test_tampering.py`); here the audit names them.
-
-Covers: domain/audit, domain/store/tlog/audit.py, api/cli/verify.py,
-domain/audit/attachments_check.py, domain/audit/claims_check.py, domain/audit/commands_check.py,
-domain/audit/events.py, domain/audit/full.py, domain/audit/lawfulness_check.py,
-domain/audit/persons_check.py, domain/audit/results.py, domain/audit/snapshots_check.py,
-domain/store/tlog/findings.py
+Covers: domain/audit/full.py, domain/audit/results.py, domain/audit/events.py,
+domain/audit/claims_check.py, domain/audit/commands_check.py, domain/audit/persons_check.py,
+domain/audit/snapshots_check.py, domain/audit/attachments_check.py,
+domain/audit/lawfulness_check.py, domain/store/tlog/audit.py, domain/store/tlog/findings.py
 """
 
 from __future__ import annotations

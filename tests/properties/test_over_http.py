@@ -30,7 +30,7 @@ from tests.support.model_adapter import to_command, without_check
 from tests.support.model_comparison import ModelComparison, few_examples
 from tests.support.over_http import ROUTES, Route, code_of, routes_of
 from tests.support.postgres import fresh_database
-from tests.support.service import Caller, running, settings_for, token
+from tests.support.service import Caller, make_log_key_for, running, settings_for, token
 
 SILENT_MAX = 6
 """Routes, of three dozen, that need not have succeeded in any example."""
@@ -57,6 +57,7 @@ class ServiceComparison(ModelComparison):
         self.open.callback(self.journal.close)
         self.callers: dict[Actor, Caller] = {}
         self.count = 0
+        make_log_key_for(client, self.name)
 
     def caller(self, actor: Actor) -> Caller:
         """A caller with a token of the actor."""

@@ -11,7 +11,7 @@ import itertools
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from api.auth.secrets import new_token_key, read_token_key
 from api.auth.tokens import mint_token
 from api.server.main import Server, listen
 from api.settings import Settings, load_settings
-from api.transparency.log_keys import make_log_key
+from api.transparency.log_keys import LogKeyExists, make_log_key
 from domain.actors import Role
 from tests.support.keys import SEALER
 
@@ -178,7 +178,8 @@ def make_log_key_for(client: httpx.Client, ledger: str) -> None:
     """
     settings = _running.get(str(client.base_url).rstrip("/"))
     if settings is not None:
-        make_log_key(settings, ledger)
+        with suppress(LogKeyExists):
+            make_log_key(settings, ledger)
 
 
 def new_ledger(client: httpx.Client, opened_at: str | None = None) -> LedgerClient:

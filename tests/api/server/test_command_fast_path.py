@@ -33,7 +33,15 @@ from tests.api.server.test_lookup_fast_path import (
 )
 from tests.support.commands import document_of
 from tests.support.postgres import fresh_database
-from tests.support.service import FEES, LedgerClient, opening, running, settings_for, token
+from tests.support.service import (
+    FEES,
+    LedgerClient,
+    make_log_key_for,
+    opening,
+    running,
+    settings_for,
+    token,
+)
 
 LEDGER = "twins"
 QUALIFIED = {"work_periods": [{"started_on": "2020-01-01", "ended_on": None, "relation": "own"}]}
@@ -60,12 +68,13 @@ def twins(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
         urls, ledgers = [], []
         for prepare in (None, without_fast_path):
             database = closing.enter_context(fresh_database(postgres))
-            known = settings_for(database.dsn, folder)
+            known = settings_for(database.dsn, folder / str(len(urls)))
             urls.append(closing.enter_context(running(known, prepare)))
             client = httpx.Client(base_url=urls[-1], timeout=30, trust_env=False)
             ledgers.append(LedgerClient(closing.enter_context(client), LEDGER, "S000033999999"))
         staff = token("agency", "assistant-1")
         for ledger in ledgers:
+            make_log_key_for(ledger.client, LEDGER)
             ledger.caller("operator").write(
                 "", opening(ledger.site_code, LEDGER), method="PUT", key="1"
             )
@@ -138,8 +147,8 @@ def test_a_command_is_carried_out_refused_and_repeated_alike(twins: Twins) -> No
     )
     assert (unknown[0], unknown[1]["content-language"]) == (404, "en")
     assert [len(ledger.caller("regulator").read("events")["data"]) for ledger in twins.ledgers] == [
-        10,
-        10,
+        15,
+        15,
     ]
 
 

@@ -14,7 +14,15 @@ import httpx
 import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
-from tests.support.service import Caller, LedgerClient, new_ledger, opening, running, settings_for
+from tests.support.service import (
+    Caller,
+    LedgerClient,
+    make_log_key_for,
+    new_ledger,
+    opening,
+    running,
+    settings_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +66,7 @@ def test_an_outage_is_reported_and_ends_by_itself(server_dir: Path, tmp_path: Pa
 
 def _assert_unavailable(ledger: LedgerClient) -> None:
     client = ledger.client
+    make_log_key_for(client, "never-made")
     assert eventually(lambda: client.get("/ready").status_code == 503)
     health = client.get("/health")
     assert (health.status_code, health.json()["database"]) == (200, "unreachable")

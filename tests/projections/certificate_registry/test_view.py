@@ -1,7 +1,8 @@
 """What the certificate registry answers: to whom who knows enough, and nothing to others.
 
 Covers: projections/certificate_registry/view.py, projections/certificate_registry/tables.py,
-projections/certificate_registry/queries.py, projections/certificate_registry/public_record.py
+projections/certificate_registry/queries.py, projections/certificate_registry/public_record.py,
+projections/engine/row_seals.py
 """
 
 from collections.abc import Callable
