@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from api.cli.environment import CliEnvironment, data_option, open_environment, settings_of
 from api.settings import KEY_BYTES, Settings
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
-from domain.audit.full import FullReport, Subject, audit_ledger, subject_of
+from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.audit.results import CheckResult
 from domain.errors import LedgerError
 from domain.service.ledger import Ledgers
@@ -143,7 +143,7 @@ class Trust:
 
 
 def trust_of(
-    settings: Settings, ledger: Subject, keys: Sequence[str], given: Sequence[KeptHead]
+    settings: Settings, ledger: AuditSubject, keys: Sequence[str], given: Sequence[KeptHead]
 ) -> Trust:
     """Every head that can be found, with the keys to compare it with. keys: None but these."""
     logs = logs_of(ledger.journal)
@@ -158,7 +158,7 @@ def trust_of(
 
 def _verify_ledger(
     environment: CliEnvironment,
-    ledger: Subject,
+    ledger: AuditSubject,
     keys: Sequence[str],
     given: Sequence[KeptHead],
     quick: bool,

@@ -32,7 +32,7 @@ PARALLEL_EVENTS = 50_000
 PROCESSES_MAX = 4
 
 
-class Subject(NamedTuple):
+class AuditSubject(NamedTuple):
     """The parts of a ledger that an audit reads. journal: has no sealer if its key is missing."""
 
     name: str
@@ -41,10 +41,10 @@ class Subject(NamedTuple):
     vault: Vault
 
 
-def subject_of(ledger: Ledger, *, seals: bool = True) -> Subject:
+def subject_of(ledger: Ledger, *, seals: bool = True) -> AuditSubject:
     """A ledger to be audited. seals: False where the journal key is not known."""
     journal = ledger.journal if seals else Journal(ledger.journal.dsn, ledger.name, None)
-    return Subject(ledger.name, journal, ledger.mapper, ledger.vault)
+    return AuditSubject(ledger.name, journal, ledger.mapper, ledger.vault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class FullReport:
 
 
 def audit_ledger(
-    ledger: Subject,
+    ledger: AuditSubject,
     blobs: Blobs | None,
     *,
     vkeys: Sequence[str] = (),
@@ -109,7 +109,7 @@ def audit_ledger(
         return FullReport(log, [*checks, judged()])
 
 
-def check_rest(ledger: Subject, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
+def check_rest(ledger: AuditSubject, blobs: Blobs | None, pace: Pace) -> list[CheckResult]:
     """Everything but the log and the views, piece by piece.
 
     Raises: Unavailable; what `pace` raises.
@@ -119,7 +119,7 @@ def check_rest(ledger: Subject, blobs: Blobs | None, pace: Pace) -> list[CheckRe
 
 
 def _check(
-    ledger: Subject, upto: int, checks: Sequence[EventCheck], pace: Pace
+    ledger: AuditSubject, upto: int, checks: Sequence[EventCheck], pace: Pace
 ) -> list[CheckResult]:
     run(ledger.journal, checks, upto, pace)
     commands = CommandsCheck(ledger.journal)
@@ -127,7 +127,9 @@ def _check(
     return [commands.result, *(check.result for check in checks)]
 
 
-def event_checks(ledger: Subject, blobs: Blobs | None, *, judge: bool = True) -> list[EventCheck]:
+def event_checks(
+    ledger: AuditSubject, blobs: Blobs | None, *, judge: bool = True
+) -> list[EventCheck]:
     """The checks that follow the events, each at its beginning. judge: with lawfulness."""
     checks: list[EventCheck] = [
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),

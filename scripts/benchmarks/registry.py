@@ -91,6 +91,10 @@ class Holder:
     name: str
 
 
+OPENING_EVENTS = 6
+"""Of a ledger: its opening, and the introduction of each key in use."""
+
+
 @dataclass(frozen=True)
 class Registry:
     """A seeded registry. persons: in each of the ledgers."""
@@ -105,7 +109,7 @@ class Registry:
 
     @property
     def events(self) -> int:
-        return self.ledgers * (1 + self.persons * EVENTS_EACH)
+        return self.ledgers * (OPENING_EVENTS + self.persons * EVENTS_EACH)
 
     @property
     def ledger(self) -> str:
