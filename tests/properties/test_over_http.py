@@ -56,8 +56,8 @@ class ServiceComparison(ModelComparison):
         self.journal = journal_of(self.database.dsn, self.name)
         self.open.callback(self.journal.close)
         self.callers: dict[Actor, Caller] = {}
-        self.count = 0
         make_log_key_for(client, self.name)
+        self.count = 0
 
     def caller(self, actor: Actor) -> Caller:
         """A caller with a token of the actor."""
@@ -176,7 +176,7 @@ class ServiceComparison(ModelComparison):
             super().teardown()
 
 
-ServiceComparison.TestCase.settings = few_examples(8, steps=24)
+ServiceComparison.TestCase.settings = few_examples(13, steps=24)
 
 
 @pytest.fixture(scope="module", autouse=True)
