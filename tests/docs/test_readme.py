@@ -144,7 +144,9 @@ def _links(text: str) -> set[str]:
 
 def test_the_first_command_starts_the_service():
     start, tests = (block.text.strip() for block in blocks("README.md", "sh"))
-    for command in (start, tests):
+    make, run = tests.splitlines()
+    assert f"{make.partition(' ')[2]}:" in (ROOT / "Makefile").read_text("utf-8")
+    for command in (start, run):
         assert os.access(ROOT / command, os.X_OK)
     reply = (ROOT / "README.md").read_text("utf-8")
     for option in re.findall(r"(--[a-z]+) ", (ROOT / start).read_text().partition("while")[0]):
