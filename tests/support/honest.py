@@ -13,7 +13,7 @@ from api.cli.verify import trust_of
 from api.settings import Settings
 from api.transparency.head_places import own_place
 from api.transparency.log_keys import make_log_key
-from domain.audit.full import FullReport, Subject, audit_ledger, subject_of
+from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.postgres.connection import connect
@@ -69,7 +69,7 @@ class Copy:
         with closing(Ledgers(self.store.dsn, self.store.secrets)) as ledgers:
             return self._audit(subject_of(ledgers.get("omc")), keys)
 
-    def _audit(self, ledger: Subject, keys: tuple[str, ...]) -> FullReport:
+    def _audit(self, ledger: AuditSubject, keys: tuple[str, ...]) -> FullReport:
         trust = trust_of(self.settings, ledger, keys, ())
         return audit_ledger(
             ledger,
