@@ -249,4 +249,4 @@ def test_health_reports_every_view(completed):
     assert health["database"] == "ok"
     views = {v["view"] for v in health["views"] if v["ledger"] == ledger.name}
     assert views == {"score_board", "refund_ledger", "certificate_registry"}
-    assert ledger.client.get("/ready").json() == {"status": "ready"}
+    assert ledger.client.get("/ready").json() == {"status": "ready", "problems": []}
