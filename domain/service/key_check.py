@@ -26,9 +26,7 @@ from domain.store.journal.key_ranges import (
 class KeysOf(Protocol):
     """Tells the keys of this service for a ledger."""
 
-    def __call__(
-        self, ledger: str, *, opening: bool, log_number: int = 1
-    ) -> tuple[KeyInUse, ...]:
+    def __call__(self, ledger: str, *, opening: bool, log_number: int = 1) -> tuple[KeyInUse, ...]:
         """The keys. opening: all of them have to be there, for the ledger names them now.
 
         log_number: of the ledger's log, one more after each recovery.

@@ -1,6 +1,6 @@
 """A ledger that somebody tampered with, while it is open and after it was opened again.
 
-Covers: domain/service/ledger.py, domain/service/command_execution.py
+Covers: domain/service/ledger.py, domain/service/key_check.py
 """
 
 from collections.abc import Callable, Iterator
