@@ -70,17 +70,17 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
 def holder_of_document(ledger: Ledger, indexes: Sequence[str]) -> str:
     """The person whose document it is, by the blind indexes of the document; blocking.
 
-    Raises: NotFound.
+    Raises: NotFound; SealBroken if the event that took the claim has no right seal.
     """
     rows = ledger.journal.query(
-        "SELECT j.stream FROM certledger.claims c JOIN certledger.journal j "
-        "ON j.ledger = c.ledger AND j.position = c.position WHERE c.ledger = %s "
-        "AND c.kind = 'person_document' AND c.key = ANY(%s) AND c.released_position IS NULL",
+        "SELECT position FROM certledger.claims WHERE ledger = %s "
+        "AND kind = 'person_document' AND key = ANY(%s) AND released_position IS NULL",
         (ledger.name, list(indexes)),
     )
-    if not rows:
+    found = ledger.journal.read(rows[0][0] - 1, 1) if rows else []
+    if not found:
         raise NotFound(what="person", id="with this document")
-    return _key(str(rows[0][0]), "person")
+    return _key(found[0].stream, "person")
 
 
 def _key(stream: str, kind: str) -> str:
