@@ -141,6 +141,10 @@ class LedgerSealer:
         """The ranges it checks with; None: every known key is accepted."""
         return self._ranges
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what it is made of, for worker processes: a started MAC cannot be."""
+        return LedgerSealer, (self._sealer, self.ledger, self._ranges)
+
     def with_ranges(self, ranges: Iterable[SealRange] | None) -> "LedgerSealer":
         """The same sealer that accepts each key within its ranges only."""
         return LedgerSealer(self._sealer, self.ledger, ranges)
