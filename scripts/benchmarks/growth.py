@@ -72,5 +72,6 @@ def _append(registry: Registry, seconds: float) -> Turn:
         "writers": CALLERS,
         "clients": "tasks",
         "seconds": seconds,
+        "key_file": str(registry.server.postgres.data_dir / "keys" / "journal"),
     }
     return lambda: child(ours("ours_append"), {**order, "run": next(runs)})

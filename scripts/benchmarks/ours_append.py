@@ -102,7 +102,7 @@ def with_threads(journal: Journal, order: dict[str, Any]) -> dict[str, float]:
 def main() -> None:
     """Execute the order and print the sample."""
     order = json.loads(sys.argv[1])
-    journal = journal_of(order["dsn"], order["ledger"])
+    journal = journal_of(order["dsn"], order["ledger"], key_file=order.get("key_file"))
     freeze_gc()  # as the service does
     if order["clients"] == "threads":
         found = with_threads(journal, order)

@@ -12,7 +12,7 @@ import psycopg2
 
 from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres, bin_dir
 from domain.store.journal.journal import Journal
-from domain.store.keys.seals import Sealer, seal_key
+from domain.store.keys.seals import Sealer, read_seal_key, seal_key
 from domain.store.postgres.migrate import migrate
 
 LEDGER = "bench"
@@ -21,9 +21,10 @@ SEALER = Sealer(seal_key(bytes(range(32))))
 _SETTINGS = {"max_connections": "200"}  # contenders, their pools and pgbench at the same time
 
 
-def journal_of(dsn: str, ledger: str = LEDGER) -> Journal:
-    """A journal of a benchmark. Close it."""
-    return Journal(dsn, ledger, SEALER.of(ledger))
+def journal_of(dsn: str, ledger: str = LEDGER, *, key_file: str | None = None) -> Journal:
+    """A journal of a benchmark. Close it. key_file: journal key of the service that opened it."""
+    sealer = Sealer(read_seal_key(Path(key_file).read_text().strip())) if key_file else SEALER
+    return Journal(dsn, ledger, sealer.of(ledger))
 
 
 @dataclass(frozen=True)
