@@ -12,7 +12,7 @@ import binascii
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
     )
+    keys_required: ClassVar[bool] = True
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -227,7 +228,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_secret_by_default(self) -> Self:
-        if self.embedded:
+        if self.embedded or not self.keys_required:
             return self
         symmetric = ("master_key", "index_key", "journal_key")
         missing = [name for name in symmetric if getattr(self, name) is None]
@@ -278,14 +279,20 @@ def key_bytes(text: SecretStr) -> bytes:
     return key
 
 
-def load_settings(**given: Any) -> Settings:
+class AuditSettings(Settings):
+    """Settings of an audit, which may not have the service's keys."""
+
+    keys_required: ClassVar[bool] = False
+
+
+def load_settings(kind: type[Settings] = Settings, /, **given: Any) -> Settings:
     """The settings from the environment.
 
     given: fields of Settings by name that override it; None means not given.
     Raises: SettingsInvalid with every variable that is wrong or missing, never its value.
     """
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as wrong:
         raise SettingsInvalid(reason="; ".join(map(_complaint, wrong.errors()))) from None
 

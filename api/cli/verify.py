@@ -17,8 +17,9 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
-from api.cli.environment import CliEnvironment, data_option, open_environment, settings_of
-from api.settings import KEY_BYTES, Settings
+from api.auth.secrets import new_token_key
+from api.cli.environment import CliEnvironment, data_option, open_environment
+from api.settings import KEY_BYTES, AuditSettings, Settings, load_settings
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
 from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.audit.results import CheckResult
@@ -74,7 +75,7 @@ def verify(
     if (keys or checkpoints) and ledger is None:
         raise click.UsageError("--key and --checkpoint are about one log: give --ledger too.")
     given = [KeptHead(str(path), path.read_text(encoding="utf-8")) for path in checkpoints]
-    settings, missing = without_missing_keys(settings_of(data))
+    settings, missing = without_missing_keys(load_settings(AuditSettings, data_dir=data))
     with (
         _refusals(),
         open_environment(settings) as environment,
@@ -102,17 +103,19 @@ _KEY_FILES = {"master_key": "master_key", "index_key": "index_key", "journal_key
 def without_missing_keys(settings: Settings) -> tuple[Settings, set[str]]:
     """Settings that make no new key, and the keys that are not here.
 
-    A copy of a data directory without its keys can be audited too; a key that was made for the
-    occasion would fit nothing, and would be taken for the right one later.
+    A database, or a copy of a data directory, can be audited without the service's keys too; a key
+    that was made for the occasion would fit nothing, and would be taken for the right one later.
     """
     folder = settings.data_dir.expanduser().absolute() / "keys"
     missing = {
         name
         for name, file in _KEY_FILES.items()
-        if getattr(settings, name) is None and not (folder / file).exists()
+        if getattr(settings, name) is None and not (settings.embedded and (folder / file).exists())
     }
-    nothing = SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode())
-    return settings.model_copy(update=dict.fromkeys(missing, nothing)), missing
+    stand_ins = dict.fromkeys(missing, SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode()))
+    if settings.token_key is None:
+        stand_ins["token_key"] = SecretStr(new_token_key())  # an audit checks no tokens
+    return settings.model_copy(update=stand_ins), missing
 
 
 @contextmanager

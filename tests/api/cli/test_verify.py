@@ -139,6 +139,23 @@ def test_without_the_journal_key_no_seal_is_checked(copy: Copy) -> None:
     assert not report.log.seals
 
 
+def test_a_database_is_audited_without_any_key_of_its_service(
+    copy: Copy, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copy.as_superuser(f"{SET} certledger.commands SET seal = repeat('x', 32)::bytea")
+    assert copy.settings.database_url is not None
+    given = {
+        "CERTLEDGER_DATABASE_URL": copy.settings.database_url.get_secret_value(),
+        "CERTLEDGER_DATA_DIR": str(tmp_path / "data"),
+    }
+    code, out, err = Program(capsys, given)("verify")
+    assert (code, err) == (0, "")
+    assert "only events and heads are checked: the keys of the service are not here" in out
+    assert "seals: not checked, the journal key is not here" in out
+    assert "signed by certledger.example/omc, the key that the ledger names" in out
+    assert not (tmp_path / "data" / "keys").exists()
+
+
 def test_a_given_head_of_another_history_is_a_finding(
     verify: Program, copy: Copy, tmp_path: Path
 ) -> None:
