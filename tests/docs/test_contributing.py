@@ -133,9 +133,10 @@ def recipe(target: str) -> list[list[str]]:
     return [line.split() for line in rule.splitlines()[1:]]
 
 
-def make_edits(tree: Path, name: str, *, without: int | None = None) -> None:
-    """Make the edits of a list; without: the number of a step to leave out."""
-    left_out = [step for step in steps_of(name) if step.number == without]
+def make_edits(tree: Path, name: str, *, without: str | None = None) -> None:
+    """Make the edits of a list; without: a file of the step to leave out."""
+    left_out = [step for step in steps_of(name) if without and step.names(without)]
+    assert bool(left_out) == bool(without), without
     edits = [e for e in edits_of(name) if not any(step.names(e.path) for step in left_out)]
     for edit in edits:
         edit.apply(tree)
@@ -223,26 +224,82 @@ def test_a_list_names_every_file_that_changes(trees: list[Path], name: str) -> N
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("name", "step", "check", "says"),
+    ("name", "file", "check", "says"),
     [
-        ("fact", 3, "tests/projections/test_catalogue.py", "score_board"),
-        ("fact", 5, "tests/golden", "exam_incident_recorded.v1"),
-        ("command", 2, "tests/api/routes/test_routers.py", "RecordIncident"),
-        ("command", 3, f"{PROBLEMS}::test_every_error_class_has_a_status", "incident_before_exam"),
-        ("command", 5, "tests/domain/test_command_spec.py", "RecordIncident"),
-        ("view", 3, "tests/projections/test_catalogue.py", "exam_incidents"),
-        ("view", 4, "tests/test_architecture.py", "exam_incidents"),
-        ("read route", 1, "tests/api/routes/test_routers.py", "'list_incidents' has no row"),
-        ("read route", 5, "tests/api/auth/test_permissions.py", "list_incidents"),
-        ("page", 4, "tests/api/web/test_i18n.py", "incidents.title"),
-        ("page", 5, "tests/api/web/test_exam_incidents.py", "assert '没有异常情况' in"),
+        (
+            "fact",
+            "projections/score_board/view.py",
+            "tests/projections/test_catalogue.py",
+            "score_board",
+        ),
+        (
+            "fact",
+            "tests/golden/exam_incident_recorded.v1.jsonl",
+            "tests/golden",
+            "exam_incident_recorded.v1",
+        ),
+        (
+            "command",
+            "domain/lawfulness/inverses.py",
+            "tests/domain/lawfulness/test_inverses.py",
+            "RecordIncident",
+        ),
+        (
+            "command",
+            "api/routes/exam_sessions.py",
+            "tests/api/routes/test_routers.py",
+            "RecordIncident",
+        ),
+        (
+            "command",
+            "api/errors/problem_details.py",
+            f"{PROBLEMS}::test_every_error_class_has_a_status",
+            "incident_before_exam",
+        ),
+        (
+            "command",
+            "tests/domain/test_command_spec.py",
+            "tests/domain/test_command_spec.py",
+            "RecordIncident",
+        ),
+        (
+            "view",
+            "projections/catalogue.py",
+            "tests/projections/test_catalogue.py",
+            "exam_incidents",
+        ),
+        ("view", "tests/test_architecture.py", "tests/test_architecture.py", "exam_incidents"),
+        (
+            "read route",
+            "api/auth/permissions.py",
+            "tests/api/routes/test_routers.py",
+            "'list_incidents' has no row",
+        ),
+        (
+            "read route",
+            "tests/api/auth/test_permissions.py",
+            "tests/api/auth/test_permissions.py",
+            "list_incidents",
+        ),
+        (
+            "page",
+            "api/web/templates/texts/exam_incidents.json",
+            "tests/api/web/test_i18n.py",
+            "incidents.title",
+        ),
+        (
+            "page",
+            "api/web/routes.py",
+            "tests/api/web/test_exam_incidents.py",
+            "assert '没有异常情况' in",
+        ),
     ],
 )
 def test_a_check_fails_if_a_step_is_left_out(
-    trees: list[Path], tmp_path: Path, name: str, step: int, check: str, says: str
+    trees: list[Path], tmp_path: Path, name: str, file: str, check: str, says: str
 ) -> None:
     tree = shutil.copytree(trees[LISTS.index(name)], tmp_path / "tree")
-    make_edits(tree, name, without=step)
+    make_edits(tree, name, without=file)
     done = checked(tree, [check])
     assert done.returncode in FAILED, done.stdout[-4000:] + done.stderr[-2000:]
     assert says in done.stdout + done.stderr
