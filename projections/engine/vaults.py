@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
-from domain.store.journal.records import PersonKey
+from domain.store.journal.person_keys import SELECT_KEYS, PersonKey, key_from_row
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys, Vault
@@ -56,14 +56,10 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> View
     def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
-                "WHERE ledger = %s AND person = ANY(%s)",
+                SELECT_KEYS + "WHERE ledger = %s AND person = ANY(%s)",
                 (ledger, list(persons)),
             )
-            return {
-                person: PersonKey(person, algorithm, master, None if w is None else bytes(w))
-                for person, algorithm, master, w in cursor.fetchall()
-            }
+            return {key.person: key for key in map(key_from_row, cursor.fetchall())}
 
     vault = ViewVault(
         ledger, secrets.master_keys, secrets.index_key, key_rows, algorithm=secrets.algorithm

@@ -28,7 +28,7 @@ from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import PersonKey
+from domain.store.journal.person_keys import PersonKey
 from domain.store.mapper import SEALED
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.tlog.merkle import CompactRange

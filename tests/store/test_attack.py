@@ -12,7 +12,7 @@ import pytest
 from domain.store.embedded.server import OWNER, SUPERUSER
 from domain.store.journal import envelope
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import PersonKey
+from domain.store.journal.person_keys import PersonKey
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import AuditReport, KeptHead, verify

@@ -20,6 +20,7 @@ from domain.store.errors import (
     TrackingBehind,
 )
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     AppendRequest,
     Claim,
@@ -27,7 +28,6 @@ from domain.store.journal.records import (
     Head,
     KnownCommand,
     NewEvent,
-    PersonKey,
     RecordedEvent,
 )
 from domain.store.keys.seals import LedgerSealer

@@ -12,12 +12,12 @@ from typing import Any
 
 from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
+from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     NO_EVENTS,
     Claim,
     Head,
     KnownCommand,
-    PersonKey,
     RecordedEvent,
 )
 from domain.store.journal.sealed_rows import (

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.person_keys import PersonKey
 
 Claim = tuple[str, str]
 """(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
@@ -99,15 +100,6 @@ class CommandKey(NamedTuple):
     def name(self) -> tuple[str, str]:
         """(principal, key), unique within a ledger."""
         return self.principal, self.key
-
-
-class PersonKey(NamedTuple):
-    """A row of a person's wrapped data key. wrapped: None after it was destroyed."""
-
-    person: str
-    algorithm: str
-    master_key_id: str
-    wrapped: bytes | None
 
 
 class AppendRequest(NamedTuple):

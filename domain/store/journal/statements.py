@@ -16,6 +16,7 @@ from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.journal.batch import Batch
 from domain.store.journal.envelope import rfc3339
+from domain.store.journal.person_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
 from domain.store.postgres.connection import Cursor, PgConnection
 from domain.store.postgres.literals import array
@@ -110,16 +111,6 @@ SELECT $1, r.kind, r.key, r.position, r.released
 FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[])
     AS r (kind, key, position, released)"""
 
-_INSERT_KEYS = """INSERT INTO certledger.person_keys (ledger, person, algorithm, master_key_id,
-    wrapped, created_at, destroyed_at)
-SELECT $1, r.person, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'), $2,
-    CASE WHEN r.wrapped IS NULL THEN $3::timestamptz END
-FROM unnest($4::text[], $5::text[], $6::text[], $7::text[])
-    AS r (person, algorithm, master_key_id, wrapped)"""
-
-_DESTROY_KEYS = """UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = $1
-WHERE ledger = $2 AND person = ANY($3::text[]) AND destroyed_at IS NULL"""
-
 # A tracking row that would not move forward is set to NULL, which the column rejects: the check
 # made under the head lock cannot see a writer that does not take the lock.
 _TRACK = """INSERT INTO certledger.tracking AS t (ledger, view, position)
@@ -135,8 +126,8 @@ _WRITES = {
     "certledger_commands": _INSERT_COMMANDS,
     "certledger_release_claim": _RELEASE_CLAIM,
     "certledger_claims": _INSERT_CLAIMS,
-    "certledger_keys": _INSERT_KEYS,
-    "certledger_destroy_keys": _DESTROY_KEYS,
+    "certledger_keys": INSERT_KEYS,
+    "certledger_destroy_keys": DESTROY_KEYS,
     "certledger_track": _TRACK,
 }
 """Prepared once for each connection, under these names."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import PersonKey
+from domain.store.journal.person_keys import SELECT_KEYS, PersonKey, key_from_row
 from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, forget_derived, suite_named
 
@@ -156,21 +156,20 @@ class Vault(BlindIndexes):
         Returns: how many were re-wrapped. Call until it is 0; then the old master key may go.
         """
         rows = journal.query(
-            "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
-            "WHERE ledger = %s AND wrapped IS NOT NULL AND master_key_id <> %s LIMIT %s",
+            SELECT_KEYS
+            + "WHERE ledger = %s AND wrapped IS NOT NULL AND master_key_id <> %s LIMIT %s",
             (self.ledger, self._master_keys.active, limit),
         )
-        for person, algorithm, master_key_id, wrapped in rows:
-            old = PersonKey(person, algorithm, master_key_id, bytes(wrapped))
+        for old in map(key_from_row, rows):
             key = self._unwrap(old)
             # The algorithm column cannot be changed: a key keeps the suite of its first wrapping.
-            new = suite_named(algorithm).encrypt(
-                self._master_keys.keys[self._master_keys.active], key, self._key_context(person)
+            new = suite_named(old.algorithm).encrypt(
+                self._master_keys.keys[self._master_keys.active], key, self._key_context(old.person)
             )
             journal.change(
                 "UPDATE certledger.person_keys SET wrapped = %s, master_key_id = %s "
                 "WHERE ledger = %s AND person = %s AND wrapped = %s",
-                (new, self._master_keys.active, self.ledger, person, old.wrapped),
+                (new, self._master_keys.active, self.ledger, old.person, old.wrapped),
             )
         self.forget()
         return len(rows)
@@ -275,13 +274,9 @@ def stored_keys(journal: Journal) -> Callable[[Iterable[str]], dict[str, PersonK
 
     def read(persons: Iterable[str]) -> dict[str, PersonKey]:
         rows = journal.query(
-            "SELECT person, algorithm, master_key_id, wrapped FROM certledger.person_keys "
-            "WHERE ledger = %s AND person = ANY(%s)",
+            SELECT_KEYS + "WHERE ledger = %s AND person = ANY(%s)",
             (journal.ledger, list(persons)),
         )
-        return {
-            person: PersonKey(person, algorithm, master, None if w is None else bytes(w))
-            for person, algorithm, master, w in rows
-        }
+        return {key.person: key for key in map(key_from_row, rows)}
 
     return read

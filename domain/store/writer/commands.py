@@ -25,13 +25,13 @@ import psycopg2
 from domain.store.journal.batch import Accepted as Accepted
 from domain.store.journal.batch import Batch
 from domain.store.journal.idempotency import ensure_same_request
+from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import (
     NO_EVENTS,
     AppendRequest,
     Claim,
     CommandKey,
-    PersonKey,
     RecordedEvent,
 )
 from domain.store.journal.statements import ReadRequest

@@ -13,8 +13,9 @@ import pytest
 
 from domain.store.errors import ClaimTaken, DataKeyDestroyed
 from domain.store.journal.journal import Journal
+from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.read_cache import HeadConflict
-from domain.store.journal.records import AppendRequest, PersonKey
+from domain.store.journal.records import AppendRequest
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed

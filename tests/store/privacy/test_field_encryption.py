@@ -1,7 +1,7 @@
 """Crypto-shredding and blind indexes: fields open with the keys, at their place, until erasure.
 
 Covers: domain/store/privacy/field_encryption.py, domain/store/privacy/cipher_suites.py,
-domain/store/privacy/blind_index.py
+domain/store/privacy/blind_index.py, domain/store/journal/person_keys.py
 """
 
 import os
@@ -12,7 +12,8 @@ import pytest
 
 from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import PersonKey, RecordedEvent
+from domain.store.journal.person_keys import PersonKey
+from domain.store.journal.records import RecordedEvent
 from domain.store.privacy.field_encryption import FieldEncryptor, MasterKeys, Vault
 from tests.store.drafts import append
 from tests.store.facts import INDEX_KEY, MASTER_KEYS, vault_of
