@@ -3,7 +3,7 @@
 409 means that the current state forbids the request, 422 that the request breaks a rule, 503 that
 the request is correct and may be sent again. With any status above 399 nothing was recorded, unless
 the text says otherwise. Every body is `application/problem+json` (RFC 9457). The texts are in
-`errors/problems.json`. Reading order: `STATUS`, `Problem`, `problem_of`, `problem_response`.
+`errors/problem_texts.json`. Reading order: `STATUS`, `Problem`, `problem_of`, `problem_response`.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Problem(BaseModel):
 @cache
 def texts() -> dict[str, Any]:
     """The translation table: `problems` by code, `words` by value, `faults` by validation type."""
-    path = resources.files("api.errors") / "problems.json"
+    path = resources.files("api.errors") / "problem_texts.json"
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
