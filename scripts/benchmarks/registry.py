@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from api.cli.environment import CliEnvironment, open_environment, settings_of
+from api.transparency.head_places import own_place
 from domain.actors import Actor, Role
 from domain.steps.ledger_setup import OpenLedger
 from domain.store.tlog.merkle import CompactRange
@@ -243,11 +244,13 @@ def _sign(store: CliEnvironment, name: str, tree: CompactRange) -> None:
     ledger = store.ledgers.get(name)
     signer = store.log_signer(ledger)
     text = Checkpoint(signer.verifier.name, tree.size, tree.root()).text
+    note = sign_note(text, signer)
     ledger.journal.change(
         "INSERT INTO certledger.checkpoints (ledger, origin, size, root, note) "
         "VALUES (%s, %s, %s, %s, %s)",
-        (name, signer.verifier.name, tree.size, tree.root(), sign_note(text, signer)),
+        (name, signer.verifier.name, tree.size, tree.root(), note),
     )
+    own_place(store.settings).write(signer.verifier.name, tree.size, note)
 
 
 def _name(number: int) -> str:
