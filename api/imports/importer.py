@@ -192,7 +192,7 @@ class Import:
         in_flight: deque[tuple[TimedRow, Future[Receipt]]] = deque()
         stored: set[Path] = set()
         try:
-            for row, made, actor in self._commands():
+            for row, made, actor in self.commands():
                 for path in set(made.files) - stored:
                     blobs.put(path.read_bytes())
                     stored.add(path)
@@ -208,7 +208,8 @@ class Import:
             raise ImportStopped(file=cells.file.name, line=cells.line, reason=stop.reason) from None
         return self.summary.sorted()
 
-    def _commands(self) -> Iterator[tuple[TimedRow, RowCommand, Actor]]:
+    def commands(self) -> Iterator[tuple[TimedRow, RowCommand, Actor]]:
+        """The commands of all good rows, in the order in which they happened, with their actors."""
         for row in self._rows:
             try:
                 made, actor = self._command(row)

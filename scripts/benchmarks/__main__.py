@@ -15,7 +15,7 @@ from scripts.benchmarks.measure import Comparison, Plan, Unavailable, conditions
 from scripts.benchmarks.registry import Registries
 from scripts.benchmarks.server import server
 
-NAMES = ("append", "command", "lookup", "growth", "rebuild", "verify", "lag", "memory")
+NAMES = ("append", "command", "lookup", "growth", "rebuild", "verify", "audit", "lag", "memory")
 ON_REGISTRIES = ("lookup", "growth")  # seeded once for both, if both are run
 QUICK_SCALE = 50
 
