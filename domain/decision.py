@@ -31,12 +31,21 @@ class Command(BaseModel):
 
 
 class KeyInUse(NamedTuple):
-    """A key of the service that decides. key_id: 8 hex digits. public_key: base64; None: secret."""
+    """A key of the service that decides. key_id: 8 hex digits.
+
+    public_key, signature: base64; None of a key that signs nothing. The signature is the key's own,
+    over the statement that introduces it (`domain.steps.service_keys.key_statement`).
+    """
 
     purpose: KeyPurpose
     key_id: str
     algorithm: str
     public_key: str | None = None
+    signature: str | None = None
+
+
+SignatureCheck = Callable[[str, bytes, bytes, bytes], bool]
+"""`is_signature(algorithm, public_key, message, signature)`: whether the key made it."""
 
 
 class Context(NamedTuple):
@@ -44,6 +53,7 @@ class Context(NamedTuple):
 
     now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.
     blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
+    ledger: name of the ledger. is_signature: checks the signatures of keys.
     keys: of the service, which a ledger names when it opens.
     """
 
@@ -51,6 +61,8 @@ class Context(NamedTuple):
     actor: Actor
     new_id: Callable[[], str]
     blind_index: Callable[[str, str], str]
+    ledger: str
+    is_signature: SignatureCheck
     keys: tuple[KeyInUse, ...] = ()
 
     @property

@@ -60,7 +60,8 @@ _BY_STATUS: dict[int, str] = {
         file_empty file_problem file_too_large foreign_number idempotency_key_reused
         import_file_fault import_stopped in_the_future invalid_certificate_number
         invalid_identity_document invalid_ledger_name invalid_name invalid_request
-        job_type_not_offered ledger_error level_not_in_rule_set lookup_needs_two
+        job_type_not_offered key_id_differs key_is_secret key_not_signed ledger_error
+        level_not_in_rule_set lookup_needs_two
         media_type_not_allowed missing_material no_fee_schedule not_passed nothing_to_refund
         notice_too_late obsolete_draft_number occurred_in_future occurred_too_early
         old_qualification_number outcome_incomplete pdf_active pdf_encrypted pdf_malformed

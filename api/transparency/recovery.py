@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 from dataclasses import dataclass, replace
@@ -22,18 +21,22 @@ from api.transparency.checkpoint_signing import LogSigner
 from api.transparency.head_places import own_place
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
 from api.transparency.log_keys import LogKeyExists, log_key_path, log_seed, make_log_key
-from api.transparency.service_keys import HMAC_SHA256, secret_in_use, signing_in_use
+from api.transparency.service_keys import (
+    HMAC_SHA256,
+    secret_in_use,
+    signed,
+    signing_in_use,
+)
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from domain.events import KeyIntroduced, KeyPurpose
 from domain.service.ledger import Ledger, LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.service.recovery import ORGANISATION, NewKeys, Proposal, continue_log
-from domain.steps.log_recovery import introduced, next_origin, normal_form
+from domain.steps.log_recovery import next_origin, normal_form
 from domain.steps.refund import SecondPersonNeeded
-from domain.steps.service_keys import IntroduceKey
+from domain.steps.service_keys import IntroduceKey, introduction_of, key_statement
 from domain.store.errors import BadNote, LogDiffers, LogNotContinued
-from domain.store.journal.envelope import canonical_json
 from domain.store.journal.journal import Journal, ledgers
 from domain.store.keys.seals import Sealer, SealKey, seal_key
 from domain.store.tlog.checkpoints import (
@@ -43,8 +46,6 @@ from domain.store.tlog.checkpoints import (
     opened_head,
 )
 from domain.store.tlog.signed_note import Verifier
-
-_KEY_STATEMENT = b"certledger key v1\0"
 
 
 class NothingToRecover(LedgerError):
@@ -218,36 +219,37 @@ def _new_keys(settings: Settings, ledger: Ledger, secrets: LedgerSecrets) -> New
     number = logs_of(ledger.journal)[-1].number
     with contextlib.suppress(LogKeyExists):  # an interrupted call has made it
         make_log_key(settings, ledger.name, number + 1)
-    new_key = ed25519.Ed25519PrivateKey.from_private_bytes(
-        log_seed(settings, ledger.name, number + 1)
-    )
-    new = signing_in_use(KeyPurpose.LOG, new_key.public_key())
-    old_key = old_id = None
-    if log_key_path(settings, ledger.name, number).exists():
-        old_key = ed25519.Ed25519PrivateKey.from_private_bytes(
-            log_seed(settings, ledger.name, number)
-        )
-        old_id = signing_in_use(KeyPurpose.LOG, old_key.public_key()).key_id
-    statement = _KEY_STATEMENT + canonical_json(
-        {
-            "ledger": ledger.name,
-            "purpose": KeyPurpose.LOG.value,
-            "old_id": old_id,
-            "new_id": new.key_id,
-            "public_key": new.public_key,
-        }
-    )
-    log_fact = introduced(new, _signature(old_key, statement), _signature(new_key, statement))
+    name, purpose = ledger.name, KeyPurpose.LOG
+    old = _old_log_key(settings, ledger, number)
+    old_id = None if old is None else old[0]
+    new = signing_in_use(name, purpose, _log_key(settings, name, number + 1), old_id)
+    by_old = None
+    if old is not None:
+        statement = key_statement(name, purpose, old_id, new.key_id, new.public_key or "")
+        by_old = signed(old[1], statement)
+    log_fact = introduction_of(new, by_old)
     return NewKeys(secrets.sealer.active, log_fact, _journal_fact(secrets))
+
+
+def _old_log_key(
+    settings: Settings, ledger: Ledger, number: int
+) -> tuple[str, ed25519.Ed25519PrivateKey] | None:
+    """The key of the old log with its id; None if the key that the ledger names is not here."""
+    if not log_key_path(settings, ledger.name, number).exists():
+        return None
+    key = _log_key(settings, ledger.name, number)
+    key_id = signing_in_use(ledger.name, KeyPurpose.LOG, key).key_id
+    named = ledger.state("ledger").keys_for(KeyPurpose.LOG)
+    return (key_id, key) if named[-1:] == (key_id,) else None
+
+
+def _log_key(settings: Settings, ledger: str, number: int) -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.from_private_bytes(log_seed(settings, ledger, number))
 
 
 def _journal_fact(secrets: LedgerSecrets) -> KeyIntroduced:
     active = secrets.sealer.active
-    return introduced(secret_in_use(KeyPurpose.JOURNAL, active.key, HMAC_SHA256))
-
-
-def _signature(key: ed25519.Ed25519PrivateKey | None, statement: bytes) -> str | None:
-    return None if key is None else base64.b64encode(key.sign(statement)).decode()
+    return introduction_of(secret_in_use(KeyPurpose.JOURNAL, active.key, HMAC_SHA256))
 
 
 def _introduce(settings: Settings, dsn: str, name: str, secrets: LedgerSecrets) -> bool:

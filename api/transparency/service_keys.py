@@ -1,14 +1,14 @@
 """The keys that this service uses for a ledger, as the ledger's facts name them.
 
-Of a secret key only its id is named, of a signing key also the public key: the raw 32 bytes of
-Ed25519, the uncompressed point of P-256.
+Of a secret key only its id is named, of a signing key also the public key (the raw 32 bytes of
+Ed25519, the uncompressed point of P-256) and its own signature.
 """
 
 from __future__ import annotations
 
 import base64
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.auth.secrets import ServiceKeys
@@ -16,8 +16,10 @@ from api.settings import Settings
 from api.transparency.log_keys import log_key_path, log_seed
 from domain.decision import KeyInUse
 from domain.events import KeyPurpose
-from domain.store.keys.key_ids import key_id, symmetric_key_id
+from domain.steps.service_keys import key_statement
+from domain.store.keys.key_signatures import ECDSA_P256, ED25519, SigningKey, sign
 from domain.store.privacy.cipher_suites import AES, SM4
+from domain.values.key_ids import key_id, symmetric_key_id
 
 HMAC_SHA256 = "hmac-sha256"
 
@@ -42,9 +44,9 @@ def keys_in_use(
     if makes_key or log_key_path(settings, ledger, log_number).exists():
         seed = log_seed(settings, ledger, log_number)
         log_key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
-        found.append(signing_in_use(KeyPurpose.LOG, log_key.public_key()))
+        found.append(signing_in_use(ledger, KeyPurpose.LOG, log_key))
     if keys.token_signer is not None:
-        found.append(signing_in_use(KeyPurpose.TOKEN, keys.token_signer.public_key()))
+        found.append(signing_in_use(ledger, KeyPurpose.TOKEN, keys.token_signer))
     return tuple(found)
 
 
@@ -54,12 +56,23 @@ def secret_in_use(purpose: KeyPurpose, key: bytes, algorithm: str) -> KeyInUse:
 
 
 def signing_in_use(
-    purpose: KeyPurpose, key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+    ledger: str, purpose: KeyPurpose, key: SigningKey, old_id: str | None = None
 ) -> KeyInUse:
-    """A signing key, named with its public key."""
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        algorithm, public = "ed25519", key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    """A signing key, named with its public key and its signature over the introduction.
+
+    old_id: of the key before it, see `key_statement`.
+    """
+    public = key.public_key()
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        algorithm, raw = ED25519, public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     else:
-        algorithm = "ecdsa-p256"
-        public = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return KeyInUse(purpose, key_id(purpose, public), algorithm, base64.b64encode(public).decode())
+        algorithm = ECDSA_P256
+        raw = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    new_id, named = key_id(purpose, raw), base64.b64encode(raw).decode()
+    statement = key_statement(ledger, purpose, old_id, new_id, named)
+    return KeyInUse(purpose, new_id, algorithm, named, signed(key, statement))
+
+
+def signed(key: SigningKey, statement: bytes) -> str:
+    """A signature as a fact holds it: base64."""
+    return base64.b64encode(sign(key, statement)).decode()

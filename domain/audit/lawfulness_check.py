@@ -17,6 +17,7 @@ from domain.lawfulness.judge import Judge
 from domain.service.ledger import LedgerSecrets
 from domain.store.errors import WrongKey
 from domain.store.journal.journal import Journal
+from domain.store.keys.key_signatures import is_signature
 from domain.store.privacy.field_encryption import Vault, stored_keys
 from domain.store.processes.pool import WorkerPool
 
@@ -35,7 +36,7 @@ class LawfulnessCheck:
         self.result = CheckResult(CHECK)
         self._vault = vault
         self._closed: set[str] = set()
-        self._judge = Judge(ledger, self._open, vault.blind_index, share=share)
+        self._judge = Judge(ledger, self._open, vault.blind_index, is_signature, share=share)
 
     def _open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
         try:

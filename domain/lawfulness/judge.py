@@ -1,6 +1,6 @@
 """Judges a ledger event by event; what `certledger verify` and the background audit call.
 
-    judge = Judge("omc", vault.open, vault.blind_index)
+    judge = Judge("omc", vault.open, vault.blind_index, is_signature)
     for event in events:                      # every event, in order of position
         judge.next(event.position, event.parsed)
     judge.close()
@@ -18,11 +18,13 @@ from typing import Any
 from zlib import crc32
 
 from domain.actors import Actor
+from domain.decision import SignatureCheck
 from domain.events import CATALOGUE
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.verdict import (
     BlindIndex,
     NotJudged,
+    Ports,
     Unlawful,
     Unreadable,
     Verdict,
@@ -65,12 +67,14 @@ class Judge:
         ledger: str,
         opener: Opener,
         blind_index: BlindIndex,
+        is_signature: SignatureCheck,
         *,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         """Start before the first event.
 
         blind_index: as `domain.store.privacy.blind_index.BlindIndexes.blind_index`.
+        is_signature: as `domain.store.keys.key_signatures.is_signature`.
         share: (index, of): judge every command of this share; all are folded. The shares
             0 … of - 1 together judge every command once.
         """
@@ -82,7 +86,7 @@ class Judge:
         self.reasons: Counter[str] = Counter()
         self.history = History()
         self._opener = opener
-        self._blind_index = blind_index
+        self._ports = Ports(ledger, blind_index, is_signature)
         self._share = share
         self._actors: dict[tuple[Any, ...], Actor] = {}
         self._command: str | None = None
@@ -129,7 +133,7 @@ class Judge:
             return reading.fault
         if reading.is_key_gone:
             return NotJudged(KEY_GONE)
-        return lawful(self.history, recorded, self._blind_index)
+        return lawful(self.history, recorded, self._ports)
 
     def _count(self, verdict: Verdict, events: int) -> None:
         if isinstance(verdict, NotJudged):

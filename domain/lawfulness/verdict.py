@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from domain.commands import decide
-from domain.decision import Context, Decision, KeyInUse
+from domain.decision import Context, Decision, KeyInUse, SignatureCheck
 from domain.errors import LedgerError
 from domain.events import Fact, KeyIntroduced
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
@@ -21,6 +21,14 @@ from domain.lawfulness.inverses import BY_FIRST, Inverse
 
 BlindIndex = Callable[[str, str, "str | None"], str]
 """`blind_index(kind, text, algorithm)`: the index under the algorithm of the stored one."""
+
+
+class Ports(NamedTuple):
+    """What a decision is given besides states, actor and time. ledger: its name."""
+
+    ledger: str
+    blind_index: BlindIndex
+    is_signature: SignatureCheck
 
 
 CLOCKS_DIFFER = timedelta(minutes=1)
@@ -53,7 +61,7 @@ Verdict = Unlawful | NotJudged | None
 """None: lawful."""
 
 
-def lawful(history: History, recorded: RecordedCommand, blind_index: BlindIndex) -> Verdict:
+def lawful(history: History, recorded: RecordedCommand, ports: Ports) -> Verdict:
     """Judge what one command recorded. Changes nothing.
 
     history: everything before it. Returns: None if a decision makes exactly these facts.
@@ -83,7 +91,7 @@ def lawful(history: History, recorded: RecordedCommand, blind_index: BlindIndex)
         misplaced = _misplaced(history, recorded, inverse)
         if misplaced is not None:
             return unlawful(misplaced[0], clause, misplaced[1])
-        decision = decide(history, command, _context(recorded, blind_index))
+        decision = decide(history, command, _context(recorded, ports))
     except Exception as error:
         # As above: on states that unlawful facts are part of, a decision may fail anywhere.
         return unlawful(first, clause, why(error))
@@ -151,23 +159,23 @@ def _is_later(one: str, other: str) -> bool:
     return datetime.fromisoformat(one) - datetime.fromisoformat(other) > CLOCKS_DIFFER
 
 
-def _context(recorded: RecordedCommand, blind_index: BlindIndex) -> Context:
+def _context(recorded: RecordedCommand, ports: Ports) -> Context:
     """Time, actor and keys as they were. Every id is in the command, so none is new."""
     stored = recorded.facts[0].data.get("document_index")
 
     def index(kind: str, text: str) -> str:
         algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
-        return blind_index(kind, text, algorithm)
+        return ports.blind_index(kind, text, algorithm)
 
     keys: tuple[KeyInUse, ...] = ()
     if recorded.facts[0].originator_id == "ledger":
         keys = tuple(
-            KeyInUse(fact.purpose, fact.key_id, fact.algorithm, fact.public_key)
+            KeyInUse(fact.purpose, fact.key_id, fact.algorithm, fact.public_key, fact.signature_new)
             for each in recorded.facts
             if isinstance(fact := each.fact, KeyIntroduced)
         )
     now = datetime.fromisoformat(recorded.occurred_at)
-    return Context(now, recorded.actor, _no_id, index, keys)
+    return Context(now, recorded.actor, _no_id, index, ports.ledger, ports.is_signature, keys)
 
 
 def _no_id() -> str:

@@ -36,6 +36,7 @@ from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
+from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
@@ -125,6 +126,8 @@ class CommandExecution:
             actor=self._actor,
             new_id=lambda: named_id(self._command_id, f"id {next(numbers)}").hex,
             blind_index=self._blind_index,
+            ledger=self._environment.name,
+            is_signature=is_signature,
             keys=self._environment.keys,
         )
 

@@ -8,7 +8,7 @@ from domain import events as e
 from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import AlreadyExists, Command, Context, Decision, States
-from domain.steps.service_keys import introduction_of
+from domain.steps.service_keys import ensure_introduced, introduction_of
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Fen, Level
 
@@ -47,15 +47,19 @@ def opening_fact(command: OpenLedger) -> e.LedgerOpened:
 def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> Decision:
     """A ledger opens once; its site code begins every national number it allocates.
 
-    It names every key of the service from its first moment on.
-    Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code.
+    It names every key of the service from its first moment on, those that sign with a signature of
+    their own.
+    Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code; KeyIsSecret,
+        KeyIdDiffers, KeyNotSigned.
     Source: source-document 0.1, 5.3.
     """
     if world.exists("ledger"):
         raise AlreadyExists(what="book", id="ledger")
     format_national(command.site_code, context.today.year, Level.INTERMEDIATE, 1)
-    facts = (opening_fact(command), *map(introduction_of, context.keys))
-    return Decision(facts=tuple(("ledger", fact) for fact in facts))
+    keys = [introduction_of(key) for key in context.keys]
+    for key in keys:
+        ensure_introduced(key, None, context)
+    return Decision(facts=tuple(("ledger", fact) for fact in (opening_fact(command), *keys)))
 
 
 def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Context) -> Decision:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Self
+
+from pydantic import model_validator
 
 from domain import events as e
 from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
-from domain.decision import Command, Context, Decision, KeyInUse, States
+from domain.decision import AlreadyExists, Command, Context, Decision, States
 from domain.errors import LedgerError
+from domain.states.folds import LedgerState
 from domain.steps.refund import SecondPersonNeeded
+from domain.steps.service_keys import ensure_introduced, newest_key
 from domain.values.primitives import Sha256Hex
 
 
@@ -39,6 +44,14 @@ class ContinueLog(Command):
     log_key: e.KeyIntroduced
     journal_key: e.KeyIntroduced
 
+    @model_validator(mode="after")
+    def _purposes(self) -> Self:
+        if self.log_key.purpose is not e.KeyPurpose.LOG:
+            raise ValueError("log_key is for another purpose")
+        if self.journal_key.purpose is not e.KeyPurpose.JOURNAL:
+            raise ValueError("journal_key is for another purpose")
+        return self
+
 
 def next_origin(origin: str, number: int) -> str:
     """The origin that follows: `<first origin>/2`, then /3. number: of the new log, at least 2."""
@@ -54,7 +67,9 @@ def normal_form(person: str) -> str:
 def decide_continue_log(world: States, command: ContinueLog, context: Context) -> Decision:
     """A loss is accepted by two persons; the old keys are good for the old log's positions only.
 
-    Raises: NotFound if the ledger is not open, SecondPersonNeeded, OtherOrigin.
+    Both keys are new. The old log key signs the new one, unless it was lost too.
+    Raises: NotFound if the ledger is not open, SecondPersonNeeded, OtherOrigin, AlreadyExists,
+        KeyIsSecret, KeyIdDiffers, KeyNotSigned.
     Source: docs/production.md, after a loss.
     """
     state = world.ledger()
@@ -62,6 +77,7 @@ def decide_continue_log(world: States, command: ContinueLog, context: Context) -
         raise SecondPersonNeeded()
     if command.old_origin != state.log_origin:
         raise OtherOrigin(actual=state.log_origin, given=command.old_origin)
+    _ensure_new_keys(state, command, context)
     fact = e.LogContinuedElsewhere(
         old_origin=command.old_origin,
         old_head_size=command.old_head_size,
@@ -80,18 +96,15 @@ def decide_continue_log(world: States, command: ContinueLog, context: Context) -
     )
 
 
-def introduced(
-    key: KeyInUse, signature_old: str | None = None, signature_new: str | None = None
-) -> e.KeyIntroduced:
-    """The fact of a key that comes with the new log. Signatures: base64."""
-    return e.KeyIntroduced(
-        purpose=key.purpose,
-        key_id=key.key_id,
-        algorithm=key.algorithm,
-        public_key=key.public_key,
-        signature_old=signature_old,
-        signature_new=signature_new,
-    )
+def _ensure_new_keys(state: LedgerState, command: ContinueLog, context: Context) -> None:
+    """Raises: AlreadyExists, KeyIsSecret, KeyIdDiffers, KeyNotSigned, NotFound."""
+    for key in (command.log_key, command.journal_key):
+        if key.key_id in state.keys_for(key.purpose):
+            raise AlreadyExists(what="key", id=key.key_id)
+    is_old_key_lost = command.log_key.signature_old is None
+    before = None if is_old_key_lost else newest_key(state, e.KeyPurpose.LOG)
+    ensure_introduced(command.log_key, before, context)
+    ensure_introduced(command.journal_key, None, context)
 
 
 def _reads_ledger(cached: StateHint, command: ContinueLog, context: Context) -> ReadSet:

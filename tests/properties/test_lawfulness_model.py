@@ -18,6 +18,7 @@ import pytest
 
 from domain.lawfulness.history import History as Folded
 from domain.lawfulness.judge import Judge
+from domain.store.keys.key_signatures import is_signature
 from tests.support.forged_histories import (
     FORGERIES,
     History,
@@ -74,7 +75,7 @@ class SideBySide:
 
     def __init__(self, opening: list[list[Envelope]]) -> None:
         self.model = ModelWithFacts()
-        self.judge = Judge("omc", Keys().open, blind_index)
+        self.judge = Judge("omc", Keys().open, blind_index, is_signature)
         self.last: dict[str, datetime] = {}
         self.count = 0
         for events in opening:

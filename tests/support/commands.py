@@ -6,6 +6,7 @@ Candidate n is person `P<n>` with the login `candidate-<n>`, application `A<n>` 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -34,6 +35,7 @@ from tests.support.actors import (
     CERTIFIER,
     PROVINCE,
 )
+from tests.support.key_facts import introduced, key_named
 from tests.support.synthetic_identity import citizen
 from tests.support.world import World
 
@@ -85,10 +87,15 @@ def introduce_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.Intr
 
 
 def continue_log(**changed: Any) -> log_recovery.ContinueLog:
-    """The log goes on after a loss of five positions."""
+    """The log goes on after a loss of five positions; its keys are named by the old origin."""
+    origin = changed.get("old_origin", "example.org/omc")
     keys = {
-        f"{purpose}_key": e.KeyIntroduced(purpose=purpose, key_id=key_id, algorithm="test")
-        for purpose, key_id in (("log", "8d9e0f10"), ("journal", "9e0f1011"))
+        "log_key": introduced(key_named(origin)),
+        "journal_key": e.KeyIntroduced(
+            purpose=e.KeyPurpose.JOURNAL,
+            key_id=hashlib.sha256(origin.encode()).hexdigest()[:8],
+            algorithm="hmac-sha256",
+        ),
     }
     given = {
         "old_origin": "example.org/omc",

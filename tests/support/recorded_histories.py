@@ -17,6 +17,7 @@ from domain.commands import SPECS
 from domain.decision import Command, Decision
 from domain.lawfulness.judge import Judge
 from domain.store.journal.journal import Journal
+from domain.store.keys.key_signatures import is_signature
 from domain.store.privacy.field_encryption import Vault
 from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
@@ -108,7 +109,7 @@ def judged(
     share: tuple[int, int] = (0, 1),
 ) -> Judge:
     """A judge that has seen a whole history, whose positions count up."""
-    judge = Judge("omc", (keys or Keys()).open, blind_index, share=share)
+    judge = Judge("omc", (keys or Keys()).open, blind_index, is_signature, share=share)
     events = (envelope for command in commands for envelope in command)
     for position, envelope in enumerate(events, 1):
         judge.next(position, envelope)
@@ -118,7 +119,7 @@ def judged(
 
 def judged_journal(journal: Journal, vault: Vault) -> Judge:
     """A judge that has seen every event of a journal."""
-    judge = Judge(journal.ledger, vault.open, vault.blind_index)
+    judge = Judge(journal.ledger, vault.open, vault.blind_index, is_signature)
     for recorded in journal.events():
         judge.next(recorded.position, recorded.parsed)
     judge.close()

@@ -27,6 +27,7 @@ from domain.service import snapshots
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.store.errors import ClaimNotHeld, ClaimTaken
+from domain.store.keys.key_signatures import is_signature
 from domain.values.personal import personal_fields
 from tests.support.actors import OPERATOR
 
@@ -123,7 +124,7 @@ class World:
 
     def context(self, actor: Actor, now: datetime) -> Context:
         """Actor and time; ids count up, so that the same history has the same ids."""
-        return Context(now=now, actor=actor, new_id=self._new_id, blind_index=blind_index)
+        return Context(now, actor, self._new_id, blind_index, "omc", is_signature)
 
     def _new_id(self) -> str:
         self.ids += 1

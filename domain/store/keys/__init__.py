@@ -1,5 +1,5 @@
-"""Key ids, and the seals that a database cannot make by itself.
+"""Seals, which a database cannot make by itself, and signatures of keys.
 
-key_ids.py names a key without showing it; seals.py makes and checks the MACs of events, heads,
-commands, snapshots and certificate rows.
+Imports errors and values. Begin with seals.py, which makes and checks the MACs of events, heads,
+commands, snapshots and certificate rows; key_signatures.py signs with a key and checks that.
 """

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.store.errors import SealBroken, WrongServiceKey
-from domain.store.keys.key_ids import symmetric_key_id
+from domain.values.key_ids import symmetric_key_id
 
 KEY_BYTES = 32
 SEAL_BYTES = 32

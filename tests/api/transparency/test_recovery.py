@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 
 from api.app import secrets_of_ledgers
@@ -18,12 +19,13 @@ from api.auth.secrets import load_service_keys
 from api.settings import Settings
 from api.transparency import recovery
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
-from api.transparency.log_keys import make_log_key
+from api.transparency.log_keys import log_key_path, log_seed, make_log_key
 from api.transparency.recovery import (
     JournalKeyNeeded,
     NothingToRecover,
     UnknownProposal,
 )
+from domain.events import KeyPurpose
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.service.recovery import Proposal
 from domain.steps.refund import SecondPersonNeeded
@@ -32,6 +34,7 @@ from domain.store.errors import SealBroken
 from domain.store.tlog.audit import verify
 from domain.store.tlog.checkpoints import opened_head
 from domain.store.tlog.signed_note import Verifier
+from tests.support.key_facts import introduced
 from tests.support.postgres import Database
 from tests.support.rolled_back import (
     ORIGIN,
@@ -118,6 +121,40 @@ def test_after_a_recovery_the_service_writes_and_signs_under_the_new_origin(
         assert problems(ledger) == set()
         assert ledger.client.get("/ready").status_code == 200
     assert heads(settings) == old
+
+
+@pytest.mark.parametrize("is_old_key_here", [True, False])
+def test_the_keys_of_both_logs_sign_the_new_one(
+    settings: Settings, copy: Copy, is_old_key_here: bool
+) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    old = log_key(settings, 1)
+    if not is_old_key_here:
+        log_key_path(settings, "omc", 1).unlink()
+    settings = with_new_journal_key(settings)
+    confirm(settings, proposal.hash)
+    with stopped(settings) as (ledger, _):
+        [named] = [k for k in ledger.state("ledger").keys if k.purpose == KeyPurpose.LOG]
+    new = log_key(settings, 2)
+    assert named == introduced(new, old if is_old_key_here else None)
+
+
+def test_another_key_in_the_place_of_the_old_one_signs_nothing(
+    settings: Settings, copy: Copy
+) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    log_key_path(settings, "omc", 1).unlink()
+    make_log_key(settings, "omc")
+    with stopped(settings) as (ledger, secrets):
+        keys = recovery._new_keys(settings, ledger, secrets)
+        assert keys.log == introduced(log_key(settings, 2))
+    assert proposal.old_origin == ORIGIN
+
+
+def log_key(settings: Settings, number: int) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(log_seed(settings, "omc", number))
 
 
 def test_go_accepts_the_newest_head_of_the_recovered_log_and_its_tree(

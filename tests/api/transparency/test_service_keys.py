@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from api.app import open_service, secrets_of_ledgers
@@ -22,12 +23,15 @@ from api.transparency.service_keys import keys_in_use
 from domain.decision import KeyInUse
 from domain.events import KeyPurpose
 from domain.service.ledger import Ledgers
+from domain.steps.service_keys import SIGNING, key_statement
 from domain.store.errors import WrongServiceKey
-from domain.store.keys.key_ids import key_id, symmetric_key_id
+from domain.store.keys.key_signatures import is_signature
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.signed_note import Signer
+from domain.values.key_ids import key_id, symmetric_key_id
 from tests.support.actors import OPERATOR
 from tests.support.commands import open_ledger
+from tests.support.key_facts import introduced
 from tests.support.ledgers import SITE_CODE, submit
 from tests.support.postgres import Database
 from tests.support.service import settings_for
@@ -71,6 +75,19 @@ def test_a_key_on_p256_is_named_by_its_uncompressed_point(tmp_path: Path) -> Non
     point = base64.b64decode(token.public_key)
     assert (len(point), point[0]) == (65, 4)
     assert token.key_id == key_id("token", point)
+    assert token.signature is not None
+    statement = key_statement("omc", token.purpose, None, token.key_id, token.public_key)
+    signature = base64.b64decode(token.signature)
+    assert is_signature("ecdsa-p256", point, statement, signature)
+
+
+def test_a_key_that_signs_is_named_with_its_own_signature(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    found = named(settings)
+    key = Ed25519PrivateKey.from_private_bytes(log_seed(settings, "omc"))
+    assert found["log"].signature == introduced(key).signature_new
+    signed = {name for name, key in found.items() if key.signature is not None}
+    assert signed == {purpose.value for purpose in SIGNING}
 
 
 def test_the_token_key_of_another_issuer_is_not_named(tmp_path: Path) -> None:

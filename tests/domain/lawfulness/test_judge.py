@@ -16,6 +16,7 @@ import pytest
 from domain.lawfulness import judge as module
 from domain.lawfulness.judge import FOREIGN, KEY_GONE, UNLAWFUL_MAX, Judge
 from domain.store.errors import WrongKey
+from domain.store.keys.key_signatures import is_signature
 from tests.domain.test_command_spec import HistoryRun, run_every_command
 from tests.support import journeys
 from tests.support.commands import PASSED
@@ -157,7 +158,7 @@ def test_a_value_that_does_not_open_is_named() -> None:
     def refuse(*_: object) -> str:
         raise WrongKey(reason="it was moved")
 
-    judge = Judge("omc", refuse, blind_index)
+    judge = Judge("omc", refuse, blind_index, is_signature)
     for position, envelope in enumerate((x for c in world.commands for x in c), 1):
         judge.next(position, envelope)
     judge.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 from domain import events as e
 from domain.actors import Actor, Role
 from domain.commands import SPECS
-from domain.events import CertificateKind, Component, Fact, RevocationReason
+from domain.decision import Context, KeyInUse
+from domain.events import CertificateKind, Component, Fact, KeyIntroduced, RevocationReason
 from domain.lawfulness.judge import Judge
 from domain.lawfulness.verdict import Unlawful, clause_of
 from domain.steps import certificate, refund
@@ -36,7 +38,15 @@ from tests.support.actors import (
     candidate,
     staff,
 )
-from tests.support.commands import ENDED_AT, order, pay_again, withdraw
+from tests.support.commands import (
+    ENDED_AT,
+    continue_log,
+    open_ledger,
+    order,
+    pay_again,
+    withdraw,
+)
+from tests.support.key_facts import id_of, introduce, introduced, key_named
 from tests.support.recorded_histories import Envelope, RecordingWorld, envelope_of, judged
 from tests.support.world import Entry, World, stream_of_fact
 
@@ -441,6 +451,74 @@ def test_a_history_is_judged_up_to_its_end_after_an_unlawful_event() -> None:
     judge = judged(commands)
     assert [each.topic for each in judge.unlawful] == ["fee_paid.v1", "refund_entitled.v1"]
     assert judge.judged == len(world.entries)
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+FIRST, SECOND, THIRD, FOREIGN = map(key_named, ("first", "second", "third", "foreign"))
+
+
+@dataclass
+class WorldOfKeys(RecordingWorld):
+    """A world whose service has a log key when the ledger opens."""
+
+    def context(self, actor: Actor, now: datetime) -> Context:
+        fact = introduced(FIRST)
+        key = KeyInUse(
+            fact.purpose, fact.key_id, fact.algorithm, fact.public_key, fact.signature_new
+        )
+        return super().context(actor, now)._replace(keys=(key,))
+
+
+def one_log_key_after_another() -> WorldOfKeys:
+    """The first at the opening, the second introduced, the third after an accepted loss."""
+    world = WorldOfKeys()
+    world.do(open_ledger())
+    world.do(introduce(introduced(SECOND, FIRST)))
+    world.do(continue_log(log_key=introduced(THIRD, SECOND)))
+    return world
+
+
+IN_THE_LOG, AFTER_A_LOSS = "docs/production.md, keys in the log", "docs/production.md, after a loss"
+
+KEY_FORGERIES: dict[str, tuple[KeyIntroduced, int, str]] = {
+    "the opening signed by nobody": (
+        introduced(FIRST).model_copy(update={"signature_new": None}), 0, "0.1, 5.3"
+    ),
+    "the opening of another ledger": (introduced(FIRST, ledger="x"), 0, "0.1, 5.3"),
+    "a foreign key with only its own signature": (introduced(FOREIGN), 1, IN_THE_LOG),
+    "a foreign key, signed by another foreign key": (introduced(FOREIGN, THIRD), 1, IN_THE_LOG),
+    "the id of the old key on a foreign one": (
+        introduced(FOREIGN, FIRST).model_copy(update={"key_id": id_of(SECOND)}), 1, IN_THE_LOG
+    ),
+    "a foreign key after a loss": (
+        introduced(FOREIGN, FIRST), 2, AFTER_A_LOSS
+    ),
+    "another signature of the old key after a loss": (
+        introduced(THIRD, SECOND).model_copy(
+            update={"signature_old": introduced(FOREIGN, SECOND).signature_old}
+        ),
+        2,
+        AFTER_A_LOSS,
+    ),
+}  # fmt: skip
+
+
+def test_keys_that_sign_one_another_are_lawful() -> None:
+    world = one_log_key_after_another()
+    assert judged(world.commands).unlawful == []
+
+
+@pytest.mark.parametrize(("forged", "command", "clause"), KEY_FORGERIES.values(), ids=KEY_FORGERIES)
+def test_a_fact_about_a_key_with_a_wrong_signature_is_named(
+    forged: KeyIntroduced, command: int, clause: str
+) -> None:
+    commands = copy.deepcopy(one_log_key_after_another().commands)
+    event = next(x for x in commands[command] if x["topic"] == KeyIntroduced.TOPIC)
+    event["data"] = forged.model_dump(mode="json")
+    found = judged(commands).unlawful[0]
+    assert (found.topic, found.clause) == (commands[command][0]["topic"], clause)
+    assert found.reason.startswith(("key_not_signed: ", "key_id_differs: "))
 
 
 # --- words ----------------------------------------------------------------------------------------

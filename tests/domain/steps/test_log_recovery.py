@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from domain.decision import NotFound
-from domain.events import KeyPurpose, LogContinuedElsewhere
+import pytest
+from pydantic import ValidationError
+
+from domain.decision import AlreadyExists, NotFound
+from domain.events import KeyIntroduced, KeyPurpose, LogContinuedElsewhere
 from domain.steps.log_recovery import OtherOrigin, next_origin, normal_form
 from domain.steps.refund import SecondPersonNeeded
+from domain.steps.service_keys import KeyNotSigned
 from tests.support.commands import continue_log, introduce_key, open_ledger
 from tests.support.journeys import an_open_ledger
+from tests.support.key_facts import id_of, introduce, introduced, key_named
 from tests.support.world import World, given
 
 ORIGIN = "example.org/omc"
@@ -33,12 +38,56 @@ def test_the_keys_of_the_old_log_are_in_use_no_more():
     world = World()
     world.do(open_ledger())
     world.do(introduce_key("0a1b2c3d", purpose="journal"))
-    world.do(introduce_key("1b2c3d4e", purpose="token"))
-    world.do(continue_log())
+    world.do(introduce_key("1b2c3d4e", purpose="index"))
+    command = continue_log()
+    world.do(command)
     state = world.ledger()
-    assert state.keys_for(KeyPurpose.JOURNAL) == ("9e0f1011",)
-    assert state.keys_for(KeyPurpose.LOG) == ("8d9e0f10",)
-    assert "1b2c3d4e" in state.keys_for(KeyPurpose.TOKEN)
+    assert state.keys_for(KeyPurpose.JOURNAL) == (command.journal_key.key_id,)
+    assert state.keys_for(KeyPurpose.LOG) == (command.log_key.key_id,)
+    assert state.keys_for(KeyPurpose.INDEX) == ("1b2c3d4e",)
+
+
+OLD, NEW = key_named("old"), key_named("new")
+
+
+def a_log_of_the_old_key() -> World:
+    world = an_open_ledger()
+    world.do(introduce(introduced(OLD)))
+    return world
+
+
+def test_the_old_key_signs_the_new_one_unless_it_was_lost():
+    for key in (introduced(NEW, OLD), introduced(NEW)):
+        world = a_log_of_the_old_key()
+        world.do(continue_log(log_key=key))
+        assert world.ledger().keys_for(KeyPurpose.LOG) == (id_of(NEW),)
+
+
+@pytest.mark.parametrize(
+    ("key", "signer"),
+    [
+        (introduced(NEW, key_named("third")), NEW),
+        (introduced(NEW, OLD, ledger="another"), NEW),
+        (introduced(NEW, OLD).model_copy(update={"signature_old": "AAEC"}), OLD),
+        (introduced(NEW, OLD).model_copy(update={"signature_new": None}), NEW),
+    ],
+    ids=["over another old key", "for another ledger", "not by the old key", "not by itself"],
+)
+def test_a_new_log_key_with_a_wrong_signature_is_refused(key: KeyIntroduced, signer: Any):
+    command = continue_log(log_key=key)
+    given(a_log_of_the_old_key()).when(command).fails(KeyNotSigned, signer=id_of(signer))
+
+
+def test_the_keys_of_the_new_log_are_new():
+    world = a_log_of_the_old_key()
+    again = continue_log(log_key=introduced(OLD))
+    given(world).when(again).fails(AlreadyExists, what="key", id=id_of(OLD))
+
+
+def test_each_key_is_for_its_purpose():
+    for wrong in ({"log_key": continue_log().journal_key}, {"journal_key": introduced(NEW)}):
+        with pytest.raises(ValidationError):
+            continue_log(**wrong)
 
 
 @pytest.mark.parametrize("second", ["operator-1", "Operator-1", " operator-1 ", "operator-1"])
