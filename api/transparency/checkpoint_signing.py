@@ -146,13 +146,13 @@ class LogSigner:
             signer: Signer | Verifier = Signer(
                 origin, log_seed(self._settings, ledger.name, number)
             )
-            places: tuple[HeadPlace, ...] = (self._own, *self.places)
         except NoLogKey:
-            # Of several services one signs; this one has no heads of its own.
+            # Of several services one signs; this one has no heads of its own, unless it once did.
             found = [log.public_key for log in logs_of(journal) if log.origin == origin]
             if not found or found[-1] is None:
                 raise
-            signer, places = Verifier(origin, found[-1]), tuple(self.places)
+            signer = Verifier(origin, found[-1])
+        places: tuple[HeadPlace, ...] = (self._own, *self.places)
         return CheckpointSigner(
             journal, signer, places, wait_for_places=self._settings.head_places_required
         )
