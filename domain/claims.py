@@ -164,8 +164,9 @@ def _paid(fact: e.FeePaid | e.ExcessPaymentReceived, opened: Opened) -> ClaimCha
 
 def _passed(fact: e.FinalReviewPassed, opened: Opened) -> ClaimChange:
     """The first final pass claims for good that the person was compared with their documents."""
-    person_id = opened.application(fact.application_id).person_id
-    return NO_CHANGE if opened.is_reviewed(person_id) else ClaimChange((reviewed_claim(person_id),))
+    if opened.is_reviewed(fact.person_id):
+        return NO_CHANGE
+    return ClaimChange((reviewed_claim(fact.person_id),))
 
 
 def _ordered(fact: e.RefundOrdered, opened: Opened) -> ClaimChange:
@@ -185,8 +186,7 @@ def _settled(fact: e.RefundSettled, opened: Opened) -> ClaimChange:
 
 
 def _seated(fact: e.SeatAssigned, opened: Opened) -> ClaimChange:
-    person_id = opened.application(fact.application_id).person_id
-    return ClaimChange(seat_claims(fact.session_id, person_id, fact.ticket_number))
+    return ClaimChange(seat_claims(fact.session_id, fact.person_id, fact.ticket_number))
 
 
 def _closed(fact: e.PublicNoticeClosed, opened: Opened) -> ClaimChange:
@@ -282,7 +282,7 @@ class EarlierFacts:
                     fact.person_id, sys.intern(fact.occupation), int(fact.level)
                 )
             case e.FinalReviewPassed():
-                self._reviewed.add(self.application(fact.application_id).person_id)
+                self._reviewed.add(fact.person_id)
             case e.RefundOrdered():
                 key = (fact.application_id, fact.refund_no)
                 self._refunds[key] = ProviderRefund(fact.provider, None)

@@ -53,10 +53,11 @@ class PersonFact(Fact):
 
 
 class ApplicationFact(Fact):
-    """A fact of one application (报考), the main journey."""
+    """A fact of one application (报考), the main journey; it names whose application it is."""
 
     STREAM: ClassVar[str] = "application"
     application_id: Id
+    person_id: Id = Field(description="the applicant")
 
 
 class SessionFact(Fact):
@@ -200,7 +201,6 @@ class ApplicationOpened(ApplicationFact):
     """A candidate applied for an occupation and level. Source: 1.1."""
 
     TOPIC: ClassVar[str] = "application_opened.v1"
-    person_id: Id
     occupation: ShortText = Field(description="occupation code, such as 4-01-02-07")
     occupation_name: ShortText
     edition: ShortText = Field(description="edition of the occupational standard")
@@ -221,7 +221,6 @@ class EligibilityConfirmed(ApplicationFact):
     """The candidate meets at least one alternative of the rule set. Source: 1.2, 1.2(1)-(4)."""
 
     TOPIC: ClassVar[str] = "eligibility_confirmed.v1"
-    person_id: Id
     edition: ShortText
     rule_set_sha256: Sha256Hex = Field(description="digest of the rules that were applied")
     alternative: ShortText = Field(description="the alternative met, such as 1.2(2)")
@@ -238,7 +237,6 @@ class EligibilityRefused(ApplicationFact):
     """
 
     TOPIC: ClassVar[str] = "eligibility_refused.v1"
-    person_id: Id
     edition: ShortText
     rule_set_sha256: Sha256Hex
     nearest: ShortText
@@ -330,6 +328,7 @@ class FeeItemUsed(ApplicationFact):
     """A paid item was used. The first use of study material ends its refund. Source: 2.4(1)."""
 
     TOPIC: ClassVar[str] = "fee_item_used.v1"
+    payment_id: Id = Field(description="the payment that the item was paid with")
     component: Component
     item: Item
     used_at: Instant
@@ -570,6 +569,7 @@ class SeatAssigned(SessionFact):
 
     TOPIC: ClassVar[str] = "seat_assigned.v1"
     application_id: Id
+    person_id: Id = Field(description="the applicant")
     room: ShortText
     seat: int = Field(ge=1, le=1000, description="number within the room")
     ticket_number: Id
@@ -669,7 +669,6 @@ class ResultPublished(ApplicationFact):
     """A public notice lists the candidate's result. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "result_published.v1"
-    person_id: Id
     notice_id: Id
     session_id: Id
     ticket_number: Id
@@ -693,6 +692,8 @@ class ObjectionDismissed(NoticeFact):
 
     TOPIC: ClassVar[str] = "objection_dismissed.v1"
     objection_id: Id
+    application_id: Id
+    person_id: Id = Field(description="the applicant")
     reason: LongText
 
 
@@ -702,6 +703,7 @@ class ObjectionUpheld(NoticeFact):
     TOPIC: ClassVar[str] = "objection_upheld.v1"
     objection_id: Id
     application_id: Id
+    person_id: Id = Field(description="the applicant")
     reason: LongText
 
 
@@ -731,6 +733,7 @@ class SerialTaken(SeriesFact):
     number: ShortText
     serial: int = Field(ge=1, le=9_999_999, description="counted within the series")
     application_id: Id
+    person_id: Id = Field(description="the applicant")
     source: Literal["allocated", "imported"]
 
 
@@ -745,7 +748,6 @@ class CertificateNumbered(_Certificate):
     """A certificate got its number. Source: 0.3, 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_numbered.v1"
-    person_id: Id
     source: Literal["allocated", "imported"]
 
 

@@ -113,6 +113,7 @@ def decide_freeze_report(world: States, command: FreezeReport, context: Context)
                 stream_of("application", state.id),
                 e.CertificateReported(
                     application_id=state.id,
+                    person_id=state.person_id,
                     kind=certificate.kind,
                     number=certificate.number,
                     report_id=report_id,
@@ -154,6 +155,7 @@ def decide_answer_row(world: States, command: AnswerReportRow, context: Context)
     if command.accepted:
         fact = e.CertificateAccepted(
             application_id=state.id,
+            person_id=state.person_id,
             kind=certificate.kind,
             number=certificate.number,
             report_id=report.id,
@@ -163,6 +165,7 @@ def decide_answer_row(world: States, command: AnswerReportRow, context: Context)
     else:
         fact = e.CertificateRejected(
             application_id=state.id,
+            person_id=state.person_id,
             kind=certificate.kind,
             number=certificate.number,
             report_id=report.id,
@@ -189,6 +192,7 @@ def decide_record_visibility(
     ensure_day(context, "seen_on", seen_on, certificate.issued_on or seen_on)
     fact = e.CertificateVisible(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         scope=command.scope,

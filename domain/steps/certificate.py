@@ -144,6 +144,7 @@ def decide_issue_certificates(
                 stream,
                 e.CertificateIssued(
                     application_id=state.id,
+                    person_id=state.person_id,
                     kind=c.kind,
                     number=c.number,
                     issued_on=issued_on,
@@ -204,6 +205,7 @@ def decide_correct(world: States, command: CorrectCertificate, context: Context)
     state, certificate = _in_standing(world, command, ("valid", "suspended"))
     fact = e.CertificateCorrected(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         version=_next_version(certificate),
@@ -225,6 +227,7 @@ def decide_reissue(world: States, command: ReissueCertificate, context: Context)
     ensure_day(context, "reissued_on", reissued_on, certificate.issued_on or reissued_on)
     fact = e.CertificateReissued(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         version=_next_version(certificate),
@@ -243,6 +246,7 @@ def decide_suspend(world: States, command: SuspendCertificate, context: Context)
     state, certificate = _in_standing(world, command, ("valid",))
     fact = e.CertificateSuspended(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         reason=command.reason,
@@ -259,6 +263,7 @@ def decide_reinstate(world: States, command: ReinstateCertificate, context: Cont
     state, certificate = _in_standing(world, command, ("suspended",))
     fact = e.CertificateReinstated(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         reason=command.reason,
@@ -276,6 +281,7 @@ def decide_revoke(world: States, command: RevokeCertificate, context: Context) -
     state, certificate = _in_standing(world, command, ("valid", "suspended"), issued=False)
     fact = e.CertificateRevoked(
         application_id=state.id,
+        person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
         reason_class=command.reason_class,

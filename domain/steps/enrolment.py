@@ -313,7 +313,9 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
     if state.status in CLOSED or state.status is Status.ENROLLED:
         raise ApplicationNotOpen(status=state.status.value)
     stream = stream_of("application", state.id)
-    withdrawn = e.ApplicationWithdrawn(application_id=state.id, reason=command.reason)
+    withdrawn = e.ApplicationWithdrawn(
+        application_id=state.id, person_id=state.person_id, reason=command.reason
+    )
     return Decision(facts=((stream, withdrawn), *refund_entitlement(state)))
 
 

@@ -282,12 +282,14 @@ def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> 
     assigned = e.SeatAssigned(
         session_id=session.id,
         application_id=state.id,
+        person_id=state.person_id,
         room=room,
         seat=seat,
         ticket_number=ticket,
     )
     issued = e.AdmissionTicketIssued(
         application_id=state.id,
+        person_id=state.person_id,
         session_id=session.id,
         ticket_number=ticket,
         room=room,
@@ -341,10 +343,15 @@ def decide_record_score(world: States, command: RecordScore, context: Context) -
     cls = e.TheoryScoreRecorded if theory else e.PracticalScoreRecorded
     item = Item.THEORY_EXAM if theory else Item.PRACTICAL_EXAM
     stream = stream_of("application", state.id)
-    fact = cls(application_id=state.id, session_id=session.id, marks=command.marks)
+    fact = cls(
+        application_id=state.id,
+        person_id=state.person_id,
+        session_id=session.id,
+        marks=command.marks,
+    )
     facts: tuple[tuple[str, e.Fact], ...] = ((stream, fact),)
     if command.marks is not None and item not in state.used:
-        facts += ((stream, use_fact(state.id, item, session.ended_at)),)
+        facts += ((stream, use_fact(state, item, session.ended_at)),)
     return Decision(facts=facts, outcome={"application_id": state.id})
 
 
@@ -376,7 +383,11 @@ def decide_verify_scores(world: States, command: VerifyScores, context: Context)
     if command.practical != practical:
         raise ScoreDiffers(subject=Subject.PRACTICAL.value)
     fact = e.ScoresVerified(
-        application_id=state.id, theory=theory, practical=practical, passed=state.has_passed()
+        application_id=state.id,
+        person_id=state.person_id,
+        theory=theory,
+        practical=practical,
+        passed=state.has_passed(),
     )
     return Decision(
         facts=((stream_of("application", state.id), fact),), outcome={"passed": fact.passed}
@@ -406,6 +417,7 @@ def decide_correct_score(world: States, command: CorrectScore, context: Context)
             raise NotFound(what="upheld objection", id=command.objection_id)
     fact = e.ScoreCorrected(
         application_id=state.id,
+        person_id=state.person_id,
         subject=command.subject,
         marks=command.marks,
         reason=command.reason,

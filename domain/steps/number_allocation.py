@@ -141,13 +141,14 @@ def _take(
         number=number,
         serial=serial,
         application_id=state.id,
+        person_id=state.person_id,
         source=source,
     )
     numbered = e.CertificateNumbered(
         application_id=state.id,
+        person_id=state.person_id,
         kind=kind,
         number=number,
-        person_id=state.person_id,
         source=source,
     )
     return (

@@ -124,12 +124,14 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> N
 
 
 def _excess(
+    state: Candidacy,
     command: RecordPayment,
     payment_id: str,
     reason: Literal["component_already_paid", "application_closed"],
 ) -> e.ExcessPaymentReceived:
     return e.ExcessPaymentReceived(
-        application_id=command.application_id,
+        application_id=state.id,
+        person_id=state.person_id,
         payment_id=payment_id,
         provider=command.provider,
         provider_transaction_id=command.provider_transaction_id,
@@ -163,13 +165,14 @@ def decide_record_payment(world: States, command: RecordPayment, context: Contex
         raise ComponentMissing(component=components[0].value)
     fact: e.Fact
     if state.status in CLOSED:
-        fact = _excess(command, payment_id, "application_closed")
+        fact = _excess(state, command, payment_id, "application_closed")
     elif state.paid_component(Component.CERTIFICATION_FEE):
-        fact = _excess(command, payment_id, "component_already_paid")
+        fact = _excess(state, command, payment_id, "component_already_paid")
     else:
         _check_amounts(state, command, world)
         fact = e.FeePaid(
-            application_id=command.application_id,
+            application_id=state.id,
+            person_id=state.person_id,
             payment_id=payment_id,
             provider=command.provider,
             provider_transaction_id=command.provider_transaction_id,
@@ -209,14 +212,22 @@ def decide_use_item(world: States, command: UseItem, context: Context) -> Decisi
     if command.item in state.used:
         raise ItemUsedUp(item=command.item.value)
     return Decision(
-        facts=((stream_of("application", state.id), use_fact(state.id, command.item, used_at)),)
+        facts=((stream_of("application", state.id), use_fact(state, command.item, used_at)),)
     )
 
 
-def use_fact(application_id: str, item: Item, used_at: datetime) -> e.FeeItemUsed:
-    """The fact that an item was used."""
+def use_fact(state: Candidacy, item: Item, used_at: datetime) -> e.FeeItemUsed:
+    """The fact that an item was used; its component is paid."""
+    component = component_of(item)
+    line = state.paid_component(component)
+    assert line is not None, "only what is paid is used"
     return e.FeeItemUsed(
-        application_id=application_id, component=component_of(item), item=item, used_at=used_at
+        application_id=state.id,
+        person_id=state.person_id,
+        payment_id=line.payment_id,
+        component=component,
+        item=item,
+        used_at=used_at,
     )
 
 

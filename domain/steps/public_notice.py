@@ -305,19 +305,16 @@ def decide_resolve_objection(
     application_id = notice.open_objections.get(command.objection_id)
     if application_id is None:
         raise NotFound(what="open objection", id=command.objection_id)
-    ensure_not_own(context, world.person(world.candidacy(application_id).person_id))
-    fact: e.Fact
-    if command.outcome == "dismissed":
-        fact = e.ObjectionDismissed(
-            notice_id=notice.id, objection_id=command.objection_id, reason=command.reason
-        )
-    else:
-        fact = e.ObjectionUpheld(
-            notice_id=notice.id,
-            objection_id=command.objection_id,
-            application_id=application_id,
-            reason=command.reason,
-        )
+    state = world.candidacy(application_id)
+    ensure_not_own(context, world.person(state.person_id))
+    cls = e.ObjectionDismissed if command.outcome == "dismissed" else e.ObjectionUpheld
+    fact = cls(
+        notice_id=notice.id,
+        objection_id=command.objection_id,
+        application_id=state.id,
+        person_id=state.person_id,
+        reason=command.reason,
+    )
     return Decision(facts=((stream_of("notice", notice.id), fact),))
 
 

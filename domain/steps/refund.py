@@ -171,7 +171,7 @@ def refund_entitlement(state: Candidacy) -> tuple[tuple[str, e.Fact], ...]:
     )
     if not lines:
         return ()
-    fact = e.RefundEntitled(application_id=state.id, lines=lines)
+    fact = e.RefundEntitled(application_id=state.id, person_id=state.person_id, lines=lines)
     return ((stream_of("application", state.id), fact),)
 
 
@@ -202,6 +202,7 @@ def next_refund_no(state: Candidacy, payment_id: str) -> str:
 def _refused(state: Candidacy, line: PaidLine, why: tuple[RefundRefusal, Clause]) -> Decision:
     fact = e.RefundRefused(
         application_id=state.id,
+        person_id=state.person_id,
         payment_id=line.payment_id,
         component=line.component,
         refusal=why[0],
@@ -241,6 +242,7 @@ def decide_order_refund(world: States, command: OrderRefund, context: Context) -
     refund_no = next_refund_no(state, line.payment_id)
     fact = e.RefundOrdered(
         application_id=state.id,
+        person_id=state.person_id,
         refund_no=refund_no,
         payment_id=line.payment_id,
         component=line.component,
@@ -279,7 +281,9 @@ def decide_approve_refund(world: States, command: ApproveRefund, context: Contex
     if refund.ordered_by == context.actor.subject:
         raise SecondPersonNeeded()
     ensure_not_own(context, world.person(state.person_id))
-    fact = e.RefundApproved(application_id=state.id, refund_no=refund.refund_no)
+    fact = e.RefundApproved(
+        application_id=state.id, person_id=state.person_id, refund_no=refund.refund_no
+    )
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
@@ -294,7 +298,10 @@ def decide_decline_refund(world: States, command: DeclineRefund, context: Contex
     if refund.ordered_by == context.actor.subject:
         raise SecondPersonNeeded()
     fact = e.RefundDeclined(
-        application_id=state.id, refund_no=refund.refund_no, reason=command.reason
+        application_id=state.id,
+        person_id=state.person_id,
+        refund_no=refund.refund_no,
+        reason=command.reason,
     )
     return Decision(facts=((stream_of("application", state.id), fact),))
 
@@ -323,6 +330,7 @@ def _accepted(command: RecordRefundOutcome, state: Candidacy, refund: Refund) ->
     provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
     return e.RefundAccepted(
         application_id=state.id,
+        person_id=state.person_id,
         refund_no=refund.refund_no,
         provider_refund_id=provider_refund_id,
     )
@@ -343,6 +351,7 @@ def _settled(
         raise WrongProviderRefund(refund_no=refund.refund_no)
     return e.RefundSettled(
         application_id=state.id,
+        person_id=state.person_id,
         refund_no=refund.refund_no,
         provider_refund_id=provider_refund_id,
         channel=channel,
@@ -353,13 +362,23 @@ def _settled(
 def _closed(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
     _ensure_state(refund, ("approved", "accepted"), "closed")
     reason = _require(command, "reason", command.reason)
-    return e.RefundClosed(application_id=state.id, refund_no=refund.refund_no, reason=reason)
+    return e.RefundClosed(
+        application_id=state.id,
+        person_id=state.person_id,
+        refund_no=refund.refund_no,
+        reason=reason,
+    )
 
 
 def _abnormal(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
     _ensure_state(refund, ("accepted",), "abnormal")
     reason = _require(command, "reason", command.reason)
-    return e.RefundAbnormal(application_id=state.id, refund_no=refund.refund_no, reason=reason)
+    return e.RefundAbnormal(
+        application_id=state.id,
+        person_id=state.person_id,
+        refund_no=refund.refund_no,
+        reason=reason,
+    )
 
 
 def decide_refund_outcome(

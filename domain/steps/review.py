@@ -213,6 +213,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
             raise SameFileTwice(kind=kind.value, label=kind.chinese_name)
     fact = e.DocumentSubmitted(
         application_id=state.id,
+        person_id=state.person_id,
         kind=material.kind,
         sha256=material.sha256,
         size_bytes=material.size_bytes,
@@ -242,7 +243,10 @@ def decide_submit_documents(world: States, command: SubmitDocuments, context: Co
     if state.round >= ROUNDS_MAX:
         raise TooManyRounds(rounds=state.round)
     fact = e.DocumentsSubmitted(
-        application_id=state.id, round=state.round + 1, kinds=tuple(sorted(state.documents))
+        application_id=state.id,
+        person_id=state.person_id,
+        round=state.round + 1,
+        kinds=tuple(sorted(state.documents)),
     )
     return Decision(
         facts=((stream_of("application", state.id), fact),), outcome={"round": fact.round}
@@ -293,19 +297,23 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
     if command.verdict == "return":
         return _return(state, command, command.reason)
     fact = REJECTED[command.stage](
-        application_id=state.id, round=state.round, reason=command.reason
+        application_id=state.id, person_id=state.person_id, round=state.round, reason=command.reason
     )
     return Decision(facts=((stream_of("application", state.id), fact), *refund_entitlement(state)))
 
 
 def _pass(state: Candidacy, stage: Stage) -> Decision:
-    fact = PASSED[stage](application_id=state.id, round=state.round)
+    fact = PASSED[stage](application_id=state.id, person_id=state.person_id, round=state.round)
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 
 def _return(state: Candidacy, command: Review, reason: str) -> Decision:
     fact = RETURNED[command.stage](
-        application_id=state.id, round=state.round, missing=command.missing, reason=reason
+        application_id=state.id,
+        person_id=state.person_id,
+        round=state.round,
+        missing=command.missing,
+        reason=reason,
     )
     return Decision(facts=((stream_of("application", state.id), fact),))
 

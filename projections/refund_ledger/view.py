@@ -117,7 +117,7 @@ def _received(rows: RowBuffer, entry: Entry) -> None:
 def _used(rows: RowBuffer, entry: Entry) -> None:
     """The first use of study material ends its refund and recognises its price. Source: 2.4(1)."""
     data = entry.data
-    line = _lines(rows, entry, data["component"])[0]
+    line = _line(rows, entry, data)
     changes: dict[str, Any] = {
         "used_items": [*line["used_items"], data["item"]],
         "first_used_at": line["first_used_at"] or data["used_at"],

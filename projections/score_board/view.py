@@ -183,7 +183,7 @@ def _settle(rows: RowBuffer, entry: Entry, state: str) -> Row:
         "position": entry.position,
     }
     rows.upsert(OBJECTIONS, settled)
-    return rows.require(ROWS, entry.data["notice_id"], objection["application_id"])
+    return rows.require(ROWS, entry.data["notice_id"], entry.data["application_id"])
 
 
 def _dismissed(rows: RowBuffer, entry: Entry) -> None:

@@ -376,9 +376,14 @@ def _candidacy(ledger: str, level: Level) -> Stream:
         forms.append(Form(ledger, numbered, stream, len(forms) + 1, ISSUED_AT, **fields))
     for kind in CertificateKind:
         issued = e.CertificateIssued(
-            application_id="x", kind=kind, number="x", issued_on=ISSUED_ON, version=1
+            application_id="x",
+            person_id="x",
+            kind=kind,
+            number="x",
+            issued_on=ISSUED_ON,
+            version=1,
         )
-        fields = application | {"number": f"%({kind.value})b"}
+        fields = application | person | {"number": f"%({kind.value})b"}
         forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **fields))
     return Stream(stream, forms)
 

@@ -338,6 +338,7 @@ def _append_unlawfully(ledger: Any, revoked: Any) -> None:
     data = revoked.data
     fact = CertificateReinstated(
         application_id=data["application_id"],
+        person_id=data["person_id"],
         kind=CertificateKind(data["kind"]),
         number=data["number"],
         reason="none",

@@ -96,6 +96,6 @@ def test_a_row_that_was_final_before_releases_its_claim_once():
 
 
 def test_a_fact_about_what_was_never_opened_is_refused():
-    fact = e.ApplicationWithdrawn(application_id="A1", reason="none")
+    fact = e.ApplicationWithdrawn(application_id="A1", person_id="P1", reason="none")
     with pytest.raises(NotOpened):
         claims_of(fact, EarlierFacts())

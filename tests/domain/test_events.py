@@ -128,4 +128,4 @@ def test_money_is_a_whole_number_of_fen(fen):
 @pytest.mark.parametrize("bad", ["", "-a", "a b", "ä", "a" * 65, "a/b"])
 def test_an_id_is_plain_and_short(bad):
     with pytest.raises(ValueError):
-        e.RefundApproved(application_id=bad, refund_no="R1")
+        e.RefundApproved(application_id=bad, person_id="P1", refund_no="R1")

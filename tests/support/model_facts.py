@@ -103,10 +103,10 @@ class ModelWithFacts(Journey):
         answer = "eligibility_confirmed" if eligible else "eligibility_refused"
         opened = {"person_id": person, "level": level}
         day = {"person_id": person, "as_of": str(self.today)}
-        return [_of(app, "application_opened", **opened), _of(app, answer, **day)]
+        return [self._of(app, "application_opened", **opened), self._of(app, answer, **day)]
 
     def withdraw_facts(self, app: str) -> list[Expected]:
-        return [_of(app, "application_withdrawn"), *self.entitled(app)]
+        return [self._of(app, "application_withdrawn"), *self.entitled(app)]
 
     def entitled(self, app: str) -> list[Expected]:
         """2.4(1): what is owed back when an application fails."""
@@ -117,7 +117,7 @@ class ModelWithFacts(Journey):
             for (payment, component), line in a["paid"].items()
             if not line["excess"] and line["fen"] and not (component == "study_material" and used)
         ]
-        return [_of(app, "refund_entitled", lines=lines)] if lines else []
+        return [self._of(app, "refund_entitled", lines=lines)] if lines else []
 
     def pay_facts(
         self, app: str, payment: str, txn: str, lines: list[tuple[str, int]]
@@ -126,26 +126,26 @@ class ModelWithFacts(Journey):
         given = [{"component": component, "amount_fen": fen} for component, fen in lines]
         fields = {"payment_id": payment, "provider_transaction_id": txn, "lines": given}
         if not a["paid"][payment, lines[0][0]]["excess"]:
-            return [_of(app, "fee_paid", **fields)]
+            return [self._of(app, "fee_paid", **fields)]
         reason = "application_closed" if a["status"] in CLOSED else "component_already_paid"
-        return [_of(app, "excess_payment_received", **fields, reason=reason)]
+        return [self._of(app, "excess_payment_received", **fields, reason=reason)]
 
     def use_facts(self, app: str, item: str) -> list[Expected]:
-        return [_of(app, "fee_item_used", item=item, component="study_material")]
+        return [self._used(app, "study_material", item)]
 
     def hand_in_facts(self, app: str, kind: str, file: str) -> list[Expected]:
-        return [_of(app, "document_submitted", kind=kind)]
+        return [self._of(app, "document_submitted", kind=kind)]
 
     def submit_facts(self, app: str) -> list[Expected]:
         a = self.apps[app]
-        return [_of(app, "documents_submitted", round=a["round"], kinds=sorted(a["files"]))]
+        return [self._of(app, "documents_submitted", round=a["round"], kinds=sorted(a["files"]))]
 
     def review_facts(
         self, app: str, stage: str, verdict: str, round: int, missing: list[str]
     ) -> list[Expected]:
         said = {"pass": "passed", "return": "returned", "reject": "rejected"}[verdict]
         failed = self.entitled(app) if verdict == "reject" else []
-        return [_of(app, f"{stage}_review_{said}", round=round), *failed]
+        return [self._of(app, f"{stage}_review_{said}", round=round), *failed]
 
     def order_refund_facts(self, app: str, payment: str, component: str) -> list[Expected]:
         a = self.apps[app]
@@ -153,25 +153,25 @@ class ModelWithFacts(Journey):
         which = {"payment_id": payment, "component": component}
         if not line["excess"]:
             if a["status"] == "enrolled":
-                return [_of(app, "refund_refused", **which, clause="2.4(2)")]
+                return [self._of(app, "refund_refused", **which, clause="2.4(2)")]
             if component == "study_material" and a["used"] & set(MATERIAL):
-                return [_of(app, "refund_refused", **which, clause="2.4(1)")]
+                return [self._of(app, "refund_refused", **which, clause="2.4(1)")]
         count = sum(r["payment"] == payment for r in a["refunds"].values())
         clause = "excess" if line["excess"] else "2.4(1)"
         ordered = {"refund_no": f"R{payment}-{count}", "amount_fen": line["fen"], "clause": clause}
-        return [_of(app, "refund_ordered", **which, **ordered)]
+        return [self._of(app, "refund_ordered", **which, **ordered)]
 
     def approve_refund_facts(self, app: str, refund: str) -> list[Expected]:
-        return [_of(app, "refund_approved", refund_no=refund)]
+        return [self._of(app, "refund_approved", refund_no=refund)]
 
     def decline_refund_facts(self, app: str, refund: str) -> list[Expected]:
-        return [_of(app, "refund_declined", refund_no=refund)]
+        return [self._of(app, "refund_declined", refund_no=refund)]
 
     def refund_outcome_facts(
         self, app: str, refund: str, outcome: str, no: str, channel: str
     ) -> list[Expected]:
         named = {"provider_refund_id": no} if outcome in ("accepted", "settled") else {}
-        return [_of(app, f"refund_{outcome}", refund_no=refund, **named)]
+        return [self._of(app, f"refund_{outcome}", refund_no=refund, **named)]
 
     def schedule_facts(self, session: str, starts: datetime, seats: int) -> list[Expected]:
         rooms = [{"room": "101", "seats": seats}]
@@ -180,8 +180,8 @@ class ModelWithFacts(Journey):
 
     def seat_facts(self, app: str, session: str, ticket: str | None = None) -> list[Expected]:
         taken = {"session_id": session, "ticket_number": self.apps[app]["ticket"]}
-        assigned = ("seat_assigned", f"session-{session}", {"application_id": app, **taken})
-        return [assigned, _of(app, "admission_ticket_issued", **taken)]
+        assigned = ("seat_assigned", f"session-{session}", {**self._whose(app), **taken})
+        return [assigned, self._of(app, "admission_ticket_issued", **taken)]
 
     def end_session_facts(self, session: str) -> list[Expected]:
         fields = {"ended_at": instant(self.sessions[session]["ended"])}
@@ -192,26 +192,22 @@ class ModelWithFacts(Journey):
     ) -> list[Expected]:
         app = self._app_of(session, ticket)
         assert app is not None
-        recorded = _of(app, f"{subject}_score_recorded", session_id=session, marks=marks)
+        recorded = self._of(app, f"{subject}_score_recorded", session_id=session, marks=marks)
         if not self.used_now:
             return [recorded]
         at = instant(self.sessions[session]["ended"])
-        component = "certification_fee"
-        return [
-            recorded,
-            _of(app, "fee_item_used", item=EXAMS[subject], component=component, used_at=at),
-        ]
+        return [recorded, self._used(app, "certification_fee", EXAMS[subject], used_at=at)]
 
     def verify_facts(self, app: str, theory: str | None, practical: str | None) -> list[Expected]:
         passed = passes(theory) and passes(practical)
         marks = {"theory": theory, "practical": practical}
-        return [_of(app, "scores_verified", **marks, passed=passed)]
+        return [self._of(app, "scores_verified", **marks, passed=passed)]
 
     def correct_facts(
         self, app: str, subject: str, marks: str | None, objection: str | None
     ) -> list[Expected]:
         fields = {"subject": subject, "marks": marks, "objection_id": objection}
-        return [_of(app, "score_corrected", **fields)]
+        return [self._of(app, "score_corrected", **fields)]
 
     def publish_facts(self, notice: str, session: str, reason: str | None) -> list[Expected]:
         n = self.notices[notice]
@@ -235,7 +231,7 @@ class ModelWithFacts(Journey):
         passed = passes(a["marks"]["theory"]) and passes(a["marks"]["practical"])
         whose = {"person_id": a["person"], "ticket_number": a["ticket"]}
         row = {"notice_id": notice, **whose, **a["marks"], "passed": passed}
-        return _of(a["id"], "result_published", **row)
+        return self._of(a["id"], "result_published", **row)
 
     def object_facts(self, notice: str, app: str, objection: str, person: str) -> list[Expected]:
         fields = {"objection_id": objection, "application_id": app, "person_id": person}
@@ -243,8 +239,8 @@ class ModelWithFacts(Journey):
 
     def resolve_facts(self, notice: str, objection: str, outcome: str) -> list[Expected]:
         app, _ = self.notices[notice]["objections"][objection]
-        row = {"application_id": app} if outcome == "upheld" else {}
-        return [(f"objection_{outcome}", f"notice-{notice}", {"objection_id": objection, **row})]
+        settled = {"objection_id": objection, **self._whose(app)}
+        return [(f"objection_{outcome}", f"notice-{notice}", settled)]
 
     def close_notice_facts(self, notice: str) -> list[Expected]:
         n = self.notices[notice]
@@ -267,8 +263,8 @@ class ModelWithFacts(Journey):
             n = self.numbers[number]
             fields = {"kind": kind, "number": number, "source": sources[kind]}
             series = f"{kind}-{n['year']}-{a['level']}"
-            facts.append(("serial_taken", f"series-{series}", {**fields, "application_id": app}))
-            facts.append(_of(app, "certificate_numbered", **fields, person_id=a["person"]))
+            facts.append(("serial_taken", f"series-{series}", {**fields, **self._whose(app)}))
+            facts.append(self._of(app, "certificate_numbered", **fields))
         return facts
 
     def take(self, a: dict[str, Any], kind: str, year: int, source: str, serial: int = 0) -> None:
@@ -298,7 +294,9 @@ class ModelWithFacts(Journey):
         for kind, number in self.apps[app]["certs"].items():
             if self.numbers[number]["issued_now"]:
                 fields = {"kind": kind, "number": number, "version": 1}
-                facts.append(_of(app, "certificate_issued", **fields, issued_on=str(self.today)))
+                facts.append(
+                    self._of(app, "certificate_issued", **fields, issued_on=str(self.today))
+                )
         return facts
 
     def change_facts(
@@ -314,15 +312,20 @@ class ModelWithFacts(Journey):
             fields["reissued_on"] = str(self.today)
         if what == "revoke":
             fields["reason_class"] = because
-        return [_of(app, f"certificate_{said}", **fields)]
+        return [self._of(app, f"certificate_{said}", **fields)]
 
     def report_facts(self, report: str, apps: list[str]) -> list[Expected]:
         rows = [{"application_id": x, "number": self.apps[x]["certs"]["national"]} for x in apps]
         reported = [
-            _of(row["application_id"], "certificate_reported", number=row["number"],
-                report_id=report, kind="national")
+            self._of(
+                row["application_id"],
+                "certificate_reported",
+                number=row["number"],
+                report_id=report,
+                kind="national",
+            )
             for row in rows
-        ]  # fmt: skip
+        ]
         return [("report_frozen", f"report-{report}", {"rows": rows}), *reported]
 
     def answer_facts(
@@ -330,14 +333,24 @@ class ModelWithFacts(Journey):
     ) -> list[Expected]:
         said = "accepted" if accepted else "rejected"
         app = self.reports[report][number]
-        return [_of(app, f"certificate_{said}", number=number, report_id=report)]
+        return [self._of(app, f"certificate_{said}", number=number, report_id=report)]
 
     def see_facts(self, app: str, scope: str) -> list[Expected]:
         number = self.apps[app]["certs"]["national"]
         fields = {"number": number, "scope": scope, "seen_on": str(self.today)}
-        return [_of(app, "certificate_visible", **fields)]
+        return [self._of(app, "certificate_visible", **fields)]
 
+    def _of(self, app: str, topic: str, **fields: Any) -> Expected:
+        """A fact of an application."""
+        return topic, f"application-{app}", {**self._whose(app), **fields}
 
-def _of(app: str, topic: str, **fields: Any) -> Expected:
-    """A fact of an application."""
-    return topic, f"application-{app}", fields
+    def _whose(self, app: str) -> dict[str, Any]:
+        """The application and the applicant, which each of its facts names."""
+        return {"application_id": app, "person_id": self.apps[app]["person"]}
+
+    def _used(self, app: str, component: str, item: str, **fields: Any) -> Expected:
+        """The use of an item, which names the payment of its component."""
+        paid = self.apps[app]["paid"].items()
+        [payment] = [p for (p, part), line in paid if part == component and not line["excess"]]
+        named = {"payment_id": payment, "component": component, "item": item}
+        return self._of(app, "fee_item_used", **named, **fields)

@@ -25,7 +25,7 @@ def test_claims_and_states_are_those_of_the_decisions() -> None:
 
 def test_a_fact_that_does_not_fold_changes_nothing() -> None:
     history = History()
-    fact = CATALOGUE["refund_approved.v1"](application_id="A1", refund_no="RPAY1-1")
+    fact = CATALOGUE["refund_approved.v1"](application_id="A1", person_id="P1", refund_no="RPAY1-1")
     _fold(history, "application-A1", fact)
     assert history == History()
 

@@ -122,7 +122,11 @@ def test_a_revoked_certificate_that_is_reinstated_is_named() -> None:
     world = revoked_certificate()
     number = world.candidacy("A1").certificates[CertificateKind.NATIONAL].number
     fact = e.CertificateReinstated(
-        application_id="A1", kind=CertificateKind.NATIONAL, number=number, reason="复核"
+        application_id="A1",
+        person_id="P1",
+        kind=CertificateKind.NATIONAL,
+        number=number,
+        reason="复核",
     )
     found = inserted(world, fact, by=REGISTRAR)
     assert found.position == len(world.entries) + 1
@@ -133,9 +137,13 @@ def test_a_revoked_certificate_that_is_reinstated_is_named() -> None:
 def test_a_score_without_a_seat_is_named() -> None:
     world = journeys.an_enrolled_application(2, journeys.seated_applications())
     world.do(CloseSession(session_id="S1", ended_at=ENDED_AT), at=ENDED_AT)
-    fact = e.TheoryScoreRecorded(application_id="A2", session_id="S1", marks=Marks("90"))
+    fact = e.TheoryScoreRecorded(
+        application_id="A2", person_id="P2", session_id="S1", marks=Marks("90")
+    )
     use = e.FeeItemUsed(
         application_id="A2",
+        person_id="P2",
+        payment_id="PAY2",
         component=Component.CERTIFICATION_FEE,
         item=e.Item.THEORY_EXAM,
         used_at=world.now,
@@ -160,6 +168,7 @@ def a_settled_refund() -> World:
 def a_refund_order(**changed: Any) -> e.RefundOrdered:
     given: dict[str, Any] = {
         "application_id": "A1",
+        "person_id": "P1",
         "refund_no": "RPAY1-2",
         "payment_id": "PAY1",
         "component": Component.STUDY_MATERIAL,
@@ -194,7 +203,7 @@ def test_a_certificate_before_the_notice_closed_is_named() -> None:
 def test_a_second_review_by_the_same_person_is_named() -> None:
     world = journeys.an_application_in_review(passed=1)
     both = staff(AGENCY.subject, Role.CERTIFIER, "omc")
-    fact = e.SecondReviewPassed(application_id="A1", round=1)
+    fact = e.SecondReviewPassed(application_id="A1", person_id="P1", round=1)
     found = inserted(world, fact, by=both)
     assert found.topic == "second_review_passed.v1"
     assert "3.2(2)" in found.clause
@@ -206,6 +215,7 @@ def test_an_actor_whose_role_may_not_do_it_is_named(by: Actor) -> None:
     world = journeys.an_eligible_application()
     paid = e.FeePaid(
         application_id="A1",
+        person_id="P1",
         payment_id="PAY9",
         provider=e.Provider.BANK,
         provider_transaction_id="9",
@@ -319,7 +329,7 @@ def test_a_fact_under_another_time_than_its_command_is_named() -> None:
 
 
 def test_a_fact_earlier_than_its_stream_is_named() -> None:
-    fact = e.ApplicationWithdrawn(application_id="A1", reason="个人原因")
+    fact = e.ApplicationWithdrawn(application_id="A1", person_id="P1", reason="个人原因")
     found = inserted(journeys.an_eligible_application(), fact, by=candidate(1), minutes=-1)
     assert found.reason == "its stream has recorded something later already"
 
@@ -348,7 +358,7 @@ def test_the_clock_of_the_database_may_be_a_minute_behind() -> None:
 
 def test_a_time_that_nobody_gave_may_be_a_minute_before_one_that_was_given() -> None:
     world = recorded(journeys.an_eligible_application())
-    fact = e.ApplicationWithdrawn(application_id="A1", reason="个人原因")
+    fact = e.ApplicationWithdrawn(application_id="A1", person_id="P1", reason="个人原因")
     [event] = forge(world, fact, by=candidate(1))
     for seconds, named in ((60, 0), (61, 1)):
         at = format_instant(world.now - timedelta(seconds=seconds))
@@ -398,6 +408,7 @@ def test_a_fact_added_to_a_command_is_named() -> None:
     [rejected, _] = world.commands[-1]
     entitled = e.RefundEntitled(
         application_id="A1",
+        person_id="P1",
         lines=(
             e.RefundLine(
                 payment_id="PAY1", component=Component.CERTIFICATION_FEE, amount_fen=30_000

@@ -50,7 +50,7 @@ def test_an_unknown_fact_raises_instead_of_being_ignored():
         """Something no fold knows."""
 
     with pytest.raises(KeyError):
-        states.evolve(None, entry(Unheard(application_id="A1")))
+        states.evolve(None, entry(Unheard(application_id="A1", person_id="P1")))
 
 
 def test_a_state_has_the_version_of_its_last_fact():
@@ -166,8 +166,8 @@ def test_a_notice_separates_open_from_resolved_objections():
         world.append(
             e.ObjectionFiled(**objection, application_id="A1", person_id="P1", text="漏判")
         )
-        row = {"application_id": "A1"} if outcome is e.ObjectionUpheld else {}
         if outcome:
+            row = {"application_id": "A1", "person_id": "P1"}
             world.append(outcome(**objection, **row, reason="已核对"))
     notice = world.notice("N1")
     assert set(notice.objections) == {"O1", "O2", "O3"}

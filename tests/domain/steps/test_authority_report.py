@@ -36,7 +36,7 @@ from tests.support.world import World, given
 NATIONAL = CertificateKind.NATIONAL
 NUMBER = "S000033000123264000001"
 NUMBER_2 = "S000033000123264000002"
-ROW = {"application_id": "A1", "kind": NATIONAL, "number": NUMBER}
+ROW = {"application_id": "A1", "person_id": "P1", "kind": NATIONAL, "number": NUMBER}
 
 
 def answer(accepted: bool, number: str = NUMBER, report_id: str = "R1", **more: object) -> object:
@@ -78,7 +78,9 @@ def test_issued_national_certificates_are_reported_with_the_hash_of_the_file():
                 e.ReportRow(application_id="A1", number=NUMBER),
             ),
         ),
-        e.CertificateReported(application_id="A2", kind=NATIONAL, number=NUMBER_2, report_id="R1"),
+        e.CertificateReported(
+            application_id="A2", person_id="P2", kind=NATIONAL, number=NUMBER_2, report_id="R1"
+        ),
         e.CertificateReported(**ROW, report_id="R1"),
     )
 
@@ -138,6 +140,7 @@ def test_each_row_is_accepted_or_sent_back_by_itself():
         .then(
             e.CertificateRejected(
                 application_id="A2",
+                person_id="P2",
                 kind=NATIONAL,
                 number=NUMBER_2,
                 report_id="R1",

@@ -62,6 +62,7 @@ def test_both_certificates_are_issued_together():
         *(
             e.CertificateIssued(
                 application_id="A1",
+                person_id="P1",
                 kind=kind,
                 number=numbers[kind],
                 issued_on=date(2026, 10, 15),
@@ -169,7 +170,12 @@ def test_a_text_put_right_keeps_the_number_and_counts_the_version(kind):
         .when(step(CorrectCertificate, kind))
         .then(
             e.CertificateCorrected(
-                application_id="A1", kind=kind, number=number, version=2, reason="按规定办理"
+                application_id="A1",
+                person_id="P1",
+                kind=kind,
+                number=number,
+                version=2,
+                reason="按规定办理",
             )
         )
     )
@@ -182,6 +188,7 @@ def test_a_lost_certificate_is_made_again_under_its_number():
     given(issued_certificates()).when(step(ReissueCertificate)).then(
         e.CertificateReissued(
             application_id="A1",
+            person_id="P1",
             kind=NATIONAL,
             number=SITE_NUMBER,
             version=2,
@@ -207,7 +214,7 @@ def test_no_certificate_is_made_again_for_a_person_who_was_erased():
 
 def test_a_suspended_certificate_counts_again_once_it_is_reinstated():
     """Source: source-document 3.2(3)."""
-    fields = {"application_id": "A1", "kind": NATIONAL, "number": SITE_NUMBER}
+    fields = {"application_id": "A1", "person_id": "P1", "kind": NATIONAL, "number": SITE_NUMBER}
     world = issued_certificates()
     after = (
         given(world)
@@ -232,6 +239,7 @@ def test_a_revoked_certificate_is_void_for_good_and_says_why(reason_class):
         .then(
             e.CertificateRevoked(
                 application_id="A1",
+                person_id="P1",
                 kind=NATIONAL,
                 number=SITE_NUMBER,
                 reason_class=reason_class,
@@ -248,6 +256,7 @@ def test_versions_come_to_an_end():
     world.append(
         e.CertificateCorrected(
             application_id="A1",
+            person_id="P1",
             kind=NATIONAL,
             number=SITE_NUMBER,
             version=VERSIONS_MAX,

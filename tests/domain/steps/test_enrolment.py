@@ -206,9 +206,10 @@ def test_a_withdrawn_application_is_owed_both_components_back():
         given(a_paid_application())
         .when(withdraw(), by=candidate(1))
         .then(
-            e.ApplicationWithdrawn(application_id="A1", reason="个人原因"),
+            e.ApplicationWithdrawn(application_id="A1", person_id="P1", reason="个人原因"),
             e.RefundEntitled(
                 application_id="A1",
+                person_id="P1",
                 lines=(
                     e.RefundLine(
                         payment_id="PAY1",

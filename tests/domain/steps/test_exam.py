@@ -113,8 +113,8 @@ def test_an_enrolled_candidate_gets_a_seat_and_a_ticket_to_download():
     world.do(schedule())
     place = {"session_id": "S1", "room": "101", "seat": 1, "ticket_number": "S1-01-001"}
     given(world).when(seat()).returns(ticket_number="S1-01-001", room="101", seat=1).then(
-        e.SeatAssigned(application_id="A1", **place),
-        e.AdmissionTicketIssued(application_id="A1", **place),
+        e.SeatAssigned(application_id="A1", person_id="P1", **place),
+        e.AdmissionTicketIssued(application_id="A1", person_id="P1", **place),
     )
 
 

@@ -59,9 +59,11 @@ def test_sitting_a_subject_records_its_score_and_uses_what_was_paid_for(subject,
     given(a_held_session()).when(score(subject, "59.5"), by=EXAMINER).returns(
         application_id="A1"
     ).then(
-        kind(application_id="A1", session_id="S1", marks=Marks("59.5")),
+        kind(application_id="A1", person_id="P1", session_id="S1", marks=Marks("59.5")),
         e.FeeItemUsed(
             application_id="A1",
+            person_id="P1",
+            payment_id="PAY1",
             component=Component.CERTIFICATION_FEE,
             item=item,
             used_at=ENDED_AT,
@@ -73,7 +75,9 @@ def test_an_absence_is_no_zero_and_uses_nothing():
     """Source: source-document 2.2, 4.3(2)."""
     world = a_held_session()
     absent = given(world).when(score(THEORY, None), by=EXAMINER)
-    absent.then(e.TheoryScoreRecorded(application_id="A1", session_id="S1", marks=None))
+    absent.then(
+        e.TheoryScoreRecorded(application_id="A1", person_id="P1", session_id="S1", marks=None)
+    )
     zero = given(world).when(score(THEORY, "0"), by=EXAMINER)
     zero.then_kinds(e.TheoryScoreRecorded, e.FeeItemUsed)
 
@@ -139,7 +143,11 @@ def test_sixty_in_both_subjects_passes_and_nothing_less(theory, practical, passe
     world = recorded_scores((theory, practical))
     given(world).when(verify(theory, practical), by=VERIFIER).returns(passed=passed).then(
         e.ScoresVerified(
-            application_id="A1", theory=marks(theory), practical=marks(practical), passed=passed
+            application_id="A1",
+            person_id="P1",
+            theory=marks(theory),
+            practical=marks(practical),
+            passed=passed,
         )
     )
 
@@ -209,7 +217,11 @@ def test_a_correction_is_a_new_fact_and_asks_for_verification_again():
         .when(correct(THEORY, "61"), by=EXAMINER_2)
         .then(
             e.ScoreCorrected(
-                application_id="A1", subject=THEORY, marks=Marks("61"), reason="漏判一题"
+                application_id="A1",
+                person_id="P1",
+                subject=THEORY,
+                marks=Marks("61"),
+                reason="漏判一题",
             )
         )
     )

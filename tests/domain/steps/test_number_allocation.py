@@ -74,6 +74,7 @@ def taken(series: str, text: str, serial: int, source: str, n: int = 1) -> tuple
             number=text,
             serial=serial,
             application_id=f"A{n}",
+            person_id=f"P{n}",
             source=source,
         ),
         e.CertificateNumbered(

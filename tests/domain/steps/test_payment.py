@@ -38,7 +38,7 @@ MATERIAL_ITEMS = [Item.CAREER_ASSESSMENT, Item.RECORDED_COURSE, Item.MOCK_EXAM, 
 
 
 def paid(kind: type[e.Fact], command: RecordPayment, **more: object) -> e.Fact:
-    return kind(**command.model_dump(), **more)
+    return kind(**command.model_dump(), person_id="P1", **more)
 
 
 # --- paying ---------------------------------------------------------------------------------------
@@ -215,6 +215,8 @@ def test_each_item_of_the_study_material_is_used_once(item):
         .then(
             e.FeeItemUsed(
                 application_id="A1",
+                person_id="P1",
+                payment_id="PAY1",
                 component=Component.STUDY_MATERIAL,
                 item=item,
                 used_at=used_at,

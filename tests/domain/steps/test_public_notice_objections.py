@@ -127,7 +127,15 @@ def test_a_dismissed_objection_leaves_the_row_where_it_is():
     after = (
         given(world)
         .when(settle("dismissed"))
-        .then(e.ObjectionDismissed(notice_id="N1", objection_id="O1", reason="已核对答卷"))
+        .then(
+            e.ObjectionDismissed(
+                notice_id="N1",
+                objection_id="O1",
+                application_id="A1",
+                person_id="P1",
+                reason="已核对答卷",
+            )
+        )
     )
     given(after).when(close(), at=CLOSED_AT).returns(final=1, withheld=[])
 
@@ -140,7 +148,11 @@ def test_an_upheld_objection_takes_the_row_out_of_the_notice():
         .when(settle("upheld"))
         .then(
             e.ObjectionUpheld(
-                notice_id="N1", objection_id="O1", application_id="A1", reason="已核对答卷"
+                notice_id="N1",
+                objection_id="O1",
+                application_id="A1",
+                person_id="P1",
+                reason="已核对答卷",
             )
         )
     )

@@ -42,6 +42,7 @@ MATERIAL_ITEMS = [Item.CAREER_ASSESSMENT, Item.RECORDED_COURSE, Item.MOCK_EXAM, 
 def ordered(component: Component, amount_fen: int, refund_no: str = "RPAY1-1") -> e.RefundOrdered:
     return e.RefundOrdered(
         application_id="A1",
+        person_id="P1",
         refund_no=refund_no,
         payment_id="PAY1",
         component=component,
@@ -275,14 +276,16 @@ def test_an_unknown_refund_cannot_be_moved():
 def test_a_second_person_approves_a_refund():
     """Source: source-document 2.4."""
     given(an_ordered_refund()).when(approve(), by=FINANCE).then(
-        e.RefundApproved(application_id="A1", refund_no="RPAY1-1")
+        e.RefundApproved(application_id="A1", person_id="P1", refund_no="RPAY1-1")
     )
 
 
 def test_a_second_person_declines_a_refund():
     """Source: source-document 2.4."""
     given(an_ordered_refund()).when(decline(), by=FINANCE).then(
-        e.RefundDeclined(application_id="A1", refund_no="RPAY1-1", reason="账户待核实")
+        e.RefundDeclined(
+            application_id="A1", person_id="P1", refund_no="RPAY1-1", reason="账户待核实"
+        )
     )
 
 

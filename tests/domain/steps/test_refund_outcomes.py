@@ -37,6 +37,7 @@ def test_acceptance_is_not_yet_the_arrival_of_the_money():
     given(world).when(settled(world)).then(
         e.RefundSettled(
             application_id="A1",
+            person_id="P1",
             refund_no="RPAY1-1",
             provider_refund_id="5030001",
             channel="original",

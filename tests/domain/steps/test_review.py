@@ -69,7 +69,7 @@ def test_each_review_has_three_outcomes(passed, verdict):
     when = given(world).when(give(stage, verdict), by=actor)
     fields = {} if verdict == "pass" else {"reason": "单位证明未盖章"}
     outcomes = {"pass": PASSED, "return": RETURNED, "reject": REJECTED}[verdict]
-    expected = outcomes[stage](application_id="A1", round=1, **fields)
+    expected = outcomes[stage](application_id="A1", person_id="P1", round=1, **fields)
     assert when.decided.facts[0][1] == expected
 
 
@@ -234,8 +234,12 @@ def test_what_a_review_asked_for_has_to_be_handed_in_again():
 
 def test_hand_ins_come_to_an_end():
     world = a_supplement()
-    again = e.DocumentsSubmitted(application_id="A1", round=ROUNDS_MAX, kinds=NEEDED)
-    returned = e.InitialReviewReturned(application_id="A1", round=ROUNDS_MAX, reason="再补")
+    again = e.DocumentsSubmitted(
+        application_id="A1", person_id="P1", round=ROUNDS_MAX, kinds=NEEDED
+    )
+    returned = e.InitialReviewReturned(
+        application_id="A1", person_id="P1", round=ROUNDS_MAX, reason="再补"
+    )
     given(world, again, returned).when(submit(), by=candidate(1)).fails(TooManyRounds, rounds=99)
 
 

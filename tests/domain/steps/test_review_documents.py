@@ -48,6 +48,7 @@ def test_a_document_is_recorded_by_its_fingerprint_only(kind):
     given(a_paid_application()).when(hand_in(kind), by=candidate(1)).then(
         e.DocumentSubmitted(
             application_id="A1",
+            person_id="P1",
             kind=kind,
             sha256=file.sha256,
             size_bytes=40_000,
@@ -160,7 +161,11 @@ def test_a_complete_set_goes_into_review_as_round_one():
         given(an_application_with_documents())
         .when(submit(), by=candidate(1))
         .returns(round=1)
-        .then(e.DocumentsSubmitted(application_id="A1", round=1, kinds=tuple(sorted(NEEDED))))
+        .then(
+            e.DocumentsSubmitted(
+                application_id="A1", person_id="P1", round=1, kinds=tuple(sorted(NEEDED))
+            )
+        )
     )
     assert world.candidacy("A1").status is Status.IN_REVIEW
 
