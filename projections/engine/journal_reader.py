@@ -22,14 +22,14 @@ from projections.engine.view import Entry, Opener, PersonEntry
 
 # COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
 # only for the JSON decoder to encode them again.
-_READ = """COPY (SELECT position, topic, convert_to(seal_key, 'UTF8') || seal, envelope
+_READ = """COPY (SELECT position, topic, seal_key, seal, envelope
 FROM certledger.journal
 WHERE ledger = %s AND position > %s AND position <= %s
 ORDER BY position LIMIT %s) TO STDOUT (FORMAT binary)"""
 _HEAD_BYTES, _TAIL_BYTES = 19, 2
 _position = struct.Struct(">hiqi")  # number of fields, 8, the position, length of the topic
-_SEALED_BYTES = 40  # the id of the key, and the seal
-_rest = struct.Struct(">i8s32si")  # their length, both, length of the envelope
+_KEY_ID_BYTES, _SEAL_BYTES = 8, 32
+_rest = struct.Struct(">i8si32si")  # key id and seal, each after its length; then the envelope's
 _length = struct.Struct(">i")
 
 NO_LIMIT = 2**62
@@ -131,21 +131,34 @@ class _Ends(dict[str, bytes]):
 def _parse_copy(copied: bytes) -> list[_Sealed]:
     """Parse the rows of a binary COPY."""
     events: list[_Sealed] = []
+    texts = _Texts()
+    position_at, rest_at, rest_bytes = _position.unpack_from, _rest.unpack_from, _rest.size
     begin, end = _HEAD_BYTES, len(copied) - _TAIL_BYTES
     while begin < end:
-        _, _, position, length = _position.unpack_from(copied, begin)
+        _, _, position, length = position_at(copied, begin)
         start = begin + _position.size
         begin = start + length
-        topic = copied[start:begin].decode()
-        size, key_id, seal, length = _rest.unpack_from(copied, begin)
-        start = begin + _rest.size
-        if size != _SEALED_BYTES:  # no key of ours: no seal can be right
+        topic = copied[start:begin]
+        key_bytes, key_id, seal_bytes, seal, length = rest_at(copied, begin)
+        start = begin + rest_bytes
+        if key_bytes != _KEY_ID_BYTES or seal_bytes != _SEAL_BYTES:  # no seal of ours
             key_id = seal = b""
-            start = begin + size + 8
-            (length,) = _length.unpack_from(copied, begin + size + 4)
+            start = begin + key_bytes + _length.size
+            (seal_bytes,) = _length.unpack_from(copied, start)
+            start += seal_bytes + _length.size
+            (length,) = _length.unpack_from(copied, start)
+            start += _length.size
         begin = start + length
-        events.append((position, topic, key_id.decode(), seal, copied[start:begin]))
+        events.append((position, texts[topic], texts[key_id], seal, copied[start:begin]))
     return events
+
+
+class _Texts(dict[bytes, str]):
+    """Bytes -> text, decoded once: there are few topics and keys."""
+
+    def __missing__(self, encoded: bytes) -> str:
+        text = self[encoded] = encoded.decode()
+        return text
 
 
 def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:

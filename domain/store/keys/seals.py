@@ -10,8 +10,10 @@ Reading order: SealKey, SealRange, Sealer, LedgerSealer.
 """
 
 import base64
+import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from domain.values.key_ids import symmetric_key_id
 
 KEY_BYTES = 32
 SEAL_BYTES = 32
+_BLOCK_BYTES = 64  # of SHA-256
 
 JOURNAL_PURPOSE = "journal"
 """The purpose of the key that seals."""
@@ -218,9 +221,7 @@ class LedgerSealer:
             if key_id != known or position > upto:
                 mac = self._macs_for(key_id, position, "event").event_mac
                 known, upto = key_id, self._end_of_range(key_id, position)
-            made = mac.copy()
-            made.update(position.to_bytes(8) + leaf)
-            if not is_same(made.digest(), seal):
+            if not is_same(mac.digest(position.to_bytes(8) + leaf), seal):
                 self._refuse("event", position)
 
     def check_head(self, position: int, leaf: bytes, seal: bytes, key_id: str) -> None:
@@ -310,39 +311,51 @@ class LedgerSealer:
         return _canonical(parts)
 
 
-class _Macs:
-    """The MACs of one key for one ledger; what they have in common is hashed once.
+class _Mac:
+    """HMAC-SHA-256 (RFC 2104) with the key and the beginning of the message hashed in advance.
 
-    `hmac.digest` would release the interpreter lock each time, and wait for it again.
+    `hmac.HMAC` takes half as long again, and `hmac.digest` twice; it also releases the interpreter
+    lock each time, and waits for it again.
     """
+
+    __slots__ = ("inner", "outer")
+
+    def __init__(self, key: bytes, beginning: bytes) -> None:
+        """key: at most 64 bytes."""
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self.inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block) + beginning)
+        self.outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, rest: bytes) -> bytes:
+        """The MAC of the beginning and the rest: 32 bytes."""
+        inner, outer = self.inner.copy(), self.outer.copy()
+        inner.update(rest)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+class _Macs:
+    """The MACs of one key for one ledger; what they have in common is hashed once."""
 
     __slots__ = ("_command", "_head", "_snapshot", "event_mac")
 
     def __init__(self, key: bytes, ledger: str) -> None:
-        self.event_mac = hmac.new(key, _EVENT + ledger.encode() + b"\0", "sha256")
-        self._head = hmac.new(key, _HEAD + ledger.encode() + b"\0", "sha256")
-        self._command = hmac.new(key, _COMMAND, "sha256")
-        self._snapshot = hmac.new(key, _SNAPSHOT, "sha256")
+        self.event_mac = _Mac(key, _EVENT + ledger.encode() + b"\0")
+        self._head = _Mac(key, _HEAD + ledger.encode() + b"\0")
+        self._command = _Mac(key, _COMMAND)
+        self._snapshot = _Mac(key, _SNAPSHOT)
 
     def event(self, position: int, leaf: bytes) -> bytes:
-        mac = self.event_mac.copy()
-        mac.update(position.to_bytes(8) + leaf)
-        return mac.digest()
+        return self.event_mac.digest(position.to_bytes(8) + leaf)
 
     def head(self, position: int, leaf: bytes) -> bytes:
-        mac = self._head.copy()
-        mac.update(position.to_bytes(8) + leaf)
-        return mac.digest()
+        return self._head.digest(position.to_bytes(8) + leaf)
 
     def command(self, message: bytes) -> bytes:
-        mac = self._command.copy()
-        mac.update(message)
-        return mac.digest()
+        return self._command.digest(message)
 
     def snapshot(self, message: bytes) -> bytes:
-        mac = self._snapshot.copy()
-        mac.update(message)
-        return mac.digest()
+        return self._snapshot.digest(message)
 
 
 def row_seal(row_key: bytes, ledger: str, view: str, key_text: str, payload: bytes) -> bytes:
@@ -350,8 +363,12 @@ def row_seal(row_key: bytes, ledger: str, view: str, key_text: str, payload: byt
 
     It is over "certledger row v1", ledger, view and key_text, each followed by 0x00, and payload.
     """
-    names = f"{ledger}\0{view}\0{key_text}\0".encode()
-    return hmac.digest(row_key, _ROW + b"\0" + names + payload, "sha256")
+    return _row_mac(row_key).digest(f"{ledger}\0{view}\0{key_text}\0".encode() + payload)
+
+
+@lru_cache(maxsize=64)
+def _row_mac(row_key: bytes) -> _Mac:
+    return _Mac(row_key, _ROW + b"\0")
 
 
 def check_row(
