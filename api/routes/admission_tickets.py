@@ -15,7 +15,6 @@ from api.http.dependencies import QueryContext
 from api.routes.masking import PersonShown, show_person
 from domain.decision import NotFound
 from domain.documents.materials import MaterialKind
-from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.folds import ExamSession
 from domain.values.identity_documents import DocumentType
@@ -133,14 +132,12 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
 
 
 def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
-    """The submitted photo; None if there is none, which leaves the box empty."""
+    """The submitted photo; None if none was submitted, which leaves the box empty.
+
+    Raises: UnknownBlob, BlobDamaged.
+    """
     sha256 = state.documents.get(MaterialKind.PHOTO)
-    if sha256 is None:
-        return None
-    try:
-        return bytes(reading.service.blobs.get(sha256))
-    except LedgerError:
-        return None
+    return None if sha256 is None else bytes(reading.service.blobs.get(sha256))
 
 
 @cache

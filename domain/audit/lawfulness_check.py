@@ -18,7 +18,7 @@ from domain.service.ledger import LedgerSecrets
 from domain.store.errors import WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.keys.key_signatures import is_signature
-from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.store.privacy.field_encryption import Vault, erased_persons, stored_keys
 from domain.store.processes.pool import WorkerPool
 
 CHECK = "lawfulness"
@@ -93,6 +93,7 @@ def _judge_of(
             secrets.index_key,
             stored_keys(journal),
             algorithm=secrets.algorithm,
+            erased=erased_persons(journal),
         )
         check = LawfulnessCheck(ledger, vault, (share, processes))
         for _, events in pages(journal, upto):

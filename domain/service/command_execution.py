@@ -28,12 +28,13 @@ from domain.decision import (
     stream_of,
 )
 from domain.errors import LedgerError
-from domain.events import PersonCorrected, PersonRegistered
+from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
 from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.states import folds as states
 from domain.states.application import Candidacy
+from domain.store.errors import WrongKey
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.keys.key_signatures import is_signature
@@ -222,8 +223,10 @@ class StateReader:
     def identity(self, person_id: str) -> Identity:
         sealed = self._environment.states.identity(stream_of("person", person_id), self._view)
         key = self._view.person_key(person_id)
-        if sealed is None or key is None:
+        if sealed is None or key is None or self.person(person_id).erased:
             raise NotFound(what="identity of person", id=person_id)
+        if key.wrapped is None:
+            raise WrongKey(reason=f"the key of person {person_id} was destroyed")
         self._environment.vault.cache_key(key)
         return identity_of(person_id, (self._environment.mapper.entry_of(sealed),))
 
@@ -260,6 +263,8 @@ def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
     for entry in entries:
         if isinstance(entry.fact, PersonRegistered | PersonCorrected):
             known = entry.fact
+        elif isinstance(entry.fact, PersonalDataErased):
+            known = None  # also if somebody put the key back
     if known is None or known.name is None or known.document_number is None:
         raise NotFound(what="identity of person", id=person_id)
     return Identity(known.name, known.document_type, known.document_number)

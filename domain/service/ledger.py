@@ -37,7 +37,12 @@ from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
-from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
+from domain.store.privacy.field_encryption import (
+    MasterKeys,
+    Vault,
+    erased_persons,
+    stored_keys,
+)
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 
@@ -111,6 +116,7 @@ class Ledger:
             secrets.index_key,
             stored_keys(self.journal),
             algorithm=secrets.algorithm,
+            erased=erased_persons(self.journal),
         )
         self.mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=self.vault)
         self._snapshots = SnapshotStore(self.journal)

@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
-from domain.store.journal.person_keys import SELECT_KEYS, PersonKey, key_from_row
+from domain.store.journal.person_keys import (
+    SELECT_ERASED,
+    SELECT_KEYS,
+    PersonKey,
+    key_from_row,
+    person_streams,
+)
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys, Vault
@@ -61,8 +67,18 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> View
             )
             return {key.person: key for key in map(key_from_row, cursor.fetchall())}
 
+    def erased(persons: Iterable[str]) -> set[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(SELECT_ERASED, (ledger, person_streams(persons)))
+            return {person for (person,) in cursor.fetchall()}
+
     vault = ViewVault(
-        ledger, secrets.master_keys, secrets.index_key, key_rows, algorithm=secrets.algorithm
+        ledger,
+        secrets.master_keys,
+        secrets.index_key,
+        key_rows,
+        algorithm=secrets.algorithm,
+        erased=erased,
     )
     vault.unranged = secrets.sealer.of(ledger)
     return vault

@@ -18,7 +18,13 @@ from typing import Protocol
 
 from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.person_keys import SELECT_KEYS, PersonKey, key_from_row
+from domain.store.journal.person_keys import (
+    SELECT_ERASED,
+    SELECT_KEYS,
+    PersonKey,
+    key_from_row,
+    person_streams,
+)
 from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, forget_derived, suite_named
 
@@ -73,18 +79,22 @@ class Vault(BlindIndexes):
         *,
         algorithm: str = AES.name,
         cache_seconds: float = CACHE_SECONDS,
+        erased: Callable[[Iterable[str]], set[str]] | None = None,
     ) -> None:
         """Keep the keys; reads nothing from the database yet.
 
         index_key: at least 32 bytes; losing or changing it makes every blind index useless.
         read_keys: committed key rows of persons; see `stored_keys`.
         algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
+        erased: those of some persons whom an event erased, see `erased_persons`; then nothing opens
+            for a person whose key was destroyed without one. None believes every destroyed key.
         Raises: ValueError for a short index key, WrongKey for an unknown algorithm.
         """
         super().__init__(index_key, algorithm)
         self.ledger = ledger
         self._master_keys = master_keys
         self._read_keys = read_keys
+        self._erased = erased
         self._cache_seconds = cache_seconds
         self._cache: dict[str, _CachedKey] = {}
         self._lock = threading.Lock()
@@ -102,7 +112,8 @@ class Vault(BlindIndexes):
     def open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
         """Decrypt a field. Returns: None after the person was erased.
 
-        Raises: WrongKey if the value was moved, altered or sealed under another key.
+        Raises: WrongKey if the value was moved, altered or sealed under another key, or the key was
+            destroyed and nobody erased the person.
         """
         name, _, encoded = sealed.partition(":")
         suite = suite_named(name)
@@ -130,8 +141,7 @@ class Vault(BlindIndexes):
 
     def cache_key(self, row: PersonKey) -> None:
         """Cache the key of a row that was just read, so that `open` need not read it again."""
-        key = self._key_of(row)
-        self._put(row.person, key, row.wrapped)
+        self._key_of(row)
 
     # --- sealing ---------------------------------------------------------------------------------
 
@@ -191,12 +201,17 @@ class Vault(BlindIndexes):
         return suite_named(row.algorithm).decrypt(master, row.wrapped, context)
 
     def _key_of(self, row: PersonKey) -> bytes | None:
-        """The key of a row known to be current; from the cache if it is the same row."""
+        """The key of a row known to be current; from the cache if it is the same row.
+
+        A destroyed one is not cached: `open` asks whether an event erased the person.
+        """
         with self._lock:
+            if row.wrapped is None:
+                self._cache.pop(row.person, None)
+                return None
             cached = self._cache.get(row.person)
-        if cached is not None and cached.wrapped == row.wrapped:
-            return cached.key
-        key = None if row.wrapped is None else self._unwrap(row)
+        is_same = cached is not None and cached.wrapped == row.wrapped
+        key = cached.key if cached is not None and is_same else self._unwrap(row)
         self._put(row.person, key, row.wrapped)
         return key
 
@@ -205,10 +220,18 @@ class Vault(BlindIndexes):
         for person in persons:
             if person not in rows:
                 raise WrongKey(reason=f"person {person} has no key")
+        self._ensure_erased({p for p, row in rows.items() if row.wrapped is None})
         return {
             person: self._put(person, self._unwrap(row) if row.wrapped else None, row.wrapped)
             for person, row in rows.items()
         }
+
+    def _ensure_erased(self, destroyed: set[str]) -> None:
+        """Raises: WrongKey for a person whose key was destroyed, and whom no event erased."""
+        if destroyed and self._erased is not None:
+            for person in sorted(destroyed - self._erased(destroyed)):
+                reason = f"the key of person {person} was destroyed, and no event erased them"
+                raise WrongKey(reason=reason)
 
     def _put(self, person: str, key: bytes | None, wrapped: bytes | None) -> _CachedKey:
         cached = _CachedKey(key, wrapped, time.monotonic() + self._cache_seconds)
@@ -278,5 +301,18 @@ def stored_keys(journal: Journal) -> Callable[[Iterable[str]], dict[str, PersonK
             (journal.ledger, list(persons)),
         )
         return {key.person: key for key in map(key_from_row, rows)}
+
+    return read
+
+
+def erased_persons(journal: Journal) -> Callable[[Iterable[str]], set[str]]:
+    """A function that reads which persons of a ledger an event erased; the `erased` of a Vault.
+
+    It looks for the event only: that its seal is right is for the readers of the journal to check.
+    """
+
+    def read(persons: Iterable[str]) -> set[str]:
+        rows = journal.query(SELECT_ERASED, (journal.ledger, person_streams(persons)))
+        return {person for (person,) in rows}
 
     return read

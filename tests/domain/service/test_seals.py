@@ -8,18 +8,30 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from domain.decision import KeyInUse
+from domain.decision import KeyInUse, NotFound
+from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, KeyPurpose
 from domain.service.ledger import Ledger, Ledgers
 from domain.service.snapshots import TOPIC, take
 from domain.steps.certificate import ReissueCertificate
-from domain.store.errors import SealBroken, WrongServiceKey
+from domain.store.embedded.server import SUPERUSER
+from domain.store.errors import SealBroken, WrongKey, WrongServiceKey
 from domain.store.journal.envelope import canonical_json
 from domain.store.keys.seals import Sealer, seal_key
 from tests.domain.test_command_spec import HistoryRun, run_every_command
 from tests.support import tampering
-from tests.support.actors import ASSISTANT, OPERATOR, REGISTRAR
-from tests.support.commands import correct_person, fees, open_ledger, register, retire_key
+from tests.support.actors import ASSISTANT, FINANCE, OPERATOR, REGISTRAR, candidate
+from tests.support.commands import (
+    apply_for,
+    correct_person,
+    erase,
+    fees,
+    hand_in,
+    open_ledger,
+    pay,
+    register,
+    retire_key,
+)
 from tests.support.ledgers import (
     SECRETS,
     SITE_CODE,
@@ -142,6 +154,56 @@ def test_a_planted_snapshot_is_neither_shown_nor_decided_upon(
     assert ledger.state("ledger") == planted
     with pytest.raises(Exception, match="series"):
         ledger.state("series", "national-2026-4")
+
+
+# --- keys of persons ------------------------------------------------------------------------------
+
+
+def destroy_the_key(database: Database) -> None:
+    """With the application role alone."""
+    with tampering.application_role(database) as cursor:
+        cursor.execute("UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = now()")
+
+
+def test_a_person_whose_key_was_destroyed_does_not_look_erased(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    destroy_the_key(database)
+    ledger = opened()
+    ledger.vault.forget()  # a process that knows the true key goes on using it for a while
+    for _ in range(2):
+        with pytest.raises(WrongKey, match="no event erased them"):
+            ledger.identity("P1")
+    assert not ledger.state("person", "P1").erased
+
+
+def test_no_decision_rests_on_a_person_whose_key_was_destroyed(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    """The name of a photo's file is compared with the identity of its person."""
+    world.do(apply_for(1), by=candidate(1))
+    world.do(pay(1, world), by=FINANCE)
+    destroy_the_key(database)
+    ledger = opened()
+    with pytest.raises(WrongKey):
+        submit(ledger, hand_in(MaterialKind.PHOTO), candidate(1), key="photo")
+    with pytest.raises(WrongKey):
+        submit(ledger, hand_in(MaterialKind.PHOTO), candidate(1), key="photo again")
+
+
+def test_a_key_that_is_put_back_after_an_erasure_shows_nobody(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    [(wrapped,)] = database.execute("SELECT wrapped FROM certledger.person_keys")
+    world.do(erase(1), by=REGISTRAR)
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.person_keys DISABLE TRIGGER ALL")
+        cursor.execute(
+            "UPDATE certledger.person_keys SET wrapped = %s, destroyed_at = NULL", (wrapped,)
+        )
+    ledger = opened()
+    with pytest.raises(NotFound):
+        ledger.identity("P1")
 
 
 # --- a certificate -------------------------------------------------------------------------------

@@ -13,9 +13,14 @@ import pytest
 from domain.store.errors import DataKeyDestroyed, WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.journal.person_keys import PersonKey
-from domain.store.journal.records import RecordedEvent
-from domain.store.privacy.field_encryption import FieldEncryptor, MasterKeys, Vault
-from tests.store.drafts import append
+from domain.store.journal.records import AppendRequest, RecordedEvent
+from domain.store.privacy.field_encryption import (
+    FieldEncryptor,
+    MasterKeys,
+    Vault,
+    erased_persons,
+)
+from tests.store.drafts import append, draft
 from tests.store.facts import INDEX_KEY, MASTER_KEYS, vault_of
 
 ALGORITHMS = ["aes-256-gcm", "sm4-gcm"]
@@ -167,6 +172,38 @@ def test_a_process_with_a_cached_key_does_not_seal_after_erasure(journal: Journa
     erase(journal, "p1")
     with pytest.raises(DataKeyDestroyed):
         seal(journal, vault, "p1", "again")
+
+
+# --- a key that was destroyed without an erasure --------------------------------------------------
+
+
+def test_a_key_that_was_destroyed_without_an_event_opens_nothing_and_is_no_erasure(
+    journal: Journal,
+) -> None:
+    vault = vault_of(journal, erased=erased_persons(journal))
+    sealed = seal(journal, vault, "p1", "王小明")
+    erase(journal, "p1")  # under another topic than an erasure has
+    vault.forget()
+    with pytest.raises(WrongKey, match="p1 was destroyed, and no event erased them"):
+        vault.open("p1", "a", 1, "name", sealed)
+    with pytest.raises(WrongKey):
+        vault.preload(["p1"])
+    [row] = vault._read_keys({"p1"}).values()
+    vault.cache_key(row)  # as a command does that has read it
+    with pytest.raises(WrongKey):
+        vault.open("p1", "a", 1, "name", sealed)
+
+
+def test_a_key_that_went_with_the_event_of_its_person_is_an_erasure(journal: Journal) -> None:
+    vault = vault_of(journal, erased=erased_persons(journal))
+    sealed = {person: seal(journal, vault, person, "王小明", person) for person in ("p1", "p2")}
+    event = draft("person-p1", 1, topic="personal_data_erased.v1", person_id="p1")
+    with journal.transaction() as transaction:
+        transaction.append([AppendRequest((event,), destroy_keys=("p1",))])
+    vault.forget()
+    vault.preload(["p1", "p2"])
+    assert vault.open("p1", "p1", 1, "name", sealed["p1"]) is None
+    assert vault.open("p2", "p2", 1, "name", sealed["p2"]) == "王小明"
 
 
 # --- keys of refused commands --------------------------------------------------------------------
