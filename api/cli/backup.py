@@ -11,12 +11,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import click
 
 from api.cli.environment import data_option, open_cluster, settings_of
 from api.settings import Settings
+from api.transparency.log_keys import NEWEST_HEAD
 
 
 @click.command()
@@ -44,15 +46,19 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
         raise click.ClickException(f"{out} is not empty")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     out.chmod(0o700)
-    # Before the database: a checkpoint may be older than the copy, but never newer.
+    # Before the database: a head may be older than the copy, but never newer.
     _copy(settings, out, ["heads"])
+    if with_keys:
+        _copy(settings, out, ["keys"], only=f"*{NEWEST_HEAD}")
     with open_cluster(settings) as (dsn, programs):
         cluster = out / "postgres"
         how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
         _run(programs / "pg_basebackup", f"--dbname={dsn}", f"--pgdata={cluster}", *how)
     files = _verify(cluster)
     named = ["blobs"] if settings.blob_url is None else []
-    _copy(settings, out, named + (["keys"] if with_keys else []))
+    _copy(settings, out, named)
+    if with_keys:
+        _copy(settings, out, ["keys"], but=f"*{NEWEST_HEAD}")
     click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
     if not with_keys:
         click.echo("the keys are not in it; without them no name in it can ever be read")
@@ -81,9 +87,21 @@ def _verify(cluster: Path) -> int:
     return len(manifest["Files"])
 
 
-def _copy(settings: Settings, out: Path, names: Sequence[str]) -> None:
-    """Copy folders of the data directory, if they exist."""
+def _copy(
+    settings: Settings, out: Path, names: Sequence[str], *, only: str = "*", but: str = ""
+) -> None:
+    """Copy folders of the data directory, if they exist. only, but: patterns of their files."""
     home = settings.data_dir.expanduser().absolute()
+
+    def left_out(_: str, found: list[str]) -> set[str]:
+        return {file for file in found if not fnmatch(file, only) or fnmatch(file, but)}
+
     for name in names:
         if (home / name).is_dir():
-            shutil.copytree(home / name, out / name, copy_function=shutil.copy2)
+            shutil.copytree(
+                home / name,
+                out / name,
+                copy_function=shutil.copy2,
+                ignore=None if (only, but) == ("*", "") else left_out,
+                dirs_exist_ok=True,
+            )

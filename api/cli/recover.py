@@ -57,10 +57,11 @@ def recover(
 @click.option("--restore", is_flag=True, required=True, help="Fill the folder of heads again.")
 @data_option
 def heads(ledger: str, restore: bool, data: Path | None) -> None:
-    """Put signed heads back that this machine has lost, or never had.
+    """Put signed heads back that this machine or the database has lost, or never had.
 
-    They come from the second places and from the database. If only the database had any, nothing
-    outside of it says any more that no later event was lost: look for a backup first.
+    They come from the second places, from beside the log key and from the database. If only the
+    database had any, nothing outside of it says any more that no later event was lost: look for a
+    backup first.
     """
     from api.transparency import recovery
 

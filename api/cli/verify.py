@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from api.auth.secrets import new_token_key
 from api.cli.environment import CliEnvironment, data_option, open_environment
 from api.settings import KEY_BYTES, AuditSettings, Settings, load_settings
-from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
+from api.transparency.kept_heads import kept_heads, logs_of, lost_own_heads, vkey_of
 from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.audit.results import CheckResult
 from domain.errors import LedgerError
@@ -28,6 +28,7 @@ from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgresError
 from domain.store.processes.pool import WorkerError
 from domain.store.tlog.audit import KeptHead
+from domain.store.tlog.findings import Finding
 from domain.store.tlog.signed_note import Verifier
 from projections.engine.view import ViewError
 
@@ -137,12 +138,16 @@ def _refusals() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Trust:
-    """What the heads are compared with. vkeys: each with where it is from, in words."""
+    """What the heads are compared with. vkeys: each with where it is from, in words.
+
+    silent: places that did not answer. lost: names a machine that has lost its own heads.
+    """
 
     vkeys: dict[str, str]
     heads: Sequence[KeptHead]
     ends: dict[str, int]
     silent: Sequence[str]
+    lost: Sequence[Finding]
 
 
 def trust_of(
@@ -154,9 +159,10 @@ def trust_of(
     vkeys = dict.fromkeys(keys, "given") if keys else dict(each for each in found if each)
     origins = {Verifier.from_vkey(vkey).name for vkey in vkeys}
     known = [log for log in logs if not origins or log.origin in origins]
-    heads, silent = kept_heads(settings, known)
+    heads, silent = kept_heads(settings, ledger.name, known)
     ends = {log.origin: log.end for log in logs if log.end is not None}
-    return Trust(vkeys, [*heads, *given], ends, silent)
+    lost = lost_own_heads(settings, ledger.name, ledger.journal)
+    return Trust(vkeys, [*heads, *given], ends, silent, lost)
 
 
 def _verify_ledger(
@@ -174,6 +180,7 @@ def _verify_ledger(
         vkeys=tuple(trust.vkeys),
         heads=trust.heads,
         ends=trust.ends,
+        lost=trust.lost,
         hashes_only=quick,
         secrets=environment.secrets,
     )

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection as Pipe
 
 from api.settings import Settings
 from api.transparency.audit_state import CHANNEL, AuditFinding, AuditState, to_payload
-from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
+from api.transparency.kept_heads import kept_heads, logs_of, lost_own_heads, vkey_of
 from domain.audit.full import check_rest, subject_of
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
@@ -203,7 +203,7 @@ class Auditor:
     def _check_log(self, ledger: Ledger) -> None:
         logs = logs_of(ledger.journal)
         vkeys = [vkey for log_ in logs if (vkey := vkey_of(self._settings, ledger.name, log_))]
-        heads, _ = kept_heads(self._settings, logs)
+        heads, _ = kept_heads(self._settings, ledger.name, logs)
         report = verify(
             ledger.journal,
             [vkey for vkey, _ in vkeys],
@@ -211,7 +211,9 @@ class Auditor:
             ends={each.origin: each.end for each in logs if each.end is not None},
             pace=self._pace,
         )
-        self._find(ledger.name, report.findings, len(report.findings))
+        lost = lost_own_heads(self._settings, ledger.name, ledger.journal)
+        found = [*report.findings, *lost]
+        self._find(ledger.name, found, len(found))
 
     def _check_rest(self, ledger: Ledger) -> None:
         for check in check_rest(subject_of(ledger), self._blobs, self._pace):

@@ -2,9 +2,9 @@
 
 An attacker who can write to the database as its owner can rewrite an event and its hash, but can't
 sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and kept outside the
-database, in `<data>/heads` and the places of the settings. A ledger that does not continue its
-heads is not signed again, and takes no commands (`domain.service.guards`). Reading order:
-LogSigner, CheckpointSigningJob.
+database: in `<data>/heads`, beside the key, and in the places of the settings. A ledger that does
+not continue its heads is not signed again, and takes no commands (`domain.service.guards`).
+Reading order: LogSigner, CheckpointSigningJob.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from api.settings import Settings
 from api.transparency.head_places import other_places, own_place
 from api.transparency.health_problems import HealthProblems
 from api.transparency.kept_heads import logs_of
-from api.transparency.log_keys import NoLogKey, log_seed
+from api.transparency.log_keys import NoLogKey, log_seed, newest_head_file
 from domain.decision import NotFound
 from domain.service.guards import LOG_NOT_CONTINUED
 from domain.service.ledger import Ledger, Ledgers
@@ -152,7 +152,8 @@ class LogSigner:
             if not found or found[-1] is None:
                 raise
             signer = Verifier(origin, found[-1])
-        places: tuple[HeadPlace, ...] = (self._own, *self.places)
+        beside_key = newest_head_file(self._settings, ledger.name, number)
+        places: tuple[HeadPlace, ...] = (self._own, beside_key, *self.places)
         return CheckpointSigner(
             journal, signer, places, wait_for_places=self._settings.head_places_required
         )

@@ -1,25 +1,28 @@
 """The logs of a ledger, their public keys, and every head of them that was kept outside of it.
 
 For audits: read from the stored events without a decision or a seal, because a ledger that was
-altered has to be audited too. Reading order: Log, logs_of, kept_heads.
+altered has to be audited too. Reading order: Log, logs_of, kept_heads, lost_own_heads.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
 
 from api.settings import Settings
 from api.transparency.head_places import other_places, own_place
-from api.transparency.log_keys import log_key_path, log_seed
+from api.transparency.log_keys import log_key_path, log_seed, newest_head_file
 from domain.errors import LedgerError
 from domain.events import KeyIntroduced, LedgerOpened, LogContinuedElsewhere
 from domain.store.errors import HeadPlaceSilent
 from domain.store.journal.journal import Journal
-from domain.store.tlog.audit import KeptHead
+from domain.store.tlog.audit import DATABASE, KeptHead
+from domain.store.tlog.checkpoints import latest_checkpoint
+from domain.store.tlog.findings import Finding
+from domain.store.tlog.heads import HeadPlace
 from domain.store.tlog.signed_note import Signer, Verifier
 
 _READ = """SELECT topic, position, envelope FROM certledger.journal
@@ -78,16 +81,20 @@ def vkey_of(settings: Settings, ledger: str, log: Log) -> tuple[str, str] | None
     return Verifier(log.origin, log.public_key).vkey, "the key that the ledger names"
 
 
-def kept_heads(settings: Settings, logs: Iterable[Log]) -> tuple[list[KeptHead], list[str]]:
-    """Every head of these logs in the data directory and the second places.
+def kept_heads(
+    settings: Settings, ledger: str, logs: Sequence[Log]
+) -> tuple[list[KeptHead], list[str]]:
+    """Every head of these logs in the data directory, beside their keys and in the second places.
 
     Returns: the heads, and the names of places that did not answer.
     """
     heads: list[KeptHead] = []
     silent: list[str] = []
-    for place in (own_place(settings), *other_places(settings)):
+    common = [(place, logs) for place in (own_place(settings), *other_places(settings))]
+    by_key = [(newest_head_file(settings, ledger, log.number), [log]) for log in logs]
+    for place, known in (*common, *by_key):
         try:
-            for log in logs:
+            for log in known:
                 for size in place.sizes(log.origin):
                     note = place.read(log.origin, size)
                     if note is not None:
@@ -95,3 +102,32 @@ def kept_heads(settings: Settings, logs: Iterable[Log]) -> tuple[list[KeptHead],
         except HeadPlaceSilent:
             silent.append(place.name)
     return heads, silent
+
+
+def lost_own_heads(settings: Settings, ledger: str, journal: Journal) -> list[Finding]:
+    """Names a machine that has the log key of a ledger and none of the heads that it signed.
+
+    Raises: Unavailable.
+    """
+    log = next(reversed(logs_of(journal)), None)
+    if log is None or not log_key_path(settings, ledger, log.number).exists():
+        return []
+    known: list[tuple[int, str]] = []
+    last = latest_checkpoint(journal, log.origin)
+    if last is not None:
+        known.append((last.size, DATABASE))
+    own = own_place(settings)
+    others: list[HeadPlace] = [newest_head_file(settings, ledger, log.number)]
+    others += other_places(settings)
+    try:
+        for place in others:
+            known += [(size, place.name) for size in place.sizes(log.origin)]
+        # The own place last: a signer writes each head there first.
+        is_lost = known and not own.sizes(log.origin)
+    except HeadPlaceSilent:
+        return []
+    if not is_lost:
+        return []
+    size, name = max(known)
+    what = f"{own.name} has no head, but {name} has one of size {size}"
+    return [Finding(None, what, "heads")]

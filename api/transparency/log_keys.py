@@ -2,6 +2,7 @@
 
 A key is stored in `<data>/keys/log_<ledger>`: 32 bytes in base64, readable by their owner only.
 After a recovery the ledger has another log, `<origin>/2`, with its own key in `log_<ledger>@2`.
+Beside a key, in `log_<ledger>@signed`, is the newest head that it signed.
 With the embedded database a key is made when it is first needed; with an external database the
 operator makes it, on the machine that signs, before the ledger is opened. A key is never
 overwritten: for everybody who stores checkpoints of a log, the log with another key is another log.
@@ -18,8 +19,12 @@ from pathlib import Path
 
 from api.settings import Settings
 from domain.errors import LedgerError
+from domain.store.tlog.heads import NewestHeadFile
 
 SEED_BYTES = 32
+
+NEWEST_HEAD = "@signed"
+"""Ends the name of the file beside a log key that holds the newest head it signed."""
 
 
 class NoLogKey(LedgerError):
@@ -45,6 +50,12 @@ def log_key_path(settings: Settings, ledger: str, number: int = 1) -> Path:
     # No name of a ledger holds an @.
     name = f"log_{ledger}" if number == 1 else f"log_{ledger}@{number}"
     return settings.data_dir.expanduser().absolute() / "keys" / name
+
+
+def newest_head_file(settings: Settings, ledger: str, number: int = 1) -> NewestHeadFile:
+    """Where the newest head is kept that the log key of a ledger has signed: beside the key."""
+    path = log_key_path(settings, ledger, number)
+    return NewestHeadFile(path.with_name(f"{path.name}{NEWEST_HEAD}"))
 
 
 def make_log_key(settings: Settings, ledger: str, number: int = 1) -> Path:

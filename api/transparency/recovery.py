@@ -44,6 +44,7 @@ from domain.store.tlog.checkpoints import (
     checkpoints_after,
     last_common_size,
     opened_head,
+    store_checkpoint,
 )
 from domain.store.tlog.signed_note import Verifier
 
@@ -154,7 +155,7 @@ def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
     """
     log = logs_of(ledger.journal)[-1]
     found = vkey_of(settings, ledger.name, log)
-    kept, _ = kept_heads(settings, [log])
+    kept, _ = kept_heads(settings, ledger.name, [log])
     notes = {head.note for head in kept}
     notes.update(head.note for head in checkpoints_after(ledger.journal, -1, 10**9, log.origin))
     heads: dict[tuple[int, bytes], SignedCheckpoint] = {}
@@ -171,22 +172,27 @@ def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
 
 
 def restore_heads(settings: Settings, ledger: Ledger) -> int:
-    """Fill this machine's place of heads again, from the second places and the database.
+    """Put heads back that the database lacks, or that this machine's place has none of.
 
     Only if the journal continues every head that is left. Returns: the size of the largest head.
-    Raises: LogDiffers; NothingToRecover if the own place has heads, or nobody has one; Unavailable.
+    Raises: LogDiffers; NothingToRecover if none is missing, or nobody has one; Unavailable.
     """
     own = own_place(settings)
     origin = ledger.state("ledger").log_origin
-    if own.sizes(origin):
-        raise NothingToRecover(ledger=ledger.name)
     heads = _known_heads(settings, ledger)
+    is_own_lost = not own.sizes(origin)
+    stored = {head.size for head in checkpoints_after(ledger.journal, -1, 10**9, origin)}
+    unstored = [head for head in heads if head.size not in stored]
+    if not is_own_lost and not unstored:
+        raise NothingToRecover(ledger=ledger.name)
     end = ledger.journal.head().position
     if last_common_size(ledger.journal, heads, end) != heads[-1].size:
         reason = f"not even the heads that are left, of which the largest has {heads[-1].size}"
         raise LogDiffers(ledger=ledger.name, reason=reason)
-    for head in heads:
+    for head in heads if is_own_lost else ():
         own.write(origin, head.size, head.note)
+    for head in unstored:
+        store_checkpoint(ledger.journal, origin, head)
     return heads[-1].size
 
 

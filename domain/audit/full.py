@@ -86,18 +86,21 @@ def audit_ledger(
     vkeys: Sequence[str] = (),
     heads: Sequence[KeptHead] = (),
     ends: Mapping[str, int] | None = None,
+    lost: Sequence[Finding] = (),
     hashes_only: bool = False,
     secrets: LedgerSecrets | None = None,
 ) -> FullReport:
     """Check a whole ledger at once.
 
     blobs: the attachments; None leaves them out. vkeys, heads, ends: as for `verify` of the log.
+    lost: of places that have lost their heads, which only the caller knows; reported with the log.
     hashes_only: events, seals and heads only, which takes a tenth of the time.
     secrets: of the ledger, so that several processes can judge a long one.
     Raises: Unavailable, WorkerError; BadNote for a malformed vkey. Everything else is in the
         report.
     """
     log = verify(ledger.journal, vkeys, heads, ends=ends, hashes_only=hashes_only)
+    log.findings += lost
     if hashes_only:
         return FullReport(log, ())
     upto = stored_head(ledger.journal).position

@@ -251,7 +251,12 @@ def test_the_honest_database_is_good_and_every_check_compared_something(copy: Co
     report = copy.audit()
     assert said(report) == []
     assert report.log.seals
-    assert report.log.heads == {"the database": 3, str(copy.settings.data_dir / "heads"): 3}
+    folder = copy.settings.data_dir
+    assert report.log.heads == {
+        "the database": 3,
+        str(folder / "heads"): 3,
+        str(folder / "keys" / "log_omc@signed"): 1,
+    }
     counted = {check.check: check.counts for check in report.checks}
     for check in ("commands", "claims", "keys", "snapshots", "lawfulness", "attachments"):
         assert counted[check], check
@@ -286,13 +291,59 @@ def test_several_processes_judge_a_long_ledger_with_the_same_result(
     assert judged == before
 
 
-def test_without_any_head_nothing_was_compared(copy: Copy) -> None:
+# --- heads ----------------------------------------------------------------------------------------
+
+
+def test_a_stored_head_that_a_place_has_too_is_missed(copy: Copy, honest: Honest) -> None:
+    heads = copy.settings.data_dir / "heads"
+    first = honest.size // 3
+    copy.as_superuser(f"{DROP} certledger.checkpoints WHERE size = {first}")
+    what = f"heads: the database lacks the head of size {first} that {heads} has"
+    assert said(copy.audit()) == [what]
     copy.as_superuser(f"{DROP} certledger.checkpoints")
-    assert copy.audit().log.checkpoints == 3, "of the folder"
+    what = f"heads: the database lacks 2 heads that {heads} has, the first of size {first}"
+    assert said(copy.audit()) == [what]
+
+
+def test_the_newest_head_may_be_on_its_way_into_the_database(copy: Copy, honest: Honest) -> None:
+    """A signer writes it to its own place first, and may be interrupted then."""
+    copy.as_superuser(f"{DROP} certledger.checkpoints WHERE size = {honest.size}")
+    assert said(copy.audit()) == []
+
+
+def test_a_machine_that_signs_and_has_no_head_is_named(copy: Copy, honest: Honest) -> None:
+    heads = copy.settings.data_dir / "heads"
+    shutil.rmtree(heads)
+    what = f"heads: {heads} has no head, but the database has one of size {honest.size}"
+    assert said(copy.audit()) == [what]
+    copy.as_superuser(f"{DROP} certledger.checkpoints")
+    by_key = newest_head(copy)
+    what = f"heads: {heads} has no head, but {by_key} has one of size {honest.size}"
+    assert said(copy.audit()) == [what]
+
+
+def newest_head(copy: Copy) -> Path:
+    return copy.settings.data_dir / "keys" / "log_omc@signed"
+
+
+def test_a_copy_without_the_log_key_needs_no_head(copy: Copy) -> None:
     shutil.rmtree(copy.settings.data_dir / "heads")
+    for file in (copy.settings.data_dir / "keys").iterdir():
+        file.unlink()
+    assert said(copy.audit()) == []
+
+
+def test_without_any_head_nothing_was_compared(copy: Copy) -> None:
+    """Who can remove the head beside the key has the key, and could sign another history."""
+    copy.as_superuser(f"{DROP} certledger.checkpoints")
+    shutil.rmtree(copy.settings.data_dir / "heads")
+    newest_head(copy).unlink()
     report = copy.audit()
     assert report.is_good
     assert report.log.checkpoints == 0
+
+
+# --- attachments, keys, lawfulness, views ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("change", ["flipped", "deleted"])

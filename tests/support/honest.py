@@ -12,7 +12,7 @@ from api.cli.environment import CliEnvironment, open_environment
 from api.cli.verify import trust_of
 from api.settings import Settings
 from api.transparency.head_places import own_place
-from api.transparency.log_keys import make_log_key
+from api.transparency.log_keys import make_log_key, newest_head_file
 from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
@@ -40,7 +40,10 @@ class Honest:
 
 @contextmanager
 def honest_database(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Honest]:
-    """The cohort in a database of its own, with three signed heads there and in its folder."""
+    """The cohort in a database of its own, with three signed heads there and in its folder.
+
+    The newest is beside the log key, too.
+    """
     with fresh_database(postgres) as database:
         settings = settings_for(database.dsn, folder)
         make_log_key(settings, "omc")
@@ -48,9 +51,8 @@ def honest_database(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Honest
             ledger = store.ledgers.create("omc", SITE_CODE)
             load(ledger, store.blobs, COHORT)
             catch_up(database.dsn, store.secrets, "omc", VIEWS, 60)
-            signer = CheckpointSigner(
-                ledger.journal, store.log_signer(ledger), (own_place(settings),)
-            )
+            places = (own_place(settings), newest_head_file(settings, "omc"))
+            signer = CheckpointSigner(ledger.journal, store.log_signer(ledger), places)
             size = ledger.journal.head().position
             for part in (size // 3, size // 2, size):
                 signer.sign(part)
@@ -77,6 +79,7 @@ class Copy:
             vkeys=tuple(trust.vkeys),
             heads=trust.heads,
             ends=trust.ends,
+            lost=trust.lost,
             secrets=self.store.secrets,
         )
 

@@ -96,8 +96,13 @@ class Copy:
             connection.commit()
 
 
-def rewrite_the_tail(database: Database, after: int) -> None:
-    """Alter every event after a position, with its hash, and delete the checkpoints over it."""
+def rewrite_the_tail(
+    database: Database, after: int, old: str = "finance-1", new: str = "evil-1"
+) -> None:
+    """Alter every event after a position, with its hash, and delete the checkpoints over it.
+
+    old, new: a text of the envelopes and what takes its place.
+    """
     with (
         database.connect(SUPERUSER, autocommit=False) as connection,
         connection.cursor() as cursor,
@@ -106,8 +111,8 @@ def rewrite_the_tail(database: Database, after: int) -> None:
             cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
         cursor.execute(
             "UPDATE certledger.journal SET envelope = convert_to(replace(convert_from(envelope, "
-            "'UTF8'), 'finance-1', 'evil-1'), 'UTF8') WHERE position > %s",
-            (after,),
+            "'UTF8'), %s, %s), 'UTF8') WHERE position > %s",
+            (old, new, after),
         )
         cursor.execute(
             "UPDATE certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope) "

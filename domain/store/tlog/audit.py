@@ -194,6 +194,9 @@ class _Audit:
         self._recorded = 0  # its recorded_at, in microseconds since 2000
         self._unsealed: tuple[int, int] | None = None  # first and last of a run without right seals
         self._waiting: deque[tuple[Checkpoint, str]] = deque()
+        self._stored: tuple[int, set[str]] = 0, set()  # last size in the database, its origins
+        self._largest: dict[str, int] = {}  # by place, the size of its newest head
+        self._unstored: dict[str, list[int]] = {}  # by place, sizes that the database lacks
         self._agreed: dict[str, int] = {}  # by place, the last size whose root matches
         self._differs: dict[str, int] = {}  # by place, the first size whose root differs
 
@@ -209,6 +212,7 @@ class _Audit:
         # The head first: events appended during the audit are checked, but may be missing.
         head = stored_head(self._journal)
         self._waiting.extend(sorted(self._checkpoints(kept), key=lambda found: found[0].size))
+        self._largest = {place: head.size for head, place in self._waiting}
         self._compare_checkpoints()
         if self._pace is not None:
             processes = 1
@@ -223,6 +227,7 @@ class _Audit:
         self._check_each(head.position, _END)
         self._end_unsealed()
         self._report_divergence()
+        self._report_unstored()
         if not self._is_full:
             self._check_end(head)
         self._report.size = self._tree.size
@@ -459,8 +464,36 @@ class _Audit:
             self._report.heads[place] = self._report.heads.get(place, 0) + 1
             if head.root != self._tree.root():
                 self._differs.setdefault(place, head.size)
-            elif place not in self._differs:
+                continue
+            if place not in self._differs:
                 self._agreed[place] = head.size
+            self._note_stored(head, place)
+
+    def _note_stored(self, head: Checkpoint, place: str) -> None:
+        """Note whether the database has a head, too; of one size, its own come first."""
+        size, origins = self._stored
+        if place == DATABASE:
+            self._stored = head.size, {head.origin} | (origins if size == head.size else set())
+        elif head.origin not in self._ends and (size != head.size or head.origin not in origins):
+            self._unstored.setdefault(place, []).append(head.size)
+
+    def _report_unstored(self) -> None:
+        """Report heads of the present log that the database has lost.
+
+        A signer stores each head there before it signs the next one, so that only the newest of a
+        place may be missing.
+        """
+        for place, sizes in self._unstored.items():
+            lost = [size for size in sizes if size < self._largest[place]]
+            if not lost:
+                continue
+            what = f"the database lacks the head of size {lost[0]} that {place} has"
+            if len(lost) > 1:
+                what = (
+                    f"the database lacks {len(lost)} heads that {place} has, "
+                    f"the first of size {lost[0]}"
+                )
+            self._report.findings.append(Finding(None, what, "heads"))
 
     def _report_divergence(self) -> None:
         """Report where the journal diverges from the heads of each place; it cannot converge again.

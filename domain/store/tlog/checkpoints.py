@@ -141,6 +141,10 @@ class CheckpointSigner:
             raise ValueError("a verifier cannot sign")
         with self._lock:
             end, last = self._compare()
+            if self._own is not None and (last is None or last.size < self._own.size):
+                # Storing it was interrupted, or somebody deleted it.
+                store_checkpoint(self._journal, self._origin, self._own)
+                last = self._own
             size = end if upto is None else min(upto, end)
             if last is not None and last.size >= size:
                 return last
@@ -154,7 +158,7 @@ class CheckpointSigner:
             if self._own_place is not None:
                 self._keep(self._own_place, signed)
                 self._own = signed
-            self._store(signed)
+            store_checkpoint(self._journal, self._origin, signed)
             self._remember(growth)
             for place in self._places[1:]:
                 try:
@@ -348,17 +352,22 @@ class CheckpointSigner:
                 raise self._differs(what) from None
         self._compared[place.name] = max(signed.size, self._compared.get(place.name, 0))
 
-    def _store(self, signed: SignedCheckpoint) -> None:
-        self._journal.change(
-            "INSERT INTO certledger.checkpoints (ledger, origin, size, root, note) "
-            "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            (self._journal.ledger, self._origin, signed.size, signed.root, signed.note),
-        )
-        # Another process may have stored this size first; the stored one is valid.
-        stored = checkpoint_of_size(self._journal, signed.size, self._origin)
-        if stored is None or stored.root != signed.root:
-            what = f"the checkpoint of size {signed.size} in the database has another root"
-            raise self._differs(what)
+
+def store_checkpoint(journal: Journal, origin: str, signed: SignedCheckpoint) -> None:
+    """Store a checkpoint in the database. Raises: LogDiffers if another one of that size is there.
+
+    origin: of the log.
+    """
+    journal.change(
+        "INSERT INTO certledger.checkpoints (ledger, origin, size, root, note) "
+        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        (journal.ledger, origin, signed.size, signed.root, signed.note),
+    )
+    # Another process may have stored this size first; the stored one is valid.
+    stored = checkpoint_of_size(journal, signed.size, origin)
+    if stored is None or stored.root != signed.root:
+        reason = f"the checkpoint of size {signed.size} in the database has another root"
+        raise LogDiffers(ledger=journal.ledger, reason=reason)
 
 
 def opened_head(note: str, verifier: Verifier) -> SignedCheckpoint:

@@ -3,7 +3,8 @@
 A database can be rolled back together with the checkpoints in it. A place keeps every signed head
 as `<place>/<sha256 of the origin, hex>/<size>`: the signed note, never overwritten. The first place
 is `heads` in the data directory; others are directories on other disks or addresses (the addresses
-are in `api.transparency.head_places`). Reading order: HeadPlace, DirectoryPlace, `kept_sizes`.
+are in `api.transparency.head_places`). The newest head is also kept beside the key that signed it.
+Reading order: HeadPlace, DirectoryPlace, `kept_sizes`, NewestHeadFile.
 """
 
 import hashlib
@@ -14,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from domain.store.errors import HeadExists, HeadPlaceSilent
+from domain.store.errors import BadNote, HeadExists, HeadPlaceSilent
+from domain.store.tlog.signed_note import Checkpoint
 
 KEEP_ALL_S = 3600.0
 """Age up to which every head is kept, seconds."""
@@ -130,6 +132,69 @@ class DirectoryPlace:
         return HeadPlaceSilent(place=self.name, reason=error.strerror or str(error))
 
 
+class NewestHeadFile:
+    """The newest head that a log key has signed, in one file beside the key; see `HeadPlace`.
+
+    Who can remove it can read the key too. So it tells a log whose heads are gone from every other
+    place from one that was never signed. A larger head replaces a smaller one; a file that holds no
+    head counts as none, and the next head replaces it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return str(self._path)
+
+    def sizes(self, origin: str, after: int = 0) -> list[int]:
+        """See HeadPlace; one size or none."""
+        kept = self._kept(origin)
+        return [kept[0]] if kept is not None and kept[0] > after else []
+
+    def read(self, origin: str, size: int) -> str | None:
+        """See HeadPlace."""
+        kept = self._kept(origin)
+        return kept[1] if kept is not None and kept[0] == size else None
+
+    def write(self, origin: str, size: int, note: str) -> None:
+        """See HeadPlace; a smaller head than the kept one is not written."""
+        kept = self._kept(origin)
+        if kept is not None and kept[0] == size and kept[1] != note:
+            raise HeadExists(size=size, place=self.name)
+        if kept is not None and kept[0] >= size:
+            return
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{time.monotonic_ns()}")
+        try:
+            with open(draft, "x", encoding="utf-8", opener=_private) as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+            _sync_directory(self._path.parent)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise self._silent(error) from error
+
+    def remove_old(self, origin: str, now: float | None = None) -> None:
+        """Nothing: there is one head only."""
+
+    def _kept(self, origin: str) -> tuple[int, str] | None:
+        """Size and note of the head, if it is one of this log."""
+        try:
+            note = self._path.read_text(encoding="utf-8")
+            checkpoint = Checkpoint.parse(note.rpartition("\n\n")[0] + "\n")
+        except (FileNotFoundError, UnicodeDecodeError, BadNote):
+            return None
+        except OSError as error:
+            raise self._silent(error) from error
+        return (checkpoint.size, note) if checkpoint.origin == origin else None
+
+    def _silent(self, error: OSError) -> HeadPlaceSilent:
+        return HeadPlaceSilent(place=self.name, reason=error.strerror or str(error))
+
+
 def is_size(text: str) -> bool:
     """Whether a text is the decimal number of a size."""
     return text.isascii() and text.isdigit() and (text == "0" or not text.startswith("0"))
@@ -155,6 +220,10 @@ def kept_sizes(heads: Iterable[tuple[int, float]], now: float) -> set[int]:
         last[period] = max(size, last.get(period, 0))
     kept.update(last.values())
     return kept
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _sync_directory(path: Path) -> None:

@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from tests.support.cohort import COHORT
+from tests.support.waiting import wait_until
 
 ROOT = COHORT.parents[1]
 START_S = 90
@@ -148,6 +149,7 @@ def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
         assert run(data, "import", *files, "--ledger", "omc").returncode == 0
         (data / "blobs" / "aa").mkdir(parents=True, exist_ok=True)
         (data / "blobs" / "aa" / "attachment").write_bytes(b"content")
+        wait_until((data / "keys" / "log_omc@signed").exists)
         taken = run(data, "backup", "--out", str(copy), "--with-keys")
         assert (taken.returncode, taken.stderr) == (0, "")
         assert "database files verified" in taken.stdout
@@ -156,6 +158,7 @@ def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     assert (copy / "blobs" / "aa" / "attachment").read_bytes() == b"content"
+    assert {"log_omc", "log_omc@signed"} <= {path.name for path in (copy / "keys").iterdir()}
     restored = run(copy, "import", *files, "--ledger", "omc")
     assert restored.stdout == "0 accepted, 8 already there, 0 refused\n"
     assert run(copy, "verify").stdout.endswith("omc: good\n")

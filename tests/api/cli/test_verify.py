@@ -63,7 +63,10 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     assert lines[0].startswith("omc: ")
     assert " events, root " in lines[0]
     folder = copy.settings.data_dir / "heads"
-    assert lines[2] == f"  heads       6 compared: 3 of the database, 3 of {folder}"
+    by_key = copy.settings.data_dir / "keys" / "log_omc@signed"
+    assert lines[2] == (
+        f"  heads       7 compared: 3 of the database, 3 of {folder}, 1 of {by_key}"
+    )
     assert lines[3] == "              signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
@@ -101,9 +104,22 @@ def test_the_quick_audit_checks_events_seals_and_heads_only(verify: Program, cop
     assert verify("verify")[0] == 1
 
 
+def test_heads_that_are_gone_are_missed_by_the_one_beside_the_key(
+    verify: Program, copy: Copy
+) -> None:
+    copy.as_superuser(f"{DROP} certledger.checkpoints")
+    folder = copy.settings.data_dir / "heads"
+    shutil.rmtree(folder)
+    code, out, err = verify("verify", "--quick")
+    assert code == 1
+    assert f"omc: heads: {folder} has no head, but " in err
+    assert out.endswith("omc: ALTERED, no single position\n")
+
+
 def test_without_any_head_the_code_is_three(verify: Program, copy: Copy) -> None:
     copy.as_superuser(f"{DROP} certledger.checkpoints")
     shutil.rmtree(copy.settings.data_dir / "heads")
+    (copy.settings.data_dir / "keys" / "log_omc@signed").unlink()
     code, out, err = verify("verify")
     assert (code, err) == (3, "")
     assert "  heads       0 compared\n" in out

@@ -6,6 +6,7 @@ Covers: api/transparency/recovery.py, domain/service/recovery.py, domain/store/j
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,7 +193,7 @@ def test_an_audit_follows_from_one_origin_to_the_next(settings: Settings, copy: 
         logs = logs_of(ledger.journal)
         assert [log.origin for log in logs] == [ORIGIN, NEW_ORIGIN]
         vkeys = [found[0] for log in logs if (found := vkey_of(settings, "omc", log))]
-        kept, _ = kept_heads(settings, logs)
+        kept, _ = kept_heads(settings, "omc", logs)
         ends = {log.origin: log.end for log in logs if log.end is not None}
         report = verify(ledger.journal, vkeys, kept, ends=ends)
         assert report.is_good, report.findings
@@ -314,6 +315,39 @@ def test_the_other_ledgers_name_the_new_journal_key(settings: Settings, database
     assert (done.others, done.stopped) == ((other.name,), ())
     with serving(settings) as ledger:
         assert write(LedgerClient(ledger.client, other.name, other.site_code), 9) == [201]
+
+
+def test_heads_that_are_gone_everywhere_are_put_back_from_the_one_beside_the_key(
+    settings: Settings, copy: Copy, database: Database
+) -> None:
+    newest = max(heads(settings))
+    shutil.rmtree(settings.data_dir / "heads")
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.checkpoints DISABLE TRIGGER ALL")
+        cursor.execute("DELETE FROM certledger.checkpoints")
+    with serving(settings) as ledger:
+        assert refusal(ledger) == "log_not_continued"
+    with stopped(settings) as (ledger, _):
+        assert recovery.restore_heads(settings, ledger) == newest
+    assert [*heads(settings)] == [newest]
+    assert database.execute("SELECT size FROM certledger.checkpoints") == [(newest,)]
+    with serving(settings) as ledger:
+        assert refusal(ledger) is None
+
+
+def test_heads_that_the_database_has_lost_are_put_back_from_this_machine(
+    settings: Settings, copy: Copy, database: Database
+) -> None:
+    before = database.execute("SELECT * FROM certledger.checkpoints ORDER BY size")
+    assert len(before) > 1
+    with stopped(settings) as (ledger, _), pytest.raises(NothingToRecover):
+        recovery.restore_heads(settings, ledger)
+    with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE certledger.checkpoints DISABLE TRIGGER ALL")
+        cursor.execute("DELETE FROM certledger.checkpoints")
+    with stopped(settings) as (ledger, _):
+        assert recovery.restore_heads(settings, ledger) == max(heads(settings))
+    assert database.execute("SELECT * FROM certledger.checkpoints ORDER BY size") == before
 
 
 def test_lost_heads_are_put_back_from_the_database(settings: Settings, copy: Copy) -> None:

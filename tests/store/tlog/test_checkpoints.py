@@ -18,7 +18,7 @@ from domain.store.tlog.checkpoints import (
     latest_checkpoint,
     leaf_hashes,
 )
-from domain.store.tlog.heads import DirectoryPlace, folder_of
+from domain.store.tlog.heads import DirectoryPlace, NewestHeadFile, folder_of
 from domain.store.tlog.merkle import root
 from domain.store.tlog.signed_note import Checkpoint, Signer, open_note
 from tests.store.drafts import append
@@ -243,6 +243,61 @@ def test_a_lost_own_place_is_reported_and_not_filled_again(
         with pytest.raises(LogDiffers, match=r"own( has no head|.* is gone)"):
             each.sign()
     assert not (tmp_path / "own").exists()
+
+
+def test_a_log_whose_heads_are_gone_everywhere_is_not_taken_for_a_new_one(
+    journal: Journal, database: Database, places: Places, tmp_path: Path
+) -> None:
+    """The head beside the key is left: only who has the key could remove it."""
+    own, second = places
+    by_key = NewestHeadFile(tmp_path / "log_omc@signed")
+    write(journal, "a", 1, 2, 3)
+    CheckpointSigner(journal, SIGNER, (own, by_key, second)).sign()
+    for folder in ("own", "second"):
+        shutil.rmtree(tmp_path / folder)
+    (tmp_path / "second").mkdir()
+    as_superuser(database, "DELETE FROM certledger.checkpoints")
+    for _ in range(2):
+        with pytest.raises(LogDiffers, match=r"own has no head, but .*@signed has one of size 3"):
+            CheckpointSigner(journal, SIGNER, (own, by_key, second)).sign()
+    assert checkpoints_after(journal, 0) == []
+    (tmp_path / "log_omc@signed").unlink()  # as for a log that was never signed
+    assert CheckpointSigner(journal, SIGNER, (own, by_key, second)).sign() is not None
+    assert by_key.sizes(SIGNER.verifier.name) == [3]
+
+
+def test_a_rewritten_journal_is_not_signed_where_only_the_head_beside_the_key_is_left(
+    journal: Journal, database: Database, tmp_path: Path
+) -> None:
+    by_key = NewestHeadFile(tmp_path / "log_omc@signed")
+    write(journal, "a", 1, 2, 3, 4, 5, 6)
+    CheckpointSigner(journal, SIGNER, (by_key,)).sign()
+    as_superuser(database, *REWRITE)
+    other = Journal(database.dsn, "omc", None)  # whoever has the journal key can seal it, too
+    try:
+        with pytest.raises(LogDiffers, match=r"size 6 in .*@signed has another root"):
+            CheckpointSigner(other, SIGNER, (by_key,)).sign()
+    finally:
+        other.close()
+
+
+def test_a_key_folder_that_takes_no_file_does_not_stop_the_signer(
+    journal: Journal, places: Places, tmp_path: Path
+) -> None:
+    by_key = NewestHeadFile(tmp_path / "missing" / "log_omc@signed")
+    write(journal, "a", 1)
+    assert CheckpointSigner(journal, SIGNER, (places[0], by_key)).sign() is not None
+
+
+def test_a_checkpoint_whose_storing_was_interrupted_is_stored_before_the_next_one(
+    journal: Journal, database: Database, places: Places
+) -> None:
+    same = CheckpointSigner(journal, SIGNER, places)
+    for version, signer in ((1, same), (2, same), (3, CheckpointSigner(journal, SIGNER, places))):
+        as_superuser(database, f"DELETE FROM certledger.checkpoints WHERE size = {version - 1}")
+        write(journal, "a", version)
+        signer.sign()
+    assert [c.size for c in checkpoints_after(journal, 0)] == [1, 2, 3]
 
 
 def test_a_head_that_another_key_signed_stops_the_signer(

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from domain.store.errors import HeadExists, HeadPlaceSilent
-from domain.store.tlog.heads import DirectoryPlace, folder_of, kept_sizes
+from domain.store.tlog.heads import DirectoryPlace, NewestHeadFile, folder_of, kept_sizes
+from domain.store.tlog.signed_note import Checkpoint, Signer, sign_note
 
 ORIGIN = "certledger.example/omc"
 NOW = datetime(2028, 3, 2, 12, 30, tzinfo=UTC)
@@ -88,3 +89,60 @@ def test_old_heads_are_removed_by_the_time_of_their_files(
         os.utime(tmp_path / "heads" / folder_of(ORIGIN) / str(size), (moment, moment))
     place.remove_old(ORIGIN, NOW.timestamp())
     assert place.sizes(ORIGIN) == [6, 7, 8, 9]
+
+
+# --- the newest head, beside the key --------------------------------------------------------------
+
+
+def note(size: int, fill: bytes = b"r", origin: str = ORIGIN) -> str:
+    return sign_note(Checkpoint(origin, size, fill * 32).text, Signer(origin, b"k" * 32))
+
+
+@pytest.fixture
+def newest(tmp_path: Path) -> NewestHeadFile:
+    return NewestHeadFile(tmp_path / "log_omc@signed")
+
+
+def test_a_larger_head_takes_the_place_of_a_smaller_one(
+    newest: NewestHeadFile, tmp_path: Path
+) -> None:
+    assert (newest.sizes(ORIGIN), newest.read(ORIGIN, 3)) == ([], None)
+    for size in (3, 7, 5):
+        newest.write(ORIGIN, size, note(size))
+    assert newest.sizes(ORIGIN) == newest.sizes(ORIGIN, after=6) == [7]
+    assert newest.sizes(ORIGIN, after=7) == []
+    assert (newest.read(ORIGIN, 7), newest.read(ORIGIN, 5)) == (note(7), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["log_omc@signed"]
+
+
+def test_another_head_of_the_same_size_is_not_written(newest: NewestHeadFile) -> None:
+    newest.write(ORIGIN, 3, note(3))
+    newest.write(ORIGIN, 3, note(3))
+    with pytest.raises(HeadExists):
+        newest.write(ORIGIN, 3, note(3, b"x"))
+    assert newest.read(ORIGIN, 3) == note(3)
+
+
+def test_a_head_of_another_log_does_not_count(newest: NewestHeadFile) -> None:
+    newest.write("another.example/omc", 9, note(9, origin="another.example/omc"))
+    assert newest.sizes(ORIGIN) == []
+    newest.write(ORIGIN, 3, note(3))
+    assert newest.sizes(ORIGIN) == [3]
+
+
+@pytest.mark.parametrize("content", [b"", b"no head", b"\xff\xfe", note(3).encode()[:20]])
+def test_a_file_that_holds_no_head_counts_as_none_and_gets_the_next(
+    newest: NewestHeadFile, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "log_omc@signed").write_bytes(content)
+    assert newest.sizes(ORIGIN) == []
+    newest.write(ORIGIN, 3, note(3))
+    assert newest.sizes(ORIGIN) == [3]
+
+
+def test_a_folder_that_takes_no_file_is_silent(tmp_path: Path) -> None:
+    with pytest.raises(HeadPlaceSilent):
+        NewestHeadFile(tmp_path / "missing" / "log_omc@signed").write(ORIGIN, 3, note(3))
+    (tmp_path / "log_omc@signed").mkdir()
+    with pytest.raises(HeadPlaceSilent):
+        NewestHeadFile(tmp_path / "log_omc@signed").sizes(ORIGIN)
