@@ -21,6 +21,14 @@ class Role(StrEnum):
     FINANCE = "finance"  # 财务
     REGULATOR = "regulator"  # 监管
     OPERATOR = "operator"  # 运维
+    SERVICE = "service"  # 服务自身
+
+
+ROLES_OF_PEOPLE = tuple(role for role in Role if role is not Role.SERVICE)
+"""What a token or an imported row may name: nobody acts as the service itself."""
+
+SERVICE_SUBJECTS = "certledger/"
+"""How the subjects of the service's own work begin; no login does."""
 
 
 class Actor(BaseModel):
@@ -40,6 +48,11 @@ class Actor(BaseModel):
             "organisation": self.organisation,
             "on_behalf_of": self.on_behalf_of,
         }
+
+
+def service_actor(work: str) -> Actor:
+    """Who acts when nobody does: the service, in one of its kinds of work, such as `erasure`."""
+    return Actor(subject=SERVICE_SUBJECTS + work, role=Role.SERVICE, organisation="certledger")
 
 
 def actor_of(entry: Any) -> Actor:

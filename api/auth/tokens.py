@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from api.auth.secrets import CheckingKey, SigningKey
-from domain.actors import Actor, Role
+from domain.actors import ROLES_OF_PEOPLE, SERVICE_SUBJECTS, Actor, Role
 from domain.errors import LedgerError
 
 EVERY_LEDGER = "*"
@@ -294,12 +294,16 @@ class TokenChecker:
         subject, organisation = claims["sub"], claims.get("org", "")
         if not (isinstance(subject, str) and 0 < len(subject) <= 200):
             raise TokenInvalid(reason="subject")
+        if subject.startswith(SERVICE_SUBJECTS):
+            raise TokenInvalid(reason="subject")
         if not (isinstance(organisation, str) and len(organisation) <= 200):
             raise TokenInvalid(reason="organisation")
         try:
             role = Role(claims[self._role_claim])
         except (KeyError, ValueError, TypeError):
             raise TokenInvalid(reason="role") from None
+        if role not in ROLES_OF_PEOPLE:
+            raise TokenInvalid(reason="role")
         behalf = claims.get("on_behalf_of")
         if behalf is not None and not isinstance(behalf, str):
             raise TokenInvalid(reason="on_behalf_of")

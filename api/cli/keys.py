@@ -13,12 +13,12 @@ from api.auth.tokens import EVERY_LEDGER, mint_token
 from api.cli.environment import data_option, open_environment, settings_of
 from api.settings import KEY_BYTES, PREFIX
 from api.transparency.log_keys import make_log_key
-from domain.actors import Role
+from domain.actors import ROLES_OF_PEOPLE, Role
 from domain.store.journal.journal import check_ledger_name
 
 
 @click.command()
-@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@click.option("--role", required=True, type=click.Choice([role.value for role in ROLES_OF_PEOPLE]))
 @click.option("--subject", required=True, help="The login that the token speaks for.")
 @click.option("--organisation", default="public", show_default=True)
 @click.option("--ledger", "ledgers", multiple=True, help="Valid for this ledger; all by default.")

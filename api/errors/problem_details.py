@@ -72,7 +72,8 @@ _BY_STATUS: dict[int, str] = {
         photo_too_large photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
         picture_too_many_pixels picture_transparent picture_unreadable qualification_in_future
         reason_missing rejection_needs_reason report_code_unknown report_row_repeated
-        report_size_wrong room_twice row_not_in_notice row_twice same_file_twice score_differs
+        report_size_wrong reserved_ledger_name room_twice row_not_in_notice row_twice
+        same_file_twice score_differs
         score_unchanged subjects_overlap table_has_bad_cells table_header_wrong
         table_too_many_columns table_too_many_rows table_unreadable too_early
         too_many_rows unknown_fee_line unknown_rule_set upload_empty

@@ -31,7 +31,7 @@ from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, res
 from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
-from domain.store.errors import UnknownLedger
+from domain.store.errors import ReservedLedgerName, UnknownLedger
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
@@ -45,6 +45,7 @@ from domain.store.privacy.field_encryption import (
 )
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
+from domain.values.primitives import RESERVED_LEDGERS
 
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
 
@@ -379,9 +380,11 @@ class Ledgers:
     def create(self, name: str, site_code: str) -> Ledger:
         """Create a ledger if there is none of that name. A command sets it up afterwards.
 
-        Raises: SiteCodeTaken, InvalidLedgerName, Unavailable; what `keys_of` raises, such as
-            NoLogKey, before anything is created.
+        Raises: ReservedLedgerName, SiteCodeTaken, InvalidLedgerName, Unavailable; what `keys_of`
+            raises, such as NoLogKey, before anything is created.
         """
+        if name in RESERVED_LEDGERS:
+            raise ReservedLedgerName(ledger=name)
         self._keys_of(name, opening=True)
         journal = Journal(self._dsn, name, None)
         try:

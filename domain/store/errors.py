@@ -161,6 +161,12 @@ class InvalidLedgerName(StoreError):
     code = "invalid_ledger_name"
 
 
+class ReservedLedgerName(StoreError):
+    """{ledger} is a reserved name; an evaluation organisation's ledger has another."""
+
+    code = "reserved_ledger_name"
+
+
 class SiteCodeTaken(StoreError):
     """Site code {site_code} belongs to another ledger."""
 

@@ -262,6 +262,10 @@ Slug = Annotated[
 ]
 """Key of a ledger, that is of one evaluation organisation (评价机构备案), such as `omc`."""
 
+RESERVED_LEDGERS = frozenset({"service", "v", "t", "checks", "accounts", "verify"})
+"""Names that no evaluation organisation's ledger has: they begin addresses, and `service` is the
+ledger of the operator."""
+
 Sha256Hex = Annotated[
     str,
     StringConstraints(strict=True, pattern=r"^[0-9a-f]{64}$"),

@@ -95,6 +95,8 @@ def test_an_es256_key_signs_as_well():
         ({"role": "king"}, "role"),
         ({"role": ["finance"]}, "role"),
         ({"role": None}, "role"),
+        ({"role": "service"}, "role"),
+        ({"sub": "certledger/erasure"}, "subject"),
         ({"ledgers": None}, "ledgers"),
         ({"ledgers": []}, "ledgers"),
         ({"ledgers": ["UPPER"]}, "ledgers"),

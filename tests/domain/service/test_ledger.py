@@ -13,12 +13,14 @@ from domain.service.ledger import Ledgers, OccurredInFuture, command_id_of
 from domain.service.receipt import Receipt
 from domain.service.snapshots import INTERVAL
 from domain.steps import erasure, payment
-from domain.store.errors import ClaimTaken, IdempotencyKeyReused
+from domain.store.errors import ClaimTaken, IdempotencyKeyReused, ReservedLedgerName
+from domain.values.primitives import RESERVED_LEDGERS
 from tests.support import journeys
 from tests.support.actors import ASSISTANT, OPERATOR, candidate
 from tests.support.commands import apply_for, correct_person, fees, open_ledger, register, use
 from tests.support.ledgers import (
     SECRETS,
+    SITE_CODE,
     PostgresWorld,
     a_real_ledger,
     digest,
@@ -35,6 +37,12 @@ def world(database: Database) -> Iterator[PostgresWorld]:
         world.do(open_ledger())
         world.do(fees())
         yield world
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_LEDGERS))
+def test_no_ledger_of_an_organisation_has_a_reserved_name(database: Database, name: str) -> None:
+    with open_ledgers(database) as ledgers, pytest.raises(ReservedLedgerName):
+        ledgers.create(name, SITE_CODE)
 
 
 def test_a_receipt_names_the_positions_of_its_facts(world: PostgresWorld) -> None:
