@@ -206,6 +206,9 @@ class ApplicationOpened(ApplicationFact):
     edition: ShortText = Field(description="edition of the occupational standard")
     level: Level
     job_type: ShortText | None = Field(default=None, description="职业方向/工种")
+    agency: ShortText | None = Field(
+        default=None, description="报名机构, the organisation; null: the candidate has none"
+    )
 
 
 class AssessedRule(BaseModel):
@@ -292,6 +295,16 @@ class Provider(StrEnum):
     BANK = "bank"
 
 
+class EvidenceSource(StrEnum):
+    """How the service learned what a provider did with money."""
+
+    ANSWER = "answer"  # of the provider, to a request
+    NOTIFICATION = "notification"  # sent by the provider
+    QUERY = "query"  # asked for by the service
+    BILL = "bill"  # a row of the provider's bill
+    PERSON = "person"  # entered by somebody
+
+
 class FeeLine(BaseModel):
     """How much of a payment is for one component."""
 
@@ -300,11 +313,23 @@ class FeeLine(BaseModel):
     amount_fen: Fen
 
 
-class _Payment(ApplicationFact):
+class _Evidence(ApplicationFact):
+    """What a movement of money is known from. Not a fact of its own."""
+
+    source: EvidenceSource
+    evidence_sha256: Sha256Hex | None = Field(
+        default=None, description="of the notification, answer or bill; null: none is stored"
+    )
+
+
+class _Payment(_Evidence):
     """Fields that every payment has. Not a fact of its own."""
 
     payment_id: Id
     provider: Provider
+    channel_id: Id = Field(
+        description="the merchant account (商户号); the provider's name where it has only one"
+    )
     provider_transaction_id: ShortText
     merchant_order_no: ShortText
     paid_at: Instant
@@ -448,19 +473,27 @@ class RefundLine(BaseModel):
     amount_fen: Fen
 
 
-class RefundEntitled(ApplicationFact):
-    """The application failed, so a refund is due. Source: 2.4(1)."""
-
-    TOPIC: ClassVar[str] = "refund_entitled.v1"
-    lines: tuple[RefundLine, ...] = Field(min_length=1)
-    clause: Literal["2.4(1)"] = "2.4(1)"
-
-
 class RefundRefusal(StrEnum):
     """Why a component is not refundable."""
 
     FINAL_REVIEW_PASSED = "final_review_passed"  # 2.4(2)
     STUDY_MATERIAL_USED = "study_material_used"  # 2.4(1)
+
+
+class NotRefundableLine(RefundLine):
+    """One component of one payment that does not go back, and the rule that says so."""
+
+    refusal: RefundRefusal
+    clause: Literal["2.4(1)", "2.4(2)"]
+
+
+class RefundEntitled(ApplicationFact):
+    """The application failed, so a refund is due. Source: 2.4(1)."""
+
+    TOPIC: ClassVar[str] = "refund_entitled.v1"
+    lines: tuple[RefundLine, ...] = Field(min_length=1)
+    not_refundable: tuple[NotRefundableLine, ...] = Field(description="paid, and not due back")
+    clause: Literal["2.4(1)"] = "2.4(1)"
 
 
 class RefundRefused(ApplicationFact):
@@ -485,6 +518,7 @@ class RefundOrdered(ApplicationFact):
     component: Component
     amount_fen: Fen
     provider: Provider
+    channel_id: Id = Field(description="the merchant account that the payment came to")
     provider_transaction_id: ShortText = Field(description="the payment it goes back to")
     clause: Literal["2.4(1)", "excess"]
 
@@ -508,33 +542,53 @@ class RefundDeclined(_Refund):
     reason: LongText
 
 
-class RefundAccepted(_Refund):
+class _RefundOutcome(_Refund, _Evidence):
+    """Fields of everything that a provider says of a refund. Not a fact of its own."""
+
+    provider_refund_fen: Fen | None = Field(
+        default=None, description="fen that go back by the provider's account; null: not known"
+    )
+    fee_returned_fen: Fen | None = Field(
+        default=None, description="fen of its fee that the provider gives back; null: not known"
+    )
+
+
+class RefundAccepted(_RefundOutcome):
     """The provider accepted the refund; the money has not arrived yet."""
 
     TOPIC: ClassVar[str] = "refund_accepted.v1"
     provider_refund_id: ShortText
+    accepted_at: Instant | None = Field(
+        default=None, description="by the provider's clock; null: not known"
+    )
 
 
-class RefundSettled(_Refund):
+class RefundSettled(_RefundOutcome):
     """The money arrived. Source: 2.4(1)."""
 
     TOPIC: ClassVar[str] = "refund_settled.v1"
     provider_refund_id: ShortText
     channel: Literal["original", "balance", "other_balance", "other_bankcard", "bank_transfer"]
-    settled_at: Instant
+    settled_at: Instant = Field(description="by the provider's clock")
 
 
-class RefundClosed(_Refund):
+class RefundClosed(_RefundOutcome):
     """The provider closed the refund without paying; a new number is needed."""
 
     TOPIC: ClassVar[str] = "refund_closed.v1"
+    closed_at: Instant | None = Field(
+        default=None, description="by the provider's clock; null: not known"
+    )
     reason: LongText
 
 
-class RefundAbnormal(_Refund):
+class RefundAbnormal(_RefundOutcome):
     """The provider could not reach the account; the debt stays open."""
 
     TOPIC: ClassVar[str] = "refund_abnormal.v1"
+    abnormal_at: Instant | None = Field(
+        default=None, description="by the provider's clock; null: not known"
+    )
     reason: LongText
 
 
@@ -892,10 +946,9 @@ def _catalogue() -> dict[str, type[Fact]]:
     while waiting:
         cls = waiting.pop()
         waiting.extend(cls.__subclasses__())
-        if "TOPIC" in vars(cls):
-            if cls.TOPIC in found:
-                raise ValueError(f"two facts have the topic {cls.TOPIC}")
-            found[cls.TOPIC] = cls
+        # A fact of two base classes is met twice.
+        if "TOPIC" in vars(cls) and found.setdefault(cls.TOPIC, cls) is not cls:
+            raise ValueError(f"two facts have the topic {cls.TOPIC}")
     return dict(sorted(found.items()))
 
 

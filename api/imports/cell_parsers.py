@@ -225,6 +225,15 @@ provider = words(
         "银行转账": e.Provider.BANK,
     }
 )
+evidence_source = words(
+    {
+        "渠道应答": e.EvidenceSource.ANSWER,
+        "渠道通知": e.EvidenceSource.NOTIFICATION,
+        "主动查询": e.EvidenceSource.QUERY,
+        "对账单": e.EvidenceSource.BILL,
+        "人工登记": e.EvidenceSource.PERSON,
+    }
+)
 component = words(
     {
         "认证费用": e.Component.CERTIFICATION_FEE,

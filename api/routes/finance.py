@@ -42,6 +42,7 @@ class RefundRow(BaseModel):
     component: str
     amount_fen: int = Field(description="fen")
     provider: str
+    channel_id: str = Field(description="商户号, the merchant account")
     provider_transaction_id: str
     merchant_order_no: str
     clause: str

@@ -159,6 +159,7 @@ def _open_application(facts: Facts, states: States) -> Command:
         edition=opened.edition,
         level=opened.level,
         job_type=opened.job_type,
+        agency=opened.agency,
         qualifications=Qualifications.model_validate_json(assessed.qualifications or ""),
         as_of=assessed.as_of,
     )
@@ -190,10 +191,13 @@ def _record_payment(facts: Facts, states: States) -> Command:
         application_id=paid.application_id,
         payment_id=paid.payment_id,
         provider=paid.provider,
+        channel_id=paid.channel_id,
         provider_transaction_id=paid.provider_transaction_id,
         merchant_order_no=paid.merchant_order_no,
         paid_at=paid.paid_at,
         lines=paid.lines,
+        source=paid.source,
+        evidence_sha256=paid.evidence_sha256,
     )
 
 
@@ -295,15 +299,8 @@ _OUTCOMES: dict[type[e.Fact], Any] = {
 
 def _record_refund_outcome(facts: Facts, states: States) -> Command:
     said: Any = facts[0]
-    return refund.RecordRefundOutcome(
-        application_id=said.application_id,
-        refund_no=said.refund_no,
-        outcome=_OUTCOMES[type(said)],
-        provider_refund_id=getattr(said, "provider_refund_id", None),
-        channel=getattr(said, "channel", None),
-        settled_at=getattr(said, "settled_at", None),
-        reason=getattr(said, "reason", None),
-    )
+    given = {name: value for name, value in said if name != "person_id"}
+    return refund.RecordRefundOutcome(**given, outcome=_OUTCOMES[type(said)])
 
 
 # --- the exam -------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class PaidLine:
     component: Component
     amount_fen: int
     provider: e.Provider
+    channel_id: str
     provider_transaction_id: str
     paid_at: datetime
     excess: bool = False
@@ -123,6 +124,7 @@ class Candidacy:
     paid: tuple[PaidLine, ...] = ()
     used: frozenset[Item] = frozenset()
     documents: dict[MaterialKind, str] = field(default_factory=dict)
+    agency: str | None = None
     opened_by: str = ""
     submitters: frozenset[str] = frozenset()
     asked_again: frozenset[MaterialKind] = frozenset()
@@ -178,6 +180,7 @@ def _opened(_: Candidacy | None, fact: e.ApplicationOpened, entry: Any) -> Candi
         edition=fact.edition,
         level=fact.level,
         job_type=fact.job_type,
+        agency=fact.agency,
         opened_by=subject_of(entry),
     )
 
@@ -198,6 +201,7 @@ def _paid(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
             line.component,
             line.amount_fen,
             fact.provider,
+            fact.channel_id,
             fact.provider_transaction_id,
             fact.paid_at,
             excess,

@@ -95,6 +95,9 @@ class OpenApplication(Command):
     edition: e.ShortText
     level: Level
     job_type: e.ShortText | None = None
+    agency: e.ShortText | None = Field(
+        default=None, description="报名机构, the organisation; an agency's own, whatever is given"
+    )
     qualifications: Qualifications
     as_of: date | None = Field(default=None, description="day of the count; default today")
 
@@ -261,6 +264,12 @@ def _not_eligible(
     )
 
 
+def agency_of(command: OpenApplication, context: Context) -> str | None:
+    """The enrolment agency: the organisation of the agency that opens, else the one named."""
+    own = context.actor.role is Role.AGENCY
+    return (context.actor.organisation or None) if own else command.agency
+
+
 def decide_open_application(world: States, command: OpenApplication, context: Context) -> Decision:
     """Opened and assessed at once; a refusal says what is missing and can be appealed.
 
@@ -296,6 +305,7 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
         edition=command.edition,
         level=command.level,
         job_type=command.job_type,
+        agency=agency_of(command, context),
     )
     if isinstance(result, Eligible):
         return _eligible(opened, command, rules, as_of, result)

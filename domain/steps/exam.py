@@ -325,7 +325,7 @@ def decide_close_session(world: States, command: CloseSession, context: Context)
 def decide_record_score(world: States, command: RecordScore, context: Context) -> Decision:
     """One subject of one ticket. An absence is recorded as such, it is not a zero.
 
-    Sitting a subject uses the item that the certification fee pays for; an absence does not.
+    Both use the item that the certification fee pays for: who does not come has used the exam up.
     Raises: NotFound, SessionNotHeld, ScoreAlreadyRecorded, OwnApplication.
     Source: source-document 2.2, 4.3(1), 4.3(2).
     """
@@ -350,7 +350,7 @@ def decide_record_score(world: States, command: RecordScore, context: Context) -
         marks=command.marks,
     )
     facts: tuple[tuple[str, e.Fact], ...] = ((stream, fact),)
-    if command.marks is not None and item not in state.used:
+    if item not in state.used:
         facts += ((stream, use_fact(state, item, session.ended_at)),)
     return Decision(facts=facts, outcome={"application_id": state.id})
 

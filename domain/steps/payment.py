@@ -33,7 +33,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.states.application import CLOSED, Candidacy, Status
-from domain.values.primitives import Instant
+from domain.values.primitives import Instant, Sha256Hex
 from domain.values.working_days import shanghai_date
 
 PaymentId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,57}$")]
@@ -88,10 +88,15 @@ class RecordPayment(Command):
     application_id: e.Id
     payment_id: PaymentId | None = None
     provider: e.Provider
+    channel_id: e.Id | None = Field(
+        default=None, description="商户号, the merchant account; default: the provider's only one"
+    )
     provider_transaction_id: e.ShortText
     merchant_order_no: e.ShortText
     paid_at: Instant
     lines: tuple[e.FeeLine, ...] = Field(min_length=1, max_length=2)
+    source: e.EvidenceSource = e.EvidenceSource.PERSON
+    evidence_sha256: Sha256Hex | None = None
 
 
 class UseItem(Command):
@@ -123,23 +128,27 @@ def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> N
             )
 
 
-def _excess(
-    state: Candidacy,
-    command: RecordPayment,
-    payment_id: str,
-    reason: Literal["component_already_paid", "application_closed"],
-) -> e.ExcessPaymentReceived:
-    return e.ExcessPaymentReceived(
+def _fee_paid(state: Candidacy, command: RecordPayment, payment_id: str) -> e.FeePaid:
+    return e.FeePaid(
         application_id=state.id,
         person_id=state.person_id,
         payment_id=payment_id,
         provider=command.provider,
+        channel_id=command.channel_id or command.provider.value,
         provider_transaction_id=command.provider_transaction_id,
         merchant_order_no=command.merchant_order_no,
         paid_at=command.paid_at,
         lines=command.lines,
-        reason=reason,
+        source=command.source,
+        evidence_sha256=command.evidence_sha256,
     )
+
+
+def _excess(
+    paid: e.FeePaid, reason: Literal["component_already_paid", "application_closed"]
+) -> e.ExcessPaymentReceived:
+    """The same money, which nobody owed."""
+    return e.ExcessPaymentReceived(**dict(paid), reason=reason)
 
 
 def decide_record_payment(world: States, command: RecordPayment, context: Context) -> Decision:
@@ -163,23 +172,14 @@ def decide_record_payment(world: States, command: RecordPayment, context: Contex
     components = [line.component for line in command.lines]
     if len(set(components)) != len(components):
         raise ComponentMissing(component=components[0].value)
-    fact: e.Fact
+    paid = _fee_paid(state, command, payment_id)
+    fact: e.Fact = paid
     if state.status in CLOSED:
-        fact = _excess(state, command, payment_id, "application_closed")
+        fact = _excess(paid, "application_closed")
     elif state.paid_component(Component.CERTIFICATION_FEE):
-        fact = _excess(state, command, payment_id, "component_already_paid")
+        fact = _excess(paid, "component_already_paid")
     else:
         _check_amounts(state, command, world)
-        fact = e.FeePaid(
-            application_id=state.id,
-            person_id=state.person_id,
-            payment_id=payment_id,
-            provider=command.provider,
-            provider_transaction_id=command.provider_transaction_id,
-            merchant_order_no=command.merchant_order_no,
-            paid_at=command.paid_at,
-            lines=command.lines,
-        )
     return Decision(
         facts=((stream_of("application", state.id), fact),),
         outcome={"payment_id": payment_id, "excess": isinstance(fact, e.ExcessPaymentReceived)},

@@ -8,7 +8,10 @@ Source: source-document 2.4(1), 2.4(2), 2.4(3).
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from datetime import datetime
+from typing import Literal, Self, TypedDict, TypeVar
+
+from pydantic import Field, model_validator
 
 from domain import events as e
 from domain.actors import Role
@@ -38,7 +41,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, RefundRefusal
 from domain.states.application import CLOSED, Candidacy, PaidLine, Refund, Status
-from domain.values.primitives import Instant
+from domain.values.primitives import Fen, Instant, Sha256Hex
 
 V = TypeVar("V")
 
@@ -126,8 +129,26 @@ class RecordRefundOutcome(_RefundStep):
     outcome: Literal["accepted", "settled", "closed", "abnormal"]
     provider_refund_id: e.ShortText | None = None
     channel: Channel | None = None
-    settled_at: Instant | None = None
+    accepted_at: Instant | None = Field(default=None, description="by the provider's clock")
+    settled_at: Instant | None = Field(default=None, description="by the provider's clock")
+    closed_at: Instant | None = Field(default=None, description="by the provider's clock")
+    abnormal_at: Instant | None = Field(default=None, description="by the provider's clock")
     reason: e.LongText | None = None
+    source: e.EvidenceSource = e.EvidenceSource.PERSON
+    evidence_sha256: Sha256Hex | None = None
+    provider_refund_fen: Fen | None = Field(
+        default=None, description="fen that go back by the provider's account"
+    )
+    fee_returned_fen: Fen | None = Field(
+        default=None, description="fen of its fee that the provider gives back"
+    )
+
+    @model_validator(mode="after")
+    def _a_time_is_of_its_outcome(self) -> Self:
+        for other in ("accepted", "settled", "closed", "abnormal"):
+            if other != self.outcome and getattr(self, f"{other}_at") is not None:
+                raise ValueError(f"{other}_at is a time of another outcome")
+        return self
 
 
 def is_unsuccessful(state: Candidacy) -> bool:
@@ -161,17 +182,32 @@ def refusal(state: Candidacy, line: PaidLine) -> tuple[RefundRefusal, Clause] | 
 
 
 def refund_entitlement(state: Candidacy) -> tuple[tuple[str, e.Fact], ...]:
-    """What is owed back at the moment an application fails, as facts. Source: 2.4(1)."""
-    lines = tuple(
-        e.RefundLine(
+    """What is owed back at the moment an application fails, as facts, and what is not.
+
+    Source: 2.4(1).
+    """
+    lines: list[e.RefundLine] = []
+    not_refundable: list[e.NotRefundableLine] = []
+    for line in state.paid:
+        if line.excess or line.amount_fen == 0:
+            continue
+        owed = e.RefundLine(
             payment_id=line.payment_id, component=line.component, amount_fen=line.amount_fen
         )
-        for line in state.paid
-        if not line.excess and line.amount_fen > 0 and refusal(state, line) is None
-    )
+        why = refusal(state, line)
+        if why is None:
+            lines.append(owed)
+        else:
+            refused = e.NotRefundableLine(**dict(owed), refusal=why[0], clause=why[1])
+            not_refundable.append(refused)
     if not lines:
         return ()
-    fact = e.RefundEntitled(application_id=state.id, person_id=state.person_id, lines=lines)
+    fact = e.RefundEntitled(
+        application_id=state.id,
+        person_id=state.person_id,
+        lines=tuple(lines),
+        not_refundable=tuple(not_refundable),
+    )
     return ((stream_of("application", state.id), fact),)
 
 
@@ -248,6 +284,7 @@ def decide_order_refund(world: States, command: OrderRefund, context: Context) -
         component=line.component,
         amount_fen=line.amount_fen,
         provider=line.provider,
+        channel_id=line.channel_id,
         provider_transaction_id=line.provider_transaction_id,
         clause="excess" if line.excess else "2.4(1)",
     )
@@ -325,34 +362,58 @@ def paid_line_of(state: Candidacy, refund: Refund) -> PaidLine:
     return next(p for p in state.paid if (p.payment_id, p.component) == wanted)
 
 
+class _Said(TypedDict):
+    """The fields that every outcome's fact has."""
+
+    application_id: str
+    person_id: str
+    refund_no: str
+    source: e.EvidenceSource
+    evidence_sha256: str | None
+    provider_refund_fen: int | None
+    fee_returned_fen: int | None
+
+
+def _said(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> _Said:
+    return {
+        "application_id": state.id,
+        "person_id": state.person_id,
+        "refund_no": refund.refund_no,
+        "source": command.source,
+        "evidence_sha256": command.evidence_sha256,
+        "provider_refund_fen": command.provider_refund_fen,
+        "fee_returned_fen": command.fee_returned_fen,
+    }
+
+
+def _ensure_possible(context: Context, paid: PaidLine, field: str, at: datetime | None) -> None:
+    """A time between the payment and now, if it is known. Raises: InTheFuture, TooEarly."""
+    if at is None:
+        return
+    ensure_past(context, **{field: at})
+    if at < paid.paid_at:
+        raise TooEarly(field=field, earliest=paid.paid_at.isoformat())
+
+
 def _accepted(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
     _ensure_state(refund, ("approved",), "accepted")
     provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
     return e.RefundAccepted(
-        application_id=state.id,
-        person_id=state.person_id,
-        refund_no=refund.refund_no,
+        **_said(command, state, refund),
         provider_refund_id=provider_refund_id,
+        accepted_at=command.accepted_at,
     )
 
 
-def _settled(
-    command: RecordRefundOutcome, state: Candidacy, refund: Refund, context: Context
-) -> e.Fact:
+def _settled(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e.Fact:
     _ensure_state(refund, ("accepted", "abnormal"), "settled")
     provider_refund_id = _require(command, "provider_refund_id", command.provider_refund_id)
     channel: Channel = _require(command, "channel", command.channel)
     settled_at = _require(command, "settled_at", command.settled_at)
-    ensure_past(context, settled_at=settled_at)
-    paid_at = paid_line_of(state, refund).paid_at
-    if settled_at < paid_at:
-        raise TooEarly(field="settled_at", earliest=paid_at.isoformat())
     if provider_refund_id != refund.provider_refund_id and channel != "bank_transfer":
         raise WrongProviderRefund(refund_no=refund.refund_no)
     return e.RefundSettled(
-        application_id=state.id,
-        person_id=state.person_id,
-        refund_no=refund.refund_no,
+        **_said(command, state, refund),
         provider_refund_id=provider_refund_id,
         channel=channel,
         settled_at=settled_at,
@@ -363,10 +424,7 @@ def _closed(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> e
     _ensure_state(refund, ("approved", "accepted"), "closed")
     reason = _require(command, "reason", command.reason)
     return e.RefundClosed(
-        application_id=state.id,
-        person_id=state.person_id,
-        refund_no=refund.refund_no,
-        reason=reason,
+        **_said(command, state, refund), closed_at=command.closed_at, reason=reason
     )
 
 
@@ -374,11 +432,11 @@ def _abnormal(command: RecordRefundOutcome, state: Candidacy, refund: Refund) ->
     _ensure_state(refund, ("accepted",), "abnormal")
     reason = _require(command, "reason", command.reason)
     return e.RefundAbnormal(
-        application_id=state.id,
-        person_id=state.person_id,
-        refund_no=refund.refund_no,
-        reason=reason,
+        **_said(command, state, refund), abnormal_at=command.abnormal_at, reason=reason
     )
+
+
+_OUTCOMES = {"accepted": _accepted, "settled": _settled, "closed": _closed, "abnormal": _abnormal}
 
 
 def decide_refund_outcome(
@@ -388,20 +446,14 @@ def decide_refund_outcome(
 
     One number of the provider's belongs to one refund, so that one movement of money never
     settles two.
-    Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, InTheFuture, TooEarly,
-        WrongProviderRefund.
+    Raises: NotFound, RefundOutOfOrder, OutcomeIncomplete, WrongProviderRefund, InTheFuture,
+        TooEarly.
     Source: source-document 2.4(1).
     """
     state, refund = _refund(world, command)
-    match command.outcome:
-        case "accepted":
-            fact = _accepted(command, state, refund)
-        case "settled":
-            fact = _settled(command, state, refund, context)
-        case "closed":
-            fact = _closed(command, state, refund)
-        case "abnormal":
-            fact = _abnormal(command, state, refund)
+    fact = _OUTCOMES[command.outcome](command, state, refund)
+    field = f"{command.outcome}_at"
+    _ensure_possible(context, paid_line_of(state, refund), field, getattr(command, field))
     return Decision(facts=((stream_of("application", state.id), fact),))
 
 

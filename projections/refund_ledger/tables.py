@@ -10,6 +10,7 @@ LINES = Table(
         "payment_id": "id",
         "component": "id",
         "provider": "id",
+        "channel_id": "id",  # the merchant account
         "provider_transaction_id": "text",
         "merchant_order_no": "text",
         "paid_at": "time",
@@ -47,6 +48,7 @@ REFUNDS = Table(
         "component": "id",
         "amount_fen": "bigint",
         "provider": "id",
+        "channel_id": "id",
         "provider_transaction_id": "text",
         "merchant_order_no": "text",
         "clause": "text",
@@ -56,7 +58,7 @@ REFUNDS = Table(
         "ordered_by": "text",
         "approved_by": "text?",
         "ordered_at": "time",
-        "accepted_at": "time?",
+        "accepted_at": "time?",  # by the provider's clock, if it is known
         "settled_at": "time?",
         "reason": "text?",
         "position": "bigint",

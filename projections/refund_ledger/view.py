@@ -83,6 +83,7 @@ def _received(rows: RowBuffer, entry: Entry) -> None:
             "payment_id": data["payment_id"],
             "component": paid["component"],
             "provider": data["provider"],
+            "channel_id": data["channel_id"],
             "provider_transaction_id": data["provider_transaction_id"],
             "merchant_order_no": data["merchant_order_no"],
             "paid_at": data["paid_at"],
@@ -205,6 +206,7 @@ def _ordered(rows: RowBuffer, entry: Entry) -> None:
         "component": data["component"],
         "amount_fen": data["amount_fen"],
         "provider": data["provider"],
+        "channel_id": data["channel_id"],
         "provider_transaction_id": data["provider_transaction_id"],
         "merchant_order_no": line["merchant_order_no"],
         "clause": data["clause"],
@@ -275,6 +277,7 @@ def _declined(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _accepted(rows: RowBuffer, entry: Entry) -> None:
+    accepted_at = entry.data["accepted_at"] or entry.occurred_at
     refund = _move(
         rows,
         entry,
@@ -283,10 +286,10 @@ def _accepted(rows: RowBuffer, entry: Entry) -> None:
         ("accepted_fen",),
         1,
         provider_refund_id=entry.data["provider_refund_id"],
-        accepted_at=entry.occurred_at,
+        accepted_at=accepted_at,
     )
     legs = rules.refund_accepted(_refund_part(refund), refund["refund_no"])
-    post(rows, entry, rules.REFUND_ACCEPTED, legs)
+    post(rows, entry, rules.REFUND_ACCEPTED, legs, accepted_at)
 
 
 def _settled(rows: RowBuffer, entry: Entry) -> None:
@@ -319,7 +322,7 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
     _move(rows, entry, refund, "closed", amounts, -1, reason=entry.data["reason"])
     if accepted:
         legs = rules.refund_closed(_refund_part(refund), refund["refund_no"])
-        post(rows, entry, rules.REFUND_CLOSED, legs)
+        post(rows, entry, rules.REFUND_CLOSED, legs, entry.data["closed_at"])
 
 
 def _abnormal(rows: RowBuffer, entry: Entry) -> None:
@@ -334,7 +337,7 @@ def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) ->
 
 VIEW = View(
     name="refund_ledger",
-    version=2,
+    version=3,
     tables=(LINES, REFUNDS, STEPS, POSTINGS, COUNTERS),
     handles=_handles(
         (e.FeePaid, _received),

@@ -109,7 +109,7 @@ def _outcome(
         outcome=outcome,
         provider_refund_id=no,
         channel=channel,
-        settled_at=now,
+        settled_at=now if outcome == "settled" else None,
         reason="银行退回",
     )
 

@@ -54,8 +54,7 @@ class Journey(Model):
         refuse("score_already_recorded", subject not in a["marks"])
         self.not_own(a)
         a["marks"][subject], a["markers"][subject] = marks, self.by[0]
-        if marks is not None:  # an absence uses nothing
-            a["used"].add(EXAMS[subject])
+        a["used"].add(EXAMS[subject])  # an absence uses it up as well
 
     def scored(self, app: str) -> dict[str, Any]:
         a = self.find(self.apps, app)

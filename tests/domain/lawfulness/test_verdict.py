@@ -174,6 +174,7 @@ def a_refund_order(**changed: Any) -> e.RefundOrdered:
         "component": Component.STUDY_MATERIAL,
         "amount_fen": 18_000,
         "provider": e.Provider.WECHAT,
+        "channel_id": "wechat",
         "provider_transaction_id": f"4200{1:024d}",
         "clause": "2.4(1)",
     }
@@ -218,6 +219,8 @@ def test_an_actor_whose_role_may_not_do_it_is_named(by: Actor) -> None:
         person_id="P1",
         payment_id="PAY9",
         provider=e.Provider.BANK,
+        channel_id="bank",
+        source=e.EvidenceSource.PERSON,
         provider_transaction_id="9",
         merchant_order_no="9",
         paid_at=world.now,
@@ -414,6 +417,7 @@ def test_a_fact_added_to_a_command_is_named() -> None:
                 payment_id="PAY1", component=Component.CERTIFICATION_FEE, amount_fen=30_000
             ),
         ),
+        not_refundable=(),
     )
     [extra] = forge(world, entitled, by=AGENCY)
     extra |= {key: rejected[key] for key in ("command_id", "occurred_at", "recorded_at", "actor")}

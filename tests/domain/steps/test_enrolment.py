@@ -158,6 +158,18 @@ def test_a_job_type_is_applied_for_only_at_the_levels_it_is_certified_in():
     given(world).when(apply_for(job_type="选品员"), by=candidate(1)).returns(eligible=True)
 
 
+@pytest.mark.parametrize(
+    ("by", "named", "agency"),
+    [(candidate(1), "agency-b", "agency-b"), (candidate(1), None, None), (AGENCY, "b", "agency-a")],
+)
+def test_an_application_names_its_enrolment_agency(by, named, agency):
+    """An agency's own applications are its own, whatever it says. Source: source-document 1.1."""
+    when = given(a_registered_person()).when(apply_for(agency=named), by=by)
+    [opened, _] = [fact for _, fact in when.decided.facts]
+    assert opened.agency == agency
+    assert when.world.candidacy("A1").agency == agency
+
+
 def test_a_level_without_rules_is_refused(monkeypatch):
     four = enrolment.rule_set_for("4-01-02-07", "2021")
     only = four.model_copy(update={"levels": four.levels[:1]})
@@ -220,6 +232,7 @@ def test_a_withdrawn_application_is_owed_both_components_back():
                         payment_id="PAY1", component=Component.STUDY_MATERIAL, amount_fen=18_000
                     ),
                 ),
+                not_refundable=(),
             ),
         )
     )
@@ -233,6 +246,24 @@ def test_used_study_material_is_not_owed_back_on_withdrawal():
     world.do(withdraw(), by=candidate(1))
     [entitled] = world.facts(e.RefundEntitled)
     assert [line.component for line in entitled.lines] == [Component.CERTIFICATION_FEE]
+
+
+def test_what_is_owed_back_is_recorded_with_what_is_not():
+    """Source: source-document 2.4(1)."""
+    world = a_paid_application()
+    world.do(use(Item.HANDBOOK), by=candidate(1))
+    fee = {"payment_id": "PAY1", "component": Component.CERTIFICATION_FEE, "amount_fen": 30_000}
+    used = {"payment_id": "PAY1", "component": Component.STUDY_MATERIAL, "amount_fen": 18_000}
+    rule = {"refusal": e.RefundRefusal.STUDY_MATERIAL_USED, "clause": "2.4(1)"}
+    given(world).when(withdraw(), by=candidate(1)).then(
+        e.ApplicationWithdrawn(application_id="A1", person_id="P1", reason="个人原因"),
+        e.RefundEntitled(
+            application_id="A1",
+            person_id="P1",
+            lines=(e.RefundLine(**fee),),
+            not_refundable=(e.NotRefundableLine(**used, **rule),),
+        ),
+    )
 
 
 def test_nothing_is_owed_back_where_nothing_was_paid():

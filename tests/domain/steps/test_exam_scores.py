@@ -71,12 +71,21 @@ def test_sitting_a_subject_records_its_score_and_uses_what_was_paid_for(subject,
     )
 
 
-def test_an_absence_is_no_zero_and_uses_nothing():
+def test_an_absence_is_no_zero_and_uses_the_exam_up_all_the_same():
     """Source: source-document 2.2, 4.3(2)."""
     world = a_held_session()
     absent = given(world).when(score(THEORY, None), by=EXAMINER)
+    used = e.FeeItemUsed(
+        application_id="A1",
+        person_id="P1",
+        payment_id="PAY1",
+        component=Component.CERTIFICATION_FEE,
+        item=Item.THEORY_EXAM,
+        used_at=ENDED_AT,
+    )
     absent.then(
-        e.TheoryScoreRecorded(application_id="A1", person_id="P1", session_id="S1", marks=None)
+        e.TheoryScoreRecorded(application_id="A1", person_id="P1", session_id="S1", marks=None),
+        used,
     )
     zero = given(world).when(score(THEORY, "0"), by=EXAMINER)
     zero.then_kinds(e.TheoryScoreRecorded, e.FeeItemUsed)

@@ -38,7 +38,8 @@ MATERIAL_ITEMS = [Item.CAREER_ASSESSMENT, Item.RECORDED_COURSE, Item.MOCK_EXAM, 
 
 
 def paid(kind: type[e.Fact], command: RecordPayment, **more: object) -> e.Fact:
-    return kind(**command.model_dump(), person_id="P1", **more)
+    found = {"person_id": "P1", "channel_id": command.channel_id or command.provider.value}
+    return kind(**(command.model_dump() | found | more))
 
 
 # --- paying ---------------------------------------------------------------------------------------
@@ -56,6 +57,20 @@ def test_an_eligible_candidate_pays_both_components_at_once():
 def test_the_outcome_names_the_payment_and_that_nothing_is_excess():
     given(an_eligible_application()).when(pay(payment_id=None)).returns(
         payment_id="id-1", excess=False
+    )
+
+
+def test_a_payment_names_its_merchant_account_and_what_it_is_known_from():
+    """Source: source-document 2.1, 2.4."""
+    said = {"channel_id": "1900000109", "source": "notification", "evidence_sha256": "a" * 64}
+    command = pay(**said)
+    world = (
+        given(an_eligible_application()).when(command, by=FINANCE).then(paid(e.FeePaid, command))
+    )
+    assert {line.channel_id for line in world.candidacy("A1").paid} == {"1900000109"}
+    again = pay_again(**said)
+    given(world).when(again, by=FINANCE).then(
+        paid(e.ExcessPaymentReceived, again, reason="component_already_paid")
     )
 
 

@@ -48,6 +48,7 @@ def ordered(component: Component, amount_fen: int, refund_no: str = "RPAY1-1") -
         component=component,
         amount_fen=amount_fen,
         provider=e.Provider.WECHAT,
+        channel_id="wechat",
         provider_transaction_id=pay().provider_transaction_id,
         clause="2.4(1)",
     )

@@ -12,7 +12,7 @@ from domain.steps.payment import NotPaid
 from domain.steps.refund import OutcomeIncomplete, RefundOutOfOrder, WrongProviderRefund
 from domain.store.errors import ClaimTaken
 from tests.support.actors import FINANCE
-from tests.support.commands import order, pay_again, use, withdraw
+from tests.support.commands import ENDED_AT, order, pay_again, use, withdraw
 from tests.support.refunds import (
     accepted,
     an_abnormal_refund,
@@ -42,7 +42,56 @@ def test_acceptance_is_not_yet_the_arrival_of_the_money():
             provider_refund_id="5030001",
             channel="original",
             settled_at=world.now,
+            source=e.EvidenceSource.PERSON,
         )
+    )
+
+
+EVIDENCE = {
+    "source": e.EvidenceSource.BILL,
+    "evidence_sha256": "b" * 64,
+    "provider_refund_fen": 29_400,
+    "fee_returned_fen": 180,
+}
+
+
+def test_what_the_provider_says_of_a_refund_is_recorded_with_its_evidence():
+    """Source: source-document 2.4(1)."""
+    world = an_ordered_refund()
+    world.do(approve(), by=FINANCE)
+    at = world.now
+    which = {"application_id": "A1", "person_id": "P1", "refund_no": "RPAY1-1"}
+    taken = provider_outcome("accepted", provider_refund_id="5030001", accepted_at=at, **EVIDENCE)
+    given(world).when(taken, by=FINANCE).then(
+        e.RefundAccepted(**which, **EVIDENCE, provider_refund_id="5030001", accepted_at=at)
+    )
+    world.do(taken, by=FINANCE)
+    failed = provider_outcome("abnormal", reason="银行卡已注销", abnormal_at=at, **EVIDENCE)
+    given(world).when(failed, by=FINANCE).then(
+        e.RefundAbnormal(**which, **EVIDENCE, reason="银行卡已注销", abnormal_at=at)
+    )
+    closed = provider_outcome("closed", reason="余额不足", closed_at=at, **EVIDENCE)
+    given(world).when(closed, by=FINANCE).then(
+        e.RefundClosed(**which, **EVIDENCE, reason="余额不足", closed_at=at)
+    )
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "settled", "closed", "abnormal"])
+def test_a_time_of_another_outcome_is_refused(outcome):
+    for other in {"accepted", "settled", "closed", "abnormal"} - {outcome}:
+        with pytest.raises(ValueError, match=f"{other}_at is a time of another outcome"):
+            provider_outcome(outcome, **{f"{other}_at": ENDED_AT})
+
+
+def test_the_provider_accepts_between_the_payment_and_now():
+    world = an_ordered_refund()
+    world.do(approve(), by=FINANCE)
+    number = {"provider_refund_id": "5030001"}
+    late = provider_outcome("accepted", **number, accepted_at=world.now + timedelta(days=1))
+    given(world).when(late).fails(InTheFuture, field="accepted_at")
+    early = world.candidacy("A1").paid[0].paid_at - timedelta(seconds=1)
+    given(world).when(provider_outcome("accepted", **number, accepted_at=early)).fails(
+        TooEarly, field="accepted_at"
     )
 
 
@@ -78,7 +127,7 @@ def test_a_refund_moves_only_along_its_path(state, outcome):
         outcome,
         provider_refund_id="5030001",
         channel="original",
-        settled_at=world.now,
+        settled_at=world.now if outcome == "settled" else None,
         reason="银行退回",
     )
     when = given(world).when(complete, by=FINANCE)
@@ -107,7 +156,7 @@ def test_an_outcome_says_all_that_belongs_to_it(outcome, field):
     complete = {
         "provider_refund_id": "5030001",
         "channel": "original",
-        "settled_at": world.now,
+        "settled_at": world.now if outcome == "settled" else None,
         "reason": "银行退回",
     }
     del complete[field]

@@ -215,6 +215,22 @@ def test_a_refund_that_the_provider_closed_reverses_the_acceptance_by_a_new_entr
     assert (fee["ordered_fen"], fee["accepted_fen"], fee["entitled_fen"]) == (0, 0, 30_000)
 
 
+def test_an_entry_is_effective_when_the_provider_did_it(ledger: ProjectedLedger) -> None:
+    """By the provider's clock where it is known, else when it was recorded. Source: 2.4(1)."""
+    world = an_ordered_refund(channel_id="1900000109")
+    world.do(approve(), by=FINANCE_2)
+    accepted_at, closed_at = (world.now - timedelta(seconds=n) for n in (30, 10))
+    number = {"provider_refund_id": "5030001"}
+    world.do(provider_outcome("accepted", **number, accepted_at=accepted_at), by=FINANCE)
+    world.do(provider_outcome("closed", reason="商户余额不足", closed_at=closed_at), by=FINANCE)
+    ledger.record(world).fold()
+    refund = ledger.row("refunds")
+    assert (refund["accepted_at"], refund["channel_id"]) == (accepted_at, "1900000109")
+    effective = {p["rule_id"]: p["effective_at"] for p in ledger.rows("postings")}
+    assert effective["refund_accepted"] == accepted_at
+    assert effective["refund_closed"] == closed_at
+
+
 def test_a_refund_closed_before_acceptance_posts_nothing(ledger: ProjectedLedger) -> None:
     ledger.record(moved(an_ordered_refund(), "closed")).fold()
     assert entries(ledger, "refund_accepted", "refund_closed") == []
