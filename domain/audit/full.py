@@ -99,15 +99,20 @@ def audit_ledger(
     Raises: Unavailable, WorkerError; BadNote for a malformed vkey. Everything else is in the
         report.
     """
-    log = verify(ledger.journal, vkeys, heads, ends=ends, hashes_only=hashes_only)
-    log.findings += lost
+
+    def of_log() -> AuditReport:
+        log = verify(ledger.journal, vkeys, heads, ends=ends, hashes_only=hashes_only)
+        log.findings += lost
+        return log
+
     if hashes_only:
-        return FullReport(log, ())
+        return FullReport(of_log(), ())
     upto = stored_head(ledger.journal).position
     processes = min(os.cpu_count() or 1, PROCESSES_MAX)
     if secrets is None or upto < PARALLEL_EVENTS or processes == 1:
-        return FullReport(log, check_rest(ledger, blobs, at_once))
+        return FullReport(of_log(), check_rest(ledger, blobs, at_once))
     with judged_by_processes(ledger.journal, secrets, upto, processes) as judged:
+        log = of_log()
         checks = _check(ledger, upto, event_checks(ledger, blobs, judge=False), at_once)
         return FullReport(log, [*checks, judged()])
 
