@@ -21,6 +21,7 @@ from api.auth.tokens import Principal, TokenChecker, TokenInvalid
 from api.errors.problem_details import STATUS, Problem
 from api.errors.request import MediaTypeUnsupported, UnknownParameter
 from api.http.strict_json import JsonRequest
+from domain.actors import ROLES_OF_PEOPLE
 from domain.command_spec import CommandSpec
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -62,7 +63,11 @@ class AuthorizedRoute(APIRoute):
             and self.operation not in READ_VIA_POST
         ):
             raise UnauthorizedRoute(f"route {self.operation!r} writes, but names no command")
-        self.roles = roles_of_read(self.operation) if spec is None else spec.roles
+        self.roles = (
+            roles_of_read(self.operation)
+            if spec is None
+            else spec.roles.intersection(ROLES_OF_PEOPLE)
+        )
         self.media_types = self._media_types()
         # A filter with a typing error must not silently become no filter.
         self._parameters = query_names(self.dependant)

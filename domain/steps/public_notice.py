@@ -403,7 +403,10 @@ _PUBLISHER = frozenset({Role.CERTIFIER, Role.REGISTRAR})
 
 OPEN_NOTICE = CommandSpec(OpenNotice, decide_open_notice, _reads_of_opening, roles=_PUBLISHER)
 EXTEND_NOTICE = CommandSpec(
-    ExtendNotice, decide_extend_notice, reads_stream("notice", "notice_id"), roles=_PUBLISHER
+    ExtendNotice,
+    decide_extend_notice,
+    reads_stream("notice", "notice_id"),
+    roles=_PUBLISHER | {Role.SERVICE},
 )
 FILE_OBJECTION = CommandSpec(
     FileObjection,
