@@ -5,6 +5,7 @@ this list, never one below it (tests/test_architecture.py holds the order):
 
     settings, errors/, files/     settings, error codes and their statuses, file formats
     auth/, lookup/, transparency/ tokens and roles; the public lookup; checkpoints of the log
+    work/                         what the service does by itself when it is due
     http/, imports/               what every route uses; the importer
     routes/, web/                 the JSON routes, one module a noun; the HTML pages
     openapi, app                  the OpenAPI document; `create_app`, the composition root

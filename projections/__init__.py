@@ -5,7 +5,7 @@ Reading order:
 engine/view.py         the contract of a view: the facts it handles and those it ignores
 engine/tables.py       the tables of a view, as data
 engine/rows.py         the rows that a fold reads and changes; engine/table_writer.py writes them
-score_board/, refund_ledger/, certificate_registry/
+score_board/, refund_ledger/, certificate_registry/, worklist/
                        the views: view.py, tables.py, queries.py, queries.sql and parts of their own
 masking.py             a person's masked identity, shared by two views
 catalogue.py           the list of all views

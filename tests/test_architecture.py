@@ -49,6 +49,7 @@ ORDER = (
     "projections.score_board",
     "projections.refund_ledger",
     "projections.certificate_registry",
+    "projections.worklist",
     "projections.catalogue",
     "projections.rebuild",
     "projections.runner_process",
@@ -59,6 +60,7 @@ ORDER = (
     "api.auth",
     "api.lookup",
     "api.transparency",
+    "api.work",
     "api.http",
     "api.imports",
     "api.routes",
@@ -87,10 +89,16 @@ IMPURE_PACKAGES = ("domain.store", "domain.service", "domain.audit")
 PURE_LIBRARIES = {"pydantic", "pydantic_core", "stdnum"}
 STORE_LIBRARIES = {"cryptography", "eventsourcing", "fsspec", "orjson", "psycopg2", "pydantic"}
 STORE_MAY_KNOW = ("domain.errors", "domain.values")
-VIEWS = ("projections.score_board", "projections.refund_ledger", "projections.certificate_registry")
+VIEWS = (
+    *("projections.score_board", "projections.refund_ledger"),
+    *("projections.certificate_registry", "projections.worklist"),
+)
 VIEWS_MAY_KNOW = ("domain.events", "domain.values", "domain.errors")
-COMPOSITION_ROOTS = ("api.app", "api.cli", "api.server", "api.transparency", "api.lookup.registry")
-"""Where a service or a program is put together, what signs checkpoints, what asks the registry."""
+COMPOSITION_ROOTS = (
+    *("api.app", "api.cli", "api.server", "api.transparency", "api.work", "api.lookup.registry"),
+)
+"""Where a service or a program is put together, what signs checkpoints, what does due work, what
+asks the registry."""
 
 STORE_FOR_API = ("domain.store.errors", "domain.store.blobs")
 """Refusals and files. The composition roots hand over everything else of the store."""

@@ -1,0 +1,69 @@
+"""The works that the service does by itself, as data: what is due, and which command does it.
+
+A new work needs a fold in `projections.worklist`, the role `service` in the `CommandSpec` of its
+command, and a row here. The command decides once more whether it is lawful; the worklist only
+says when to ask. A step that the procedure leaves to a person's judgement is no work:
+docs/decisions/0030-work-that-is-due.md goes through them.
+Reading order: Work, WORKS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from domain.actors import Role
+from domain.command_spec import CommandSpec
+from domain.decision import Command
+from domain.steps.public_notice import EXTEND_NOTICE, ExtendNotice
+from projections.engine.view import Cursor
+from projections.worklist import view as worklist
+from projections.worklist.queries import ItemKey, WorkItem, due
+
+
+class DueQuery(Protocol):
+    """Asks what is due of one work; `projections.worklist.queries.due` is one."""
+
+    def __call__(
+        self,
+        cursor: Cursor,
+        work: str,
+        ledgers: Sequence[str],
+        now: datetime,
+        *,
+        without: Collection[ItemKey] = (),
+        limit: int = 100,
+    ) -> list[WorkItem]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One kind of work.
+
+    name: its commands are recorded by the subject `certledger/<name>`. command: what does an item.
+    due: asks for its items.
+    Raises: ValueError if the role `service` may not submit the command.
+    """
+
+    name: str
+    spec: CommandSpec[Any]
+    command: Callable[[WorkItem], Command]
+    due: DueQuery = due
+
+    def __post_init__(self) -> None:
+        if Role.SERVICE not in self.spec.roles:
+            raise ValueError(f"the service may not submit {self.spec.command.__name__}")
+
+    def key(self, item: WorkItem) -> str:
+        """The idempotency key: the same for every process that tries to do this."""
+        return f"{self.name}|{item.item_id}|{item.attempt}"
+
+
+def _extend_notice(item: WorkItem) -> Command:
+    return ExtendNotice(notice_id=item.item_id)
+
+
+WORKS = (Work(worklist.EXTEND_NOTICE, EXTEND_NOTICE, _extend_notice),)
+"""Every work, in the order in which an overdue one matters."""

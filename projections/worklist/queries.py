@@ -1,0 +1,62 @@
+"""Queries of the worklist: what is due, and how much of it there is.
+
+They ask about several ledgers at once, because one process works on many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from projections.engine.tables import Row
+from projections.engine.view import Cursor, queries, select
+
+SQL = queries("worklist")
+
+
+ItemKey = tuple[str, str, datetime]
+"""(ledger, item_id, due_at): an item that is due for another reason has another key."""
+
+
+class WorkItem(NamedTuple):
+    """One thing that is due. attempt: 1, 2, 3 …; folded: position that the worklist has reached."""
+
+    ledger: str
+    item_id: str
+    attempt: int
+    due_at: datetime
+    folded: int
+
+    @property
+    def key(self) -> ItemKey:
+        """What tells it from the other items of its work, and from itself when it is due again."""
+        return self.ledger, self.item_id, self.due_at
+
+
+def due(
+    cursor: Cursor,
+    work: str,
+    ledgers: Sequence[str],
+    now: datetime,
+    *,
+    without: Collection[ItemKey] = (),
+    limit: int = 100,
+) -> list[WorkItem]:
+    """What is due of one work, the longest due first. limit: items of each ledger."""
+    left_out = list(zip(*without, strict=True)) or [(), (), ()]
+    named = {"work": work, "ledgers": list(ledgers), "now": now, "limit": limit}
+    names = ("but_ledgers", "but_items", "but_due")
+    arguments = named | {name: list(values) for name, values in zip(names, left_out, strict=True)}
+    return [WorkItem(**row) for row in select(cursor, SQL["due"], arguments)]
+
+
+def backlog(
+    cursor: Cursor, ledgers: Sequence[str], now: datetime, overdue_before: datetime
+) -> list[Row]:
+    """What is due by ledger and work: due, overdue, oldest_due_at, last_done_at.
+
+    overdue_before: what was due by then is overdue. oldest_due_at, last_done_at: aware, or None.
+    """
+    arguments = {"ledgers": list(ledgers), "now": now, "overdue_before": overdue_before}
+    return select(cursor, SQL["backlog"], arguments)

@@ -1,0 +1,123 @@
+"""What the worklist lists as due, from when on, and how it ends.
+
+Covers: projections/worklist/tables.py, projections/worklist/queries.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+from projections.worklist import queries
+from projections.worklist.queries import WorkItem
+from projections.worklist.view import EXTEND_NOTICE
+from tests.projections.grammar import ProjectedLedger
+from tests.support.provisional_notices import CLOSES_AT, closed, extended, opened
+
+BEFORE = CLOSES_AT - timedelta(seconds=1)
+
+
+def due(ledger: ProjectedLedger, now: datetime = CLOSES_AT, **given: object) -> list[WorkItem]:
+    with ledger.cursor() as cursor:
+        return queries.due(cursor, EXTEND_NOTICE, [ledger.name], now, **given)
+
+
+def backlog(ledger: ProjectedLedger, now: datetime, overdue_before: datetime) -> list[dict]:
+    with ledger.cursor() as cursor:
+        return queries.backlog(cursor, [ledger.name], now, overdue_before)
+
+
+def test_a_provisional_end_is_due_when_it_comes_and_not_before(ledger: ProjectedLedger) -> None:
+    position = ledger.write(opened("N1"))
+    ledger.fold()
+    assert due(ledger, BEFORE) == []
+    assert due(ledger) == [WorkItem("omc", "N1", 1, CLOSES_AT, position)]
+
+
+def test_an_end_that_is_certain_needs_nothing(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", ends_on_is_provisional=False))
+    ledger.fold()
+    assert due(ledger) == []
+
+
+def test_who_corrected_the_end_makes_no_difference(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1"), opened("N2"), opened("N3"))
+    ledger.write(extended("N1", by_the_service=True), extended("N2", by_the_service=False))
+    ledger.fold()
+    assert [item.item_id for item in due(ledger)] == ["N3"]
+
+
+def test_a_closed_notice_needs_nothing(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1"), closed("N1"))
+    ledger.fold()
+    assert due(ledger) == []
+
+
+def test_an_end_that_is_still_provisional_is_due_once_more_under_another_attempt(
+    ledger: ProjectedLedger,
+) -> None:
+    ledger.write(opened("N1"))
+    ledger.fold()
+    later = {"ends_on": date(2026, 3, 10), "ends_on_is_provisional": True}
+    ledger.write(extended("N1", by_the_service=True, **later))
+    ledger.fold()
+    assert due(ledger) == []
+    [item] = due(ledger, CLOSES_AT + timedelta(days=4))
+    assert (item.attempt, item.due_at) == (2, CLOSES_AT + timedelta(days=4))
+
+
+def test_the_longest_due_comes_first_and_what_is_left_out_makes_room(
+    ledger: ProjectedLedger,
+) -> None:
+    for number, day in enumerate((6, 4, 5), 1):
+        ledger.write(opened(f"N{number}", ends_on=date(2026, 3, day)))
+    ledger.fold()
+    assert [item.item_id for item in due(ledger)] == ["N2", "N3", "N1"]
+    first = due(ledger, limit=1)
+    assert [item.item_id for item in first] == ["N2"]
+    rest = due(ledger, limit=1, without=[item.key for item in first])
+    assert [item.item_id for item in rest] == ["N3"]
+
+
+def test_an_item_that_is_due_for_another_reason_is_not_left_out(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1"))
+    ledger.fold()
+    elder = ("omc", "N1", CLOSES_AT - timedelta(days=1))
+    assert [item.item_id for item in due(ledger, without=[elder])] == ["N1"]
+
+
+def test_every_ledger_is_asked_at_once_and_each_gets_its_share(
+    open_ledger: Callable[..., ProjectedLedger],
+) -> None:
+    one, two = open_ledger("omc"), open_ledger("other")
+    one.write(*(opened(f"N{number}") for number in range(1, 6)))
+    two.write(opened("N1"))
+    one.fold()
+    two.fold()
+    with one.cursor() as cursor:
+        found = queries.due(cursor, EXTEND_NOTICE, ["omc", "other"], CLOSES_AT, limit=2)
+    assert [(item.ledger, item.item_id) for item in found] == [
+        *[("omc", "N1"), ("omc", "N2"), ("other", "N1")]
+    ]
+    assert due(two) == [found[-1]]
+
+
+def test_the_backlog_counts_what_is_due_and_what_is_overdue(ledger: ProjectedLedger) -> None:
+    for number, day in enumerate((4, 5, 6, 9), 1):
+        ledger.write(opened(f"N{number}", ends_on=date(2026, 3, day)))
+    ledger.fold()
+    [row] = backlog(ledger, CLOSES_AT, CLOSES_AT - timedelta(days=1))
+    assert (row["work"], row["due"], row["overdue"]) == (EXTEND_NOTICE, 3, 2)
+    assert row["oldest_due_at"] == CLOSES_AT - timedelta(days=2)
+    assert row["last_done_at"] is None
+
+
+def test_the_backlog_says_when_the_service_last_did_something(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1"), opened("N2"))
+    ledger.write(extended("N1", by_the_service=True))
+    ledger.write(extended("N2", by_the_service=False))
+    ledger.fold()
+    [row] = backlog(ledger, CLOSES_AT, CLOSES_AT)
+    assert (row["due"], row["overdue"], row["oldest_due_at"]) == (0, 0, None)
+    assert row["last_done_at"] <= datetime.now(UTC)
+    assert ledger.row("worklist_done")["items"] == 1
