@@ -864,6 +864,7 @@ class CertificateSuspended(_Certificate):
     """The certificate is not valid for the time being."""
 
     TOPIC: ClassVar[str] = "certificate_suspended.v1"
+    version: int = Field(ge=1, le=999, description="the version that it concerns")
     reason: LongText
 
 
@@ -871,6 +872,7 @@ class CertificateReinstated(_Certificate):
     """A suspended certificate is valid again."""
 
     TOPIC: ClassVar[str] = "certificate_reinstated.v1"
+    version: int = Field(ge=1, le=999, description="the version that it concerns")
     reason: LongText
 
 
@@ -887,6 +889,7 @@ class CertificateRevoked(_Certificate):
     """The certificate is permanently void. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "certificate_revoked.v1"
+    version: int = Field(ge=0, le=999, description="the version that it concerns; 0: none issued")
     reason_class: RevocationReason
     reason: LongText
 

@@ -249,6 +249,7 @@ def decide_suspend(world: States, command: SuspendCertificate, context: Context)
         person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
+        version=certificate.version,
         reason=command.reason,
     )
     return _decision(state, fact)
@@ -266,6 +267,7 @@ def decide_reinstate(world: States, command: ReinstateCertificate, context: Cont
         person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
+        version=certificate.version,
         reason=command.reason,
     )
     return _decision(state, fact)
@@ -284,6 +286,7 @@ def decide_revoke(world: States, command: RevokeCertificate, context: Context) -
         person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
+        version=certificate.version,
         reason_class=command.reason_class,
         reason=command.reason,
     )

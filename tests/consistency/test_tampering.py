@@ -392,6 +392,7 @@ def _append_unlawfully(ledger: Any, revoked: Any) -> None:
         person_id=data["person_id"],
         kind=CertificateKind(data["kind"]),
         number=data["number"],
+        version=data["version"],
         reason="none",
     )
     last = ledger.journal.stream(revoked.stream, desc=True, limit=1)[0]

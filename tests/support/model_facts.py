@@ -305,9 +305,8 @@ class ModelWithFacts(Journey):
         number = self.apps[app]["certs"][kind]
         said = {"correct": "corrected", "reissue": "reissued", "suspend": "suspended",
                 "reinstate": "reinstated", "revoke": "revoked"}[what]  # fmt: skip
-        fields: dict[str, Any] = {"kind": kind, "number": number}
-        if what in ("correct", "reissue"):
-            fields["version"] = self.numbers[number]["version"]
+        version = self.numbers[number]["version"]
+        fields: dict[str, Any] = {"kind": kind, "number": number, "version": version}
         if what == "reissue":
             fields["reissued_on"] = str(self.today)
         if what == "revoke":

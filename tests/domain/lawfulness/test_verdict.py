@@ -126,6 +126,7 @@ def test_a_revoked_certificate_that_is_reinstated_is_named() -> None:
         person_id="P1",
         kind=CertificateKind.NATIONAL,
         number=number,
+        version=1,
         reason="复核",
     )
     found = inserted(world, fact, by=REGISTRAR)

@@ -214,7 +214,13 @@ def test_no_certificate_is_made_again_for_a_person_who_was_erased():
 
 def test_a_suspended_certificate_counts_again_once_it_is_reinstated():
     """Source: source-document 3.2(3)."""
-    fields = {"application_id": "A1", "person_id": "P1", "kind": NATIONAL, "number": SITE_NUMBER}
+    fields = {
+        "application_id": "A1",
+        "person_id": "P1",
+        "kind": NATIONAL,
+        "number": SITE_NUMBER,
+        "version": 1,
+    }
     world = issued_certificates()
     after = (
         given(world)
@@ -242,6 +248,7 @@ def test_a_revoked_certificate_is_void_for_good_and_says_why(reason_class):
                 person_id="P1",
                 kind=NATIONAL,
                 number=SITE_NUMBER,
+                version=1,
                 reason_class=reason_class,
                 reason="按规定办理",
             )
