@@ -9,8 +9,9 @@ Reading order:
 
 errors.py          base class of every refusal
 values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
-                   identity_documents.py, certificate_numbers.py, provinces.py, working_days.py,
-                   personal.py (marks personal fields), fast_replace.py (copies a frozen state)
+                   identity_documents.py, certificate_numbers.py, provinces.py, countries.py,
+                   working_days.py, personal.py (marks personal fields), key_ids.py,
+                   fast_replace.py (copies a frozen state)
 documents/         step 3, application documents: materials.py (rules), errors.py
 eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
                    worded by explanations.py

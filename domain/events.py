@@ -28,6 +28,7 @@ ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]
 Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 alpha-3")]
 Base64 = Annotated[str, Field(pattern=r"^[0-9A-Za-z+/]{4,8000}={0,2}$")]
 
 
@@ -168,10 +169,15 @@ class PersonRegistered(PersonFact):
     TOPIC: ClassVar[str] = "person_registered.v1"
     subject: str | None = Field(default=None, description="the login that is this person")
     document_type: DocumentType
+    document_country: Country | None = Field(
+        default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
+    )
     document_number: Personal = Field(description="normalised")
     name: Personal
     phone: Personal = None
-    document_index: str = Field(description="blind index of type and number")
+    document_index: str = Field(
+        description="blind index of the number and its class, not of the document type"
+    )
     name_index: str = Field(description="blind index of the normalised name")
 
 
@@ -180,6 +186,9 @@ class PersonCorrected(PersonFact):
 
     TOPIC: ClassVar[str] = "person_corrected.v1"
     document_type: DocumentType
+    document_country: Country | None = Field(
+        default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
+    )
     document_number: Personal
     name: Personal
     document_index: str

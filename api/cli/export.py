@@ -23,7 +23,9 @@ from projections.engine.catch_up import catch_up
 from projections.engine.tables import Table
 
 HIDDEN_TABLES = frozenset({"refund_ledger_counters", "certificate_old_tokens"})
-HIDDEN_COLUMNS = frozenset({"name_index", "document_index", "verify_token", "answer"})
+HIDDEN_COLUMNS = frozenset(
+    {"name_index", "document_index", "passport_index", "verify_token", "answer"}
+)
 """Columns without use outside, or that grant access: indexes of names, tokens of QR codes."""
 TABLES: dict[str, Table] = {
     table.name: table for view in VIEWS for table in view.tables if table.name not in HIDDEN_TABLES

@@ -114,6 +114,7 @@ AMOUNTS = tuple(
 """The two components of the fee, in yuan or in fen."""
 DOCUMENT = (
     Column("document_type", ("证件类型",), v.document_type, required=True),
+    Column("document_country", ("签发国", "签发国家")),
     Column("document_number", ("证件号码", "身份证号"), required=True, personal=True),
     Column("name", ("姓名",), required=True, personal=True),
 )

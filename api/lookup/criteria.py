@@ -80,6 +80,11 @@ class LookupBody(BaseModel):
         default=None,
         description="证件类型 of document_number; without it every type that fits is searched",
     )
+    document_country: str | None = Field(
+        default=None,
+        max_length=10,
+        description="签发国, ISO 3166 alpha-3, of a passport; without it those of every country",
+    )
 
 
 class ParsedLookup(NamedTuple):
@@ -89,6 +94,7 @@ class ParsedLookup(NamedTuple):
     name: str
     document_number: str | None = None
     document_type: DocumentType | None = None
+    document_country: str | None = None
 
 
 _PLAIN_BODY = re.compile(
@@ -190,10 +196,12 @@ class LookupCriteria(NamedTuple):
         name: str | None,
         document_number: str | None,
         document_type: DocumentType | None = None,
+        document_country: str | None = None,
     ) -> LookupCriteria:
         """Read the fields as typed; a blank one counts as not given.
 
         document_type: None searches the number as every type of document whose rule accepts it.
+        document_country: of a passport; None finds those of every country.
         Raises: InvalidLookup with every fault.
         """
         number, name, document_number = _given(number), _given(name), _given(document_number)
@@ -213,7 +221,9 @@ class LookupCriteria(NamedTuple):
                 faults["name"] = fault
         if document_number is not None:
             try:
-                texts, document_hint = _parse_document(document_number, document_type)
+                texts, document_hint = _parse_document(
+                    document_number, document_type, _given(document_country)
+                )
                 documents = AnyOf(tuple([search_tokens("document", text) for text in texts]))
                 hint = hint or document_hint
             except InvalidIdentityDocument as fault:
@@ -236,6 +246,7 @@ class LookupCriteria(NamedTuple):
                 body.name,
                 body.document_number,
                 body.document_type,
+                body.document_country,
             )
         except InvalidLookup as invalid:
             raise invalid.refusal from None
@@ -311,9 +322,12 @@ _CITIZEN_LAYOUT = (
 """Types whose rules recognise the 18-character layout; between them they divide it up."""
 
 
-def _parse_document(typed: str, kind: DocumentType | None) -> tuple[list[str], Hint | None]:
-    """A document number as it is indexed, once for each type it may be of.
+def _parse_document(
+    typed: str, kind: DocumentType | None, country: str | None
+) -> tuple[tuple[str, ...], Hint | None]:
+    """A document number as it is indexed, once for each class of number it may be of.
 
+    country: names a passport if there is no type.
     Returns: also a hint where it has the layout of a citizen's number and none of the types with
         that layout accepts it. It is searched all the same, because other types have no layout.
     Raises: InvalidIdentityDocument if the given type, or every type, refuses it.
@@ -323,13 +337,15 @@ def _parse_document(typed: str, kind: DocumentType | None) -> tuple[list[str], H
             document_type=kind or DocumentType.RESIDENT_ID, reason=Refusal.WRONG_SHAPE
         )
     today = shanghai_date(datetime.now(UTC))
+    if country is not None and kind is None:
+        kind = DocumentType.PASSPORT
     if kind is not None:
-        return [_document_text(kind, typed, today)], None
-    texts: list[str] = []
+        return (_document_text(kind, typed, today, country),), None
+    texts: dict[str, None] = {}
     refusals: dict[DocumentType, InvalidIdentityDocument] = {}
     for each in DocumentType:
         try:
-            texts.append(_document_text(each, typed, today))
+            texts[_document_text(each, typed, today)] = None
         except InvalidIdentityDocument as refusal:
             refusals[each] = refusal
     if not texts:
@@ -339,16 +355,21 @@ def _parse_document(typed: str, kind: DocumentType | None) -> tuple[list[str], H
         Refusal.WRONG_SHAPE,
         Refusal.BELONGS_TO_OTHER_TYPE,
     }
-    return texts, Hint.DOCUMENT_NUMBER if is_slip else None
+    return tuple(texts), Hint.DOCUMENT_NUMBER if is_slip else None
 
 
-def document_text(kind: DocumentType, number: str) -> str:
-    """The text of a document that is indexed. Raises: InvalidIdentityDocument."""
-    return _document_text(kind, number, shanghai_date(datetime.now(UTC)))
+def document_text(kind: DocumentType, number: str, country: str | None) -> str:
+    """The text of a document that is indexed. country: of a passport, which needs one.
+
+    Raises: InvalidIdentityDocument.
+    """
+    if kind is DocumentType.PASSPORT and country is None:
+        raise InvalidIdentityDocument(document_type=kind, reason=Refusal.COUNTRY_MISSING)
+    return _document_text(kind, number, shanghai_date(datetime.now(UTC)), country)
 
 
-def _document_text(kind: DocumentType, number: str, today: date) -> str:
-    return f"{kind.value}|{validate_document(kind, number, today).same_person_key}"
+def _document_text(kind: DocumentType, number: str, today: date, country: str | None = None) -> str:
+    return validate_document(kind, number, today, country=country).same_person_key
 
 
 # --- answers --------------------------------------------------------------------------------------

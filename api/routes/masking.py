@@ -22,6 +22,7 @@ class PersonShown(BaseModel):
 
     person_id: str
     document_type: str
+    document_country: str | None = Field(description="签发国 of a passport, ISO 3166 alpha-3")
     name: str = Field(description="in full, or masked: 张*")
     document_number: str = Field(description="in full, or masked: 330*************17")
     masked: bool = Field(description="whether name and number are masked")
@@ -50,6 +51,7 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
     return {
         "person_id": person.id,
         "document_type": person.document_type.value,
+        "document_country": person.document_country,
         "name": _name(identity, full),
         "document_number": _number(identity, full),
         "masked": not full,

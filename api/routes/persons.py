@@ -15,7 +15,7 @@ from api.routes.masking import PersonShown, show_person
 from api.routes.stream_listing import holder_of_document
 from domain.actors import Role
 from domain.decision import NotFound, NotYourOwn
-from domain.steps.enrolment import CORRECT_PERSON, REGISTER_PERSON
+from domain.steps.enrolment import CORRECT_PERSON, REGISTER_PERSON, DocumentCountry
 from domain.steps.erasure import ERASE_PERSONAL_DATA
 from domain.values.identity_documents import DocumentType
 
@@ -34,6 +34,7 @@ class PersonSearchBody(BaseModel):
         },
     )
     document_type: DocumentType
+    document_country: DocumentCountry = None
     document_number: str = Field(min_length=1, max_length=40)
 
 
@@ -68,7 +69,7 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
     """证件号只出现在请求体中。· The document number is in the body only. A candidate finds
     nobody but themselves, the answer does not reveal whether somebody else is known, and their
     searches count as lookups."""
-    text = document_text(body.document_type, body.document_number)
+    text = document_text(body.document_type, body.document_number, body.document_country)
     indexes = read.service.registry.search_tokens("document", text).all()
     limit, address = limit_for(request, read), address_of(request)
     limit.charge(address)

@@ -126,6 +126,7 @@ def _register_person(facts: Facts, states: States) -> Command:
     return enrolment.RegisterPerson.model_construct(
         person_id=person.person_id,
         document_type=person.document_type,
+        document_country=person.document_country,
         document_number=person.document_number,
         name=person.name,
         phone=person.phone,
@@ -138,6 +139,7 @@ def _correct_person(facts: Facts, states: States) -> Command:
     return enrolment.CorrectPerson.model_construct(
         person_id=person.person_id,
         document_type=person.document_type,
+        document_country=person.document_country,
         document_number=person.document_number,
         name=person.name,
         reason=person.reason,

@@ -63,6 +63,7 @@ class Person:
     id: str
     subject: str | None
     document_type: DocumentType
+    document_country: str | None
     document_index: str
     name_index: str
     registered_by: str = ""
@@ -174,6 +175,7 @@ def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> P
         fact.person_id,
         fact.subject,
         fact.document_type,
+        fact.document_country,
         fact.document_index,
         fact.name_index,
         registered_by=subject_of(entry),
@@ -184,6 +186,7 @@ def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
     return replace(
         state,
         document_type=fact.document_type,
+        document_country=fact.document_country,
         document_index=fact.document_index,
         name_index=fact.name_index,
     )

@@ -6,6 +6,7 @@ Source: source-document 1.1, 1.2, 3.1(1).
 from __future__ import annotations
 
 from datetime import date
+from typing import Annotated, TypedDict
 
 from pydantic import Field
 
@@ -36,7 +37,12 @@ from domain.eligibility.rule_sets import RuleSet, available_rule_sets, rule_set_
 from domain.errors import LedgerError
 from domain.states.application import CLOSED, Status
 from domain.steps.refund import refund_entitlement
-from domain.values.identity_documents import DocumentType, validate_document
+from domain.values.identity_documents import (
+    DocumentType,
+    InvalidIdentityDocument,
+    Refusal,
+    validate_document,
+)
 from domain.values.person_names import normalise_name
 from domain.values.primitives import Level
 
@@ -65,11 +71,18 @@ class PersonReviewed(LedgerError):
     code = "person_reviewed"
 
 
+DocumentCountry = Annotated[
+    str | None,
+    Field(max_length=10, description="签发国, ISO 3166 alpha-3; a passport needs it"),
+]
+
+
 class RegisterPerson(Command):
     """Make a person known by name and identity document."""
 
     person_id: e.Id | None = None
     document_type: DocumentType
+    document_country: DocumentCountry = None
     document_number: str = Field(min_length=1, max_length=40)
     name: str = Field(min_length=1, max_length=80)
     phone: str | None = Field(default=None, max_length=30)
@@ -81,6 +94,7 @@ class CorrectPerson(Command):
 
     person_id: e.Id
     document_type: DocumentType
+    document_country: DocumentCountry = None
     document_number: str = Field(min_length=1, max_length=40)
     name: str = Field(min_length=1, max_length=80)
     reason: e.LongText
@@ -109,17 +123,39 @@ class WithdrawApplication(Command):
     reason: e.LongText
 
 
-def identify(
-    context: Context, kind: DocumentType, number: str, name: str
-) -> tuple[str, str, str, str]:
-    """Normalised number and name with their indexes.
+class Identified(TypedDict):
+    """The fields of a person's fact that say who somebody is; the indexes are blind."""
 
+    document_type: DocumentType
+    document_country: str | None
+    document_number: str
+    name: str
+    document_index: str
+    name_index: str
+
+
+def identify(context: Context, command: RegisterPerson | CorrectPerson) -> Identified:
+    """Document and name in normal form, with their indexes.
+
+    The index is over the number and its class, not over the type of document, so that one number
+    is one person whichever document shows it.
     Raises: InvalidIdentityDocument, InvalidName.
     """
-    document = validate_document(kind, number, context.today)
-    clean = normalise_name(name)
-    index = context.blind_index("document", f"{kind.value}|{document.same_person_key}")
-    return document.number, clean, index, context.blind_index("name", clean)
+    kind = command.document_type
+    if kind is DocumentType.PASSPORT and command.document_country is None:
+        raise InvalidIdentityDocument(document_type=kind, reason=Refusal.COUNTRY_MISSING)
+    document = validate_document(
+        kind, command.document_number, context.today, country=command.document_country
+    )
+    name = normalise_name(command.name)
+    return {
+        "document_type": kind,
+        "document_country": document.country,
+        "document_number": document.number,
+        "name": name,
+        "document_index": context.blind_index("document", document.same_person_key),
+        "name_index": context.blind_index("name", name),
+    }
 
 
 def login_of(command: RegisterPerson, context: Context) -> str | None:
@@ -139,19 +175,11 @@ def decide_register_person(world: States, command: RegisterPerson, context: Cont
     stream = stream_of("person", person_id)
     if world.exists(stream):
         raise AlreadyExists(what="person", id=person_id)
-    number, name, document_index, name_index = identify(
-        context, command.document_type, command.document_number, command.name
-    )
-    subject = login_of(command, context)
     fact = e.PersonRegistered(
         person_id=person_id,
-        subject=subject,
-        document_type=command.document_type,
-        document_number=number,
-        name=name,
+        subject=login_of(command, context),
         phone=command.phone,
-        document_index=document_index,
-        name_index=name_index,
+        **identify(context, command),
     )
     return Decision(
         facts=((stream, fact),),
@@ -174,17 +202,8 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
         raise PersonErased()
     if world.claimed(*reviewed_claim(person.id)) and context.actor.role is not Role.REGISTRAR:
         raise PersonReviewed()
-    number, name, document_index, name_index = identify(
-        context, command.document_type, command.document_number, command.name
-    )
     fact = e.PersonCorrected(
-        person_id=person.id,
-        document_type=command.document_type,
-        document_number=number,
-        name=name,
-        document_index=document_index,
-        name_index=name_index,
-        reason=command.reason,
+        person_id=person.id, reason=command.reason, **identify(context, command)
     )
     return Decision(
         facts=((stream_of("person", person.id), fact),),
@@ -334,13 +353,13 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
 
 def _reads_of_registration(cached: StateHint, command: RegisterPerson, context: Context) -> ReadSet:
     person_id = command.person_id or context.new_id()
-    _, _, index, _ = identify(context, command.document_type, command.document_number, command.name)
+    index = identify(context, command)["document_index"]
     claims = person_claims(index, login_of(command, context))
     return ReadSet((), (stream_of("person", person_id),), claims, (person_id,))
 
 
 def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Context) -> ReadSet:
-    _, _, index, _ = identify(context, command.document_type, command.document_number, command.name)
+    index = identify(context, command)["document_index"]
     person = cached("person", command.person_id)
     indexes = {index: None} | ({} if person is None else {person.document_index: None})
     return ReadSet(

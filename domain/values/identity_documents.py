@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from stdnum.iso7064 import mod_11_2
 
 from domain.errors import LedgerError
+from domain.values.countries import COUNTRIES
 from domain.values.person_names import InvalidName as InvalidName
 from domain.values.person_names import mask_name as mask_name
 from domain.values.person_names import normalise_name as normalise_name
@@ -63,6 +64,8 @@ class Refusal(StrEnum):
     WRONG_CHECK_CHARACTER = "wrong_check_character"
     IMPOSSIBLE_BIRTH_DATE = "impossible_birth_date"
     BIRTH_DATE_IN_FUTURE = "birth_date_in_future"
+    COUNTRY_MISSING = "country_missing"  # a passport without the country that issued it
+    COUNTRY_NOT_EXPECTED = "country_not_expected"  # only passports name one
 
 
 class InvalidIdentityDocument(LedgerError):
@@ -82,8 +85,10 @@ class IdentityDocument(BaseModel):
 
     number: normalised. birth_date, sex: as the number encodes them, None where it does not.
     region: advisory; the region digits, or for permits and passports the issuing region.
+    country: that issued a passport, ISO 3166 alpha-3; None for others, and where none was given.
     same_person_key: equal for two documents of one person (a renewed 回乡证, a social card
-        with the citizen number); `<space>:<compared part>`, personal data.
+        with the citizen number); `<class of the number>:<compared part>`, personal data. The
+        classes: `cn18` for every 18-character number, `passport`, and the document type.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -93,6 +98,7 @@ class IdentityDocument(BaseModel):
     birth_date: dt.date | None = None
     sex: Sex | None = None
     region: str | None = None
+    country: str | None = None
     same_person_key: str
 
     def __repr__(self) -> str:
@@ -131,13 +137,13 @@ def validate_document(
     number: str,
     today: dt.date,
     *,
-    issuing_region: str | None = None,
+    country: str | None = None,
 ) -> IdentityDocument:
     """Validate a document number.
 
     number: as typed. today: date in Asia/Shanghai; upper limit of birth dates.
-    issuing_region: ISO 3166 alpha-3 country of a passport, such as "CHN"; other kinds have
-        their region in the number. Without it, equal passport numbers of two countries are one.
+    country: ISO 3166 alpha-3 country that issued a passport, such as "CHN"; other kinds have
+        none. Without it, equal passport numbers of two countries are one.
     Returns: the document with the details that its number encodes.
     Raises: InvalidIdentityDocument with document_type and reason (see Refusal).
     Source: source-document 3.1(1)
@@ -145,9 +151,12 @@ def validate_document(
     document_type = DocumentType(document_type)
     normal = normalise(document_type, number)
     details = _RULES[document_type](normal, today)
-    if document_type is DocumentType.PASSPORT and issuing_region is not None:
-        details |= _issuer_details(normal, issuing_region)
-    details.setdefault("same_person_key", f"{document_type}:{normal}")
+    if country is not None:
+        details |= _issuer_details(document_type, normal, country)
+    if "same_person_key" not in details:
+        # One class for every 18-character number, whichever document shows it.
+        is_eighteen = _CITIZEN.fullmatch(normal) and mod_11_2.is_valid(normal)
+        details["same_person_key"] = f"{'cn18' if is_eighteen else document_type}:{normal}"
     return IdentityDocument(document_type=document_type, number=normal, **details)
 
 
@@ -255,7 +264,7 @@ def _citizen(kind: DocumentType, number: str, today: dt.date) -> dict[str, Any]:
     if province is None or not province.resident_id:
         raise _refuse(kind, Refusal.UNKNOWN_REGION)
     details = _eighteen(kind, number, today)
-    return details | {"same_person_key": f"citizen:{number}"}
+    return details
 
 
 def _hmt_residence_permit(number: str, today: dt.date) -> dict[str, Any]:
@@ -344,17 +353,25 @@ def _taiwan_id(number: str, today: dt.date) -> dict[str, Any]:
 
 def _passport(number: str, today: dt.date) -> dict[str, Any]:
     _require_shape(DocumentType.PASSPORT, r"[A-Z0-9]{5,17}", number, digits_min=1)
-    return {}
+    return {"same_person_key": passport_key(number)}
 
 
-def _issuer_details(number: str, issuing_region: str) -> dict[str, Any]:
+def passport_key(number: str) -> str:
+    """The key of a passport whose country is not known, by its normalised number."""
+    return f"passport:{number}"
+
+
+def _issuer_details(kind: DocumentType, number: str, country: str) -> dict[str, Any]:
     """Details that the issuing country adds; checks the country's own pattern if known."""
-    kind, issuer = DocumentType.PASSPORT, normalise(DocumentType.PASSPORT, issuing_region)
-    if not re.fullmatch(r"[A-Z]{3}", issuer):
+    if kind is not DocumentType.PASSPORT:
+        raise _refuse(kind, Refusal.COUNTRY_NOT_EXPECTED)
+    issuer = normalise(kind, country)
+    if issuer not in COUNTRIES:
         raise _refuse(kind, Refusal.UNKNOWN_REGION)
     if issuer == "CHN":
         _require_shape(kind, _CHINESE_PASSPORT, number)
-    return {"region": issuer, "same_person_key": f"passport:{issuer}:{number}"}
+    key = f"passport:{issuer}:{number}"
+    return {"region": issuer, "country": issuer, "same_person_key": key}
 
 
 def _military_id(number: str, today: dt.date) -> dict[str, Any]:
@@ -370,11 +387,9 @@ def _local_card(kind: DocumentType, number: str, today: dt.date) -> dict[str, An
         _require_shape(kind, r"[A-Z0-9]{8,20}", number, digits_min=6)
         return {}
     if number.startswith(_HMT_PREFIXES) and len(number) == 18:
-        key = f"{DocumentType.HMT_RESIDENCE_PERMIT}:{number}"
-        return _eighteen(kind, number, today) | {"same_person_key": key}
+        return _eighteen(kind, number, today)
     if number.startswith("9") and len(number) == 18:
-        key = f"{DocumentType.FOREIGN_PERMANENT_RESIDENT_ID}:{number}"
-        return _permanent_resident_2023(kind, number, today) | {"same_person_key": key}
+        return _permanent_resident_2023(kind, number, today)
     return _citizen(kind, number, today)
 
 

@@ -67,10 +67,16 @@ def sealed(certificate: Row, derived: Row) -> tuple[str, bytes]:
     That is everything by which a lookup finds it and everything that is shown of it.
     """
     answer = derived["answer"] or _unissued(certificate)
-    names = ("name_index", "document_index", "verify_token", "position")
     return _sealed(
-        certificate["kind"], certificate["number"], answer, *(certificate[name] for name in names)
+        certificate["kind"],
+        certificate["number"],
+        answer,
+        *(certificate[name] for name in _FOUND_BY),
     )
+
+
+_FOUND_BY = ("name_index", "document_index", "passport_index", "verify_token", "position")
+"""The columns by which a lookup finds a row, and the position."""
 
 
 def _unissued(certificate: Row) -> str:
@@ -85,11 +91,12 @@ def _sealed(
     answer: str,
     name_index: str | None,
     document_index: str | None,
+    passport_index: str | None,
     verify_token: str | None,
     position: int,
 ) -> tuple[str, bytes]:
-    values = [number, kind, name_index, document_index, verify_token, position, answer]
-    return f"{kind}|{number}", orjson.dumps(values)
+    found_by = (name_index, document_index, passport_index, verify_token, position)
+    return f"{kind}|{number}", orjson.dumps([number, kind, *found_by, answer])
 
 
 def check(
@@ -101,6 +108,7 @@ def check(
     answer: str,
     name_index: str | None,
     document_index: str | None,
+    passport_index: str | None,
     verify_token: str | None,
     position: int,
 ) -> None:
@@ -109,7 +117,7 @@ def check(
     Raises: ViewWrong.
     """
     key_text, payload = _sealed(
-        kind, number, answer, name_index, document_index, verify_token, position
+        kind, number, answer, name_index, document_index, passport_index, verify_token, position
     )
     check_seal(row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
 
@@ -129,8 +137,7 @@ def check_whole(row_keys: Iterable[bytes], row: Row) -> None:
             raise ViewWrong(view=VIEW_NAME) from None
         if any(row[name] != value for name, value in public.items()):
             raise ViewWrong(view=VIEW_NAME)
-    names = ("name_index", "document_index", "verify_token", "position")
-    found = (row[name] for name in names)
+    found = (row[name] for name in _FOUND_BY)
     shown = answer or _unissued(row)
     check(row_keys, row["ledger"], row["seal"], row["kind"], row["number"], shown, *found)
 

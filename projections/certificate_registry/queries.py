@@ -25,14 +25,14 @@ SQL = queries("certificate_registry")
 class FoundCertificate(NamedTuple):
     """A row of `by_numbers` and `by_documents`, in no order.
 
-    asked: the key that found it. number, name_index, document_index: for `matches`. answer: the
-    public record.
+    asked: the key that found it. number and the indexes: for `matches`. answer: the public record.
     """
 
     asked: str
     number: str
     name_index: str | None
     document_index: str | None
+    passport_index: str | None
     answer: str
 
 
@@ -53,7 +53,7 @@ def checked_found(row_keys: Iterable[bytes], row: Stored) -> FoundCertificate:
     """A row of `by_numbers` or `by_documents` whose seal is right. Raises: ViewWrong."""
     asked, _, *sealed = row
     public_record.check(row_keys, *sealed)
-    return FoundCertificate(asked, row[5], row[7], row[8], row[6])
+    return FoundCertificate(asked, row[5], row[7], row[8], row[9], row[6])
 
 
 def checked_linked(row_keys: Iterable[bytes], row: Stored) -> LinkedCertificate:
@@ -88,7 +88,11 @@ def matches(
     return (
         (number is None or found.number == number)
         and (names is None or found.name_index in names)
-        and (documents is None or found.document_index in documents)
+        and (
+            documents is None
+            or found.document_index in documents
+            or found.passport_index in documents
+        )
     )
 
 

@@ -1,26 +1,32 @@
 -- by_numbers --
 -- Issued certificates with one of these numbers, in all ledgers; with what the seal is over.
 SELECT number AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position
 FROM views.certificates
 WHERE number = ANY(%(keys)s) AND issued
 
 -- by_documents --
--- Issued certificates of the persons with one of these document indexes.
+-- Issued certificates of the persons with one of these document indexes; a passport's number is
+-- also found without its country.
 SELECT document_index AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position
 FROM views.certificates
 WHERE document_index = ANY(%(keys)s) AND issued
+UNION ALL
+SELECT passport_index, false, ledger, seal, kind, number, answer,
+    name_index, document_index, passport_index, verify_token, position
+FROM views.certificates
+WHERE passport_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
 -- By the link of the current version, or of a replaced one.
 SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
 UNION ALL
 SELECT t.token, true, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index,
-    c.document_index, c.verify_token, c.position
+    c.document_index, c.passport_index, c.verify_token, c.position
 FROM views.certificate_old_tokens t
 JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued

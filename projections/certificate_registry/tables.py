@@ -21,12 +21,13 @@ PEOPLE = Table(
         **PERSON_COLUMNS,
         "name_index": "id?",
         "document_index": "id?",
-        "index_algorithm": "id?",  # of both indexes; remains after an erasure
+        "passport_index": "id?",  # of a passport's number without its country
+        "index_algorithm": "id?",  # of the indexes; remains after an erasure
         "certificates": "ids",  # the person's certificate numbers, in order of allocation
         "position": "bigint",
     },
     key=("person_id",),
-    secret=frozenset({"name_index", "document_index"}),
+    secret=frozenset({"name_index", "document_index", "passport_index"}),
 )
 APPLICATIONS = Table(
     "certificate_applications",
@@ -54,6 +55,7 @@ CERTIFICATES = Table(
         "document_type": "id",
         "name_index": "id?",
         "document_index": "id?",
+        "passport_index": "id?",
         "organisation_name": "text?",
         "issuer_name": "text?",
         "source": "id",  # allocated, imported
@@ -89,13 +91,14 @@ CERTIFICATES = Table(
         "(number)",
         "(verify_token)",
         "(document_index)",
+        "(passport_index) WHERE passport_index IS NOT NULL",
         "(ledger, application_id)",
         "(ledger, issued_on, level, occupation)",
     ),
     # So that a lookup needs no other table.
     derived={"answer": public_record.encode},
     sealed=public_record.sealed,
-    secret=frozenset({"verify_token", "name_index", "document_index", "seal"}),
+    secret=frozenset({"verify_token", "name_index", "document_index", "passport_index", "seal"}),
 )
 STATES = Table(
     "certificate_states",

@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from domain import events as e
+from domain.values.identity_documents import DocumentType, passport_key
 from projections.certificate_registry.public_record import VIEW_NAME
 from projections.certificate_registry.tables import (
     APPLICATIONS,
@@ -29,7 +30,7 @@ from projections.certificate_registry.tables import (
 )
 from projections.engine.rows import BlindIndex, RowBuffer
 from projections.engine.tables import Row
-from projections.engine.view import Entry, Handles, View, topics
+from projections.engine.view import Entry, Handles, PersonEntry, View, topics
 from projections.masking import erased_person, masked_person, masks
 
 TOKEN_HEX_DIGITS = 32  # 128 bits: infeasible to guess, short enough for a small QR code
@@ -62,7 +63,8 @@ def _ledger_opened(rows: RowBuffer, entry: Entry) -> None:
     rows.upsert(LEDGER, {**row, "name": "ledger", "position": entry.position})
 
 
-_HOLDER = ("masked_name", "masked_number", "document_type", "name_index", "document_index")
+_INDEXES = ("name_index", "document_index", "passport_index")
+_HOLDER = ("masked_name", "masked_number", "document_type", *_INDEXES)
 """Columns of the person that each of their certificates repeats."""
 
 
@@ -70,18 +72,33 @@ def _person(rows: RowBuffer, entry: Entry) -> None:
     """PersonRegistered and PersonCorrected."""
     data = entry.data
     known = rows.get(PEOPLE, data["person_id"])
+    algorithm = data["document_index"].rpartition(":")[0] or None
+    indexes = {
+        "name_index": data["name_index"],
+        "document_index": data["document_index"],
+        "passport_index": _passport_index(rows, entry, algorithm),
+    }
     # If the key was destroyed before this event is folded, the indexes must not reappear.
-    is_erased = masks(entry).erased
+    if masks(entry).erased:
+        indexes = dict.fromkeys(_INDEXES)
     _upsert_person(
         rows,
         masked_person(entry)
+        | indexes
         | {
-            "name_index": None if is_erased else data["name_index"],
-            "document_index": None if is_erased else data["document_index"],
-            "index_algorithm": data["document_index"].rpartition(":")[0] or None,
+            "index_algorithm": algorithm,
             "certificates": [] if known is None else known["certificates"],
         },
     )
+
+
+def _passport_index(rows: RowBuffer, entry: Entry, algorithm: str | None) -> str | None:
+    """Finds a passport by a lookup that names no country; it may find several persons."""
+    if entry.data["document_type"] != DocumentType.PASSPORT:
+        return None
+    assert isinstance(entry, PersonEntry)
+    number = entry.opened["document_number"]
+    return number and rows.blind_index("document", passport_key(number), algorithm)
 
 
 def _upsert_person(rows: RowBuffer, person: Row) -> None:
@@ -99,8 +116,7 @@ def _upsert_person(rows: RowBuffer, person: Row) -> None:
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
     person = rows.require(PEOPLE, entry.data["person_id"])
-    no_indexes = {"name_index": None, "document_index": None}
-    _upsert_person(rows, {**erased_person(person, entry), **no_indexes})
+    _upsert_person(rows, {**erased_person(person, entry), **dict.fromkeys(_INDEXES)})
 
 
 def _application(rows: RowBuffer, entry: Entry) -> None:
@@ -298,7 +314,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name=VIEW_NAME,
-    version=6,
+    version=7,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),

@@ -146,6 +146,7 @@ class Case:
                 id=person.id,
                 subject=person.login if self.applicant != person.login else None,
                 document_type=person.document_type.value,
+                document_country=person.country,
                 document_number=person.number,
                 name=person.name,
                 phone=person.phone,

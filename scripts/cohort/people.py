@@ -17,10 +17,19 @@ SURNAMES = (
 COMPOUND_SURNAMES = ("欧阳", "诸葛", "司徒", "上官")
 GIVEN_MALE = "伟强磊军勇杰涛明超刚平辉鹏华飞鑫波斌宇浩凯健俊帆旭宁龙林彬峰松博诚瑞泽晨航"
 GIVEN_FEMALE = "芳娜敏静丽艳娟霞秀燕玲桂丹萍红玉兰洁梅琳素云莲真环雪荣爱妹香月莺媛怡婷佳欣悦雯颖"
-FOREIGN = (
-    "ANNA KOWALSKA", "LUCAS MARTIN", "MARIA GARCIA", "JOHN SMITH JR.", "SOFIA ROSSI",
-    "JEAN-PIERRE DUPONT", "AKIRA TANAKA", "MIN-JUN KIM", "O'BRIEN LIAM", "FATIMA HASSAN",
-)  # fmt: skip
+FOREIGN = {
+    "ANNA KOWALSKA": "POL",
+    "LUCAS MARTIN": "FRA",
+    "MARIA GARCIA": "ESP",
+    "JOHN SMITH JR.": "USA",
+    "SOFIA ROSSI": "ITA",
+    "JEAN-PIERRE DUPONT": "FRA",
+    "AKIRA TANAKA": "JPN",
+    "MIN-JUN KIM": "KOR",
+    "O'BRIEN LIAM": "IRL",
+    "FATIMA HASSAN": "EGY",
+}
+"""Name -> country that issues the passport."""
 WITH_DOTS = ("阿依古丽·买买提", "买买提·艾力", "古丽娜尔·热合曼", "尼玛·次仁")
 
 # No county's code ends in 99, so a number made with these belongs to no real person.
@@ -41,6 +50,12 @@ class Person:
     phone: str
     registered: bool = False
     school_group: bool = False
+
+    @property
+    def country(self) -> str | None:
+        """Country that issued a passport, ISO 3166 alpha-3."""
+        is_passport = self.document_type is DocumentType.PASSPORT
+        return FOREIGN.get(self.name, "CHN") if is_passport else None
 
     @property
     def photo_name(self) -> str:
@@ -142,7 +157,7 @@ class People:
     def _name(self, sex: int, names: str) -> str:
         rng = self._rng
         if names == "latin":
-            return rng.pick(FOREIGN)
+            return rng.pick(tuple(FOREIGN))
         if names == "dots":
             return rng.pick(WITH_DOTS)
         surname = rng.pick(COMPOUND_SURNAMES) if rng.chance(2) else rng.pick(SURNAMES)

@@ -106,6 +106,7 @@ def _may_changes(cohort: Cohort, results: Results, passed: list[Case]) -> None:
         REGISTRAR,
         person_id=person.id,
         document_type=person.document_type.value,
+        document_country=person.country,
         document_number=person.number,
         name=person.name,
         reason="户籍登记改名，附公安机关证明",

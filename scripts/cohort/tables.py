@@ -21,11 +21,15 @@ FILES: dict[str, tuple[str, str, str]] = {
         "F",
         "occupation level certification_fee_yuan study_material_fee_yuan valid_from",
     ),
-    "persons": ("persons.csv", "", "subject document_type document_number name phone"),
+    "persons": (
+        "persons.csv",
+        "",
+        "subject document_type document_country document_number name phone",
+    ),
     "person_corrections": (
         "person_corrections.csv",
         "PC",
-        "person_id document_type document_number name reason",
+        "person_id document_type document_country document_number name reason",
     ),
     "erasures": ("erasures.csv", "ER", "person_id reason"),
     "applications": (

@@ -15,7 +15,12 @@ from api.http.strict_json import parse_json
 from tests.support.http_journey import Journey
 from tests.support.service import LedgerClient
 
-PERSON = {"document_type": "passport", "document_number": "E12345678", "name": "ZHANG SAN"}
+PERSON = {
+    "document_type": "passport",
+    "document_country": "CHN",
+    "document_number": "E12345678",
+    "name": "ZHANG SAN",
+}
 
 
 def person(number: int) -> dict[str, str]:
@@ -50,13 +55,13 @@ def test_spelling_makes_no_other_request_of_it(ledger: LedgerClient):
     typed = {"Content-Type": "application/json"}
     first = agency.send(
         "persons", key=key, headers=typed,
-        content=b'{"name":"\\u674e\\u56db","document_type":"passport","document_number":"E1"'
+        content=b'{"name":"\\u674e\\u56db","document_type":"passport","document_country":"CHN","document_number":"E1"'
         b',"phone":null}'.replace(b'"E1"', b'"E87654321"'),
     )  # fmt: skip
     again = agency.send(
         "persons", key=f'"{key}"', headers=typed,
         content='{ "phone" : null, "document_number": "E87654321",\n'
-        '"document_type": "passport", "name": "李四"}'.encode(),
+        '"document_type": "passport", "document_country": "CHN", "name": "李四"}'.encode(),
     )  # fmt: skip
     assert first.status_code == 201
     assert same(first, again)
@@ -138,7 +143,11 @@ def test_a_write_without_a_key_is_400(ledger: LedgerClient):
 def test_asking_by_post_needs_no_key(ledger: LedgerClient):
     answer = ledger.caller("agency").ask(
         "POST", "persons/search",
-        json={"document_type": "passport", "document_number": "E55555555"},
+        json={
+            "document_type": "passport",
+            "document_country": "CHN",
+            "document_number": "E55555555",
+        },
     )  # fmt: skip
     assert answer.status_code == 404
 

@@ -281,26 +281,37 @@ def parse(**typed: Any) -> LookupCriteria:
     return LookupCriteria.parse(TOKENS, **fields)
 
 
-def kinds_of(criteria: LookupCriteria) -> set[DocumentType]:
-    """The types of document that are searched for."""
+def texts_of(criteria: LookupCriteria) -> set[str]:
+    """The texts of documents that are searched for."""
     assert criteria.documents is not None
-    values = [reading.value for reading in criteria.documents.readings]
-    return {DocumentType(value.partition("|")[0]) for value in values}
+    return {reading.value for reading in criteria.documents.readings}
 
 
-def test_a_document_without_a_type_is_searched_as_every_type_that_accepts_it() -> None:
-    assert kinds_of(parse(name=NAME, document_number="E12345678")) == {
-        DocumentType.PASSPORT,
-        DocumentType.MILITARY_ID,
-        DocumentType.HANGZHOU_SOCIAL_CARD,
-        DocumentType.RESIDENCE_PERMIT,
+def test_a_document_without_a_type_is_searched_as_every_class_that_accepts_it() -> None:
+    assert texts_of(parse(name=NAME, document_number="E12345678")) == {
+        "passport:E12345678",
+        "military_id:E12345678",
+        "hangzhou_social_card:E12345678",
+        "residence_permit:E12345678",
     }
-    assert DocumentType.RESIDENT_ID in kinds_of(parse(name=NAME, document_number=DOCUMENT))
+    assert texts_of(parse(name=NAME, document_number=DOCUMENT)) == {f"cn18:{DOCUMENT}"}
 
 
 def test_a_document_with_a_type_is_searched_as_that_type_only() -> None:
     criteria = parse(name=NAME, document_number="E12345678", document_type=DocumentType.PASSPORT)
-    assert kinds_of(criteria) == {DocumentType.PASSPORT}
+    assert texts_of(criteria) == {"passport:E12345678"}
+
+
+def test_a_document_with_a_country_is_that_countrys_passport() -> None:
+    of_china = {"document_number": "E12345678", "document_country": "chn"}
+    assert texts_of(parse(name=NAME, **of_china)) == {"passport:CHN:E12345678"}
+    assert texts_of(parse(name=NAME, **of_china | {"document_country": " "})) > {
+        "passport:E12345678"
+    }
+    for kind, country in ((DocumentType.RESIDENT_ID, "CHN"), (DocumentType.PASSPORT, "ZZZ")):
+        with pytest.raises(InvalidLookup) as refused:
+            parse(**of_china | {"document_type": kind, "document_country": country}, name=NAME)
+        assert list(refused.value.faults) == ["document_number"]
 
 
 def test_a_document_is_refused_by_the_rule_of_its_type() -> None:
@@ -349,4 +360,4 @@ def test_the_limits_of_the_body_are_those_of_the_parser() -> None:
         for name, field in LookupBody.model_fields.items()
         if field.metadata
     }
-    assert limits == dict.fromkeys(FIELDS.values(), FIELD_CHARS_MAX)
+    assert limits == dict.fromkeys(FIELDS.values(), FIELD_CHARS_MAX) | {"document_country": 10}

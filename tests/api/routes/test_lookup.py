@@ -194,7 +194,11 @@ def test_guessing_is_rate_limited_and_staff_searches_are_not(
         assert answers[0].status_code == 200
         assert refused[0].json()["code"] == "lookups_too_fast"
         ledger = new_ledger(client)
-        wanted = {"document_type": "passport", "document_number": "E10000001"}
+        wanted = {
+            "document_type": "passport",
+            "document_country": "CHN",
+            "document_number": "E10000001",
+        }
         searches = {
             role: [
                 ledger.caller(role).ask("POST", "persons/search", json=wanted).status_code

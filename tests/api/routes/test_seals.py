@@ -22,6 +22,7 @@ from tests.support.waiting import wait_until
 PERSON = {
     "name": "欧阳娜娜",
     "document_type": "passport",
+    "document_country": "CHN",
     "document_number": "E10000001",
     "phone": "13800000000",
 }

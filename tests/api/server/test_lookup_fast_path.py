@@ -221,6 +221,7 @@ def test_a_lookup_gets_the_same_response_on_both_paths(both: Both, data: st.Data
         "name": [NAME, f" {NAME} ", "李四", "1234", "", None, "x" * 81],
         "document_number": [DOCUMENT, DOCUMENT[:-1], document_of(7), "E12345678", ""],
         "document_type": ["resident_id", "passport", "nonsense"],
+        "document_country": ["CHN", "ZZZ", "", 7],
         "more": [1],
     }  # fmt: skip
     names = data.draw(st.lists(st.sampled_from([*facts][:3] * 3 + [*facts][3:]), max_size=4))

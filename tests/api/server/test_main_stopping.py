@@ -102,7 +102,12 @@ class Load:
             with self._lock:
                 number = next(self._numbers)
             key = uuid.uuid4().hex
-            body = {"document_type": "passport", "document_number": f"E{number}", "name": "LI SI"}
+            body = {
+                "document_type": "passport",
+                "document_country": "CHN",
+                "document_number": f"E{number}",
+                "name": "LI SI",
+            }
             try:
                 answer = caller.send("persons", body, key=key)
             except httpx.TransportError:
@@ -173,7 +178,12 @@ def test_a_service_serves_on_while_its_projection_runner_restarts(
         begin(process)
         agency, finance = process.caller("agency"), process.caller("finance")
         health = {"status": "", "view_process": ""}
-        body = {"document_type": "passport", "document_number": "E10000001", "name": "LI SI"}
+        body = {
+            "document_type": "passport",
+            "document_country": "CHN",
+            "document_number": "E10000001",
+            "name": "LI SI",
+        }
 
         def says(status: str, view_process: str) -> bool:
             health.update(agency.client.get("/health").json())

@@ -26,7 +26,12 @@ from tests.support.service import (
 
 pytestmark = pytest.mark.slow
 
-PERSON = {"document_type": "passport", "document_number": "E10000001", "name": "LI SI"}
+PERSON = {
+    "document_type": "passport",
+    "document_country": "CHN",
+    "document_number": "E10000001",
+    "name": "LI SI",
+}
 NUMBER = "S000033000123264000001"  # of a form that is searched
 
 

@@ -8,7 +8,7 @@ from domain.steps.enrolment import (
     PersonReviewed,
 )
 from domain.store.errors import ClaimTaken
-from domain.values.identity_documents import DocumentType, InvalidIdentityDocument
+from domain.values.identity_documents import DocumentType, InvalidIdentityDocument, Refusal
 from domain.values.person_names import InvalidName
 from tests.support.actors import ASSISTANT, REGISTRAR, candidate
 from tests.support.commands import (
@@ -40,7 +40,7 @@ def test_a_person_is_registered_with_a_normalised_document_and_indexes_only():
             document_type=DocumentType.RESIDENT_ID,
             document_number=number,
             name="欧阳娜娜",
-            document_index=blind_index("document", f"resident_id|citizen:{number}"),
+            document_index=blind_index("document", f"cn18:{number}"),
             name_index=blind_index("name", "欧阳娜娜"),
         )
     )
@@ -85,14 +85,43 @@ def test_the_same_document_registers_one_person_only():
     given(a_registered_person()).when(again).fails(ClaimTaken, kind="person_document")
 
 
+@pytest.mark.parametrize("kind", [DocumentType.HANGZHOU_SOCIAL_CARD, DocumentType.RESIDENCE_PERMIT])
+def test_the_same_number_under_another_document_is_the_same_person(kind):
+    """Source: source-document 3.1(1)."""
+    again = register(2, document_type=kind, document_number=document_of(1))
+    given(a_registered_person()).when(again).fails(ClaimTaken, kind="person_document")
+
+
+def passport(n: int, country: str | None, **changed: object) -> object:
+    named = {"document_type": DocumentType.PASSPORT, "document_number": "E12345678"}
+    return register(n, **named, document_country=country, **changed)
+
+
+def test_a_passport_is_one_persons_by_number_and_country():
+    """Source: source-document 3.1(1)."""
+    world = an_open_ledger()
+    world.do(passport(1, "fra"), by=ASSISTANT)
+    [registered] = world.facts(e.PersonRegistered)
+    assert registered.document_country == "FRA"
+    given(world).when(passport(2, "FRA"), by=ASSISTANT).fails(ClaimTaken, kind="person_document")
+    given(world).when(passport(2, "USA"), by=ASSISTANT).then_kinds(e.PersonRegistered)
+
+
+@pytest.mark.parametrize(
+    ("country", "reason"),
+    [(None, Refusal.COUNTRY_MISSING), ("ZZZ", Refusal.UNKNOWN_REGION)],
+)
+def test_a_passport_names_the_country_that_issued_it(country, reason):
+    """Source: source-document 3.1(1)."""
+    given(an_open_ledger()).when(passport(1, country), by=ASSISTANT).fails(
+        InvalidIdentityDocument, reason=reason
+    )
+
+
 def test_one_login_registers_one_person_only_whichever_document_they_bring():
     """Source: source-document 3.1(1)."""
-    passport = register(
-        2, document_type=DocumentType.PASSPORT, document_number="E12345678", subject=None
-    )
-    given(a_registered_person()).when(passport, by=candidate(1)).fails(
-        ClaimTaken, kind="person_login"
-    )
+    other = passport(2, "CHN", subject=None)
+    given(a_registered_person()).when(other, by=candidate(1)).fails(ClaimTaken, kind="person_login")
 
 
 def test_a_name_put_right_leaves_the_person_the_same():
@@ -103,7 +132,7 @@ def test_a_name_put_right_leaves_the_person_the_same():
             document_type=DocumentType.RESIDENT_ID,
             document_number=document_of(1),
             name="赵壹",
-            document_index=blind_index("document", f"resident_id|citizen:{document_of(1)}"),
+            document_index=blind_index("document", f"cn18:{document_of(1)}"),
             name_index=blind_index("name", "赵壹"),
             reason="姓名录入错误",
         )

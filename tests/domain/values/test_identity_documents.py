@@ -249,11 +249,36 @@ def test_a_social_card_with_a_broken_citizen_number_is_refused():
 def test_the_same_passport_number_of_two_countries_is_two_people():
     keys = {
         validate_document(
-            DocumentType.PASSPORT, "123456789", TODAY, issuing_region=country
+            DocumentType.PASSPORT, "123456789", TODAY, country=country
         ).same_person_key
         for country in ("USA", "FRA", None)
     }
-    assert len(keys) == 3
+    assert keys == {"passport:USA:123456789", "passport:FRA:123456789", "passport:123456789"}
+
+
+@pytest.mark.parametrize("country", ["ZZZ", "US", "China", ""])
+def test_a_passport_of_no_country_is_refused(country):
+    """Source: source-document 3.1(1)."""
+    assert reason_of(DocumentType.PASSPORT, "123456789", country=country) is Refusal.UNKNOWN_REGION
+
+
+def test_only_a_passport_names_a_country():
+    assert reason_of(CITIZEN, citizen(), country="CHN") is Refusal.COUNTRY_NOT_EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("region", "documents"),
+    [
+        ("330106", (CITIZEN, "hangzhou_social_card", "residence_permit", "military_id")),
+        ("810000", ("hmt_residence_permit", "hangzhou_social_card", "residence_permit")),
+        ("933840", (FOREIGN, "hangzhou_social_card", "residence_permit")),
+    ],
+)
+def test_the_same_eighteen_characters_are_one_person_under_any_document(region, documents):
+    """Source: source-document 3.1(1)."""
+    number = citizen(region)
+    keys = {validate_document(kind, number, TODAY).same_person_key for kind in documents}
+    assert keys == {f"cn18:{number}"}
 
 
 @pytest.mark.parametrize(
@@ -305,10 +330,10 @@ def test_other_documents_are_refused_in_a_wrong_format(document_type, number, re
 def test_a_chinese_passport_follows_the_chinese_pattern():
     passport = DocumentType.PASSPORT
     for number in ("E12345678", "EA1234567", "G12345678", "PE1234567"):
-        assert validate_document(passport, number, TODAY, issuing_region="chn").region == "CHN"
+        assert validate_document(passport, number, TODAY, country="chn").region == "CHN"
     for number in ("EI1234567", "X12345678"):
-        assert reason_of(passport, number, issuing_region="CHN") is Refusal.WRONG_SHAPE
-    assert reason_of(passport, "E12345678", issuing_region="China") is Refusal.UNKNOWN_REGION
+        assert reason_of(passport, number, country="CHN") is Refusal.WRONG_SHAPE
+    assert reason_of(passport, "E12345678", country="China") is Refusal.UNKNOWN_REGION
 
 
 def test_a_taiwan_number_encodes_the_sex():

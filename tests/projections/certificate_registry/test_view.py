@@ -17,6 +17,7 @@ from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.store.errors import ViewWrong
 from domain.store.keys.seals import Sealer, seal_key
 from domain.store.privacy.field_encryption import Vault
+from domain.values.identity_documents import DocumentType
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
 from projections.certificate_registry.view import verify_token
@@ -89,6 +90,25 @@ def test_any_two_of_number_name_and_document_find_a_certificate(ledger: Projecte
         assert [r["number"] for r in found(ledger, **asked)] == [NUMBER], asked
     both = found(ledger, **known)
     assert [r["kind"] for r in both] == ["national", "omc"], "one person may have many"
+
+
+def test_a_passport_is_found_with_its_country_and_without_one(ledger: ProjectedLedger) -> None:
+    """Source: source-document 3.1(1), 5.3."""
+    world = issued_certificates()
+    named = {"document_type": DocumentType.PASSPORT, "document_number": "X1234567"}
+    world.do(correct_person(**named, document_country="FRA"), by=REGISTRAR)
+    ledger.record(world).fold()
+    name = {"names": (world.person("P1").name_index,)}
+    vault = Vault("omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {})
+    anywhere = vault.blind_index("document", "passport:X1234567")
+    assert len(found(ledger, **name, **{"documents": (world.person("P1").document_index,)})) == 2
+    assert len(found(ledger, **name, documents=(anywhere,))) == 2
+    assert len(found(ledger, number=NUMBER, documents=(anywhere,))) == 1
+    of_another = blind_index("document", "passport:USA:X1234567")
+    assert found(ledger, **name, documents=(of_another,)) == []
+    world.do(erase(), by=REGISTRAR)
+    ledger.record(world).fold()
+    assert found(ledger, **name, documents=(anywhere,)) == []
 
 
 @pytest.mark.parametrize("given", ["number", "names", "documents"])
@@ -390,6 +410,7 @@ FORGERIES = {
     "answer": """answer = replace(answer, '"revoked"', '"valid"')""",
     "another holder's name": "name_index = repeat('0', 64)",
     "another holder's document": "document_index = repeat('0', 64)",
+    "another holder's passport": "passport_index = repeat('0', 64)",
     "another link": "verify_token = repeat('0', 32)",
     "another position": "position = position + 1",
     "no seal": "seal = NULL",
