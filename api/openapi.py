@@ -34,6 +34,7 @@ stable `code`, `retryable`, and a `trace_id` that finds the request in our logs.
 """
 TAGS = [
     {"name": "账本 · Ledgers", "description": "评价机构的账本与收费标准"},
+    {"name": "规则版本 · Editions of rules", "description": "日历、条件、资料、收费等规则的版本"},
     {"name": "人员 · People", "description": "考生身份,加密保存,可删除"},
     {"name": "报考 · Applications", "description": "资质评估与报考的全部历史"},
     {"name": "缴费 · Payments", "description": "认证费用与学员资料"},

@@ -12,19 +12,25 @@ values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
                    identity_documents.py, certificate_numbers.py, provinces.py, countries.py,
                    working_days.py, personal.py (marks personal fields), key_ids.py,
                    fast_replace.py (copies a frozen state)
-documents/         step 3, application documents: materials.py (rules), errors.py
+documents/         step 3, application documents: materials.py (rules), document_rules.py (rules as
+                   data), kinds.py, errors.py
 eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
                    worded by explanations.py
+editions/          rules that change without a release: edition.py (an edition), contents.py (what
+                   each kind holds) over fees.py, retention.py, posting.py and refund_rules.py,
+                   packaged.py (the first ones), edition_file.py (the file of one)
 actors.py          who acts: Role, Actor
 events.py          MAIN MODULE: every fact, in the order of the journey
 claims.py          which claims a fact takes and releases
-states/            application.py (one application), folds.py (every other state, `evolve`)
+states/            application.py (one application), editions.py (which edition holds), folds.py
+                   (every other state, `evolve`)
 decision.py        what a decision takes and returns: Command, States, Context, Decision
 command_spec.py    what a step declares of a command: CommandSpec, ReadSet
 steps/             commands, decisions, read sets and roles of each step
-  ledger_setup.py       opening a ledger, its fees
+  ledger_setup.py       opening a ledger
   service_keys.py       keys of the service: introduced, retired
   log_recovery.py       the log goes on under another origin
+  edition_adoption.py   two persons adopt an edition of rules
   enrolment.py          step 1: persons and applications
   payment.py            step 2: the fee and the use of what it pays for
   review.py             step 3: documents and three reviews
@@ -48,8 +54,8 @@ store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
 
-评价机构备案 LedgerOpened; 报考费用标准 FeeScheduleSet; 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
-日志续立 LogContinuedElsewhere
+评价机构备案 LedgerOpened; 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
+日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
 登记 PersonRegistered; 更正 PersonCorrected; 删除 PersonalDataErased
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn
 缴费 FeePaid; 多付 ExcessPaymentReceived; 使用 FeeItemUsed

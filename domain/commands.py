@@ -17,6 +17,7 @@ from domain.events import ApplicationOpened, Fact
 from domain.steps import (
     authority_report,
     certificate,
+    edition_adoption,
     enrolment,
     erasure,
     exam,
@@ -35,6 +36,7 @@ SPECS: tuple[CommandSpec[Any], ...] = (
     *ledger_setup.SPECS,
     *service_keys.SPECS,
     *log_recovery.SPECS,
+    *edition_adoption.SPECS,
     *enrolment.SPECS,
     *erasure.SPECS,
     *payment.SPECS,

@@ -16,9 +16,11 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.actors import Actor, Role
 from domain.claims import Claim as Claim
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import Fact, KeyPurpose
 from domain.states.application import Candidacy
+from domain.states.editions import Editions
 from domain.states.folds import ExamSession, LedgerState, Notice, Person, Report, Series
 from domain.values.identity_documents import DocumentType
 from domain.values.working_days import shanghai_date
@@ -100,7 +102,8 @@ class States(Protocol):
     """The states a decision may read.
 
     Each method raises NotFound for an unknown thing, except `series`: a series begins with its
-    first number, so an unknown one is empty. `claimed`: whether the claim is taken at present.
+    first number, so an unknown one is empty, and `editions`: the packaged ones need no fact.
+    `claimed`: whether the claim is taken at present.
     """
 
     def ledger(self) -> LedgerState: ...
@@ -111,6 +114,7 @@ class States(Protocol):
     def notice(self, notice_id: str) -> Notice: ...
     def series(self, series_id: str) -> Series: ...
     def report(self, report_id: str) -> Report: ...
+    def editions(self, kind: EditionKind) -> Editions: ...
     def exists(self, stream: str) -> bool: ...
     def claimed(self, kind: str, key: str) -> bool: ...
 

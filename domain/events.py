@@ -7,8 +7,8 @@ changes; a changed shape gets the next version and an upcaster (see
 
 One file because it is the list of everything that can
 happen.
-Reading order: the ledger, the person, the five steps, refunds, the exam session, the public
-notice, the certificates, the report to the authority.
+Reading order: the ledger, editions of rules, the person, the five steps, refunds, the exam session,
+the public notice, the certificates, the report to the authority.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from domain.documents.materials import MaterialKind
+from domain.editions.edition import EditionKind
 from domain.values.identity_documents import DocumentType
 from domain.values.personal import Personal
 from domain.values.primitives import Fen, Instant, Level, Marks, Sha256Hex
@@ -41,9 +42,21 @@ class Fact(BaseModel):
 
 
 class LedgerFact(Fact):
-    """A fact about the ledger itself: its organisation, its fees and its keys."""
+    """A fact about the ledger itself: its organisation and its keys."""
 
     STREAM: ClassVar[str] = "ledger"
+
+
+class EditionFact(Fact):
+    """A fact about the editions of one kind of rules (规则版本), which names the stream."""
+
+    STREAM: ClassVar[str] = "edition"
+    kind: EditionKind
+
+    @property
+    def edition_id(self) -> str:
+        """The id of the stream."""
+        return self.kind.value
 
 
 class PersonFact(Fact):
@@ -103,17 +116,6 @@ class LedgerOpened(LedgerFact):
     log_origin: ShortText = Field(description="name of the ledger's log in its checkpoints")
 
 
-class FeeScheduleSet(LedgerFact):
-    """What an application costs from a day on (报考费用). Source: 2.1-2.3."""
-
-    TOPIC: ClassVar[str] = "fee_schedule_set.v1"
-    occupation: ShortText
-    level: Level
-    certification_fee_fen: Fen = Field(description="认证费用, fen")
-    study_material_fee_fen: Fen = Field(description="学员资料, fen")
-    valid_from: date
-
-
 class KeyPurpose(StrEnum):
     """What a key of the service is for; each purpose has its own key."""
 
@@ -158,6 +160,36 @@ class LogContinuedElsewhere(LedgerFact):
     new_origin: ShortText
     proposed_by: ShortText
     confirmed_by: ShortText
+
+
+# --- editions of rules ----------------------------------------------------------------------------
+
+
+class _Edition(EditionFact):
+    """Fields that both steps of an edition have. Not a fact of its own."""
+
+    edition: Id = Field(description="its name, unique within the kind")
+    valid_from: date = Field(description="the first day on which it holds, Asia/Shanghai")
+    content: dict[str, JsonValue] = Field(description="the rules, as the kind has them")
+    sha256: Sha256Hex = Field(
+        description="over the canonical JSON of {content, edition, kind, valid_from}"
+    )
+
+
+class EditionProposed(_Edition):
+    """A person proposed an edition; it holds once another one adopts it."""
+
+    TOPIC: ClassVar[str] = "edition_proposed.v1"
+
+
+class EditionAdopted(_Edition):
+    """A second person adopted an edition. It rules what is decided after this fact.
+
+    Among those adopted, the one with the latest `valid_from` that is not after the effective day
+    holds, of two with the same day the one adopted later. Source: 2.1-2.3, 5.1.
+    """
+
+    TOPIC: ClassVar[str] = "edition_adopted.v1"
 
 
 # --- the person ---------------------------------------------------------------------------------
@@ -926,7 +958,8 @@ class ReportFrozen(ReportFact):
 # --- groups of facts, for readers that treat a part of the procedure alike -----------------------
 
 KEY = (KeyIntroduced, KeyRetired)
-LEDGER = (LedgerOpened, FeeScheduleSet, *KEY, LogContinuedElsewhere)
+LEDGER = (LedgerOpened, *KEY, LogContinuedElsewhere)
+EDITION = (EditionProposed, EditionAdopted)
 PERSON = (PersonRegistered, PersonCorrected, PersonalDataErased)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
 APPLICATION = (ApplicationOpened, ApplicationWithdrawn)

@@ -10,7 +10,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from domain import events  # noqa: E402
-from scripts.documents.schemas import clause_links, schema_of, shape, summary  # noqa: E402
+from domain.editions.edition import EditionKind  # noqa: E402
+from scripts.documents.schemas import (  # noqa: E402
+    clause_links,
+    schema_of,
+    schema_of_edition,
+    shape,
+    summary,
+)
 
 HEAD = (ROOT / "scripts/documents/events_head.md").read_text("utf-8")
 
@@ -46,8 +53,13 @@ def pages() -> dict[str, str]:
         for name, part in sorted(parts.items())
         if "properties" in part
     )
-    written = {t: json.dumps(s, ensure_ascii=False, indent=1) + "\n" for t, s in schemas.items()}
+    written = {topic: _text(schema) for topic, schema in schemas.items()}
+    written |= {f"edition-{kind.value}": _text(schema_of_edition(kind)) for kind in EditionKind}
     return {"events.md": text} | {f"schemas/{t}.json": each for t, each in written.items()}
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, ensure_ascii=False, indent=1) + "\n"
 
 
 if __name__ == "__main__":

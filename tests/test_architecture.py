@@ -18,6 +18,7 @@ ORDER = (
     "domain.values",
     "domain.documents",
     "domain.eligibility",
+    "domain.editions",
     "domain.actors",
     "domain.events",
     "domain.claims",

@@ -20,7 +20,7 @@ PUBLIC: Roles = None
 
 C, A, Z, P = Role.CANDIDATE, Role.AGENCY, Role.CERTIFIER, Role.PROVINCE
 X, V, G = Role.EXAMINER, Role.SCORE_VERIFIER, Role.REGISTRAR
-F, S = Role.FINANCE, Role.REGULATOR
+F, S, B = Role.FINANCE, Role.REGULATOR, Role.OPERATOR
 
 
 def _of(*roles: Role) -> frozenset[Role]:
@@ -34,6 +34,10 @@ READ_ACCESS: dict[str, Roles] = {
     # ledgers
     "list_ledgers": PUBLIC,
     "get_ledger": PUBLIC,
+    # editions of rules
+    "list_editions": PUBLIC,
+    "get_editions": PUBLIC,
+    "list_edition_proposals": _of(Z, S, B),
     # people
     "find_person": _of(C, A, Z, P, G),
     "get_person": _of(C, A, Z, P, G, S),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from api.cli.adopt import adopt
 from api.cli.backup import backup
 from api.cli.export import export
 from api.cli.import_ import import_
@@ -36,7 +37,7 @@ def cli() -> None:
 
 for command in (
     *(serve, project, rebuild, verify, export, import_, token, keys, migrate, backup),
-    *(recover, heads),
+    *(recover, heads, adopt),
 ):
     cli.add_command(command)
 

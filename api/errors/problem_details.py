@@ -52,7 +52,7 @@ _BY_STATUS: dict[int, str] = {
         serial_exhausted series_is_handed_out session_full session_not_held session_over
         site_code_taken stale_stream too_many_rounds wrong_provider_refund wrong_report
     """,
-    413: "body_too_large envelope_too_large table_too_large upload_too_large",
+    413: "body_too_large edition_too_large envelope_too_large table_too_large upload_too_large",
     415: "media_type_unsupported table_type_unknown upload_type_differs upload_type_unknown",
     422: """
         assessment_day_invalid calendar_does_not_reach component_missing document_faulty
@@ -61,7 +61,7 @@ _BY_STATUS: dict[int, str] = {
         import_file_fault import_stopped in_the_future invalid_certificate_number
         invalid_identity_document invalid_ledger_name invalid_name invalid_request
         job_type_not_offered key_id_differs key_is_secret key_not_signed ledger_error
-        level_not_in_rule_set lookup_needs_two
+        level_not_in_rule_set lookup_needs_two malformed_edition
         media_type_not_allowed missing_material no_fee_schedule not_passed nothing_to_refund
         notice_too_late obsolete_draft_number occurred_in_future occurred_too_early
         old_qualification_number outcome_incomplete pdf_active pdf_encrypted pdf_malformed

@@ -16,6 +16,7 @@ from api.files.tables import text as text
 from domain import events as e
 from domain.actors import Role
 from domain.documents.materials import MaterialKind
+from domain.editions.edition import EditionKind
 from domain.eligibility import qualifications as q
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks, parse_instant
@@ -232,6 +233,17 @@ evidence_source = words(
         "主动查询": e.EvidenceSource.QUERY,
         "对账单": e.EvidenceSource.BILL,
         "人工登记": e.EvidenceSource.PERSON,
+    }
+)
+edition_kind = words(
+    {
+        "工作日历": EditionKind.CALENDAR,
+        "申报条件": EditionKind.ELIGIBILITY,
+        "证件与资料": EditionKind.DOCUMENTS,
+        "收费标准": EditionKind.FEES,
+        "保存期限": EditionKind.RETENTION,
+        "入账规则": EditionKind.POSTING,
+        "退费规则": EditionKind.REFUND,
     }
 )
 component = words(

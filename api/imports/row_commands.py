@@ -18,6 +18,8 @@ from api.imports.cell_parsers import CellFault
 from domain.command_spec import CommandSpec
 from domain.decision import Command
 from domain.documents.materials import FILE_BYTES_MAX, MaterialFact, MaterialKind
+from domain.editions.edition import Edition
+from domain.editions.edition_file import read_edition
 from domain.eligibility.qualifications import Qualifications
 from domain.events import Component, FeeLine
 from domain.steps.authority_report import FreezeReport
@@ -28,8 +30,9 @@ from domain.steps.certificate import (
     REVOKE_CERTIFICATE,
     SUSPEND_CERTIFICATE,
 )
+from domain.steps.edition_adoption import AdoptEdition, ProposeEdition
 from domain.steps.enrolment import OpenApplication
-from domain.steps.ledger_setup import OpenLedger, SetFeeSchedule
+from domain.steps.ledger_setup import OpenLedger
 from domain.steps.number_allocation import ImportNumber, NumberCertificates
 from domain.steps.payment import RecordPayment
 from domain.steps.refund import ApproveRefund, DeclineRefund
@@ -74,11 +77,30 @@ def open_ledger(values: Values, row: RowContext) -> RowCommand:
     return RowCommand(OpenLedger(**values))
 
 
-def set_fees(values: Values, row: RowContext) -> RowCommand:
-    """Amounts are in yuan or in fen."""
-    for name in ("certification_fee", "study_material_fee"):
-        values[f"{name}_fen"] = _fen(values, name)
-    return RowCommand(SetFeeSchedule(**values))
+def propose_edition(values: Values, row: RowContext) -> RowCommand:
+    """The file of the edition is named relative to the table's folder."""
+    found = _edition(values, row)
+    return RowCommand(
+        ProposeEdition(
+            kind=found.kind,
+            edition=found.edition,
+            valid_from=found.valid_from,
+            content=found.content,
+        )
+    )
+
+
+def adopt_edition(values: Values, row: RowContext) -> RowCommand:
+    """The second person has the same file: its hash is the one that is adopted."""
+    found = _edition(values, row)
+    return RowCommand(AdoptEdition(kind=found.kind, sha256=found.sha256))
+
+
+def _edition(values: Values, row: RowContext) -> Edition:
+    """Raises: CellFault, MalformedEdition, EditionTooLarge."""
+    path = _file_in(row.folder, values["path"])
+    _stat(path)
+    return read_edition(values["kind"], path.read_bytes())
 
 
 def record_payment(values: Values, row: RowContext) -> RowCommand:

@@ -23,6 +23,7 @@ from domain.command_spec import CommandSpec
 from domain.steps import (
     authority_report,
     certificate,
+    edition_adoption,
     enrolment,
     erasure,
     exam,
@@ -103,6 +104,11 @@ NOTICE = Column("notice_id", ("公示编号",), required=True)
 OCCUPATION = Column("occupation", ("职业编码", "职业"), required=True)
 LEVEL = Column("level", ("等级", "职业技能等级"), v.level, required=True)
 REASON = Column("reason", ("原因", "事由"))
+EDITION = (
+    Column("kind", ("规则类别",), v.edition_kind, required=True),
+    Column("path", ("文件", "文件路径"), required=True),
+)
+"""The kind of an edition, and its file."""
 AMOUNTS = tuple(
     column
     for name, title in (("certification_fee", "认证费用"), ("study_material_fee", "学员资料"))
@@ -145,16 +151,18 @@ ROW_TYPES = (
         build=build.open_ledger,
     ),
     RowType(
-        "fees",
-        ("费用标准", "收费标准", "fee schedule"),
-        (ledger_setup.SET_FEE_SCHEDULE,),
-        (
-            OCCUPATION,
-            LEVEL,
-            *AMOUNTS,
-            Column("valid_from", ("生效日期",), v.day, required=True),
-        ),
-        build=build.set_fees,
+        "editions",
+        ("规则版本", "规则拟定"),
+        (edition_adoption.PROPOSE_EDITION,),
+        EDITION,
+        build=build.propose_edition,
+    ),
+    RowType(
+        "edition_adoptions",
+        ("规则启用",),
+        (edition_adoption.ADOPT_EDITION,),
+        EDITION,
+        build=build.adopt_edition,
     ),
     RowType(
         "persons",

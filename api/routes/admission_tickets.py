@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timedelta
-from functools import cache
-from importlib import resources
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -14,11 +11,16 @@ from api.files.admission_ticket_pdf import TicketSheet, TicketSubject, render_ti
 from api.http.dependencies import QueryContext
 from api.routes.masking import PersonShown, show_person
 from domain.decision import NotFound
+from domain.documents.document_rules import DocumentRules
 from domain.documents.materials import MaterialKind
+from domain.editions.edition import EditionKind
+from domain.service.ledger import Ledger
 from domain.states.application import Candidacy
+from domain.states.editions import document_rules_on
 from domain.states.folds import ExamSession
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import format_instant
+from domain.values.working_days import shanghai_date
 
 
 class SittingShown(BaseModel):
@@ -102,13 +104,14 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
     session, room, seat = seat_of(reading, state)
     plan = session.scheduled
     person = show_person(reading, state.person_id)
+    rules = document_rules_today(reading.ledger)
     base = reading.service.settings.public_base_url
     sheet = TicketSheet(
         organisation=reading.ledger.state("ledger").opened.organisation_name,
         session_title=plan.name,
         ticket_number=state.ticket_number or "",
         name=person["name"],
-        document_type=document_type_name(DocumentType(person["document_type"])),
+        document_type=rules.identity_document(DocumentType(person["document_type"])).name,
         document_number=person["document_number"],
         occupation=state.occupation_name,
         job=state.job_type,
@@ -140,13 +143,7 @@ def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
     return None if sha256 is None else bytes(reading.service.blobs.get(sha256))
 
 
-@cache
-def _document_names() -> dict[str, str]:
-    path = resources.files("domain") / "data" / "document_types.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["types"]
-    return {row["type"]: row["name"] for row in rows}
-
-
-def document_type_name(kind: DocumentType) -> str:
-    """The Chinese name of a document type, such as 居民身份证."""
-    return _document_names()[kind.value]
+def document_rules_today(ledger: Ledger) -> DocumentRules:
+    """The rules of documents that hold today, such as their Chinese names; blocking."""
+    editions = ledger.editions(EditionKind.DOCUMENTS)
+    return document_rules_on(editions, shanghai_date(datetime.now(UTC)))

@@ -30,9 +30,11 @@ from api.http.dependencies import (
 )
 from api.http.multipart import form_schema, read_form
 from api.http.routing import READING, XLSX, file_response, router
+from api.routes.admission_tickets import document_rules_today
 from api.routes.score_board import today_in_china
 from domain import events as e
 from domain.decision import AlreadyExists, NotFound
+from domain.documents.document_rules import DocumentRules
 from domain.events import CertificateKind
 from domain.service.ledger import NAMESPACE
 from domain.steps.authority_report import (
@@ -46,7 +48,7 @@ from domain.steps.authority_report import (
 )
 from domain.steps.certificate import find, out_of_order
 from domain.steps.enrolment import PersonErased
-from domain.values.identity_documents import DocumentType, report_code
+from domain.values.identity_documents import DocumentType
 
 TAG = "上报 · Reports"
 routes = router(TAG)
@@ -135,11 +137,12 @@ def _build(context: CommandContext, body: _ReportRequest, report_id: str) -> Fro
     batch = ReportBatch(
         number=report_id, kind=BATCH_KINDS[body.batch_type], prepared_on=today_in_china()
     )
+    rules = document_rules_today(context.ledger)
     rows: dict[str, SheetRow] = {}
     for application_id in body.application_ids:
         if application_id in rows:
             raise RowTwice(application_id=application_id)
-        rows[application_id] = _report_row(context, opened, application_id)
+        rows[application_id] = _report_row(context, opened, application_id, rules)
     file = build_report(batch, rows.values())
     context.service.blobs.put(file.content)
     return file
@@ -153,7 +156,9 @@ def _is_known(context: CommandContext, report_id: str) -> bool:
     return True
 
 
-def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id: str) -> SheetRow:
+def _report_row(
+    context: CommandContext, opened: e.LedgerOpened, application_id: str, rules: DocumentRules
+) -> SheetRow:
     """One certificate as it is reported; blocking."""
     state = context.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
@@ -165,7 +170,7 @@ def _report_row(context: CommandContext, opened: e.LedgerOpened, application_id:
     identity = context.ledger.identity(state.person_id)
     return SheetRow(
         name=identity.name,
-        document_type_code=report_code(DocumentType(identity.document_type)),
+        document_type_code=rules.report_code(DocumentType(identity.document_type)),
         document_number=identity.document_number,
         occupation=state.occupation_name,
         job=state.job_type or "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Request
@@ -14,10 +15,13 @@ from api.http.context import AppContext
 from api.http.dependencies import Read, json_response
 from api.http.routing import OPEN_READING, router
 from domain.decision import NotFound
+from domain.editions.edition import EditionKind
+from domain.states.editions import fees_on
 from domain.states.folds import LedgerState
-from domain.steps.ledger_setup import OPEN_LEDGER, SET_FEE_SCHEDULE, OpenLedger, opening_fact
+from domain.steps.ledger_setup import OPEN_LEDGER, OpenLedger, opening_fact
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
+from domain.values.working_days import shanghai_date
 
 TAG = "账本 · Ledgers"
 everywhere = router(TAG, prefix="")
@@ -35,19 +39,19 @@ class LedgerBody(BaseModel):
 
 
 class FeeBody(BaseModel):
-    """One fee schedule, fen."""
+    """What one occupation and level costs today, fen."""
 
     occupation: str
     level: int
     certification_fee_fen: int
     study_material_fee_fen: int
-    valid_from: str
 
 
 class LedgerDetailBody(LedgerBody):
     """The same with what it charges."""
 
     unified_social_credit_code: str
+    fees_edition: str = Field(description="the edition of fees that holds today")
     fees: list[FeeBody]
 
 
@@ -133,10 +137,19 @@ everywhere.routes += [
     responses={200: {"model": LedgerDetailBody}, **OPEN_READING},
 )
 async def get_ledger(read: Read) -> Response:
-    """账本信息与各职业、等级的收费标准。· Who keeps the book, and what it charges."""
+    """账本信息与各职业、等级的现行收费标准。· Who keeps the book, and what it charges today.
+
+    Other days and points in time: `GET …/editions/fees`. Source: 2.1-2.3.
+    """
     state = await read.state("ledger")
-    fees = [fee.model_dump(mode="json") for fee in state.fees]
-    detail = {"unified_social_credit_code": state.opened.unified_social_credit_code, "fees": fees}
+    editions = await read.run(read.ledger.editions, EditionKind.FEES)
+    today = shanghai_date(datetime.now(UTC))
+    table = fees_on(editions, today)
+    detail = {
+        "unified_social_credit_code": state.opened.unified_social_credit_code,
+        "fees_edition": editions.in_force(today)[0].edition,
+        "fees": [fee.model_dump(mode="json") for fee in table.fees],
+    }
     return json_response(_shown(read.ledger.name, state) | detail)
 
 
@@ -149,25 +162,3 @@ def _shown(name: str, state: LedgerState) -> dict[str, Any]:
         "site_code": opened.site_code,
         "log_origin": opened.log_origin,
     }
-
-
-routes.routes += [
-    CommandRoute(
-        SET_FEE_SCHEDULE,
-        "POST /fee-schedules",
-        "set_fee_schedule",
-        tag=TAG,
-        summary="设定收费标准 · Set a fee schedule",
-        docs="""
-        自某日起的认证费用与学员资料费用(分)。· What an application costs from a day on, in
-        its two components, fen. Source: 2.1-2.3.""",
-        example={
-            "occupation": "4-01-02-07",
-            "level": 4,
-            "certification_fee_fen": 30000,
-            "study_material_fee_fen": 18000,
-            "valid_from": "2026-01-01",
-        },
-        location="",
-    ),
-]

@@ -7,6 +7,7 @@ from api.routes import (
     applications,
     authority_reports,
     certificates,
+    editions,
     exam_sessions,
     finance,
     health,
@@ -27,6 +28,7 @@ ROUTERS = (
     lookup.routes,  # first: routes are tried in this order, and most requests are lookups
     ledgers.everywhere,
     ledgers.routes,
+    editions.routes,
     persons.routes,
     applications.routes,
     payments.routes,

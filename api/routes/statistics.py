@@ -15,9 +15,10 @@ from api.files.authority_report_xlsx import COUNTS_HEADER, TalentRow, build_tale
 from api.http.dependencies import MinPosition, QueryContext, Read, json_response
 from api.http.read_models import REGISTRY
 from api.http.routing import CSV, READING, XLSX, router
-from api.routes.admission_tickets import document_type_name
+from api.routes.admission_tickets import document_rules_today
 from api.routes.score_board import today_in_china
 from domain.decision import Identity, NotFound
+from domain.documents.document_rules import DocumentRules
 from domain.values.identity_documents import (
     DocumentType,
     InvalidIdentityDocument,
@@ -141,18 +142,23 @@ def _within(day: date, issued: tuple[date | None, date | None]) -> bool:
 def _talent(read: QueryContext, rows: list[dict[str, Any]], organisation: str) -> list[TalentRow]:
     """Rows of the list of people; blocking."""
     full = read.principal is not None and read.principal.role in SEES_IDENTITY
-    return [_talent_row(read, row, organisation, full) for row in rows]
+    rules = document_rules_today(read.ledger)
+    return [_talent_row(read, row, organisation, rules, full) for row in rows]
 
 
 def _talent_row(
-    read: QueryContext, row: dict[str, Any], organisation: str, full: bool
+    read: QueryContext,
+    row: dict[str, Any],
+    organisation: str,
+    rules: DocumentRules,
+    full: bool,
 ) -> TalentRow:
     identity = _identity(read, row["person_id"]) if full else None
     kind = DocumentType(row["document_type"])
     return TalentRow(
         name=identity.name if identity else row["masked_name"],
         sex=_sex(identity),
-        document_type=document_type_name(kind),
+        document_type=rules.identity_document(kind).name,
         document_number=identity.document_number if identity else row["masked_number"],
         occupation=row["occupation_name"],
         job=row["job_type"] or "",

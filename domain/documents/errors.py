@@ -61,7 +61,7 @@ class FileTooLarge(DocumentProblem):
 
 
 class PhotoTooLarge(DocumentProblem):
-    """证件照大小为{size_bytes}字节，不得超过{limit_bytes}字节（50 KB）。"""
+    """证件照大小为{size_bytes}字节，不得超过{limit_bytes}字节。"""
 
     code = "photo_too_large"
 
@@ -97,7 +97,7 @@ class PhotoDateUnknown(DocumentProblem):
 
 
 class PhotoTooOld(DocumentProblem):
-    """证件照须为近半年内拍摄：{earliest}（含）之后，该照片拍摄于{taken_on}。"""
+    """证件照须在规定期限内拍摄：{earliest}（含）之后，该照片拍摄于{taken_on}。"""
 
     code = "photo_too_old"
 

@@ -18,6 +18,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from domain.documents.document_rules import FILE_BYTES_MAX as FILE_BYTES_MAX
+from domain.documents.document_rules import DocumentRules, packaged_document_rules
 from domain.documents.errors import (
     DocumentProblem,
     FileEmpty,
@@ -40,14 +42,8 @@ from domain.documents.errors import (
     PhotoTooOld,
     UnknownMaterialKey,
 )
+from domain.documents.kinds import MaterialKind as MaterialKind
 from domain.values.primitives import Sha256Hex
-
-PHOTO_BYTES_MAX = 51_200
-"""50 KB, counted as 50 x 1,024 bytes. Source: source-document 3.1(4)."""
-FILE_BYTES_MAX = 10_485_760
-"""10 MB for every other file: enough for a scan of several pages."""
-PHOTO_AGE_MONTHS = 6
-"""近半年内. Source: source-document 3.1(4)."""
 
 TWO_INCH_FORMATS_MM = ((35, 49), (35, 53))
 """Formats sold as 2-inch photos (小2寸 35x49, 大2寸 35x53), width x height."""
@@ -60,38 +56,6 @@ PHOTO_WIDTH_PX_MAX = 1_654
 """35 mm at 1,200 dots per inch; print needs no more, and decoding stays cheap."""
 
 
-class MaterialKind(StrEnum):
-    """The document types of source 3.1. The values are stored in facts and never change."""
-
-    IDENTITY_PROOF = "identity_proof"  # 身份证明文件, 3.1(1)
-    EDUCATION_CERTIFICATE = "education_certificate"  # 毕业证书, 3.1(2)
-    ENROLMENT_PROOF = "enrolment_proof"  # 学籍证明 of 技工院校/中职 final-year students, 3.1(2)
-    WORK_HISTORY = "work_history"  # 参加工作经历及相关证明材料, 3.1(3)
-    PHOTO = "photo"  # 2寸白底彩色证件照, 3.1(4)
-    SKILL_CERTIFICATE = "skill_certificate"  # 职业资格证书、技能等级证书, 3.1(5)
-    TRAINING_CERTIFICATE = "training_certificate"  # 培训结业证书, 1.2(3)
-
-    @property
-    def chinese_name(self) -> str:
-        """The name the application form prints, such as 学籍证明."""
-        return _CHINESE_NAMES[self]
-
-
-_CHINESE_NAMES = {
-    MaterialKind.IDENTITY_PROOF: "身份证明文件",
-    MaterialKind.EDUCATION_CERTIFICATE: "毕业证书",
-    MaterialKind.ENROLMENT_PROOF: "学籍证明",
-    MaterialKind.WORK_HISTORY: "工作经历证明",
-    MaterialKind.PHOTO: "证件照",
-    MaterialKind.SKILL_CERTIFICATE: "职业技能证书",
-    MaterialKind.TRAINING_CERTIFICATE: "结业证书",
-}
-
-PICTURES = ("image/jpeg", "image/png")
-ALLOWED_MEDIA_TYPES: dict[MaterialKind, tuple[str, ...]] = {
-    kind: PICTURES if kind is MaterialKind.PHOTO else ("application/pdf", *PICTURES)
-    for kind in MaterialKind
-}
 PHOTO_EXTENSIONS = ("jpg", "jpeg", "png")
 
 
@@ -196,14 +160,17 @@ def check_completeness(
     ]
 
 
-def earliest_photo_day(submitted_on: date) -> date:
+def earliest_photo_day(submitted_on: date, rules: DocumentRules | None = None) -> date:
     """The first day on which a photo may have been taken: the same day six months before.
+
+    rules: the edition that holds; the packaged one, with its six months, if None.
 
     If that month is shorter, its last day, in the candidate's favour: a photo of 2026-02-28 is
     accepted on 2026-08-28 and up to 2026-08-31.
     Source: source-document 3.1(4).
     """
-    months = submitted_on.year * 12 + submitted_on.month - 1 - PHOTO_AGE_MONTHS
+    age_months = (rules or packaged_document_rules()).photo_age_months_max
+    months = submitted_on.year * 12 + submitted_on.month - 1 - age_months
     year, month = divmod(months, 12)
     return date(year, month + 1, min(submitted_on.day, monthrange(year, month + 1)[1]))
 
@@ -248,10 +215,13 @@ def _spelled(name: str) -> str:
     return unicodedata.normalize("NFKC", name).translate(_DOTS).upper()
 
 
-def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem]:
+def check_photo(
+    photo: PhotoFact, *, submitted_on: date, rules: DocumentRules | None = None
+) -> list[DocumentProblem]:
     """Every fault of a photo's measures: 近半年内, 2寸, 白底, 彩色.
 
-    submitted_on: day of submission in China (UTC+8).
+    submitted_on: day of submission in China (UTC+8). rules: the edition that holds; the packaged
+    one if None.
     Source: source-document 3.1(4).
     """
     problems: list[DocumentProblem] = []
@@ -268,7 +238,7 @@ def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem
         problems.append(PhotoBackgroundUneven())
     if not photo.in_colour:
         problems.append(PhotoNotInColour())
-    earliest = earliest_photo_day(submitted_on)
+    earliest = earliest_photo_day(submitted_on, rules)
     if photo.taken_on is None:
         problems.append(PhotoDateUnknown())
     elif photo.taken_on < earliest:
@@ -278,21 +248,27 @@ def check_photo(photo: PhotoFact, *, submitted_on: date) -> list[DocumentProblem
     return problems
 
 
-def check_material(material: MaterialFact) -> list[DocumentProblem]:
-    """Every fault of one file's type and size (格式, 大小). Source: source-document 3.1(4)."""
+def check_material(
+    material: MaterialFact, rules: DocumentRules | None = None
+) -> list[DocumentProblem]:
+    """Every fault of one file's type and size (格式, 大小).
+
+    rules: the edition that holds; the packaged one if None. Source: source-document 3.1(4).
+    """
     problems: list[DocumentProblem] = []
     label, size = material.kind.chinese_name, material.size_bytes
-    allowed = ALLOWED_MEDIA_TYPES[material.kind]
-    if material.media_type not in allowed:
+    rule = (rules or packaged_document_rules()).material(material.kind)
+    if material.media_type not in rule.media_types:
         problems.append(
             MediaTypeNotAllowed(
-                label=label, media_type=material.media_type, allowed="、".join(allowed)
+                label=label, media_type=material.media_type, allowed="、".join(rule.media_types)
             )
         )
     if size == 0:
         problems.append(FileEmpty(label=label))
-    if material.kind is MaterialKind.PHOTO and size > PHOTO_BYTES_MAX:
-        problems.append(PhotoTooLarge(size_bytes=size, limit_bytes=PHOTO_BYTES_MAX))
-    elif material.kind is not MaterialKind.PHOTO and size > FILE_BYTES_MAX:
-        problems.append(FileTooLarge(label=label, size_bytes=size, limit_bytes=FILE_BYTES_MAX))
+    if size > rule.bytes_max:
+        if material.kind is MaterialKind.PHOTO:
+            problems.append(PhotoTooLarge(size_bytes=size, limit_bytes=rule.bytes_max))
+        else:
+            problems.append(FileTooLarge(label=label, size_bytes=size, limit_bytes=rule.bytes_max))
     return problems

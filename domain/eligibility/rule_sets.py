@@ -209,8 +209,8 @@ class JobType(RuleData):
     levels: tuple[StatedLevel, ...] = Field(min_length=1)
 
 
-class RuleSet(RuleData):
-    """The eligibility rules of one occupation in one edition of its standard.
+class EligibilityRules(RuleData):
+    """The eligibility rules of one occupation in one edition of its standard, as data.
 
     Source: source-document 1.2, 3.2(1).
     """
@@ -223,7 +223,6 @@ class RuleSet(RuleData):
     aliases: tuple[str, ...] = Field(default=(), description="other codes, by later 大典")
     job_types: tuple[JobType, ...] = Field(default=(), description="工种; empty = undivided")
     levels: tuple[LevelRules, ...] = Field(min_length=1)
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file's bytes")
 
     @model_validator(mode="after")
     def _keys_are_unique(self) -> Self:
@@ -252,6 +251,17 @@ class RuleSet(RuleData):
     def offers(self, job_type: str, level: Level) -> bool:
         """Whether a 工种 is certified in a level: 平台管理员 goes no higher than 3."""
         return any(job.name == job_type and level in job.levels for job in self.job_types)
+
+
+class RuleSet(EligibilityRules):
+    """Eligibility rules, and the digest of where they were read from.
+
+    Source: source-document 1.2, 3.2(1).
+    """
+
+    digest: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file's bytes, or of the edition"
+    )
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

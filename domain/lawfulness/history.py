@@ -13,9 +13,11 @@ from domain.actors import Actor
 from domain.claims import CLAIMS, Claim, claims_of
 from domain.commands import OpenedInStates
 from domain.decision import Identity, NotFound, stream_of
+from domain.editions.edition import EditionKind
 from domain.events import Fact
 from domain.states import folds
 from domain.states.application import Candidacy
+from domain.states.editions import Editions
 from domain.values.identity_documents import DocumentType
 
 
@@ -117,6 +119,10 @@ class History:
     def series(self, series_id: str) -> folds.Series:
         """An unknown series is an empty one."""
         return self.states.get(stream_of("series", series_id)) or folds.Series(series_id)
+
+    def editions(self, kind: EditionKind) -> Editions:
+        """The adopted ones of a kind, in addition to the packaged ones."""
+        return self.states.get(stream_of("edition", kind)) or Editions(kind)
 
     def exists(self, stream: str) -> bool:
         """Whether the stream has an event."""

@@ -17,13 +17,12 @@ from domain.command_spec import CommandSpec
 from domain.decision import Command, States
 from domain.documents.materials import Background, MaterialFact, MaterialKind, PhotoFact
 from domain.eligibility.qualifications import Qualifications
-from domain.eligibility.rule_sets import rule_set_for
-from domain.errors import LedgerError
 from domain.events import Subject
 from domain.lawfulness.history import PHOTO_IDENTITY
 from domain.steps import authority_report as reports
 from domain.steps import certificate as certificates
 from domain.steps import (
+    edition_adoption,
     enrolment,
     erasure,
     exam,
@@ -36,14 +35,9 @@ from domain.steps import (
     service_keys,
 )
 from domain.steps import number_allocation as numbering
-from domain.values.working_days import packaged_calendar
 
 Facts = Sequence[Any]
 """The facts of one command, in order; personal fields opened."""
-
-
-def _known(facts: Facts) -> str | None:
-    return None
 
 
 class Inverse(NamedTuple):
@@ -53,13 +47,11 @@ class Inverse(NamedTuple):
     reconstruct: the command; None if its facts do not begin like this. States: before the facts.
         Raises: ValidationError for a value that no such command can hold, IndexError and
         AttributeError where facts are missing, KeyError and NotFound for an unknown thing.
-    unknown: why the facts cannot be judged here: they rest on an edition that is not at hand.
     """
 
     spec: CommandSpec[Any]
     first: tuple[type[e.Fact], ...]
     reconstruct: Callable[[Facts, States], Command | None]
-    unknown: Callable[[Facts], str | None] = _known
 
 
 # --- the ledger, persons, applications ------------------------------------------------------------
@@ -76,15 +68,19 @@ def _open_ledger(facts: Facts, states: States) -> Command:
     )
 
 
-def _set_fee_schedule(facts: Facts, states: States) -> Command:
-    fees: e.FeeScheduleSet = facts[0]
-    return ledger_setup.SetFeeSchedule(
-        occupation=fees.occupation,
-        level=fees.level,
-        certification_fee_fen=fees.certification_fee_fen,
-        study_material_fee_fen=fees.study_material_fee_fen,
-        valid_from=fees.valid_from,
+def _propose_edition(facts: Facts, states: States) -> Command:
+    proposed: e.EditionProposed = facts[0]
+    return edition_adoption.ProposeEdition(
+        kind=proposed.kind,
+        edition=proposed.edition,
+        valid_from=proposed.valid_from,
+        content=proposed.content,
     )
+
+
+def _adopt_edition(facts: Facts, states: States) -> Command:
+    adopted: e.EditionAdopted = facts[0]
+    return edition_adoption.AdoptEdition(kind=adopted.kind, sha256=adopted.sha256)
 
 
 def _introduce_key(facts: Facts, states: States) -> Command:
@@ -165,16 +161,6 @@ def _open_application(facts: Facts, states: States) -> Command:
         qualifications=Qualifications.model_validate_json(assessed.qualifications or ""),
         as_of=assessed.as_of,
     )
-
-
-def _other_rules(facts: Facts) -> str | None:
-    opened: e.ApplicationOpened = facts[0]
-    digest = getattr(facts[1], "rule_set_sha256", None) if len(facts) > 1 else None
-    try:
-        rules = rule_set_for(opened.occupation, opened.edition)
-    except LedgerError:
-        return None  # the decision refuses it
-    return None if digest in (None, rules.digest) else "assessed by another version of the rules"
 
 
 def _withdraw_application(facts: Facts, states: States) -> Command:
@@ -385,11 +371,6 @@ def _extend_notice(facts: Facts, states: States) -> Command:
     return public_notice.ExtendNotice(notice_id=facts[0].notice_id)
 
 
-def _other_calendar(facts: Facts) -> str | None:
-    known = facts[0].calendar_edition == packaged_calendar().edition
-    return None if known else "counted by another edition of the calendar"
-
-
 def _file_objection(facts: Facts, states: States) -> Command:
     objection: e.ObjectionFiled = facts[0]
     return public_notice.FileObjection(
@@ -485,14 +466,15 @@ def _record_visibility(facts: Facts, states: States) -> Command:
 
 INVERSES: tuple[Inverse, ...] = (
     Inverse(ledger_setup.OPEN_LEDGER, (e.LedgerOpened,), _open_ledger),
-    Inverse(ledger_setup.SET_FEE_SCHEDULE, (e.FeeScheduleSet,), _set_fee_schedule),
+    Inverse(edition_adoption.PROPOSE_EDITION, (e.EditionProposed,), _propose_edition),
+    Inverse(edition_adoption.ADOPT_EDITION, (e.EditionAdopted,), _adopt_edition),
     Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
     Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),
     Inverse(log_recovery.CONTINUE_LOG, (e.LogContinuedElsewhere,), _continue_log),
     Inverse(enrolment.REGISTER_PERSON, (e.PersonRegistered,), _register_person),
     Inverse(enrolment.CORRECT_PERSON, (e.PersonCorrected,), _correct_person),
     Inverse(erasure.ERASE_PERSONAL_DATA, (e.PersonalDataErased,), _erase_personal_data),
-    Inverse(enrolment.OPEN_APPLICATION, (e.ApplicationOpened,), _open_application, _other_rules),
+    Inverse(enrolment.OPEN_APPLICATION, (e.ApplicationOpened,), _open_application),
     Inverse(enrolment.WITHDRAW_APPLICATION, (e.ApplicationWithdrawn,), _withdraw_application),
     Inverse(payment.RECORD_PAYMENT, (e.FeePaid, e.ExcessPaymentReceived), _record_payment),
     Inverse(payment.USE_ITEM, (e.FeeItemUsed,), _use_item),
@@ -509,10 +491,8 @@ INVERSES: tuple[Inverse, ...] = (
     Inverse(exam.RECORD_SCORE, (e.TheoryScoreRecorded, e.PracticalScoreRecorded), _record_score),
     Inverse(exam.VERIFY_SCORES, (e.ScoresVerified,), _verify_scores),
     Inverse(exam.CORRECT_SCORE, (e.ScoreCorrected,), _correct_score),
-    Inverse(public_notice.OPEN_NOTICE, (e.PublicNoticeOpened,), _open_notice, _other_calendar),
-    Inverse(
-        public_notice.EXTEND_NOTICE, (e.PublicNoticeExtended,), _extend_notice, _other_calendar
-    ),
+    Inverse(public_notice.OPEN_NOTICE, (e.PublicNoticeOpened,), _open_notice),
+    Inverse(public_notice.EXTEND_NOTICE, (e.PublicNoticeExtended,), _extend_notice),
     Inverse(public_notice.FILE_OBJECTION, (e.ObjectionFiled,), _file_objection),
     Inverse(
         public_notice.RESOLVE_OBJECTION,

@@ -84,9 +84,6 @@ def lawful(history: History, recorded: RecordedCommand, ports: Ports) -> Verdict
     clause = clause_of(inverse.spec.decide)
     if command is None:
         return unlawful(first, clause, "no command of this kind records it")
-    reason = inverse.unknown(facts)
-    if reason is not None:
-        return NotJudged(reason)
     try:
         misplaced = _misplaced(history, recorded, inverse)
         if misplaced is not None:

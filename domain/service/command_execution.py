@@ -27,6 +27,7 @@ from domain.decision import (
     NotFound,
     stream_of,
 )
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
 from domain.service.receipt import Receipt
@@ -34,6 +35,7 @@ from domain.service.snapshots import kind_of
 from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.states import folds as states
 from domain.states.application import Candidacy
+from domain.states.editions import Editions
 from domain.store.errors import WrongKey
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
@@ -249,6 +251,9 @@ class StateReader:
     def series(self, series_id: str) -> states.Series:
         # A series begins with its first number, so an unknown series is an empty one.
         return self._find(stream_of("series", series_id)) or states.Series(series_id)
+
+    def editions(self, kind: EditionKind) -> Editions:
+        return self._find(stream_of("edition", kind)) or Editions(kind)
 
     def exists(self, stream: str) -> bool:
         return self._view.version(stream) > 0

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from domain.actors import Actor
 from domain.decision import Command, Identity, KeyInUse, NotFound, stream_of
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
 from domain.service.command_execution import (
@@ -31,6 +32,7 @@ from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, res
 from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
+from domain.states.editions import Editions
 from domain.store.errors import ReservedLedgerName, UnknownLedger
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
@@ -256,6 +258,19 @@ class Ledger:
         if state is None:
             raise NotFound(what=kind, id=key or kind)
         return state
+
+    def editions(self, kind: EditionKind, as_of: int | datetime | None = None) -> Editions:
+        """The editions of a kind as they were known.
+
+        as_of: up to a position, or what was recorded up to a time; None: now. Raises: Unavailable.
+        """
+        recorded = self.journal.stream(stream_of("edition", kind))
+        if isinstance(as_of, datetime):
+            recorded = [event for event in recorded if event.recorded_at <= as_of]
+        elif as_of is not None:
+            recorded = [event for event in recorded if event.position <= as_of]
+        found: Editions | None = states.project(None, map(self.mapper.sealed_entry, recorded))
+        return found or Editions(kind)
 
     def history(self, stream: str) -> list[JournalEntry]:
         """Every entry of a stream, personal fields decrypted."""

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from domain.states import folds as states
 from domain.states.application import Candidacy
+from domain.states.editions import Editions
 from domain.store.journal.envelope import canonical_json
 from domain.store.journal.journal import Journal
 from domain.store.journal.snapshot_table import (
@@ -26,6 +27,7 @@ from domain.store.journal.snapshot_table import (
 
 STATE_CLASSES: dict[str, type[Any]] = {
     "application": Candidacy,
+    "edition": Editions,
     "ledger": states.LedgerState,
     "notice": states.Notice,
     "person": states.Person,

@@ -1,4 +1,4 @@
-"""States other than an application's: ledger, person, exam session, notice, series, report.
+"""States other than an application's and of editions: ledger, person, session, notice and so on.
 
 `evolve` folds one fact into any of them and into `Candidacy`.
 """
@@ -12,19 +12,17 @@ from typing import Any
 
 from domain import events as e
 from domain.actors import subject_of
-from domain.states import application
+from domain.states import application, editions
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
-from domain.values.primitives import Level
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """The organisation of a ledger, its fees, and the keys in use, in order of introduction."""
+    """The organisation of a ledger, and the keys in use, in order of introduction."""
 
     id: str
     opened: e.LedgerOpened
-    fees: tuple[e.FeeScheduleSet, ...] = ()
     keys: tuple[e.KeyIntroduced, ...] = ()
     continuations: tuple[e.LogContinuedElsewhere, ...] = ()
     version: int = 0
@@ -42,18 +40,6 @@ class LedgerState:
     def keys_for(self, purpose: e.KeyPurpose) -> tuple[str, ...]:
         """The ids of the keys of a purpose that are in use, the newest last."""
         return tuple(key.key_id for key in self.keys if key.purpose == purpose)
-
-    def fees_on(self, occupation: str, level: Level, day: date) -> e.FeeScheduleSet | None:
-        """The schedule in force on a day: the latest that has begun.
-
-        Of two that begin on the same day, the one set later replaces the other.
-        """
-        begun = [
-            fees
-            for fees in self.fees
-            if fees.occupation == occupation and fees.level == level and fees.valid_from <= day
-        ]
-        return max(reversed(begun), key=lambda fees: fees.valid_from, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +130,6 @@ class Report:
 
 def _ledger_opened(state: LedgerState | None, fact: e.LedgerOpened, entry: Any) -> LedgerState:
     return LedgerState(id="ledger", opened=fact)
-
-
-def _fees_set(state: LedgerState, fact: e.FeeScheduleSet, entry: Any) -> LedgerState:
-    return replace(state, fees=(*state.fees, fact))
 
 
 def _key_introduced(state: LedgerState, fact: e.KeyIntroduced, entry: Any) -> LedgerState:
@@ -254,7 +236,6 @@ def _frozen(state: Report | None, fact: e.ReportFrozen, entry: Any) -> Report:
 
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LedgerOpened: _ledger_opened,
-    e.FeeScheduleSet: _fees_set,
     e.KeyIntroduced: _key_introduced,
     e.KeyRetired: _key_retired,
     e.LogContinuedElsewhere: _log_continued,
@@ -272,6 +253,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.PublicNoticeClosed: _closed,
     e.SerialTaken: _serial,
     e.ReportFrozen: _frozen,
+    **editions.FOLDS,
     **application.FOLDS,
 }
 """Fact class -> the fold that applies it; covers the whole catalogue."""

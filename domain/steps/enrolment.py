@@ -31,11 +31,13 @@ from domain.decision import (
     stream_of,
 )
 from domain.documents.materials import required_materials
+from domain.editions.edition import EditionKind
 from domain.eligibility.assessment import Eligible, NotEligible, assess
 from domain.eligibility.qualifications import Qualifications
-from domain.eligibility.rule_sets import RuleSet, available_rule_sets, rule_set_for
+from domain.eligibility.rule_sets import RuleSet
 from domain.errors import LedgerError
 from domain.states.application import CLOSED, Status
+from domain.states.editions import Editions, occupations, rule_set_on
 from domain.steps.refund import refund_entitlement
 from domain.values.identity_documents import (
     DocumentType,
@@ -210,11 +212,11 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     )
 
 
-def live_claims(person_id: str) -> tuple[Claim, ...]:
+def live_claims(person_id: str, eligibility: Editions) -> tuple[Claim, ...]:
     """The claims of all applications a person could have open, over every occupation and level."""
     return tuple(
-        live_claim(person_id, rules.occupation, level)
-        for rules in available_rule_sets()
+        live_claim(person_id, occupation, level)
+        for occupation in occupations(eligibility)
         for level in Level
     )
 
@@ -308,7 +310,8 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
     stream = stream_of("application", application_id)
     if world.exists(stream):
         raise AlreadyExists(what="application", id=application_id)
-    rules = rule_set_for(command.occupation, command.edition)
+    editions = world.editions(EditionKind.ELIGIBILITY)
+    rules = rule_set_on(editions, command.occupation, command.edition, context.today)
     if command.job_type and rules.job_types and not rules.offers(command.job_type, command.level):
         raise JobTypeNotOffered(job_type=command.job_type, level=int(command.level))
     today = context.today
@@ -374,9 +377,13 @@ def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Con
 
 def _reads_of_opening(cached: StateHint, command: OpenApplication, context: Context) -> ReadSet:
     application_id = command.application_id or context.new_id()
-    rules = rule_set_for(command.occupation, command.edition)
+    editions = cached("edition", EditionKind.ELIGIBILITY) or Editions(EditionKind.ELIGIBILITY)
+    rules = rule_set_on(editions, command.occupation, command.edition, context.today)
     return ReadSet(
-        streams=(stream_of("person", command.person_id),),
+        streams=(
+            stream_of("person", command.person_id),
+            stream_of("edition", EditionKind.ELIGIBILITY),
+        ),
         versions=(stream_of("application", application_id),),
         claims=(live_claim(command.person_id, rules.occupation, command.level),),
         persons=(command.person_id,),

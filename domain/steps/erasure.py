@@ -13,7 +13,9 @@ from domain.actors import Role
 from domain.claims import person_claims
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, States, ensure_own, stream_of
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
+from domain.states.editions import Editions
 from domain.steps.enrolment import PersonErased, live_claims
 
 
@@ -40,7 +42,8 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
     ensure_own(context, person, "person")
     if person.erased:
         raise PersonErased()
-    if any(world.claimed(*claim) for claim in live_claims(person.id)):
+    editions = world.editions(EditionKind.ELIGIBILITY)
+    if any(world.claimed(*claim) for claim in live_claims(person.id, editions)):
         raise PersonStillNeeded(what="an application is open")
     return Decision(
         facts=(
@@ -54,11 +57,16 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
 
 
 def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Context) -> ReadSet:
-    claims = live_claims(command.person_id)
+    editions = cached("edition", EditionKind.ELIGIBILITY) or Editions(EditionKind.ELIGIBILITY)
+    claims = live_claims(command.person_id, editions)
     person = cached("person", command.person_id)
     if person is not None:
         claims += person_claims(person.document_index, person.subject)
-    return ReadSet((stream_of("person", command.person_id),), (), claims)
+    streams = (
+        stream_of("person", command.person_id),
+        stream_of("edition", EditionKind.ELIGIBILITY),
+    )
+    return ReadSet(streams, (), claims)
 
 
 ERASE_PERSONAL_DATA = CommandSpec(

@@ -1,8 +1,6 @@
-"""Opening a ledger and setting its fees."""
+"""Opening a ledger."""
 
 from __future__ import annotations
-
-from datetime import date
 
 from domain import events as e
 from domain.actors import Role
@@ -10,7 +8,7 @@ from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import AlreadyExists, Command, Context, Decision, States
 from domain.steps.service_keys import ensure_introduced, introduction_of
 from domain.values.certificate_numbers import format_national
-from domain.values.primitives import Fen, Level
+from domain.values.primitives import Level
 
 
 class OpenLedger(Command):
@@ -21,16 +19,6 @@ class OpenLedger(Command):
     unified_social_credit_code: str
     site_code: str
     log_origin: e.ShortText
-
-
-class SetFeeSchedule(Command):
-    """Say what an application for an occupation and level costs from a day on."""
-
-    occupation: e.ShortText
-    level: Level
-    certification_fee_fen: Fen
-    study_material_fee_fen: Fen
-    valid_from: date
 
 
 def opening_fact(command: OpenLedger) -> e.LedgerOpened:
@@ -62,39 +50,12 @@ def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> 
     return Decision(facts=tuple(("ledger", fact) for fact in (opening_fact(command), *keys)))
 
 
-def decide_set_fee_schedule(world: States, command: SetFeeSchedule, context: Context) -> Decision:
-    """Both components have their own amount, because they have their own refund rule.
-
-    Raises: NotFound if the ledger is not open.
-    Source: source-document 2.1, 2.2, 2.3.
-    """
-    world.ledger()
-    fact = e.FeeScheduleSet(
-        occupation=command.occupation,
-        level=command.level,
-        certification_fee_fen=command.certification_fee_fen,
-        study_material_fee_fen=command.study_material_fee_fen,
-        valid_from=command.valid_from,
-    )
-    return Decision(facts=(("ledger", fact),))
-
-
 def _reads_version(cached: StateHint, command: OpenLedger, context: Context) -> ReadSet:
     return ReadSet(versions=("ledger",))
-
-
-def _reads_ledger(cached: StateHint, command: SetFeeSchedule, context: Context) -> ReadSet:
-    return ReadSet(("ledger",))
 
 
 OPEN_LEDGER = CommandSpec(
     OpenLedger, decide_open_ledger, _reads_version, roles=frozenset({Role.OPERATOR})
 )
-SET_FEE_SCHEDULE = CommandSpec(
-    SetFeeSchedule,
-    decide_set_fee_schedule,
-    _reads_ledger,
-    roles=frozenset({Role.FINANCE, Role.OPERATOR}),
-)
 
-SPECS = (OPEN_LEDGER, SET_FEE_SCHEDULE)
+SPECS = (OPEN_LEDGER,)

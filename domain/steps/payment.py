@@ -30,9 +30,11 @@ from domain.decision import (
     ensure_past,
     stream_of,
 )
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.states.application import CLOSED, Candidacy, Status
+from domain.states.editions import fees_on
 from domain.values.primitives import Instant, Sha256Hex
 from domain.values.working_days import shanghai_date
 
@@ -110,7 +112,8 @@ class UseItem(Command):
 def _check_amounts(state: Candidacy, command: RecordPayment, world: States) -> None:
     """Exactly the two components at the price of the day of payment. Source: 2.1-2.3."""
     day = shanghai_date(command.paid_at)
-    fees = world.ledger().fees_on(state.occupation, state.level, day)
+    table = fees_on(world.editions(EditionKind.FEES), day)
+    fees = table.fee_of(state.occupation, state.level)
     if fees is None:
         raise NoFeeSchedule(occupation=state.occupation, level=int(state.level), day=str(day))
     due = {
@@ -234,7 +237,11 @@ def use_fact(state: Candidacy, item: Item, used_at: datetime) -> e.FeeItemUsed:
 def _reads_of_payment(cached: StateHint, command: RecordPayment, context: Context) -> ReadSet:
     payment_id = command.payment_id or context.new_id()
     claims = payment_claims(command.provider, command.provider_transaction_id, payment_id)
-    return ReadSet((stream_of("application", command.application_id), "ledger"), (), claims)
+    streams = (
+        stream_of("application", command.application_id),
+        stream_of("edition", EditionKind.FEES),
+    )
+    return ReadSet(streams, (), claims)
 
 
 RECORD_PAYMENT = CommandSpec(

@@ -18,7 +18,6 @@ from domain.command_spec import (
     StateHint,
     cached_applications,
     notice_streams,
-    reads_stream,
     with_persons,
 )
 from domain.decision import (
@@ -32,13 +31,17 @@ from domain.decision import (
     ensure_own,
     stream_of,
 )
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
+from domain.states.editions import calendar_on
 from domain.states.folds import ExamSession, Notice
 from domain.steps.enrolment import PersonErased
 from domain.steps.exam import SessionNotHeld
 from domain.values.working_days import (
     NOTICE_WORKING_DAYS,
+    NoticeEnd,
+    WorkingCalendar,
     add_working_days,
     closes_at,
     publication_deadline,
@@ -184,11 +187,12 @@ def decide_open_notice(world: States, command: OpenNotice, context: Context) -> 
         raise NothingToPublish(session_id=session.id)
     rows = publishable[:ROWS_MAX]
     first = rows[0].notice_id is None
-    deadline = publication_deadline(shanghai_date(session.ended_at))
+    calendar = calendar_on(world.editions(EditionKind.CALENDAR), context.today)
+    deadline = publication_deadline(shanghai_date(session.ended_at), calendar)
     late = first and context.today > deadline
     if late and command.late_reason is None:
         raise NoticeTooLate(deadline=str(deadline))
-    end = add_working_days(context.today, NOTICE_WORKING_DAYS)
+    end = add_working_days(context.today, NOTICE_WORKING_DAYS, calendar)
     opened = e.PublicNoticeOpened(
         notice_id=notice_id,
         session_id=session.id,
@@ -231,8 +235,22 @@ def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.Resu
     )
 
 
+def known_end(notice: Notice, calendar: WorkingCalendar) -> NoticeEnd | None:
+    """The end of a notice that is provisional and whose last day the calendar knows, else None.
+
+    Source: source-document 5.1.
+    """
+    if notice.closed or not notice.provisional:
+        return None
+    opened = notice.opened
+    end = add_working_days(opened.published_on, opened.working_days, calendar)
+    return None if end.provisional else end
+
+
 def decide_extend_notice(world: States, command: ExtendNotice, context: Context) -> Decision:
     """A provisional end is calculated again from the same day of publication.
+
+    By the calendar that holds today: the one that was adopted since.
 
     Raises: NotFound, NoticeClosed, NoticeEndProvisional while the calendar still does not reach.
     Source: source-document 5.1.
@@ -240,8 +258,9 @@ def decide_extend_notice(world: States, command: ExtendNotice, context: Context)
     notice = world.notice(command.notice_id)
     if notice.closed:
         raise NoticeClosed(notice_id=notice.id)
-    end = add_working_days(notice.opened.published_on, notice.opened.working_days)
-    if not notice.provisional or end.provisional:
+    calendar = calendar_on(world.editions(EditionKind.CALENDAR), context.today)
+    end = known_end(notice, calendar)
+    if end is None:
         raise NoticeEndProvisional(notice_id=notice.id)
     fact = e.PublicNoticeExtended(
         notice_id=notice.id,
@@ -358,6 +377,8 @@ def decide_close_notice(world: States, command: CloseNotice, context: Context) -
 
 # --- read sets and specs --------------------------------------------------------------------------
 
+_CALENDAR = stream_of("edition", EditionKind.CALENDAR)
+
 
 def _reads_of_opening(cached: StateHint, command: OpenNotice, context: Context) -> ReadSet:
     notice_id = command.notice_id or context.new_id()
@@ -366,10 +387,15 @@ def _reads_of_opening(cached: StateHint, command: OpenNotice, context: Context) 
     return ReadSet(
         streams=(
             stream_of("session", command.session_id),
+            _CALENDAR,
             *(stream_of("application", each) for each in seated),
         ),
         versions=(stream_of("notice", notice_id),),
     )
+
+
+def _reads_of_extension(cached: StateHint, command: ExtendNotice, context: Context) -> ReadSet:
+    return ReadSet((stream_of("notice", command.notice_id), _CALENDAR))
 
 
 def _reads_of_objection(cached: StateHint, command: FileObjection, context: Context) -> ReadSet:
@@ -405,7 +431,7 @@ OPEN_NOTICE = CommandSpec(OpenNotice, decide_open_notice, _reads_of_opening, rol
 EXTEND_NOTICE = CommandSpec(
     ExtendNotice,
     decide_extend_notice,
-    reads_stream("notice", "notice_id"),
+    _reads_of_extension,
     roles=_PUBLISHER | {Role.SERVICE},
 )
 FILE_OBJECTION = CommandSpec(

@@ -39,9 +39,11 @@ from domain.documents.materials import (
     check_photo,
     check_photo_name,
 )
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import Stage
 from domain.states.application import Candidacy, Status
+from domain.states.editions import document_rules_on
 from domain.states.folds import Person
 from domain.steps.refund import refund_entitlement
 
@@ -193,7 +195,8 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
     ensure_own(context, world.person(state.person_id), "application")
     _ensure_documents_open(state)
     material = command.material
-    problems = check_material(material)
+    rules = document_rules_on(world.editions(EditionKind.DOCUMENTS), context.today)
+    problems = check_material(material, rules)
     # Refused here and not with the set: a document once handed in cannot be withdrawn.
     if material.kind is MaterialKind.ENROLMENT_PROOF and material.kind not in {
         *state.required,
@@ -205,7 +208,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
         problems += check_photo_name(
             command.file_name, name=identity.name, number=identity.document_number
         )
-        problems += check_photo(material.photo, submitted_on=context.today)
+        problems += check_photo(material.photo, submitted_on=context.today, rules=rules)
     if problems:
         raise DocumentFaulty(**_describe(problems))
     for kind, sha256 in state.documents.items():
@@ -326,7 +329,8 @@ def _reads_of_document(cached: StateHint, command: SubmitDocument, context: Cont
     ids = (command.application_id,)
     persons = tuple(state.person_id for state in cached_applications(cached, ids))
     with_photo = command.material.photo is not None
-    return ReadSet(with_persons(cached, ids), persons=persons if with_photo else ())
+    streams = (*with_persons(cached, ids), stream_of("edition", EditionKind.DOCUMENTS))
+    return ReadSet(streams, persons=persons if with_photo else ())
 
 
 def _reads_of_review(cached: StateHint, command: Review, context: Context) -> ReadSet:

@@ -8,13 +8,11 @@ Reading order: DocumentType, validate_document, mask_number; the rules by kind c
 """
 
 import datetime as dt
-import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
-from functools import cache, partial
-from importlib import resources
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -75,7 +73,7 @@ class InvalidIdentityDocument(LedgerError):
 
 
 class ReportCodeUnknown(LedgerError):
-    """The national reporting code of {document_type} is not configured."""
+    """No edition of documents has the national reporting code of {document_type}."""
 
     code = "report_code_unknown"
 
@@ -172,29 +170,6 @@ def matches_legacy(number18: str, number15: str) -> bool:
         return False
     same = long[:6] + long[8:17] == short
     return same and long[6:8] == "19" and mod_11_2.is_valid(long)
-
-
-@cache
-def _packaged_report_codes() -> dict[str, str | None]:
-    path = resources.files("domain") / "data" / "document_types.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["types"]
-    return {row["type"]: row["report_code"] for row in rows}
-
-
-def report_code(
-    document_type: DocumentType, configured: Mapping[DocumentType, str] | None = None
-) -> str:
-    """The code of a document kind in the national reporting sheet (证件类型), such as "201".
-
-    configured: codes given by the province; they override the packaged ones, of which only
-        居民身份证 is known.
-    Raises: ReportCodeUnknown if neither has the code.
-    Source: source-document 5.3
-    """
-    code = (configured or {}).get(document_type) or _packaged_report_codes()[document_type]
-    if code is None:
-        raise ReportCodeUnknown(document_type=document_type)
-    return code
 
 
 def mask_number(document_type: DocumentType, number: str) -> str:

@@ -6,7 +6,7 @@ end, an answer is marked provisional.
 
 Dates are calendar dates in Asia/Shanghai; a term ends at 24:00 of its last day.
 The decision that opens a notice stores the start, the end and the calendar edition in the event;
-nothing recomputes them later.
+nothing recomputes them later but the extension of a provisional end.
 """
 
 import calendar as gregorian
@@ -14,8 +14,9 @@ import datetime as dt
 import json
 from functools import cache
 from importlib import resources
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.errors import LedgerError
 
@@ -27,6 +28,8 @@ NOTICE_WORKING_DAYS = 5
 
 _ONE_DAY = dt.timedelta(days=1)
 _DAYS_WORKING_MAX = 1000
+_HOLIDAY_DAYS_MAX = 31
+_TABLE_DAYS_MAX = 36_525
 
 
 class CalendarDoesNotReach(LedgerError):
@@ -54,6 +57,112 @@ class NoticeEnd(BaseModel):
     def closes_at(self) -> dt.datetime:
         """The first instant after the term, aware UTC: 16:00 UTC of the last day."""
         return closes_at(self.date)
+
+
+MonthDay = Annotated[str, Field(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
+"""A day of every year, `MM-DD`."""
+
+
+class Holiday(BaseModel):
+    """Days off in a row, as the State Council's notice announces them (放假).
+
+    first, last: inclusive, weekends among them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = Field(min_length=1, max_length=100)
+    first: dt.date
+    last: dt.date
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 <= (self.last - self.first).days < _HOLIDAY_DAYS_MAX:
+            raise ValueError(f"lasts from 1 to {_HOLIDAY_DAYS_MAX} days, from first to last")
+        return self
+
+    def days(self) -> list[dt.date]:
+        """Every day of it."""
+        return [self.first + n * _ONE_DAY for n in range((self.last - self.first).days + 1)]
+
+
+class HolidayTable(BaseModel):
+    """Holidays and make-up workdays (放假与调休), the content of an edition of the calendar.
+
+    begins_on, known_through: first and last day that the table covers.
+    fixed_statutory_days: statutory holidays that never move. The table names each within its
+        reach as a day off, so that a year that was left out is found before it counts.
+    Source: source-document 5.1
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    source: str = Field(min_length=1, max_length=2000, description="the notices it is taken from")
+    begins_on: dt.date
+    known_through: dt.date
+    fixed_statutory_days: tuple[MonthDay, ...] = Field(max_length=100)
+    holidays: tuple[Holiday, ...] = Field(max_length=1000)
+    makeup_workdays: tuple[dt.date, ...] = Field(
+        max_length=1000, description="Saturdays and Sundays that are worked"
+    )
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> Self:
+        if not 0 <= (self.known_through - self.begins_on).days < _TABLE_DAYS_MAX:
+            raise ValueError("known_through lies before begins_on, or a hundred years after it")
+        off = self._days_off()
+        for day in self.makeup_workdays:
+            if day.weekday() < 5:
+                raise ValueError(f"make-up workday {day} is no Saturday and no Sunday")
+            if day in off:
+                raise ValueError(f"{day} is a holiday and a make-up workday")
+            self._ensure_reach(day)
+        if len(set(self.makeup_workdays)) != len(self.makeup_workdays):
+            raise ValueError("a make-up workday appears twice")
+        for day in self._statutory_days():
+            if day not in off:
+                raise ValueError(f"no holiday covers the statutory day {day}")
+        return self
+
+    def _statutory_days(self) -> list[dt.date]:
+        """The fixed statutory days within the table."""
+        years = range(self.begins_on.year, self.known_through.year + 1)
+        found = (_day_in(year, text) for year in years for text in self.fixed_statutory_days)
+        return [day for day in found if day and self.begins_on <= day <= self.known_through]
+
+    def _days_off(self) -> set[dt.date]:
+        """Raises: ValueError for a day that two holidays cover, or outside the table."""
+        off: set[dt.date] = set()
+        for holiday in self.holidays:
+            for day in holiday.days():
+                if day in off:
+                    raise ValueError(f"two holidays cover {day}")
+                self._ensure_reach(day)
+                off.add(day)
+        return off
+
+    def _ensure_reach(self, day: dt.date) -> None:
+        if not self.begins_on <= day <= self.known_through:
+            raise ValueError(f"{day} lies outside the table")
+
+    def calendar(self, edition: str) -> "WorkingCalendar":
+        """The table as a calendar. edition: its name, stored with every date computed from it."""
+        return WorkingCalendar(
+            edition=edition,
+            valid_from=self.begins_on,
+            known_through=self.known_through,
+            holidays=frozenset(day for holiday in self.holidays for day in holiday.days()),
+            makeup_workdays=frozenset(self.makeup_workdays),
+            fixed_statutory_days=frozenset(
+                (int(text[:2]), int(text[3:])) for text in self.fixed_statutory_days
+            ),
+        )
+
+
+def _day_in(year: int, month_day: str) -> dt.date | None:
+    """The day `MM-DD` in a year; None for 02-29 in a common year, and for 02-30."""
+    try:
+        return dt.date(year, int(month_day[:2]), int(month_day[3:]))
+    except ValueError:
+        return None
 
 
 class WorkingCalendar(BaseModel):
@@ -104,23 +213,10 @@ class WorkingCalendar(BaseModel):
 
 @cache
 def packaged_calendar() -> WorkingCalendar:
-    """The bundled table, `data/calendar_cn.json`."""
-    path = resources.files("domain") / "data" / "calendar_cn.json"
-    table = json.loads(path.read_text(encoding="utf-8"))
-    holidays: set[dt.date] = set()
-    for row in table["holidays"]:
-        first, last = dt.date.fromisoformat(row["first"]), dt.date.fromisoformat(row["last"])
-        holidays.update(first + n * _ONE_DAY for n in range((last - first).days + 1))
-    return WorkingCalendar(
-        edition=table["edition"],
-        valid_from=table["valid_from"],
-        known_through=table["known_through"],
-        holidays=frozenset(holidays),
-        makeup_workdays=table["makeup_workdays"],
-        fixed_statutory_days=frozenset(
-            (int(text[:2]), int(text[3:])) for text in table["fixed_statutory_days"]
-        ),
-    )
+    """The bundled table, `data/editions/calendar.json`: the first edition of the calendar."""
+    path = resources.files("domain") / "data" / "editions" / "calendar.json"
+    file = json.loads(path.read_text(encoding="utf-8"))
+    return HolidayTable.model_validate(file["content"]).calendar(file["edition"])
 
 
 def is_working_day(day: dt.date, calendar: WorkingCalendar | None = None) -> bool:

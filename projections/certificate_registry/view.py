@@ -336,7 +336,7 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
-        *(e.FeeScheduleSet, *e.KEY, e.LogContinuedElsewhere),
+        *(*e.EDITION, *e.KEY, e.LogContinuedElsewhere),
         *(*e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),

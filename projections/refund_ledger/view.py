@@ -356,7 +356,7 @@ VIEW = View(
         (e.RefundAbnormal, _abnormal),
     ),
     ignores=topics(
-        *(*e.LEDGER, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
+        *(*e.LEDGER, *e.EDITION, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
         *(*e.INITIAL_REVIEW, *e.SECOND_REVIEW, e.FinalReviewReturned, e.FinalReviewRejected),
         *(*e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

@@ -225,7 +225,7 @@ VIEW = View(
         e.ObjectionUpheld.TOPIC: Handles(_upheld, (ROWS, OBJECTIONS)),
     },
     ignores=topics(
-        *(*e.LEDGER, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *(*e.LEDGER, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.SEAT),
         *(e.TheoryScoreRecorded, e.PracticalScoreRecorded, e.ScoresVerified),
         *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

@@ -100,7 +100,8 @@ VIEW = View(
         e.PublicNoticeClosed.TOPIC: Handles(_closed),
     },
     ignores=topics(
-        *(*e.LEDGER, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION, *e.PAYMENT, *e.DOCUMENT),
+        *(*e.LEDGER, *e.EDITION, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION),
+        *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE),
         *(e.ResultPublished, *e.OBJECTION, e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),
     ),

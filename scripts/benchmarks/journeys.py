@@ -29,7 +29,7 @@ from scripts.benchmarks.service import COHORT_LEDGER, document_of
 
 NAME, SITE_CODE = "long", "S000033000456"
 
-_ONCE = frozenset({"ledger", "fees"})
+_ONCE = frozenset({"ledger", "editions", "edition_adoptions"})
 """Kinds of rows that are sent for the first copy only."""
 
 _NAMES = frozenset(

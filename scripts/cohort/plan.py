@@ -6,10 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from scripts.cohort import failures
-from scripts.cohort.journey import FEES, OPERATOR, STAFF, Case, Cohort, start_of
+from scripts.cohort.journey import CERTIFIER, FEES, OPERATOR, STAFF, Case, Cohort, start_of
 from scripts.cohort.refunds import refund, refund_both
 from scripts.cohort.results import ORGANISATION, SITE_CODE, Results
 from scripts.cohort.rng import SeededRandom, at
@@ -45,7 +45,7 @@ def build(seed: str = SEED) -> Cohort:
 
 
 def _open_ledger(cohort: Cohort) -> None:
-    """ledger.json, staff.csv and the fees."""
+    """ledger.json, staff.csv and the editions of the fees."""
     opened = {
         "id": "omc",
         "occurred_at": at(date(2026, 3, 2), 8, 30).isoformat(),
@@ -63,21 +63,34 @@ def _open_ledger(cohort: Cohort) -> None:
     writer.writerow(("subject", "role", "organisation"))
     writer.writerows(STAFF)
     cohort.tables.files["staff.csv"] = out.getvalue().encode()
-    moment = at(date(2026, 3, 2), 8, 40)
-    for (occupation, level), prices in FEES.items():
-        for first, certification, material in prices:
-            moment += timedelta(seconds=20)
-            later = first > date(2026, 3, 2)
-            cohort.tables.add(
-                "fees",
-                at(date(2026, 7, 24), 10, 0) if later else moment,
-                OPERATOR,
-                occupation=occupation,
-                level=level,
-                certification_fee_yuan=f"{certification}.00",
-                study_material_fee_yuan=f"{material}.00",
-                valid_from=first,
-            )
+    _adopt_fees(cohort, "fees-2026.1", date(2026, 3, 1), at(date(2026, 3, 2), 8, 40))
+    _adopt_fees(cohort, "fees-2026.2", date(2026, 8, 1), at(date(2026, 7, 24), 10, 0))
+
+
+def _adopt_fees(cohort: Cohort, edition: str, day: date, moment: datetime) -> None:
+    """The prices from a day on: a file, which the operator proposes and the certifier adopts."""
+    fees = [
+        {
+            "occupation": occupation,
+            "level": level,
+            "certification_fee_fen": certification * 100,
+            "study_material_fee_fen": material * 100,
+        }
+        for (occupation, level), prices in FEES.items()
+        for _, certification, material in [max(price for price in prices if price[0] <= day)]
+    ]
+    file = {
+        "kind": "fees",
+        "edition": edition,
+        "valid_from": day.isoformat(),
+        "content": {"source": f"{ORGANISATION}收费公示 {day}", "fees": fees},
+    }
+    path = f"rules/{edition}.json"
+    text = json.dumps(file, ensure_ascii=False, indent=1) + "\n"
+    cohort.tables.files[path] = text.encode()
+    cohort.tables.add("editions", moment, OPERATOR, kind="fees", path=path)
+    later = moment + timedelta(minutes=10)
+    cohort.tables.add("edition_adoptions", later, CERTIFIER, kind="fees", path=path)
 
 
 def _waves(cohort: Cohort) -> dict[str, list[Case]]:

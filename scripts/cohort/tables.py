@@ -16,11 +16,8 @@ Row = dict[str, Any]
 # Kind -> file, prefix of the rows' ids, columns after id, occurred_at, by. Two files have Chinese
 # headers, as their offices keep them; the importer reads both languages.
 FILES: dict[str, tuple[str, str, str]] = {
-    "fees": (
-        "fees.csv",
-        "F",
-        "occupation level certification_fee_yuan study_material_fee_yuan valid_from",
-    ),
+    "editions": ("editions.csv", "E", "kind path"),
+    "edition_adoptions": ("edition_adoptions.csv", "EA", "kind path"),
     "persons": (
         "persons.csv",
         "",

@@ -1,8 +1,10 @@
-"""The JSON Schema of a fact's `data`, and the description of its fields for a table."""
+"""The JSON Schema of facts and of contents of editions, and the fields of a fact for a table."""
 
 import re
 from typing import Any
 
+from domain.editions.contents import CONTENTS
+from domain.editions.edition import EditionKind
 from domain.events import Fact
 from domain.values.personal import personal_fields
 from scripts.documents.citations import CITED, clauses, expand
@@ -30,6 +32,15 @@ def schema_of(fact: type[Fact]) -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:certledger:{fact.TOPIC}",
         **schema,
+    }
+
+
+def schema_of_edition(kind: EditionKind) -> dict[str, Any]:
+    """The schema of the content of an edition of one kind."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:certledger:edition-{kind.value}",
+        **CONTENTS[kind].model_json_schema(),
     }
 
 

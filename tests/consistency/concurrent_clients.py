@@ -14,7 +14,6 @@ from typing import Any
 
 from domain.actors import Actor
 from domain.service.ledger import Ledger
-from domain.values.primitives import Level
 from tests.consistency.domain_spec import Request
 from tests.support.actors import (
     AGENCY,
@@ -23,14 +22,13 @@ from tests.support.actors import (
     EXAMINER,
     FINANCE,
     FINANCE_2,
-    OPERATOR,
     PROVINCE,
     REGISTRAR,
     VERIFIER,
     VERIFIER_2,
     candidate,
 )
-from tests.support.commands import fees, open_ledger, when
+from tests.support.commands import set_up, when
 from tests.support.ledgers import submit
 from tests.support.model import HOLDING, MATERIAL, PRICE, REQUIRED, Refused, day_of
 from tests.support.model_adapter import START, to_command
@@ -57,8 +55,8 @@ class Preparation:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.model, self.now, self.count = ledger, Journey(), START, 0
-        for command in (open_ledger(), fees(), fees(level=Level.JUNIOR)):
-            submit(ledger, command, OPERATOR, key=f"setup {command!r}", at=self.now)
+        for n, (command, actor) in enumerate(set_up()):
+            submit(ledger, command, actor, key=f"setup {n}", at=self.now)
 
     def do(self, kind: str, actor: Actor, at: datetime | None = None, /, **fields: Any) -> None:
         """Execute a command, at a time or a minute after the last."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from domain.editions.edition import EditionKind
+from domain.editions.packaged import packaged_editions
 from domain.events import CATALOGUE
 from domain.values.personal import personal_fields
 from scripts.export_schemas import ROOT, pages
@@ -37,7 +39,15 @@ def test_the_page_is_up_to_date(path):
 
 def test_no_schema_file_is_left_over():
     written = {path.stem for path in (DOCS / "schemas").iterdir()}
-    assert written == set(CATALOGUE)
+    assert written == set(CATALOGUE) | {f"edition-{kind.value}" for kind in EditionKind}
+
+
+@pytest.mark.parametrize("kind", list(EditionKind))
+def test_the_packaged_editions_validate_against_the_schema_of_their_kind(kind):
+    schema = json.loads((DOCS / "schemas" / f"edition-{kind.value}.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    for edition in packaged_editions(kind):
+        assert list(Draft202012Validator(schema).iter_errors(edition.content)) == []
 
 
 @pytest.mark.parametrize("topic", CATALOGUE)

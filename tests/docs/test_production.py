@@ -13,7 +13,7 @@ from domain.store.postgres.migrate import migrate
 from scripts.documents.citations import ROOT
 from tests.docs.blocks import block_under
 from tests.support.actors import ASSISTANT
-from tests.support.commands import fees, open_ledger, register
+from tests.support.commands import introduce_key, open_ledger, register
 from tests.support.ledgers import a_real_ledger
 from tests.support.postgres import Database
 
@@ -46,7 +46,7 @@ def test_the_roles_of_the_page_are_enough_to_migrate_and_to_record(prepared):
     assert migrate(dsn) == ()
     with a_real_ledger(database) as world:
         world.do(open_ledger())
-        world.do(fees())
+        world.do(introduce_key())
         assert world.do(register(1), by=ASSISTANT).last_position == 3
 
 

@@ -13,7 +13,7 @@ from tests.support.claims import live_after
 from tests.support.commands import PASSED, apply_for, correct_person, document_of, erase
 
 WITHOUT_CLAIMS = {
-    *("ledger_opened.v1", "fee_schedule_set.v1", "application_opened.v1"),
+    *("ledger_opened.v1", "application_opened.v1", "edition_proposed.v1", "edition_adopted.v1"),
     *("key_introduced.v1", "key_retired.v1", "log_continued_elsewhere.v1"),
     *("eligibility_refused.v1", "fee_item_used.v1"),
     *("document_submitted.v1", "documents_submitted.v1"),

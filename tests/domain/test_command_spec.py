@@ -40,6 +40,7 @@ from tests.support.commands import (
     NEEDED,
     PUBLISHED_AT,
     STAGES,
+    adopt,
     apply_for,
     close,
     continue_log,
@@ -99,7 +100,8 @@ class HistoryRun:
 def run_every_command(run: Any) -> None:
     """Every command; candidate 3 withdraws, 4 is rejected, 2 objects to the result."""
     run.do(open_ledger())
-    run.do(fees(), by=FINANCE)
+    run.do(fees())
+    run.do(adopt(fees()), by=CERTIFIER)
     run.do(schedule(), by=CERTIFIER)
     for n in (1, 2, 3, 4):
         run.do(register(n, name="赵零"), by=ASSISTANT)

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from domain import events as e
-from domain.events import CATALOGUE, ITEMS, Component, Item, Stage, Subject
+from domain.events import CATALOGUE, ITEMS, Component, EditionAdopted, Item, Stage, Subject
+from domain.lawfulness.history import stream_of_fact
 from domain.values.personal import personal_fields
 from tests.support.golden import sample
 
@@ -29,8 +30,15 @@ def test_a_topic_is_the_name_of_the_fact_and_a_version(fact):
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_fact_names_the_stream_it_belongs_to(fact):
     kinds = {"ledger", "person", "application", "session", "notice", "series", "report"}
-    assert fact.STREAM in kinds
-    assert fact.STREAM == "ledger" or f"{fact.STREAM}_id" in fact.model_fields
+    assert fact.STREAM in kinds | {"edition"}
+    assert fact.STREAM == "ledger" or hasattr(
+        fact.model_validate(sample(fact)), f"{fact.STREAM}_id"
+    )
+
+
+def test_the_editions_of_a_kind_have_a_stream_of_their_own():
+    fact = EditionAdopted.model_validate(sample(EditionAdopted) | {"kind": "fees"})
+    assert stream_of_fact(fact) == "edition-fees"
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -11,8 +11,8 @@ from domain import events as e
 from projections.catalogue import VIEWS
 
 GROUPS = (
-    *(e.LEDGER, e.PERSON, e.ELIGIBILITY, e.APPLICATION, e.PAYMENT, e.DOCUMENT, e.REVIEW, e.REFUND),
-    *(e.EXAM_SESSION, e.SEAT, e.SCORE, e.NOTICE, e.OBJECTION, e.CERTIFICATE),
+    *(e.LEDGER, e.EDITION, e.PERSON, e.ELIGIBILITY, e.APPLICATION, e.PAYMENT, e.DOCUMENT),
+    *(e.REVIEW, e.REFUND, e.EXAM_SESSION, e.SEAT, e.SCORE, e.NOTICE, e.OBJECTION, e.CERTIFICATE),
 )
 ALONE = (e.ResultPublished, e.SerialTaken, e.ReportFrozen)
 """Facts that are in no group."""

@@ -7,7 +7,7 @@ from projections.refund_ledger import queries as refund_queries
 from projections.runner_process import new_runner
 from tests.projections.rebuild.test_rebuild import check
 from tests.support.actors import FINANCE, FINANCE_2, candidate
-from tests.support.commands import erase, fees, open_ledger, order, pay, withdraw
+from tests.support.commands import erase, open_ledger, order, pay, set_fees, withdraw
 from tests.support.journeys import an_eligible_application
 from tests.support.ledgers import SECRETS, a_real_ledger
 from tests.support.postgres import Database
@@ -21,7 +21,7 @@ def test_every_committed_command_can_be_read_from_every_view_at_once(database: D
         ProgressTracker(database.dsn, VIEWS) as progress,
     ):
         world.do(open_ledger())
-        world.do(fees())
+        set_fees(world)
         an_eligible_application(1, world)
         states = []
         for command, actor in (

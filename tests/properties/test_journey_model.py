@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from domain.errors import LedgerError
-from domain.values.primitives import Level
 from tests.support import model_adapter
 from tests.support.claims import live_after
 from tests.support.command_generator import (
@@ -22,7 +21,6 @@ from tests.support.command_generator import (
     arbitrary_command,
     plausible_commands,
 )
-from tests.support.commands import fees
 from tests.support.journeys import an_open_ledger
 from tests.support.model_adapter import START, to_command
 from tests.support.model_results import Journey
@@ -37,7 +35,6 @@ class DecisionsComparison(RuleBasedStateMachine):
     @initialize()
     def open_the_ledger(self) -> None:
         self.world, self.model, self.now = an_open_ledger(), Journey(), START
-        self.world.do(fees(level=Level.JUNIOR))
 
     @rule(data=st.data())
     def ask(self, data: st.DataObject) -> None:

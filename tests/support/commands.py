@@ -12,11 +12,16 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from domain import events as e
+from domain.actors import Actor
+from domain.decision import Command
 from domain.documents.materials import Background, MaterialFact, MaterialKind, PhotoFact
+from domain.editions.contents import check_edition
+from domain.editions.edition import EditionKind
 from domain.eligibility.qualifications import Qualifications, WorkPeriod
 from domain.events import Component, Item, Stage, Subject
 from domain.steps import authority_report as reports
 from domain.steps import (
+    edition_adoption,
     enrolment,
     erasure,
     exam,
@@ -33,6 +38,7 @@ from domain.values.primitives import Level, Marks
 from tests.support.actors import (
     AGENCY,
     CERTIFIER,
+    OPERATOR,
     PROVINCE,
 )
 from tests.support.key_facts import introduced, key_named
@@ -115,16 +121,45 @@ def retire_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.RetireK
     return service_keys.RetireKey(**(given | changed))
 
 
-def fees(**changed: Any) -> ledger_setup.SetFeeSchedule:
-    """The fee schedule of level four from 2026 on."""
-    given: dict[str, Any] = {
+def fees(
+    edition: str = "fees-1", valid_from: date = date(2026, 1, 1), **amounts: int
+) -> edition_adoption.ProposeEdition:
+    """A table of fees from 2026 on: levels four and five cost the same."""
+    line = {
         "occupation": OCCUPATION,
-        "level": Level.INTERMEDIATE,
         "certification_fee_fen": CERTIFICATION_FEE_FEN,
         "study_material_fee_fen": STUDY_MATERIAL_FEE_FEN,
-        "valid_from": date(2026, 1, 1),
+        **amounts,
     }
-    return ledger_setup.SetFeeSchedule(**(given | changed))
+    levels = (Level.INTERMEDIATE, Level.JUNIOR)
+    content = {"source": "收费公示", "fees": [{**line, "level": int(level)} for level in levels]}
+    return edition_adoption.ProposeEdition(
+        kind=EditionKind.FEES, edition=edition, valid_from=valid_from, content=content
+    )
+
+
+def adopt(proposal: edition_adoption.ProposeEdition) -> edition_adoption.AdoptEdition:
+    """A second person adopts what was proposed."""
+    found = check_edition(proposal.kind, proposal.edition, proposal.valid_from, proposal.content)
+    return edition_adoption.AdoptEdition(kind=found.kind, sha256=found.sha256)
+
+
+def adopt_edition(
+    world: Any, proposal: edition_adoption.ProposeEdition, at: datetime | None = None
+) -> None:
+    """Two persons adopt an edition in a world, in memory or on PostgreSQL."""
+    world.do(proposal, by=OPERATOR, at=at)
+    world.do(adopt(proposal), by=CERTIFIER, at=at)
+
+
+def set_fees(world: Any, at: datetime | None = None, **changed: Any) -> None:
+    """Two persons adopt a table of fees; see `fees`."""
+    adopt_edition(world, fees(**changed), at)
+
+
+def set_up() -> tuple[tuple[Command, Actor], ...]:
+    """The commands that open a ledger with its fees, and who submits each."""
+    return ((open_ledger(), OPERATOR), (fees(), OPERATOR), (adopt(fees()), CERTIFIER))
 
 
 def register(n: int = 1, **changed: Any) -> enrolment.RegisterPerson:

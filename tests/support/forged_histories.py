@@ -17,7 +17,6 @@ from typing import Any
 
 from domain.actors import Actor
 from domain.errors import LedgerError
-from domain.values.primitives import Level
 from tests.support.command_generator import (
     APPS,
     PEOPLE,
@@ -25,7 +24,7 @@ from tests.support.command_generator import (
     arbitrary_command,
     plausible_commands,
 )
-from tests.support.commands import fees, open_ledger
+from tests.support.commands import set_up
 from tests.support.model import day_of
 from tests.support.model_adapter import START, to_command
 from tests.support.model_facts import ModelWithFacts, instant
@@ -69,8 +68,8 @@ def lawful_history(seed: int) -> History:
     """Commands that were accepted, one in five of them arbitrary."""
     draw = random.Random(f"history {seed}").choice
     world, model, now = RecordingWorld(), ModelWithFacts(), START
-    for command in (open_ledger(), fees(), fees(level=Level.JUNIOR)):
-        world.do(command, at=START)
+    for command, actor in set_up():
+        world.do(command, by=actor, at=START)
     opening = list(world.commands)
     steps: list[Step] = []
     refused = 0

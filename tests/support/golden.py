@@ -75,6 +75,8 @@ TEXTS = {
     "signature_old": "AAEC",
     "signature_new": "AwQF",
 }
+CONTENT = {"source": "收费公示", "fees": []}
+"""Of an edition of rules."""
 SHA256 = "0123456789abcdef" * 4
 DAY = date(2026, 9, 30)
 MOMENT = "2026-09-05T07:00:00.000000Z"
@@ -102,6 +104,8 @@ def _value(name: str, kind: Any, info: FieldInfo | None = None) -> Any:
         return arguments[0]
     if origin is tuple:
         return [_value(name, arguments[0])]
+    if origin is dict:
+        return CONTENT
     if origin is not None:  # Annotated
         return _value(name, arguments[0], info)
     return _plain_value(name, kind, info)

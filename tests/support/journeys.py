@@ -35,7 +35,6 @@ from tests.support.commands import (
     Pair,
     apply_for,
     close,
-    fees,
     give,
     hand_in,
     open_ledger,
@@ -46,6 +45,7 @@ from tests.support.commands import (
     schedule,
     score,
     seat,
+    set_fees,
     submit,
     use,
     verify,
@@ -54,10 +54,10 @@ from tests.support.world import World
 
 
 def an_open_ledger() -> World:
-    """The ledger of a Zhejiang organisation with the fees of level four."""
+    """The ledger of a Zhejiang organisation with the fees of levels four and five."""
     world = World()
     world.do(open_ledger())
-    world.do(fees())
+    set_fees(world)
     return world
 
 

@@ -19,8 +19,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from domain.actors import Actor
 from domain.decision import Command
-from domain.values.primitives import Level
-from tests.support.actors import OPERATOR
 from tests.support.command_generator import (
     APPS,
     PEOPLE,
@@ -28,7 +26,7 @@ from tests.support.command_generator import (
     arbitrary_command,
     plausible_commands,
 )
-from tests.support.commands import fees, open_ledger
+from tests.support.commands import set_up
 from tests.support.model_adapter import START, to_command, without_check
 from tests.support.model_results import Journey
 from tests.support.postgres import Database
@@ -100,8 +98,8 @@ class ModelComparison(RuleBasedStateMachine):
         self.name = f"l{next(self.numbers)}"
         self.model, self.now = Journey(), START
         self.open_ledger()
-        for command in (open_ledger(), fees(), fees(level=Level.JUNIOR)):
-            assert self.answer_to(command, OPERATOR) is None
+        for command, actor in set_up():
+            assert self.answer_to(command, actor) is None
 
     def chooser(self, seed: int) -> Any:
         """A choice function seeded by one drawn number; many single draws would be too uniform."""

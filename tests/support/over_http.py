@@ -17,7 +17,15 @@ import httpx
 
 from domain.decision import Command
 from domain.steps import authority_report as reports
-from domain.steps import certificate, enrolment, erasure, exam, ledger_setup, payment
+from domain.steps import (
+    certificate,
+    edition_adoption,
+    enrolment,
+    erasure,
+    exam,
+    ledger_setup,
+    payment,
+)
 from domain.steps import number_allocation as numbering
 from domain.steps import public_notice as notices
 from domain.steps import refund as refunds
@@ -81,7 +89,8 @@ S, N, R = "sessions/{session_id}", "notices/{notice_id}", "refunds/{refund_no}"
 
 ROUTES: dict[type[Command], tuple[str, str, Body]] = {
     ledger_setup.OpenLedger: ("PUT", "", _json),
-    ledger_setup.SetFeeSchedule: ("POST", "fee-schedules", _json),
+    edition_adoption.ProposeEdition: ("POST", "editions/{kind}", _json),
+    edition_adoption.AdoptEdition: ("POST", "editions/{kind}/{sha256}/adoption", _nothing),
     enrolment.RegisterPerson: ("POST", "persons", _json),
     erasure.ErasePersonalData: ("POST", "persons/{person_id}/erasure", _json),
     enrolment.OpenApplication: ("POST", "applications", _json),

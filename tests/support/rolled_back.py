@@ -30,17 +30,20 @@ def serving(settings: Settings) -> Iterator[LedgerClient]:
 
 
 def write(ledger: LedgerClient, *days: int) -> list[int]:
-    """Set a fee schedule valid from each day of September. Returns: the status of each answer."""
-    finance = ledger.caller("finance")
-    answers = [
-        finance.send("fee-schedules", FEES | {"valid_from": f"2026-09-{day:02}"}) for day in days
-    ]
+    """Propose fees from each day of September on. Returns: the status of each answer."""
+    operator = ledger.caller("operator")
+    answers = [operator.send("editions/fees", fees_from(f"2026-09-{day:02}")) for day in days]
     return [answer.status_code for answer in answers]
+
+
+def fees_from(day: str) -> dict[str, Any]:
+    """An edition of fees from a day on."""
+    return FEES | {"edition": f"fees-{day}", "valid_from": day}
 
 
 def refusal(ledger: LedgerClient) -> str | None:
     """The code that refuses a command; None if it is recorded."""
-    answer = ledger.caller("finance").send("fee-schedules", FEES | {"valid_from": "2026-10-01"})
+    answer = ledger.caller("operator").send("editions/fees", fees_from("2026-10-01"))
     return None if answer.status_code == 201 else str(answer.json()["code"])
 
 

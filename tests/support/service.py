@@ -187,16 +187,22 @@ def new_ledger(client: httpx.Client, opened_at: str | None = None) -> LedgerClie
     number = next(_sites)
     name = f"t{uuid.uuid4().hex[:10]}"
     ledger = LedgerClient(client, name, f"S000033{number:06d}")
-    operator, finance = (
+    operator, certifier = (
         ledger.caller("operator", backfill=True),
-        ledger.caller("finance", backfill=True),
+        ledger.caller("certifier", backfill=True),
     )
     if opened_at is not None:
-        operator, finance = operator.at(opened_at), finance.at(opened_at)
+        operator, certifier = operator.at(opened_at), certifier.at(opened_at)
     make_log_key_for(client, name)
     operator.write("", opening(ledger.site_code, name), method="PUT")
-    finance.write("fee-schedules", FEES)
+    adopt_fees(operator, certifier)
     return ledger
+
+
+def adopt_fees(operator: Caller, certifier: Caller) -> None:
+    """Two persons adopt a table of fees."""
+    proposed = operator.write("editions/fees", FEES)
+    certifier.write(f"editions/fees/{proposed['outcome']['sha256']}/adoption")
 
 
 def opening(site_code: str, name: str) -> dict[str, str]:
@@ -211,10 +217,18 @@ def opening(site_code: str, name: str) -> dict[str, str]:
 
 
 OCCUPATION = "4-01-02-07"
-FEES = {
-    "occupation": OCCUPATION,
-    "level": 4,
-    "certification_fee_fen": 30_000,
-    "study_material_fee_fen": 18_000,
+FEES: dict[str, Any] = {
+    "edition": "fees-1",
     "valid_from": "2026-01-01",
+    "content": {
+        "source": "收费公示",
+        "fees": [
+            {
+                "occupation": OCCUPATION,
+                "level": 4,
+                "certification_fee_fen": 30_000,
+                "study_material_fee_fen": 18_000,
+            }
+        ],
+    },
 }

@@ -22,10 +22,12 @@ from domain.actors import Actor
 from domain.command_spec import ReadSet
 from domain.commands import READ_SETS, decide
 from domain.decision import Claim, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.service import snapshots
 from domain.states import folds as states
 from domain.states.application import Candidacy
+from domain.states.editions import Editions
 from domain.store.errors import ClaimNotHeld, ClaimTaken
 from domain.store.keys.key_signatures import is_signature
 from domain.values.personal import personal_fields
@@ -99,6 +101,9 @@ class World:
 
     def report(self, report_id: str) -> states.Report:
         return self._get(stream_of("report", report_id), "report", report_id)
+
+    def editions(self, kind: EditionKind) -> Editions:
+        return self.states.get(stream_of("edition", kind)) or Editions(kind)
 
     def exists(self, stream: str) -> bool:
         return stream in self.states
@@ -201,7 +206,7 @@ class ReadSetChecker:
         self._read_set = read_set or ReadSet()
 
     def __getattr__(self, name: str) -> Any:
-        kind = {"candidacy": "application"}.get(name, name)
+        kind = {"candidacy": "application", "editions": "edition"}.get(name, name)
 
         def read(*key: str) -> Any:
             self._expect(stream_of(kind, *key), self._read_set.streams)

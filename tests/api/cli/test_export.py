@@ -10,7 +10,7 @@ from api.cli.environment import open_environment
 from api.settings import Settings
 from tests.api.cli.test_main import SETTINGS, settings_for
 from tests.support.cohort import Program
-from tests.support.journeys import a_paid_application, fees, open_ledger
+from tests.support.journeys import a_paid_application, open_ledger, set_fees
 from tests.support.ledgers import SITE_CODE, PostgresWorld
 from tests.support.postgres import Database
 
@@ -25,7 +25,7 @@ def program(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[st
     with open_environment(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
         world = PostgresWorld(store.ledgers.create("omc", SITE_CODE))
         world.do(open_ledger())
-        world.do(fees())
+        set_fees(world)
         a_paid_application(1, world)
         store.ensure_views()
     return Program(capsys, given_settings)

@@ -148,7 +148,9 @@ def test_an_unknown_ledger_is_named(program: Program) -> None:
 
 
 def test_an_import_prints_the_outcome_of_its_rows(program: Program) -> None:
-    code, out, err = program("import", COHORT / "fees.csv", COHORT / "staff.csv", "--ledger", "omc")
+    code, out, err = program(
+        "import", COHORT / "withdrawals.csv", COHORT / "staff.csv", "--ledger", "omc"
+    )
     assert code == 0
     assert out == "0 accepted, 7 already there, 0 refused\n"
     assert err == "importing into omc: 7 of 7 rows\n"
@@ -157,19 +159,20 @@ def test_an_import_prints_the_outcome_of_its_rows(program: Program) -> None:
 def test_refused_rows_are_printed_and_written_with_exit_code_one(
     program: Program, tmp_path: Path
 ) -> None:
-    lines = (COHORT / "fees.csv").read_text(encoding="utf-8").splitlines()
-    bad = tmp_path / "fees.csv"
-    bad.write_text("\n".join([*lines, "F9,2026-03-02 09:00,finance.01,x,9,1,1,2026-03-01"]))
+    lines = (COHORT / "withdrawals.csv").read_text(encoding="utf-8").splitlines()
+    bad = tmp_path / "withdrawals.csv"
+    bad.write_text("\n".join([*lines, "W9,2026-03-02 09:00,agency.01,,x"]), encoding="utf-8")
     errors = tmp_path / "refused.csv"
     code, out, err = program(
         "import", bad, COHORT / "staff.csv", "--ledger", "omc", "--errors", errors
     )
     assert code == 1
     assert out == "0 accepted, 7 already there, 1 refused\n"
-    assert "fees.csv, line 9, column level: is none of: 5 五级/初级工, 4 四级/中级工, " in err
+    assert "withdrawals.csv, line 9, column application_id: is empty" in err
     with errors.open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file)
-    assert (row["_kind"], row["_line"], row["_column"], row["id"]) == ("fees", "9", "level", "F9")
+    named = (row["_kind"], row["_line"], row["_column"], row["id"])
+    assert named == ("withdrawals", "9", "application_id", "W9")
 
 
 def test_a_dry_run_checks_rows_and_sends_nothing(fresh: Program) -> None:
@@ -181,7 +184,7 @@ def test_a_dry_run_checks_rows_and_sends_nothing(fresh: Program) -> None:
 
 
 def test_an_import_into_an_unknown_ledger_is_refused(fresh: Program) -> None:
-    code, out, err = fresh("import", COHORT / "fees.csv", "--ledger", "omc")
+    code, out, err = fresh("import", COHORT / "withdrawals.csv", "--ledger", "omc")
     assert (code, out) == (1, "")
     assert "there is no ledger omc, and no ledger file opens it" in err
     assert is_one_line(err)

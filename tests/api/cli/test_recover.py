@@ -16,7 +16,7 @@ from api.cli.recover import recover
 from api.settings import Settings
 from api.transparency.checkpoint_signing import LogSigner
 from domain.store.errors import LogNotContinued
-from tests.support.commands import fees, open_ledger
+from tests.support.commands import introduce_key, open_ledger
 from tests.support.ledgers import SITE_CODE, submit
 
 
@@ -33,7 +33,8 @@ def write_and_sign(data: Path, *keys: str) -> int:
     with open_environment(settings) as environment:
         ledger = environment.ledgers.create("omc", SITE_CODE)
         for key in keys:
-            submit(ledger, open_ledger() if key == "open" else fees(), key=key)
+            command = open_ledger() if key == "open" else introduce_key(f"{int(key):08x}")
+            submit(ledger, command, key=key)
         LogSigner(settings).sign(ledger)
         return ledger.journal.head().position
 

@@ -295,15 +295,15 @@ def test_a_wrong_query_parameter_has_a_pointer(module_ledger: LedgerClient):
 @pytest.mark.parametrize("amount", [1.5, "30000", True, -1, 2**53])
 def test_an_amount_that_is_not_whole_fen_is_refused(module_ledger: LedgerClient, amount: object):
     body = {
-        "occupation": "4-01-02-07",
-        "level": 4,
-        "certification_fee_fen": amount,
-        "study_material_fee_fen": 0,
-        "valid_from": "2026-01-01",
+        "provider": "wechat",
+        "provider_transaction_id": "4200000000202603020000000001",
+        "merchant_order_no": "ORDER-1",
+        "paid_at": "2026-03-02T09:00:00+08:00",
+        "lines": [{"component": "certification_fee", "amount_fen": amount}],
     }
-    answer = module_ledger.caller("finance").send("fee-schedules", body)
+    answer = module_ledger.caller("finance").send("applications/a1/payments", body)
     problem = is_problem(answer, 422, "invalid_request")
-    assert problem["errors"][0]["pointer"] == "#/certification_fee_fen"
+    assert problem["errors"][0]["pointer"] == "#/lines/0/amount_fen"
 
 
 def test_an_unknown_thing_is_404(module_ledger: LedgerClient):

@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 
 import api.files.upload_errors as problems
 from api.files.upload_inspection import inspect_document, inspect_photo, upright_photo
-from domain.documents.materials import PHOTO_BYTES_MAX, Background
+from domain.documents.materials import Background
 
+PHOTO_BYTES_MAX = 51_200
 WHITE = (252, 252, 252)
 
 

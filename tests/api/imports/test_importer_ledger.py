@@ -43,8 +43,9 @@ def folder(tmp_path: Path) -> Path:
     """The ledger and the first people of the cohort, as files that a test may change."""
     small = tmp_path / "small"
     small.mkdir()
-    for name in ("ledger.json", "staff.csv", "fees.csv"):
+    for name in ("ledger.json", "staff.csv", "editions.csv", "edition_adoptions.csv"):
         shutil.copy(COHORT / name, small / name)
+    shutil.copytree(COHORT / "rules", small / "rules")
     lines = (COHORT / "persons.csv").read_text(encoding="utf-8").splitlines()
     wanted = {line.split(",")[0] for line in lines[1 : PERSONS + 1]}
     (small / "persons.csv").write_text("\n".join(lines[: PERSONS + 1]) + "\n", encoding="utf-8")
@@ -123,12 +124,13 @@ def test_the_same_id_with_other_content_is_refused(
     ledger: tuple[Ledger, Blobs], folder: Path
 ) -> None:
     load(*ledger, folder)
-    change(folder / "fees.csv", "980.00", "990.00")
-    (refused,) = load(*ledger, folder).refused
-    assert str(refused) == (
-        "fees.csv, line 2, column id: was imported before with other content; "
+    change(folder / "rules" / "fees-2026.1.json", "98000", "99000")
+    both = load(*ledger, folder).refused
+    assert [str(refused) for refused in both] == [
+        f"{name}, line 2, column id: was imported before with other content; "
         "a correction needs a new id"
-    )
+        for name in ("edition_adoptions.csv", "editions.csv")
+    ]
 
 
 def test_an_erased_person_stays_erased_when_the_files_are_imported_again(

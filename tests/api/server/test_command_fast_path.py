@@ -78,7 +78,9 @@ def twins(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) 
             ledger.caller("operator").write(
                 "", opening(ledger.site_code, LEDGER), method="PUT", key="1"
             )
-            ledger.caller("finance").write("fee-schedules", FEES, key="1")
+            proposed = ledger.caller("operator").write("editions/fees", FEES, key="2")
+            adoption = f"editions/fees/{proposed['outcome']['sha256']}/adoption"
+            ledger.caller("certifier").write(adoption, key="1")
         others = "stale", token("finance"), token("candidate"), token("agency", ledgers=["other"])
         twins = Twins(urls[0], urls[1], (ledgers[0], ledgers[1]), staff, others)
         for n in (1, 2, 3):
@@ -147,8 +149,8 @@ def test_a_command_is_carried_out_refused_and_repeated_alike(twins: Twins) -> No
     )
     assert (unknown[0], unknown[1]["content-language"]) == (404, "en")
     assert [len(ledger.caller("regulator").read("events")["data"]) for ledger in twins.ledgers] == [
-        15,
-        15,
+        16,
+        16,
     ]
 
 
@@ -222,7 +224,7 @@ def test_every_command_with_one_json_body_takes_the_fast_path() -> None:
     # Files, rows, or no body at all.
     recording = {route.operation for route in ROUTES if route.spec is not None}
     assert recording - short == {
-        *("submit_document", "submit_documents", "approve_refund"),
+        *("adopt_edition", "submit_document", "submit_documents", "approve_refund"),
         *("record_scores", "verify_session_scores", "extend_notice", "close_notice"),
         *("import_numbers", "answer_report"),
     }

@@ -180,8 +180,8 @@ def test_a_refused_command_says_why_in_both_languages(
 ) -> None:
     written.put_back()
     with serving(settings) as ledger:
-        answer = ledger.caller("finance").send(
-            "fee-schedules", FEES, headers={"Accept-Language": language}
+        answer = ledger.caller("operator").send(
+            "editions/fees", FEES, headers={"Accept-Language": language}
         )
     assert answer.status_code == 503
     assert words in answer.json()["detail"]

@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 import domain.documents.errors as problems_room
+from domain.documents.document_rules import packaged_document_rules
 from domain.documents.errors import DocumentProblem
 from domain.documents.materials import (
     FILE_BYTES_MAX,
-    PHOTO_BYTES_MAX,
     Background,
     MaterialFact,
     MaterialKind,
@@ -27,6 +27,8 @@ from domain.documents.materials import (
     two_inch_format_mm,
 )
 from domain.errors import LedgerError
+
+PHOTO_BYTES_MAX = 51_200
 
 NAME = "王小明"
 NUMBER = "11010519491231002X"
@@ -155,7 +157,7 @@ def test_the_size_limit_itself_is_allowed(kind: MaterialKind, limit: int, code: 
 
 
 def test_fifty_kilobytes_are_51200_bytes():
-    assert PHOTO_BYTES_MAX == 51_200
+    assert packaged_document_rules().material(MaterialKind.PHOTO).bytes_max == 50 * 1024
     assert FILE_BYTES_MAX == 10 * 1024 * 1024
 
 

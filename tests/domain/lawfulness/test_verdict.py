@@ -372,8 +372,8 @@ def test_a_time_that_nobody_gave_may_be_a_minute_before_one_that_was_given() -> 
 
 def test_a_time_that_is_none_is_named() -> None:
     world = journeys.an_open_ledger()
-    judge = altered(world, "fee_schedule_set.v1", lambda event: event.update(occurred_at="z"))
-    assert the_finding(judge).topic == "fee_schedule_set.v1"
+    judge = altered(world, "edition_adopted.v1", lambda event: event.update(occurred_at="z"))
+    assert the_finding(judge).topic == "edition_adopted.v1"
 
 
 # --- facts that are missing, too many or out of place ---------------------------------------------

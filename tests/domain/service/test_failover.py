@@ -14,8 +14,7 @@ import pytest
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.errors import LogNotContinued
 from domain.store.postgres.migrate import migrate
-from tests.support.actors import FINANCE
-from tests.support.commands import fees, open_ledger
+from tests.support.commands import introduce_key, open_ledger
 from tests.support.ledgers import SECRETS, SITE_CODE, submit
 from tests.support.standby import Pair, primary_and_standby
 
@@ -38,9 +37,9 @@ def process(pair: Pair) -> Iterator[Ledger]:
         ledgers.close()
 
 
-def set_fees(ledger: Ledger, *keys: str) -> list[int]:
-    """Set the fees again under each key. Returns: the version of the stream after each."""
-    return [submit(ledger, fees(), FINANCE, key=key).version for key in keys]
+def introduce(ledger: Ledger, *keys: str) -> list[int]:
+    """Introduce a key under each request. Returns: the version of the stream after each."""
+    return [submit(ledger, introduce_key(f"{int(key):08x}"), key=key).version for key in keys]
 
 
 def versions(ledger: Ledger) -> list[int]:
@@ -51,9 +50,9 @@ def test_a_synchronous_failover_loses_nothing_and_the_service_goes_on(pair: Pair
     with process(pair) as ledger:
         pair.make_synchronous()
         submit(ledger, open_ledger(), key="open")
-        before = set_fees(ledger, "1", "2")[-1]
+        before = introduce(ledger, "1", "2")[-1]
         pair.fail_over()
-        assert set_fees(ledger, "3") == [before + 1]
+        assert introduce(ledger, "3") == [before + 1]
         assert versions(ledger) == list(range(1, before + 2))
         assert ledger.guard.stopped is None
 
@@ -61,33 +60,33 @@ def test_a_synchronous_failover_loses_nothing_and_the_service_goes_on(pair: Pair
 def test_an_asynchronous_failover_that_lost_events_stops_the_ledger(pair: Pair) -> None:
     with process(pair) as ledger:
         submit(ledger, open_ledger(), key="open")
-        kept = set_fees(ledger, "1")[-1]
+        kept = introduce(ledger, "1")[-1]
         pair.wait_for_standby()
         pair.standby.stop()
-        set_fees(ledger, "2", "3")
+        introduce(ledger, "2", "3")
         assert ledger.state("ledger").version == kept + 2
         pair.fail_over()
         for key in ("4", "5"):
             with pytest.raises(LogNotContinued):
-                set_fees(ledger, key)
+                introduce(ledger, key)
         assert versions(ledger) == list(range(1, kept + 1))
         assert ledger.state("ledger").version == kept
         assert "was seen" in str(ledger.guard.stopped)
     with process(pair) as ledger:
-        assert set_fees(ledger, "6") == [kept + 1]
+        assert introduce(ledger, "6") == [kept + 1]
 
 
 def test_events_of_another_process_do_not_hide_what_was_lost(pair: Pair) -> None:
     with process(pair) as ledger, process(pair) as other:
         submit(ledger, open_ledger(), key="open")
-        kept = set_fees(ledger, "1")[-1]
+        kept = introduce(ledger, "1")[-1]
         pair.wait_for_standby()
         pair.standby.stop()
-        set_fees(ledger, "2")
+        introduce(ledger, "2")
         pair.fail_over()
-        assert set_fees(other, "7", "8", "9") == [kept + 1, kept + 2, kept + 3]
+        assert introduce(other, "7", "8", "9") == [kept + 1, kept + 2, kept + 3]
         with pytest.raises(LogNotContinued):
-            set_fees(ledger, "4")
+            introduce(ledger, "4")
         assert versions(other) == list(range(1, kept + 4))
 
 
@@ -96,7 +95,7 @@ def test_a_process_that_writes_nothing_notices_the_loss_too(pair: Pair) -> None:
         submit(ledger, open_ledger(), key="open")
         pair.wait_for_standby()
         pair.standby.stop()
-        set_fees(ledger, "1")
+        introduce(ledger, "1")
         other.check_history()
         pair.fail_over()
         other.check_history()
@@ -108,7 +107,7 @@ def test_a_repeated_request_whose_record_is_gone_is_refused(pair: Pair) -> None:
         submit(ledger, open_ledger(), key="open")
         pair.wait_for_standby()
         pair.standby.stop()
-        set_fees(ledger, "1")
+        introduce(ledger, "1")
         pair.fail_over()
         with pytest.raises(LogNotContinued):
-            set_fees(ledger, "1")  # the same request again: its record is gone
+            introduce(ledger, "1")  # the same request again: its record is gone

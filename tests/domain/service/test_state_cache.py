@@ -12,7 +12,7 @@ from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from tests.support.actors import OPERATOR
-from tests.support.commands import fees, open_ledger
+from tests.support.commands import introduce_key, open_ledger
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 MAPPER = EntryMapper(catalogue=Catalogue(e.CATALOGUE))
@@ -42,8 +42,8 @@ def no_snapshot(stream: str) -> None:
 
 
 def event(version: int, *, ours: bool = True) -> RecordedEvent:
-    """The opening of the ledger, then one fee schedule after the other."""
-    fact: e.Fact = e.FeeScheduleSet(**fees(certification_fee_fen=version).model_dump())
+    """The opening of the ledger, then one key after the other."""
+    fact: e.Fact = e.KeyIntroduced(**introduce_key(f"{version:08x}").model_dump())
     if version == 1:
         fact = e.LedgerOpened(**open_ledger().model_dump())
     return recorded_of("ledger", version, fact, ours=ours)
@@ -87,27 +87,27 @@ def parsed(draft: Any) -> dict[str, Any]:
     }
 
 
-def fen(cached: CachedState | None) -> list[int]:
-    """The fees of a folded ledger setup, which count its versions."""
+def numbers(cached: CachedState | None) -> list[int]:
+    """The keys of a folded ledger setup, which count its versions."""
     assert cached is not None
-    assert cached.state.version == len(cached.state.fees) + 1
-    return [fee.certification_fee_fen for fee in cached.state.fees]
+    assert cached.state.version == len(cached.state.keys) + 1
+    return [int(key.key_id, 16) for key in cached.state.keys]
 
 
 def test_pending_events_are_folded_but_not_cached():
     cache = StateCache(MAPPER, no_snapshot)
     view = StubView(cache, [event(1, ours=False)], [event(2), event(3)])
-    assert fen(cache.fold("ledger", view)) == [2, 3]
-    assert fen(cache.fold("ledger", StubView(cache, [], []))) == []
+    assert numbers(cache.fold("ledger", view)) == [2, 3]
+    assert numbers(cache.fold("ledger", StubView(cache, [], []))) == []
     assert cache.cached_version("ledger") == 1
 
 
 def test_a_failed_batch_leaves_no_trace():
     cache = StateCache(MAPPER, no_snapshot)
     first, failed, again = event(1, ours=False), event(2), event(2)
-    assert fen(cache.fold("ledger", StubView(cache, [first], [failed]))) == [2]
+    assert numbers(cache.fold("ledger", StubView(cache, [first], [failed]))) == [2]
     others = event(2, ours=False)
-    assert fen(cache.fold("ledger", StubView(cache, [first, others], [event(3)]))) == [2, 3]
+    assert numbers(cache.fold("ledger", StubView(cache, [first, others], [event(3)]))) == [2, 3]
     cache.apply_committed([again])
     assert cache.cached_version("ledger") == 2
 
@@ -116,14 +116,14 @@ def test_the_next_batch_executes_while_this_one_is_committed():
     cache = StateCache(MAPPER, no_snapshot)
     batch, following = [event(1), event(2)], [event(3)]
     before = StubView(cache, [], batch)
-    assert fen(cache.fold("ledger", before)) == [2]
+    assert numbers(cache.fold("ledger", before)) == [2]
     cache.apply_committed(batch)
     # The next batch's view is older than the cache and repeats events that are applied already.
-    assert fen(cache.fold("ledger", StubView(cache, [], batch + following))) == [2, 3]
+    assert numbers(cache.fold("ledger", StubView(cache, [], batch + following))) == [2, 3]
     before = StubView(StateCache(MAPPER, no_snapshot), batch, following)
-    assert fen(cache.fold("ledger", before)) == [2, 3]
+    assert numbers(cache.fold("ledger", before)) == [2, 3]
     cache.apply_committed(following)
-    assert fen(cache.fold("ledger", StubView(cache, [], []))) == [2, 3]
+    assert numbers(cache.fold("ledger", StubView(cache, [], []))) == [2, 3]
 
 
 def test_committed_events_are_not_applied_over_a_gap():

@@ -15,10 +15,9 @@ from domain.eligibility.qualifications import (
     Training,
     WorkPeriod,
 )
-from domain.eligibility.rule_sets import LevelNotInRuleSet, UnknownRuleSet
+from domain.eligibility.rule_sets import UnknownRuleSet
 from domain.events import Component, Item
 from domain.states.application import Status
-from domain.steps import enrolment
 from domain.steps.enrolment import (
     ApplicationNotOpen,
     JobTypeNotOffered,
@@ -168,13 +167,6 @@ def test_an_application_names_its_enrolment_agency(by, named, agency):
     [opened, _] = [fact for _, fact in when.decided.facts]
     assert opened.agency == agency
     assert when.world.candidacy("A1").agency == agency
-
-
-def test_a_level_without_rules_is_refused(monkeypatch):
-    four = enrolment.rule_set_for("4-01-02-07", "2021")
-    only = four.model_copy(update={"levels": four.levels[:1]})
-    monkeypatch.setattr(enrolment, "rule_set_for", lambda occupation, edition: only)
-    given(a_registered_person()).when(apply_for(), by=candidate(1)).fails(LevelNotInRuleSet)
 
 
 def test_refusals_of_an_application_come_in_their_order():

@@ -29,7 +29,6 @@ from tests.support.commands import (
     STAGES,
     THEORY_AT,
     apply_for,
-    fees,
     give,
     hand_in,
     material,
@@ -200,7 +199,6 @@ def test_what_is_unknown_gets_no_seat():
 def enrolled_for_a_second_level() -> World:
     """A person who is enrolled for level four and for level three."""
     world = an_enrolled_application()
-    world.do(fees(level=Level.JUNIOR))
     world.do(apply_for(application_id="A2", level=Level.JUNIOR), by=candidate(1))
     world.do(pay(2, world))
     for kind in NEEDED:

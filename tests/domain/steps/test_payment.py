@@ -23,7 +23,7 @@ from domain.steps.payment import (
 from domain.store.errors import ClaimTaken
 from domain.values.primitives import Level
 from tests.support.actors import FINANCE, candidate
-from tests.support.commands import OCCUPATION, both_lines, fees, pay, pay_again, use, when
+from tests.support.commands import OCCUPATION, both_lines, pay, pay_again, set_fees, use, when
 from tests.support.journeys import (
     a_paid_application,
     a_refused_application,
@@ -139,7 +139,7 @@ def test_no_payment_names_a_component_twice_not_even_an_excess_one():
 def test_the_price_is_that_of_the_day_of_payment_in_shanghai():
     """Source: source-document 2.1."""
     world = an_eligible_application()
-    world.do(fees(valid_from=date(2026, 3, 3), certification_fee_fen=40_000))
+    set_fees(world, edition="fees-2", valid_from=date(2026, 3, 3), certification_fee_fen=40_000)
     before, after = when("2026-03-02 23:59"), when("2026-03-03 00:00")
     now = after + timedelta(minutes=1)
     given(world).when(pay(paid_at=before), at=now).then_kinds(e.FeePaid)
@@ -154,7 +154,7 @@ def test_without_a_fee_for_the_level_nobody_pays():
 
 def test_a_component_that_costs_nothing_still_has_its_line():
     world = an_eligible_application()
-    world.do(fees(study_material_fee_fen=0))
+    set_fees(world, edition="fees-2", study_material_fee_fen=0)
     given(world).when(pay(lines=both_lines(30_000, 0))).then_kinds(e.FeePaid)
     given(world).when(pay(lines=both_lines()[:1])).fails(ComponentMissing)
 

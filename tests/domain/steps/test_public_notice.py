@@ -22,13 +22,14 @@ from domain.steps.public_notice import (
 )
 from domain.store.errors import ClaimTaken
 from domain.values.primitives import Marks
-from domain.values.working_days import WorkingCalendar, packaged_calendar
+from domain.values.working_days import packaged_calendar
 from tests.support.actors import VERIFIER, candidate
 from tests.support.commands import (
     CLOSED_AT,
     NOTICE_ENDS_ON,
     PASSED,
     PUBLISHED_AT,
+    adopt_edition,
     apply_for,
     close,
     correct,
@@ -37,6 +38,7 @@ from tests.support.commands import (
     verify,
     when,
 )
+from tests.support.editions import calendar_2027
 from tests.support.journeys import (
     a_held_session,
     final_results,
@@ -224,19 +226,6 @@ def a_provisional_notice() -> World:
     return world
 
 
-def next_years_calendar() -> WorkingCalendar:
-    """The edition that knows 2027: 1 to 3 January are off."""
-    known = packaged_calendar()
-    off = {date(2027, 1, day) for day in (1, 2, 3)}
-    return known.model_copy(
-        update={
-            "edition": "cn-2027.1",
-            "known_through": date(2027, 12, 31),
-            "holidays": known.holidays | off,
-        }
-    )
-
-
 def test_an_end_past_the_calendar_is_provisional_and_says_so():
     """Source: source-document 5.1."""
     notice = a_provisional_notice().notice("N1")
@@ -244,17 +233,13 @@ def test_an_end_past_the_calendar_is_provisional_and_says_so():
     assert notice.ends_on > date(2026, 12, 31)
 
 
-def test_a_provisional_notice_cannot_close_until_it_is_extended(monkeypatch):
+def test_a_provisional_notice_cannot_close_until_it_is_extended():
     """Source: source-document 5.1."""
     world = a_provisional_notice()
     later = when("2027-02-01 09:00")
     given(world).when(close(), at=later).fails(NoticeEndProvisional)
     given(world).when(ExtendNotice(notice_id="N1"), at=later).fails(NoticeEndProvisional)
-    count = public_notice.add_working_days
-    calendar = next_years_calendar()
-    monkeypatch.setattr(
-        public_notice, "add_working_days", lambda day, days: count(day, days, calendar)
-    )
+    adopt_edition(world, calendar_2027(valid_from=date(2027, 1, 1)))
     after = (
         given(world)
         .when(ExtendNotice(notice_id="N1"), at=later)
@@ -269,6 +254,34 @@ def test_a_provisional_notice_cannot_close_until_it_is_extended(monkeypatch):
     )
     given(after).when(ExtendNotice(notice_id="N1")).fails(NoticeEndProvisional)
     given(after).when(close()).then_kinds(e.PublicNoticeClosed)
+
+
+def test_a_calendar_that_does_not_hold_yet_extends_nothing():
+    """Source: source-document 5.1."""
+    world = a_provisional_notice()
+    adopt_edition(world, calendar_2027(valid_from=date(2027, 1, 1)))
+    extend = ExtendNotice(notice_id="N1")
+    given(world).when(extend, at=when("2026-12-31 23:59")).fails(NoticeEndProvisional)
+    given(world).when(extend, at=when("2027-01-01 00:00")).then_kinds(e.PublicNoticeExtended)
+
+
+def test_a_notice_is_counted_by_the_calendar_that_was_adopted():
+    """Source: source-document 5.1."""
+    world = verified_scores(PASSED)
+    adopt_edition(world, calendar_2027())
+    world.do(publish(late_reason="考点改期"), at=when("2026-12-28 10:00"))
+    opened = world.notice("N1").opened
+    assert (opened.ends_on, opened.ends_on_is_provisional) == (date(2027, 1, 5), False)
+    assert opened.calendar_edition == "cn-2027.1"
+
+
+def test_an_adopted_calendar_changes_no_end_that_was_certain():
+    """Source: source-document 5.1. What was decided keeps its edition."""
+    world = published_results()
+    before = world.notice("N1")
+    adopt_edition(world, calendar_2027(valid_from=date(2026, 9, 1)))
+    given(world).when(ExtendNotice(notice_id="N1")).fails(NoticeEndProvisional)
+    assert world.notice("N1") == before
 
 
 def test_an_end_that_is_certain_is_not_extended():

@@ -14,7 +14,7 @@ from domain.steps.refund import (
     UnknownFeeLine,
 )
 from tests.support.actors import FINANCE, FINANCE_2, candidate
-from tests.support.commands import both_lines, fees, order, pay, pay_again, use, withdraw
+from tests.support.commands import both_lines, order, pay, pay_again, set_fees, use, withdraw
 from tests.support.journeys import (
     a_paid_application,
     a_refused_application,
@@ -183,7 +183,7 @@ def test_only_what_was_paid_can_be_asked_for_back():
 
 def test_a_component_that_cost_nothing_does_not_go_back():
     world = an_eligible_application()
-    world.do(fees(study_material_fee_fen=0))
+    set_fees(world, edition="fees-2", study_material_fee_fen=0)
     world.do(pay(lines=both_lines(30_000, 0)))
     world.do(withdraw(), by=candidate(1))
     [entitled] = world.facts(e.RefundEntitled)
@@ -202,7 +202,7 @@ def test_refusals_of_an_order_come_in_their_order():
     unknown.when(order(FEE), by=candidate(1)).fails(UnknownFeeLine)
     # On its way already comes before every rule, nothing to refund before the rules too.
     free = an_eligible_application()
-    free.do(fees(study_material_fee_fen=0))
+    set_fees(free, edition="fees-2", study_material_fee_fen=0)
     free.do(pay(lines=both_lines(30_000, 0)))
     free.do(use(Item.HANDBOOK), by=candidate(1))
     given(free).when(order(MATERIAL)).fails(NothingToRefund)

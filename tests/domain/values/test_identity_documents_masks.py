@@ -1,4 +1,4 @@
-"""The published mask of a document number, and its code in reports to the authority."""
+"""The published mask of a document number."""
 
 import datetime as dt
 
@@ -10,9 +10,7 @@ from pydantic import ValidationError
 from domain.values.identity_documents import (
     DocumentType,
     InvalidIdentityDocument,
-    ReportCodeUnknown,
     mask_number,
-    report_code,
     validate_document,
 )
 from tests.support.synthetic_identity import TODAY, citizen, citizen_numbers, permanent_2017
@@ -71,20 +69,3 @@ def test_a_document_is_immutable():
     with pytest.raises(ValidationError):
         document.number = "x"
     assert document.number == citizen()
-
-
-def test_only_the_confirmed_reporting_code_is_packaged():
-    assert report_code(CITIZEN) == "201"
-    with pytest.raises(ReportCodeUnknown):
-        report_code(DocumentType.PASSPORT)
-    assert report_code(DocumentType.PASSPORT, {DocumentType.PASSPORT: "299"}) == "299"
-    assert report_code(CITIZEN, {CITIZEN: "101"}) == "101"
-
-
-@pytest.mark.parametrize("document_type", list(DocumentType))
-def test_every_kind_of_document_has_a_line_in_the_reporting_table(document_type):
-    configured = {document_type: "900"}
-    assert report_code(document_type, configured) == "900"
-    if document_type is not CITIZEN:
-        with pytest.raises(ReportCodeUnknown):
-            report_code(document_type)

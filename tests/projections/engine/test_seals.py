@@ -29,7 +29,7 @@ AT_REST: dict[str, Tamper] = {
     "swapped": lambda c: tampering.swap(c, 5, 6),
     "deleted": lambda c: tampering.delete(c, 5),
     "topic of an ignored event": lambda c: c.execute(
-        "UPDATE certledger.journal SET topic = 'fee_schedule_set.v1' WHERE position = 5"
+        "UPDATE certledger.journal SET topic = 'report_frozen.v1' WHERE position = 5"
     ),
     "sealed by a key with a longer name": lambda c: c.execute(
         "ALTER TABLE certledger.journal DROP CONSTRAINT journal_seal_key_check; "

@@ -13,7 +13,7 @@ from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.tlog.audit import verify
 from tests.store.facts import WANG, FeePaid, catalogue, entry, vault_of
 from tests.support.actors import ASSISTANT
-from tests.support.commands import fees, open_ledger, register
+from tests.support.commands import introduce_key, open_ledger, register
 from tests.support.keys import SEALER
 from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.postgres import Database
@@ -24,7 +24,7 @@ def world(database: Database) -> Iterator[PostgresWorld]:
     """A ledger of the use cases with one registered person."""
     with a_real_ledger(database) as world:
         world.do(open_ledger())
-        world.do(fees())
+        world.do(introduce_key())
         world.do(register(1), by=ASSISTANT)
         yield world
 
@@ -68,6 +68,6 @@ def test_an_application_and_a_ledger_append_to_the_same_streams(world: PostgresW
             application.save(recorded)
         application.save(recorded._replace(originator_version=2, event_id=uuid4()))
     assert world.ledger.state("person", "P1").version == 2
-    world.do(fees())
+    world.do(introduce_key("4e5f6071"))
     assert world.ledger.journal.head().position == 5
     assert verify(world.ledger.journal).is_good

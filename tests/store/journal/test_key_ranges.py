@@ -145,7 +145,7 @@ def test_a_forged_fact_about_keys_gives_no_ranges(
 
 
 def test_a_removed_retirement_is_noticed(rotated: str, database: Database) -> None:
-    write(under(rotated, NEW, OLD), AppendRequest((draft("ledger", 5, "fee_schedule_set.v1"),)))
+    write(under(rotated, NEW, OLD), AppendRequest((draft("ledger", 5, "edition_adopted.v1"),)))
     with tampering.superuser(database) as cursor:
         tampering.delete(cursor, 6)
     journal = under(rotated, NEW, OLD)

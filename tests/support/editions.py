@@ -1,0 +1,48 @@
+"""Synthetic editions of rules: next year's calendar and others that no authority has published."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import date
+from typing import Any
+
+from domain.editions.edition import EditionKind
+from domain.editions.packaged import packaged_editions
+from domain.steps.edition_adoption import ProposeEdition
+
+DECEMBER = date(2026, 12, 1)
+
+
+def packaged_content(kind: EditionKind) -> dict[str, Any]:
+    """A copy of the packaged content of a kind; of eligibility the first set of rules."""
+    return deepcopy(packaged_editions(kind)[0].content)
+
+
+def changed(
+    kind: EditionKind, edition: str, valid_from: date = DECEMBER, **content: Any
+) -> ProposeEdition:
+    """The packaged rules of a kind with other values."""
+    return ProposeEdition(
+        kind=kind,
+        edition=edition,
+        valid_from=valid_from,
+        content=packaged_content(kind) | content,
+    )
+
+
+def calendar_2027(edition: str = "cn-2027.1", valid_from: date = DECEMBER) -> ProposeEdition:
+    """A calendar that knows 2027; its days are made up: 1 to 3 January are off."""
+    known = packaged_content(EditionKind.CALENDAR)
+    holidays = [
+        {"name": "元旦", "first": "2027-01-01", "last": "2027-01-03"},
+        {"name": "劳动节", "first": "2027-05-01", "last": "2027-05-05"},
+        {"name": "国庆节", "first": "2027-10-01", "last": "2027-10-07"},
+    ]
+    return changed(
+        EditionKind.CALENDAR,
+        edition,
+        valid_from,
+        source="made up for a test",
+        known_through="2027-12-31",
+        holidays=[*known["holidays"], *holidays],
+    )
