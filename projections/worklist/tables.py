@@ -9,6 +9,7 @@ ITEMS = Table(
         "work": "id",  # what has to be done with it
         "attempt": "int",  # 1, 2, 3 …: grows each time that it has to be done once more
         "due_at": "time?",  # null: nothing to do
+        "ends_on": "day?",  # due earlier, once an adopted calendar knows this day
         "position": "bigint",
     },
     key=("item_id", "work"),
@@ -24,3 +25,14 @@ DONE = Table(
     },
     key=("work",),
 )
+CALENDARS = Table(
+    "worklist_calendars",
+    {
+        "edition": "id",
+        "valid_from": "day",  # the first day on which it counts
+        "known_through": "day",
+        "position": "bigint",
+    },
+    key=("edition",),
+)
+"""The adopted calendars."""

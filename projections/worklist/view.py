@@ -14,7 +14,7 @@ from domain.values.primitives import format_instant
 from domain.values.working_days import closes_at
 from projections.engine.rows import RowBuffer
 from projections.engine.view import Entry, Handles, View, topics
-from projections.worklist.tables import DONE, ITEMS
+from projections.worklist.tables import CALENDARS, DONE, ITEMS
 
 EXTEND_NOTICE = "extend_notice"
 """Calculate the provisional end of a public notice again."""
@@ -23,8 +23,13 @@ _SERVICE, _PREFIX = "service", "certledger/"
 """Role of the service, and what its subject begins with; the name of the work follows."""
 
 
-def _due(rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str) -> None:
-    """An item is due from a moment on, for the first time or once more."""
+def _due(
+    rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str, ends_on: str | None = None
+) -> None:
+    """An item is due from a moment on, for the first time or once more.
+
+    ends_on: a day that no calendar knows yet; due as soon as one does.
+    """
     known = rows.get(ITEMS, item_id, work)
     attempt = 1 if known is None else known["attempt"] + 1
     rows.upsert(
@@ -34,6 +39,7 @@ def _due(rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str) ->
             "work": work,
             "attempt": attempt,
             "due_at": due_at,
+            "ends_on": ends_on,
             "position": entry.position,
         },
     )
@@ -70,13 +76,14 @@ def _credit(rows: RowBuffer, entry: Entry) -> None:
 def _end(rows: RowBuffer, entry: Entry) -> None:
     """A notice has an end, perhaps a provisional one.
 
-    A provisional end has to be replaced before it comes: from then on the notice could neither be
-    closed nor shown. Source: source-document 5.1.
+    A provisional end is replaced when a calendar that knows the day is adopted, and has to be when
+    it comes: from then on the notice could neither be closed nor shown.
+    Source: source-document 5.1.
     """
     data = entry.data
     if data["ends_on_is_provisional"]:
         due_at = format_instant(closes_at(date.fromisoformat(data["ends_on"])))
-        _due(rows, entry, data["notice_id"], EXTEND_NOTICE, due_at)
+        _due(rows, entry, data["notice_id"], EXTEND_NOTICE, due_at, data["ends_on"])
     else:
         _settled(rows, entry, data["notice_id"], EXTEND_NOTICE)
 
@@ -90,17 +97,33 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
     _settled(rows, entry, entry.data["notice_id"], EXTEND_NOTICE)
 
 
+def _adopted(rows: RowBuffer, entry: Entry) -> None:
+    """A calendar may know the end of a notice. Source: source-document 5.1."""
+    data = entry.data
+    if data["kind"] == "calendar":
+        rows.upsert(
+            CALENDARS,
+            {
+                "edition": data["edition"],
+                "valid_from": data["valid_from"],
+                "known_through": data["content"]["known_through"],
+                "position": entry.position,
+            },
+        )
+
+
 VIEW = View(
     name="worklist",
-    version=1,
-    tables=(ITEMS, DONE),
+    version=2,
+    tables=(ITEMS, DONE, CALENDARS),
     handles={
         e.PublicNoticeOpened.TOPIC: Handles(_end),
         e.PublicNoticeExtended.TOPIC: Handles(_extended),
         e.PublicNoticeClosed.TOPIC: Handles(_closed),
+        e.EditionAdopted.TOPIC: Handles(_adopted),
     },
     ignores=topics(
-        *(*e.LEDGER, *e.EDITION, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION),
+        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION),
         *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE),
         *(e.ResultPublished, *e.OBJECTION, e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from domain.service.ledger import Ledgers
 from domain.steps.public_notice import ExtendNotice
 from projections.worklist.queries import WorkItem
 from tests.projections.grammar import ProjectedLedger
-from tests.support.actors import CERTIFIER
+from tests.support.actors import CERTIFIER, OPERATOR
+from tests.support.commands import adopt, open_ledger
+from tests.support.editions import calendar_2027
 from tests.support.ledgers import SECRETS, submit
 from tests.support.provisional_notices import (
     BEYOND_EVERY_CALENDAR,
@@ -32,6 +35,7 @@ from tests.support.provisional_notices import (
 from tests.support.waiting import wait_until
 
 EXTENDED = "public_notice_extended.v1"
+CALENDAR = calendar_2027(valid_from=date(2026, 11, 1))
 
 
 @contextmanager
@@ -58,6 +62,28 @@ def test_a_provisional_end_is_corrected_by_the_service(ledger: ProjectedLedger, 
     [(notice, envelope)] = corrections(ledger)
     assert notice == "N1"
     assert envelope["data"]["ends_on"] == str(LAST_DAY)
+    assert envelope["actor"] == service_actor("extend_notice").to_envelope()
+
+
+def test_a_notice_is_corrected_when_the_calendar_is_adopted(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
+    """Long before its provisional end. Source: source-document 5.1."""
+    published, provisional = date(2027, 9, 30), date(2027, 10, 8)
+    ledger.write(opened("N1", published, ends_on=provisional))
+    ledgers = Ledgers(dsn, SECRETS)
+    omc = ledgers.get("omc")
+    submit(omc, open_ledger(), OPERATOR, key="open")
+    with working(dsn) as worker:
+        wait_until(lambda: worker.locked_ledgers == {"omc"})
+        submit(omc, CALENDAR, OPERATOR, key="propose")
+        assert corrections(ledger) == []
+        submit(omc, adopt(CALENDAR), CERTIFIER, key="adopt")
+        wait_until(lambda: corrections(ledger))
+    ledgers.close()
+    [(notice, envelope)] = corrections(ledger)
+    assert (notice, envelope["data"]["calendar_edition"]) == ("N1", "cn-2027.1")
+    assert envelope["data"]["ends_on"] == "2027-10-14"
     assert envelope["actor"] == service_actor("extend_notice").to_envelope()
 
 

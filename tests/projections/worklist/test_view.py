@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
+from domain.editions.edition import EditionKind
+from domain.events import EditionAdopted
+from domain.store.journal.records import NewEvent
 from projections.worklist import queries
 from projections.worklist.queries import WorkItem
 from projections.worklist.view import EXTEND_NOTICE
 from tests.projections.grammar import ProjectedLedger
-from tests.support.provisional_notices import CLOSES_AT, closed, extended, opened
+from tests.support.provisional_notices import CLOSES_AT, closed, draft, extended, opened
 
 BEFORE = CLOSES_AT - timedelta(seconds=1)
 
@@ -32,6 +35,37 @@ def test_a_provisional_end_is_due_when_it_comes_and_not_before(ledger: Projected
     ledger.fold()
     assert due(ledger, BEFORE) == []
     assert due(ledger) == [WorkItem("omc", "N1", 1, CLOSES_AT, position)]
+
+
+def adopted(edition: str, known_through: date, valid_from: date, version: int = 1) -> NewEvent:
+    """A calendar, as far as the worklist reads it."""
+    fact = EditionAdopted(
+        kind=EditionKind.CALENDAR,
+        edition=edition,
+        valid_from=valid_from,
+        content={"known_through": known_through.isoformat()},
+        sha256="0" * 64,
+    )
+    return draft("edition-calendar", version, fact)
+
+
+def test_a_provisional_end_is_due_as_soon_as_a_calendar_that_counts_knows_its_day(
+    ledger: ProjectedLedger,
+) -> None:
+    """Source: source-document 5.1."""
+    ledger.write(opened("N1"), opened("N2", ends_on=date(2026, 3, 12)))
+    first_day = date(2026, 3, 4)
+    ledger.write(adopted("too-short", date(2026, 3, 5), first_day))
+    ledger.fold()
+    morning = datetime(2026, 3, 3, 16, tzinfo=UTC)  # 00:00 of first_day in Shanghai
+    assert due(ledger, morning) == []
+    ledger.write(adopted("next", date(2026, 3, 11), first_day, version=2))
+    ledger.fold()
+    assert due(ledger, morning - timedelta(seconds=1)) == []
+    assert [(item.item_id, item.due_at) for item in due(ledger, morning)] == [("N1", CLOSES_AT)]
+    ledger.write(extended("N1", by_the_service=True))
+    ledger.fold()
+    assert due(ledger, morning) == []
 
 
 def test_an_end_that_is_certain_needs_nothing(ledger: ProjectedLedger) -> None:
