@@ -2,7 +2,7 @@
 
 An attacker who can write to the database as its owner can rewrite an event and its hash, but can't
 sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and kept outside the
-database: in `<data>/heads`, beside the key, and in the places of the settings. A ledger that does
+database: in `<data>/heads`, next to the key, and in the places of the settings. A ledger that does
 not continue its heads is not signed again, and takes no commands (`domain.service.guards`).
 Reading order: LogSigner, CheckpointSigningJob.
 """
@@ -152,8 +152,8 @@ class LogSigner:
             if not found or found[-1] is None:
                 raise
             signer = Verifier(origin, found[-1])
-        beside_key = newest_head_file(self._settings, ledger.name, number)
-        places: tuple[HeadPlace, ...] = (self._own, beside_key, *self.places)
+        next_to_key = newest_head_file(self._settings, ledger.name, number)
+        places: tuple[HeadPlace, ...] = (self._own, next_to_key, *self.places)
         return CheckpointSigner(
             journal, signer, places, wait_for_places=self._settings.head_places_required
         )

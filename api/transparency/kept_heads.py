@@ -84,7 +84,7 @@ def vkey_of(settings: Settings, ledger: str, log: Log) -> tuple[str, str] | None
 def kept_heads(
     settings: Settings, ledger: str, logs: Sequence[Log]
 ) -> tuple[list[KeptHead], list[str]]:
-    """Every head of these logs in the data directory, beside their keys and in the second places.
+    """Every head of these logs in the data directory, next to their keys and in the second places.
 
     Returns: the heads, and the names of places that did not answer.
     """

@@ -2,7 +2,7 @@
 
 A key is stored in `<data>/keys/log_<ledger>`: 32 bytes in base64, readable by their owner only.
 After a recovery the ledger has another log, `<origin>/2`, with its own key in `log_<ledger>@2`.
-Beside a key, in `log_<ledger>@signed`, is the newest head that it signed.
+Next to a key, in `log_<ledger>@signed`, is the newest head that it signed.
 With the embedded database a key is made when it is first needed; with an external database the
 operator makes it, on the machine that signs, before the ledger is opened. A key is never
 overwritten: for everybody who stores checkpoints of a log, the log with another key is another log.
@@ -24,7 +24,7 @@ from domain.store.tlog.heads import NewestHeadFile
 SEED_BYTES = 32
 
 NEWEST_HEAD = "@signed"
-"""Ends the name of the file beside a log key that holds the newest head it signed."""
+"""Ends the name of the file next to a log key that holds the newest head it signed."""
 
 
 class NoLogKey(LedgerError):
@@ -53,7 +53,7 @@ def log_key_path(settings: Settings, ledger: str, number: int = 1) -> Path:
 
 
 def newest_head_file(settings: Settings, ledger: str, number: int = 1) -> NewestHeadFile:
-    """Where the newest head is kept that the log key of a ledger has signed: beside the key."""
+    """Where the newest head is kept that the log key of a ledger has signed: next to the key."""
     path = log_key_path(settings, ledger, number)
     return NewestHeadFile(path.with_name(f"{path.name}{NEWEST_HEAD}"))
 

@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from heapq import merge
 from itertools import groupby
 
-from domain.store.errors import BadNote, HeadExists, HeadPlaceSilent, LogDiffers
+from domain.store.errors import (
+    BadNote,
+    HeadExists,
+    HeadPlaceSilent,
+    LogDiffers,
+    SealBroken,
+)
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.journal import Journal
 from domain.store.tlog.fast_audit import RANGE_EVENTS, verified_leaf_hashes
@@ -31,6 +37,11 @@ PLACES_EVERY_S = 30.0
 """The places are asked for new heads before each signing, and at least so often, seconds."""
 
 _ROOTS_MAX = 10_000
+
+_BEYOND = """SELECT j.position FROM certledger.ledgers l CROSS JOIN LATERAL (
+    SELECT position FROM certledger.journal
+    WHERE ledger = l.ledger AND position > l.position ORDER BY position LIMIT 1) j
+WHERE l.ledger = %s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +134,8 @@ class CheckpointSigner:
     def compare(self) -> None:
         """Compare the journal with every known head; after the first time with the new ones.
 
-        Raises: LogDiffers if the journal does not continue them.
+        Raises: LogDiffers if the journal does not continue them; SealBroken for an event beyond
+            the journal's head.
         """
         with self._lock:
             self._compare()
@@ -179,6 +191,7 @@ class CheckpointSigner:
             self._places_due = time.monotonic() + PLACES_EVERY_S
             # Again, because another process may have appended and signed meanwhile.
             end = self._journal.head().position
+        self._check_end()
         self._check_own()
         last = latest_checkpoint(self._journal, self._origin)
         if self._is_begun:
@@ -251,6 +264,14 @@ class CheckpointSigner:
             return
         if place.read(self._origin, own.size) != own.note:
             raise self._differs(f"the head of size {own.size} in {place.name} is gone")
+
+    def _check_end(self) -> None:
+        """No event lies beyond the head, which the program moves with each. Raises: SealBroken."""
+        if self._journal.unranged_sealer is None:
+            return  # compared without looking at seals
+        rows = self._journal.query(_BEYOND, (self._journal.ledger,))
+        if rows:
+            raise SealBroken(ledger=self._journal.ledger, what="event", position=rows[0][0])
 
     def _compare_tail(self, end: int) -> None:
         """Compare the end of the tree with the journal. Raises: LogDiffers."""

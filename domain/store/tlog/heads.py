@@ -3,7 +3,7 @@
 A database can be rolled back together with the checkpoints in it. A place keeps every signed head
 as `<place>/<sha256 of the origin, hex>/<size>`: the signed note, never overwritten. The first place
 is `heads` in the data directory; others are directories on other disks or addresses (the addresses
-are in `api.transparency.head_places`). The newest head is also kept beside the key that signed it.
+are in `api.transparency.head_places`). The newest head is also kept next to the key that signed it.
 Reading order: HeadPlace, DirectoryPlace, `kept_sizes`, NewestHeadFile.
 """
 
@@ -133,7 +133,7 @@ class DirectoryPlace:
 
 
 class NewestHeadFile:
-    """The newest head that a log key has signed, in one file beside the key; see `HeadPlace`.
+    """The newest head that a log key has signed, in one file next to the key; see `HeadPlace`.
 
     Who can remove it can read the key too. So it tells a log whose heads are gone from every other
     place from one that was never signed. A larger head replaces a smaller one; a file that holds no

@@ -17,6 +17,7 @@ from domain.store.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     RejectedByDatabase,
+    SealBroken,
     StoreError,
     Unavailable,
 )
@@ -35,6 +36,9 @@ from domain.store.writer.commands import (
 )
 
 _BACKOFF_SECONDS = (0.02, 1.0)  # first and longest delay before a failed transaction is retried
+
+_POSITIONS = "journal_pkey"
+"""Constraint on the positions of a ledger."""
 
 log = logging.getLogger(__name__)
 
@@ -119,21 +123,31 @@ class BatchRetry:
             return []
         if isinstance(failure, psycopg2.Error) and is_retryable_write(failure):
             return attempt.group
-        self._retry_individually(attempt.group, failure)
+        self._retry_individually(attempt, failure)
         return []
 
-    def _retry_individually(self, group: list[PendingCommand], failure: BaseException) -> None:
+    def _retry_individually(self, attempt: BatchAttempt, failure: BaseException) -> None:
         """Execute each command in a transaction of its own, so that only the faulty one fails."""
+        group = attempt.group
         if len(group) == 1:
-            outcome = failure
-            if isinstance(failure, psycopg2.Error):
-                reason = failure.diag.message_primary or str(failure)
-                outcome = RejectedByDatabase(reason=reason)
-                outcome.__cause__ = failure
-            self._resolve([(group[0], outcome)])
+            self._resolve([(group[0], self._refusal(attempt, failure))])
             return
         for pending in group:
             self.run([pending])
+
+    def _refusal(self, attempt: BatchAttempt, failure: BaseException) -> BaseException:
+        """What a command gets that fails by itself."""
+        if not isinstance(failure, psycopg2.Error):
+            return failure
+        outcome: StoreError
+        if failure.diag.constraint_name == _POSITIONS and attempt.batch is not None:
+            # Under the head lock: the program writes no event that the head does not cover.
+            position = attempt.batch.head.position + 1
+            outcome = SealBroken(ledger=self._journal.ledger, what="event", position=position)
+        else:
+            outcome = RejectedByDatabase(reason=failure.diag.message_primary or str(failure))
+        outcome.__cause__ = failure
+        return outcome
 
     def _resolve_unknown_commit(self, attempt: BatchAttempt) -> list[PendingCommand]:
         """Find out whether a COMMIT succeeded whose connection broke before the answer.

@@ -1,7 +1,7 @@
 """A ledger that somebody tampered with, while it is open and after it was opened again.
 
 Covers: domain/service/ledger.py, domain/service/command_execution.py,
-domain/service/key_check.py, api/transparency/service_keys.py
+domain/service/key_check.py, api/transparency/service_keys.py, domain/store/writer/retry.py
 """
 
 from collections.abc import Callable, Iterator
@@ -120,6 +120,19 @@ def test_a_forged_event_without_a_moved_head_is_not_decided_upon(
         tampering.insert(cursor, "ledger", 3, "fee_schedule_set.v1", **data)
     with pytest.raises(SealBroken):
         submit(opened(), fees(), OPERATOR, key="after")
+
+
+def test_a_command_that_would_take_the_place_of_a_forged_event_is_refused(
+    opened: Callable[[], Ledger], world: PostgresWorld, database: Database
+) -> None:
+    """It reads other streams, and meets the event when it is written."""
+    with tampering.application_role(database) as cursor:
+        data = tampering.stored(cursor, 3)["data"]
+        at = tampering.insert(cursor, "person-P9", 1, "person_registered.v1", **data)
+    ledger = opened()
+    for key in ("one", "two"):
+        with pytest.raises(SealBroken, match=f"event at position {at}"):
+            submit(ledger, fees(), OPERATOR, key=key)
 
 
 @pytest.mark.parametrize("change", ["receipt = 'forged'", "principal = 'mallory'"])

@@ -22,6 +22,7 @@ from domain.store.tlog.heads import DirectoryPlace, NewestHeadFile, folder_of
 from domain.store.tlog.merkle import root
 from domain.store.tlog.signed_note import Checkpoint, Signer, open_note
 from tests.store.drafts import append
+from tests.support import tampering
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
@@ -120,6 +121,22 @@ def test_a_journal_that_was_tampered_with_is_not_signed(
     with pytest.raises((LogDiffers, SealBroken)):
         signer.sign()
     assert [c.size for c in checkpoints_after(journal, 0)] == [3]
+
+
+def test_a_journal_with_an_event_beyond_its_head_is_not_signed(
+    journal: Journal, database: Database
+) -> None:
+    """The application role can insert one without any key."""
+    write(journal, "a", 1, 2, 3)
+    signer = CheckpointSigner(journal, SIGNER)
+    signer.sign()
+    with tampering.application_role(database) as cursor:
+        tampering.insert(cursor, "a", 4, "fee_paid.v1", amount_fen=1)
+    for each in (signer, CheckpointSigner(journal, SIGNER)):
+        with pytest.raises(SealBroken, match="event at position 4"):
+            each.sign()
+    with pytest.raises(SealBroken, match="event at position 4"):
+        signer.compare()
 
 
 def test_a_shortened_journal_is_not_signed(journal: Journal, database: Database) -> None:
@@ -248,7 +265,7 @@ def test_a_lost_own_place_is_reported_and_not_filled_again(
 def test_a_log_whose_heads_are_gone_everywhere_is_not_taken_for_a_new_one(
     journal: Journal, database: Database, places: Places, tmp_path: Path
 ) -> None:
-    """The head beside the key is left: only who has the key could remove it."""
+    """The head next to the key is left: only who has the key could remove it."""
     own, second = places
     by_key = NewestHeadFile(tmp_path / "log_omc@signed")
     write(journal, "a", 1, 2, 3)
@@ -266,14 +283,14 @@ def test_a_log_whose_heads_are_gone_everywhere_is_not_taken_for_a_new_one(
     assert by_key.sizes(SIGNER.verifier.name) == [3]
 
 
-def test_a_rewritten_journal_is_not_signed_where_only_the_head_beside_the_key_is_left(
+def test_a_rewritten_journal_is_not_signed_where_only_the_head_next_to_the_key_is_left(
     journal: Journal, database: Database, tmp_path: Path
 ) -> None:
     by_key = NewestHeadFile(tmp_path / "log_omc@signed")
     write(journal, "a", 1, 2, 3, 4, 5, 6)
     CheckpointSigner(journal, SIGNER, (by_key,)).sign()
     as_superuser(database, *REWRITE)
-    other = Journal(database.dsn, "omc", None)  # whoever has the journal key can seal it, too
+    other = Journal(database.dsn, "omc", None)  # somebody with the journal key can seal it, too
     try:
         with pytest.raises(LogDiffers, match=r"size 6 in .*@signed has another root"):
             CheckpointSigner(other, SIGNER, (by_key,)).sign()

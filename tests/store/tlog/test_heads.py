@@ -91,7 +91,7 @@ def test_old_heads_are_removed_by_the_time_of_their_files(
     assert place.sizes(ORIGIN) == [6, 7, 8, 9]
 
 
-# --- the newest head, beside the key --------------------------------------------------------------
+# --- the newest head, next to the key -------------------------------------------------------------
 
 
 def note(size: int, fill: bytes = b"r", origin: str = ORIGIN) -> str:
