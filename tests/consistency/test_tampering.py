@@ -334,7 +334,7 @@ def test_a_copy_without_the_log_key_needs_no_head(copy: Copy) -> None:
 
 
 def test_without_any_head_nothing_was_compared(copy: Copy) -> None:
-    """Who can remove the head beside the key has the key, and could sign another history."""
+    """Who can remove the head next to the key has the key, and could sign another history."""
     copy.as_superuser(f"{DROP} certledger.checkpoints")
     shutil.rmtree(copy.settings.data_dir / "heads")
     newest_head(copy).unlink()

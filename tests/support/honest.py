@@ -42,7 +42,7 @@ class Honest:
 def honest_database(postgres: EmbeddedPostgres, folder: Path) -> Iterator[Honest]:
     """The cohort in a database of its own, with three signed heads there and in its folder.
 
-    The newest is beside the log key, too.
+    The newest is next to the log key, too.
     """
     with fresh_database(postgres) as database:
         settings = settings_for(database.dsn, folder)

@@ -104,7 +104,7 @@ def test_the_quick_audit_checks_events_seals_and_heads_only(verify: Program, cop
     assert verify("verify")[0] == 1
 
 
-def test_heads_that_are_gone_are_missed_by_the_one_beside_the_key(
+def test_heads_that_are_gone_are_missed_by_the_one_next_to_the_key(
     verify: Program, copy: Copy
 ) -> None:
     copy.as_superuser(f"{DROP} certledger.checkpoints")

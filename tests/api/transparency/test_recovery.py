@@ -317,7 +317,7 @@ def test_the_other_ledgers_name_the_new_journal_key(settings: Settings, database
         assert write(LedgerClient(ledger.client, other.name, other.site_code), 9) == [201]
 
 
-def test_heads_that_are_gone_everywhere_are_put_back_from_the_one_beside_the_key(
+def test_heads_that_are_gone_everywhere_are_put_back_from_the_one_next_to_the_key(
     settings: Settings, copy: Copy, database: Database
 ) -> None:
     newest = max(heads(settings))

@@ -1,0 +1,457 @@
+"""What somebody with the database can do to a ledger while a service runs on it, and what happens.
+
+The service is a process of its own, and another process reads. What is done to a ledger at rest is
+in `test_tampering.py`, with the same rows and either right.
+
+| tampering | at rest, named by the audit | live, refused or named |
+|---|---|---|
+| byte flipped; envelope and leaf hash rewritten | CASES | altered_event |
+| row deleted; two positions swapped | CASES | altered_event |
+| last row deleted | CASES | last_event_deleted |
+| row inserted beyond the head (application role) | CASES | inserted_event |
+| row inserted and head moved (application role) | CASES | inserted_event |
+| the head row altered | CASES | altered_head_row |
+| tail rewritten, stored heads deleted (F-WASH) | CASES | rewritten_tail |
+| the same with `heads/` deleted | CASES, has_no_head | rewritten_tail |
+| stored heads deleted | stored_head_that_a_place_has | heads_deleted |
+| `heads/` deleted | machine_that_signs_and_has_no_head | machine_that_loses_its_heads |
+| every head of every place deleted | the same | every_head_gone |
+| stored head altered; planted (application role) | CASES | planted_head |
+| receipts rewritten | CASES | rewritten_receipt |
+| commands, claims deleted; refund amount changed | CASES, changed_view | named_by_the_audit |
+| person keys destroyed, exchanged (application role) | CASES | key_is_not_theirs |
+| person keys deleted | CASES | key_is_not_theirs |
+| attachment flipped; deleted | attachment_that_was_changed | altered_attachment |
+| snapshot planted (application role, F-APP) | CASES | planted_snapshot |
+| certificate reinstated with every key | forged_event | (nothing can refuse it) |
+| row of the registry changed (application role) | changed_view | row_of_the_registry |
+| posting changed | refused by a trigger: projections/refund_ledger/test_view.py | |
+| database rolled back (F-ROLL); fork | test_lost_history.py | test_lost_history.py |
+
+CASES are those of `test_tampering.py`; the other words are parts of names of tests there and here.
+Covers: domain/service/guards.py, domain/store/journal/sealed_rows.py,
+domain/store/privacy/field_encryption.py, api/transparency/checkpoint_signing.py
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.documents.materials import MaterialKind
+from domain.service.snapshots import TOPIC, take
+from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.errors import SealBroken, WrongKey
+from domain.store.journal.envelope import canonical_json
+from domain.store.postgres.connection import Cursor
+from tests.consistency.live_ledger import PATIENCE_S, LiveLedger, running_on
+from tests.support import tampering
+from tests.support.cohort import rows
+from tests.support.honest import Copy, Honest, copy_of, honest_database
+from tests.support.rolled_back import rewrite_the_tail
+from tests.support.service import FEES
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
+
+
+@pytest.fixture(scope="module")
+def honest(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Honest]:
+    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
+        yield made
+
+
+@pytest.fixture
+def copy(honest: Honest, tmp_path: Path) -> Iterator[Copy]:
+    with copy_of(honest, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def live(copy: Copy) -> Iterator[LiveLedger]:
+    with running_on(copy) as running:
+        yield running
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def corrected_person(live: LiveLedger) -> tuple[str, int]:
+    """Id of a person with a correction, and the position of the registration before it."""
+    [(stream, position)] = live.copy.database.execute(
+        "SELECT stream, min(position) FROM certledger.journal WHERE stream LIKE 'person-%%' "
+        "GROUP BY stream HAVING array_agg(topic ORDER BY version) = "
+        "ARRAY['person_registered.v1', 'person_corrected.v1'] ORDER BY 2 LIMIT 1"
+    )
+    return stream.removeprefix("person-"), position
+
+
+FLIP = f"{SET} certledger.journal SET envelope = set_byte(envelope, 60, get_byte(envelope, 60) # 1)"
+ALTERED: dict[str, Callable[[Cursor, int], Any]] = {
+    "a byte flipped": lambda cursor, at: cursor.execute(f"{FLIP} WHERE position = {at}"),
+    "rewritten with its hash": lambda cursor, at: tampering.alter(cursor, at, subject="mallory"),
+    "swapped with the next": lambda cursor, at: tampering.swap(cursor, at, at + 1),
+    "deleted": tampering.delete,
+}
+
+
+@pytest.mark.parametrize("alter", ALTERED.values(), ids=ALTERED)
+def test_an_altered_event_is_shown_to_nobody_and_not_signed(
+    live: LiveLedger, alter: Callable[[Cursor, int], Any]
+) -> None:
+    person, position = corrected_person(live)
+    path = f"persons/{person}"
+    assert live.code(path, "agency") == (200, None)
+    name = live.reader.identity(person).name
+    with tampering.superuser(live.copy.database) as cursor:
+        alter(cursor, position)
+    events = f"events?after={position - 1}&limit=1"
+    assert live.code(path, "agency") == (503, "seal_broken")
+    assert live.code(events, "regulator") == (503, "seal_broken")
+    assert name not in live.get(path, "agency").text
+    with pytest.raises(SealBroken):
+        live.reader.identity(person)
+    # Other commands go on; what is signed is the event as it was, not as it is.
+    assert live.refusal() is None
+    live.wait_for_head()
+    live.ensure_only_truth_is_signed()
+    assert live.audit(quick=True).first_bad_position == position
+
+
+def test_the_last_event_deleted_stops_the_ledger(live: LiveLedger) -> None:
+    assert live.refusal() is None
+    live.wait_for_head()
+    before = live.heads()
+    with tampering.superuser(live.copy.database) as cursor:
+        tampering.delete(cursor, len(live.leaves))
+    live.wait_for_problem("log_not_continued")
+    assert live.refusal(2) == "log_not_continued"
+    assert live.heads() == before
+    assert live.audit(quick=True).first_bad_position == len(live.leaves)
+
+
+def insert_a_correction(live: LiveLedger, *, move_head: bool) -> tuple[str, int]:
+    """With the application role alone: the person gets another login. Returns: id and position."""
+    person, _ = corrected_person(live)
+    with tampering.application_role(live.copy.database) as cursor:
+        cursor.execute(
+            "SELECT position, version FROM certledger.journal WHERE stream = %s "
+            "ORDER BY version DESC LIMIT 1",
+            (f"person-{person}",),
+        )
+        row = cursor.fetchone()
+        assert row is not None
+        data = tampering.stored(cursor, row[0])["data"]
+        stream = f"person-{person}"
+        at = tampering.insert(cursor, stream, row[1] + 1, "person_corrected.v1", **data)
+        if move_head:
+            tampering.move_head(cursor)
+        cursor.execute("NOTIFY certledger, 'omc'")
+    return person, at
+
+
+def test_an_inserted_event_beyond_the_head_is_neither_shown_nor_signed(live: LiveLedger) -> None:
+    person, position = insert_a_correction(live, move_head=False)
+    live.wait_for_problem("seal_missing")
+    assert live.code(f"persons/{person}", "agency") == (503, "seal_broken")
+    with pytest.raises(SealBroken):
+        live.reader.identity(person)
+    assert live.refusal() == "seal_broken"
+    live.ensure_only_truth_is_signed()
+    assert live.audit(quick=True).first_bad_position == position
+
+
+def test_an_inserted_event_under_a_moved_head_is_neither_folded_nor_shown_nor_signed(
+    live: LiveLedger,
+) -> None:
+    person, position = insert_a_correction(live, move_head=True)
+    live.wait_for_problem("seal_missing")
+
+    def paused_at() -> set[int]:
+        """Where views are paused for want of a seal."""
+        found = live.api.client.get("/health").json()["problems"]
+        return {p["position"] for p in found if p["code"] == "seal_missing" and p["view"]}
+
+    wait_until(lambda: paused_at() == {position}, PATIENCE_S)
+    assert live.code(f"persons/{person}", "agency") == (503, "seal_broken")
+    assert live.refusal() == "seal_broken"
+    with pytest.raises(SealBroken):
+        live.reader.identity(person)
+    live.ensure_only_truth_is_signed()
+    assert live.audit(quick=True).first_bad_position == position
+
+
+def test_an_altered_head_row_stops_every_command(live: LiveLedger) -> None:
+    with tampering.superuser(live.copy.database) as cursor:
+        cursor.execute(f"{SET} certledger.ledgers SET seal = repeat('x', 32)::bytea")
+    live.wait_for_problem("seal_missing")
+    assert live.refusal() == "seal_broken"
+    live.ensure_only_truth_is_signed()
+    assert not live.audit(quick=True).is_good
+
+
+@pytest.mark.parametrize("is_own_place_wiped", [False, True])
+def test_a_rewritten_tail_stops_the_ledger_and_is_not_signed(
+    live: LiveLedger, is_own_place_wiped: bool
+) -> None:
+    assert live.refusal() is None
+    live.wait_for_head()
+    before = live.heads()
+    actor = '"subject":"'
+    rewrite_the_tail(live.copy.database, len(live.leaves) - 551, actor, f"{actor}evil-")
+    if is_own_place_wiped:
+        shutil.rmtree(live.copy.settings.data_dir / "heads")
+        before = {}
+    live.wait_for_problem("log_not_continued")
+    assert live.refusal(2) == "log_not_continued"
+    assert live.code("events?limit=1", "regulator") == (200, None)
+    tail = f"events?after={len(live.leaves) - 1}"
+    assert live.code(tail, "regulator") == (503, "seal_broken")
+    live.restart()
+    assert live.refusal(3) in ("log_not_continued", "seal_broken")
+    assert live.heads() == before
+
+
+# --- heads ----------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_loses_its_heads_signs_nothing_more(live: LiveLedger) -> None:
+    assert live.refusal() is None
+    live.wait_for_head()
+    shutil.rmtree(live.copy.settings.data_dir / "heads")
+    live.wait_for_problem("log_not_continued")
+    assert live.refusal(2) == "log_not_continued"
+    live.restart()
+    assert live.refusal(2) == "log_not_continued"
+    assert live.heads() == {}
+    assert [each.check for each in live.audit().findings] == ["heads"]
+
+
+def test_heads_deleted_from_the_database_are_missed_by_the_audit(live: LiveLedger) -> None:
+    live.copy.as_superuser(f"{DROP} certledger.checkpoints")
+    assert live.refusal() is None
+    live.wait_for_head()
+    live.ensure_only_truth_is_signed()
+    [found] = live.audit().findings
+    assert (found.check, found.position) == ("heads", None)
+    assert "the database lacks " in str(found)
+
+
+def wipe(live: LiveLedger, *folders: Path) -> None:
+    """Remove every head of the database and of these places."""
+    live.copy.as_superuser(f"{DROP} certledger.checkpoints")
+    for folder in folders:
+        shutil.rmtree(folder)
+        folder.mkdir()
+
+
+def test_every_head_gone_is_missed_by_the_one_next_to_the_key(copy: Copy, tmp_path: Path) -> None:
+    own, second = copy.settings.data_dir / "heads", tmp_path / "second"
+    second.mkdir()
+    by_key = copy.settings.data_dir / "keys" / "log_omc@signed"
+    with running_on(copy, head_places=str(second)) as live:
+        assert live.refusal() is None
+        live.wait_for_head()
+        wait_until(lambda: list(second.rglob(str(len(live.leaves)))))
+        assert by_key.read_text() == live.heads()[len(live.leaves)]
+        wipe(live, own, second)
+        live.wait_for_problem("log_not_continued")
+        live.restart()
+        assert live.refusal(2) == "log_not_continued"
+        assert not [*own.rglob("*"), *second.rglob("*")]
+        # Who can remove this one has the log key, too; only a head on another machine helps.
+        by_key.unlink()
+        live.restart()
+        assert live.refusal(2) is None
+
+
+def test_a_planted_head_stops_the_ledger_and_changes_nothing_that_is_signed(
+    live: LiveLedger,
+) -> None:
+    """With the application role alone: a denial of service, and no forgery."""
+    before = live.heads()
+    with tampering.application_role(live.copy.database) as cursor:
+        cursor.execute(
+            "INSERT INTO certledger.checkpoints (ledger, origin, size, root, note) "
+            "SELECT ledger, origin, size + 1, root, note FROM certledger.checkpoints "
+            "WHERE size = (SELECT max(size) FROM certledger.checkpoints)"
+        )
+    live.wait_for_problem("log_not_continued")
+    assert live.refusal() == "log_not_continued"
+    assert live.heads() == before
+    assert not live.audit(quick=True).is_good
+
+
+# --- commands, snapshots --------------------------------------------------------------------------
+
+
+def test_a_rewritten_receipt_is_not_given_out(live: LiveLedger) -> None:
+    finance = live.api.caller("finance")
+    body = FEES | {"valid_from": "2027-02-01"}
+    first = finance.send("fee-schedules", body, key="the-same")
+    assert finance.send("fee-schedules", body, key="the-same").json() == first.json()
+    with tampering.superuser(live.copy.database) as cursor:
+        cursor.execute(
+            f"{SET} certledger.commands SET receipt = convert_to(replace(convert_from(receipt, "
+            "'UTF8'), '\"version\":', '\"version\":1'), 'UTF8') WHERE key = 'the-same'"
+        )
+    again = finance.send("fee-schedules", body, key="the-same")
+    assert (again.status_code, again.json()["code"]) == (503, "seal_broken")
+    assert "commands" in {each.check for each in live.audit().findings}
+
+
+def test_a_planted_snapshot_shows_nobody_somebody_else(live: LiveLedger) -> None:
+    """With the application role alone: another person's record gets the candidate's login."""
+    person, _ = corrected_person(live)
+    identity = live.reader.identity(person)
+    state = live.reader.state("person", person)
+    forged = take(f"person-{person}", state).model_dump(mode="json")
+    forged["state"]["subject"] = "mallory"
+    with tampering.application_role(live.copy.database) as cursor:
+        for version in (state.version, state.version + 1):
+            cursor.execute(
+                "INSERT INTO certledger.snapshots SELECT ledger, %s, %s, %s, %s, position, "
+                "leaf_hash, seal, seal_key FROM certledger.journal "
+                "WHERE stream = %s ORDER BY version DESC LIMIT 1",
+                (
+                    *(f"person-{person}", version, TOPIC, canonical_json(forged)),
+                    f"person-{person}",
+                ),
+            )
+    answer = live.get(f"persons/{person}", "candidate", "mallory")
+    assert answer.status_code in (403, 404)
+    assert identity.name not in answer.text
+    assert live.get(f"persons/{person}", "agency").json()["name"] == identity.name
+    assert live.reader.state("person", person).subject != "mallory"
+    assert "snapshots" in {each.check for each in live.audit().findings}
+
+
+# --- persons, attachments, rows of views ----------------------------------------------------------
+
+KEYS = "certledger.person_keys"
+KEY_CASES = {
+    "destroyed": ("application", f"{SET} {KEYS} SET wrapped = NULL, destroyed_at = now()"),
+    "exchanged": (
+        "application",
+        f"{SET} {KEYS} SET wrapped = (SELECT wrapped FROM {KEYS} WHERE person <> '{{person}}' "
+        "AND wrapped IS NOT NULL ORDER BY person LIMIT 1)",
+    ),
+    "deleted": ("superuser", f"{DROP} {KEYS}"),
+}
+
+
+@pytest.mark.parametrize(("who", "statement"), KEY_CASES.values(), ids=KEY_CASES)
+def test_a_person_whose_key_is_not_theirs_is_refused_at_first_use(
+    live: LiveLedger, who: str, statement: str
+) -> None:
+    application = next(row["application_id"] for row in rows("documents") if row["kind"] == "photo")
+    person = live.reader.state("application", application).person_id
+    name = live.reader.identity(person).name
+    live.reader.vault.forget()
+    where = f" WHERE person = '{person}'"
+    run = live.copy.as_application if who == "application" else live.copy.as_superuser
+    run(statement.format(person=person) + where)
+    for _ in range(2):
+        answer = live.get(f"persons/{person}", "agency")
+        assert (answer.status_code, answer.json()["code"]) == (500, "wrong_key")
+        assert name not in answer.text
+    with pytest.raises(WrongKey):
+        live.reader.identity(person)
+    body = {"document_type": "passport", "document_number": "E12345678", "name": "欧阳娜娜"}
+    refused = live.api.caller("agency").send(
+        f"persons/{person}/corrections", body | {"reason": "录入有误"}
+    )
+    assert refused.status_code in (409, 500), refused.text
+    assert live.refusal() is None, "what does not concern the person goes on"
+    found = [each for each in live.audit().findings if each.check == "keys"]
+    assert [each.row for each in found] == [f"person {person}"]
+
+
+@pytest.mark.parametrize(
+    ("change", "answer"), [("flipped", (500, "blob_damaged")), ("deleted", (404, "unknown_blob"))]
+)
+def test_an_altered_attachment_is_refused_at_first_use(
+    live: LiveLedger, change: str, answer: tuple[int, str]
+) -> None:
+    application = next(row["application_id"] for row in rows("documents") if row["kind"] == "photo")
+    sha256 = live.reader.state("application", application).documents[MaterialKind.PHOTO]
+    path = f"applications/{application}/documents/photo"
+    assert live.get(path, "agency").status_code == 200
+    file = live.copy.settings.data_dir / "blobs" / sha256[:2] / sha256
+    if change == "flipped":
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+    else:
+        file.unlink()
+    assert live.code(path, "agency") == answer
+    found = [each for each in live.audit().findings if each.check == "attachments"]
+    assert [each.row for each in found] == [f"attachment {sha256}"]
+
+
+REGISTRY_CASES = {
+    "a revoked one made valid": (
+        "standing = 'valid', reason_class = NULL, "
+        "answer = replace(answer, '\"revoked\"', '\"valid\"')"
+    ),
+    "under another link": "verify_token = reverse(verify_token)",
+    "under another document": "document_index = reverse(document_index)",
+}
+
+
+@pytest.mark.parametrize("change", REGISTRY_CASES.values(), ids=REGISTRY_CASES)
+def test_a_row_of_the_registry_that_no_event_made_is_not_shown(
+    live: LiveLedger, change: str
+) -> None:
+    """With the application role alone, to which the views belong. Source: source-document 5.3."""
+    [(number, person)] = live.copy.database.execute(
+        "SELECT number, person_id FROM views.certificates "
+        "WHERE standing = 'revoked' AND kind = 'national' ORDER BY number LIMIT 1"
+    )
+    body = {"certificate_number": number, "name": live.reader.identity(person).name}
+    before = live.api.client.post("/lookup", json=body).json()
+    assert before["certificates"][0]["standing"] == "revoked"
+    live.copy.as_application(f"{SET} views.certificates SET {change} WHERE number = '{number}'")
+    answer = live.api.client.post("/lookup", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
+    assert number not in answer.text
+    [(link,)] = live.copy.database.execute(
+        "SELECT verify_token FROM views.certificates WHERE number = %s", number
+    )
+    assert live.api.client.get(f"/v/{link}").status_code == 503
+
+
+AUDITED = {
+    "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
+    "commands": f"{DROP} certledger.commands WHERE first_position = 40",
+    "heads": f"{DROP} certledger.checkpoints",
+    "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+}
+"""Check -> what is done; nothing refuses it at once, and the audit names it within a round."""
+
+
+def test_what_nobody_refuses_at_once_is_named_by_the_audit_within_a_round(copy: Copy) -> None:
+    audited = {"background_audit": True, "audit_interval_s": 1, "audit_cpu_percent": 100}
+    with running_on(copy, **audited) as live:
+
+        def audit() -> dict[str, Any]:
+            return dict(live.api.client.get("/health").json()["audit"])
+
+        wait_until(lambda: audit()["last_complete_at"], 120)
+        assert audit()["found"] == 0
+        live.copy.as_superuser(*AUDITED.values())
+        begun = audit()["round"]
+        wait_until(lambda: {each["check"] for each in audit()["findings"]} >= {*AUDITED}, 180)
+        assert audit()["round"] <= begun + 1
+        assert live.api.client.get("/health").json()["status"] == "degraded"
+        assert live.code("refunds", "finance") == (503, "view_wrong")
+        assert live.code("notices", "certifier") == (200, None)
+        live.ensure_only_truth_is_signed()
