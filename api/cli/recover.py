@@ -53,13 +53,13 @@ def recover(
 
 
 @click.command()
-@click.option("--ledger", required=True, help="The ledger whose heads this machine has lost.")
-@click.option("--restore", is_flag=True, required=True, help="Fill the folder of heads again.")
+@click.option("--ledger", required=True, help="The ledger whose heads are missing.")
+@click.option("--restore", is_flag=True, required=True, help="Put them back.")
 @data_option
 def heads(ledger: str, restore: bool, data: Path | None) -> None:
     """Put signed heads back that this machine or the database has lost, or never had.
 
-    They come from the second places, from beside the log key and from the database. If only the
+    They come from the second places, from next to the log key and from the database. If only the
     database had any, nothing outside of it says any more that no later event was lost: look for a
     backup first.
     """

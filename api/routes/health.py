@@ -61,7 +61,8 @@ class AuditFindingHealth(BaseModel):
     """One thing that the audit found; the log of the service says what it is."""
 
     check: str = Field(
-        description="events, commands, claims, keys, snapshots, attachments, lawfulness, views"
+        description="events, heads, commands, claims, keys, snapshots, attachments, lawfulness, "
+        "views"
     )
     ledger: str | None
     position: int | None = Field(description="the event it is about")
