@@ -40,6 +40,7 @@ from api.transparency.health_problems import HealthProblems
 from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
+from api.work.background_worker import BackgroundWorker
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
@@ -163,6 +164,9 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             ledgers.get(name)  # a service with a key that a ledger does not name must not start
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, undo)
+        worker = BackgroundWorker(dsn, ledgers) if settings.work else None
+        if worker is not None:
+            undo.callback(worker.start().stop)
         readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -181,6 +185,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             registry=access.open(settings),
             problems=problems,
             audit=audit,
+            worker=worker,
         )
         closing.push(undo.pop_all())
     return service

@@ -198,6 +198,17 @@ class Settings(BaseSettings):
     head_places_required: bool = Field(
         default=False, description="whether signing waits while one of `head_places` is silent"
     )
+    work: bool = Field(
+        default=True,
+        description="whether this service does what is due by time alone, such as correcting the "
+        "provisional end of a notice; of several services one does it for each ledger",
+    )
+    work_overdue_s: int = Field(
+        default=600,
+        ge=1,
+        le=30 * 86_400,
+        description="seconds after which work that is still due counts as overdue in `/health`",
+    )
     write_unsigned: bool = Field(
         default=False,
         description="whether commands of a ledger go on, unsigned, after its journal was found not "

@@ -19,7 +19,7 @@ from api.cli.import_ import import_
 from api.cli.keys import keys, token
 from api.cli.maintenance import migrate, rebuild
 from api.cli.recover import heads, recover
-from api.cli.serve import project, serve
+from api.cli.serve import project, serve, work
 from api.cli.verify import verify
 from domain.errors import LedgerError
 from domain.store.embedded.server import EmbeddedPostgresError
@@ -37,7 +37,7 @@ def cli() -> None:
 
 for command in (
     *(serve, project, rebuild, verify, export, import_, token, keys, migrate, backup),
-    *(recover, heads, adopt),
+    *(recover, heads, adopt, work),
 ):
     cli.add_command(command)
 

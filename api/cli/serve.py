@@ -1,4 +1,4 @@
-"""`certledger serve` and `certledger project`: the long-running commands."""
+"""`certledger serve`, `certledger project` and `certledger work`: the long-running commands."""
 
 from __future__ import annotations
 
@@ -31,18 +31,29 @@ POLL_EVERY_S = 0.5
 @data_option
 @click.option("--empty", is_flag=True, help="Do not load the example cohort into an empty journal.")
 @click.option("--demo", is_flag=True, help="Fail unless the embedded database is used.")
-def serve(host: str | None, port: int | None, data: Path | None, empty: bool, demo: bool) -> None:
+@click.option(
+    "--no-work", is_flag=True, help="Leave what is due by time to others (CERTLEDGER_WORK=false)."
+)
+def serve(
+    host: str | None,
+    port: int | None,
+    data: Path | None,
+    empty: bool,
+    demo: bool,
+    no_work: bool,
+) -> None:
     """Serve the HTTP interface and the pages, and keep the views up to date.
 
     Without a database setting an embedded PostgreSQL is started in the data directory; if its
     journal is empty, the example cohort is loaded into the ledger omc. Prints `ready URL` once
     everything answers. SIGTERM stops it and loses nothing.
     """
-    settings = settings_of(data, host=host, port=port)
+    given = {"host": host, "port": port, "work": False if no_work else None}
+    settings = settings_of(data, **given)
     if demo and not settings.embedded:
         raise click.UsageError("--demo needs the embedded database: unset CERTLEDGER_DATABASE_URL.")
     if host or port:
-        settings = _default_public_url(settings, host, port, data)
+        settings = _default_public_url(settings, data, given)
     _check_port(settings)
     # Imported here, because the service's modules take half a second, too long for `--help`.
     from api.server.main import serve as run
@@ -78,15 +89,13 @@ def _check_port(settings: Settings) -> None:
             raise click.ClickException(f"{place} is taken; choose another with --port") from None
 
 
-def _default_public_url(
-    settings: Settings, host: str | None, port: int | None, data: Path | None
-) -> Settings:
+def _default_public_url(settings: Settings, data: Path | None, given: dict[str, Any]) -> Settings:
     """Settings with links to the address that the service listens on, unless a setting says."""
     if "public_base_url" in settings.model_fields_set or not settings.port:
         return settings
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{shown}:{settings.port}"
-    return settings_of(data, host=host, port=port, public_base_url=url)
+    return settings_of(data, **given, public_base_url=url)
 
 
 def _announce(url: str) -> None:
@@ -129,4 +138,25 @@ def project(data: Path | None) -> None:
             signal.signal(number, lambda *_: stopped.set())
         with new_runner(environment.dsn, environment.secrets):
             click.echo("keeping the views up to date")
+            stopped.wait()
+
+
+@click.command()
+@data_option
+def work(data: Path | None) -> None:
+    """Do what is due by time alone, without serving requests.
+
+    For a separate machine. Of all processes that do this, one does the work of each ledger;
+    another takes over within a second if that one exits. What is due is found in the views, which
+    `serve` or `project` keep up to date.
+    """
+    from api.work.background_worker import BackgroundWorker
+
+    stopped = threading.Event()
+    with open_environment(settings_of(data)) as environment:
+        environment.ensure_views()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        with BackgroundWorker(environment.dsn, environment.ledgers):
+            click.echo("doing what is due")
             stopped.wait()

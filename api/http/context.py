@@ -20,6 +20,7 @@ from api.lookup.registry import RegistryClient, RegistryConfig
 from api.settings import Settings
 from api.transparency.audit_state import AuditListener
 from api.transparency.health_problems import HealthProblems
+from api.work.background_worker import BackgroundWorker
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.blobs import Blobs
 from domain.store.errors import UnknownLedger
@@ -36,12 +37,13 @@ _UNKNOWN_MAX = 1000
 class HealthSnapshot:
     """State of the database and the views. at: when it was taken, `time.monotonic`; None: never.
 
-    views: the rows of `/health`.
+    views: the rows of `/health`. backlog: of the worklist, by ledger and work.
     """
 
     database_ok: bool = False
     at: float | None = None
     views: list[dict[str, Any]] = field(default_factory=list)
+    backlog: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -52,6 +54,7 @@ class AppContext:
     running: (ledger, subject, key) of the writes in flight.
     health: the last snapshot of database and views, taken by `api.routes.health`.
     problems: what the service's parts found wrong. audit: what the background audit reports.
+    worker: does what is due by time alone; None if this service leaves that to others.
     """
 
     settings: Settings
@@ -64,6 +67,7 @@ class AppContext:
     access: RegistryConfig
     registry: RegistryClient
     audit: AuditListener
+    worker: BackgroundWorker | None
     running: set[tuple[str, str, str]] = field(default_factory=set)
     health: HealthSnapshot = field(default_factory=HealthSnapshot)
     problems: HealthProblems = field(default_factory=HealthProblems)

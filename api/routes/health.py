@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.errors.request import DatabaseUnreachable
+from api.errors.request import DatabaseUnreachable, ViewBeingMade
 from api.http.context import AppContext, HealthSnapshot
 from api.http.dependencies import json_response
 from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
+from api.work.background_worker import BackgroundWorker
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.failures import SEAL_MISSING
 from projections.engine.health import ViewState
+from projections.worklist.queries import backlog
 
 routes = router("服务 · Service", prefix="")
 
@@ -54,7 +57,11 @@ class ProblemHealth(BaseModel):
     ledger: str | None
     view: str | None
     position: int | None = Field(description="the event it is about")
-    since: str | None = Field(description="when it was found, RFC 3339; null if not known")
+    since: str | None = Field(
+        description="when it was found, RFC 3339; of work_overdue: since when the oldest is due; "
+        "null if not known"
+    )
+    count: int | None = Field(description="of work_overdue: how much is overdue")
 
 
 class AuditFindingHealth(BaseModel):
@@ -82,6 +89,19 @@ class AuditHealth(BaseModel):
     findings: list[AuditFindingHealth] = Field(description="the first 20")
 
 
+class WorkHealth(BaseModel):
+    """One kind of work of one ledger that is due, or that the service did by itself."""
+
+    ledger: str
+    work: str = Field(description="extend_notice")
+    due: int = Field(ge=0, description="how much is due")
+    overdue: int = Field(ge=0, description="how much is due for longer than work_overdue_s")
+    oldest_due_s: float | None = Field(description="how long the oldest has been due, seconds")
+    last_done_at: str | None = Field(description="when the service last did some, RFC 3339")
+    refused: int = Field(ge=0, description="how much of it this service tried and could not do")
+    refusal: str | None = Field(description="code of the last refusal")
+
+
 class HealthBody(BaseModel):
     """How the service is, as of `seen_s_ago` seconds ago."""
 
@@ -97,6 +117,11 @@ class HealthBody(BaseModel):
     views: list[ViewHealth]
     problems: list[ProblemHealth] = Field(description="what is wrong, by a closed list of codes")
     audit: AuditHealth
+    worker: str = Field(
+        description="whether this service does what is due by time alone: working, on some ledger; "
+        "waiting, while others do; off"
+    )
+    work: list[WorkHealth]
 
 
 async def watch_database(service: AppContext) -> None:
@@ -104,16 +129,28 @@ async def watch_database(service: AppContext) -> None:
     while True:
         try:
             states = await service.read(service.views.states)
+            due = await _backlog(service, {state.ledger for state in states})
             service.health = HealthSnapshot(
-                True, time.monotonic(), [_view(state) for state in states]
+                True, time.monotonic(), [_view(state) for state in states], due
             )
             service.problems.clear("database_unreachable")
         except Exception:
             # Any failure means that the database does not answer as it should; the next check
             # shows whether it does again.
-            service.health = HealthSnapshot(False, time.monotonic(), service.health.views)
+            before = service.health
+            service.health = HealthSnapshot(False, time.monotonic(), before.views, before.backlog)
             service.problems.raise_("database_unreachable")
         await asyncio.sleep(CHECK_EVERY_S)
+
+
+async def _backlog(service: AppContext, ledgers: set[str]) -> list[dict[str, Any]]:
+    """What is due, by ledger and work; the last known while the worklist is being made."""
+    now = datetime.now(UTC)
+    overdue_before = now - timedelta(seconds=service.settings.work_overdue_s)
+    try:
+        return await service.read(service.views.ask, backlog, sorted(ledgers), now, overdue_before)
+    except ViewBeingMade:
+        return service.health.backlog
 
 
 def _view(state: ViewState) -> dict[str, Any]:
@@ -152,8 +189,29 @@ async def health(request: Request) -> Response:
             "views": snapshot.views,
             "problems": found,
             "audit": _audit(service.audit),
+            "worker": _worker(service.worker),
+            "work": [_work(service.worker, row) for row in snapshot.backlog],
         }
     )
+
+
+def _worker(worker: BackgroundWorker | None) -> str:
+    if worker is None:
+        return "off"
+    return "working" if worker.locked_ledgers else "waiting"
+
+
+def _work(worker: BackgroundWorker | None, row: dict[str, Any]) -> dict[str, Any]:
+    refused, refusal = (0, None) if worker is None else worker.refused(row["ledger"], row["work"])
+    oldest, done = row["oldest_due_at"], row["last_done_at"]
+    age = None if oldest is None else max(0.0, (datetime.now(UTC) - oldest).total_seconds())
+    return {
+        **{name: row[name] for name in ("ledger", "work", "due", "overdue")},
+        "oldest_due_s": None if age is None else round(age, 1),
+        "last_done_at": None if done is None else format_instant(done),
+        "refused": min(refused, row["due"]),
+        "refusal": refusal if row["due"] else None,
+    }
 
 
 def _audit(audit: AuditListener) -> dict[str, Any]:
@@ -183,6 +241,7 @@ def problems_of(service: AppContext) -> list[dict[str, Any]]:
             "view": problem.view,
             "position": problem.position,
             "since": format_instant(problem.since),
+            "count": None,
         }
         for problem in service.problems
     ]
@@ -193,11 +252,31 @@ def problems_of(service: AppContext) -> list[dict[str, Any]]:
             "view": view["view"],
             "position": view["failing_position"],
             "since": None,
+            "count": None,
         }
         for view in service.health.views
         if view["state"] == "paused"
     )
-    return found
+    return found + _overdue(service.health.backlog)
+
+
+def _overdue(due: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One problem for each ledger with overdue work, whichever service should do it."""
+    by_ledger: dict[str, list[dict[str, Any]]] = {}
+    for row in due:
+        if row["overdue"]:
+            by_ledger.setdefault(row["ledger"], []).append(row)
+    return [
+        {
+            "code": "work_overdue",
+            "ledger": ledger,
+            "view": None,
+            "position": None,
+            "since": format_instant(min(row["oldest_due_at"] for row in rows)),
+            "count": sum(row["overdue"] for row in rows),
+        }
+        for ledger, rows in by_ledger.items()
+    ]
 
 
 class ReadyBody(BaseModel):

@@ -142,6 +142,20 @@ def test_a_taken_port_is_reported_before_anything_starts(data: Path) -> None:
 
 
 @pytest.mark.slow
+def test_due_work_is_left_to_a_process_of_its_own(data: Path) -> None:
+    with served(data, "--empty", "--no-work") as (process, url):
+        assert httpx.get(f"{url}/health", trust_env=False).json()["worker"] == "off"
+        how = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "env": _environment()}
+        with subprocess.Popen(certledger(data, "work"), **how) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "doing what is due\n"
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.mark.slow
 def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
     copy = data / "copy"
     names = ("ledger.json", "editions.csv", "edition_adoptions.csv", "staff.csv")
