@@ -47,17 +47,17 @@ class ReceiptBody(BaseModel):
             "example": {
                 "command_id": "0d3c2a64-1f9d-5b36-8f0e-2f2a5f6a9e10",
                 "ledger": "omc",
-                "stream": "application-a1",
+                "stream": "application-A1",
                 "version": 3,
                 "first_position": 128,
                 "last_position": 128,
                 "topics": ["fee_paid.v1"],
                 "recorded_at": "2026-11-23T02:00:00.000000Z",
-                "outcome": {"payment_id": "p1", "excess": False},
+                "outcome": {"payment_id": "PAY1", "excess": False},
             }
         }
     )
-    command_id: str = Field(description="id of the command, made from ledger, caller and key")
+    command_id: str = Field(description="random id of the command, the same on every retry")
     ledger: str
     stream: str = Field(description="the stream written to first")
     version: int = Field(ge=1, description="that stream's new version; also the ETag")

@@ -72,7 +72,7 @@ routes.routes += [
         occupation. Not eligible is recorded too, with what is missing: it can be appealed.
         Source: 1.1, 1.2.""",
         example={
-            "person_id": "p1",
+            "person_id": "P1",
             "occupation": "4-01-02-07",
             "edition": "2021",
             "level": 4,

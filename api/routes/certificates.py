@@ -55,7 +55,7 @@ class NumbersBody(BaseModel):
         extra="forbid",
         frozen=True,
         json_schema_extra={
-            "example": {"rows": [{"application_id": "a1", "number": "S000033000123264000001"}]}
+            "example": {"rows": [{"application_id": "A1", "number": "S000033000123264000001"}]}
         },
     )
     rows: tuple[NumberRow, ...] = Field(min_length=1, max_length=ROWS_MAX)

@@ -143,7 +143,7 @@ routes.routes += [
         docs="""
         仅限报考成功者;未指定时取第一个空位。· For who is enrolled (报考成功); the first free seat
         unless one is named. Source: 4.1, 4.2.""",
-        example={"application_id": "a1"},
+        example={"application_id": "A1"},
         location="/applications/{application_id}/ticket",
     ),
     CommandRoute(

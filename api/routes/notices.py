@@ -59,7 +59,7 @@ routes.routes += [
         docs="""
         公示期内实名提出;该行暂缓终定。· Within the period, by a known person; the row is held
         until it is settled. The text is sealed. Source: 5.1.""",
-        example={"application_id": "a1", "person_id": "p1", "text": "理论成绩疑似漏判一题"},
+        example={"application_id": "A1", "person_id": "P1", "text": "理论成绩疑似漏判一题"},
         location="/notices/{notice_id}",
     ),
     CommandRoute(

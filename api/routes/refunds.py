@@ -21,7 +21,7 @@ routes.routes += [
         按组成部分、原路退回;依规不退的也会记录,可申诉。· One component of one payment, back the
         way it came. What a rule keeps is recorded as a refusal with its clause, so that it can be
         appealed: look at `outcome`. Source: 2.4(1), 2.4(2).""",
-        example={"payment_id": "p1", "component": "certification_fee"},
+        example={"payment_id": "PAY1", "component": "certification_fee"},
         location="/applications/{application_id}",
     ),
     CommandRoute(

@@ -45,6 +45,7 @@ from domain.values.identity_documents import (
     Refusal,
     validate_document,
 )
+from domain.values.opaque_ids import OpaqueId
 from domain.values.person_names import normalise_name
 from domain.values.primitives import Level
 
@@ -82,7 +83,7 @@ DocumentCountry = Annotated[
 class RegisterPerson(Command):
     """Make a person known by name and identity document."""
 
-    person_id: e.Id | None = None
+    person_id: OpaqueId | None = None
     document_type: DocumentType
     document_country: DocumentCountry = None
     document_number: str = Field(min_length=1, max_length=40)
@@ -105,7 +106,7 @@ class CorrectPerson(Command):
 class OpenApplication(Command):
     """Ask to be assessed for an occupation and level; assessed at once. Source: 1.1, 1.2."""
 
-    application_id: e.Id | None = None
+    application_id: OpaqueId | None = None
     person_id: e.Id
     occupation: e.ShortText
     edition: e.ShortText

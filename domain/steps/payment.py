@@ -6,7 +6,7 @@ Source: source-document 2.1, 2.2, 2.3.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -35,11 +35,9 @@ from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.states.application import CLOSED, Candidacy, Status
 from domain.states.editions import fees_on
+from domain.values.opaque_ids import OpaqueId
 from domain.values.primitives import Instant, Sha256Hex
 from domain.values.working_days import shanghai_date
-
-PaymentId = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,57}$")]
-"""Shorter than other ids: a refund's number is `R<payment>-<n>` and providers take 64 places."""
 
 
 class NoFeeSchedule(LedgerError):
@@ -88,7 +86,7 @@ class RecordPayment(Command):
     """Record money that arrived for an application, as the provider confirmed it."""
 
     application_id: e.Id
-    payment_id: PaymentId | None = None
+    payment_id: OpaqueId | None = None
     provider: e.Provider
     channel_id: e.Id | None = Field(
         default=None, description="商户号, the merchant account; default: the provider's only one"

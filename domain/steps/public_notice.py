@@ -38,6 +38,7 @@ from domain.states.editions import calendar_on
 from domain.states.folds import ExamSession, Notice
 from domain.steps.enrolment import PersonErased
 from domain.steps.exam import SessionNotHeld
+from domain.values.opaque_ids import OpaqueId
 from domain.values.working_days import (
     NOTICE_WORKING_DAYS,
     NoticeEnd,
@@ -129,7 +130,7 @@ class FileObjection(Command):
 
     notice_id: e.Id
     application_id: e.Id
-    objection_id: e.Id | None = None
+    objection_id: OpaqueId | None = None
     person_id: e.Id
     text: str = Field(min_length=1, max_length=2000)
 

@@ -134,9 +134,9 @@ def name_of(number: int) -> str:
 
 
 def person(run: str, number: int) -> dict[str, Any]:
-    """A registration."""
+    """A registration. run: a capital and up to three digits."""
     return {
-        "person_id": f"{run}-P{number}",
+        "person_id": f"{run}{number:07d}",
         "document_type": "resident_id",
         "document_number": document_of(number),
         "name": name_of(number),
@@ -146,8 +146,8 @@ def person(run: str, number: int) -> dict[str, Any]:
 def application(run: str, number: int) -> dict[str, Any]:
     """An application that is eligible: level four, five years of work."""
     return {
-        "application_id": f"{run}-A{number}",
-        "person_id": f"{run}-P{number}",
+        "application_id": f"{run}{number:07d}",
+        "person_id": f"{run}{number:07d}",
         "occupation": OCCUPATION,
         "edition": "2021",
         "level": 4,

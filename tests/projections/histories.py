@@ -108,7 +108,7 @@ class Story:
 
     def refund(self, n: int) -> None:
         """One step of one refund: ordered, decided, or reported by the provider."""
-        payment = self.random.choice((f"PAY{n}", f"TWICE{n}"))
+        payment = self.random.choice((f"PAY{n}", f"TWIN{n}"))
         component = self.random.choice(tuple(Component))
         self.attempt(lambda: cmd.order(component, payment, n), FINANCE)
         if self.world.exists(f"application-A{n}"):

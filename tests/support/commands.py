@@ -235,7 +235,7 @@ def both_lines(
 
 def pay_again(n: int = 1, **changed: Any) -> payment.RecordPayment:
     """A second payment of candidate n, which was not owed."""
-    fields = {"payment_id": f"TWICE{n}", "provider_transaction_id": f"4299{n:024d}"}
+    fields = {"payment_id": f"TWIN{n}", "provider_transaction_id": f"4299{n:024d}"}
     return pay(n, **(fields | changed))
 
 

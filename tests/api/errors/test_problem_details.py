@@ -334,7 +334,7 @@ def test_a_conflict_with_the_state_is_409(module_ledger: LedgerClient):
         "name": "张三",
     }
     agency = module_ledger.caller("agency")
-    agency.write("persons", body | {"person_id": "twice"})
+    agency.write("persons", body | {"person_id": "P2"})
     answer = agency.send("persons", body)
     is_problem(answer, 409, "claim_taken")
     assert "330106199503151275" not in answer.text

@@ -185,11 +185,11 @@ def test_who_ordered_a_refund_does_not_approve_it(paid: Journey):
 
 
 def test_money_that_nobody_owed_is_taken_and_owed_back(paid: Journey):
-    twice = paid.payment() | {"payment_id": "PAY1b", "provider_transaction_id": "4200x"}
+    twice = paid.payment() | {"payment_id": "PAY12", "provider_transaction_id": "4200x"}
     made = paid.staff("finance", LATER).write(f"{paid.application}/payments", twice)
     assert made["outcome"]["excess"] is True
     same = paid.staff("finance", LATER).send(
-        f"{paid.application}/payments", twice | {"payment_id": "PAY1c"}
+        f"{paid.application}/payments", twice | {"payment_id": "PAY13"}
     )
     assert (same.status_code, same.json()["code"]) == (409, "claim_taken")
 

@@ -131,7 +131,7 @@ def test_an_excess_payment_is_not_the_payment_of_a_component():
     world.do(pay_again(), by=OPERATOR)
     paid = world.candidacy("A1").paid_component(Component.STUDY_MATERIAL)
     assert paid is not None
-    world.do(pay_again(payment_id="THRICE", provider_transaction_id="4300"))
+    world.do(pay_again(payment_id="PAY3", provider_transaction_id="4300"))
     assert world.candidacy("A1").paid_component(Component.STUDY_MATERIAL) == paid
     assert [line.excess for line in world.candidacy("A1").paid] == [False, False, True, True]
 

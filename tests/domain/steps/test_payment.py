@@ -210,12 +210,6 @@ def test_two_providers_may_use_the_same_number():
     given(world).when(command).then_kinds(e.FeePaid)
 
 
-def test_a_payment_id_leaves_room_for_the_number_of_its_refunds():
-    with pytest.raises(ValueError, match="payment_id"):
-        pay(payment_id="P" * 59)
-    assert pay(payment_id="P" * 58).payment_id == "P" * 58
-
-
 # --- using ----------------------------------------------------------------------------------------
 
 

@@ -162,7 +162,7 @@ def test_an_upheld_objection_takes_the_row_out_of_the_notice():
 def test_an_open_objection_keeps_the_notice_from_closing():
     """Source: source-document 5.1."""
     world = an_open_objection(PASSED, PASSED)
-    world.do(object_to(2, objection_id="O2b"), by=candidate(2))
+    world.do(object_to(2, objection_id="O22"), by=candidate(2))
     given(world).when(close(), at=CLOSED_AT).fails(ObjectionsOpen, count=2)
     world.do(settle("dismissed"))
     given(world).when(close(), at=CLOSED_AT).fails(ObjectionsOpen, count=1)

@@ -198,9 +198,9 @@ def test_one_number_of_the_providers_stands_for_one_refund():
 def test_two_providers_may_give_the_same_number():
     world = an_accepted_refund()
     world.do(pay_again(provider=Provider.ALIPAY), by=FINANCE)
-    world.do(order(FEE, "TWICE1"))
-    world.do(approve("RTWICE1-1"), by=FINANCE)
-    given(world).when(accepted("RTWICE1-1")).then_kinds(e.RefundAccepted)
+    world.do(order(FEE, "TWIN1"))
+    world.do(approve("RTWIN1-1"), by=FINANCE)
+    given(world).when(accepted("RTWIN1-1")).then_kinds(e.RefundAccepted)
 
 
 def test_an_abnormal_refund_stays_owed_and_is_settled_by_a_bank_transfer():

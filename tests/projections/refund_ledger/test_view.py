@@ -162,12 +162,12 @@ def test_an_excess_payment_is_owed_back_at_once(ledger: ProjectedLedger) -> None
     world = a_paid_application()
     world.do(pay_again(paid_at=world.now, provider=Provider.ALIPAY), by=FINANCE)
     ledger.record(world).fold()
-    again = line(ledger, CERT, "TWICE1")
+    again = line(ledger, CERT, "TWIN1")
     assert (again["excess"], again["entitled_fen"], again["state"]) == (
         "component_already_paid", 30_000, "entitled"
     )  # fmt: skip
     assert entries(ledger, "excess_received") == [{"1012.02.1": 48_000, "2241.01": -48_000}]
-    world.do(order(CERT, "TWICE1"), by=FINANCE)
+    world.do(order(CERT, "TWIN1"), by=FINANCE)
     ledger.record(world).fold()
     assert ledger.row("refunds")["clause"] == "excess"
 
