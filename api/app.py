@@ -44,6 +44,7 @@ from api.work.background_worker import BackgroundWorker
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.keys.command_hashes import CommandHasher
 from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
@@ -196,7 +197,10 @@ def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecret
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
     sealer = Sealer(seal_key(secrets.journal_key), map(seal_key, secrets.journal_keys_retired))
-    return LedgerSecrets(keys, secrets.index_key, sealer, suite.name)
+    hasher = CommandHasher(
+        secrets.command_key, secrets.idempotency_key, secrets.command_keys_retired
+    )
+    return LedgerSecrets(keys, secrets.index_key, sealer, hasher, suite.name)
 
 
 def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:

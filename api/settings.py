@@ -21,7 +21,10 @@ from domain.errors import LedgerError
 
 PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
-"""Length of the master and the index key: 256 bits."""
+"""Length of a symmetric key: 256 bits."""
+
+SYMMETRIC_KEYS = ("master_key", "index_key", "journal_key", "command_key", "idempotency_key")
+"""Settings of the symmetric keys, each required with a database of one's own."""
 
 _PLACE_ADDRESS = re.compile(
     r"(https://[^/\s?#,]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#,]*)?"
@@ -77,6 +80,20 @@ class Settings(BaseSettings):
     journal_keys_retired: tuple[SecretStr, ...] = Field(
         default=(),
         description="earlier journal keys as a JSON list, to check what they sealed",
+    )
+    command_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes for the keyed hashes of requests, by which a repeated one "
+        "is recognised; made in the data directory when the embedded database is used",
+    )
+    command_keys_retired: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="earlier command keys as a JSON list, to recognise what was asked under them",
+    )
+    idempotency_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes for the keyed hashes of idempotency keys; never replaced; "
+        "made in the data directory when the embedded database is used",
     )
     crypto: Literal["aes", "sm"] = Field(
         default="aes",
@@ -215,14 +232,14 @@ class Settings(BaseSettings):
         "to continue its log",
     )
 
-    @field_validator("journal_keys_retired")
+    @field_validator("journal_keys_retired", "command_keys_retired")
     @classmethod
     def _are_keys(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for one in given:
             key_bytes(one)
         return given
 
-    @field_validator("master_key", "index_key", "journal_key")
+    @field_validator(*SYMMETRIC_KEYS)
     @classmethod
     def _is_a_key(cls, given: SecretStr | None) -> SecretStr | None:
         if given is not None:
@@ -241,8 +258,7 @@ class Settings(BaseSettings):
     def _no_secret_by_default(self) -> Self:
         if self.embedded or not self.keys_required:
             return self
-        symmetric = ("master_key", "index_key", "journal_key")
-        missing = [name for name in symmetric if getattr(self, name) is None]
+        missing = [name for name in SYMMETRIC_KEYS if getattr(self, name) is None]
         if self.token_key is None and self.token_jwks_url is None:
             missing.append("token_key")
         if missing:
@@ -269,8 +285,9 @@ class Settings(BaseSettings):
 
     def without_secrets(self) -> Settings:
         """A copy without secrets, for a process that needs none of them."""
-        secret = ("database_url", "blob_url", "master_key", "index_key", "journal_key", "token_key")
-        cleared: dict[str, Any] = dict.fromkeys(secret) | {"journal_keys_retired": ()}
+        secret = ("database_url", "blob_url", *SYMMETRIC_KEYS, "token_key")
+        retired = dict.fromkeys(("journal_keys_retired", "command_keys_retired"), ())
+        cleared: dict[str, Any] = dict.fromkeys(secret) | retired
         return self.model_copy(update=cleared)
 
     @property

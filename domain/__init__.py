@@ -11,7 +11,7 @@ errors.py          base class of every refusal
 values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
                    identity_documents.py, certificate_numbers.py, provinces.py, countries.py,
                    working_days.py, personal.py (marks personal fields), key_ids.py,
-                   fast_replace.py (copies a frozen state)
+                   opaque_ids.py (ids that tell nothing), fast_replace.py (copies a frozen state)
 documents/         step 3, application documents: materials.py (rules), document_rules.py (rules as
                    data), kinds.py, errors.py
 eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
@@ -45,7 +45,8 @@ commands.py        table of contents: the specs of all commands
 lawfulness/        whether recorded facts could have been decided: judge.py, `lawful` in
                    verdict.py, inverses.py (facts to command), history.py
 service/           ledger.py (load, decide, append), command_execution.py (one command),
-                   state_cache.py, snapshots.py, receipt.py, receipt_futures.py, key_check.py,
+                   command_ids.py (random), state_cache.py, snapshots.py, receipt.py,
+                   receipt_futures.py, key_check.py,
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,
                    claims_check.py, persons_check.py, snapshots_check.py, attachments_check.py,

@@ -121,6 +121,8 @@ class KeyPurpose(StrEnum):
 
     LOG = "log"  # signs the log's checkpoints
     JOURNAL = "journal"  # seals what is in the database
+    COMMAND = "command"  # hashes requests
+    IDEMPOTENCY = "idempotency"  # hashes idempotency keys; never replaced
     MASTER = "master"  # wraps the persons' keys
     INDEX = "index"  # blind indexes
     TOKEN = "token"  # signs access tokens

@@ -39,7 +39,8 @@ CheckingKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
 class ServiceKeys:
     """Keys in the form in which they are used; none of them is ever printed.
 
-    journal_keys_retired: for checking what they sealed.
+    journal_keys_retired: for checking what they sealed. command_keys_retired: for comparing a
+    repeated request with the one that was recorded.
     token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
     token_checker: None if tokens are checked with the keys of a JWKS.
     """
@@ -48,6 +49,9 @@ class ServiceKeys:
     index_key: bytes = field(repr=False)
     journal_key: bytes = field(repr=False)
     journal_keys_retired: tuple[bytes, ...] = field(repr=False)
+    command_key: bytes = field(repr=False)
+    command_keys_retired: tuple[bytes, ...] = field(repr=False)
+    idempotency_key: bytes = field(repr=False)
     token_signer: SigningKey | None = field(repr=False)
     token_checker: CheckingKey | None = field(repr=False)
 
@@ -68,6 +72,11 @@ def load_service_keys(settings: Settings) -> ServiceKeys:
         index_key=_symmetric(settings, "index_key", settings.index_key),
         journal_key=_symmetric(settings, "journal_key", settings.journal_key, file="journal"),
         journal_keys_retired=_retired_journal_keys(settings),
+        command_key=_symmetric(settings, "command_key", settings.command_key, file="command"),
+        command_keys_retired=tuple(map(key_bytes, settings.command_keys_retired)),
+        idempotency_key=_symmetric(
+            settings, "idempotency_key", settings.idempotency_key, file="idempotency"
+        ),
         token_signer=signer,
         token_checker=checker,
     )

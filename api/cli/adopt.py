@@ -5,7 +5,6 @@ Begin with `adopt`. The rules themselves are checked in `domain.editions`.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import click
@@ -101,12 +100,11 @@ def _confirm(ledger: Ledger, found: Edition, actor: Actor) -> None:
 def _submit(ledger: Ledger, command: Command, actor: Actor) -> Receipt:
     """Record a command. Repeated by the same person it is found again, not recorded twice."""
     text = f"{type(command).__name__}|{command.model_dump_json()}|{actor.model_dump_json()}"
-    request = hashlib.sha256(text.encode()).digest()
     return ledger.submit(
         command,
         actor,
-        key=request.hex(),
-        request_hash=request,
+        key=text,  # any length: a keyed hash of it is stored
+        request=text.encode(),
         principal=PRINCIPAL,
         timeout_seconds=ANSWER_S,
     ).result()

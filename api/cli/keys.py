@@ -11,7 +11,7 @@ import click
 from api.auth.secrets import load_service_keys, new_token_key
 from api.auth.tokens import EVERY_LEDGER, mint_token
 from api.cli.environment import data_option, open_environment, settings_of
-from api.settings import KEY_BYTES, PREFIX
+from api.settings import KEY_BYTES, PREFIX, SYMMETRIC_KEYS
 from api.transparency.log_keys import make_log_key
 from domain.actors import ROLES_OF_PEOPLE, Role
 from domain.store.journal.journal import check_ledger_name
@@ -108,7 +108,7 @@ def _write_secrets(path: Path) -> None:
     """New secrets as lines of an environment file. Raises: FileExistsError."""
     lines = [
         f"{PREFIX}{name}={base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
-        for name in ("MASTER_KEY", "INDEX_KEY", "JOURNAL_KEY")
+        for name in map(str.upper, SYMMETRIC_KEYS)
     ]
     pem = new_token_key().strip().replace("\n", "\\n")
     lines.append(f"{PREFIX}TOKEN_KEY={pem}")

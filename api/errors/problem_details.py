@@ -42,7 +42,8 @@ _BY_STATUS: dict[int, str] = {
     409: """
         already_exists already_refunded already_seated already_verified application_not_open
         application_still_open certificate_already_numbered certificate_out_of_order claim_taken
-        documents_closed item_used_up not_enrolled not_paid not_yet_payable nothing_to_publish
+        documents_closed item_used_up key_never_replaced not_enrolled not_paid not_yet_payable
+        nothing_to_publish
         notice_closed notice_end_provisional notice_over notice_running numbered_already
         objections_open only_key other_origin payment_first person_erased person_reviewed
         person_still_needed
@@ -82,7 +83,8 @@ _BY_STATUS: dict[int, str] = {
     """,
     429: "lookups_too_fast",
     500: """
-        bad_note blob_damaged claim_not_held database_not_unicode database_too_new
+        bad_note blob_damaged claim_not_held command_key_missing database_not_unicode
+        database_too_new
         head_exists head_place_silent internal_error journal_key_needed ledger_changed log_differs
         log_key_exists log_key_unusable malformed_rule_set migration_changed
         no_journal_key no_log_key not_canonical nothing_to_recover pdf_font_unusable

@@ -143,7 +143,7 @@ async def _one(context: CommandContext, row: Row) -> Receipt | LedgerError:
 async def parse_table_upload(
     request: CommandRequest, context: CommandContext, columns: Sequence[Column]
 ) -> tuple[UploadTable, CommandContext]:
-    """The table that a form carries, and the write with the digest of that form.
+    """The table that a form carries, and the write with that form as its request.
 
     Raises: FieldInvalid, and what `read_table` raises for the table as a whole.
     """

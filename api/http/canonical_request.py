@@ -1,8 +1,9 @@
-"""What makes a repeated request the same request: its key, and a digest of its content.
+"""What makes a repeated request the same request: its key, and one spelling of its content.
 
 Every write carries a key (`Idempotency-Key`, draft-ietf-httpapi-idempotency-key-header), chosen by
-the caller and counted per caller. The digest is over method, address and the canonical body, so
-that the order of JSON members or the boundary of a form makes no difference.
+the caller and counted per caller. The spelling has method, address and the canonical body, so that
+the order of JSON members or the boundary of a form makes no difference. The ledger stores keyed
+hashes of both (`domain.store.keys.command_hashes`): a body may hold a name and a number.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ def idempotency_key(header: str | None) -> str:
     return key
 
 
-def fingerprint(method: str, path: str, query: str, body: bytes) -> bytes:
-    """Digest of a request: 32 bytes. body: canonical."""
+def canonical_request(method: str, path: str, query: str, body: bytes) -> bytes:
+    """A request in one spelling: each part with its length, 8 bytes big-endian, before it.
+
+    body: canonical.
+    """
     parts = method.encode(), path.encode(), query.encode(), body
-    prefixed = [len(part).to_bytes(8, "big") + part for part in parts]
-    return hashlib.sha256(b"".join(prefixed)).digest()
+    return b"".join([len(part).to_bytes(8, "big") + part for part in parts])
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -29,6 +29,7 @@ from api.auth.tokens import Principal
 from api.errors.request import RequestInProgress
 from api.errors.validation import invalid_request
 from api.http.body_models import RECORDED, request_model
+from api.http.canonical_request import canonical_request, canonical_value, idempotency_key
 from api.http.context import AppContext
 from api.http.dependencies import (
     LEDGER_PATTERN,
@@ -40,7 +41,6 @@ from api.http.dependencies import (
     occurred_moment,
     receipt_response,
 )
-from api.http.request_digest import canonical_value, fingerprint, idempotency_key
 from api.http.routing import JSON, AuthorizedRoute, authenticate, media_type_of
 from api.http.routing import Handler as AsgiHandler
 from api.http.strict_json import parse_json
@@ -200,7 +200,7 @@ class CommandRoute(AuthorizedRoute):
         return self.receipt_response(context, command, await context.record(command))
 
     def context(self, request: CommandRequest, ledger: Ledger) -> CommandContext:
-        """Ledger, actor, key and digest of a request.
+        """Ledger, actor, key and canonical form of a request.
 
         Raises: MalformedJson for a lone surrogate, BackfillNotAllowed, OccurredAtMalformed.
         """
@@ -212,7 +212,7 @@ class CommandRoute(AuthorizedRoute):
             ledger=ledger,
             principal=request.principal,
             key=request.key,
-            request_hash=fingerprint(request.method, request.path, request.query, canonical),
+            request=canonical_request(request.method, request.path, request.query, canonical),
             occurred_at=occurred_moment(request.headers.get("occurred-at"), request.principal),
             base=f"/ledgers/{ledger.name}",
         )

@@ -24,8 +24,8 @@ from api.errors.request import (
     BackfillNotAllowed,
     OccurredAtMalformed,
 )
+from api.http.canonical_request import canonical_request
 from api.http.context import AppContext
-from api.http.request_digest import fingerprint
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
@@ -45,7 +45,7 @@ LedgerName = Annotated[
         examples=["omc"],
     ),
 ]
-ThingId = Annotated[str, Path(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$", examples=["a1"])]
+ThingId = Annotated[str, Path(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$", examples=["A1"])]
 """An id in a path."""
 
 IdempotencyKeyHeader = Annotated[
@@ -116,14 +116,14 @@ def etag(version: int | str) -> str:
 class CommandContext:
     """One write: everything but the command itself.
 
-    request_hash: digest of the request; the handler of a form replaces it (`for_form`).
+    request: in one spelling; the handler of a form replaces it (`for_form`).
     """
 
     service: AppContext
     ledger: Ledger
     principal: Principal
     key: str
-    request_hash: bytes
+    request: bytes = field(repr=False)
     occurred_at: datetime | None
     base: str = field(repr=False)
 
@@ -137,7 +137,7 @@ class CommandContext:
             command,
             self.principal.actor,
             key=self._key(part),
-            request_hash=self.request_hash,
+            request=self.request,
             principal=self.principal.subject,
             occurred_at=self.occurred_at,
             timeout_seconds=self.service.settings.deadline_s,
@@ -151,7 +151,7 @@ class CommandContext:
         Raises: IdempotencyKeyReused.
         """
         find, key = self.ledger.recorded_command, self._key(part)
-        known = await self.service.read(find, self.principal.subject, key, self.request_hash)
+        known = await self.service.read(find, self.principal.subject, key, self.request)
         if known is None:
             return None
         return Receipt.from_bytes(known.receipt, replayed=True)
@@ -160,8 +160,8 @@ class CommandContext:
         return self.key if part is None else f"{self.key}#{part}"
 
     def for_form(self, method: str, path: str, form: bytes) -> CommandContext:
-        """The same write, its digest over the canonical bytes of a form."""
-        return replace(self, request_hash=fingerprint(method, path, "", form))
+        """The same write, with the canonical bytes of a form for its body."""
+        return replace(self, request=canonical_request(method, path, "", form))
 
     def path(self, rest: str) -> str:
         """An address within the ledger, for Location."""

@@ -14,8 +14,8 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.errors.request import MalformedMultipart, UploadMissing
+from api.http.canonical_request import canonical_form
 from api.http.command_route import CommandRequest
-from api.http.request_digest import canonical_form
 from api.http.routing import MULTIPART
 
 PARTS_MAX = 20
@@ -45,7 +45,7 @@ class Form:
 
     @property
     def canonical(self) -> bytes:
-        """The canonical bytes of the form, for its fingerprint."""
+        """The canonical bytes of the form, for its request."""
         files = ((f.field, f.name, f.data) for f in self.files.values())
         return canonical_form(self.texts, files)
 

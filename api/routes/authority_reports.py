@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+from secrets import token_hex
 from typing import Any, Literal, Protocol
-from uuid import uuid5
 
 from pydantic import BaseModel, Field
 from starlette.responses import Response
@@ -36,7 +37,6 @@ from domain import events as e
 from domain.decision import AlreadyExists, NotFound
 from domain.documents.document_rules import DocumentRules
 from domain.events import CertificateKind
-from domain.service.ledger import NAMESPACE
 from domain.steps.authority_report import (
     ANSWER_REPORT_ROW,
     FREEZE_REPORT,
@@ -92,9 +92,9 @@ async def freeze_report(
     """Build the workbook, store it, then record its hash. A repeated request builds nothing."""
     receipt = await context.replayed_receipt()
     if receipt is None:
-        # The file names the report, so its id is made before the command, the same on every retry.
-        name = f"report|{context.ledger.name}|{context.principal.subject}|{context.key}"
-        report_id = body.report_id or uuid5(NAMESPACE, name).hex
+        # The file names the report, so its id is made before the command. It is random: the id
+        # stays for ever, and one made from the caller's login could be tried out.
+        report_id = body.report_id or token_hex(16)
         file = await context.service.read(_build, context, body, report_id)
         command = FreezeReport(
             report_id=report_id,
@@ -116,7 +116,7 @@ routes.routes += [
         docs="""
       按国家11列格式生成表格,存档并固定其哈希。· Builds the 11-column workbook of issued national
       certificates, keeps it, and records its hash. Source: 5.3.""",
-        example={"batch_type": "new", "application_ids": ["a1", "a2"]},
+        example={"batch_type": "new", "application_ids": ["A1", "A2"]},
         left_out=("file_sha256",),
         handler=freeze_report,
     ),
@@ -199,7 +199,7 @@ async def get_report(read: Read, report_id: ThingId) -> Response:
 def hash_of(shown: dict[str, Any]) -> str:
     """A short tag of what is shown."""
     progress = "|".join(f"{row['number']}={row['progress']}" for row in shown["rows"])
-    return uuid5(NAMESPACE, progress).hex[:16]
+    return hashlib.sha256(progress.encode()).hexdigest()[:16]
 
 
 def _shown(read: QueryContext, state: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from dataclasses import dataclass, replace
 from itertools import starmap
 from pathlib import Path
@@ -281,12 +280,11 @@ def _introduce(settings: Settings, dsn: str, name: str, secrets: LedgerSecrets) 
     fact = _journal_fact(secrets)
     command = IntroduceKey(purpose=fact.purpose, key_id=fact.key_id, algorithm=fact.algorithm)
     actor = Actor(subject="recovery", role=Role.OPERATOR, organisation=ORGANISATION)
-    digest = hashlib.sha256(f"introduce {active.id}".encode()).digest()
     other = Ledger(dsn, name, replace(secrets, sealer=own))
     try:
         LogSigner(settings).watch(other)
         key = f"introduce {active.id}"
-        other.submit(command, actor, key=key, request_hash=digest).result(timeout=60)
+        other.submit(command, actor, key=key, request=key.encode()).result(timeout=60)
     except LogNotContinued:
         return False
     finally:

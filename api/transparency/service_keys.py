@@ -37,6 +37,8 @@ def keys_in_use(
     suite = AES if settings.crypto == "aes" else SM4
     found = [
         secret_in_use(KeyPurpose.JOURNAL, keys.journal_key, HMAC_SHA256),
+        secret_in_use(KeyPurpose.COMMAND, keys.command_key, HMAC_SHA256),
+        secret_in_use(KeyPurpose.IDEMPOTENCY, keys.idempotency_key, HMAC_SHA256),
         secret_in_use(KeyPurpose.MASTER, keys.master_key, suite.name),
         secret_in_use(KeyPurpose.INDEX, keys.index_key, suite.index_name),
     ]

@@ -10,7 +10,6 @@ Reading order: BackgroundWorker.start, `_work`, `_round`, `_do`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from datetime import UTC, datetime
 from api.work.outcomes import Outcomes
 from api.work.works import WORKS, Work
 from domain.actors import service_actor
-from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.ledger import Ledgers
 from domain.service.receipt import Receipt
@@ -225,7 +223,7 @@ class BackgroundWorker:
                 command,
                 service_actor(work.name),
                 key=key,
-                request_hash=_digest(key, command),
+                request=f"{key} {command.model_dump_json()}".encode(),
                 timeout_seconds=COMMAND_SECONDS,
             )
         except Exception as error:
@@ -256,7 +254,3 @@ class BackgroundWorker:
             "%s: %s of %s is due since %s and was refused: %s; tried again in %.0f s",
             *(item.ledger, work.name, item.item_id, item.due_at.isoformat(), code, pause),
         )
-
-
-def _digest(key: str, command: Command) -> bytes:
-    return hashlib.sha256(f"{key} {command.model_dump_json()}".encode()).digest()

@@ -3,6 +3,7 @@
 | module | content |
 |---|---|
 | ledger.py | `Ledger.submit` and the reads; `Ledgers` opens them by name |
+| command_ids.py | random ids of commands |
 | command_execution.py | one command: read set, states, decision, append, receipt |
 | state_cache.py | folded states in memory, brought up to date by the writer |
 | snapshots.py | states of long streams, stored so that they need not be folded from the start |
@@ -16,7 +17,7 @@ The walk of a command, in the order of the calls. The writer thread makes those 
 
 | # | call | what it does |
 |---|---|---|
-| 1 | `Ledger.submit` | derives the command id, so that a retry is the same command |
+| 1 | `Ledger.submit` | draws a command id; hashes request and key, so that a retry is found |
 | 2 | `CommandExecution.read_set` | asks the command's step what to prefetch, with cached states |
 | 3 | `Committer.enqueue` | hands over the command, its read set and the caller's future |
 | 4 | > `StateCache.cached_version` | the version after which each stream is read |

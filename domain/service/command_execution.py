@@ -80,7 +80,7 @@ class CommandExecution:
         occurred_at: datetime | None,
         correlation_id: UUID,
     ) -> None:
-        """occurred_at: when it happened, aware; the time of recording if None."""
+        """command_id: random. occurred_at: when it happened, aware; None: the time of recording."""
         self._environment = environment
         self._command = command
         self._actor = actor
@@ -278,7 +278,8 @@ def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
 def named_id(namespace: UUID, name: str) -> UUID:
     """A UUID of version 5, as `uuid.uuid5` makes it, in half the time.
 
-    Ids are derived from names so that a command sent or executed again has the same ids.
+    Ids are derived from the command's, which is random, so that a command that is executed again
+    has the same ids.
     """
     digest = sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()
     return UUID(int=int.from_bytes(digest[:16], "big") & _FREE_BITS | _VERSION_5)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -20,12 +19,8 @@ from domain.decision import Command, Identity, KeyInUse, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, PersonalDataErased
-from domain.service.command_execution import (
-    CommandExecution,
-    Environment,
-    identity_of,
-    named_id,
-)
+from domain.service.command_execution import CommandExecution, Environment, identity_of
+from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
 from domain.service.key_check import KeysOf, check_keys, no_keys
 from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, resolve_batch
@@ -37,6 +32,7 @@ from domain.store.errors import ReservedLedgerName, UnknownLedger
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
+from domain.store.keys.command_hashes import CommandHasher
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import (
@@ -53,22 +49,6 @@ F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
 
 log = logging.getLogger(__name__)
 
-NAMESPACE = UUID("6f2b7c0e-6a0c-5d0e-9d56-8c1d6d1f2b11")
-"""Command ids are derived from ledger, principal and key, so that a retry has the same id."""
-
-
-def command_id_of(ledger: str, principal: str, key: str) -> UUID:
-    """The id of a command, derived from its principal and Idempotency-Key.
-
-    Derived in two steps, because both may hold any character and no separator is safe.
-    """
-    return named_id(_principal_id(ledger, principal), key)
-
-
-@lru_cache(1024)
-def _principal_id(ledger: str, principal: str) -> UUID:
-    return named_id(NAMESPACE, f"{ledger}|{principal}")
-
 
 class OccurredInFuture(LedgerError):
     """What is recorded has happened; {occurred_at} has not come yet."""
@@ -80,12 +60,13 @@ class OccurredInFuture(LedgerError):
 class LedgerSecrets:
     """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
 
-    sealer: seals events, heads, commands and snapshots.
+    sealer: seals events, heads, commands and snapshots. hasher: of requests and idempotency keys.
     """
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
     sealer: Sealer
+    hasher: CommandHasher
     algorithm: str = "aes-256-gcm"
 
 
@@ -122,6 +103,8 @@ class Ledger:
             erased=erased_persons(self.journal),
         )
         self.mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=self.vault)
+        self._hasher = secrets.hasher.of(name)
+        self._command_ids = CommandIds()
         self._snapshots = SnapshotStore(self.journal)
         self._snapshot_thread = ThreadPoolExecutor(1, thread_name_prefix=f"snapshots {name}")
         self._states = StateCache(self.mapper, self._restore)
@@ -154,7 +137,7 @@ class Ledger:
         actor: Actor,
         *,
         key: str,
-        request_hash: bytes,
+        request: bytes,
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
@@ -168,7 +151,7 @@ class Ledger:
         actor: Actor,
         *,
         key: str,
-        request_hash: bytes,
+        request: bytes,
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
@@ -182,7 +165,7 @@ class Ledger:
         actor: Actor,
         *,
         key: str,
-        request_hash: bytes,
+        request: bytes,
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
@@ -191,8 +174,9 @@ class Ledger:
     ) -> F | ReceiptFuture:
         """Queue a command; never blocks.
 
-        key, request_hash, principal: the Idempotency-Key, a digest of the whole request and its
-            sender (the actor's subject by default). The same three give the same receipt again.
+        key, request, principal: the Idempotency-Key, the whole request in one spelling and its
+            sender (the actor's subject by default). The same three give the same receipt again;
+            of the first two only keyed hashes are stored.
         occurred_at: when it happened, aware; now by default.
         future: gets the receipt, such as a `LoopReceiptFuture` of the waiting loop; a new
             `ReceiptFuture` if None.
@@ -205,7 +189,8 @@ class Ledger:
         if occurred_at is not None and occurred_at > now:
             raise OccurredInFuture(occurred_at=occurred_at.isoformat())
         sender = principal or actor.subject
-        command_id = command_id_of(self.name, sender, key)
+        command_id = self._command_ids.draw()
+        hashed = self._hasher.request(request)
         execution = CommandExecution(
             self._environment,
             command,
@@ -219,7 +204,9 @@ class Ledger:
             execute=execution.execute,
             streams=read_set.streams,
             versions=read_set.versions,
-            command=CommandKey(sender, key, request_hash, command_id),
+            command=CommandKey(
+                sender, self._hasher.key(sender, key), hashed.stored, command_id, hashed.is_same
+            ),
             claims=read_set.claims,
             persons=read_set.persons,
             timeout_seconds=timeout_seconds,
@@ -280,16 +267,16 @@ class Ledger:
         """A person's name and document in clear. Raises: NotFound, also after erasure."""
         return identity_of(person_id, self.history(stream_of("person", person_id)))
 
-    def recorded_command(
-        self, principal: str, key: str, request_hash: bytes
-    ) -> KnownCommand | None:
+    def recorded_command(self, principal: str, key: str, request: bytes) -> KnownCommand | None:
         """What was recorded for this very request; None if nothing was.
 
-        Raises: IdempotencyKeyReused if the key was used with another request; Unavailable.
+        key, request: as for `submit`.
+        Raises: IdempotencyKeyReused if the key was used with another request; CommandKeyMissing;
+            Unavailable.
         """
-        known = self.journal.command(principal, key)
+        known = self.journal.command(principal, self._hasher.key(principal, key))
         if known is not None:
-            ensure_same_request(known, request_hash)
+            ensure_same_request(known, self._hasher.request(request).is_same)
         return known
 
     def _project(self, state: Any | None, stream: str, lte: int | None = None) -> Any | None:

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from domain.events import CATALOGUE, KeyIntroduced
-from domain.service.command_execution import CommandExecution, Environment, named_id
-from domain.service.ledger import NAMESPACE, LedgerSecrets
+from domain.service.command_execution import CommandExecution, Environment
+from domain.service.command_ids import CommandIds
+from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.service.state_cache import StateCache
 from domain.steps.log_recovery import ContinueLog
@@ -158,7 +159,7 @@ def _command(
     )
     mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
     states = StateCache(mapper, lambda _: None)
-    command_id = named_id(NAMESPACE, f"recovery {proposal.hash}")
+    command_id = CommandIds().draw()
     execution = CommandExecution(
         Environment(proposal.ledger, vault, mapper, states),
         command,
@@ -167,11 +168,13 @@ def _command(
         None,
         command_id,
     )
-    request_hash = hashlib.sha256(proposal.to_bytes()).digest()
+    hasher = secrets.hasher.of(proposal.ledger)
+    hashed = hasher.request(proposal.to_bytes())
+    key = hasher.key(confirmed_by, proposal.hash)
     queued = QueuedCommand(
         execute=execution.execute,
         streams=("ledger",),
-        command=CommandKey(confirmed_by, proposal.hash, request_hash, command_id),
+        command=CommandKey(confirmed_by, key, hashed.stored, command_id, hashed.is_same),
     )
     future: Future[Accepted | Replayed] = Future()
     return PendingCommand(queued, future, time.monotonic(), float("inf"))

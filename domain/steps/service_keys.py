@@ -50,6 +50,12 @@ class KeyNotSigned(LedgerError):
     code = "key_not_signed"
 
 
+class KeyNeverReplaced(LedgerError):
+    """The key for {purpose} is never replaced: what is recorded is found by it."""
+
+    code = "key_never_replaced"
+
+
 class IntroduceKey(Command):
     """Say that a key of the service is in use from now on."""
 
@@ -153,13 +159,16 @@ def decide_introduce_key(world: States, command: IntroduceKey, context: Context)
     """A key is introduced once; the one before it stays good until it is retired.
 
     One that signs is signed by itself and by the key before it.
-    Raises: NotFound if the ledger is not open, AlreadyExists, KeyIsSecret, KeyIdDiffers,
-        KeyNotSigned.
+    Raises: NotFound if the ledger is not open, AlreadyExists, KeyNeverReplaced, KeyIsSecret,
+        KeyIdDiffers, KeyNotSigned.
     Source: docs/production.md, keys in the log.
     """
     state = world.ledger()
-    if command.key_id in state.keys_for(command.purpose):
+    in_use = state.keys_for(command.purpose)
+    if command.key_id in in_use:
         raise AlreadyExists(what="key", id=command.key_id)
+    if in_use and command.purpose is e.KeyPurpose.IDEMPOTENCY:
+        raise KeyNeverReplaced(purpose=command.purpose.value)
     fact = e.KeyIntroduced(
         purpose=command.purpose,
         key_id=command.key_id,

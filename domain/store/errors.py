@@ -140,6 +140,12 @@ class NoJournalKey(StoreError):
     code = "no_journal_key"
 
 
+class CommandKeyMissing(StoreError):
+    """Ledger {ledger} has this request under command key {key_id}, which is not here."""
+
+    code = "command_key_missing"
+
+
 class WrongServiceKey(StoreError):
     """wrong_key:{purpose}: ledger {ledger} names {expected}, the key of this service is {key_id}"""
 

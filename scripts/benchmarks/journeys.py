@@ -8,7 +8,6 @@ Reading order: `long_ledger`, _Copies, _Sender.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter, deque
 from concurrent.futures import Future
@@ -189,12 +188,11 @@ class _Sender:
         """Send one command; waits while too many are in flight."""
         if len(self._in_flight) >= IN_FLIGHT:
             self._settle()
-        digest = hashlib.sha256(key.encode()).digest()
         future = self.ledger.submit(
             command,
             actor,
             key=key,
-            request_hash=digest,
+            request=key.encode(),
             occurred_at=occurred_at,
             timeout_seconds=ANSWER_S,
         )

@@ -7,7 +7,6 @@ Reading order: Registries, Registry, `seed`.
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import os
 import random
@@ -92,7 +91,7 @@ class Holder:
     name: str
 
 
-OPENING_EVENTS = 6
+OPENING_EVENTS = 8
 """Of a ledger: its opening, and the introduction of each key in use."""
 
 
@@ -231,9 +230,8 @@ def _task(store: CliEnvironment, registry: Registry, number: int) -> Task:
         site_code=site_code,
         log_origin=f"bench.example/{name}",
     )
-    digest = hashlib.sha256(name.encode()).digest()
     ledger = store.ledgers.create(name, site_code)
-    ledger.submit(opened, _OPENER, key="open", request_hash=digest).result()
+    ledger.submit(opened, _OPENER, key="open", request=name.encode()).result()
     opening = tuple(event.leaf_hash for event in ledger.journal.events())
     first = number * registry.persons
     return Task(store.dsn, store.secrets, name, site_code, opening, first, registry.persons)

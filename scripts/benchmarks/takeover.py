@@ -201,6 +201,7 @@ class _People:
         self._leaves: list[bytes] = []
         self._last_leaf = b""
         self._sealer = task.secrets.sealer.of(task.ledger)
+        self._hasher = task.secrets.hasher.of(task.ledger)
         self._key_id = _field(self._sealer.key_id.encode())
         self._position = tree.size
         self._begin = {
@@ -249,11 +250,10 @@ class _People:
                 self._claim(_CERTIFICATE, certificate, first)
         values[b"first"], values[b"last"] = first, self._position
         key = b"take over " + values[b"person"]
-        request, receipt = hashlib.sha256(key).digest(), self._receipt % values
-        seal = self._sealer.command(
-            ACTOR.subject, key.decode(), request, UUID(text.decode()), receipt
-        )
-        row = (_PRINCIPAL, _field(key), _field(request), command, _bigint(8, first),
+        request, receipt = self._hasher.request(key).stored, self._receipt % values
+        stored = self._hasher.key(ACTOR.subject, key.decode())
+        seal = self._sealer.command(ACTOR.subject, stored, request, UUID(text.decode()), receipt)
+        row = (_PRINCIPAL, _field(stored.encode()), _field(request), command, _bigint(8, first),
                _bigint(8, self._position), _field(receipt), _field(seal),
                self._key_id)  # fmt: skip
         self.rows["commands"].append(self._begin["commands"] + b"".join(row))

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from api.auth.secrets import load_service_keys, new_token_key, read_token_key
 from api.settings import (
     PREFIX,
+    SYMMETRIC_KEYS,
     Settings,
     SettingsInvalid,
     key_bytes,
@@ -30,7 +31,7 @@ from api.settings import (
 )
 
 KEY = base64.b64encode(bytes(32)).decode()
-SECRETS = ("master_key", "index_key", "journal_key", "token_key", "database_url")
+SECRETS = (*SYMMETRIC_KEYS, "token_key", "database_url")
 
 
 def pem(key: object) -> str:
@@ -51,18 +52,16 @@ def test_no_secret_has_a_default():
 def test_an_external_database_requires_every_secret_by_name():
     with pytest.raises(SettingsInvalid) as refused:
         load_settings(database_url="postgresql:///certledger")
-    for name in ("MASTER_KEY", "INDEX_KEY", "JOURNAL_KEY", "TOKEN_KEY"):
-        assert PREFIX + name in str(refused.value)
+    for name in (*SYMMETRIC_KEYS, "token_key"):
+        assert PREFIX + name.upper() in str(refused.value)
 
 
 def test_the_keys_of_an_openid_issuer_replace_the_own_key():
     url = "https://issuer.example/jwks"
     settings = load_settings(
         database_url="postgresql:///x",
-        master_key=KEY,
-        index_key=KEY,
-        journal_key=KEY,
         token_jwks_url=url,
+        **dict.fromkeys(SYMMETRIC_KEYS, KEY),
     )
     assert load_service_keys(settings).token_checker is None
 
@@ -88,6 +87,9 @@ def test_settings_are_immutable(tmp_path: Path):
         ("index_key", base64.b64encode(bytes(31)).decode()),
         ("journal_key", base64.b64encode(bytes(33)).decode()),
         ("journal_keys_retired", '["c2hvcnQ="]'),
+        ("command_key", "c2hvcnQ="),
+        ("command_keys_retired", '["c2hvcnQ="]'),
+        ("idempotency_key", "c2hvcnQ="),
         ("port", "70000"),
         ("crypto", "des"),
         ("public_base_url", "ftp://example.org"),
@@ -111,15 +113,18 @@ def test_secrets_are_never_printed(tmp_path: Path):
     assert "PRIVATE" not in shown
 
 
-def test_retired_journal_keys_are_a_list_and_no_secret_is_left_without_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("purpose", ["journal", "command"])
+def test_retired_keys_are_a_list_and_no_secret_is_left_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, purpose: str
 ):
-    monkeypatch.setenv("CERTLEDGER_JOURNAL_KEYS_RETIRED", f'["{KEY}"]')
+    monkeypatch.setenv(f"CERTLEDGER_{purpose.upper()}_KEYS_RETIRED", f'["{KEY}"]')
     settings = load_settings(data_dir=tmp_path)
-    assert load_service_keys(settings).journal_keys_retired == (key_bytes(SecretStr(KEY)),)
+    retired = getattr(load_service_keys(settings), f"{purpose}_keys_retired")
+    assert retired == (key_bytes(SecretStr(KEY)),)
     assert KEY not in repr(settings)
     without = settings.without_secrets()
-    assert (without.journal_key, without.journal_keys_retired) == (None, ())
+    assert getattr(without, f"{purpose}_keys_retired") == ()
+    assert [getattr(without, name) for name in SECRETS] == [None] * len(SECRETS)
 
 
 def test_every_setting_has_a_description():
@@ -136,10 +141,14 @@ def test_keys_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path
     settings = load_settings(data_dir=tmp_path)
     first, second = load_service_keys(settings), load_service_keys(settings)
     assert first.master_key == second.master_key
-    assert first.index_key == second.index_key != first.master_key
+    assert first.index_key == second.index_key
     files = list((tmp_path / "keys").iterdir())
-    assert first.journal_key == second.journal_key not in (first.index_key, first.master_key)
-    names = {"master_key", "index_key", "journal", "token_key"}
+    assert first.journal_key == second.journal_key
+    assert first.command_key == second.command_key
+    assert first.idempotency_key == second.idempotency_key
+    symmetric = [getattr(first, name) for name in SYMMETRIC_KEYS]
+    assert len(set(symmetric)) == len(symmetric)
+    names = {"master_key", "index_key", "journal", "command", "idempotency", "token_key"}
     assert {file.name for file in files} == names
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700

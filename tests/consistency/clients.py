@@ -33,7 +33,7 @@ from tests.consistency.history import (
     Wrote,
 )
 from tests.support.actors import FINANCE, REGISTRAR, staff
-from tests.support.ledgers import digest
+from tests.support.ledgers import request_of
 from tests.support.over_http import Route
 from tests.support.service import Caller, token
 
@@ -67,7 +67,7 @@ class LedgerEndpoint:
                 command,
                 actor_of(request),
                 key=request.key,
-                request_hash=digest(command),
+                request=request_of(command),
                 timeout_seconds=self._timeout_s,
             )
         except LedgerError as error:

@@ -18,6 +18,7 @@ from typing import Any
 from tests.consistency.database_oracle import Event, Stored
 from tests.consistency.history import Operation, Refused, Replayed, Saw, Wrote
 from tests.consistency.journal_invariants import Violation
+from tests.support.keys import HASHER
 from tests.support.model import Refused as ModelRefused
 from tests.support.model import day_of
 from tests.support.model_adapter import without_check
@@ -73,6 +74,7 @@ class DomainSpec:
         """model: of the state after position `base`. now: when the history began; the model uses
         only its day."""
         self.stored = stored
+        self._hasher = HASHER.of(stored.ledger)
         self._now = now
         self._reads = reads
         self._names = {row.command_id: (row.principal, row.key) for row in stored.commands}
@@ -86,11 +88,14 @@ class DomainSpec:
     # --- names -----------------------------------------------------------------------------------
 
     def name_of(self, asked: Any) -> Hashable | None:
-        """Login and key: all attempts under it are one command."""
-        return (asked.by[0], asked.key) if isinstance(asked, Request) else None
+        """Login and stored key: all attempts under it are one command."""
+        return self._name(asked) if isinstance(asked, Request) else None
+
+    def _name(self, asked: Request) -> tuple[str, str]:
+        return asked.by[0], self._hasher.key(asked.by[0], asked.key)
 
     def name_of_event(self, event: Event) -> Hashable:
-        """Login and key of its command."""
+        """Login and stored key of its command."""
         return self._names.get(event.command_id)
 
     def request_of(self, asked: Request) -> Hashable:
@@ -164,9 +169,9 @@ class DomainSpec:
         answer, asked = operation.answer, operation.asked
         if isinstance(answer, Saw):
             return bool(answer.what == self.expected(asked, position))
-        row = self._rows.get((asked.by[0], asked.key))
+        row = self._rows.get(self._name(asked))
         known = row is not None and (row.last_position or 0) <= position
-        same = self._requests.get((asked.by[0], asked.key)) == asked.command
+        same = self._requests.get(self._name(asked)) == asked.command
         if isinstance(answer, Replayed):
             return known and same and answer.receipt == json.loads(row.receipt)
         assert isinstance(answer, Refused)

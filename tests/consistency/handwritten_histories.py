@@ -16,7 +16,15 @@ from uuid import NAMESPACE_URL, uuid5
 from tests.consistency.checker import check
 from tests.consistency.database_oracle import Command, Event, Stored
 from tests.consistency.history import Answer, Operation, Replayed, Saw, Unknown, Wrote
-from tests.consistency.store_spec import Ask, StoreRead, StoreSpec, digest_of, plain, receipt_of
+from tests.consistency.store_spec import (
+    Ask,
+    StoreRead,
+    StoreSpec,
+    digest_of,
+    plain,
+    receipt_of,
+    request_hash_of,
+)
 
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 
@@ -151,6 +159,6 @@ class History:
 def _row(ask: Ask, events: list[Event]) -> Command:
     first, last = events[0], events[-1]
     return Command(
-        "li", ask.key or "", ask.request, first.command_id, first.position, last.position,
+        "li", ask.key or "", request_hash_of(ask), first.command_id, first.position, last.position,
         receipt_of(events),
     )  # fmt: skip

@@ -52,6 +52,7 @@ from tests.consistency.store_spec import (
     digest_of,
     plain,
     receipt_of,
+    request_hash_of,
 )
 
 ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
@@ -121,7 +122,7 @@ def command_of(ask: Ask, cache: StubStateCache) -> QueuedCommand:
 
     command = None
     if ask.key is not None:
-        command = CommandKey(ACTOR["subject"] or "", ask.key, ask.request, command_id)
+        command = CommandKey(ACTOR["subject"] or "", ask.key, request_hash_of(ask), command_id)
     streams = tuple(stream for stream, _ in ask.writes)
     return QueuedCommand(execute, streams=streams, command=command, timeout_seconds=ask.timeout_s)
 

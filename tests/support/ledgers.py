@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,13 +14,13 @@ from domain.service.receipt import Receipt
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.field_encryption import MasterKeys
 from tests.support.actors import OPERATOR
-from tests.support.keys import SEALER
+from tests.support.keys import HASHER, SEALER
 from tests.support.postgres import Database
 from tests.support.world import World
 
 SITE_CODE = "S000033000123"
 SECRETS = LedgerSecrets(
-    MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)), SEALER
+    MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)), SEALER, HASHER
 )
 """Keys of the tests; no real data is encrypted under them."""
 
@@ -51,11 +50,10 @@ class PostgresWorld:
         return lambda key: self.ledger.state(kinds[kind], key)
 
 
-def digest(command: Command) -> bytes:
-    """A request hash for a command that did not come by a route."""
+def request_of(command: Command) -> bytes:
+    """A command that did not come by a route, in one spelling."""
     # With the kind: the commands that suspend and reinstate have the same fields.
-    text = f"{type(command).__name__} {command.model_dump_json()}"
-    return hashlib.sha256(text.encode()).digest()
+    return f"{type(command).__name__} {command.model_dump_json()}".encode()
 
 
 def submit(
@@ -67,7 +65,7 @@ def submit(
     at: datetime | None = None,
 ) -> Receipt:
     """Submit one command and wait for its receipt. Raises: its refusal."""
-    future = ledger.submit(command, by, key=key, request_hash=digest(command), occurred_at=at)
+    future = ledger.submit(command, by, key=key, request=request_of(command), occurred_at=at)
     return future.result(timeout=20)
 
 

@@ -3,15 +3,18 @@
 The same request gets the recorded receipt again; another request under the key is refused.
 """
 
+from collections.abc import Callable
+
 from domain.store.errors import IdempotencyKeyReused
 from domain.store.journal.records import KnownCommand
 
 
-def ensure_same_request(known: KnownCommand, request_hash: bytes) -> None:
+def ensure_same_request(known: KnownCommand, is_same_request: Callable[[bytes], bool]) -> None:
     """Refuse a key that was used with another request.
 
-    known: what is recorded under the key. request_hash: of the request that came now.
-    Raises: IdempotencyKeyReused.
+    known: what is recorded under the key. is_same_request: tells whether a stored hash is of the
+    request that came now.
+    Raises: IdempotencyKeyReused; CommandKeyMissing.
     """
-    if known.request_hash != request_hash:
+    if not is_same_request(known.request_hash):
         raise IdempotencyKeyReused()

@@ -87,19 +87,27 @@ class RecordedEvent:
 class CommandKey(NamedTuple):
     """Identifies a command, so that a repeated request is recorded once.
 
-    principal, key: the sender and their Idempotency-Key. request_hash: over the whole request, to
-    detect the same key with another request.
+    principal, key: the sender, and what is stored of their Idempotency-Key. request_hash: over the
+    whole request, 36 bytes, to detect the same key with another request; both are keyed, see
+    `domain.store.keys.command_hashes`. command_id: drawn once, and the same in every attempt.
+    recognises: whether a stored hash is of this request, whichever key made it; None compares it
+    with request_hash.
     """
 
     principal: str
     key: str
     request_hash: bytes
     command_id: UUID
+    recognises: Callable[[bytes], bool] | None = None
 
     @property
     def name(self) -> tuple[str, str]:
         """(principal, key), unique within a ledger."""
         return self.principal, self.key
+
+    def is_same_request(self, stored: bytes) -> bool:
+        """Whether a stored hash is of this request. Raises: CommandKeyMissing."""
+        return stored == self.request_hash if self.recognises is None else self.recognises(stored)
 
 
 class AppendRequest(NamedTuple):

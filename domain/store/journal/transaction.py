@@ -49,8 +49,8 @@ class Transaction(ReadCache):
     def holds(self, events: Sequence[RecordedEvent]) -> bool:
         """Whether exactly these events of one batch are recorded, each at its position.
 
-        Compares leaf hashes, because event ids do not tell: the same command, sent to another
-        process, gives the same ids.
+        Compares leaf hashes, of which the random command id is a part: the same command, sent to
+        another process, has another one.
         """
         ends = {event.position: event.leaf_hash for event in (events[0], events[-1])}
         with self._connection.cursor() as cursor:

@@ -1,5 +1,6 @@
-"""Seals, which a database cannot make by itself, and signatures of keys.
+"""Seals, which a database cannot make by itself, keyed hashes, and signatures of keys.
 
 Imports errors and values. Begin with seals.py, which makes and checks the MACs of events, heads,
-commands, snapshots and certificate rows; key_signatures.py signs with a key and checks that.
+commands, snapshots and certificate rows; command_hashes.py hashes requests and idempotency keys;
+key_signatures.py signs with a key and checks that.
 """

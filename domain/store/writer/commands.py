@@ -215,7 +215,7 @@ def _outcome(queued: QueuedCommand, batch: Batch, view: BatchView) -> Outcome:
         if queued.command is not None:
             known = batch.command(queued.command.name)
             if known is not None:
-                ensure_same_request(known, queued.command.request_hash)
+                ensure_same_request(known, queued.command.is_same_request)
                 return Replayed(
                     known.receipt, known.command_id, known.first_position, known.last_position
                 )

@@ -31,6 +31,8 @@ SETTINGS = {
     "CERTLEDGER_MASTER_KEY": base64.b64encode(bytes(range(32))).decode(),
     "CERTLEDGER_INDEX_KEY": base64.b64encode(bytes(range(32, 64))).decode(),
     "CERTLEDGER_JOURNAL_KEY": base64.b64encode(bytes(range(64, 96))).decode(),
+    "CERTLEDGER_COMMAND_KEY": base64.b64encode(bytes(range(96, 128))).decode(),
+    "CERTLEDGER_IDEMPOTENCY_KEY": base64.b64encode(bytes(range(128, 160))).decode(),
     "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
 }
 SEED = b"s" * 32
@@ -290,7 +292,8 @@ def test_new_secrets_are_settings_and_never_overwritten(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     lines = path.read_text(encoding="utf-8").splitlines()
     given = dict(line.partition("=")[::2] for line in lines)
-    assert sorted(given) == [f"CERTLEDGER_{n}_KEY" for n in ("INDEX", "JOURNAL", "MASTER", "TOKEN")]
+    names = {name for name in SETTINGS if name.endswith("_KEY")}
+    assert set(given) == {*names, "CERTLEDGER_TOKEN_KEY"}
     given |= {"CERTLEDGER_DATABASE_URL": database.dsn, "CERTLEDGER_DATA_DIR": str(tmp_path)}
     assert Program(capsys, given)("migrate")[0] == 0
     before = path.read_bytes()

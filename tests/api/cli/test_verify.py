@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.verify import without_missing_keys
-from api.settings import load_settings
+from api.settings import SYMMETRIC_KEYS, load_settings
 from domain.audit.full import audit_ledger, subject_of
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
@@ -45,7 +45,7 @@ def program_for(copy: Copy, capsys: pytest.CaptureFixture[str], **given: str) ->
     settings = copy.settings
     secrets = {
         name: getattr(settings, name).get_secret_value()
-        for name in ("database_url", "master_key", "index_key", "journal_key", "token_key")
+        for name in ("database_url", *SYMMETRIC_KEYS, "token_key")
     }
     texts = secrets | {"data_dir": str(settings.data_dir)} | given
     return Program(capsys, {f"CERTLEDGER_{name.upper()}": text for name, text in texts.items()})
@@ -141,7 +141,7 @@ def test_a_missing_key_is_not_made(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "master_key").write_text("")
     settings, missing = without_missing_keys(load_settings(data_dir=tmp_path))
-    assert missing == {"index_key", "journal_key"}
+    assert missing == {*SYMMETRIC_KEYS} - {"master_key"}
     assert settings.master_key is None
     assert settings.journal_key is not None
     assert [path.name for path in folder.iterdir()] == ["master_key"]

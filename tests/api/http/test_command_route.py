@@ -224,9 +224,9 @@ def test_a_combination_that_the_command_forbids_is_a_fault_of_the_body() -> None
     assert SEAT.command(made) == AssignSeat(application_id="A1", session_id="S1")
 
 
-def test_the_digest_ignores_the_spelling_of_the_body_and_nothing_else() -> None:
+def test_what_is_compared_ignores_the_spelling_of_the_body_and_nothing_else() -> None:
     service = Service()
     for body in (b'{"reason": "x"}', b'{ "reason":"\\u0078" }', b'{"reason": "y"}'):
         respond(DECLINE, request(service, body=body))
-    first, again, other = (given["request_hash"] for _, given in service.ledger_.submitted)
+    first, again, other = (given["request"] for _, given in service.ledger_.submitted)
     assert first == again != other

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from api.app import open_service, secrets_of_ledgers
 from api.auth.secrets import load_service_keys
-from api.settings import Settings
+from api.settings import SYMMETRIC_KEYS, Settings
 from api.transparency.log_keys import NoLogKey, log_seed, make_log_key
 from api.transparency.service_keys import keys_in_use
 from domain.decision import KeyInUse
@@ -48,9 +48,12 @@ def named(settings: Settings, *, opening: bool = True) -> dict[str, KeyInUse]:
 def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     keys, found = load_service_keys(settings), named(settings)
-    assert list(found) == ["journal", "master", "index", "log", "token"]
+    assert list(found) == [
+        *("journal", "command", "idempotency", "master", "index", "log", "token"),
+    ]
     for purpose, secret in (
         ("journal", keys.journal_key), ("master", keys.master_key), ("index", keys.index_key),
+        ("command", keys.command_key), ("idempotency", keys.idempotency_key),
     ):  # fmt: skip
         assert found[purpose].key_id == symmetric_key_id(purpose, secret)
         assert found[purpose].public_key is None
@@ -59,6 +62,8 @@ def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) ->
     assert found["log"].key_id == key_id("log", public)
     assert {name: key.algorithm for name, key in found.items()} == {
         "journal": "hmac-sha256",
+        "command": "hmac-sha256",
+        "idempotency": "hmac-sha256",
         "master": "aes-256-gcm",
         "index": "hmac-sha256",
         "log": "ed25519",
@@ -122,7 +127,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         keys_of=partial(keys_in_use, settings, keys),
     )
     receipt = submit(ledgers.create("omc", SITE_CODE), open_ledger(), OPERATOR, key="open")
-    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 5)
+    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 7)
     ledgers.close()
     return settings
 
@@ -132,7 +137,7 @@ def start(settings: Settings) -> None:
         open_service(settings, closing)
 
 
-@pytest.mark.parametrize("name", ["journal_key", "master_key", "index_key"])
+@pytest.mark.parametrize("name", SYMMETRIC_KEYS)
 def test_a_service_with_another_key_does_not_start(settings: Settings, name: str) -> None:
     other = settings.model_copy(update={name: type(settings.master_key)(OTHER)})
     purpose = name.removesuffix("_key")
@@ -154,5 +159,5 @@ def test_a_service_without_the_log_key_starts_and_signs_nothing(settings: Settin
 
 def test_every_purpose_of_the_service_is_one_a_fact_can_name() -> None:
     assert {purpose.value for purpose in KeyPurpose} == {
-        *("log", "journal", "master", "index", "token")
+        *("log", "journal", "command", "idempotency", "master", "index", "token")
     }

@@ -10,6 +10,7 @@ from domain.steps.service_keys import (
     SIGNING,
     KeyIdDiffers,
     KeyIsSecret,
+    KeyNeverReplaced,
     KeyNotSigned,
     OnlyKey,
     key_statement,
@@ -157,6 +158,14 @@ def test_the_same_digits_may_be_the_id_of_keys_of_two_purposes():
     world = with_keys(FIRST)
     world.do(introduce_key(FIRST, purpose="master"))
     assert world.ledger().keys_for(KeyPurpose.MASTER) == (FIRST,)
+
+
+def test_the_key_that_commands_are_found_by_is_never_replaced():
+    first, second = (introduce_key(each, purpose="idempotency") for each in (FIRST, SECOND))
+    world = an_open_ledger()
+    world.do(first)
+    given(world).when(second).fails(KeyNeverReplaced, purpose="idempotency")
+    given(world).when(retire_key(FIRST, purpose="idempotency")).fails(OnlyKey)
 
 
 def test_keys_are_named_in_an_open_ledger_only():

@@ -82,13 +82,15 @@ def test_text_is_stored_as_utf8_whatever_the_environment_names(
 @pytest.mark.parametrize("others", [0, 20])
 def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     receipt = bytes(range(256))
-    odd = CommandKey('it\'s "li"', "{key}, \\N 考", b"\x00\xff", id_of("odd"))
+    hashed = b"\x00\xff" * 18
+    odd = CommandKey('it\'s "li"', "{key}, \\N 考", hashed, id_of("odd"))
     empty = AppendRequest(command=command("nothing"))
     more = [AppendRequest(command=command(f"k{n}")) for n in range(others)]
     write(journal, append("a", 1, 2, command=odd, receipt=lambda _: receipt), empty, *more)
-    assert journal.command(*odd.name)[:5] == (b"\x00\xff", id_of("odd"), 1, 2, receipt)
+    assert journal.command(*odd.name)[:5] == (hashed, id_of("odd"), 1, 2, receipt)
     known = journal.command("li", "nothing")
-    assert known[:5] == (b"request", command("nothing").command_id, None, None, b"")
+    nothing = command("nothing")
+    assert known[:5] == (nothing.request_hash, nothing.command_id, None, None, b"")
     assert len(journal.query("SELECT 1 FROM certledger.commands")) == 2 + others
 
 
@@ -206,7 +208,7 @@ def test_a_command_key_is_used_once(journal: Journal) -> None:
         write(journal, append("a", 2, command=command("k")))
     known = journal.command("li", "k")
     assert known is not None
-    assert known[:5] == (b"request", command("k").command_id, 1, 1, b"answer")
+    assert known[:5] == (command("k").request_hash, command("k").command_id, 1, 1, b"answer")
     assert journal.command("li", "other") is None
     with journal.transaction() as transaction:
         assert transaction.commands([("li", "k"), ("li", "x")]) == {("li", "k"): known}

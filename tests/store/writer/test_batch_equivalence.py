@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.store.journal.journal import Journal
-from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
+from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
+from tests.store.drafts import command as command_key
 from tests.store.drafts import draft, id_of
 from tests.support.keys import journal_of
 
@@ -56,7 +57,8 @@ def command_of(number: int, request: dict[str, Any]) -> QueuedCommand:
 
     command = None
     if request["key"]:
-        command = CommandKey("li", request["key"], request["request"], id_of(f"command {number}"))
+        command = command_key(request["key"], request["request"])
+        command = command._replace(command_id=id_of(f"command {number}"))
     with_read_set = tuple(set(request["writes"])) if request["with_read_set"] else ()
     return QueuedCommand(run, streams=with_read_set, command=command)
 
