@@ -306,6 +306,26 @@ def test_an_amount_that_is_not_whole_fen_is_refused(module_ledger: LedgerClient,
     assert problem["errors"][0]["pointer"] == "#/lines/0/amount_fen"
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_an_id_that_could_tell_who_it_is_is_refused_in_words(
+    module_ledger: LedgerClient, language: str
+):
+    body = {"person_id": "zhang-san", "document_type": "resident_id", "name": "张三"}
+    answer = module_ledger.caller("agency").send(
+        "persons",
+        body | {"document_number": "330106199503151275"},
+        headers={"Accept-Language": language},
+    )
+    [fault] = is_problem(answer, 422, "invalid_request")["errors"]
+    assert (fault["pointer"], fault["code"]) == ("#/person_id", "not_an_opaque_id")
+    words = {
+        "zh": "应为1至4个大写字母加1至10位数字",
+        "en": "one to four capitals and one to ten digits",
+    }
+    assert words[language] in fault["detail"]
+    assert "zhang-san" not in answer.text
+
+
 def test_an_unknown_thing_is_404(module_ledger: LedgerClient):
     answer = module_ledger.caller("regulator").get("applications/nobody")
     is_problem(answer, 404, "not_found")

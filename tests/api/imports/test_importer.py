@@ -71,6 +71,7 @@ def test_a_good_row_is_accepted(tmp_path: Path) -> None:
         ("occurred_at", "2026-03-02", "is not a moment; write 2026-03-02 09:30"),
         ("occurred_at", "2099-01-01 00:00", "lies in the future"),
         ("id", "", "is empty"),
+        ("id", "zhang-ruoxu", "an id is one to four capitals and one to ten digits, 32 hex "),
         ("by", "", "is empty"),
         ("document_type", "身份", "is none of: resident_id 居民身份证, "),
         ("name", "", "is empty"),
