@@ -103,7 +103,8 @@ class _Copies:
         """Remember the certificate numbers that were given."""
         for command, receipt in receipts:
             if "national" in receipt.outcome:
-                self._numbers[command.application_id] = receipt.outcome  # type: ignore[attr-defined]
+                application: str = command.application_id  # type: ignore[attr-defined]
+                self._numbers[application] = receipt.outcome
 
     def actor(self, actor: Actor, copy: int) -> Actor:
         """Candidates differ from copy to copy, staff does not."""
