@@ -1,15 +1,10 @@
 -- due --
--- Items of one work that are due, the longest due first, a few of each ledger; without some. What
--- waits for a calendar is due as soon as one that counts today knows its day.
+-- Items of one work that are due, the longest due first, a few of each ledger; without some.
 SELECT i.ledger, i.item_id, i.attempt, i.due_at, coalesce(t.position, 0) AS folded
 FROM unnest(%(ledgers)s::text[]) AS l (ledger)
 CROSS JOIN LATERAL (
     SELECT * FROM views.worklist_items w
-    WHERE w.ledger = l.ledger AND w.due_at IS NOT NULL AND w.work = %(work)s
-      AND (w.due_at <= %(now)s OR EXISTS (
-        SELECT FROM views.worklist_calendars c
-        WHERE c.ledger = w.ledger AND c.known_through >= w.ends_on
-          AND c.valid_from <= (%(now)s::timestamptz AT TIME ZONE 'Asia/Shanghai')::date))
+    WHERE w.ledger = l.ledger AND w.due_at <= %(now)s AND w.work = %(work)s
       AND NOT EXISTS (
         SELECT FROM unnest(%(but_ledgers)s::text[], %(but_items)s::text[],
                            %(but_due)s::timestamptz[]) AS but (ledger, item_id, due_at)

@@ -9,11 +9,34 @@ ITEMS = Table(
         "work": "id",  # what has to be done with it
         "attempt": "int",  # 1, 2, 3 …: grows each time that it has to be done once more
         "due_at": "time?",  # null: nothing to do
-        "ends_on": "day?",  # due earlier, once an adopted calendar knows this day
         "position": "bigint",
     },
     key=("item_id", "work"),
     indexes=("(ledger, due_at) WHERE due_at IS NOT NULL",),
+)
+NOTICES = Table(
+    "worklist_notices",
+    {
+        "kind": "id",  # `notice`, so that all are loaded together when a calendar is adopted
+        "notice_id": "id",
+        "published_on": "day",
+        "working_days": "int",
+        "ends_on": "day?",  # its provisional end; null: certain, or closed
+        "position": "bigint",
+    },
+    key=("kind", "notice_id"),
+)
+CALENDARS = Table(
+    "worklist_calendars",
+    {
+        "kind": "id",  # `calendar`
+        "edition": "id",
+        "valid_from": "day",
+        "content": "text",  # JSON of the holiday table
+        "adopted_at": "time",
+        "position": "bigint",
+    },
+    key=("kind", "edition"),
 )
 DONE = Table(
     "worklist_done",
@@ -25,14 +48,3 @@ DONE = Table(
     },
     key=("work",),
 )
-CALENDARS = Table(
-    "worklist_calendars",
-    {
-        "edition": "id",
-        "valid_from": "day",  # the first day on which it counts
-        "known_through": "day",
-        "position": "bigint",
-    },
-    key=("edition",),
-)
-"""The adopted calendars."""

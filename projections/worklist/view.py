@@ -7,29 +7,34 @@ the idempotency key of its command follows. The queries are in queries.py.
 
 from __future__ import annotations
 
-from datetime import date
+import json
+from datetime import date, timedelta
+from functools import lru_cache
 
 from domain import events as e
 from domain.values.primitives import format_instant
-from domain.values.working_days import closes_at
+from domain.values.working_days import (
+    HolidayTable,
+    WorkingCalendar,
+    add_working_days,
+    closes_at,
+)
 from projections.engine.rows import RowBuffer
+from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
-from projections.worklist.tables import CALENDARS, DONE, ITEMS
+from projections.worklist.tables import CALENDARS, DONE, ITEMS, NOTICES
 
 EXTEND_NOTICE = "extend_notice"
 """Calculate the provisional end of a public notice again."""
+
+_ONE_DAY = timedelta(days=1)
 
 _SERVICE, _PREFIX = "service", "certledger/"
 """Role of the service, and what its subject begins with; the name of the work follows."""
 
 
-def _due(
-    rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str, ends_on: str | None = None
-) -> None:
-    """An item is due from a moment on, for the first time or once more.
-
-    ends_on: a day that no calendar knows yet; due as soon as one does.
-    """
+def _due(rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str) -> None:
+    """An item is due from a moment on, for the first time or once more."""
     known = rows.get(ITEMS, item_id, work)
     attempt = 1 if known is None else known["attempt"] + 1
     rows.upsert(
@@ -39,7 +44,6 @@ def _due(
             "work": work,
             "attempt": attempt,
             "due_at": due_at,
-            "ends_on": ends_on,
             "position": entry.position,
         },
     )
@@ -72,59 +76,102 @@ def _credit(rows: RowBuffer, entry: Entry) -> None:
 
 # --- public notices -----------------------------------------------------------------------------
 
+_NOTICE, _CALENDAR = "notice", "calendar"
 
-def _end(rows: RowBuffer, entry: Entry) -> None:
-    """A notice has an end, perhaps a provisional one.
 
-    A provisional end is replaced when a calendar that knows the day is adopted, and has to be when
-    it comes: from then on the notice could neither be closed nor shown.
-    Source: source-document 5.1.
-    """
+def _opened(rows: RowBuffer, entry: Entry) -> None:
     data = entry.data
     if data["ends_on_is_provisional"]:
-        due_at = format_instant(closes_at(date.fromisoformat(data["ends_on"])))
-        _due(rows, entry, data["notice_id"], EXTEND_NOTICE, due_at, data["ends_on"])
-    else:
-        _settled(rows, entry, data["notice_id"], EXTEND_NOTICE)
+        named = {name: data[name] for name in ("notice_id", "published_on", "working_days")}
+        row = {"kind": _NOTICE, **named, "ends_on": data["ends_on"], "position": entry.position}
+        rows.upsert(NOTICES, row)
+        _schedule(rows, entry, row)
 
 
 def _extended(rows: RowBuffer, entry: Entry) -> None:
-    _end(rows, entry)
+    data = entry.data
+    notice = rows.get(NOTICES, _NOTICE, data["notice_id"])
+    if notice is not None and data["ends_on_is_provisional"]:
+        row = {**notice, "ends_on": data["ends_on"], "position": entry.position}
+        rows.upsert(NOTICES, row)
+        _schedule(rows, entry, row)
+    else:
+        _closed(rows, entry)
     _credit(rows, entry)
 
 
 def _closed(rows: RowBuffer, entry: Entry) -> None:
-    _settled(rows, entry, entry.data["notice_id"], EXTEND_NOTICE)
+    notice = rows.get(NOTICES, _NOTICE, entry.data["notice_id"])
+    if notice is not None:
+        rows.upsert(NOTICES, {**notice, "ends_on": None, "position": entry.position})
+        _settled(rows, entry, notice["notice_id"], EXTEND_NOTICE)
 
 
 def _adopted(rows: RowBuffer, entry: Entry) -> None:
-    """A calendar may know the end of a notice. Source: source-document 5.1."""
+    """A calendar that knows the days of a provisional end makes its correction due."""
     data = entry.data
-    if data["kind"] == "calendar":
-        rows.upsert(
-            CALENDARS,
-            {
-                "edition": data["edition"],
-                "valid_from": data["valid_from"],
-                "known_through": data["content"]["known_through"],
-                "position": entry.position,
-            },
-        )
+    if data["kind"] != _CALENDAR:
+        return
+    rows.upsert(
+        CALENDARS,
+        {
+            "kind": _CALENDAR,
+            "edition": data["edition"],
+            "valid_from": data["valid_from"],
+            "content": json.dumps(data["content"], ensure_ascii=False),
+            "adopted_at": entry.recorded_at,
+            "position": entry.position,
+        },
+    )
+    for notice in rows.group(NOTICES, _NOTICE):
+        if notice["ends_on"] is not None:
+            _schedule(rows, entry, notice)
+
+
+def _schedule(rows: RowBuffer, entry: Entry, notice: Row) -> None:
+    """When the provisional end of a notice is to be calculated again.
+
+    As soon as a calendar holds that knows its days, and at the latest when it comes: from then on
+    the notice could neither be closed nor shown. Source: source-document 5.1.
+    """
+    moments = [format_instant(closes_at(date.fromisoformat(notice["ends_on"])))]
+    for calendar in rows.group(CALENDARS, _CALENDAR):
+        if _knows(calendar, notice):
+            eve = date.fromisoformat(calendar["valid_from"]) - _ONE_DAY
+            moments.append(max(calendar["adopted_at"], format_instant(closes_at(eve))))
+    due_at = min(moments)
+    known = rows.get(ITEMS, notice["notice_id"], EXTEND_NOTICE)
+    if known is None or known["due_at"] != due_at:
+        _due(rows, entry, notice["notice_id"], EXTEND_NOTICE, due_at)
+
+
+def _knows(calendar: Row, notice: Row) -> bool:
+    """Whether a calendar knows every day of a notice."""
+    table = _table(calendar["edition"], calendar["content"])
+    published = date.fromisoformat(notice["published_on"])
+    if published < table.valid_from:
+        return False
+    return not add_working_days(published, notice["working_days"], table).provisional
+
+
+@lru_cache(maxsize=64)
+def _table(edition: str, content: str) -> WorkingCalendar:
+    return HolidayTable.model_validate_json(content).calendar(edition)
 
 
 VIEW = View(
     name="worklist",
-    version=2,
-    tables=(ITEMS, DONE, CALENDARS),
+    version=3,
+    tables=(ITEMS, NOTICES, CALENDARS, DONE),
     handles={
-        e.PublicNoticeOpened.TOPIC: Handles(_end),
+        e.EditionAdopted.TOPIC: Handles(_adopted),
+        e.PublicNoticeOpened.TOPIC: Handles(_opened),
         e.PublicNoticeExtended.TOPIC: Handles(_extended),
         e.PublicNoticeClosed.TOPIC: Handles(_closed),
-        e.EditionAdopted.TOPIC: Handles(_adopted),
     },
     ignores=topics(
-        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION),
-        *(*e.PAYMENT, *e.DOCUMENT),
+        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION, *e.PAYMENT),
+        *e.DOCUMENT,
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE),
         *(e.ResultPublished, *e.OBJECTION, e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),
     ),

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
-from domain.editions.edition import EditionKind
-from domain.events import EditionAdopted
-from domain.store.journal.records import NewEvent
+from projections.rebuild.compare import Difference
+from projections.rebuild.rebuild import check
 from projections.worklist import queries
 from projections.worklist.queries import WorkItem
-from projections.worklist.view import EXTEND_NOTICE
+from projections.worklist.view import EXTEND_NOTICE, VIEW
 from tests.projections.grammar import ProjectedLedger
-from tests.support.provisional_notices import CLOSES_AT, closed, draft, extended, opened
+from tests.support.commands import adopt_edition
+from tests.support.editions import calendar_2027
+from tests.support.journeys import an_open_ledger
+from tests.support.ledgers import SECRETS
+from tests.support.provisional_notices import CLOSES_AT, closed, extended, opened
 
 BEFORE = CLOSES_AT - timedelta(seconds=1)
 
@@ -35,37 +38,6 @@ def test_a_provisional_end_is_due_when_it_comes_and_not_before(ledger: Projected
     ledger.fold()
     assert due(ledger, BEFORE) == []
     assert due(ledger) == [WorkItem("omc", "N1", 1, CLOSES_AT, position)]
-
-
-def adopted(edition: str, known_through: date, valid_from: date, version: int = 1) -> NewEvent:
-    """A calendar, as far as the worklist reads it."""
-    fact = EditionAdopted(
-        kind=EditionKind.CALENDAR,
-        edition=edition,
-        valid_from=valid_from,
-        content={"known_through": known_through.isoformat()},
-        sha256="0" * 64,
-    )
-    return draft("edition-calendar", version, fact)
-
-
-def test_a_provisional_end_is_due_as_soon_as_a_calendar_that_counts_knows_its_day(
-    ledger: ProjectedLedger,
-) -> None:
-    """Source: source-document 5.1."""
-    ledger.write(opened("N1"), opened("N2", ends_on=date(2026, 3, 12)))
-    first_day = date(2026, 3, 4)
-    ledger.write(adopted("too-short", date(2026, 3, 5), first_day))
-    ledger.fold()
-    morning = datetime(2026, 3, 3, 16, tzinfo=UTC)  # 00:00 of first_day in Shanghai
-    assert due(ledger, morning) == []
-    ledger.write(adopted("next", date(2026, 3, 11), first_day, version=2))
-    ledger.fold()
-    assert due(ledger, morning - timedelta(seconds=1)) == []
-    assert [(item.item_id, item.due_at) for item in due(ledger, morning)] == [("N1", CLOSES_AT)]
-    ledger.write(extended("N1", by_the_service=True))
-    ledger.fold()
-    assert due(ledger, morning) == []
 
 
 def test_an_end_that_is_certain_needs_nothing(ledger: ProjectedLedger) -> None:
@@ -98,6 +70,70 @@ def test_an_end_that_is_still_provisional_is_due_once_more_under_another_attempt
     assert due(ledger) == []
     [item] = due(ledger, CLOSES_AT + timedelta(days=4))
     assert (item.attempt, item.due_at) == (2, CLOSES_AT + timedelta(days=4))
+
+
+# --- a calendar is adopted --------------------------------------------------------------------
+
+JUNE = {"published_on": date(2027, 6, 1), "ends_on": date(2027, 6, 8)}
+"""A notice of days that the calendar of 2027 knows and the packaged one does not."""
+JUNE_CLOSES_AT = datetime(2027, 6, 8, 16, tzinfo=UTC)
+LATER = JUNE_CLOSES_AT + timedelta(days=90_000)
+
+
+def adopt(ledger: ProjectedLedger, valid_from: date = date(2026, 1, 1)) -> datetime:
+    """Two persons adopt a calendar of 2027. Returns: when that was recorded."""
+    world = an_open_ledger()
+    adopt_edition(world, calendar_2027(valid_from=valid_from))
+    return ledger.record(world).journal.head().recorded_at
+
+
+def test_a_calendar_that_knows_the_days_makes_the_correction_due(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", **JUNE), opened("N2", published_on=date(2028, 6, 1)))
+    ledger.fold()
+    adopted_at = adopt(ledger)
+    ledger.fold()
+    moments = {item.item_id: item.due_at for item in due(ledger, LATER)}
+    assert moments == {"N1": min(adopted_at, JUNE_CLOSES_AT), "N2": CLOSES_AT}
+
+
+def test_a_calendar_that_holds_later_makes_it_due_on_its_first_day(
+    ledger: ProjectedLedger,
+) -> None:
+    adopted_at = adopt(ledger, date(2027, 6, 5))
+    ledger.write(opened("N1", **JUNE))
+    ledger.fold()
+    [item] = due(ledger, LATER)
+    first_day = datetime(2027, 6, 4, 16, tzinfo=UTC)
+    assert item.due_at == min(max(adopted_at, first_day), JUNE_CLOSES_AT)
+
+
+def test_another_calendar_leaves_alone_what_is_certain_or_closed(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", **JUNE), opened("N2", **JUNE))
+    ledger.write(extended("N1", by_the_service=False), closed("N2"))
+    adopt(ledger)
+    ledger.fold()
+    assert due(ledger, LATER) == []
+
+
+def test_editions_of_other_rules_make_nothing_due(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", **JUNE))
+    ledger.record(an_open_ledger()).fold()  # with its fees
+    [item] = due(ledger, LATER)
+    assert item.due_at == JUNE_CLOSES_AT
+
+
+def test_a_rebuilt_worklist_equals_the_live_one(ledger: ProjectedLedger, dsn: str) -> None:
+    ledger.write(opened("N1", **JUNE), opened("N2"), opened("N3", **JUNE), opened("N4"))
+    adopt(ledger)
+    ledger.write(extended("N1", by_the_service=True), closed("N3"))
+    ledger.write(extended("N2", by_the_service=True, ends_on_is_provisional=True))
+    ledger.fold(batch=1)
+    found: list[Difference] = []
+    assert check(dsn, SECRETS, [VIEW], processes=1, on_difference=found.append) == 0, found
+    assert [(item.item_id, item.attempt) for item in due(ledger, LATER)] == [("N4", 1), ("N2", 2)]
+
+
+# --- what is asked ----------------------------------------------------------------------------
 
 
 def test_the_longest_due_comes_first_and_what_is_left_out_makes_room(
