@@ -205,8 +205,7 @@ def test_a_rewritten_tail_stops_the_ledger_and_is_not_signed(
     assert live.refusal() is None
     live.wait_for_head()
     before = live.heads()
-    actor = '"subject":"'
-    rewrite_the_tail(live.copy.database, len(live.leaves) - 551, actor, f"{actor}evil-")
+    rewrite_the_tail(live.copy.database, len(live.leaves) - 551)
     if is_own_place_wiped:
         shutil.rmtree(live.copy.settings.data_dir / "heads")
         before = {}

@@ -99,13 +99,8 @@ class Copy:
             connection.commit()
 
 
-def rewrite_the_tail(
-    database: Database, after: int, old: str = "finance-1", new: str = "evil-1"
-) -> None:
-    """Alter every event after a position, with its hash, and delete the checkpoints over it.
-
-    old, new: a text of the envelopes and what takes its place.
-    """
+def rewrite_the_tail(database: Database, after: int) -> None:
+    """Alter every event after a position, with its hash, and delete the checkpoints over it."""
     with (
         database.connect(SUPERUSER, autocommit=False) as connection,
         connection.cursor() as cursor,
@@ -114,8 +109,8 @@ def rewrite_the_tail(
             cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER ALL")
         cursor.execute(
             "UPDATE certledger.journal SET envelope = convert_to(replace(convert_from(envelope, "
-            "'UTF8'), %s, %s), 'UTF8') WHERE position > %s",
-            (old, new, after),
+            "'UTF8'), '\"subject\":\"', '\"subject\":\"evil-'), 'UTF8') WHERE position > %s",
+            (after,),
         )
         cursor.execute(
             "UPDATE certledger.journal SET leaf_hash = sha256('\\x00'::bytea || envelope) "
