@@ -26,12 +26,13 @@ from tests.support.commands import (
     apply_for,
     correct_person,
     erase,
-    fees,
     hand_in,
+    introduce_key,
     open_ledger,
     pay,
     register,
     retire_key,
+    set_fees,
 )
 from tests.support.keys import HASHER
 from tests.support.ledgers import (
@@ -46,10 +47,10 @@ from tests.support.postgres import Database
 
 @pytest.fixture
 def world(database: Database) -> Iterator[PostgresWorld]:
-    """A ledger at position 3: open, with fees, and person P1."""
+    """A ledger at position 3: open, with an index key, and person P1."""
     with a_real_ledger(database) as world:
         world.do(open_ledger())
-        world.do(fees())
+        world.do(introduce_key())
         world.do(register(1), by=ASSISTANT)
         yield world
 
@@ -103,7 +104,7 @@ def test_a_forged_event_with_a_moved_head_stops_every_command(
 ) -> None:
     with tampering.application_role(database) as cursor:
         data = tampering.stored(cursor, 2)["data"]
-        at = tampering.insert(cursor, "ledger", 3, "fee_schedule_set.v1", **data)
+        at = tampering.insert(cursor, "ledger", 3, "key_introduced.v1", **data)
         tampering.move_head(cursor)
     ledger = opened()
     with pytest.raises(SealBroken, match=f"position {at}"):
@@ -119,9 +120,9 @@ def test_a_forged_event_without_a_moved_head_is_not_decided_upon(
 ) -> None:
     with tampering.application_role(database) as cursor:
         data = tampering.stored(cursor, 2)["data"]
-        tampering.insert(cursor, "ledger", 3, "fee_schedule_set.v1", **data)
+        tampering.insert(cursor, "ledger", 3, "key_introduced.v1", **data)
     with pytest.raises(SealBroken):
-        submit(opened(), fees(), OPERATOR, key="after")
+        submit(opened(), introduce_key("4e5f6071"), OPERATOR, key="after")
 
 
 def test_a_command_that_would_take_the_place_of_a_forged_event_is_refused(
@@ -212,6 +213,7 @@ def test_no_decision_rests_on_a_person_whose_key_was_destroyed(
 ) -> None:
     """The name of a photo's file is compared with the identity of its person."""
     world.do(apply_for(1), by=candidate(1))
+    set_fees(world)
     world.do(pay(1, world), by=FINANCE)
     destroy_the_key(database)
     ledger = opened()
