@@ -121,4 +121,16 @@ POSTINGS = Table(
     ),
     triggers=(BALANCED,),
 )
+RATES = Table(
+    "refund_ledger_rates",
+    {
+        "component": "id",
+        "edition": "id",
+        "valid_from": "day",
+        "vat_rate_bp": "int",  # basis points of the tax that a price contains
+        "position": "bigint",
+    },
+    key=("component", "edition"),
+)
+"""The rates of the adopted editions of posting."""
 COUNTERS = Table("refund_ledger_counters", {"name": "id", "value": "bigint"}, key=("name",))

@@ -14,6 +14,7 @@ The queries are in queries.py. Source: source-document 2.1-2.4.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import date
 from operator import itemgetter
 from typing import Any
 
@@ -23,7 +24,7 @@ from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
 from projections.refund_ledger import posting_rules as rules
 from projections.refund_ledger.posting_rules import Leg, Part
-from projections.refund_ledger.tables import COUNTERS, LINES, POSTINGS, REFUNDS, STEPS
+from projections.refund_ledger.tables import COUNTERS, LINES, POSTINGS, RATES, REFUNDS, STEPS
 from projections.refund_ledger.voucher_rows import day, part, post
 
 # --- lines --------------------------------------------------------------------------------------
@@ -128,7 +129,10 @@ def _used(rows: RowBuffer, entry: Entry) -> None:
         if line["state"] == "paid":
             changes["state"] = "used"
         legs = rules.earned(
-            part(line), day(data["used_at"]), from_contract=line["booked"] == "contract"
+            part(line),
+            day(data["used_at"]),
+            from_contract=line["booked"] == "contract",
+            rates=_rates(rows, line["component"]),
         )
         post(rows, entry, rules.MATERIAL_USED, legs, data["used_at"])
     _change(rows, entry, line, **changes)
@@ -154,7 +158,9 @@ def _performed(rows: RowBuffer, entry: Entry) -> None:
     legs: list[Leg] = []
     for line in _lines(rows, entry, e.Component.CERTIFICATION_FEE):
         if line["booked"] == "contract":
-            legs += rules.earned(part(line), day(entry.occurred_at), from_contract=True)
+            rates = _rates(rows, line["component"])
+            on = day(entry.occurred_at)
+            legs += rules.earned(part(line), on, from_contract=True, rates=rates)
             _change(rows, entry, line, booked="income")
     post(rows, entry, rules.CONTRACT_PERFORMED, legs)
 
@@ -191,6 +197,40 @@ def _line(rows: RowBuffer, entry: Entry, named: Row) -> Row:
     return rows.require(
         LINES, entry.data["application_id"], named["payment_id"], named["component"]
     )
+
+
+# --- editions of posting ------------------------------------------------------------------------
+
+
+def _adopted(rows: RowBuffer, entry: Entry) -> None:
+    """Rates that were adopted rule what is posted for later facts, on their days."""
+    data = entry.data
+    if data["kind"] != "posting":
+        return
+    for component, rate in data["content"]["vat_rate_bp"].items():
+        rows.upsert(
+            RATES,
+            {
+                "component": component,
+                "edition": data["edition"],
+                "valid_from": data["valid_from"],
+                "vat_rate_bp": rate,
+                "position": entry.position,
+            },
+        )
+
+
+def _rates(rows: RowBuffer, component: str) -> rules.Rates:
+    """The rates of a component so far, in the order in which `vat_fen` reads them.
+
+    Of two with the same first day the one adopted later comes last, and holds.
+    """
+    adopted = sorted(rows.group(RATES, component), key=_rate_key)
+    days = [(date.fromisoformat(row["valid_from"]), row["vat_rate_bp"]) for row in adopted]
+    return (*rules.VAT_RATES, *days)
+
+
+_rate_key = itemgetter("valid_from", "position")
 
 
 # --- refunds ------------------------------------------------------------------------------------
@@ -337,9 +377,10 @@ def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) ->
 
 VIEW = View(
     name="refund_ledger",
-    version=3,
-    tables=(LINES, REFUNDS, STEPS, POSTINGS, COUNTERS),
+    version=4,
+    tables=(LINES, REFUNDS, STEPS, POSTINGS, RATES, COUNTERS),
     handles=_handles(
+        (e.EditionAdopted, _adopted),
         (e.FeePaid, _received),
         (e.ExcessPaymentReceived, _received),
         (e.FeeItemUsed, _used),
@@ -356,7 +397,7 @@ VIEW = View(
         (e.RefundAbnormal, _abnormal),
     ),
     ignores=topics(
-        *(*e.LEDGER, *e.EDITION, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
+        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
         *(*e.INITIAL_REVIEW, *e.SECOND_REVIEW, e.FinalReviewReturned, e.FinalReviewRejected),
         *(*e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

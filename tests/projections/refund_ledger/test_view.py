@@ -5,19 +5,22 @@ projections/refund_ledger/queries.py, projections/refund_ledger/voucher_rows.py,
 projections/refund_ledger/chart_of_accounts.py
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg2
 import pytest
 
+from domain.editions.edition import EditionKind
 from domain.events import Component, Item, Provider
+from domain.steps.edition_adoption import ProposeEdition
 from projections.refund_ledger import queries as q
 from projections.refund_ledger.chart_of_accounts import ACCOUNTS
 from projections.refund_ledger.posting_rules import RULES
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import FINANCE, FINANCE_2, candidate
-from tests.support.commands import order, pay, pay_again, use, withdraw
+from tests.support.commands import adopt_edition, order, pay, pay_again, use, withdraw
+from tests.support.editions import changed
 from tests.support.journeys import (
     a_paid_application,
     a_rejected_application,
@@ -194,6 +197,32 @@ def test_material_used_after_the_final_review_is_earned_from_the_contract(
     ledger.record(world).fold()
     assert entries(ledger, "material_used") == [{"2205.02": 18_000, "6001.02": -18_000}]
     assert line(ledger, MATERIAL)["state"] == "enrolled"
+
+
+def rates(edition: str, first: date, material_bp: int) -> ProposeEdition:
+    """An edition of posting with a rate of tax on study material."""
+    vat = {"certification_fee": 600, "study_material": material_bp}
+    return changed(EditionKind.POSTING, edition, first, vat_rate_bp=vat)
+
+
+def test_the_tax_in_a_price_is_that_of_the_edition_that_held_when_it_was_posted(
+    ledger: ProjectedLedger,
+) -> None:
+    """Adopted before, and begun by the day of the use. Source: source-document 2.4(1)."""
+    world = an_enrolled_application(2, an_enrolled_application(1))
+    adopt_edition(world, rates("posting-1", date(2026, 1, 1), 1_300))
+    adopt_edition(world, rates("posting-2", date(2026, 3, 1), 300))
+    adopt_edition(world, rates("posting-3", date(2027, 1, 1), 0))
+    ledger.record(world).fold()
+    world.do(use(Item.MOCK_EXAM, 1), by=candidate(1))
+    ledger.record(world).fold()
+    taxed = {"2205.02": 18_000, "6001.02": -17_476, "2221": -524}
+    assert entries(ledger, "material_used") == [taxed]
+    adopt_edition(world, rates("posting-4", date(2026, 3, 1), 0))
+    world.do(use(Item.MOCK_EXAM, 2), by=candidate(2))
+    ledger.record(world).fold()
+    untaxed = {"2205.02": 18_000, "6001.02": -18_000}
+    assert entries(ledger, "material_used") == [taxed, untaxed]
 
 
 def test_vouchers_of_a_refund(ledger: ProjectedLedger) -> None:
