@@ -135,7 +135,7 @@ def test_a_command_that_would_take_the_place_of_a_forged_event_is_refused(
     ledger = opened()
     for key in ("one", "two"):
         with pytest.raises(SealBroken, match=f"event at position {at}"):
-            submit(ledger, fees(), OPERATOR, key=key)
+            submit(ledger, introduce_key("4e5f6071"), OPERATOR, key=key)
 
 
 def test_a_rewritten_receipt_is_not_replayed(
