@@ -126,7 +126,6 @@ def test_another_process_that_comes_second_gets_the_first_receipt(
 ) -> None:
     """As after a kill between the commit and whatever the first process does next."""
     ledger.write(opened("N1"))
-    ledger.fold()
     with working(dsn):
         wait_until(lambda: corrections(ledger))
     item = WorkItem("omc", "N1", 1, CLOSES_AT, 0)
