@@ -45,6 +45,7 @@ from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.keys.command_hashes import CommandHasher
+from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
@@ -200,7 +201,8 @@ def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecret
     hasher = CommandHasher(
         secrets.command_key, secrets.idempotency_key, secrets.command_keys_retired
     )
-    return LedgerSecrets(keys, secrets.index_key, sealer, hasher, suite.name)
+    logins = LoginKeys(secrets.login_key, secrets.login_keys_retired)
+    return LedgerSecrets(keys, secrets.index_key, sealer, hasher, logins, suite.name)
 
 
 def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:

@@ -23,7 +23,10 @@ PREFIX = "CERTLEDGER_"
 KEY_BYTES = 32
 """Length of a symmetric key: 256 bits."""
 
-SYMMETRIC_KEYS = ("master_key", "index_key", "journal_key", "command_key", "idempotency_key")
+SYMMETRIC_KEYS = (
+    *("master_key", "index_key", "journal_key", "command_key", "idempotency_key"),
+    "login_key",
+)
 """Settings of the symmetric keys, each required with a database of one's own."""
 
 _PLACE_ADDRESS = re.compile(
@@ -94,6 +97,15 @@ class Settings(BaseSettings):
         default=None,
         description="base64 of 32 bytes for the keyed hashes of idempotency keys; never replaced; "
         "made in the data directory when the embedded database is used",
+    )
+    login_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes that find the pseudonym of a login, so that no login is "
+        "stored; made in the data directory when the embedded database is used",
+    )
+    login_keys_retired: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="earlier login keys as a JSON list, to find who was named under them",
     )
     crypto: Literal["aes", "sm"] = Field(
         default="aes",
@@ -232,7 +244,7 @@ class Settings(BaseSettings):
         "to continue its log",
     )
 
-    @field_validator("journal_keys_retired", "command_keys_retired")
+    @field_validator("journal_keys_retired", "command_keys_retired", "login_keys_retired")
     @classmethod
     def _are_keys(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for one in given:
@@ -286,8 +298,8 @@ class Settings(BaseSettings):
     def without_secrets(self) -> Settings:
         """A copy without secrets, for a process that needs none of them."""
         secret = ("database_url", "blob_url", *SYMMETRIC_KEYS, "token_key")
-        retired = dict.fromkeys(("journal_keys_retired", "command_keys_retired"), ())
-        cleared: dict[str, Any] = dict.fromkeys(secret) | retired
+        retired = ("journal_keys_retired", "command_keys_retired", "login_keys_retired")
+        cleared: dict[str, Any] = dict.fromkeys(secret) | dict.fromkeys(retired, ())
         return self.model_copy(update=cleared)
 
     @property

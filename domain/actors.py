@@ -5,7 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.values.logins import SERVICE_SUBJECTS
+from domain.values.opaque_ids import OPAQUE_ID_PATTERN
 
 
 class Role(StrEnum):
@@ -27,26 +30,32 @@ class Role(StrEnum):
 ROLES_OF_PEOPLE = tuple(role for role in Role if role is not Role.SERVICE)
 """What a token or an imported row may name: nobody acts as the service itself."""
 
-SERVICE_SUBJECTS = "certledger/"
-"""How the subjects of the service's own work begin; no login does."""
-
 
 class Actor(BaseModel):
-    """Who did it: login, role, organisation, and for whom if not for themselves."""
+    """Who did it: role, organisation, and for whom if not for themselves.
+
+    subject: the pseudonym of their login in the ledger, or `certledger/<work>` of the service. It
+        is the login itself only on the way from a token to `domain.service.ledger.Ledger.submit`,
+        which replaces it.
+    on_behalf_of: a pseudonym or the id of a person.
+    authority: position in the ledger `service` that granted the role; None: the token said so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     subject: str
     role: Role
     organisation: str
-    on_behalf_of: str | None = None
+    on_behalf_of: str | None = Field(default=None, pattern=OPAQUE_ID_PATTERN)
+    authority: int | None = None
 
-    def to_envelope(self) -> dict[str, str | None]:
+    def to_envelope(self) -> dict[str, str | int | None]:
         """The actor in an envelope; equal to its JSON, but made once for each command."""
         return {
             "subject": self.subject,
             "role": self.role.value,
             "organisation": self.organisation,
             "on_behalf_of": self.on_behalf_of,
+            "authority": self.authority,
         }
 
 
@@ -62,7 +71,7 @@ def actor_of(entry: Any) -> Actor:
 
 
 def subject_of(entry: Any) -> str:
-    """The login that recorded a journal entry, which is all that most folds need."""
+    """The pseudonym that recorded a journal entry, which is all that most folds need."""
     actor = entry.actor
     subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
     return subject

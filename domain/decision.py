@@ -32,6 +32,11 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _as_it_is(login: str) -> str:
+    """For commands that name pseudonyms already, such as those found again from facts."""
+    return login
+
+
 class KeyInUse(NamedTuple):
     """A key of the service that decides. key_id: 8 hex digits.
 
@@ -57,6 +62,7 @@ class Context(NamedTuple):
     blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
     ledger: name of the ledger. is_signature: checks the signatures of keys.
     keys: of the service, which a ledger names when it opens.
+    pseudonym: of another login that the command names; the actor's is their subject.
     """
 
     now: datetime
@@ -66,6 +72,7 @@ class Context(NamedTuple):
     ledger: str
     is_signature: SignatureCheck
     keys: tuple[KeyInUse, ...] = ()
+    pseudonym: Callable[[str], str] = _as_it_is
 
     @property
     def today(self) -> date:
@@ -88,13 +95,15 @@ class Decision:
 
     claims, releases: added by `domain.commands.decide`, which computes them from the facts.
     outcome: what the receipt says in addition; JSON values, no personal data.
-    erases: persons whose keys are destroyed with this decision.
+    erases: persons whose keys are destroyed with this decision. forgets: pseudonyms whose logins
+        are forgotten with it.
     """
 
     facts: tuple[tuple[str, Fact], ...]
     claims: tuple[Claim, ...] = ()
     releases: tuple[Claim, ...] = ()
     erases: tuple[str, ...] = ()
+    forgets: tuple[str, ...] = ()
     outcome: dict[str, Any] = field(default_factory=dict)
 
 

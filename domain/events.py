@@ -123,6 +123,7 @@ class KeyPurpose(StrEnum):
     JOURNAL = "journal"  # seals what is in the database
     COMMAND = "command"  # hashes requests
     IDEMPOTENCY = "idempotency"  # hashes idempotency keys; never replaced
+    LOGIN = "login"  # finds the pseudonym of a login
     MASTER = "master"  # wraps the persons' keys
     INDEX = "index"  # blind indexes
     TOKEN = "token"  # signs access tokens
@@ -160,8 +161,8 @@ class LogContinuedElsewhere(LedgerFact):
     first_position: int = Field(ge=1, description="first position that is not the old log's")
     positions_gone: int = Field(ge=0, description="positions of the old log that are gone")
     new_origin: ShortText
-    proposed_by: ShortText
-    confirmed_by: ShortText
+    proposed_by: ShortText = Field(description="pseudonym")
+    confirmed_by: ShortText = Field(description="pseudonym")
 
 
 # --- editions of rules ----------------------------------------------------------------------------
@@ -201,7 +202,7 @@ class PersonRegistered(PersonFact):
     """A person was registered. Source: 3.1(1)."""
 
     TOPIC: ClassVar[str] = "person_registered.v1"
-    subject: str | None = Field(default=None, description="the login that is this person")
+    subject: str | None = Field(default=None, description="pseudonym of the person's own login")
     document_type: DocumentType
     document_country: Country | None = Field(
         default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"

@@ -41,6 +41,7 @@ class ServiceKeys:
 
     journal_keys_retired: for checking what they sealed. command_keys_retired: for comparing a
     repeated request with the one that was recorded.
+    login_key, login_keys_retired: find the pseudonym of a login.
     token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
     token_checker: None if tokens are checked with the keys of a JWKS.
     """
@@ -52,6 +53,8 @@ class ServiceKeys:
     command_key: bytes = field(repr=False)
     command_keys_retired: tuple[bytes, ...] = field(repr=False)
     idempotency_key: bytes = field(repr=False)
+    login_key: bytes = field(repr=False)
+    login_keys_retired: tuple[bytes, ...] = field(repr=False)
     token_signer: SigningKey | None = field(repr=False)
     token_checker: CheckingKey | None = field(repr=False)
 
@@ -77,6 +80,8 @@ def load_service_keys(settings: Settings) -> ServiceKeys:
         idempotency_key=_symmetric(
             settings, "idempotency_key", settings.idempotency_key, file="idempotency"
         ),
+        login_key=_symmetric(settings, "login_key", settings.login_key, file="login"),
+        login_keys_retired=tuple(map(key_bytes, settings.login_keys_retired)),
         token_signer=signer,
         token_checker=checker,
     )

@@ -23,8 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from api.auth.secrets import CheckingKey, SigningKey
-from domain.actors import ROLES_OF_PEOPLE, SERVICE_SUBJECTS, Actor, Role
+from domain.actors import ROLES_OF_PEOPLE, Actor, Role
 from domain.errors import LedgerError
+from domain.values.logins import is_service
+from domain.values.opaque_ids import OPAQUE_ID_PATTERN
 
 EVERY_LEDGER = "*"
 """In `ledgers`: valid for all of them."""
@@ -39,6 +41,7 @@ JWKS_PAUSE_S = 10
 """Shortest time between two fetches: made-up key ids must not cause a fetch each."""
 JWKS_TIMEOUT_S = 5
 
+_ID = re.compile(OPAQUE_ID_PATTERN)
 _LEDGER = re.compile(r"\*|[a-z][a-z0-9-]{1,30}")
 
 
@@ -62,8 +65,11 @@ class IssuerUnreachable(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The bearer of a verified token. expires_at: seconds since 1970. actor: the same, for the
-    domain."""
+    """The bearer of a verified token.
+
+    subject: the login, which is stored nowhere. expires_at: seconds since 1970. actor: the same,
+    for `Ledger.submit`, which records the login's pseudonym.
+    """
 
     subject: str
     role: Role
@@ -292,9 +298,7 @@ class TokenChecker:
     def _principal(self, claims: dict[str, Any]) -> Principal:
         """The principal of a token's claims. Raises: TokenInvalid for a malformed claim."""
         subject, organisation = claims["sub"], claims.get("org", "")
-        if not (isinstance(subject, str) and 0 < len(subject) <= 200):
-            raise TokenInvalid(reason="subject")
-        if subject.startswith(SERVICE_SUBJECTS):
+        if not (isinstance(subject, str) and 0 < len(subject) <= 200) or is_service(subject):
             raise TokenInvalid(reason="subject")
         if not (isinstance(organisation, str) and len(organisation) <= 200):
             raise TokenInvalid(reason="organisation")
@@ -305,7 +309,7 @@ class TokenChecker:
         if role not in ROLES_OF_PEOPLE:
             raise TokenInvalid(reason="role")
         behalf = claims.get("on_behalf_of")
-        if behalf is not None and not isinstance(behalf, str):
+        if behalf is not None and not (isinstance(behalf, str) and _ID.fullmatch(behalf)):
             raise TokenInvalid(reason="on_behalf_of")
         return Principal(
             subject=subject,

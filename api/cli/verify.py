@@ -121,7 +121,10 @@ def without_missing_keys(settings: Settings) -> tuple[Settings, set[str]]:
         for name, file in _KEY_FILES.items()
         if getattr(settings, name) is None and not (settings.embedded and (folder / file).exists())
     }
-    stand_ins = dict.fromkeys(missing, SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode()))
+    stand_in = SecretStr(base64.b64encode(bytes(KEY_BYTES)).decode())
+    stand_ins = dict.fromkeys(missing, stand_in)
+    if settings.login_key is None:
+        stand_ins["login_key"] = stand_in  # an audit looks no login up
     if settings.token_key is None:
         stand_ins["token_key"] = SecretStr(new_token_key())  # an audit checks no tokens
     return settings.model_copy(update=stand_ins), missing

@@ -31,6 +31,7 @@ from domain.decision import Command, NotYourOwn
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
+from domain.states.folds import Person
 from domain.values.primitives import parse_instant
 
 T = TypeVar("T")
@@ -138,7 +139,6 @@ class CommandContext:
             self.principal.actor,
             key=self._key(part),
             request=self.request,
-            principal=self.principal.subject,
             occurred_at=self.occurred_at,
             timeout_seconds=self.service.settings.deadline_s,
             future=LoopReceiptFuture(loop=asyncio.get_running_loop()),
@@ -212,8 +212,17 @@ class QueryContext:
         if principal is None or principal.role is not Role.CANDIDATE:
             return
         person = await self.state("person", person_id)
-        if person.subject != principal.subject:
+        if not await self.run(self.is_own, person):
             raise NotYourOwn(what=what)
+
+    def is_own(self, person: Person) -> bool:
+        """Whether the caller's login is this person's; blocking.
+
+        Raises: SealBroken, Unavailable.
+        """
+        if self.principal is None or person.subject is None or person.erased:
+            return False
+        return person.subject == self.ledger.logins.find(self.principal.subject)
 
     def conditional_response(self, tag: str, body: Callable[[], Any]) -> Response:
         """A body under an entity tag, or 304 if the caller has it already."""

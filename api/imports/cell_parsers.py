@@ -19,6 +19,7 @@ from domain.documents.materials import MaterialKind
 from domain.editions.edition import EditionKind
 from domain.eligibility import qualifications as q
 from domain.values.identity_documents import DocumentType
+from domain.values.opaque_ids import OPAQUE_ID_PATTERN
 from domain.values.primitives import Level, Marks, parse_instant
 from domain.values.working_days import SHANGHAI
 
@@ -32,6 +33,7 @@ class CellFault(Exception):
 # --- days and moments -----------------------------------------------------------------------------
 
 _DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?|(\d{4})(\d{2})(\d{2})")
+_ID = re.compile(OPAQUE_ID_PATTERN)
 _CLOCK = re.compile(r"(\d{1,2})[:时](\d{2})(?:[:分](\d{2})?)?秒?")
 
 
@@ -77,6 +79,14 @@ def moment(value: Any) -> datetime:
 
 
 # --- numbers --------------------------------------------------------------------------------------
+
+
+def on_behalf_of(value: Any) -> str:
+    """The id of a person, or a pseudonym; never a name or a number of theirs."""
+    text = plain(value)
+    if not _ID.fullmatch(text):
+        raise CellFault("is not the id of a person")
+    return text
 
 
 def whole(value: Any) -> int:

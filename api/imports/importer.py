@@ -37,7 +37,7 @@ IN_FLIGHT = 512
 """Commands submitted and not answered yet; with more, the import waits."""
 ANSWER_S = 120.0
 """How long a command may wait in the ledger's queue, seconds."""
-PRINCIPAL = "certledger import"
+PRINCIPAL = "certledger/import"
 """Principal of the idempotency keys of every import, independent of the operator."""
 PUBLIC = "public"
 """Organisation of people who act for themselves."""

@@ -93,7 +93,7 @@ COMMON = (
     BY,
     Column("role", ("角色",), v.role),
     Column("organisation", ("机构", "所属机构", "organization")),
-    Column("on_behalf_of", ("代办对象",)),
+    Column("on_behalf_of", ("代办对象",), v.on_behalf_of),
 )
 """Columns of every row type."""
 

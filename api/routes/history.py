@@ -8,7 +8,9 @@ from pydantic import BaseModel, Field
 
 from api.http.dependencies import QueryContext
 from api.routes.masking import sees_identity
+from domain.actors import Actor, actor_of
 from domain.events import Fact
+from domain.states.folds import Person
 from domain.values.person_names import mask_name
 from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
@@ -21,7 +23,7 @@ class EntryShown(BaseModel):
     topic: str = Field(description="such as fee_paid.v1")
     occurred_at: str
     recorded_at: str | None
-    actor: dict[str, Any] = Field(description="subject, role, organisation, on_behalf_of")
+    actor: dict[str, Any] = Field(description="who did it, as stored, and their name")
     command_id: str
     data: dict[str, Any] = Field(description="the fact; personal fields masked or null")
     masked: list[str] = Field(description="personal fields that are masked for this caller")
@@ -35,23 +37,29 @@ class HistoryBody(BaseModel):
 
 def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[str, Any]]:
     """Every fact of a stream, masked for the caller; blocking. Raises: NotFound."""
-    full = sees_identity(read, read.ledger.state("person", person_id))
-    return [_shown(entry, full) for entry in read.ledger.history(stream)]
+    person = read.ledger.state("person", person_id)
+    full = sees_identity(read, person)
+    return [_shown(entry, full, person) for entry in read.ledger.history(stream)]
 
 
-def _shown(entry: Any, full: bool) -> dict[str, Any]:
+def _name_of(actor: Actor, person: Person) -> str | None:
+    """What to call an actor instead of their pseudonym: a candidate is the person of that id."""
+    return person.id if actor.subject == person.subject else None
+
+
+def _shown(entry: Any, full: bool, person: Person) -> dict[str, Any]:
     fact: Fact = entry.fact
     data = fact.model_dump(mode="json")
     masked = [] if full else [name for name in personal_fields(type(fact)) if data.get(name)]
     for name in masked:
         data[name] = mask_name(data[name]) if name == "name" else None
-    actor = entry.actor if isinstance(entry.actor, dict) else entry.actor.model_dump(mode="json")
+    actor = actor_of(entry)
     return {
         "version": entry.originator_version,
         "topic": fact.TOPIC,
         "occurred_at": format_instant(entry.occurred_at),
         "recorded_at": None if entry.recorded_at is None else format_instant(entry.recorded_at),
-        "actor": actor,
+        "actor": actor.to_envelope() | {"name": _name_of(actor, person)},
         "command_id": str(entry.command_id),
         "data": data,
         "masked": masked,

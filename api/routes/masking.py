@@ -36,7 +36,7 @@ def sees_identity(reading: QueryContext, person: Any) -> bool:
     if principal is None:
         return False
     if principal.role is Role.CANDIDATE:
-        return bool(person.subject == principal.subject)
+        return reading.is_own(person)
     return principal.role in SEES_IDENTITY
 
 

@@ -32,7 +32,7 @@ from domain.events import KeyIntroduced, KeyPurpose
 from domain.service.ledger import Ledger, LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.service.recovery import ORGANISATION, NewKeys, Proposal, continue_log
-from domain.steps.log_recovery import next_origin, normal_form
+from domain.steps.log_recovery import next_origin
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import IntroduceKey, introduction_of, key_statement
 from domain.store.errors import BadNote, LogDiffers, LogNotContinued
@@ -46,6 +46,7 @@ from domain.store.tlog.checkpoints import (
     store_checkpoint,
 )
 from domain.store.tlog.signed_note import Verifier
+from domain.values.logins import normal_form
 
 
 class NothingToRecover(LedgerError):
@@ -279,7 +280,7 @@ def _introduce(settings: Settings, dsn: str, name: str, secrets: LedgerSecrets) 
     own = Sealer(SealKey(held[-1], known[held[-1]]), starmap(SealKey, known.items()))
     fact = _journal_fact(secrets)
     command = IntroduceKey(purpose=fact.purpose, key_id=fact.key_id, algorithm=fact.algorithm)
-    actor = Actor(subject="recovery", role=Role.OPERATOR, organisation=ORGANISATION)
+    actor = Actor(subject="certledger/recovery", role=Role.OPERATOR, organisation=ORGANISATION)
     other = Ledger(dsn, name, replace(secrets, sealer=own))
     try:
         LogSigner(settings).watch(other)

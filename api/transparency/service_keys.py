@@ -39,6 +39,7 @@ def keys_in_use(
         secret_in_use(KeyPurpose.JOURNAL, keys.journal_key, HMAC_SHA256),
         secret_in_use(KeyPurpose.COMMAND, keys.command_key, HMAC_SHA256),
         secret_in_use(KeyPurpose.IDEMPOTENCY, keys.idempotency_key, HMAC_SHA256),
+        secret_in_use(KeyPurpose.LOGIN, keys.login_key, HMAC_SHA256),
         secret_in_use(KeyPurpose.MASTER, keys.master_key, suite.name),
         secret_in_use(KeyPurpose.INDEX, keys.index_key, suite.index_name),
     ]

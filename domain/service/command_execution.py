@@ -7,7 +7,7 @@ Reading order: Environment, CommandExecution.execute, StateReader.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha1
@@ -30,6 +30,7 @@ from domain.decision import (
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
+from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
 from domain.service.state_cache import CachedState, PendingEvent, StateCache
@@ -65,6 +66,7 @@ class Environment:
     vault: Vault
     mapper: EntryMapper
     states: StateCache
+    logins: Logins
     keys: tuple[KeyInUse, ...] = ()
 
 
@@ -76,14 +78,22 @@ class CommandExecution:
         environment: Environment,
         command: Command,
         actor: Actor,
+        logins: LoginsOfCommand,
         command_id: UUID,
         occurred_at: datetime | None,
         correlation_id: UUID,
+        principal: str | None = None,
     ) -> None:
-        """command_id: random. occurred_at: when it happened, aware; None: the time of recording."""
+        """actor: named by their login. logins: of this command, with the actor's guessed.
+
+        command_id: random. occurred_at: when it happened, aware; None: the time of recording.
+        principal: of the command's key; the actor's pseudonym if None.
+        """
         self._environment = environment
         self._command = command
         self._actor = actor
+        self._logins = logins
+        self._principal = principal
         self._command_id = command_id
         self._occurred_at = occurred_at
         self._correlation_id = correlation_id
@@ -92,21 +102,35 @@ class CommandExecution:
 
     def read_set(self, now: datetime) -> ReadSet:
         """The read set of the command, as far as cached states tell it at this moment."""
-        context = self._context(self._occurred_at or now)
+        actor = pseudonymous(self._actor, self._logins.guess_actor(self._actor))
+        context = self._context(self._occurred_at or now, actor, self._logins.guess)
         return read_set_of(self._environment.states.cached, self._command, context)
+
+    def principal(self, view: BatchView) -> str:
+        """Whose command it is in a batch: a pseudonym. Called before `execute`.
+
+        Raises: SealBroken.
+        """
+        self._logins.begin()
+        return self._principal or self._logins.find_actor(self._actor, view)
 
     def execute(self, view: BatchView) -> AppendRequest:
         """Decide; return the append of the decision. Raises: the LedgerError that refuses it.
 
         The writer's port `ExecuteCommand`: runs on the writer thread, once per attempt.
         """
-        context = self._context(self._occurred_at or view.recorded_at)
+        actor = pseudonymous(self._actor, self._logins.find_actor(self._actor, view))
+        context = self._context(
+            self._occurred_at or view.recorded_at,
+            actor,
+            lambda login: self._logins.find(login, view),
+        )
         reader = StateReader(self._environment, view)
         decision = decide(reader, self._command, context)
         if self._occurred_at is not None:
             reader.ensure_after(decision, self._occurred_at)
         encryptor = FieldEncryptor(self._environment.vault, view)
-        events = tuple(self._events(decision, view, encryptor, context.now))
+        events = tuple(self._events(decision, view, encryptor, context))
         return AppendRequest(
             events=events,
             claims=decision.claims,
@@ -114,24 +138,28 @@ class CommandExecution:
             receipt=lambda recorded: self._encode_receipt(recorded, decision),
             fresh_keys=encryptor.fresh_keys,
             destroy_keys=decision.erases,
+            fresh_logins=tuple(self._logins.rows),
+            forget_logins=decision.forgets,
         )
 
     def receipt_of(self, outcome: Accepted | Replayed) -> Receipt:
         """The receipt of an outcome. Raises: ValueError for a stored receipt it cannot decode."""
+        self._logins.committed()
         if self._receipt is not None and self._receipt[0] is outcome.receipt:
             return self._receipt[1]
         return Receipt.from_bytes(outcome.receipt, replayed=isinstance(outcome, Replayed))
 
-    def _context(self, now: datetime) -> Context:
+    def _context(self, now: datetime, actor: Actor, pseudonym: Callable[[str], str]) -> Context:
         numbers = count()
         return Context(
             now=now,
-            actor=self._actor,
+            actor=actor,
             new_id=lambda: named_id(self._command_id, f"id {next(numbers)}").hex,
             blind_index=self._blind_index,
             ledger=self._environment.name,
             is_signature=is_signature,
             keys=self._environment.keys,
+            pseudonym=pseudonym,
         )
 
     def _blind_index(self, kind: str, text: str) -> str:
@@ -142,9 +170,9 @@ class CommandExecution:
         return index
 
     def _events(
-        self, decision: Decision, view: BatchView, encryptor: FieldEncryptor, now: datetime
+        self, decision: Decision, view: BatchView, encryptor: FieldEncryptor, context: Context
     ) -> Iterable[NewEvent]:
-        actor = self._actor.to_envelope()
+        actor = context.actor.to_envelope()
         versions: dict[str, int] = {}
         for index, (stream, fact) in enumerate(decision.facts):
             if stream not in versions:
@@ -154,7 +182,7 @@ class CommandExecution:
                 originator_id=stream,
                 originator_version=versions[stream],
                 event_id=named_id(self._command_id, f"event {index}"),
-                occurred_at=now,
+                occurred_at=context.now,
                 recorded_at=None,
                 actor=actor,
                 command_id=self._command_id,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from domain.service.command_execution import CommandExecution, Environment, iden
 from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
 from domain.service.key_check import KeysOf, check_keys, no_keys
+from domain.service.logins import Logins, LoginsOfCommand
 from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, resolve_batch
 from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
@@ -32,7 +34,8 @@ from domain.store.errors import ReservedLedgerName, UnknownLedger
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
-from domain.store.keys.command_hashes import CommandHasher
+from domain.store.keys.command_hashes import CommandHasher, LedgerCommandHasher
+from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import (
@@ -60,13 +63,15 @@ class OccurredInFuture(LedgerError):
 class LedgerSecrets:
     """The keys of ledgers. algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
 
-    sealer: seals events, heads, commands and snapshots. hasher: of requests and idempotency keys.
+    sealer: seals events, heads, commands, logins and snapshots. hasher: of requests and idempotency
+        keys. login_keys: find the pseudonyms of logins.
     """
 
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
     sealer: Sealer
     hasher: CommandHasher
+    login_keys: LoginKeys
     algorithm: str = "aes-256-gcm"
 
 
@@ -110,7 +115,10 @@ class Ledger:
         self._states = StateCache(self.mapper, self._restore)
         self._is_history_lost = False
         self.journal.last_seen.lost = self._history_lost
-        self._environment = Environment(name, self.vault, self.mapper, self._states, keys)
+        self.logins = Logins(self.journal, secrets.login_keys)
+        self._environment = Environment(
+            name, self.vault, self.mapper, self._states, self.logins, keys
+        )
         self._is_closed = False
         self._committer = Committer(
             self.journal,
@@ -174,9 +182,11 @@ class Ledger:
     ) -> F | ReceiptFuture:
         """Queue a command; never blocks.
 
+        actor: their subject is a login, which is recorded as its pseudonym, or a name of the
+            service.
         key, request, principal: the Idempotency-Key, the whole request in one spelling and its
-            sender (the actor's subject by default). The same three give the same receipt again;
-            of the first two only keyed hashes are stored.
+            sender: the actor's pseudonym if None. The same three give the same receipt again; of
+            the first two only keyed hashes are stored.
         occurred_at: when it happened, aware; now by default.
         future: gets the receipt, such as a `LoopReceiptFuture` of the waiting loop; a new
             `ReceiptFuture` if None.
@@ -185,30 +195,31 @@ class Ledger:
         Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
         """
         self.guard.check()
-        now = datetime.now(UTC)
-        if occurred_at is not None and occurred_at > now:
-            raise OccurredInFuture(occurred_at=occurred_at.isoformat())
-        sender = principal or actor.subject
+        now = _present(occurred_at)
+        logins = LoginsOfCommand(self.logins)
+        sender = logins.guess_actor(actor) if principal is None else principal
         command_id = self._command_ids.draw()
-        hashed = self._hasher.request(request)
         execution = CommandExecution(
             self._environment,
             command,
             actor,
+            logins,
             command_id,
             occurred_at,
             correlation_id or command_id,
+            principal,
         )
+        identified = partial(_command_key, self._hasher, key, request, command_id)
         read_set = execution.read_set(now)
         queued = QueuedCommand(
             execute=execution.execute,
             streams=read_set.streams,
             versions=read_set.versions,
-            command=CommandKey(
-                sender, self._hasher.key(sender, key), hashed.stored, command_id, hashed.is_same
-            ),
+            command=identified(sender),
             claims=read_set.claims,
             persons=read_set.persons,
+            logins=logins.names,
+            identify=(lambda view: identified(execution.principal(view))) if logins.names else None,
             timeout_seconds=timeout_seconds,
         )
         receipt = future if future is not None else ReceiptFuture()
@@ -227,6 +238,7 @@ class Ledger:
         """Drop what is cached of a lost history, and stop the ledger; called on any thread."""
         self._is_history_lost = True
         self._states.clear()
+        self.logins.clear()
         self.guard.stop(LOG_NOT_CONTINUED, f"the database lost a part of its history: {difference}")
 
     # --- reads --------------------------------------------------------------------------------
@@ -267,13 +279,16 @@ class Ledger:
         """A person's name and document in clear. Raises: NotFound, also after erasure."""
         return identity_of(person_id, self.history(stream_of("person", person_id)))
 
-    def recorded_command(self, principal: str, key: str, request: bytes) -> KnownCommand | None:
+    def recorded_command(self, login: str, key: str, request: bytes) -> KnownCommand | None:
         """What was recorded for this very request; None if nothing was.
 
-        key, request: as for `submit`.
+        login: of its sender. key, request: as for `submit`.
         Raises: IdempotencyKeyReused if the key was used with another request; CommandKeyMissing;
-            Unavailable.
+            SealBroken, Unavailable.
         """
+        principal = self.logins.find(login)
+        if principal is None:
+            return None
         known = self.journal.command(principal, self._hasher.key(principal, key))
         if known is not None:
             ensure_same_request(known, self._hasher.request(request).is_same)
@@ -320,6 +335,23 @@ class Ledger:
                 self._snapshots.put(stream, state)
         except Exception:
             log.warning("no snapshot of %s at version %d", stream, version, exc_info=True)
+
+
+def _command_key(
+    hasher: LedgerCommandHasher, key: str, request: bytes, command_id: UUID, principal: str
+) -> CommandKey:
+    """Under what a command is recorded."""
+    hashed = hasher.request(request)
+    stored = hasher.key(principal, key)
+    return CommandKey(principal, stored, hashed.stored, command_id, hashed.is_same)
+
+
+def _present(occurred_at: datetime | None) -> datetime:
+    """The time. Raises: OccurredInFuture for an occurrence after it."""
+    now = datetime.now(UTC)
+    if occurred_at is not None and occurred_at > now:
+        raise OccurredInFuture(occurred_at=occurred_at.isoformat())
+    return now
 
 
 class Ledgers:

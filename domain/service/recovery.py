@@ -18,6 +18,7 @@ from domain.events import CATALOGUE, KeyIntroduced
 from domain.service.command_execution import CommandExecution, Environment
 from domain.service.command_ids import CommandIds
 from domain.service.ledger import LedgerSecrets
+from domain.service.logins import Logins, LoginsOfCommand
 from domain.service.receipt import Receipt
 from domain.service.state_cache import StateCache
 from domain.steps.log_recovery import ContinueLog
@@ -160,21 +161,32 @@ def _command(
     mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
     states = StateCache(mapper, lambda _: None)
     command_id = CommandIds().draw()
+    logins = Logins(journal, secrets.login_keys)
+    actor = Actor(subject=confirmed_by, role=Role.OPERATOR, organisation=ORGANISATION)
+    named = LoginsOfCommand(logins)
+    sender = named.guess_actor(actor)
     execution = CommandExecution(
-        Environment(proposal.ledger, vault, mapper, states),
+        Environment(proposal.ledger, vault, mapper, states, logins),
         command,
-        Actor(subject=confirmed_by, role=Role.OPERATOR, organisation=ORGANISATION),
+        actor,
+        named,
         command_id,
         None,
         command_id,
     )
     hasher = secrets.hasher.of(proposal.ledger)
     hashed = hasher.request(proposal.to_bytes())
-    key = hasher.key(confirmed_by, proposal.hash)
+
+    def identified(principal: str) -> CommandKey:
+        key = hasher.key(principal, proposal.hash)
+        return CommandKey(principal, key, hashed.stored, command_id, hashed.is_same)
+
     queued = QueuedCommand(
         execute=execution.execute,
         streams=("ledger",),
-        command=CommandKey(confirmed_by, key, hashed.stored, command_id, hashed.is_same),
+        command=identified(sender),
+        logins=named.names,
+        identify=lambda view: identified(execution.principal(view)),
     )
     future: Future[Accepted | Replayed] = Future()
     return PendingCommand(queued, future, time.monotonic(), float("inf"))

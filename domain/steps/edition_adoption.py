@@ -17,8 +17,8 @@ from domain.decision import AlreadyExists, Command, Context, Decision, NotFound,
 from domain.editions.contents import check_edition
 from domain.editions.edition import Edition, EditionKind, MalformedEdition
 from domain.states.editions import Editions
-from domain.steps.log_recovery import normal_form
 from domain.steps.refund import SecondPersonNeeded
+from domain.values.logins import normal_form
 from domain.values.primitives import Sha256Hex
 
 

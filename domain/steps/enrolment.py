@@ -162,9 +162,10 @@ def identify(context: Context, command: RegisterPerson | CorrectPerson) -> Ident
 
 
 def login_of(command: RegisterPerson, context: Context) -> str | None:
-    """The login that belongs to the person; a candidate's own, whatever the command says."""
-    own = context.actor.role is Role.CANDIDATE
-    return context.actor.subject if own else command.subject
+    """The pseudonym of the person's login; a candidate's own, whatever the command says."""
+    if context.actor.role is Role.CANDIDATE:
+        return context.actor.subject
+    return None if command.subject is None else context.pseudonym(command.subject)
 
 
 def decide_register_person(world: States, command: RegisterPerson, context: Context) -> Decision:

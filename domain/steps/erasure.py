@@ -53,6 +53,7 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
             ),
         ),
         erases=(person.id,),
+        forgets=(person.subject,) if person.subject else (),
     )
 
 

@@ -7,8 +7,6 @@ head was and what is gone. `domain.service.recovery` does the rest.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from typing import Self
 
 from pydantic import model_validator
@@ -31,7 +29,10 @@ class OtherOrigin(LedgerError):
 
 
 class ContinueLog(Command):
-    """Continue the log under the next origin, with new keys. The facts name both persons."""
+    """Continue the log under the next origin, with new keys. The facts name both persons.
+
+    proposed_by, confirmed_by: their logins.
+    """
 
     old_origin: e.ShortText
     old_head_size: int
@@ -59,11 +60,6 @@ def next_origin(origin: str, number: int) -> str:
     return f"{first}/{number}"
 
 
-def normal_form(person: str) -> str:
-    """The form in which two names of persons are compared: width, case and spaces do not count."""
-    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", person)).casefold()
-
-
 def decide_continue_log(world: States, command: ContinueLog, context: Context) -> Decision:
     """A loss is accepted by two persons; the old keys are good for the old log's positions only.
 
@@ -73,7 +69,8 @@ def decide_continue_log(world: States, command: ContinueLog, context: Context) -
     Source: docs/production.md, after a loss.
     """
     state = world.ledger()
-    if normal_form(command.proposed_by) == normal_form(command.confirmed_by):
+    persons = _persons(command, context)
+    if persons[0] == persons[1]:
         raise SecondPersonNeeded()
     if command.old_origin != state.log_origin:
         raise OtherOrigin(actual=state.log_origin, given=command.old_origin)
@@ -86,8 +83,8 @@ def decide_continue_log(world: States, command: ContinueLog, context: Context) -
         first_position=command.first_position,
         positions_gone=command.positions_gone,
         new_origin=next_origin(command.old_origin, state.log_number + 1),
-        proposed_by=command.proposed_by,
-        confirmed_by=command.confirmed_by,
+        proposed_by=persons[0],
+        confirmed_by=persons[1],
     )
     facts = (fact, command.log_key, command.journal_key)
     return Decision(
@@ -107,7 +104,13 @@ def _ensure_new_keys(state: LedgerState, command: ContinueLog, context: Context)
     ensure_introduced(command.journal_key, None, context)
 
 
+def _persons(command: ContinueLog, context: Context) -> tuple[str, str]:
+    """Who proposed and who confirmed, as pseudonyms."""
+    return context.pseudonym(command.proposed_by), context.pseudonym(command.confirmed_by)
+
+
 def _reads_ledger(cached: StateHint, command: ContinueLog, context: Context) -> ReadSet:
+    _persons(command, context)
     return ReadSet(("ledger",))
 
 

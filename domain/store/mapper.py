@@ -33,7 +33,7 @@ class JournalEntry(NamedTuple):
     """A fact with its metadata.
 
     originator_id: the stream. recorded_at: None until it is recorded. Times are aware, UTC.
-    actor: dict with exactly subject, role, organisation, on_behalf_of.
+    actor: dict with exactly subject, role, organisation, on_behalf_of, authority.
     """
 
     originator_id: str

@@ -67,7 +67,7 @@ class Entry:
 
     @property
     def actor(self) -> dict[str, Any]:
-        """Who acted: subject, role, organisation, on_behalf_of."""
+        """Who acted: subject, role, organisation, on_behalf_of, authority."""
         actor: dict[str, Any] = self.envelope["actor"]
         return actor
 

@@ -17,6 +17,7 @@ ACTOR = {
     "role": "agency",
     "organisation": "enrolment-agency-3",
     "on_behalf_of": None,
+    "authority": None,
 }
 PAID_AT = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 

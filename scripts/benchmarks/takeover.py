@@ -42,7 +42,7 @@ YEAR = 2025
 OPENED_AT = datetime(YEAR, 3, 3, 1, 30, tzinfo=UTC)
 ISSUED_ON = date(YEAR, 9, 12)
 ISSUED_AT = datetime(YEAR, 9, 12, 2, tzinfo=UTC)
-ACTOR = Actor(subject="register-2025", role=Role.REGISTRAR, organisation="register")
+ACTOR = Actor(subject="certledger/takeover", role=Role.REGISTRAR, organisation="register")
 CERTIFICATES_EACH = 2 * len(Level)
 EVENTS_EACH = 1 + 5 * len(Level)
 

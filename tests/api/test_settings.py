@@ -90,6 +90,8 @@ def test_settings_are_immutable(tmp_path: Path):
         ("command_key", "c2hvcnQ="),
         ("command_keys_retired", '["c2hvcnQ="]'),
         ("idempotency_key", "c2hvcnQ="),
+        ("login_key", base64.b64encode(bytes(31)).decode()),
+        ("login_keys_retired", '["c2hvcnQ="]'),
         ("port", "70000"),
         ("crypto", "des"),
         ("public_base_url", "ftp://example.org"),
@@ -113,7 +115,7 @@ def test_secrets_are_never_printed(tmp_path: Path):
     assert "PRIVATE" not in shown
 
 
-@pytest.mark.parametrize("purpose", ["journal", "command"])
+@pytest.mark.parametrize("purpose", ["journal", "command", "login"])
 def test_retired_keys_are_a_list_and_no_secret_is_left_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, purpose: str
 ):
@@ -146,9 +148,10 @@ def test_keys_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path
     assert first.journal_key == second.journal_key
     assert first.command_key == second.command_key
     assert first.idempotency_key == second.idempotency_key
+    assert first.login_key == second.login_key
     symmetric = [getattr(first, name) for name in SYMMETRIC_KEYS]
     assert len(set(symmetric)) == len(symmetric)
-    names = {"master_key", "index_key", "journal", "command", "idempotency", "token_key"}
+    names = {"master_key", "index_key", "journal", "command", "idempotency", "login", "token_key"}
     assert {file.name for file in files} == names
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700

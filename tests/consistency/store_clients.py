@@ -55,7 +55,9 @@ from tests.consistency.store_spec import (
     request_hash_of,
 )
 
-ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
+ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc"} | dict.fromkeys(
+    ("on_behalf_of", "authority")
+)
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 STREAMS = tuple("abcdefgh")
 CLAIMS = tuple(("number", str(n)) for n in range(4))

@@ -5,7 +5,7 @@ or with those of the application. The journal's readers refuse such rows while t
 (`tests/store/journal/test_tampering.py`); here the audit names them.
 Covers: domain/audit/full.py, domain/audit/results.py, domain/audit/events.py,
 domain/audit/claims_check.py, domain/audit/commands_check.py, domain/audit/persons_check.py,
-domain/audit/snapshots_check.py, domain/audit/attachments_check.py,
+domain/audit/snapshots_check.py, domain/audit/attachments_check.py, domain/audit/logins_check.py,
 domain/audit/lawfulness_check.py, domain/store/tlog/audit.py, domain/store/tlog/findings.py
 """
 
@@ -145,15 +145,15 @@ SUPERUSER_CASES = {
         (
             f"{SET} certledger.commands SET receipt = convert_to(replace(convert_from(receipt, "
             "'UTF8'), '\"outcome\":{{', '\"outcome\":{{\"x\":1,'), 'UTF8') "
-            "WHERE first_position = 7",
+            "WHERE first_position = 8",
         ),
-        ("commands: position 7, command ", "its seal is not right"),
-        7,
+        ("commands: position 8, command ", "its seal is not right"),
+        8,
     ),
     "a receipt deleted": Case(
-        (f"{DROP} certledger.commands WHERE first_position = 7",),
-        ("commands: position 7: no command recorded this event",),
-        7,
+        (f"{DROP} certledger.commands WHERE first_position = 8",),
+        ("commands: position 8: no command recorded this event",),
+        8,
     ),
     "all commands deleted": Case(
         (f"{DROP} certledger.commands",),
@@ -169,7 +169,7 @@ SUPERUSER_CASES = {
     ),
     "all claims deleted": Case(
         (f"{DROP} certledger.claims",),
-        ("claims: position 13, claim person_document: is missing; this event took it",),
+        ("claims: position 14, claim person_document: is missing; this event took it",),
     ),
     "a claim that no event took": Case(
         ("INSERT INTO certledger.claims VALUES ('omc', 'certificate_number', 'S1', 40, NULL)",),
@@ -244,6 +244,32 @@ APPLICATION_CASES = {
     ),
 }
 
+EXCHANGED = "(SELECT {}(pseudonym) FROM certledger.logins)"
+SUPERUSER_CASES |= {
+    "logins exchanged": Case(
+        (
+            f"{SET} certledger.logins SET pseudonym = repeat('f', 32) "
+            f"WHERE pseudonym = {EXCHANGED.format('min')}",
+        ),
+        ("logins: login of ffffffffffffffffffffffffffffffff: its seal is not right",),
+    ),
+    "the logins of candidates deleted": Case(
+        (f"{DROP} certledger.logins",), ("logins: position ", "has a login, whose row is missing")
+    ),
+    "the login of somebody who was erased": Case(
+        (
+            "INSERT INTO certledger.logins SELECT ledger, key_id, sha256('x'), "
+            "convert_from(envelope, 'UTF8')::json -> 'data' ->> 'subject', l.seal, l.seal_key "
+            "FROM certledger.journal j JOIN certledger.logins l USING (ledger) WHERE j.topic = "
+            "'person_registered.v1' AND convert_from(envelope, 'UTF8')::json -> 'data' ->> "
+            "'person_id' IN (SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id' "
+            "FROM certledger.journal WHERE topic = 'personal_data_erased.v1') "
+            "AND l.pseudonym = (SELECT min(pseudonym) FROM certledger.logins) LIMIT 1",
+        ),
+        ("logins: position ", "was erased, and their login is still there"),
+    ),
+}
+
 CASES = SUPERUSER_CASES | APPLICATION_CASES
 
 
@@ -258,7 +284,7 @@ def test_the_honest_database_is_good_and_every_check_compared_something(copy: Co
         str(folder / "keys" / "log_omc@signed"): 1,
     }
     counted = {check.check: check.counts for check in report.checks}
-    for check in ("commands", "claims", "keys", "snapshots", "lawfulness", "attachments"):
+    for check in ("commands", "claims", "keys", "logins", "snapshots", "lawfulness", "attachments"):
         assert counted[check], check
         assert next(iter(counted[check].values())) > 0, check
 

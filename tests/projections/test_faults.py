@@ -28,7 +28,9 @@ from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 from tests.support.world import START
 
-ACTOR = {"subject": "li", "role": "finance", "organisation": "omc", "on_behalf_of": None}
+ACTOR = {"subject": "li", "role": "finance", "organisation": "omc"} | dict.fromkeys(
+    ("on_behalf_of", "authority")
+)
 
 
 def draft(topic: str, stream: str = "odd", version: int = 1, **data: Any) -> NewEvent:

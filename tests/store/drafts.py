@@ -8,7 +8,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.store.writer.commands import BatchView, QueuedCommand
 
-ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc", "on_behalf_of": None}
+ACTOR = {"subject": "li", "role": "registrar", "organisation": "omc"} | dict.fromkeys(
+    ("on_behalf_of", "authority")
+)
 MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 
 

@@ -25,7 +25,10 @@ from tests.support.ledgers import SITE_CODE
 from tests.support.postgres import Database, fresh_database
 from tests.support.service import settings_for
 
-TABLES = ("journal", "ledgers", "commands", "claims", "person_keys", "checkpoints", "snapshots")
+TABLES = (
+    *("journal", "ledgers", "commands", "claims", "person_keys", "logins", "checkpoints"),
+    "snapshots",
+)
 
 
 @dataclass(frozen=True)

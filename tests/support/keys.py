@@ -10,6 +10,7 @@ from domain.store.keys.command_hashes import CommandHasher
 from domain.store.keys.seals import Sealer, seal_key
 
 JOURNAL_KEY = bytes(range(64, 96))
+LOGIN_KEY = bytes(range(96, 128))
 SEALER = Sealer(seal_key(JOURNAL_KEY))
 COMMAND_KEY, IDEMPOTENCY_KEY = bytes(range(96, 128)), bytes(range(128, 160))
 HASHER = CommandHasher(COMMAND_KEY, IDEMPOTENCY_KEY)

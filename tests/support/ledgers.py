@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,16 +13,21 @@ from domain.actors import Actor
 from domain.decision import Command
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.service.receipt import Receipt
+from domain.store.keys.login_keys import LoginKeys
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.field_encryption import MasterKeys
 from tests.support.actors import OPERATOR
-from tests.support.keys import HASHER, SEALER
+from tests.support.keys import HASHER, LOGIN_KEY, SEALER
 from tests.support.postgres import Database
 from tests.support.world import World
 
 SITE_CODE = "S000033000123"
 SECRETS = LedgerSecrets(
-    MasterKeys("test", {"test": bytes(range(32))}), bytes(range(32, 64)), SEALER, HASHER
+    MasterKeys("test", {"test": bytes(range(32))}),
+    bytes(range(32, 64)),
+    SEALER,
+    HASHER,
+    LoginKeys(LOGIN_KEY),
 )
 """Keys of the tests; no real data is encrypted under them."""
 
@@ -67,6 +74,26 @@ def submit(
     """Submit one command and wait for its receipt. Raises: its refusal."""
     future = ledger.submit(command, by, key=key, request=request_of(command), occurred_at=at)
     return future.result(timeout=20)
+
+
+def in_pseudonyms(ledger: Ledger, value: Any) -> Any:
+    """A state or text in which every login of `tests.support.actors` is its pseudonym."""
+    if isinstance(value, str):
+        return (ledger.logins.find(value) or value) if _LOGIN.fullmatch(value) else value
+    if isinstance(value, dict):
+        return {key: in_pseudonyms(ledger, each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset) and type(value) in _CONTAINERS:
+        return type(value)(in_pseudonyms(ledger, each) for each in value)
+    if isinstance(value, tuple):
+        return type(value)(*(in_pseudonyms(ledger, each) for each in value))
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: in_pseudonyms(ledger, getattr(value, f.name)) for f in fields(value)}
+        return replace(value, **found)
+    return value
+
+
+_LOGIN = re.compile(r"[a-z_]+-[0-9]+")
+_CONTAINERS = (list, tuple, set, frozenset)
 
 
 @contextmanager

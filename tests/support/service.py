@@ -27,7 +27,7 @@ from api.server.main import Server, listen
 from api.settings import Settings, load_settings
 from api.transparency.log_keys import LogKeyExists, make_log_key
 from domain.actors import Role
-from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY, SEALER, text_of
+from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY, LOGIN_KEY, SEALER, text_of
 
 ISSUER = "certledger"
 TOKEN_KEY = new_token_key()
@@ -48,6 +48,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         journal_key=SEALER.active.text,
         command_key=text_of(COMMAND_KEY),
         idempotency_key=text_of(IDEMPOTENCY_KEY),
+        login_key=text_of(LOGIN_KEY),
         token_key=TOKEN_KEY,
         port=0,
         **({"lookup_limit": False, "lookup_processes": 0, "background_audit": False} | given),

@@ -17,7 +17,7 @@ from domain.store.journal import envelope as envelopes
 from domain.store.postgres.connection import Cursor, connect
 from tests.support.postgres import Database
 
-TABLES = ("journal", "ledgers", "commands", "checkpoints")
+TABLES = ("journal", "ledgers", "commands", "checkpoints", "logins")
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.store.errors import ClaimNotHeld, ClaimTaken
 from domain.store.keys.key_signatures import is_signature
+from domain.values.logins import normal_form
 from domain.values.personal import personal_fields
 from tests.support.actors import OPERATOR
 
@@ -129,7 +130,9 @@ class World:
 
     def context(self, actor: Actor, now: datetime) -> Context:
         """Actor and time; ids count up, so that the same history has the same ids."""
-        return Context(now, actor, self._new_id, blind_index, "omc", is_signature)
+        return Context(
+            now, actor, self._new_id, blind_index, "omc", is_signature, pseudonym=normal_form
+        )
 
     def _new_id(self) -> str:
         self.ids += 1

@@ -20,7 +20,9 @@ from domain.store.mapper import JournalEvent
 from domain.store.privacy.field_encryption import FieldEncryptor
 from domain.store.writer.commands import BatchView
 
-FOREIGN_ACTOR = {"subject": "", "role": "", "organisation": "", "on_behalf_of": None}
+FOREIGN_ACTOR = dict.fromkeys(("subject", "role", "organisation"), "") | dict.fromkeys(
+    ("on_behalf_of", "authority")
+)
 """The actor of events whose application names none."""
 
 _STATE, _ORIGINATOR = "state_base64", "originator"

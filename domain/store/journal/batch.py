@@ -20,6 +20,7 @@ from domain.store.errors import (
     TrackingBehind,
 )
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.logins import LoginRow
 from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     AppendRequest,
@@ -30,6 +31,7 @@ from domain.store.journal.records import (
     NewEvent,
     RecordedEvent,
 )
+from domain.store.keys.login_keys import LoginName
 from domain.store.keys.seals import LedgerSealer
 
 
@@ -41,6 +43,7 @@ class CommittedState(Protocol):
     def command(self, name: tuple[str, str]) -> KnownCommand | None: ...
     def person_key(self, person: str) -> PersonKey | None: ...
     def tracked(self, view: str) -> int | None: ...
+    def login(self, name: LoginName) -> LoginRow | None: ...
 
 
 @dataclass(slots=True)
@@ -81,6 +84,8 @@ class Batch:
     fresh_keys: dict[str, PersonKey] = field(default_factory=dict)
     destroyed: list[str] = field(default_factory=list)
     tracks: dict[str, int] = field(default_factory=dict)
+    fresh_logins: dict[LoginName, LoginRow] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.position = self.head.position
@@ -143,6 +148,18 @@ class Batch:
         """Position the view has reached."""
         found = self.tracks.get(view)
         return self.committed.tracked(view) if found is None else found
+
+    def login(self, name: LoginName) -> LoginRow | None:
+        """The row of a login under one key, None if there is none. Raises: SealBroken."""
+        stored = None if name in self.fresh_logins else self.committed.login(name)
+        return self.login_with(name, stored)
+
+    def login_with(self, name: LoginName, stored: LoginRow | None) -> LoginRow | None:
+        """The row of a login after this batch; stored: the row before it."""
+        fresh = self.fresh_logins.get(name)
+        if fresh is not None:
+            return fresh
+        return None if stored is not None and stored.pseudonym in self.forgotten else stored
 
     def close(self) -> None:
         """Drop the committed state, which refers to this batch, once everything is accepted.
@@ -271,7 +288,17 @@ class Batch:
         for key in append.fresh_keys:
             self.fresh_keys[key.person] = key
         self.destroyed.extend(append.destroy_keys)
+        self._apply_logins(append)
         self.tracks.update(append.tracks)
+
+    def _apply_logins(self, append: AppendRequest) -> None:
+        """Rows are deleted before others are inserted: a row of this batch has to go by itself."""
+        for pseudonym in append.forget_logins:
+            self.forgotten.append(pseudonym)
+            gone = [n for n, row in self.fresh_logins.items() if row.pseudonym == pseudonym]
+            for name in gone:
+                del self.fresh_logins[name]
+        self.fresh_logins.update((row.name, row) for row in append.fresh_logins)
 
     def _apply_claims(self, append: AppendRequest, position: int) -> None:
         for claim in append.releases:

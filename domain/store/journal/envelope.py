@@ -20,7 +20,7 @@ LIMIT_BYTES = 65_535
 
 INTEGER_LIMIT = 2**53 - 1
 
-ACTOR_KEYS = frozenset(("subject", "role", "organisation", "on_behalf_of"))
+ACTOR_KEYS = frozenset(("subject", "role", "organisation", "on_behalf_of", "authority"))
 
 _SCALARS = frozenset((str, bool, type(None)))
 _CONTAINERS = frozenset((dict, list, tuple))

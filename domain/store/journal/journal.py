@@ -24,6 +24,7 @@ from domain.store.errors import (
 from domain.store.journal.batch import Batch
 from domain.store.journal.key_ranges import KEY_STREAM_SQL, KEY_TOPICS, with_key_ranges
 from domain.store.journal.last_seen import LastSeen
+from domain.store.journal.logins import SELECT_LOGINS, LoginRow, login_from_row
 from domain.store.journal.read_cache import HeadConflict, ReadCache
 from domain.store.journal.records import Head, KnownCommand, RecordedEvent
 from domain.store.journal.sealed_rows import (
@@ -38,6 +39,7 @@ from domain.store.journal.sealed_rows import (
 )
 from domain.store.journal.statements import ReadRequest
 from domain.store.journal.transaction import OptimisticBatch, Transaction, commit_optimistic
+from domain.store.keys.login_keys import LoginName
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import (
     Cursor,
@@ -367,6 +369,11 @@ class Journal:
             (self.ledger, principal, key),
         )
         return command_from_row((principal, key), rows[0], self.sealer) if rows else None
+
+    def logins(self, names: Sequence[LoginName]) -> list[LoginRow]:
+        """The rows of logins that there are. Raises: SealBroken, Unavailable."""
+        rows = self.query(SELECT_LOGINS, (self.ledger, tuple(map(tuple, names))))
+        return [login_from_row(row, self.sealer) for row in rows]
 
     def query(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
         """Rows of one read-only statement.

@@ -12,6 +12,7 @@ from typing import Any
 
 from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
+from domain.store.journal.logins import LoginRow, login_from_row
 from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -28,6 +29,7 @@ from domain.store.journal.sealed_rows import (
     version_from_row,
 )
 from domain.store.journal.statements import ReadRequest, read
+from domain.store.keys.login_keys import LoginName
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import PgConnection
 
@@ -39,9 +41,9 @@ class HeadConflict(Exception):
 class ReadCache:
     """Committed state plus the writes of a batch in flight. Used by one thread.
 
-    A second read of the same stream, claim, command, key or view costs no round trip. A stream or a
-    command with a broken seal raises SealBroken when it is asked for, so that it refuses the
-    commands that build on it and no other.
+    A second read of the same stream, claim, command, key, view or login costs no round trip. A
+    stream, command or login with a broken seal raises SealBroken when it is asked for, so that it
+    refuses the commands that build on it and no other.
     """
 
     head: Head
@@ -76,6 +78,7 @@ class ReadCache:
         self._claims: dict[Claim, int | None] = {}
         self._persons: dict[str, PersonKey | None] = {}
         self._views: dict[str, int | None] = {}
+        self._logins: dict[LoginName, LoginRow | SealBroken | None] = {}
         self._broken: dict[str, SealBroken] = {}
         self._read(request, lock=lock)
         if self._head_read is None or self._time_read is None:
@@ -100,6 +103,7 @@ class ReadCache:
                 claims=set(request.claims) - self._claims.keys(),
                 persons=set(request.persons) - self._persons.keys(),
                 views=set(request.views) - self._views.keys(),
+                logins=set(request.logins) - self._logins.keys(),
             )
         )
 
@@ -178,6 +182,15 @@ class ReadCache:
             self._read(ReadRequest(views=(view,)))
         return self._views[view]
 
+    def login(self, name: LoginName) -> LoginRow | None:
+        """The row of a login under one key, None if there is none. Raises: SealBroken."""
+        if name not in self._logins:
+            self._read(ReadRequest(logins=(name,)))
+        found = self._logins[name]
+        if isinstance(found, SealBroken):
+            raise SealBroken(**found.fields)
+        return found if self._preceding is None else self._preceding.login_with(name, found)
+
     # --- reading ---------------------------------------------------------------------------------
 
     def _read(self, request: ReadRequest, *, lock: bool = False) -> None:
@@ -191,6 +204,7 @@ class ReadCache:
         self._claims.update(dict.fromkeys(request.claims))
         self._persons.update(dict.fromkeys(request.persons))
         self._views.update(dict.fromkeys(request.views))
+        self._logins.update(dict.fromkeys(request.logins))
         for row in rows:
             self._cache_row(row, loaded)
         for stream, events in loaded.items():
@@ -237,6 +251,8 @@ class ReadCache:
             self._persons[a] = PersonKey(a, b, bytes(y).decode(), wrapped)
         elif kind == "tracked":
             self._views[a] = n
+        elif kind == "login":
+            self._cache_login(LoginName(a, bytes(x)), (a, x, b, seal, seal_key))
         else:
             self._check_head(self._head_of((n, since, y, seal, seal_key)), until)
 
@@ -245,6 +261,12 @@ class ReadCache:
             self._commands[name] = command_from_row(name, row, self._sealer)
         except SealBroken as broken:
             self._commands[name] = broken
+
+    def _cache_login(self, name: LoginName, row: tuple[Any, ...]) -> None:
+        try:
+            self._logins[name] = login_from_row(row, self._sealer)
+        except SealBroken as broken:
+            self._logins[name] = broken
 
     def _head_of(self, row: tuple[Any, ...]) -> Head:
         """The head of a row; its seal is checked unless it is the one of the first answer.

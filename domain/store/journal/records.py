@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.logins import LoginRow
 from domain.store.journal.person_keys import PersonKey
 
 Claim = tuple[str, str]
@@ -25,7 +26,8 @@ class NewEvent:
     """An event that has no position yet.
 
     version: 1 for the first event of a stream, then one more each time.
-    occurred_at: aware. actor: dict with exactly subject, role, organisation, on_behalf_of.
+    occurred_at: aware. actor: dict with exactly subject, role, organisation, on_behalf_of,
+        authority.
     data: JSON values without floats; personal fields already sealed.
     memo: any object to find again at the RecordedEvent; it is not stored.
     """
@@ -119,6 +121,8 @@ class AppendRequest(NamedTuple):
     fresh_keys: new keys, of persons whose fields this append seals first. destroy_keys: persons to
         erase.
     tracks: (view, position) to move forward in the same transaction.
+    fresh_logins: rows of logins that this append names first. forget_logins: pseudonyms whose
+        logins go with the erasure of their persons.
     """
 
     events: tuple[NewEvent, ...] = ()
@@ -129,11 +133,14 @@ class AppendRequest(NamedTuple):
     destroy_keys: tuple[str, ...] = ()
     fresh_keys: tuple[PersonKey, ...] = ()
     tracks: tuple[tuple[str, int], ...] = ()
+    fresh_logins: tuple[LoginRow, ...] = ()
+    forget_logins: tuple[str, ...] = ()
 
     @property
     def changes_claims_or_keys(self) -> bool:
         """Whether anything but events, command and tracking changes."""
-        return bool(self.claims or self.releases or self.fresh_keys or self.destroy_keys)
+        keys = self.fresh_keys or self.destroy_keys
+        return bool(self.claims or self.releases or keys or self.fresh_logins or self.forget_logins)
 
 
 class Head(NamedTuple):

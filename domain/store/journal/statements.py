@@ -16,8 +16,10 @@ from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.journal.batch import Batch
 from domain.store.journal.envelope import rfc3339
+from domain.store.journal.logins import FORGET_LOGINS, INSERT_LOGINS
 from domain.store.journal.person_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
+from domain.store.keys.login_keys import LoginName
 from domain.store.postgres.connection import Cursor, PgConnection
 from domain.store.postgres.literals import array
 
@@ -74,6 +76,12 @@ _TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NU
 FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
     SELECT * FROM certledger.tracking k WHERE k.ledger = $1 AND k.view = w.view LIMIT 1) t"""
 
+_LOGINS = """SELECT 'login', l.key_id, l.pseudonym, NULL::bigint, NULL::bigint, l.mac,
+    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, l.seal, l.seal_key
+FROM unnest({}::text[], {}::text[]) AS w (key_id, mac) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.logins k WHERE k.ledger = $1 AND k.key_id = w.key_id
+    AND k.mac = decode(w.mac, 'hex') LIMIT 1) l"""
+
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
     topic, envelope, leaf_hash, occurred_at, recorded_at, seal, seal_key)
 SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, convert_to(r.envelope, 'UTF8'),
@@ -129,6 +137,8 @@ _WRITES = {
     "certledger_keys": INSERT_KEYS,
     "certledger_destroy_keys": DESTROY_KEYS,
     "certledger_track": _TRACK,
+    "certledger_logins": INSERT_LOGINS,
+    "certledger_forget_logins": FORGET_LOGINS,
 }
 """Prepared once for each connection, under these names."""
 
@@ -143,6 +153,7 @@ class ReadRequest:
     claims: Collection[Claim] = ()
     persons: Collection[str] = ()
     views: Collection[str] = ()
+    logins: Collection[LoginName] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -154,6 +165,7 @@ class ReadRequest:
             or self.claims
             or self.persons
             or self.views
+            or self.logins
         )
 
 
@@ -173,6 +185,7 @@ def read(
         ("k", _CLAIMS, list(zip(*request.claims, strict=True))),
         ("p", _PERSONS, [tuple(request.persons)]),
         ("t", _TRACKED, [tuple(request.views)]),
+        ("l", _LOGINS, list(zip(*((n, mac.hex()) for n, mac in request.logins), strict=True))),
     ):
         if columns and columns[0]:
             numbers = [f"${len(arguments) + n}" for n in range(1, len(columns) + 1)]
@@ -246,16 +259,7 @@ def write_message(
     message = _Message(connection, cursor)
     add = message.execute
     ledger, now = batch.ledger, rfc3339(batch.recorded_at)
-    if batch.fresh_keys:
-        key_rows = [
-            (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
-            for k in map(batch.person_key, batch.fresh_keys)
-            if k
-        ]
-        add("certledger_keys", ledger, now, now, *_columns(key_rows))
-    stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
-    if stored:
-        add("certledger_destroy_keys", now, ledger, array(stored))
+    _add_persons(message, batch, now)
     if batch.events:
         columns = _event_columns(batch.events)
         add("certledger_events", ledger, batch.head.position, now, batch.sealer.key_id, *columns)
@@ -274,6 +278,29 @@ def write_message(
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     message.add(b"COMMIT")
     return message.bytes()
+
+
+def _add_persons(message: _Message, batch: Batch, now: str) -> None:
+    """The keys and logins of persons, new ones and those that go with an erasure."""
+    add, ledger = message.execute, batch.ledger
+    if batch.fresh_keys:
+        key_rows = [
+            (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
+            for k in map(batch.person_key, batch.fresh_keys)
+            if k
+        ]
+        add("certledger_keys", ledger, now, now, *_columns(key_rows))
+    stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
+    if stored:
+        add("certledger_destroy_keys", now, ledger, array(stored))
+    if batch.forgotten:
+        add("certledger_forget_logins", ledger, array(batch.forgotten))
+    if batch.fresh_logins:
+        login_rows = [
+            (key_id, mac.hex(), row.pseudonym, row.seal.hex())
+            for (key_id, mac), row in batch.fresh_logins.items()
+        ]
+        add("certledger_logins", ledger, batch.sealer.key_id, *_columns(login_rows))
 
 
 def _event_columns(events: Sequence[RecordedEvent]) -> list[str]:

@@ -34,6 +34,7 @@ JOURNAL_PURPOSE = "journal"
 _NO_END = 2**63 - 1
 _EVENT, _HEAD = b"certledger seal v1\0", b"certledger head v1\0"
 _COMMAND, _SNAPSHOT = b"certledger command v1\0", b"certledger snapshot v1\0"
+_LOGIN = b"certledger login seal v1\0"
 _ROW = b"certledger row v1"
 
 
@@ -114,8 +115,8 @@ class Sealer:
 class LedgerSealer:
     """Makes and checks the seals of one ledger. Immutable and thread-safe.
 
-    `event`, `head`, `command`, `snapshot` and `row` return 32 bytes under the active key, whose id
-    is `key_id`. Each has a `check_…`, which raises SealBroken.
+    `event`, `head`, `command`, `login`, `snapshot` and `row` return 32 bytes under the active key,
+    whose id is `key_id`. Each has a `check_…`, which raises SealBroken.
     """
 
     __slots__ = ("_active", "_macs", "_ranges", "_ranges_of", "_sealer", "key_id", "ledger")
@@ -186,6 +187,10 @@ class LedgerSealer:
         message = self._command_message(principal, key, request_hash, command_id, receipt)
         return self._active.command(message)
 
+    def login(self, key_id: str, mac: bytes, pseudonym: str) -> bytes:
+        """The seal of a login's row, over ledger, id of the login key, MAC and pseudonym."""
+        return self._active.login(self._login_message(key_id, mac, pseudonym))
+
     def snapshot(
         self, stream: str, version: int, position: int, leaf: bytes, topic: str, state: bytes
     ) -> bytes:
@@ -250,6 +255,14 @@ class LedgerSealer:
         if not hmac.compare_digest(macs.command(message), seal):
             self._refuse("command", position)
 
+    def check_login(
+        self, key_id: str, mac: bytes, pseudonym: str, seal: bytes, seal_key: str
+    ) -> None:
+        """Raises: SealBroken. Any known key is good: a row has no position."""
+        macs = self._macs_for(seal_key, None, "login")
+        if not hmac.compare_digest(macs.login(self._login_message(key_id, mac, pseudonym)), seal):
+            self._refuse("login", None)
+
     def check_snapshot(
         self,
         stream: str,
@@ -304,6 +317,9 @@ class LedgerSealer:
         parts = [self.ledger, principal, key, request_hash.hex(), str(command_id), receipt.hex()]
         return _canonical(parts)
 
+    def _login_message(self, key_id: str, mac: bytes, pseudonym: str) -> bytes:
+        return _canonical([self.ledger, key_id, mac.hex(), pseudonym])
+
     def _snapshot_message(
         self, stream: str, version: int, position: int, leaf: bytes, topic: str, state: bytes
     ) -> bytes:
@@ -337,13 +353,14 @@ class _Mac:
 class _Macs:
     """The MACs of one key for one ledger; what they have in common is hashed once."""
 
-    __slots__ = ("_command", "_head", "_snapshot", "event_mac")
+    __slots__ = ("_command", "_head", "_login", "_snapshot", "event_mac")
 
     def __init__(self, key: bytes, ledger: str) -> None:
         self.event_mac = _Mac(key, _EVENT + ledger.encode() + b"\0")
         self._head = _Mac(key, _HEAD + ledger.encode() + b"\0")
         self._command = _Mac(key, _COMMAND)
         self._snapshot = _Mac(key, _SNAPSHOT)
+        self._login = _Mac(key, _LOGIN)
 
     def event(self, position: int, leaf: bytes) -> bytes:
         return self.event_mac.digest(position.to_bytes(8) + leaf)
@@ -353,6 +370,9 @@ class _Macs:
 
     def command(self, message: bytes) -> bytes:
         return self._command.digest(message)
+
+    def login(self, message: bytes) -> bytes:
+        return self._login.digest(message)
 
     def snapshot(self, message: bytes) -> bytes:
         return self._snapshot.digest(message)

@@ -1,10 +1,11 @@
 """The vocabulary of the writer: commands, their outcomes, and the ports to the use case.
 
-The writer knows no domain rules. It calls back at these four ports, always on the writer thread:
+The writer knows no domain rules. It calls back at these five ports, always on the writer thread:
 
 | port | called | implemented by |
 |---|---|---|
 | `ExecuteCommand` | once or more for each command, in queue order | `CommandExecution.execute` |
+| `IdentifyCommand` | before that, where the sender was not known for certain | `Ledger` |
 | `CachedVersion` | before a stream is read | `StateCache.cached_version` |
 | `ApplyCommitted` | after each COMMIT, before its callers get their outcomes | `Ledger` |
 | `ResolveBatch` | after that, with the outcomes of the batch | `receipt_futures.resolve_batch` |
@@ -25,6 +26,7 @@ import psycopg2
 from domain.store.journal.batch import Accepted as Accepted
 from domain.store.journal.batch import Batch
 from domain.store.journal.idempotency import ensure_same_request
+from domain.store.journal.logins import LoginRow
 from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import (
@@ -36,6 +38,8 @@ from domain.store.journal.records import (
 )
 from domain.store.journal.statements import ReadRequest
 from domain.store.journal.transaction import OptimisticBatch, Transaction
+from domain.store.keys.login_keys import LoginName
+from domain.store.keys.seals import LedgerSealer
 
 
 class Replayed(NamedTuple):
@@ -85,6 +89,13 @@ class ExecuteCommand(Protocol):
         """
 
 
+class IdentifyCommand(Protocol):
+    """Identifies a command whose sender's pseudonym was not known for certain before."""
+
+    def __call__(self, view: "BatchView", /) -> CommandKey:
+        """Under what the command is recorded; called before `execute`. Raises: SealBroken."""
+
+
 class CommandFuture(Protocol):
     """Where the outcome of a command goes; `ResolveBatch` knows how to set it."""
 
@@ -100,8 +111,9 @@ class QueuedCommand(NamedTuple):
 
     streams: read whole; versions: streams of which only the last version is read.
     command: its idempotency key, stored with the receipt of the append.
-    claims, persons, views: looked up. Whatever the read set does not name is read on demand, at
-        one round trip each.
+    identify: gives the final `command` when it is executed; None if it is final.
+    claims, persons, views, logins: looked up. Whatever the read set does not name is read on
+        demand, at one round trip each.
     timeout_seconds: how long the caller waits.
     """
 
@@ -112,6 +124,8 @@ class QueuedCommand(NamedTuple):
     claims: tuple[Claim, ...] = ()
     persons: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
+    logins: tuple[LoginName, ...] = ()
+    identify: IdentifyCommand | None = None
     timeout_seconds: float = 10.0
 
 
@@ -170,6 +184,15 @@ class BatchView:
         """Position a tracked view has reached."""
         return self._transaction.batch.tracked(view)
 
+    def login(self, name: LoginName) -> LoginRow | None:
+        """The row of a login under one key, None if there is none. Raises: SealBroken."""
+        return self._transaction.batch.login(name)
+
+    @property
+    def sealer(self) -> LedgerSealer:
+        """Seals what the batch writes."""
+        return self._transaction.batch.sealer
+
 
 # --- what the writer makes of it ------------------------------------------------------------------
 
@@ -212,14 +235,17 @@ class BatchAttempt:
 
 def _outcome(queued: QueuedCommand, batch: Batch, view: BatchView) -> Outcome:
     try:
-        if queued.command is not None:
-            known = batch.command(queued.command.name)
+        command = queued.command
+        if command is not None:
+            if queued.identify is not None:
+                command = queued.identify(view)
+            known = batch.command(command.name)
             if known is not None:
-                ensure_same_request(known, queued.command.is_same_request)
+                ensure_same_request(known, command.is_same_request)
                 return Replayed(
                     known.receipt, known.command_id, known.first_position, known.last_position
                 )
-        return batch.accept(queued.execute(view), queued.command)
+        return batch.accept(queued.execute(view), command)
     except (psycopg2.Error, HeadConflict):
         raise
     except Exception as refusal:
@@ -237,6 +263,7 @@ def read_request_of(group: Iterable[PendingCommand], cached_version: CachedVersi
         claims={claim for each in queued for claim in each.claims},
         persons={person for each in queued for person in each.persons},
         views={view for each in queued for view in each.views},
+        logins={name for each in queued for name in each.logins},
     )
 
 

@@ -33,6 +33,7 @@ SETTINGS = {
     "CERTLEDGER_JOURNAL_KEY": base64.b64encode(bytes(range(64, 96))).decode(),
     "CERTLEDGER_COMMAND_KEY": base64.b64encode(bytes(range(96, 128))).decode(),
     "CERTLEDGER_IDEMPOTENCY_KEY": base64.b64encode(bytes(range(128, 160))).decode(),
+    "CERTLEDGER_LOGIN_KEY": base64.b64encode(bytes(range(160, 192))).decode(),
     "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
 }
 SEED = b"s" * 32

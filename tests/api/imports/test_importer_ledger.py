@@ -83,10 +83,11 @@ def test_a_row_keeps_its_time_and_its_actor(ledger: tuple[Ledger, Blobs], folder
     entry = next(e for e in recorded(ledger[0]) if e["topic"] == "person_registered.v1")
     assert entry["data"]["person_id"] == first["id"]
     assert entry["actor"] == {
-        "subject": first["by"],
+        "subject": ledger[0].logins.find(first["by"]),
         "role": "candidate",
         "organisation": "public",
         "on_behalf_of": None,
+        "authority": None,
     }
     assert entry["occurred_at"] == "2026-03-02T07:26:34.000000Z"
     assert first["name"] not in json.dumps(entry, ensure_ascii=False)
@@ -193,6 +194,7 @@ def test_a_killed_import_continues_where_it_stopped(database: Database, tmp_path
         "CERTLEDGER_DATABASE_URL": database.dsn,
         "CERTLEDGER_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "CERTLEDGER_INDEX_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
+        "CERTLEDGER_LOGIN_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
         "CERTLEDGER_JOURNAL_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
         "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
         "CERTLEDGER_DATA_DIR": str(tmp_path),

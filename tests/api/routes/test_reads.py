@@ -145,7 +145,8 @@ def test_a_history_is_complete_and_masked(completed):
     assert "2021-01-01" in full[confirmed]["data"]["qualifications"]
     assert masked[confirmed]["data"]["qualifications"] is None
     assert masked[confirmed]["masked"] == ["qualifications"]
-    assert full[0]["actor"]["subject"] == "candidate-1"
+    assert full[0]["actor"]["name"] == "P1", "a candidate is named by their id"
+    assert "candidate-1" not in str(full)
 
 
 def test_the_regulator_reads_every_event_with_personal_fields_sealed(completed):

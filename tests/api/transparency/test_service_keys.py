@@ -49,11 +49,12 @@ def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) ->
     settings = Settings(data_dir=tmp_path)
     keys, found = load_service_keys(settings), named(settings)
     assert list(found) == [
-        *("journal", "command", "idempotency", "master", "index", "log", "token"),
+        *("journal", "command", "idempotency", "login", "master", "index", "log", "token"),
     ]
     for purpose, secret in (
         ("journal", keys.journal_key), ("master", keys.master_key), ("index", keys.index_key),
         ("command", keys.command_key), ("idempotency", keys.idempotency_key),
+        ("login", keys.login_key),
     ):  # fmt: skip
         assert found[purpose].key_id == symmetric_key_id(purpose, secret)
         assert found[purpose].public_key is None
@@ -64,6 +65,7 @@ def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) ->
         "journal": "hmac-sha256",
         "command": "hmac-sha256",
         "idempotency": "hmac-sha256",
+        "login": "hmac-sha256",
         "master": "aes-256-gcm",
         "index": "hmac-sha256",
         "log": "ed25519",
@@ -127,7 +129,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
         keys_of=partial(keys_in_use, settings, keys),
     )
     receipt = submit(ledgers.create("omc", SITE_CODE), open_ledger(), OPERATOR, key="open")
-    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 7)
+    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 8)
     ledgers.close()
     return settings
 
@@ -159,5 +161,5 @@ def test_a_service_without_the_log_key_starts_and_signs_nothing(settings: Settin
 
 def test_every_purpose_of_the_service_is_one_a_fact_can_name() -> None:
     assert {purpose.value for purpose in KeyPurpose} == {
-        *("log", "journal", "command", "idempotency", "master", "index", "token")
+        *("log", "journal", "command", "idempotency", "login", "master", "index", "token")
     }

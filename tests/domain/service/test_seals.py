@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from domain.actors import Role
 from domain.decision import AlreadyExists, KeyInUse, NotFound
 from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, KeyPurpose
@@ -21,7 +22,7 @@ from domain.store.journal.envelope import canonical_json
 from domain.store.keys.seals import Sealer, seal_key
 from tests.domain.test_command_spec import HistoryRun, run_every_command
 from tests.support import tampering
-from tests.support.actors import ASSISTANT, FINANCE, OPERATOR, REGISTRAR, candidate
+from tests.support.actors import ASSISTANT, FINANCE, OPERATOR, REGISTRAR, candidate, staff
 from tests.support.commands import (
     apply_for,
     correct_person,
@@ -43,6 +44,8 @@ from tests.support.ledgers import (
     submit,
 )
 from tests.support.postgres import Database
+
+MALLORY = staff("mallory", Role.AGENCY, "agency-b")
 
 
 @pytest.fixture
@@ -152,16 +155,17 @@ def test_a_receipt_that_was_given_to_somebody_else_is_not_replayed(
     opened: Callable[[], Ledger], world: PostgresWorld, database: Database, name: str
 ) -> None:
     """A stored key belongs to its principal: under another one's nothing is found."""
-    stored = HASHER.of("omc").key("mallory", "k3") if name == "one of their own" else None
+    submit(world.ledger, register(2), MALLORY, key="his own")
+    mallory = world.ledger.logins.find(MALLORY.subject)
+    stored = HASHER.of("omc").key(str(mallory), "k3") if name == "one of their own" else None
     with tampering.superuser(database) as cursor:
         cursor.execute(
-            "UPDATE certledger.commands SET principal = 'mallory', key = coalesce(%s, key) "
+            "UPDATE certledger.commands SET principal = %s, key = coalesce(%s, key) "
             "WHERE first_position = 3",
-            (stored,),
+            (mallory, stored),
         )
-    mallory = ASSISTANT.model_copy(update={"subject": "mallory"})
     with pytest.raises(SealBroken if stored else AlreadyExists):
-        submit(opened(), register(1), mallory, key="k3")
+        submit(opened(), register(1), MALLORY, key="k3")
 
 
 SESSION = "series-national-2026-4"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from domain.decision import AlreadyExists, NotFound
 from domain.events import KeyIntroduced, KeyPurpose, LogContinuedElsewhere
-from domain.steps.log_recovery import OtherOrigin, next_origin, normal_form
+from domain.steps.log_recovery import OtherOrigin, next_origin
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import KeyNotSigned
 from tests.support.commands import continue_log, introduce_key, open_ledger
@@ -93,11 +93,6 @@ def test_each_key_is_for_its_purpose():
 @pytest.mark.parametrize("second", ["operator-1", "Operator-1", " operator-1 ", "operator-1"])
 def test_one_person_is_never_both(second: str):
     given(an_open_ledger()).when(continue_log(confirmed_by=second)).fails(SecondPersonNeeded)
-
-
-def test_two_names_of_different_persons_stay_different():
-    assert normal_form("Li Lei") == normal_form("lilei")
-    assert normal_form("李雷") != normal_form("李蕾")
 
 
 def test_another_log_is_not_continued():

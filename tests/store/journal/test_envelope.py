@@ -123,7 +123,8 @@ def build(**changes) -> bytes:
 
 def test_an_envelope_has_all_fields_of_the_event() -> None:
     assert build() == (
-        b'{"actor":{"on_behalf_of":null,"organisation":"omc","role":"registrar","subject":"li"},'
+        b'{"actor":{"authority":null,"on_behalf_of":null,"organisation":"omc","role":"registrar",'
+        b'"subject":"li"},'
         b'"causation_id":null,"command_id":"%b","correlation_id":"%b","data":{"amount_fen":100},'
         b'"event_id":"%b","ledger":"omc","occurred_at":"2026-03-02T01:30:00.000000Z",'
         b'"recorded_at":"2026-03-02T01:30:00.000000Z","stream":"application-1",'

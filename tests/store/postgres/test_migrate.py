@@ -37,6 +37,7 @@ def test_a_second_run_has_nothing_to_do(database_on_each: Database) -> None:
         "commands",
         "journal",
         "ledgers",
+        "logins",
         "migrations",
         "person_keys",
         "snapshots",

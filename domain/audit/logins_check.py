@@ -1,0 +1,78 @@
+"""Checks the rows of logins: their seals, one for every person who has a login, none of the erased.
+
+An exchanged row would let one person act as another; a row that is missing gives its login a second
+pseudonym.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.audit.events import Event
+from domain.audit.results import CheckResult, Pace
+from domain.events import PersonalDataErased, PersonRegistered
+from domain.store.errors import SealBroken
+from domain.store.journal.journal import Journal
+from domain.store.journal.logins import LOGIN_COLUMNS, login_from_row
+from domain.store.tlog.audit import usable_sealer
+
+_PAGE = 1000
+_READ = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
+WHERE ledger = %s AND (key_id, mac) > (%s, %s) ORDER BY key_id, mac LIMIT {_PAGE}"""
+_ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
+FROM certledger.journal WHERE ledger = %s AND topic = %s AND position > %s"""
+
+
+class LoginsCheck:
+    """Rows without a right seal, rows that are missing, and rows left after an erasure."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.result = CheckResult("logins")
+        self._journal = journal
+        self._sealer = usable_sealer(journal)
+        self._persons: dict[str, tuple[str, int]] = {}
+        self._erased: dict[str, tuple[str, int]] = {}
+
+    def page(self, events: Sequence[Event]) -> None:
+        """Note who has a login."""
+        for event in events:
+            person = event.data.get("person_id")
+            if event.topic == PersonRegistered.TOPIC:
+                subject = event.data.get("subject")
+                if type(subject) is str and type(person) is str:
+                    self._persons[person] = subject, event.position
+            elif event.topic == PersonalDataErased.TOPIC and person in self._persons:
+                self._erased[str(person)] = self._persons.pop(str(person))
+
+    def finish(self, upto: int, pace: Pace) -> None:
+        """Compare every row. Raises: Unavailable; what `pace` raises."""
+        rows = self._rows(upto, pace)
+        ledger = self._journal.ledger
+        since = self._journal.query(_ERASED_SINCE, (ledger, PersonalDataErased.TOPIC, upto))
+        for (person,) in since:
+            self._persons.pop(person, None)
+        for person, (subject, position) in self._persons.items():
+            if subject not in rows:
+                what = "has a login, whose row is missing"
+                self.result.find(what, position, f"person {person}")
+        again = {subject for subject, _ in self._persons.values()}
+        for person, (subject, position) in self._erased.items():
+            if subject in rows and subject not in again:
+                what = "was erased, and their login is still there"
+                self.result.find(what, position, f"person {person}")
+
+    def _rows(self, upto: int, pace: Pace) -> set[str]:
+        """The pseudonyms that have a row, after checking each row's seal."""
+        found: set[str] = set()
+        after: tuple[str, bytes] = ("", b"")
+        while rows := self._journal.query(_READ, (self._journal.ledger, *after)):
+            for row in rows:
+                self.result.count("logins")
+                found.add(row[2])
+                try:
+                    login_from_row(row, self._sealer)
+                except SealBroken:
+                    self.result.find("its seal is not right", row=f"login of {row[2]}")
+            after = rows[-1][0], bytes(rows[-1][1])
+            pace(upto)
+        return found

@@ -1,0 +1,160 @@
+"""Which pseudonym a login has in a ledger; what a command and a read learn about a login.
+
+A pseudonym is drawn for the first command that names a login, and its row is inserted in the same
+transaction. The head lock makes two services agree: the second one finds the row of the first.
+Reading order: Logins, then LoginsOfCommand.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import lru_cache
+from threading import Lock
+from typing import NamedTuple
+
+from domain.actors import Actor, Role
+from domain.store.journal.journal import Journal
+from domain.store.journal.logins import LoginRow, new_pseudonym, sealed_row
+from domain.store.keys.login_keys import LoginKeys, LoginName
+from domain.store.writer.commands import BatchView
+from domain.values.logins import is_service, normal_form
+
+CACHED_MAX = 100_000
+"""Logins whose pseudonym is in memory, about 300 bytes each."""
+
+
+class KnownLogin(NamedTuple):
+    """What is committed of a login. is_staff: its row is never deleted."""
+
+    pseudonym: str
+    is_staff: bool = False
+
+
+class Logins:
+    """The logins of one ledger. Thread-safe.
+
+    Only rows that are committed and have a right seal are cached. A row never changes, so that
+    what is cached of staff holds for ever. The row of a candidate goes with their erasure: a
+    command reads it again, in the message that reads everything else.
+    """
+
+    def __init__(self, journal: Journal, keys: LoginKeys) -> None:
+        self._journal = journal
+        self._keys = keys
+        self._cached: OrderedDict[str, KnownLogin] = OrderedDict()
+        self._lock = Lock()
+
+    def names(self, login: str) -> tuple[LoginName, ...]:
+        """The names of a login's rows, the one under the active key first."""
+        return self._keys.names(self._journal.ledger, login)
+
+    def cached(self, login: str) -> KnownLogin | None:
+        """What is cached of a login. A name of the service is its own pseudonym."""
+        if is_service(login):
+            return KnownLogin(login, is_staff=True)
+        return self._cached.get(normal_form(login))
+
+    def find(self, login: str) -> str | None:
+        """The pseudonym of a login; None if no command has named it yet. Writes nothing.
+
+        Raises: SealBroken, Unavailable.
+        """
+        known = self.cached(login)
+        if known is not None:
+            return known.pseudonym
+        rows = self._journal.logins(self.names(login))
+        if not rows:
+            return None
+        self.remember(login, KnownLogin(rows[0].pseudonym))
+        return rows[0].pseudonym
+
+    def remember(self, login: str, known: KnownLogin) -> None:
+        """Cache what is committed."""
+        with self._lock:
+            self._cached[normal_form(login)] = known
+            while len(self._cached) > CACHED_MAX:
+                self._cached.popitem(last=False)
+
+    def clear(self) -> None:
+        """Drop everything that is cached."""
+        with self._lock:
+            self._cached.clear()
+
+
+class LoginsOfCommand:
+    """The logins that one command names: guessed before its batch, found in it.
+
+    rows: to insert with the command, of the logins that it is the first to name.
+    """
+
+    def __init__(self, logins: Logins) -> None:
+        self.rows: list[LoginRow] = []
+        self._logins = logins
+        self._guesses: dict[str, KnownLogin] = {}
+        self._unsettled: dict[str, tuple[LoginName, ...]] = {}
+        self._found: dict[str, KnownLogin] = {}
+
+    @property
+    def names(self) -> tuple[LoginName, ...]:
+        """The rows that the command has to read; none if every guess is known to be right."""
+        return tuple(name for names in self._unsettled.values() for name in names)
+
+    def guess_actor(self, actor: Actor) -> str:
+        """The pseudonym of who sends the command, as far as it is cached."""
+        return self.guess(actor.subject, is_staff=actor.role is not Role.CANDIDATE)
+
+    def find_actor(self, actor: Actor, view: BatchView) -> str:
+        """The pseudonym of who sends the command, in a batch. Raises: SealBroken."""
+        return self.find(actor.subject, view, is_staff=actor.role is not Role.CANDIDATE)
+
+    def guess(self, login: str, *, is_staff: bool = False) -> str:
+        """The pseudonym as it is cached, else a new one. is_staff: of the actor, by their role."""
+        guess = self._guesses.get(login)
+        if guess is None:
+            known = self._logins.cached(login)
+            guess = self._guesses[login] = known or KnownLogin(new_pseudonym(), is_staff)
+            if known is None or not (is_staff and known.is_staff):
+                self._unsettled[login] = self._logins.names(login)
+        return guess.pseudonym
+
+    def begin(self) -> None:
+        """Forget the last execution: a batch is executed again if its commit failed."""
+        self.rows.clear()
+        self._found.clear()
+
+    def find(self, login: str, view: BatchView, *, is_staff: bool = False) -> str:
+        """The pseudonym in a batch; adds to `rows` if there is none under the active key.
+
+        Raises: SealBroken.
+        """
+        guess = self.guess(login, is_staff=is_staff)
+        if login not in self._unsettled:
+            return guess
+        found = self._found.get(login)
+        if found is None:
+            found = self._found[login] = KnownLogin(self._find(login, guess, view), is_staff)
+        return found.pseudonym
+
+    def _find(self, login: str, guess: str, view: BatchView) -> str:
+        active, *retired = self._unsettled[login]
+        row = view.login(active)
+        if row is not None:
+            return row.pseudonym
+        old = next((found for name in retired if (found := view.login(name)) is not None), None)
+        # A guess that was cached is the pseudonym of somebody whose row has gone since.
+        was_cached = self._logins.cached(login) is not None
+        fresh = new_pseudonym() if was_cached else guess
+        row = sealed_row(active, fresh if old is None else old.pseudonym, view.sealer)
+        self.rows.append(row)
+        return row.pseudonym
+
+    def committed(self) -> None:
+        """The command is committed: cache what it found and wrote."""
+        for login, known in self._found.items():
+            self._logins.remember(login, known)
+
+
+@lru_cache(4096)  # one actor sends many commands
+def pseudonymous(actor: Actor, pseudonym: str) -> Actor:
+    """The actor under their pseudonym."""
+    return actor.model_copy(update={"subject": pseudonym})
