@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -17,13 +18,15 @@ from api.work.background_worker import BackgroundWorker
 from api.work.outcomes import LONGEST_PAUSE_S, Outcomes
 from api.work.works import WORKS
 from domain.actors import service_actor
-from domain.service.ledger import Ledgers
+from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.steps.public_notice import ExtendNotice
+from domain.store.keys.command_hashes import CommandHasher
 from projections.worklist.queries import WorkItem
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import CERTIFIER, OPERATOR
 from tests.support.commands import adopt, open_ledger
 from tests.support.editions import calendar_2027
+from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY
 from tests.support.ledgers import SECRETS, submit
 from tests.support.provisional_notices import (
     BEYOND_EVERY_CALENDAR,
@@ -121,15 +124,22 @@ def test_nothing_is_done_twice_while_the_worklist_does_not_follow(dsn: str) -> N
     ledger.close()
 
 
+ROTATED = replace(
+    SECRETS, hasher=CommandHasher(bytes(range(7, 39)), IDEMPOTENCY_KEY, (COMMAND_KEY,))
+)
+"""The keys of the tests after the one for request hashes was replaced."""
+
+
+@pytest.mark.parametrize("secrets", [SECRETS, ROTATED], ids=["same keys", "rotated keys"])
 def test_another_process_that_comes_second_gets_the_first_receipt(
-    ledger: ProjectedLedger, dsn: str
+    ledger: ProjectedLedger, dsn: str, secrets: LedgerSecrets
 ) -> None:
     """As after a kill between the commit and whatever the first process does next."""
     ledger.write(opened("N1"))
     with working(dsn):
         wait_until(lambda: corrections(ledger))
     item = WorkItem("omc", "N1", 1, CLOSES_AT, 0)
-    ledgers = Ledgers(dsn, SECRETS)
+    ledgers = Ledgers(dsn, secrets)
     second = BackgroundWorker(dsn, ledgers)
     receipt = second.submit(WORKS[0], item).result(20)
     ledgers.close()
