@@ -79,7 +79,7 @@ def with_new_keys(old: Settings, dsn: str) -> Settings:
            for n, name in enumerate(REPLACED, 201)}  # fmt: skip
     retired = {
         f"{purpose}_keys_retired": (getattr(old, f"{purpose}_key"),)
-        for purpose in ("journal", "command")
+        for purpose in ("journal", "command", "login")
     }
     later = old.model_copy(update=new | retired | {"token_key": SecretStr(new_token_key())})
     before, after = Keys(old).in_use(), Keys(later).in_use()
