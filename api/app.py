@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ from api.lookup.rate_limit import RateLimiter, Unlimited
 from api.lookup.registry import RegistryConfig
 from api.routes.health import watch_database
 from api.routes.routers import ROUTERS
-from api.settings import Settings
+from api.settings import PREFIX, Settings, SettingsInvalid
 from api.transparency.audit_state import AuditListener, AuditState
 from api.transparency.background_audit import AuditProcess
 from api.transparency.checkpoint_signing import CheckpointSigningJob, LogSigner
@@ -41,9 +42,11 @@ from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
 from api.work.background_worker import BackgroundWorker
+from domain.decision import NotFound
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.errors import SealBroken
 from domain.store.keys.command_hashes import CommandHasher
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer, seal_key
@@ -51,6 +54,7 @@ from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
 from domain.store.privacy.field_encryption import MasterKeys
+from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import ProgressTracker
@@ -163,7 +167,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         )
         undo.callback(ledgers.close)
         for name in ledgers.names():
-            ledgers.get(name)  # a service with a key that a ledger does not name must not start
+            ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, undo)
         worker = BackgroundWorker(dsn, ledgers) if settings.work else None
@@ -193,6 +197,23 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     return service
 
 
+def ensure_issuer_url(settings: Settings, ledger: Ledger) -> None:
+    """Compare the setting with the address that a ledger prints today, if it names one.
+
+    Raises: SettingsInvalid.
+    """
+    try:
+        state = ledger.state("ledger")
+    except (NotFound, SealBroken):  # not opened yet, or altered, which others report
+        return
+    expected = state.issuer_url_on(shanghai_date(datetime.now(UTC)))
+    if expected not in (None, settings.public_base_url):
+        raise SettingsInvalid(
+            reason=f"{PREFIX}PUBLIC_BASE_URL is {settings.public_base_url}, but the newest address "
+            f"of ledger {ledger.name} is {expected}"
+        )
+
+
 def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecrets:
     """What ledgers and views are opened with."""
     keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
@@ -202,7 +223,9 @@ def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecret
         secrets.command_key, secrets.idempotency_key, secrets.command_keys_retired
     )
     logins = LoginKeys(secrets.login_key, secrets.login_keys_retired)
-    return LedgerSecrets(keys, secrets.index_key, sealer, hasher, logins, suite.name)
+    return LedgerSecrets(
+        keys, secrets.index_key, sealer, hasher, logins, secrets.link_keys, suite.name
+    )
 
 
 def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack) -> ReadModels:

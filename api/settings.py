@@ -26,6 +26,7 @@ KEY_BYTES = 32
 SYMMETRIC_KEYS = (
     *("master_key", "index_key", "journal_key", "command_key", "idempotency_key"),
     "login_key",
+    "link_key",
 )
 """Settings of the symmetric keys, each required with a database of one's own."""
 
@@ -106,6 +107,14 @@ class Settings(BaseSettings):
     login_keys_retired: tuple[SecretStr, ...] = Field(
         default=(),
         description="earlier login keys as a JSON list, to find who was named under them",
+    )
+    link_key: SecretStr | None = Field(
+        default=None,
+        description="base64 of 32 bytes for the links printed on certificates; losing it makes "
+        "every printed link useless; made in the data directory when the embedded database is used",
+    )
+    link_keys_retired: tuple[SecretStr, ...] = Field(
+        default=(), description="earlier link keys as a JSON list, whose links still open"
     )
     crypto: Literal["aes", "sm"] = Field(
         default="aes",
@@ -244,7 +253,9 @@ class Settings(BaseSettings):
         "to continue its log",
     )
 
-    @field_validator("journal_keys_retired", "command_keys_retired", "login_keys_retired")
+    @field_validator(
+        "journal_keys_retired", "command_keys_retired", "login_keys_retired", "link_keys_retired"
+    )
     @classmethod
     def _are_keys(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         for one in given:
@@ -298,7 +309,12 @@ class Settings(BaseSettings):
     def without_secrets(self) -> Settings:
         """A copy without secrets, for a process that needs none of them."""
         secret = ("database_url", "blob_url", *SYMMETRIC_KEYS, "token_key")
-        retired = ("journal_keys_retired", "command_keys_retired", "login_keys_retired")
+        retired = (
+            "journal_keys_retired",
+            "command_keys_retired",
+            "login_keys_retired",
+            "link_keys_retired",
+        )
         cleared: dict[str, Any] = dict.fromkeys(secret) | dict.fromkeys(retired, ())
         return self.model_copy(update=cleared)
 

@@ -9,9 +9,10 @@ Reading order:
 
 errors.py          base class of every refusal
 values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
-                   identity_documents.py, certificate_numbers.py, provinces.py, countries.py,
-                   working_days.py, personal.py (marks personal fields), key_ids.py,
-                   opaque_ids.py (ids that tell nothing), fast_replace.py (copies a frozen state)
+                   identity_documents.py, certificate_numbers.py, certificate_cards.py,
+                   certificate_links.py, provinces.py, countries.py, working_days.py,
+                   personal.py (marks personal fields), key_ids.py, opaque_ids.py (ids
+                   that tell nothing), fast_replace.py (copies a frozen state)
 documents/         step 3, application documents: materials.py (rules), document_rules.py (rules as
                    data), kinds.py, errors.py
 eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
@@ -44,6 +45,7 @@ steps/             commands, decisions, read sets and roles of each step
 commands.py        table of contents: the specs of all commands
 lawfulness/        whether recorded facts could have been decided: judge.py, `lawful` in
                    verdict.py, inverses.py (facts to command), history.py
+stored_facts.py    the one catalogue by which all of them read events of every version
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    command_ids.py (random), state_cache.py, snapshots.py, receipt.py,
                    receipt_futures.py, key_check.py,
@@ -55,7 +57,8 @@ store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
 
-评价机构备案 LedgerOpened; 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
+评价机构备案 LedgerOpened; 发证地址 IssuerUrlSet
+启用密钥 KeyIntroduced; 停用密钥 KeyRetired
 日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
 登记 PersonRegistered; 更正 PersonCorrected; 删除 PersonalDataErased
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn

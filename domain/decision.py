@@ -61,6 +61,7 @@ class Context(NamedTuple):
     now: aware, UTC. new_id: a fresh id per call, the same ones when the command is decided again.
     blind_index: keyed index of personal text, `blind_index(kind, text) -> str`.
     ledger: name of the ledger. is_signature: checks the signatures of keys.
+    digest_card: hashes a canonical card under a new salt, `(card_sha256, salt in hex)`.
     keys: of the service, which a ledger names when it opens.
     pseudonym: of another login that the command names; the actor's is their subject.
     """
@@ -71,6 +72,7 @@ class Context(NamedTuple):
     blind_index: Callable[[str, str], str]
     ledger: str
     is_signature: SignatureCheck
+    digest_card: Callable[[bytes], tuple[str, str]]
     keys: tuple[KeyInUse, ...] = ()
     pseudonym: Callable[[str], str] = _as_it_is
 

@@ -30,6 +30,14 @@ LongText = Annotated[str, Field(min_length=1, max_length=2000)]
 Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 alpha-3")]
+HttpsUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://[^/\s?#]+(/[^\s?#]*[^/\s?#])?$",
+        max_length=200,
+        description="address without query, fragment or a slash at its end",
+    ),
+]
 Base64 = Annotated[str, Field(pattern=r"^[0-9A-Za-z+/]{4,8000}={0,2}$")]
 
 
@@ -116,6 +124,15 @@ class LedgerOpened(LedgerFact):
     log_origin: ShortText = Field(description="name of the ledger's log in its checkpoints")
 
 
+class IssuerUrlSet(LedgerFact):
+    """The address that links on certificates begin with, from a day on (发证地址). Source: 5.3."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+    TOPIC: ClassVar[str] = "issuer_url_set.v1"
+    url: HttpsUrl
+    valid_from: date = Field(alias="from", description="first day on which it is printed")
+
+
 class KeyPurpose(StrEnum):
     """What a key of the service is for; each purpose has its own key."""
 
@@ -126,6 +143,7 @@ class KeyPurpose(StrEnum):
     LOGIN = "login"  # finds the pseudonym of a login
     MASTER = "master"  # wraps the persons' keys
     INDEX = "index"  # blind indexes
+    LINK = "link"  # links printed on certificates
     TOKEN = "token"  # signs access tokens
 
 
@@ -849,7 +867,14 @@ class CertificateNumbered(_Certificate):
     source: Literal["allocated", "imported"]
 
 
-class CertificateIssued(_Certificate):
+class _CertificateText(_Certificate):
+    """Fields of every fact that fixes what a certificate says. Not a fact of its own."""
+
+    card_sha256: Sha256Hex = Field(description="of the public card under its salt")
+    card_salt: Personal = Field(description="64 hex digits; given out with the card")
+
+
+class CertificateIssued(_CertificateText):
     """A certificate was issued. Source: 5.2, 5.3, 5.4."""
 
     TOPIC: ClassVar[str] = "certificate_issued.v1"
@@ -887,7 +912,7 @@ class CertificateVisible(_Certificate):
     seen_on: date
 
 
-class CertificateCorrected(_Certificate):
+class CertificateCorrected(_CertificateText):
     """The certificate's text was corrected: same number, next version. Source: 3.2(3)."""
 
     TOPIC: ClassVar[str] = "certificate_corrected.v1"
@@ -895,7 +920,7 @@ class CertificateCorrected(_Certificate):
     reason: LongText
 
 
-class CertificateReissued(_Certificate):
+class CertificateReissued(_CertificateText):
     """A lost or damaged certificate was issued again: same number, next version. Source: 5.3."""
 
     TOPIC: ClassVar[str] = "certificate_reissued.v1"
@@ -961,7 +986,7 @@ class ReportFrozen(ReportFact):
 # --- groups of facts, for readers that treat a part of the procedure alike -----------------------
 
 KEY = (KeyIntroduced, KeyRetired)
-LEDGER = (LedgerOpened, *KEY, LogContinuedElsewhere)
+LEDGER = (LedgerOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
 EDITION = (EditionProposed, EditionAdopted)
 PERSON = (PersonRegistered, PersonCorrected, PersonalDataErased)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
@@ -981,6 +1006,7 @@ SEAT = (SeatAssigned, AdmissionTicketIssued)
 SCORE = (TheoryScoreRecorded, PracticalScoreRecorded, ScoreCorrected, ScoresVerified)
 NOTICE = (PublicNoticeOpened, PublicNoticeExtended, PublicNoticeClosed)
 OBJECTION = (ObjectionFiled, ObjectionDismissed, ObjectionUpheld)
+CERTIFICATE_TEXT = (CertificateIssued, CertificateCorrected, CertificateReissued)
 CERTIFICATE = (
     *(CertificateNumbered, CertificateIssued, CertificateReported, CertificateAccepted),
     *(CertificateRejected, CertificateVisible, CertificateCorrected, CertificateReissued),

@@ -42,6 +42,7 @@ ORDER = (
     "domain.store.tlog",
     "domain.store.eventsourcing_adapter",
     "domain.store.recorder",
+    "domain.stored_facts",
     "domain.service",
     "domain.audit",
     # views
@@ -84,7 +85,7 @@ IMPURE = {
 }
 """Clocks, chance, environment and the network: a decision gets what it needs as arguments."""
 
-IMPURE_PACKAGES = ("domain.store", "domain.service", "domain.audit")
+IMPURE_PACKAGES = ("domain.store", "domain.stored_facts", "domain.service", "domain.audit")
 """The use cases and the journal. The rest of the domain is pure."""
 
 PURE_LIBRARIES = {"pydantic", "pydantic_core", "stdnum"}

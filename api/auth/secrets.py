@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import SecretStr
 
 from api.settings import KEY_BYTES, PREFIX, Settings, SettingsInvalid, key_bytes
+from domain.values.certificate_links import LinkKeys
 
 RETIRED_JOURNAL_KEYS = "journal_retired"
 """File of the journal keys that a recovery replaced, in base64, one a line."""
@@ -42,6 +43,7 @@ class ServiceKeys:
     journal_keys_retired: for checking what they sealed. command_keys_retired: for comparing a
     repeated request with the one that was recorded.
     login_key, login_keys_retired: find the pseudonym of a login.
+    link_keys: of links on certificates.
     token_signer: None if only the public key is known, or an OpenID Connect issuer signs.
     token_checker: None if tokens are checked with the keys of a JWKS.
     """
@@ -55,8 +57,14 @@ class ServiceKeys:
     idempotency_key: bytes = field(repr=False)
     login_key: bytes = field(repr=False)
     login_keys_retired: tuple[bytes, ...] = field(repr=False)
+    link_keys: LinkKeys = field(repr=False)
     token_signer: SigningKey | None = field(repr=False)
     token_checker: CheckingKey | None = field(repr=False)
+
+    @property
+    def link_key(self) -> bytes:
+        """The key that makes links."""
+        return self.link_keys.active
 
     @property
     def cursor_key(self) -> bytes:
@@ -82,6 +90,7 @@ def load_service_keys(settings: Settings) -> ServiceKeys:
         ),
         login_key=_symmetric(settings, "login_key", settings.login_key, file="login"),
         login_keys_retired=tuple(map(key_bytes, settings.login_keys_retired)),
+        link_keys=_link_keys(settings),
         token_signer=signer,
         token_checker=checker,
     )
@@ -101,6 +110,14 @@ def _symmetric(
         return key_bytes(SecretStr(_load_or_create_key(settings, file or name, make).strip()))
     except ValueError as wrong:
         raise SettingsInvalid(reason=f"{name} in {_folder(settings)}: {wrong}") from None
+
+
+def _link_keys(settings: Settings) -> LinkKeys:
+    active = _symmetric(settings, "link_key", settings.link_key, file="link")
+    try:
+        return LinkKeys(active, tuple(map(key_bytes, settings.link_keys_retired)))
+    except ValueError as wrong:
+        raise SettingsInvalid(reason=f"{PREFIX}LINK_KEYS_RETIRED: {wrong}") from None
 
 
 def _retired_journal_keys(settings: Settings) -> tuple[bytes, ...]:

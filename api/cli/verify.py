@@ -104,6 +104,7 @@ _KEY_FILES = {
     "journal_key": "journal",
     "command_key": "command",
     "idempotency_key": "idempotency",
+    "link_key": "link",
 }
 _UNUSED = {"command_key", "idempotency_key"}
 """Keys that an audit does not need: it repeats no request."""

@@ -40,6 +40,7 @@ _BY_STATUS: dict[int, str] = {
     404: "not_found route_not_found unknown_blob unknown_ledger",
     405: "method_not_allowed",
     409: """
+        issuer_url_unchanged
         already_exists already_refunded already_seated already_verified application_not_open
         application_still_open certificate_already_numbered certificate_out_of_order claim_taken
         documents_closed item_used_up key_never_replaced not_enrolled not_paid not_yet_payable

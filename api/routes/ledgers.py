@@ -18,7 +18,7 @@ from domain.decision import NotFound
 from domain.editions.edition import EditionKind
 from domain.states.editions import fees_on
 from domain.states.folds import LedgerState
-from domain.steps.ledger_setup import OPEN_LEDGER, OpenLedger, opening_fact
+from domain.steps.ledger_setup import OPEN_LEDGER, SET_ISSUER_URL, OpenLedger, opening_fact
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
 from domain.values.working_days import shanghai_date
@@ -47,12 +47,20 @@ class FeeBody(BaseModel):
     study_material_fee_fen: int
 
 
+class IssuerUrlBody(BaseModel):
+    """An address that links on certificates begin with."""
+
+    url: str
+    valid_from: str = Field(alias="from", description="first day on which it is printed")
+
+
 class LedgerDetailBody(LedgerBody):
-    """The same with what it charges."""
+    """The same with what it charges, and the addresses of its links, the newest last."""
 
     unified_social_credit_code: str
     fees_edition: str = Field(description="the edition of fees that holds today")
     fees: list[FeeBody]
+    issuer_urls: list[IssuerUrlBody]
 
 
 class LedgerListBody(BaseModel):
@@ -149,6 +157,7 @@ async def get_ledger(read: Read) -> Response:
         "unified_social_credit_code": state.opened.unified_social_credit_code,
         "fees_edition": editions.in_force(today)[0].edition,
         "fees": [fee.model_dump(mode="json") for fee in table.fees],
+        "issuer_urls": [each.model_dump(mode="json") for each in state.issuer_urls],
     }
     return json_response(_shown(read.ledger.name, state) | detail)
 
@@ -162,3 +171,20 @@ def _shown(name: str, state: LedgerState) -> dict[str, Any]:
         "site_code": opened.site_code,
         "log_origin": opened.log_origin,
     }
+
+
+routes.routes += [
+    CommandRoute(
+        SET_ISSUER_URL,
+        "POST /issuer-urls",
+        "set_issuer_url",
+        tag=TAG,
+        summary="设定发证地址 · Set the issuer's address",
+        docs="""
+        证书链接自某日起使用的地址;旧地址须跳转。· With which address the links on certificates
+        begin, from a day on. Older addresses have to redirect, and a service whose
+        CERTLEDGER_PUBLIC_BASE_URL is another one does not start. Source: 5.3.""",
+        example={"url": "https://cert.example.cn", "valid_from": "2026-12-01"},
+        location="",
+    ),
+]

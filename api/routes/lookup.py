@@ -24,6 +24,7 @@ from api.lookup.criteria import (
     no_such_link,
 )
 from api.lookup.rate_limit import address_of, limit_of
+from domain.values.certificate_links import LINK_PATTERN
 
 routes = router("查询 · Lookup", prefix="")
 
@@ -60,9 +61,9 @@ async def verify_certificate(
     token: Annotated[
         str,
         Path(
-            pattern="^[0-9a-f]{32}$",
+            pattern=f"^{LINK_PATTERN}$",
             description="二维码中的令牌 · from the QR code",
-            examples=["0f1e2d3c4b5a69788796a5b4c3d2e1f0"],
+            examples=["omc-4d0f1e2d3c4b5a69788796a5b4c3d2e1f0"],
         ),
     ],
     if_none_match: IfNoneMatch = None,

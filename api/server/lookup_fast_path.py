@@ -39,11 +39,12 @@ from api.server.raw_exchange import (
 )
 from api.settings import Settings
 from domain.errors import LedgerError
+from domain.values.certificate_links import LINK_PATTERN
 
 BODY_BYTES_MAX = 4096
 """Of a lookup; a request with a longer body falls back to the framework."""
 
-_LINK = re.compile(rb"/v/([0-9a-f]{32})")
+_LINK = re.compile(rf"/v/({LINK_PATTERN})".encode())
 
 
 class LookupFastPath:

@@ -42,6 +42,7 @@ def keys_in_use(
         secret_in_use(KeyPurpose.LOGIN, keys.login_key, HMAC_SHA256),
         secret_in_use(KeyPurpose.MASTER, keys.master_key, suite.name),
         secret_in_use(KeyPurpose.INDEX, keys.index_key, suite.index_name),
+        secret_in_use(KeyPurpose.LINK, keys.link_keys.active, HMAC_SHA256),
     ]
     makes_key = opening or (settings.embedded and log_number == 1)
     if makes_key or log_key_path(settings, ledger, log_number).exists():

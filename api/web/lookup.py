@@ -24,10 +24,11 @@ from api.web.i18n import text
 from api.web.page_route import form_of
 from api.web.queries import by_link, look_up
 from api.web.rendering import language_of, render
+from domain.values.certificate_links import LINK_PATTERN
 from projections.engine.tables import Row
 
 FIELDS: tuple[FieldName, ...] = ("number", "name", "document_number")
-_TOKEN = re.compile(r"[0-9a-f]{32}")
+_TOKEN = re.compile(LINK_PATTERN)
 
 FAULTS: dict[FieldName, str] = {
     "number": "lookup.number_fault",

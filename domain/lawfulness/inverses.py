@@ -83,6 +83,11 @@ def _adopt_edition(facts: Facts, states: States) -> Command:
     return edition_adoption.AdoptEdition(kind=adopted.kind, sha256=adopted.sha256)
 
 
+def _set_issuer_url(facts: Facts, states: States) -> Command:
+    issuer: e.IssuerUrlSet = facts[0]
+    return ledger_setup.SetIssuerUrl(url=issuer.url, valid_from=issuer.valid_from)
+
+
 def _introduce_key(facts: Facts, states: States) -> Command:
     key: e.KeyIntroduced = facts[0]
     return service_keys.IntroduceKey(
@@ -468,6 +473,7 @@ INVERSES: tuple[Inverse, ...] = (
     Inverse(ledger_setup.OPEN_LEDGER, (e.LedgerOpened,), _open_ledger),
     Inverse(edition_adoption.PROPOSE_EDITION, (e.EditionProposed,), _propose_edition),
     Inverse(edition_adoption.ADOPT_EDITION, (e.EditionAdopted,), _adopt_edition),
+    Inverse(ledger_setup.SET_ISSUER_URL, (e.IssuerUrlSet,), _set_issuer_url),
     Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
     Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),
     Inverse(log_recovery.CONTINUE_LOG, (e.LogContinuedElsewhere,), _continue_log),

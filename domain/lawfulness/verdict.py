@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from domain.commands import decide
 from domain.decision import Context, Decision, KeyInUse, SignatureCheck
 from domain.errors import LedgerError
-from domain.events import Fact, KeyIntroduced
+from domain.events import CERTIFICATE_TEXT, Fact, KeyIntroduced
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
 
@@ -171,8 +171,19 @@ def _context(recorded: RecordedCommand, ports: Ports) -> Context:
             for each in recorded.facts
             if isinstance(fact := each.fact, KeyIntroduced)
         )
-    now = datetime.fromisoformat(recorded.occurred_at)
-    return Context(now, recorded.actor, _no_id, index, ports.ledger, ports.is_signature, keys)
+    # The identity that a card shows is not at hand here, so its hash is taken as recorded.
+    texts = [fact for each in recorded.facts if isinstance(fact := each.fact, CERTIFICATE_TEXT)]
+    cards = iter([(text.card_sha256, text.card_salt or "") for text in texts])
+    return Context(
+        now=datetime.fromisoformat(recorded.occurred_at),
+        actor=recorded.actor,
+        new_id=_no_id,
+        blind_index=index,
+        ledger=ports.ledger,
+        is_signature=ports.is_signature,
+        digest_card=lambda card: next(cards),
+        keys=keys,
+    )
 
 
 def _no_id() -> str:

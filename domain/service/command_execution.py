@@ -7,6 +7,7 @@ Reading order: Environment, CommandExecution.execute, StateReader.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,7 @@ from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
+from domain.values.certificate_cards import SALT_BYTES, card_sha256
 
 _FREE_BITS = (1 << 128) - 1 & ~(0xF000 << 64) & ~(0xC000 << 48)
 _VERSION_5 = 5 << 76 | 0x8000 << 48
@@ -68,6 +70,12 @@ class Environment:
     states: StateCache
     logins: Logins
     keys: tuple[KeyInUse, ...] = ()
+
+
+def _digest_card(card: bytes) -> tuple[str, str]:
+    """The hash of a card under a random salt, and the salt in hex."""
+    salt = os.urandom(SALT_BYTES)
+    return card_sha256(card, salt), salt.hex()
 
 
 class CommandExecution:
@@ -158,6 +166,7 @@ class CommandExecution:
             blind_index=self._blind_index,
             ledger=self._environment.name,
             is_signature=is_signature,
+            digest_card=_digest_card,
             keys=self._environment.keys,
             pseudonym=pseudonym,
         )

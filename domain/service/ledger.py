@@ -19,7 +19,7 @@ from domain.actors import Actor
 from domain.decision import Command, Identity, KeyInUse, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
-from domain.events import CATALOGUE, PersonalDataErased
+from domain.events import PersonalDataErased
 from domain.service.command_execution import CommandExecution, Environment, identity_of
 from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
@@ -37,7 +37,7 @@ from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
 from domain.store.keys.command_hashes import CommandHasher, LedgerCommandHasher
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer
-from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
+from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import (
     MasterKeys,
     Vault,
@@ -46,6 +46,8 @@ from domain.store.privacy.field_encryption import (
 )
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
+from domain.stored_facts import STORED_FACTS
+from domain.values.certificate_links import LinkKeys
 from domain.values.primitives import RESERVED_LEDGERS
 
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
@@ -65,6 +67,7 @@ class LedgerSecrets:
 
     sealer: seals events, heads, commands, logins and snapshots. hasher: of requests and idempotency
         keys. login_keys: find the pseudonyms of logins.
+    link_keys: of links on certificates.
     """
 
     master_keys: MasterKeys
@@ -72,6 +75,7 @@ class LedgerSecrets:
     sealer: Sealer
     hasher: CommandHasher
     login_keys: LoginKeys
+    link_keys: LinkKeys
     algorithm: str = "aes-256-gcm"
 
 
@@ -107,7 +111,7 @@ class Ledger:
             algorithm=secrets.algorithm,
             erased=erased_persons(self.journal),
         )
-        self.mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=self.vault)
+        self.mapper = EntryMapper(catalogue=STORED_FACTS, vault=self.vault)
         self._hasher = secrets.hasher.of(name)
         self._command_ids = CommandIds()
         self._snapshots = SnapshotStore(self.journal)

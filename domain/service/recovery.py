@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
-from domain.events import CATALOGUE, KeyIntroduced
+from domain.events import KeyIntroduced
 from domain.service.command_execution import CommandExecution, Environment
 from domain.service.command_ids import CommandIds
 from domain.service.ledger import LedgerSecrets
@@ -30,7 +30,7 @@ from domain.store.journal.resealing import seal_again
 from domain.store.journal.statements import ReadRequest
 from domain.store.journal.transaction import Transaction
 from domain.store.keys.seals import LedgerSealer, Sealer, SealKey, SealRange
-from domain.store.mapper import Catalogue, EntryMapper
+from domain.store.mapper import EntryMapper
 from domain.store.postgres.connection import connect
 from domain.store.privacy.field_encryption import Vault, stored_keys
 from domain.store.writer.commands import (
@@ -41,6 +41,7 @@ from domain.store.writer.commands import (
     Replayed,
     nothing_cached,
 )
+from domain.stored_facts import STORED_FACTS
 
 ORGANISATION = "operations"
 """Of the operator who confirms."""
@@ -158,7 +159,7 @@ def _command(
         stored_keys(journal),
         algorithm=secrets.algorithm,
     )
-    mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
+    mapper = EntryMapper(catalogue=STORED_FACTS, vault=vault)
     states = StateCache(mapper, lambda _: None)
     command_id = CommandIds().draw()
     logins = Logins(journal, secrets.login_keys)

@@ -25,6 +25,7 @@ class LedgerState:
     opened: e.LedgerOpened
     keys: tuple[e.KeyIntroduced, ...] = ()
     continuations: tuple[e.LogContinuedElsewhere, ...] = ()
+    issuer_urls: tuple[e.IssuerUrlSet, ...] = ()
     version: int = 0
 
     @property
@@ -40,6 +41,11 @@ class LedgerState:
     def keys_for(self, purpose: e.KeyPurpose) -> tuple[str, ...]:
         """The ids of the keys of a purpose that are in use, the newest last."""
         return tuple(key.key_id for key in self.keys if key.purpose == purpose)
+
+    def issuer_url_on(self, day: date) -> str | None:
+        """The address that is printed on a day: the newest that has begun; None: none was set."""
+        begun = [each for each in self.issuer_urls if each.valid_from <= day]
+        return begun[-1].url if begun else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,10 @@ class Report:
 
 def _ledger_opened(state: LedgerState | None, fact: e.LedgerOpened, entry: Any) -> LedgerState:
     return LedgerState(id="ledger", opened=fact)
+
+
+def _issuer_url_set(state: LedgerState, fact: e.IssuerUrlSet, entry: Any) -> LedgerState:
+    return replace(state, issuer_urls=(*state.issuer_urls, fact))
 
 
 def _key_introduced(state: LedgerState, fact: e.KeyIntroduced, entry: Any) -> LedgerState:
@@ -236,6 +246,7 @@ def _frozen(state: Report | None, fact: e.ReportFrozen, entry: Any) -> Report:
 
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LedgerOpened: _ledger_opened,
+    e.IssuerUrlSet: _issuer_url_set,
     e.KeyIntroduced: _key_introduced,
     e.KeyRetired: _key_retired,
     e.LogContinuedElsewhere: _log_continued,

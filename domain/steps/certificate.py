@@ -8,6 +8,7 @@ Source: source-document 0.2, 5.2, 5.3.
 from __future__ import annotations
 
 from datetime import date
+from typing import TypedDict
 
 from domain import events as e
 from domain.actors import Role
@@ -18,15 +19,16 @@ from domain.command_spec import (
     cached_applications,
     notice_streams,
     reads_application,
-    reads_application_and_person,
     with_persons,
 )
 from domain.decision import Command, Context, Decision, NotFound, States, ensure_day, stream_of
+from domain.documents.materials import MaterialKind
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.states.application import Candidacy, Certificate
 from domain.steps.enrolment import PersonErased
 from domain.steps.number_allocation import final_from
+from domain.values.certificate_cards import Card, canonical_card
 from domain.values.certificate_numbers import NationalNumber, OmcNumber
 
 VERSIONS_MAX = 999
@@ -115,6 +117,51 @@ def out_of_order(certificate: Certificate) -> CertificateOutOfOrder:
     )
 
 
+class _Digest(TypedDict):
+    """The fields of a fact that fixes what a certificate says."""
+
+    card_sha256: str
+    card_salt: str
+
+
+def _digest(
+    world: States,
+    context: Context,
+    state: Candidacy,
+    certificate: Certificate,
+    issued_on: date,
+    version: int,
+) -> _Digest:
+    """The hash of the card that this version of a certificate shows, under a new salt.
+
+    Raises: NotFound for a person who was erased.
+    """
+    identity = world.identity(state.person_id)
+    issuer = world.ledger().opened
+    theory, practical = (None if marks is None else str(marks) for marks in state.marks())
+    card: Card = {
+        "ledger": context.ledger,
+        "kind": certificate.kind.value,
+        "number": certificate.number,
+        "version": version,
+        "name": identity.name,
+        "document_type": identity.document_type.value,
+        "document_number": identity.document_number,
+        "occupation": state.occupation,
+        "occupation_name": state.occupation_name,
+        "job_type": state.job_type,
+        "level": int(state.level),
+        "theory": theory,
+        "practical": practical,
+        "issuer_name": issuer.issuer_name,
+        "organisation_name": issuer.organisation_name,
+        "issued_on": issued_on,
+        "photo_sha256": state.documents.get(MaterialKind.PHOTO),
+    }
+    digest, salt = context.digest_card(canonical_card(card))
+    return {"card_sha256": digest, "card_salt": salt}
+
+
 def decide_issue_certificates(
     world: States, command: IssueCertificates, context: Context
 ) -> Decision:
@@ -149,6 +196,7 @@ def decide_issue_certificates(
                     number=c.number,
                     issued_on=issued_on,
                     version=1,
+                    **_digest(world, context, state, c, issued_on, 1),
                 ),
             )
             for c in waiting
@@ -199,17 +247,22 @@ def _next_version(certificate: Certificate) -> int:
 def decide_correct(world: States, command: CorrectCertificate, context: Context) -> Decision:
     """The number stays; the new version has to be reported again as a correction.
 
-    Raises: NotFound, CertificateOutOfOrder.
+    Raises: NotFound, CertificateOutOfOrder, PersonErased.
     Source: source-document 3.2(3), 5.3.
     """
     state, certificate = _in_standing(world, command, ("valid", "suspended"))
+    if world.person(state.person_id).erased:
+        raise PersonErased()
+    version = _next_version(certificate)
+    assert certificate.issued_on is not None, "only an issued certificate has a standing to correct"
     fact = e.CertificateCorrected(
         application_id=state.id,
         person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
-        version=_next_version(certificate),
+        version=version,
         reason=command.reason,
+        **_digest(world, context, state, certificate, certificate.issued_on, version),
     )
     return _decision(state, fact)
 
@@ -224,15 +277,19 @@ def decide_reissue(world: States, command: ReissueCertificate, context: Context)
     if world.person(state.person_id).erased:
         raise PersonErased()
     reissued_on = command.reissued_on or context.today
-    ensure_day(context, "reissued_on", reissued_on, certificate.issued_on or reissued_on)
+    issued_on = certificate.issued_on
+    assert issued_on is not None, "only an issued certificate is made again"
+    ensure_day(context, "reissued_on", reissued_on, issued_on)
+    version = _next_version(certificate)
     fact = e.CertificateReissued(
         application_id=state.id,
         person_id=state.person_id,
         kind=certificate.kind,
         number=certificate.number,
-        version=_next_version(certificate),
+        version=version,
         reissued_on=reissued_on,
         reason=command.reason,
+        **_digest(world, context, state, certificate, issued_on, version),
     )
     return _decision(state, fact)
 
@@ -295,8 +352,17 @@ def decide_revoke(world: States, command: RevokeCertificate, context: Context) -
 
 def _reads_of_issue(cached: StateHint, command: IssueCertificates, context: Context) -> ReadSet:
     ids = (command.application_id,)
-    last_notice = notice_streams(cached_applications(cached, ids))[-1:]
-    return ReadSet((*with_persons(cached, ids), *last_notice))
+    states = cached_applications(cached, ids)
+    last_notice = notice_streams(states)[-1:]
+    persons = tuple(state.person_id for state in states)
+    return ReadSet((*with_persons(cached, ids), "ledger", *last_notice), persons=persons)
+
+
+def _reads_of_text(cached: StateHint, command: _CertificateCommand, context: Context) -> ReadSet:
+    """The card of the new version names the holder and the issuer."""
+    ids = (command.application_id,)
+    persons = tuple(state.person_id for state in cached_applications(cached, ids))
+    return ReadSet((*with_persons(cached, ids), "ledger"), persons=persons)
 
 
 _REGISTRAR = frozenset({Role.REGISTRAR})
@@ -305,10 +371,10 @@ ISSUE_CERTIFICATES = CommandSpec(
     IssueCertificates, decide_issue_certificates, _reads_of_issue, roles=_REGISTRAR
 )
 CORRECT_CERTIFICATE = CommandSpec(
-    CorrectCertificate, decide_correct, reads_application, roles=_REGISTRAR
+    CorrectCertificate, decide_correct, _reads_of_text, roles=_REGISTRAR
 )
 REISSUE_CERTIFICATE = CommandSpec(
-    ReissueCertificate, decide_reissue, reads_application_and_person, roles=_REGISTRAR
+    ReissueCertificate, decide_reissue, _reads_of_text, roles=_REGISTRAR
 )
 SUSPEND_CERTIFICATE = CommandSpec(
     SuspendCertificate, decide_suspend, reads_application, roles=_REGISTRAR

@@ -1,11 +1,16 @@
-"""Opening a ledger."""
+"""Opening a ledger, and setting the address of its links."""
 
 from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
-from domain.decision import AlreadyExists, Command, Context, Decision, States
+from domain.decision import AlreadyExists, Command, Context, Decision, States, TooEarly
+from domain.errors import LedgerError
 from domain.steps.service_keys import ensure_introduced, introduction_of
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
@@ -19,6 +24,19 @@ class OpenLedger(Command):
     unified_social_credit_code: str
     site_code: str
     log_origin: e.ShortText
+
+
+class SetIssuerUrl(Command):
+    """Say with which address the links on certificates begin, from a day on."""
+
+    url: e.HttpsUrl
+    valid_from: date | None = Field(default=None, description="default: today")
+
+
+class IssuerUrlUnchanged(LedgerError):
+    """{url} is the newest address already."""
+
+    code = "issuer_url_unchanged"
 
 
 def opening_fact(command: OpenLedger) -> e.LedgerOpened:
@@ -50,12 +68,37 @@ def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> 
     return Decision(facts=tuple(("ledger", fact) for fact in (opening_fact(command), *keys)))
 
 
+def decide_set_issuer_url(world: States, command: SetIssuerUrl, context: Context) -> Decision:
+    """Several may follow; the newest that has begun is printed, and older ones must redirect to it.
+
+    None begins before the one that was set before it: so the last set is the newest.
+    Raises: NotFound if the ledger is not open, IssuerUrlUnchanged, TooEarly.
+    Source: source-document 5.3.
+    """
+    known = world.ledger().issuer_urls
+    valid_from = command.valid_from or context.today
+    if known and known[-1].url == command.url:
+        raise IssuerUrlUnchanged(url=command.url)
+    if known and valid_from < known[-1].valid_from:
+        raise TooEarly(field="valid_from", earliest=str(known[-1].valid_from))
+    fact = e.IssuerUrlSet.model_validate({"url": command.url, "from": valid_from})
+    return Decision(facts=(("ledger", fact),))
+
+
 def _reads_version(cached: StateHint, command: OpenLedger, context: Context) -> ReadSet:
     return ReadSet(versions=("ledger",))
+
+
+def _reads_ledger(cached: StateHint, command: SetIssuerUrl, context: Context) -> ReadSet:
+    return ReadSet(("ledger",))
 
 
 OPEN_LEDGER = CommandSpec(
     OpenLedger, decide_open_ledger, _reads_version, roles=frozenset({Role.OPERATOR})
 )
 
-SPECS = (OPEN_LEDGER,)
+SET_ISSUER_URL = CommandSpec(
+    SetIssuerUrl, decide_set_issuer_url, _reads_ledger, roles=frozenset({Role.OPERATOR})
+)
+
+SPECS = (OPEN_LEDGER, SET_ISSUER_URL)

@@ -94,8 +94,9 @@ class Catalogue:
     def upcaster(self, old: str, new: str) -> Callable[[Upcaster], Upcaster]:
         """Decorator for a function that converts the data of topic `old` to that of `new`.
 
-        It takes and returns a dict, with personal fields decrypted. It runs on every read of an
-        old event, so it must be pure. Raises: ValueError if `old` is current or taken.
+        It takes and returns a dict, with personal fields decrypted, or sealed where a view reads
+        it. It runs on every read of an old event, so it must be pure.
+        Raises: ValueError if `old` is current or taken.
         """
         if old in self._classes or old in self._upcasters:
             raise ValueError(f"{old} can already be read")
@@ -114,15 +115,24 @@ class Catalogue:
             topic = self._upcasters[topic][0]
         return topic
 
+    def is_current(self, topic: str) -> bool:
+        """Whether facts of this topic are written today."""
+        return topic in self._classes
+
+    def upcast(self, topic: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Topic and data in the version that has no upcaster; unchanged if it is that already."""
+        while topic in self._upcasters:
+            topic, upcast = self._upcasters[topic]
+            data = upcast(dict(data))
+        return topic, data
+
     def read(self, topic: str, data: dict[str, Any], where: str) -> BaseModel:
         """The fact of stored data, upcast to the current version and validated.
 
         where: place in the journal, for the error. Raises: UnknownTopic, UnreadableEvent.
         """
         self.current_topic(topic)
-        while topic in self._upcasters:
-            topic, upcast = self._upcasters[topic]
-            data = upcast(dict(data))
+        topic, data = self.upcast(topic, data)
         try:
             return self._classes[topic].model_validate(data)
         except ValidationError as error:

@@ -19,13 +19,13 @@ FROM views.certificates
 WHERE passport_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
--- By the link of the current version, or of a replaced one.
+-- By the link of the current version, of a replaced one, or of a key that was retired.
 SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer,
     name_index, document_index, passport_index, verify_token, position
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
 UNION ALL
-SELECT t.token, true, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index,
+SELECT t.token, t.version <> c.version, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index,
     c.document_index, c.passport_index, c.verify_token, c.position
 FROM views.certificate_old_tokens t
 JOIN views.certificates c USING (ledger, number, kind)

@@ -22,7 +22,6 @@ PEOPLE = Table(
         "name_index": "id?",
         "document_index": "id?",
         "passport_index": "id?",  # of a passport's number without its country
-        "index_algorithm": "id?",  # of the indexes; remains after an erasure
         "certificates": "ids",  # the person's certificate numbers, in order of allocation
         "position": "bigint",
     },
@@ -78,7 +77,6 @@ CERTIFICATES = Table(
         "reissued_on": "day?",
         "current_since": "time",  # of the standing and version
         "verify_token": "id?",
-        "token_algorithm": "id?",
         "position": "bigint",  # of the event that led to this state
         "changed_at": "time",
         "answer": "text?",
@@ -120,15 +118,15 @@ STATES = Table(
     kind="log",
 )
 OLD_TOKENS = Table(
-    "certificate_old_tokens",  # of replaced versions; the current token is in `certificates`
+    "certificate_old_tokens",  # of replaced versions and retired keys, besides `certificates`
     {
         "number": "id",
         "kind": "id",
         "version": "int",
         "token": "id",
-        "position": "bigint",  # of the event that replaced it
+        "position": "bigint",  # of the event that replaced it, or that issued the version
     },
-    key=("number", "kind", "version"),
+    key=("number", "kind", "version", "token"),
     kind="log",
     indexes=("(token)",),
     secret=frozenset({"token"}),

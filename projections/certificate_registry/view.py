@@ -9,7 +9,8 @@ are null, so that only its link finds the certificate.
 A certificate that is numbered but not issued is not public: no public query returns it.
 The link printed as a QR code contains a keyed hash, which is not in the journal and cannot be
 guessed. Each version has its own; an old one still finds the certificate and reports that it was
-replaced. The queries are in queries.py. Source: source-document 5.2, 5.3, 5.4.
+replaced, and a link of a key that was retired still finds it. The queries are in queries.py.
+Source: source-document 5.2, 5.3, 5.4.
 """
 
 from __future__ import annotations
@@ -28,31 +29,10 @@ from projections.certificate_registry.tables import (
     PEOPLE,
     STATES,
 )
-from projections.engine.rows import BlindIndex, RowBuffer
+from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, PersonEntry, View, topics
 from projections.masking import erased_person, masked_person, masks
-
-TOKEN_HEX_DIGITS = 32  # 128 bits: infeasible to guess, short enough for a small QR code
-
-
-def verify_token(
-    blind_index: BlindIndex,
-    algorithm: str | None,
-    ledger: str,
-    kind: str,
-    number: str,
-    version: int,
-) -> str:
-    """The secret part of a certificate's link, 32 lower-case hexadecimal digits.
-
-    algorithm: of the blind index (None: the default), stored with the certificate so that a
-        printed link stays valid when the default changes.
-    ledger: hashed too, because two ledgers may allocate the same number of their own kind.
-    """
-    keyed = blind_index("verify", f"{ledger}|{kind}|{number}|{version}", algorithm)
-    return keyed.rpartition(":")[2][:TOKEN_HEX_DIGITS].lower()
-
 
 # --- ledger, persons, applications --------------------------------------------------------------
 
@@ -85,10 +65,7 @@ def _person(rows: RowBuffer, entry: Entry) -> None:
         rows,
         masked_person(entry)
         | indexes
-        | {
-            "index_algorithm": algorithm,
-            "certificates": [] if known is None else known["certificates"],
-        },
+        | {"certificates": [] if known is None else known["certificates"]},
     )
 
 
@@ -98,7 +75,7 @@ def _passport_index(rows: RowBuffer, entry: Entry, algorithm: str | None) -> str
         return None
     assert isinstance(entry, PersonEntry)
     number = entry.opened["document_number"]
-    return number and rows.blind_index("document", passport_key(number), algorithm)
+    return number and rows.keyed.blind_index("document", passport_key(number), algorithm)
 
 
 def _upsert_person(rows: RowBuffer, person: Row) -> None:
@@ -209,17 +186,19 @@ def _numbered(rows: RowBuffer, entry: Entry) -> None:
         "reissued_on": None,
         "current_since": entry.occurred_at,
         "verify_token": None,
-        "token_algorithm": person["index_algorithm"],
         "position": entry.position,
         "changed_at": entry.recorded_at,
     }
     _write(rows, entry, row)
 
 
-def _token(rows: RowBuffer, entry: Entry, certificate: Row, version: int) -> str:
-    data, algorithm = entry.data, certificate["token_algorithm"]
-    named = (rows.ledger, data["kind"], data["number"], version)
-    return verify_token(rows.blind_index, algorithm, *named)
+def _token(rows: RowBuffer, entry: Entry, version: int) -> str:
+    """The link to print on a version; those of retired keys find it too."""
+    named = {name: entry.data[name] for name in ("number", "kind")} | {"version": version}
+    link, *retired = rows.keyed.links(named["kind"], named["number"], version)
+    at = {"position": entry.position}
+    rows.add(OLD_TOKENS, *(named | at | {"token": token} for token in retired))
+    return link
 
 
 def _add_old_token(rows: RowBuffer, entry: Entry, certificate: Row) -> None:
@@ -241,7 +220,7 @@ def _issued(rows: RowBuffer, entry: Entry) -> None:
         issued_on=entry.data["issued_on"],
         progress="issued",
         version=version,
-        verify_token=_token(rows, entry, certificate, version),
+        verify_token=_token(rows, entry, version),
     )
 
 
@@ -277,7 +256,7 @@ def _corrected(rows: RowBuffer, entry: Entry) -> None:
         progress="issued",
         seen_province_on=None,
         seen_nation_on=None,
-        verify_token=_token(rows, entry, certificate, version),
+        verify_token=_token(rows, entry, version),
     )
 
 
@@ -292,7 +271,7 @@ def _reissued(rows: RowBuffer, entry: Entry) -> None:
         certificate,
         version=version,
         reissued_on=entry.data["reissued_on"],
-        verify_token=_token(rows, entry, certificate, version),
+        verify_token=_token(rows, entry, version),
     )
 
 
@@ -336,7 +315,7 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
-        *(*e.EDITION, *e.KEY, e.LogContinuedElsewhere),
+        *(e.IssuerUrlSet, *e.EDITION, *e.KEY, e.LogContinuedElsewhere),
         *(*e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),

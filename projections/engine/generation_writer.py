@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from domain.store.postgres.connection import Cursor
 from projections.engine.generations import physical
-from projections.engine.rows import BlindIndex, RowBuffer
+from projections.engine.rows import KeyedTexts, RowBuffer
 from projections.engine.table_writer import TableWriter
 from projections.engine.tables import Row, Table
 from projections.engine.view import Entry, View
@@ -32,26 +32,26 @@ class GenerationWriter:
         self,
         cursor: Cursor,
         ledger: str,
-        blind_index: BlindIndex,
+        keyed: KeyedTexts,
         *,
         complete: bool = False,
     ) -> RowBuffer:
         """A buffer for the rows of a ledger, loaded on demand through the cursor."""
         loader = self._loader(cursor, ledger)
-        return RowBuffer(ledger, self.view.tables, blind_index, loader, complete=complete)
+        return RowBuffer(ledger, self.view.tables, keyed, loader, complete=complete)
 
     def apply(
         self,
         cursor: Cursor,
         ledger: str,
         entries: Sequence[Entry],
-        blind_index: BlindIndex,
+        keyed: KeyedTexts,
     ) -> None:
         """Fold a batch and write the rows that changed.
 
         Raises: UnhandledTopic, psycopg2.Error, and what a fold raises; the caller then rolls back.
         """
-        rows = self.row_buffer(cursor, ledger, blind_index)
+        rows = self.row_buffer(cursor, ledger, keyed)
         self.prefetch(rows, entries)
         self.view.fold(entries, rows)
         self.write(cursor, rows)

@@ -18,6 +18,7 @@ from domain.store.journal import envelope as envelopes
 from domain.store.journal.key_ranges import KEY_TOPICS
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import Cursor
+from domain.stored_facts import STORED_FACTS
 from projections.engine.view import Entry, Opener, PersonEntry
 
 # COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
@@ -62,6 +63,7 @@ class FieldOpener(Protocol):
         self, person: str, stream: str, version: int, field: str, sealed: str
     ) -> str | None: ...
     def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str: ...
+    def links(self, kind: str, number: str, version: int) -> tuple[str, ...]: ...
     def forget(self, person: str | None = None) -> None: ...
 
 
@@ -164,15 +166,21 @@ class _Texts(dict[bytes, str]):
 def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
     """Decode events one at a time, so that each is folded while it is in the processor's cache.
 
-    The keys of all persons among them are read in one query.
+    An event of an older version is upcast, as everywhere. The keys of all persons among them are
+    read in one query.
     """
     _preload(events, vault)
     loads, open_fields = orjson.loads, opener(vault)
+    current = STORED_FACTS.is_current
     for position, topic, envelope in events:
+        parsed = loads(envelope)
+        if not current(topic):
+            topic, parsed["data"] = STORED_FACTS.upcast(topic, parsed["data"])
+            parsed["topic"] = topic
         if topic in _PERSONS:
-            yield PersonEntry(position, loads(envelope), open_fields)
+            yield PersonEntry(position, parsed, open_fields)
             continue
-        entry = Entry(position, loads(envelope))
+        entry = Entry(position, parsed)
         if topic == PersonalDataErased.TOPIC:
             vault.forget(entry.data["person_id"])
         yield entry

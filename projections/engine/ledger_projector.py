@@ -192,7 +192,7 @@ class LedgerProjector:
     ) -> Exception | None:
         try:
             for target in targets:
-                target.apply(cursor, self.ledger, entries, self._vault.blind_index)
+                target.apply(cursor, self.ledger, entries, self._vault)
         except Exception as error:
             if is_transient(error):
                 raise

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from projections.engine.tables import Row, Table
 
 Loader = Callable[[Table, Iterable[str]], list[Row]]
 """Newest rows of a table whose group column is one of the given values."""
 
-BlindIndex = Callable[[str, str, str | None], str]
-"""Kind, text and algorithm (None: the current one) -> `algorithm:hex`."""
+
+class KeyedTexts(Protocol):
+    """Makes texts from the service's keys, which folds have no other access to."""
+
+    def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
+        """The keyed index of a text: `algorithm:hex`; None: the current algorithm."""
+        ...
+
+    def links(self, kind: str, number: str, version: int) -> tuple[str, ...]:
+        """Every link that opens a version of a certificate; the one to print first."""
+        ...
+
 
 Key = Any
 """The value of a table's key column; a tuple of them where the key has several."""
@@ -51,7 +61,7 @@ class _TableRows:
 class RowBuffer:
     """The rows of one view of one ledger, in memory.
 
-    blind_index: makes the keyed index of a text.
+    keyed: makes blind indexes and links.
     complete: the database has no row that is not in memory; then the loader is never called, and
     every row is yet to be written.
     """
@@ -60,13 +70,13 @@ class RowBuffer:
         self,
         ledger: str,
         tables: Iterable[Table],
-        blind_index: BlindIndex,
+        keyed: KeyedTexts,
         loader: Loader = no_rows,
         *,
         complete: bool = False,
     ) -> None:
         self.ledger = ledger
-        self.blind_index = blind_index
+        self.keyed = keyed
         self.complete = complete
         self._loader = loader
         self._tables = tuple(tables)

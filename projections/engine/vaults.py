@@ -16,6 +16,7 @@ from domain.store.journal.person_keys import (
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys, Vault
+from domain.values.certificate_links import LinkKeys
 
 
 class VaultSecrets(Protocol):
@@ -28,14 +29,19 @@ class VaultSecrets(Protocol):
     @property
     def sealer(self) -> Sealer: ...
     @property
+    def link_keys(self) -> LinkKeys: ...
+    @property
     def algorithm(self) -> str: ...
 
 
 class ViewVault(Vault):
-    """A vault that also has the sealer of its ledger, for readers of the journal."""
+    """A vault that also has the sealer of its ledger, for readers of the journal, and the keys of
+    links."""
 
     unranged: LedgerSealer
     """The sealer without the ranges of keys."""
+
+    link_keys: LinkKeys
 
     _ranged: LedgerSealer | None = None
 
@@ -49,6 +55,10 @@ class ViewVault(Vault):
             cursor.execute(KEY_STREAM_SQL, (self.ledger,))
             self._ranged = with_key_ranges(self.unranged, cursor.fetchall())
         return self._ranged
+
+    def links(self, kind: str, number: str, version: int) -> tuple[str, ...]:
+        """Every link that opens a version of a certificate; the one to print first."""
+        return self.link_keys.links(self.ledger, kind, number, version)
 
 
 def row_key_of(secrets: VaultSecrets) -> bytes:
@@ -81,4 +91,5 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> View
         erased=erased,
     )
     vault.unranged = secrets.sealer.of(ledger)
+    vault.link_keys = secrets.link_keys
     return vault

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys
+from domain.values.certificate_links import LinkKeys
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener, decode, fetch
@@ -47,6 +48,7 @@ class Keys:
     master_keys: MasterKeys
     index_key: bytes = field(repr=False)
     sealer: Sealer
+    link_keys: LinkKeys
     algorithm: str
 
 
@@ -121,9 +123,7 @@ def _backfill_ledger(
 ) -> BackfilledLedger:
     """Fold one ledger; its rows are written, or buffered by the targets."""
     started = time.monotonic()
-    buffers = [
-        (t, t.row_buffer(cursor, vault.ledger, vault.blind_index, complete=True)) for t in targets
-    ]
+    buffers = [(t, t.row_buffer(cursor, vault.ledger, vault, complete=True)) for t in targets]
     folds = _folds(buffers)
     ignored = {topic for topic, wanted in folds.items() if not wanted}
     after = count = 0

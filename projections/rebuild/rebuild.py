@@ -186,7 +186,13 @@ def _backfill(
     if processes is None:
         processes = _cores() if sum(ends) >= _PARALLEL_EVENTS else 1
     shares = _shares(views, heads, processes)
-    keys = Keys(secrets.master_keys, secrets.index_key, secrets.sealer, secrets.algorithm)
+    keys = Keys(
+        secrets.master_keys,
+        secrets.index_key,
+        secrets.sealer,
+        secrets.link_keys,
+        secrets.algorithm,
+    )
     tasks = [
         BackfillTask(keys, tuple((view, numbers[view.name]) for view in group), upto, sizes, pace)
         for group, upto in _batches(shares, processes)

@@ -78,7 +78,7 @@ def _catch_up_once(
         entries = read(cursor, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
-        target.apply(cursor, ledger, entries, vault.blind_index)
+        target.apply(cursor, ledger, entries, vault)
         set_position(cursor, ledger, name, entries[-1].position)
     return True
 

@@ -2,7 +2,7 @@ INSERT INTO views.bench_certificates (ledger, application_id, kind, number, pers
     masked_name, masked_number, document_type, name_index, document_index, organisation_name,
     issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical,
     issued, issued_on, progress, seen_province_on, seen_nation_on, report_id, standing,
-    reason_class, version, reissued_on, current_since, verify_token, token_algorithm, position,
+    reason_class, version, reissued_on, current_since, verify_token, position,
     changed_at, answer)
 WITH facts AS MATERIALIZED (
     SELECT ledger, position, split_part(topic, '.', 1) AS what, occurred_at, recorded_at,
@@ -23,8 +23,7 @@ results AS (
 people AS (
     SELECT DISTINCT ON (ledger, person_id) ledger, data ->> 'person_id' AS person_id,
         '*' AS masked_name, '*' AS masked_number, data ->> 'document_type' AS document_type,
-        data ->> 'name_index' AS name_index, data ->> 'document_index' AS document_index,
-        split_part(data ->> 'document_index', ':', 1) AS token_algorithm
+        data ->> 'name_index' AS name_index, data ->> 'document_index' AS document_index
     FROM facts WHERE what IN ('person_registered', 'person_corrected')
     ORDER BY ledger, person_id, position DESC),
 ledgers AS (
@@ -71,9 +70,9 @@ SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, p.masked_name,
     r.theory, r.practical, c.version > 0,
     c.issued_on, c.progress, c.seen_province_on, c.seen_nation_on, c.report_id, c.standing,
     c.reason_class, c.version, c.reissued_on, c.current_since,
-    CASE WHEN c.version > 0 THEN left(encode(sha256(convert_to(
+    CASE WHEN c.version > 0 THEN c.ledger || '-aa' || left(encode(sha256(convert_to(
         concat_ws('|', c.ledger, c.kind, c.number, c.version), 'UTF8')), 'hex'), 32) END,
-    p.token_algorithm, c.position, c.changed_at,
+    c.position, c.changed_at,
     CASE WHEN c.version > 0 THEN json_build_array(c.ledger, c.kind, c.number, p.masked_name,
         p.masked_number, p.document_type, a.occupation, a.occupation_name, a.edition, a.level,
         a.job_type, r.theory, r.practical, c.issued_on, b.organisation_name, b.issuer_name,

@@ -382,6 +382,8 @@ def _candidacy(ledger: str, level: Level) -> Stream:
             number="x",
             issued_on=ISSUED_ON,
             version=1,
+            card_sha256="0" * 64,
+            card_salt=None,
         )
         fields = application | person | {"number": f"%({kind.value})b"}
         forms.append(Form(ledger, issued, stream, len(forms) + 1, ISSUED_AT, **fields))

@@ -39,7 +39,7 @@ CHECKS = [
 KNOWN = {
     "person_id": "P1", "application_id": "A1", "session_id": "S1", "notice_id": "N1",
     "kind": None, "stage": None, "refund_no": "RPAY1-1", "report_id": "R1",
-    "objection_id": "O1", "token": "0" * 32,
+    "objection_id": "O1", "token": "omc-aa" + "0" * 32,
 }  # fmt: skip
 """Ids that exist, so that a made-up request gets past the first "not found"."""
 

@@ -151,7 +151,16 @@ def test_keys_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path
     assert first.login_key == second.login_key
     symmetric = [getattr(first, name) for name in SYMMETRIC_KEYS]
     assert len(set(symmetric)) == len(symmetric)
-    names = {"master_key", "index_key", "journal", "command", "idempotency", "login", "token_key"}
+    names = {
+        "master_key",
+        "index_key",
+        "journal",
+        "command",
+        "idempotency",
+        "login",
+        "link",
+        "token_key",
+    }
     assert {file.name for file in files} == names
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700

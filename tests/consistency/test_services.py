@@ -124,7 +124,7 @@ def deployment() -> Iterator[Deployment]:
             "database_url": server.dsn(), "data_dir": str(folder / "service"), "master_key": KEY,
             "index_key": KEY, "journal_key": SEALER.active.text, "token_key": TOKEN_KEY,
             "command_key": text_of(COMMAND_KEY), "idempotency_key": text_of(IDEMPOTENCY_KEY),
-            "lookup_limit": False, "login_key": KEY,
+            "lookup_limit": False, "login_key": KEY, "link_key": KEY,
         }  # fmt: skip
         loaded = load_settings(**settings)
         keys = load_service_keys(loaded)

@@ -14,6 +14,7 @@ from tests.support.commands import PASSED, apply_for, correct_person, document_o
 
 WITHOUT_CLAIMS = {
     *("ledger_opened.v1", "application_opened.v1", "edition_proposed.v1", "edition_adopted.v1"),
+    "issuer_url_set.v1",
     *("key_introduced.v1", "key_retired.v1", "log_continued_elsewhere.v1"),
     *("eligibility_refused.v1", "fee_item_used.v1"),
     *("document_submitted.v1", "documents_submitted.v1"),

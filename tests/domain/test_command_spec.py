@@ -19,6 +19,7 @@ from domain.steps import authority_report as reports
 from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
 from domain.steps.exam import CloseSession
+from domain.steps.ledger_setup import SetIssuerUrl
 from domain.steps.public_notice import ExtendNotice
 from domain.store.postgres.connection import PgConnection
 from tests.support.actors import (
@@ -102,6 +103,7 @@ def run_every_command(run: Any) -> None:
     run.do(open_ledger())
     run.do(fees())
     run.do(adopt(fees()), by=CERTIFIER)
+    run.do(SetIssuerUrl(url="https://cert.example.cn"), by=OPERATOR)
     run.do(schedule(), by=CERTIFIER)
     for n in (1, 2, 3, 4):
         run.do(register(n, name="赵零"), by=ASSISTANT)

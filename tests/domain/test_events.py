@@ -14,7 +14,7 @@ from domain.values.personal import personal_fields
 from tests.support.golden import sample
 
 FACTS = [pytest.param(fact, id=topic) for topic, fact in CATALOGUE.items()]
-PERSONAL_WORDS = {"name", "phone", "document_number", "qualifications", "text"}
+PERSONAL_WORDS = {"name", "phone", "document_number", "qualifications", "text", "card_salt"}
 NOT_PERSONAL = {("exam_session_scheduled.v1", "name")}  # the session's own name
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from domain.events import CATALOGUE, PersonalDataErased
+from domain.service.ledger import LedgerSecrets
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
@@ -86,9 +87,11 @@ class ProjectedLedger:
             GenerationWriter(view, made[view.name].number, row_key_of(SECRETS)) for view in wanted
         ]
 
-    def projector(self, *, batch: int = 1000, retry_seconds: float = 30.0) -> LedgerProjector:
+    def projector(
+        self, *, batch: int = 1000, retry_seconds: float = 30.0, secrets: LedgerSecrets = SECRETS
+    ) -> LedgerProjector:
         """A projector as the runner has for each ledger."""
-        vault = vault_of(SECRETS, self.name, self.connection)
+        vault = vault_of(secrets, self.name, self.connection)
         projector = LedgerProjector(
             self.name,
             vault,
@@ -98,9 +101,9 @@ class ProjectedLedger:
         projector.reload_positions(self.connection, self.views)
         return projector
 
-    def fold(self, *, batch: int = 1000) -> ProjectedLedger:
+    def fold(self, *, batch: int = 1000, secrets: LedgerSecrets = SECRETS) -> ProjectedLedger:
         """Advance every view to the head."""
-        self.projector(batch=batch).advance(self.connection, self.targets())
+        self.projector(batch=batch, secrets=secrets).advance(self.connection, self.targets())
         return self
 
     # --- reading ---------------------------------------------------------------------------------

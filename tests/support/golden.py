@@ -31,6 +31,7 @@ TEXTS = {
     "unified_social_credit_code": "91330100MA00000000",
     "site_code": "S000033000123",
     "log_origin": "example.org/omc",
+    "url": "https://cert.example.cn",
     "occupation": "4-01-02-07",
     "occupation_name": "互联网营销师",
     "edition": "2021",
@@ -74,6 +75,7 @@ TEXTS = {
     "public_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
     "signature_old": "AAEC",
     "signature_new": "AwQF",
+    "card_salt": "00" * 32,
 }
 CONTENT = {"source": "收费公示", "fees": []}
 """Of an edition of rules."""
@@ -92,7 +94,7 @@ def sample(fact: type[BaseModel], sparse: bool = False) -> dict[str, Any]:
         left_out = info.default is not PydanticUndefined
         if sparse and left_out:
             continue
-        data[name] = _value(name, info.annotation, info)
+        data[info.alias or name] = _value(name, info.annotation, info)
     return fact.model_validate(data).model_dump(mode="json")
 
 

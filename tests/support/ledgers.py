@@ -16,6 +16,7 @@ from domain.service.receipt import Receipt
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.field_encryption import MasterKeys
+from domain.values.certificate_links import LinkKeys
 from tests.support.actors import OPERATOR
 from tests.support.keys import HASHER, LOGIN_KEY, SEALER
 from tests.support.postgres import Database
@@ -28,6 +29,7 @@ SECRETS = LedgerSecrets(
     SEALER,
     HASHER,
     LoginKeys(LOGIN_KEY),
+    LinkKeys(bytes(range(64, 96))),
 )
 """Keys of the tests; no real data is encrypted under them."""
 

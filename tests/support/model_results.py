@@ -210,7 +210,7 @@ class Journey(Model):
         allowed = counts.get(what, {"valid", "suspended"})
         refuse("certificate_out_of_order", n["standing"] in allowed)
         refuse("certificate_out_of_order", n["version"] or what == "revoke")
-        if what == "reissue":
+        if what in ("correct", "reissue"):
             refuse("person_erased", not self.persons[a["person"]]["erased"])
         if what in ("correct", "reissue"):
             n["version"] += 1

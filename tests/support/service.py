@@ -49,6 +49,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         command_key=text_of(COMMAND_KEY),
         idempotency_key=text_of(IDEMPOTENCY_KEY),
         login_key=text_of(LOGIN_KEY),
+        link_key=key,
         token_key=TOKEN_KEY,
         port=0,
         **({"lookup_limit": False, "lookup_processes": 0, "background_audit": False} | given),

@@ -30,6 +30,7 @@ from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.store.errors import ClaimNotHeld, ClaimTaken
 from domain.store.keys.key_signatures import is_signature
+from domain.values.certificate_cards import card_sha256
 from domain.values.logins import normal_form
 from domain.values.personal import personal_fields
 from tests.support.actors import OPERATOR
@@ -52,6 +53,14 @@ class Entry:
 def blind_index(kind: str, text: str) -> str:
     """Replaces the blind index: equal for equal texts, without revealing them."""
     return hashlib.sha256(f"{kind}|{text}".encode()).hexdigest()[:32]
+
+
+CARD_SALT = bytes(range(32))
+
+
+def digest_card(card: bytes) -> tuple[str, str]:
+    """As in the service, under a salt that is always the same."""
+    return card_sha256(card, CARD_SALT), CARD_SALT.hex()
 
 
 def as_stored(fact: e.Fact) -> e.Fact:
@@ -131,7 +140,14 @@ class World:
     def context(self, actor: Actor, now: datetime) -> Context:
         """Actor and time; ids count up, so that the same history has the same ids."""
         return Context(
-            now, actor, self._new_id, blind_index, "omc", is_signature, pseudonym=normal_form
+            now=now,
+            actor=actor,
+            new_id=self._new_id,
+            blind_index=blind_index,
+            ledger="omc",
+            is_signature=is_signature,
+            digest_card=digest_card,
+            pseudonym=normal_form,
         )
 
     def _new_id(self) -> str:

@@ -38,6 +38,7 @@ GET    {L}/editions/fees                    *
 GET    {L}/editions/fees/proposals          Z S O
 POST   {L}/editions/fees                    Z O
 POST   {L}/editions/fees/{"0" * 64}/adoption  Z O
+POST   {L}/issuer-urls                      O
 POST   {L}/persons                          C A
 POST   {L}/persons/search                   C A Z P G
 GET    {L}/persons/P0                       C A Z P G S

@@ -30,6 +30,7 @@ from tests.support.postgres import Database
 SETTINGS = {
     "CERTLEDGER_MASTER_KEY": base64.b64encode(bytes(range(32))).decode(),
     "CERTLEDGER_INDEX_KEY": base64.b64encode(bytes(range(32, 64))).decode(),
+    "CERTLEDGER_LINK_KEY": base64.b64encode(bytes(range(64, 96))).decode(),
     "CERTLEDGER_JOURNAL_KEY": base64.b64encode(bytes(range(64, 96))).decode(),
     "CERTLEDGER_COMMAND_KEY": base64.b64encode(bytes(range(96, 128))).decode(),
     "CERTLEDGER_IDEMPOTENCY_KEY": base64.b64encode(bytes(range(128, 160))).decode(),

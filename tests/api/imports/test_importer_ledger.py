@@ -195,6 +195,7 @@ def test_a_killed_import_continues_where_it_stopped(database: Database, tmp_path
         "CERTLEDGER_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "CERTLEDGER_INDEX_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
         "CERTLEDGER_LOGIN_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
+        "CERTLEDGER_LINK_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
         "CERTLEDGER_JOURNAL_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
         "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
         "CERTLEDGER_DATA_DIR": str(tmp_path),

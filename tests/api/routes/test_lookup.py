@@ -139,7 +139,7 @@ def link_of(ledger: LedgerClient, number: str) -> str:
 
 
 def test_an_unknown_link_is_404_and_its_token_is_not_repeated(client: httpx.Client):
-    token = "0" * 32
+    token = "omc-aa" + "0" * 32
     answer = client.get(f"/v/{token}")
     assert answer.status_code == 404
     assert token not in answer.text
@@ -216,7 +216,10 @@ def test_a_registry_under_rebuild_answers_503_until_the_swap(
     postgres: EmbeddedPostgres, tmp_path: Path
 ):
     """As after an upgrade: until the swap the old tables lack a column that the query reads."""
-    link, body = "/v/" + "0" * 32, {"certificate_number": "S000033000123264000001", "name": NAME}
+    link, body = (
+        "/v/omc-aa" + "0" * 32,
+        {"certificate_number": "S000033000123264000001", "name": NAME},
+    )
     with (
         fresh_database(postgres) as database,
         running(settings_for(database.dsn, tmp_path)) as url,

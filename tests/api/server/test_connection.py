@@ -20,7 +20,7 @@ from tests.support.lookup_workers import with_short_timeouts as impatient_here
 from tests.support.postgres import fresh_database
 from tests.support.service import running, settings_for
 
-NOWHERE = b"GET /v/" + b"0" * 32 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+NOWHERE = b"GET /v/omc-aa" + b"0" * 32 + b" HTTP/1.1\r\nHost: x\r\n\r\n"
 HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 LOOKUP = b'{"name":"\xe6\x9d\x8e\xe5\x9b\x9b","certificate_number":"S000033000123264000001"}'
 
@@ -263,7 +263,7 @@ def test_a_service_at_its_request_limit_refuses_fast_and_still_serves_health_and
         assert refused.headers["x-content-type-options"] == "nosniff"
         assert client.get("/health").status_code == 200
         assert client.get("/ready").status_code in (200, 503)
-        assert client.get("/v/" + "0" * 32).status_code == 404
+        assert client.get("/v/omc-aa" + "0" * 32).status_code == 404
         began = time.perf_counter()
         for _ in range(200):
             assert client.get("/ledgers").status_code == 503

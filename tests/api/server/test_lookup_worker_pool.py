@@ -400,6 +400,7 @@ def test_a_worker_receives_no_secret_that_it_does_not_need(tmp_path: Path):
     secret = known.database_url, known.master_key, known.index_key, known.token_key, known.blob_url
     secret += known.journal_key, known.journal_keys_retired, known.command_keys_retired
     secret += known.command_key, known.idempotency_key, known.login_key, known.login_keys_retired
+    secret += known.link_key, known.link_keys_retired
     assert not any(secret)
     assert "secret" not in repr(
         RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm", (b"secret",))

@@ -94,7 +94,7 @@ def _assert_unavailable(ledger: LedgerClient) -> None:
         ledger.caller("agency").get("applications"),
         ledger.caller("finance").get("refunds"),
         client.post("/lookup", json={"certificate_number": NUMBER, "name": "李四"}),
-        client.get("/v/" + "0" * 32),
+        client.get("/v/omc-aa" + "0" * 32),
     ]
     for answer in answers:
         assert answer.status_code == 503, answer.text

@@ -6,7 +6,7 @@ Covers: api/transparency/service_keys.py
 from __future__ import annotations
 
 import base64
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from api.app import open_service, secrets_of_ledgers
 from api.auth.secrets import load_service_keys
-from api.settings import SYMMETRIC_KEYS, Settings
+from api.settings import SYMMETRIC_KEYS, Settings, SettingsInvalid
 from api.transparency.log_keys import NoLogKey, log_seed, make_log_key
 from api.transparency.service_keys import keys_in_use
 from domain.decision import KeyInUse
 from domain.events import KeyPurpose
 from domain.service.ledger import Ledgers
+from domain.steps.ledger_setup import SetIssuerUrl
 from domain.steps.service_keys import SIGNING, key_statement
 from domain.store.errors import WrongServiceKey
 from domain.store.keys.key_signatures import is_signature
@@ -49,12 +50,13 @@ def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) ->
     settings = Settings(data_dir=tmp_path)
     keys, found = load_service_keys(settings), named(settings)
     assert list(found) == [
-        *("journal", "command", "idempotency", "login", "master", "index", "log", "token"),
+        *("journal", "command", "idempotency", "login", "master", "index", "link", "log", "token"),
     ]
     for purpose, secret in (
         ("journal", keys.journal_key), ("master", keys.master_key), ("index", keys.index_key),
         ("command", keys.command_key), ("idempotency", keys.idempotency_key),
         ("login", keys.login_key),
+        ("link", keys.link_keys.active),
     ):  # fmt: skip
         assert found[purpose].key_id == symmetric_key_id(purpose, secret)
         assert found[purpose].public_key is None
@@ -68,6 +70,7 @@ def test_every_purpose_in_use_is_named_with_the_id_of_its_key(tmp_path: Path) ->
         "login": "hmac-sha256",
         "master": "aes-256-gcm",
         "index": "hmac-sha256",
+        "link": "hmac-sha256",
         "log": "ed25519",
         "token": "ed25519",
     }
@@ -122,16 +125,18 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     migrate(database.dsn)
     settings = settings_for(database.dsn, tmp_path)
     make_log_key(settings, "omc")
-    keys = load_service_keys(settings)
-    ledgers = Ledgers(
-        database.dsn,
-        secrets_of_ledgers(settings, keys),
-        keys_of=partial(keys_in_use, settings, keys),
-    )
-    receipt = submit(ledgers.create("omc", SITE_CODE), open_ledger(), OPERATOR, key="open")
-    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 8)
-    ledgers.close()
+    with ledgers_of(settings) as ledgers:
+        receipt = submit(ledgers.create("omc", SITE_CODE), open_ledger(), OPERATOR, key="open")
+    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 9)
     return settings
+
+
+def ledgers_of(settings: Settings) -> closing[Ledgers]:
+    """The ledgers as a service with these settings opens them."""
+    assert settings.database_url is not None
+    keys = load_service_keys(settings)
+    dsn, secrets = settings.database_url.get_secret_value(), secrets_of_ledgers(settings, keys)
+    return closing(Ledgers(dsn, secrets, keys_of=partial(keys_in_use, settings, keys)))
 
 
 def start(settings: Settings) -> None:
@@ -145,6 +150,16 @@ def test_a_service_with_another_key_does_not_start(settings: Settings, name: str
     purpose = name.removesuffix("_key")
     with pytest.raises(WrongServiceKey, match=f"^wrong_key:{purpose}: ledger omc names "):
         start(other)
+
+
+def test_a_service_that_would_print_another_address_does_not_start(settings: Settings) -> None:
+    """Source: source-document 5.3."""
+    url = "https://cert.example.cn"
+    with ledgers_of(settings) as ledgers:
+        submit(ledgers.get("omc"), SetIssuerUrl(url=url), OPERATOR, key="address")
+    with pytest.raises(SettingsInvalid, match=f"newest address of ledger omc is {url}"):
+        start(settings)
+    start(settings.model_copy(update={"public_base_url": url}))
 
 
 def test_a_service_with_another_log_key_does_not_start(settings: Settings) -> None:
@@ -161,5 +176,5 @@ def test_a_service_without_the_log_key_starts_and_signs_nothing(settings: Settin
 
 def test_every_purpose_of_the_service_is_one_a_fact_can_name() -> None:
     assert {purpose.value for purpose in KeyPurpose} == {
-        *("log", "journal", "command", "idempotency", "login", "master", "index", "token")
+        *("log", "journal", "command", "idempotency", "login", "master", "index", "link", "token")
     }

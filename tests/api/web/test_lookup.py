@@ -214,7 +214,7 @@ def test_the_link_of_an_older_version_says_that_it_was_replaced(
     assert "已由第 2 版替换" not in http.get(f"/v/{new}").text
 
 
-@pytest.mark.parametrize("token", ["0" * 32, "abc", "%3Cscript%3E"])
+@pytest.mark.parametrize("token", ["omc-aa" + "0" * 32, "0" * 32, "abc", "%3Cscript%3E"])
 def test_an_unknown_link_has_a_page_of_its_own(http: httpx.Client, token: str) -> None:
     answer = http.get(f"/v/{token}")
     assert answer.status_code == 404

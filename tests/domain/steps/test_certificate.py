@@ -1,11 +1,14 @@
 """Two certificates are handed out, and what becomes of them (双证证书)."""
 
+import hashlib
+import json
 from datetime import date
 
 import pytest
 
 from domain import events as e
 from domain.decision import Command, InTheFuture, NotFound, TooEarly
+from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, RevocationReason
 from domain.steps.certificate import (
     VERSIONS_MAX,
@@ -21,9 +24,17 @@ from domain.steps.certificate import (
 )
 from domain.steps.enrolment import PersonErased
 from tests.support.actors import REGISTRAR
-from tests.support.commands import ISSUED_AT, erase, when
+from tests.support.commands import (
+    ISSUED_AT,
+    correct_person,
+    document_of,
+    erase,
+    material,
+    name_of,
+    when,
+)
 from tests.support.journeys import final_results, issued_certificates, numbered_certificates
-from tests.support.world import World, given
+from tests.support.world import CARD_SALT, World, given
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
 SITE_NUMBER = "S000033000123264000001"
@@ -52,6 +63,21 @@ def a_certificate(standing: str) -> World:
 # --- issuing --------------------------------------------------------------------------------------
 
 
+def card_fields(kind: CertificateKind, number: str, version: int, **changed: object) -> dict:
+    """What a fact says of the card of candidate 1, computed by itself."""
+    card = {
+        "v": 1, "ledger": "omc", "kind": kind.value, "number": number, "version": version,
+        "name": name_of(1), "document_type": "resident_id", "document_tail": document_of(1)[-4:],
+        "occupation": "4-01-02-07", "occupation_name": "互联网营销师", "job_type": None, "level": 4,
+        "theory": "72", "practical": "65.5", "issuer_name": "浙江今日头条科技有限公司",
+        "organisation_name": "浙江今日头条科技有限公司", "issued_on": "2026-10-15",
+        "photo_sha256": material(MaterialKind.PHOTO).sha256,
+    } | changed  # fmt: skip
+    text = json.dumps(card, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    hashed = hashlib.sha256(b"certledger card v1\x00" + CARD_SALT + text).hexdigest()
+    return {"card_sha256": hashed, "card_salt": CARD_SALT.hex()}
+
+
 def test_both_certificates_are_issued_together():
     """Source: source-document 0.2, 5.2, 5.3."""
     world = numbered_certificates()
@@ -67,6 +93,7 @@ def test_both_certificates_are_issued_together():
                 number=numbers[kind],
                 issued_on=date(2026, 10, 15),
                 version=1,
+                **card_fields(kind, numbers[kind], 1),
             )
             for kind in (NATIONAL, OMC)
         )
@@ -176,11 +203,28 @@ def test_a_text_put_right_keeps_the_number_and_counts_the_version(kind):
                 number=number,
                 version=2,
                 reason="按规定办理",
+                **card_fields(kind, number, 2),
             )
         )
     )
     again = given(after).when(step(CorrectCertificate, kind))
     assert again.decided.facts[0][1].version == 3
+
+
+def test_a_corrected_certificate_shows_the_name_as_it_was_put_right():
+    """Source: source-document 3.2(3)."""
+    world = issued_certificates()
+    world.do(correct_person(name="赵壹"), by=REGISTRAR)
+    decided = given(world).when(step(CorrectCertificate)).decided
+    [(_, fact)] = decided.facts
+    shown = card_fields(NATIONAL, SITE_NUMBER, 2, name="赵壹")
+    assert (fact.card_sha256, fact.card_salt) == (shown["card_sha256"], shown["card_salt"])
+
+
+def test_no_text_is_put_right_for_a_person_who_was_erased():
+    world = issued_certificates()
+    world.do(erase())
+    given(world).when(step(CorrectCertificate)).fails(PersonErased)
 
 
 def test_a_lost_certificate_is_made_again_under_its_number():
@@ -194,6 +238,7 @@ def test_a_lost_certificate_is_made_again_under_its_number():
             version=2,
             reissued_on=date(2026, 10, 15),
             reason="按规定办理",
+            **card_fields(NATIONAL, SITE_NUMBER, 2),
         )
     )
 
@@ -267,6 +312,8 @@ def test_versions_come_to_an_end():
             kind=NATIONAL,
             number=SITE_NUMBER,
             version=VERSIONS_MAX,
+            card_sha256="0" * 64,
+            card_salt=None,
             reason="第998次更正",
         )
     )
