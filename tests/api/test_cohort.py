@@ -390,7 +390,8 @@ def test_one_person_was_erased_and_cannot_be_read_any_more(facts: dict[str, Any]
 def test_the_cohort_shows_every_fact_of_a_journey_but_one(facts: dict[str, Any]) -> None:
     topics = {topic.removesuffix(".v1") for topic in CATALOGUE}
     # A notice is extended only where the calendar of its year was not known yet.
-    # Keys and the continued log are the business of the service and its operators.
+    # Keys, the address of the service and the continued log are the business of its operators.
     assert topics - set(facts) == {
-        *("public_notice_extended", "key_introduced", "key_retired", "log_continued_elsewhere"),
+        *("public_notice_extended", "issuer_url_set"),
+        *("key_introduced", "key_retired", "log_continued_elsewhere"),
     }
