@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
+from api.settings import Settings
 from domain.audit.full import FullReport, audit_ledger, subject_of
 from domain.service.ledger import Ledger
 from domain.store.tlog.checkpoints import leaf_hashes
@@ -22,16 +24,20 @@ from domain.store.tlog.signed_note import Checkpoint
 from tests.consistency.service_process import ServiceProcess
 from tests.support.honest import Copy
 from tests.support.ledgers import SITE_CODE
-from tests.support.rolled_back import heads, problems
-from tests.support.service import FEES, LedgerClient
+from tests.support.rolled_back import fees_from, heads, problems
+from tests.support.service import LedgerClient
 from tests.support.waiting import wait_until
 
 ORIGIN = "certledger.example/omc"
 
+FEES_PATH = "editions/fees"
+"""A command that concerns nothing else of the ledger."""
+
 PATIENCE_S = 20.0
 """How long a busy machine may take for what a service does within two seconds."""
 
-SECRETS = ("database_url", "master_key", "index_key", "journal_key", "token_key")
+SWITCHES = {"lookup_limit": False, "lookup_processes": 0, "background_audit": False, "work": False}
+"""Settings of a service that records and audits nothing by itself."""
 
 
 @dataclass
@@ -58,8 +64,7 @@ class LiveLedger:
 
     def refusal(self, day: int = 1) -> str | None:
         """The code that refuses a command; None if it is recorded. day: of January 2027."""
-        fees = FEES | {"valid_from": f"2027-01-{day:02}"}
-        answer = self.api.caller("finance").send("fee-schedules", fees)
+        answer = self.api.caller("operator").send(FEES_PATH, fees_from(f"2027-01-{day:02}"))
         if answer.status_code != 201:
             return str(answer.json()["code"])
         self.leaves += leaf_hashes(self.reader.journal, len(self.leaves), 2**62)
@@ -98,16 +103,21 @@ class LiveLedger:
         return audit_ledger(subject_of(self.reader), None, hashes_only=True)
 
 
+def as_texts(settings: Settings) -> dict[str, str]:
+    """The data directory and every secret of the settings, as another process gets them."""
+    secrets = {
+        name: value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)
+    }
+    return secrets | {"data_dir": str(settings.data_dir)}
+
+
 @contextmanager
 def running_on(copy: Copy, **given: Any) -> Iterator[LiveLedger]:
     """A service process on a copy. given: settings."""
     if "head_places" in given:
         update = {"head_places": given["head_places"]}
         copy = replace(copy, settings=copy.settings.model_copy(update=update))
-    secrets = {name: getattr(copy.settings, name).get_secret_value() for name in SECRETS}
-    texts = secrets | {"data_dir": str(copy.settings.data_dir)}
-    switches = {"lookup_limit": False, "lookup_processes": 0, "background_audit": False}
-    service = ServiceProcess(**(texts | switches | given))
+    service = ServiceProcess(**(as_texts(copy.settings) | SWITCHES | given))
     try:
         with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as client:
             reader = copy.store.ledgers.get("omc")

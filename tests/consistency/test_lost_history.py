@@ -26,7 +26,13 @@ from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.checkpoints import PLACES_EVERY_S
 from domain.store.tlog.heads import folder_of
-from tests.consistency.live_ledger import ORIGIN, LiveLedger, running_on
+from tests.consistency.live_ledger import (
+    ORIGIN,
+    SWITCHES,
+    LiveLedger,
+    as_texts,
+    running_on,
+)
 from tests.consistency.service_process import ServiceProcess
 from tests.support.honest import Honest, copy_of, honest_database
 from tests.support.ledgers import SITE_CODE
@@ -89,10 +95,7 @@ def settings(server: EmbeddedPostgres, tmp_path: Path) -> Settings:
 @pytest.fixture
 def service(settings: Settings) -> Iterator[ServiceProcess]:
     """A service process with the log key."""
-    names = ("database_url", "master_key", "index_key", "journal_key", "token_key")
-    secrets = {name: getattr(settings, name).get_secret_value() for name in names}
-    switches = {"lookup_limit": False, "lookup_processes": 0, "background_audit": False}
-    started = ServiceProcess(**secrets, **switches, data_dir=str(settings.data_dir))
+    started = ServiceProcess(**as_texts(settings), **SWITCHES)
     yield started
     started.stop()
 

@@ -48,12 +48,11 @@ from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.errors import SealBroken, WrongKey
 from domain.store.journal.envelope import canonical_json
 from domain.store.postgres.connection import Cursor
-from tests.consistency.live_ledger import PATIENCE_S, LiveLedger, running_on
+from tests.consistency.live_ledger import FEES_PATH, PATIENCE_S, LiveLedger, running_on
 from tests.support import tampering
 from tests.support.cohort import rows
 from tests.support.honest import Copy, Honest, copy_of, honest_database
-from tests.support.rolled_back import rewrite_the_tail
-from tests.support.service import FEES
+from tests.support.rolled_back import fees_from, rewrite_the_tail
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -293,16 +292,18 @@ def test_a_planted_head_stops_the_ledger_and_changes_nothing_that_is_signed(
 
 
 def test_a_rewritten_receipt_is_not_given_out(live: LiveLedger) -> None:
-    finance = live.api.caller("finance")
-    body = FEES | {"valid_from": "2027-02-01"}
-    first = finance.send("fee-schedules", body, key="the-same")
-    assert finance.send("fee-schedules", body, key="the-same").json() == first.json()
+    operator = live.api.caller("operator")
+    first = operator.send(FEES_PATH, fees_from("2027-02-01"), key="the-same")
+    assert first.status_code == 201
+    again = operator.send(FEES_PATH, fees_from("2027-02-01"), key="the-same")
+    assert again.json() == first.json()
     with tampering.superuser(live.copy.database) as cursor:
         cursor.execute(
             f"{SET} certledger.commands SET receipt = convert_to(replace(convert_from(receipt, "
-            "'UTF8'), '\"version\":', '\"version\":1'), 'UTF8') WHERE key = 'the-same'"
+            "'UTF8'), '\"version\":', '\"version\":1'), 'UTF8') WHERE last_position = "
+            "(SELECT max(last_position) FROM certledger.commands)"
         )
-    again = finance.send("fee-schedules", body, key="the-same")
+    again = operator.send(FEES_PATH, fees_from("2027-02-01"), key="the-same")
     assert (again.status_code, again.json()["code"]) == (503, "seal_broken")
     assert "commands" in {each.check for each in live.audit().findings}
 
