@@ -151,6 +151,15 @@ ROW_TYPES = (
         build=build.open_ledger,
     ),
     RowType(
+        "issuer_urls",
+        ("发证地址",),
+        (ledger_setup.SET_ISSUER_URL,),
+        (
+            Column("url", ("地址",), required=True),
+            Column("valid_from", ("生效日期",), v.day),
+        ),
+    ),
+    RowType(
         "editions",
         ("规则版本", "规则拟定"),
         (edition_adoption.PROPOSE_EDITION,),

@@ -113,7 +113,7 @@ def test_a_corrected_row_is_accepted_by_the_next_import(
     ledger: tuple[Ledger, Blobs], folder: Path
 ) -> None:
     good = (folder / "persons.csv").read_text(encoding="utf-8")
-    number = good.splitlines()[1].split(",")[5]
+    number = good.splitlines()[1].split(",")[6]
     change(folder / "persons.csv", number, number[:-1] + "0")
     assert len(load(*ledger, folder).refused) == 2
     (folder / "persons.csv").write_text(good, encoding="utf-8")

@@ -53,7 +53,7 @@ def served(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Served]:
         running(settings_for(database.dsn, tmp_path, deadline_s=DEADLINE_S), prepare) as url,
         httpx.Client(base_url=url, timeout=20, trust_env=False) as client,
     ):
-        assert client.get(f"/v/{0:032x}").status_code == 404
+        assert client.get(f"/v/omc-aa{0:032x}").status_code == 404
         yield database, client, apps[0]
 
 
