@@ -99,7 +99,7 @@ def test_a_row_that_depends_on_a_refused_row_is_refused_by_its_own_rule(
 ) -> None:
     lines = (folder / "persons.csv").read_text(encoding="utf-8").splitlines()
     first = lines[1].split(",")
-    change(folder / "persons.csv", f",{first[5]},", f",{first[5][:-1]}0,")
+    change(folder / "persons.csv", f",{first[6]},", f",{first[6][:-1]}0,")
     summary = load(*ledger, folder)
     lines = [str(refused) for refused in summary.refused]
     assert len(lines) == 2
