@@ -79,6 +79,8 @@ class DomainSpec:
         self._reads = reads
         self._names = {row.command_id: (row.principal, row.key) for row in stored.commands}
         self._rows = {(row.principal, row.key): row for row in stored.commands}
+        self._row_names: dict[tuple[str, str], tuple[str, str]] = {}
+        self._principals = sorted({row.principal for row in stored.commands})
         self._requests: dict[Hashable, Any] = {}
         self._positions = [base]
         self._states = [pickle.dumps(model.__dict__)]
@@ -88,14 +90,24 @@ class DomainSpec:
     # --- names -----------------------------------------------------------------------------------
 
     def name_of(self, asked: Any) -> Hashable | None:
-        """Login and stored key: all attempts under it are one command."""
+        """Principal and stored key: all attempts under it are one command."""
         return self._name(asked) if isinstance(asked, Request) else None
 
     def _name(self, asked: Request) -> tuple[str, str]:
-        return asked.by[0], self._hasher.key(asked.by[0], asked.key)
+        """The row of the request; the login and its key if none was recorded.
+
+        The tables name no login, and an erased person's pseudonym is found by nothing: every
+        principal is tried. A key is never used by two logins here.
+        """
+        named = self._row_names.get((asked.by[0], asked.key))
+        if named is None:
+            keyed = ((each, self._hasher.key(each, asked.key)) for each in self._principals)
+            named = next((name for name in keyed if name in self._rows), (asked.by[0], asked.key))
+            self._row_names[asked.by[0], asked.key] = named
+        return named
 
     def name_of_event(self, event: Event) -> Hashable:
-        """Login and stored key of its command."""
+        """Principal and stored key of its command."""
         return self._names.get(event.command_id)
 
     def request_of(self, asked: Request) -> Hashable:
