@@ -18,6 +18,7 @@ from domain.audit.full import audit_ledger, subject_of
 from domain.service.ledger import Ledgers
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.tlog.signed_note import Signer
+from projections.catalogue import VIEWS
 from tests.support.cohort import Program
 from tests.support.honest import Copy, Honest, copy_of, honest_database
 from tests.support.postgres import fresh_database
@@ -70,12 +71,12 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     assert lines[3] == "              signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
-        *("events", "heads", "commands", "claims", "keys", "snapshots", "attachments"),
-        "lawfulness",
+        *("events", "heads", "commands", "claims", "keys", "logins", "snapshots"),
+        *("attachments", "lawfulness"),
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"
-    assert lines[-2] == "  views       3 views compared with a rebuild"
+    assert lines[-2] == f"  views       {len(VIEWS)} views compared with a rebuild"
     assert lines[-1] == "views: good"
 
 
@@ -141,7 +142,8 @@ def test_a_missing_key_is_not_made(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     (folder / "master_key").write_text("")
     settings, missing = without_missing_keys(load_settings(data_dir=tmp_path))
-    assert missing == {*SYMMETRIC_KEYS} - {"master_key"}
+    assert missing == {*SYMMETRIC_KEYS} - {"master_key", "login_key"}
+    assert settings.login_key is not None, "an audit looks no login up"
     assert settings.master_key is None
     assert settings.journal_key is not None
     assert [path.name for path in folder.iterdir()] == ["master_key"]

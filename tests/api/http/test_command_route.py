@@ -140,7 +140,7 @@ def test_a_command_is_built_from_path_and_body_and_answered_with_its_place() -> 
     response = respond(DECLINE, request(service))
     [(command, given)] = service.ledger_.submitted
     assert command == DeclineRefund(application_id="A1", refund_no="R1", reason="x")
-    assert (given["key"], given["principal"]) == ("k1", "who")
+    assert given["key"] == "k1"
     assert (response.status_code, response.headers["location"]) == (
         201,
         "/ledgers/omc/applications/A1",
