@@ -24,6 +24,7 @@ from domain.store.blobs import Blobs
 from domain.store.errors import Unavailable
 from domain.store.tlog.audit import verify
 from tests.support.cohort import COHORT, empty_ledger, load
+from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY, JOURNAL_KEY, LOGIN_KEY, text_of
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
@@ -194,9 +195,11 @@ def test_a_killed_import_continues_where_it_stopped(database: Database, tmp_path
         "CERTLEDGER_DATABASE_URL": database.dsn,
         "CERTLEDGER_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         "CERTLEDGER_INDEX_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
-        "CERTLEDGER_LOGIN_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
+        "CERTLEDGER_LOGIN_KEY": text_of(LOGIN_KEY),
+        "CERTLEDGER_COMMAND_KEY": text_of(COMMAND_KEY),
+        "CERTLEDGER_IDEMPOTENCY_KEY": text_of(IDEMPOTENCY_KEY),
         "CERTLEDGER_LINK_KEY": "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=",
-        "CERTLEDGER_JOURNAL_KEY": "QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=",
+        "CERTLEDGER_JOURNAL_KEY": text_of(JOURNAL_KEY),
         "CERTLEDGER_TOKEN_JWKS_URL": "http://127.0.0.1:9/unused",
         "CERTLEDGER_DATA_DIR": str(tmp_path),
     }
