@@ -91,7 +91,7 @@ class Holder:
     name: str
 
 
-OPENING_EVENTS = 8
+OPENING_EVENTS = 10
 """Of a ledger: its opening, and the introduction of each key in use."""
 
 
