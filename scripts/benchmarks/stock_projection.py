@@ -66,7 +66,7 @@ def _runner(
                     self.view.track(cursor, tracking)
                     for target in targets:
                         if entry.topic in target.view.handles:
-                            target.apply(cursor, ledger, [entry], vault.blind_index)
+                            target.apply(cursor, ledger, [entry], vault)
                 if tracking.notification_id >= upto:
                     reached.set()
 

@@ -260,7 +260,7 @@ class _People:
 
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
         sealer, stream = FieldEncryptor(self._vault, _NoKeys()), f"person-{person}"
-        index = self._vault.blind_index("document", f"{DocumentType.RESIDENT_ID.value}|{document}")
+        index = self._vault.blind_index("document", f"cn18:{document}")
         for place, text in (("name", name), ("document_number", document)):
             values[place.encode()] = sealer.seal(person, stream, 1, place, text).encode()
         values[b"name_index"] = self._vault.blind_index("name", name).encode()

@@ -402,7 +402,7 @@ REGISTRY_CASES = {
         "standing = 'valid', reason_class = NULL, "
         "answer = replace(answer, '\"revoked\"', '\"valid\"')"
     ),
-    "under another link": "verify_token = reverse(verify_token)",
+    "under another link": "verify_token = translate(verify_token, '0123456789', '1234567890')",
     "under another document": "document_index = reverse(document_index)",
 }
 

@@ -212,7 +212,8 @@ def test_a_zero_character_in_a_text_does_not_stop_a_view(ledger: ProjectedLedger
               lines=[{"payment_id": "PAY1", "component": "study_material", "amount_fen": 1}]),
         draft("refund_ordered.v1", version=2, application_id="A1", refund_no="RPAY1-1",
               payment_id="PAY1", component="study_material", amount_fen=1, provider="wechat",
-              provider_transaction_id="4\x00\t\\.\n2", clause="2.4(1)"),
+              provider_transaction_id="4\x00\t\\.\n2", clause="2.4(1)",
+              channel_id="main"),
         draft("refund_declined.v1", version=3, application_id="A1", refund_no="RPAY1-1",
               reason="a\x00b\n\\.\n'\"\\\r\t{}"),
     )  # fmt: skip

@@ -219,8 +219,8 @@ def test_states_report_position_head_and_lag_of_every_view(
 ) -> None:
     ledger.record(an_open_ledger())
     with running(dsn) as watched:
-        wait_for_all(watched, ledger, 2)
+        wait_for_all(watched, ledger, 3)
         states = watched.view_states()
     assert [(s.ledger, s.view, s.position, s.head, s.lag, s.state) for s in states] == [
-        ("omc", view, 2, 2, 0, "following") for view in sorted(ALL)
+        ("omc", view, 3, 3, 0, "following") for view in sorted(ALL)
     ]
