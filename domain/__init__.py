@@ -8,7 +8,7 @@ above it.
 Reading order:
 
 errors.py          base class of every refusal
-values/            primitives.py (Fen, Marks, Level, Instant), person_names.py,
+values/            primitives.py (Fen, Marks, Level, Instant), person_names.py, logins.py,
                    identity_documents.py, certificate_numbers.py, certificate_cards.py,
                    certificate_links.py, provinces.py, countries.py, working_days.py,
                    personal.py (marks personal fields), key_ids.py, opaque_ids.py (ids
@@ -47,12 +47,12 @@ lawfulness/        whether recorded facts could have been decided: judge.py, `la
                    verdict.py, inverses.py (facts to command), history.py
 stored_facts.py    the one catalogue by which all of them read events of every version
 service/           ledger.py (load, decide, append), command_execution.py (one command),
-                   command_ids.py (random), state_cache.py, snapshots.py, receipt.py,
-                   receipt_futures.py, key_check.py,
+                   command_ids.py (random), logins.py (pseudonyms), state_cache.py, snapshots.py,
+                   receipt.py, receipt_futures.py, key_check.py,
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,
-                   claims_check.py, persons_check.py, snapshots_check.py, attachments_check.py,
-                   lawfulness_check.py over results.py
+                   claims_check.py, persons_check.py, logins_check.py, snapshots_check.py,
+                   attachments_check.py, lawfulness_check.py over results.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
