@@ -110,6 +110,9 @@ def test_an_altered_event_is_shown_to_nobody_and_not_signed(
     path = f"persons/{person}"
     assert live.code(path, "agency") == (200, None)
     name = live.reader.identity(person).name
+    # By then the service has compared the whole log with its heads.
+    assert live.refusal() is None
+    live.wait_for_head()
     with tampering.superuser(live.copy.database) as cursor:
         alter(cursor, position)
     events = f"events?after={position - 1}&limit=1"
@@ -119,7 +122,7 @@ def test_an_altered_event_is_shown_to_nobody_and_not_signed(
     with pytest.raises(SealBroken):
         live.reader.identity(person)
     # Other commands go on; what is signed is the event as it was, not as it is.
-    assert live.refusal() is None
+    assert live.refusal(2) is None
     live.wait_for_head()
     live.ensure_only_truth_is_signed()
     assert live.audit(quick=True).first_bad_position == position
@@ -402,7 +405,10 @@ REGISTRY_CASES = {
         "standing = 'valid', reason_class = NULL, "
         "answer = replace(answer, '\"revoked\"', '\"valid\"')"
     ),
-    "under another link": "verify_token = translate(verify_token, '0123456789', '1234567890')",
+    "under another link": (
+        "verify_token = left(verify_token, -32) "
+        "|| translate(right(verify_token, 32), '0123456789', '1234567890')"
+    ),
     "under another document": "document_index = reverse(document_index)",
 }
 
