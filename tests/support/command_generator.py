@@ -139,7 +139,7 @@ def _result(model: Journey, a: dict[str, Any], login: str) -> list[GeneratedComm
             return [
                 ("resolve", "verifier-2", fields | {"outcome": o}) for o in ("dismissed", "upheld")
             ]
-        objection = {"notice": notice, "objection": f"O-{a['id']}", "person": a["person"]}
+        objection = {"notice": notice, "objection": f"O{a['id']}", "person": a["person"]}
         return [
             ("object", login, app | objection),
             ("wait", "", {"days": 8}),
@@ -186,7 +186,7 @@ POOLS: dict[str, Any] = {
     "component": tuple(PRICE), "outcome": ("accepted", "settled", "closed", "abnormal"),
     "no": ("X1", "X-RPAY1-1"), "channel": ("original", "bank_transfer"), "session": SESSIONS,
     "subject": ("theory", "practical"), "marks": MARKS, "theory": MARKS, "practical": MARKS,
-    "objection": (None, "O-A1", "O-A2", "O1"), "notice": NOTICES, "reason": (None, "r"),
+    "objection": (None, "OA1", "OA2", "O1"), "notice": NOTICES, "reason": (None, "r"),
     "year": (2025, 2026, 2027), "serial": (1, 2, 17), "site": (SITE, SITE, "S000033000999"),
     "kind": KINDS, "what": ("correct", "reissue", "suspend", "reinstate", "revoke"),
     "because": ("issued_in_error", "exam_fraud"), "report": REPORTS, "accepted": (True, False),
@@ -222,9 +222,9 @@ def arbitrary_command(model: Journey, draw: Draw, now: datetime) -> GeneratedCom
     if kind == "hand_in":
         known["kind"] = list(FILE_KINDS)
     elif kind == "resolve":
-        known |= {"outcome": ["dismissed", "upheld"], "objection": ["O-A1", "O-A2", "O1"]}
+        known |= {"outcome": ["dismissed", "upheld"], "objection": ["OA1", "OA2", "O1"]}
     elif kind == "object":
-        known["objection"] = ["O-A1", "O-A2", "O1"]
+        known["objection"] = ["OA1", "OA2", "O1"]
     fields = {name: draw(known.get(name) or POOLS[name]) for name in FIELDS[kind].split()}
     if kind == "change" and fields["what"] != "revoke":
         del fields["because"]
