@@ -16,7 +16,7 @@ import orjson
 from eventsourcing.persistence import Cipher, Compressor, Mapper, StoredEvent, Transcoder
 from pydantic import BaseModel, ValidationError
 
-from domain.store.errors import UnknownTopic, UnreadableEvent, WrongKey
+from domain.store.errors import UnknownTopic, UnreadableEvent
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.records import NewEvent, RecordedEvent
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
@@ -154,7 +154,7 @@ class EntryMapper(Mapper[str]):
         catalogue: Catalogue,
         vault: Vault | None = None,
     ) -> None:
-        """vault: needed only for facts with personal fields.
+        """vault: opens sealed fields; without one they are read as None, as after an erasure.
 
         Raises: ValueError for a compressor or cipher: the log hashes the envelope as it is stored,
             and personal data is encrypted field by field.
@@ -233,7 +233,7 @@ class EntryMapper(Mapper[str]):
         """As `entry`, with sealed fields None, as if the person were erased."""
         data = recorded.data
         if _is_sealed(data):
-            data = {k: None if _sealed_text(v) is not None else v for k, v in data.items()}
+            data = _without_sealed(data)
         return self._entry(recorded.parsed, data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
@@ -270,11 +270,11 @@ class EntryMapper(Mapper[str]):
     def _opened(self, data: dict[str, Any], stream: str, version: int) -> dict[str, Any]:
         if not _is_sealed(data):
             return data
+        if self.vault is None:
+            return _without_sealed(data)
         opened = dict(data)
         for name, value in data.items():
             if _sealed_text(value) is not None:
-                if self.vault is None:
-                    raise WrongKey(reason="no vault is configured")
                 opened[name] = self.vault.open(
                     data["person_id"], stream, version, name, value[SEALED]
                 )
@@ -284,6 +284,10 @@ class EntryMapper(Mapper[str]):
 def _topic_of(fact: type[BaseModel]) -> str:
     topic: str = fact.TOPIC  # type: ignore[attr-defined]  # a pydantic model cannot declare it
     return topic
+
+
+def _without_sealed(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if _sealed_text(v) is not None else v for name, v in data.items()}
 
 
 def _is_sealed(data: dict[str, Any]) -> bool:

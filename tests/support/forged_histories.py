@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from domain.actors import Actor
+from domain.actors import Actor, Role
 from domain.errors import LedgerError
 from tests.support.command_generator import (
     APPS,
@@ -196,11 +196,21 @@ def _move_with_its_time(steps: list[Step], donor: list[Step], choice: random.Ran
     return steps
 
 
+def _data_by(actor: Actor, data: dict[str, Any]) -> dict[str, Any]:
+    """The data with the enrolment agency that this actor records."""
+    if "agency" not in data:
+        return data
+    return {**data, "agency": actor.organisation if actor.role is Role.AGENCY else None}
+
+
 def _alter_actor(steps: list[Step], donor: list[Step], choice: random.Random) -> list[Step]:
     """Somebody else did it."""
     place = _place(steps, choice)
     actor = PEOPLE[choice.choice(sorted(PEOPLE))]
-    events = [{**event, "actor": actor.model_dump(mode="json")} for event in steps[place].events]
+    events = [
+        {**event, "actor": actor.model_dump(mode="json"), "data": _data_by(actor, event["data"])}
+        for event in steps[place].events
+    ]
     steps[place] = replace(steps[place], actor=actor, events=events)
     return steps
 
