@@ -137,5 +137,5 @@ def _with_wrk(
     if found.pop("failed") or astray > connections + 1:
         raise RuntimeError(f"{astray} lookups got another status than they should:\n{done.stdout}")
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    sample: Sample = found | {"client_us": used / found["requests"] * 1e6}
+    sample: Sample = found | {"client_us": used / max(found["requests"], 1) * 1e6}
     return sample
