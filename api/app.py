@@ -41,7 +41,7 @@ from api.transparency.health_problems import HealthProblems
 from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
-from api.work.background_worker import BackgroundWorker
+from api.worker.background_worker import BackgroundWorker
 from domain.decision import NotFound
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs

@@ -62,7 +62,7 @@ ORDER = (
     "api.auth",
     "api.lookup",
     "api.transparency",
-    "api.work",
+    "api.worker",
     "api.http",
     "api.imports",
     "api.routes",
@@ -97,7 +97,7 @@ VIEWS = (
 )
 VIEWS_MAY_KNOW = ("domain.events", "domain.values", "domain.errors")
 COMPOSITION_ROOTS = (
-    *("api.app", "api.cli", "api.server", "api.transparency", "api.work", "api.lookup.registry"),
+    *("api.app", "api.cli", "api.server", "api.transparency", "api.worker", "api.lookup.registry"),
 )
 """Where a service or a program is put together, what signs checkpoints, what does due work, what
 asks the registry."""

@@ -150,7 +150,7 @@ def work(data: Path | None) -> None:
     another takes over within a second if that one exits. What is due is found in the views, which
     `serve` or `project` keep up to date.
     """
-    from api.work.background_worker import BackgroundWorker
+    from api.worker.background_worker import BackgroundWorker
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:

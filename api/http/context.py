@@ -20,7 +20,7 @@ from api.lookup.registry import RegistryClient, RegistryConfig
 from api.settings import Settings
 from api.transparency.audit_state import AuditListener
 from api.transparency.health_problems import HealthProblems
-from api.work.background_worker import BackgroundWorker
+from api.worker.background_worker import BackgroundWorker
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.blobs import Blobs
 from domain.store.errors import UnknownLedger

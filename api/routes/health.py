@@ -20,7 +20,7 @@ from api.http.context import AppContext, HealthSnapshot
 from api.http.dependencies import json_response
 from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
-from api.work.background_worker import BackgroundWorker
+from api.worker.background_worker import BackgroundWorker
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.failures import SEAL_MISSING

@@ -6,8 +6,8 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from api.work.background_worker import BackgroundWorker
-from api.work.works import WORKS, Work
+from api.worker.background_worker import BackgroundWorker
+from api.worker.works import WORKS, Work
 from domain.actors import Role
 from domain.service.ledger import Ledgers
 from domain.steps.exam import SCHEDULE_SESSION

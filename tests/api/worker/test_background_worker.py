@@ -1,6 +1,6 @@
 """The background worker does what is due, once, and what is refused holds nothing else up.
 
-Covers: api/work/outcomes.py
+Covers: api/worker/outcomes.py
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from api.work.background_worker import BackgroundWorker
-from api.work.outcomes import LONGEST_PAUSE_S, Outcomes
-from api.work.works import WORKS
+from api.worker.background_worker import BackgroundWorker
+from api.worker.outcomes import LONGEST_PAUSE_S, Outcomes
+from api.worker.works import WORKS
 from domain.actors import service_actor
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.steps.public_notice import ExtendNotice

@@ -1,6 +1,6 @@
 """Killed at any moment, doubled or cut off from the database, workers do everything once.
 
-Covers: api/work/background_worker.py
+Covers: api/worker/background_worker.py
 """
 
 from __future__ import annotations

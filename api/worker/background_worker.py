@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
-from api.work.outcomes import Outcomes
-from api.work.works import WORKS, Work
+from api.worker.outcomes import Outcomes
+from api.worker.works import WORKS, Work
 from domain.actors import service_actor
 from domain.errors import LedgerError
 from domain.service.ledger import Ledgers

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.work.works import WORKS, Work
+from api.worker.works import WORKS, Work
 from domain.actors import Role
 from domain.commands import SPECS
 from domain.steps.public_notice import CLOSE_NOTICE, CloseNotice, ExtendNotice
