@@ -142,6 +142,18 @@ class AlreadyExists(LedgerError):
     code = "already_exists"
 
 
+class LedgerNotOpen(NotFound):
+    """This ledger is not open yet."""
+
+    code = "ledger_not_open"
+
+
+class LedgerAlreadyOpen(AlreadyExists):
+    """This ledger is open already."""
+
+    code = "ledger_already_open"
+
+
 class NotYourOwn(LedgerError):
     """This {what} belongs to somebody else."""
 

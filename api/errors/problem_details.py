@@ -37,7 +37,7 @@ _BY_STATUS: dict[int, str] = {
         backfill_not_allowed ledger_not_in_token not_your_own own_application reviewed_before
         role_not_allowed second_person_needed wrong_reviewer
     """,
-    404: "not_found route_not_found unknown_blob unknown_ledger",
+    404: "ledger_not_open not_found route_not_found unknown_blob unknown_ledger",
     405: "method_not_allowed",
     409: """
         issuer_url_unchanged
@@ -46,7 +46,8 @@ _BY_STATUS: dict[int, str] = {
         documents_closed item_used_up key_never_replaced not_enrolled not_paid not_yet_payable
         nothing_to_publish
         notice_closed notice_end_provisional notice_over notice_running numbered_already
-        objections_open only_key other_origin payment_first person_erased person_reviewed
+        ledger_already_open objections_open only_key other_origin payment_first person_erased
+        person_reviewed
         person_still_needed
         refund_out_of_order
         request_in_progress result_not_final review_out_of_order round_changed

@@ -29,7 +29,7 @@ routes = router(TAG)
 
 
 class LedgerBody(BaseModel):
-    """一个评价机构的账本 · one evaluation organisation's book."""
+    """一个评价机构的账本 · one evaluation organisation's ledger."""
 
     ledger: str
     organisation_name: str = Field(description="评价机构")
@@ -76,7 +76,7 @@ class LedgerListBody(BaseModel):
     responses={200: {"model": LedgerListBody}, **OPEN_READING},
 )
 async def list_ledgers(request: Request) -> Response:
-    """已开立的全部账本。· Every ledger whose book is open, in order of name."""
+    """已开立的全部账本。· Every ledger that was opened, in order of name."""
     service: AppContext = request.app.state.service
     found = []
     for name in await service.ledger_names():
@@ -125,7 +125,7 @@ everywhere.routes += [
         tag=TAG,
         summary="开立账本 · Open a ledger",
         docs="""
-        为评价机构开立账本;站点代码一经使用不可更改。· Open the book of an evaluation
+        为评价机构开立账本;站点代码一经使用不可更改。· Open the ledger of an evaluation
         organisation. Its site code begins every national number and never changes.""",
         example={
             "organisation_name": "浙江今日头条科技有限公司",
@@ -145,7 +145,7 @@ everywhere.routes += [
     responses={200: {"model": LedgerDetailBody}, **OPEN_READING},
 )
 async def get_ledger(read: Read) -> Response:
-    """账本信息与各职业、等级的现行收费标准。· Who keeps the book, and what it charges today.
+    """账本信息与各职业、等级的现行收费标准。· Whose ledger it is, and what it charges today.
 
     Other days and points in time: `GET …/editions/fees`. Source: 2.1-2.3.
     """

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from domain.actors import Actor
 from domain.claims import CLAIMS, Claim, claims_of
 from domain.commands import OpenedInStates
-from domain.decision import Identity, NotFound, stream_of
+from domain.decision import Identity, LedgerNotOpen, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.events import Fact
 from domain.states import folds
@@ -79,10 +79,10 @@ class History:
         return state
 
     def ledger(self) -> folds.LedgerState:
-        """Raises: NotFound."""
+        """Raises: LedgerNotOpen."""
         state: folds.LedgerState | None = self.states.get("ledger")
         if state is None:
-            raise NotFound(what="book", id="ledger")
+            raise LedgerNotOpen()
         return state
 
     def person(self, person_id: str) -> folds.Person:

@@ -25,6 +25,7 @@ from domain.decision import (
     Decision,
     Identity,
     KeyInUse,
+    LedgerNotOpen,
     NotFound,
     stream_of,
 )
@@ -252,7 +253,7 @@ class StateReader:
     def ledger(self) -> states.LedgerState:
         state: states.LedgerState | None = self._find("ledger")
         if state is None:
-            raise NotFound(what="book", id="ledger")
+            raise LedgerNotOpen()
         return state
 
     def person(self, person_id: str) -> states.Person:

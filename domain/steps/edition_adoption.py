@@ -62,7 +62,7 @@ def _ensure_own_codes(editions: Editions, edition: Edition) -> None:
 def decide_propose_edition(world: States, command: ProposeEdition, context: Context) -> Decision:
     """The content is checked now, so that a second person never confirms what cannot be applied.
 
-    Raises: NotFound if the ledger is not open, MalformedEdition, EditionTooLarge, AlreadyExists
+    Raises: LedgerNotOpen, MalformedEdition, EditionTooLarge, AlreadyExists
         for a name that was adopted, or the very same proposal.
     Source: source-document 1.2, 2.1, 3.1, 5.1.
     """

@@ -9,7 +9,7 @@ from pydantic import Field
 from domain import events as e
 from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
-from domain.decision import AlreadyExists, Command, Context, Decision, States, TooEarly
+from domain.decision import Command, Context, Decision, LedgerAlreadyOpen, States, TooEarly
 from domain.errors import LedgerError
 from domain.steps.service_keys import ensure_introduced, introduction_of
 from domain.values.certificate_numbers import format_national
@@ -17,7 +17,7 @@ from domain.values.primitives import Level
 
 
 class OpenLedger(Command):
-    """Open the book of an evaluation organisation (评价机构)."""
+    """Open the ledger of an evaluation organisation (评价机构)."""
 
     organisation_name: e.ShortText
     issuer_name: e.ShortText
@@ -55,12 +55,12 @@ def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> 
 
     It names every key of the service from its first moment on, those that sign with a signature of
     their own.
-    Raises: AlreadyExists, InvalidCertificateNumber for a malformed site code; KeyIsSecret,
+    Raises: LedgerAlreadyOpen, InvalidCertificateNumber for a malformed site code; KeyIsSecret,
         KeyIdDiffers, KeyNotSigned.
     Source: source-document 0.1, 5.3.
     """
     if world.exists("ledger"):
-        raise AlreadyExists(what="book", id="ledger")
+        raise LedgerAlreadyOpen()
     format_national(command.site_code, context.today.year, Level.INTERMEDIATE, 1)
     keys = [introduction_of(key) for key in context.keys]
     for key in keys:
@@ -72,7 +72,7 @@ def decide_set_issuer_url(world: States, command: SetIssuerUrl, context: Context
     """Several may follow; the newest that has begun is printed, and older ones must redirect to it.
 
     None begins before the one that was set before it: so the last set is the newest.
-    Raises: NotFound if the ledger is not open, IssuerUrlUnchanged, TooEarly.
+    Raises: LedgerNotOpen, IssuerUrlUnchanged, TooEarly.
     Source: source-document 5.3.
     """
     known = world.ledger().issuer_urls

@@ -64,7 +64,7 @@ def decide_continue_log(world: States, command: ContinueLog, context: Context) -
     """A loss is accepted by two persons; the old keys are good for the old log's positions only.
 
     Both keys are new. The old log key signs the new one, unless it was lost too.
-    Raises: NotFound if the ledger is not open, SecondPersonNeeded, OtherOrigin, AlreadyExists,
+    Raises: LedgerNotOpen, SecondPersonNeeded, OtherOrigin, AlreadyExists,
         KeyIsSecret, KeyIdDiffers, KeyNotSigned.
     Source: docs/production.md, after a loss.
     """

@@ -159,7 +159,7 @@ def decide_introduce_key(world: States, command: IntroduceKey, context: Context)
     """A key is introduced once; the one before it stays good until it is retired.
 
     One that signs is signed by itself and by the key before it.
-    Raises: NotFound if the ledger is not open, AlreadyExists, KeyNeverReplaced, KeyIsSecret,
+    Raises: LedgerNotOpen, AlreadyExists, KeyNeverReplaced, KeyIsSecret,
         KeyIdDiffers, KeyNotSigned.
     Source: docs/production.md, keys in the log.
     """
@@ -184,7 +184,7 @@ def decide_introduce_key(world: States, command: IntroduceKey, context: Context)
 def decide_retire_key(world: States, command: RetireKey, context: Context) -> Decision:
     """A key in use is retired, unless it is the last one of its purpose.
 
-    Raises: NotFound if the ledger is not open or the key not in use, OnlyKey.
+    Raises: LedgerNotOpen, NotFound for a key that is not in use, OnlyKey.
     Source: docs/production.md, keys in the log.
     """
     in_use = world.ledger().keys_for(command.purpose)

@@ -21,7 +21,16 @@ from domain import events as e
 from domain.actors import Actor
 from domain.command_spec import ReadSet
 from domain.commands import READ_SETS, decide
-from domain.decision import Claim, Command, Context, Decision, Identity, NotFound, stream_of
+from domain.decision import (
+    Claim,
+    Command,
+    Context,
+    Decision,
+    Identity,
+    LedgerNotOpen,
+    NotFound,
+    stream_of,
+)
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.service import snapshots
@@ -87,7 +96,9 @@ class World:
     ids: int = 0
 
     def ledger(self) -> states.LedgerState:
-        return self._get("ledger", "book", "ledger")
+        if "ledger" not in self.states:
+            raise LedgerNotOpen()
+        return self.states["ledger"]
 
     def person(self, person_id: str) -> states.Person:
         return self._get(stream_of("person", person_id), "person", person_id)

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from domain import events as e
-from domain.decision import AlreadyExists, NotFound
+from domain.decision import AlreadyExists, LedgerNotOpen, NotFound
 from domain.documents.materials import MaterialKind
 from domain.editions.edition import EditionKind, MalformedEdition
 from domain.eligibility.rule_sets import LevelNotInRuleSet
@@ -69,7 +69,7 @@ def test_a_hash_that_nobody_proposed_is_not_adopted():
 
 
 def test_rules_are_proposed_only_in_an_open_ledger():
-    given().when(fees()).fails(NotFound, what="book")
+    given().when(fees()).fails(LedgerNotOpen)
 
 
 def test_a_name_is_given_once():

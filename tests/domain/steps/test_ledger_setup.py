@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from domain import events as e
-from domain.decision import AlreadyExists, TooEarly
+from domain.decision import LedgerAlreadyOpen, TooEarly
 from domain.steps.ledger_setup import IssuerUrlUnchanged, SetIssuerUrl
 from domain.values.certificate_numbers import InvalidCertificateNumber
 from tests.support.commands import open_ledger
@@ -20,7 +20,7 @@ def test_a_ledger_opens_with_the_name_on_the_seal():
 
 
 def test_a_ledger_opens_once():
-    given(an_open_ledger()).when(open_ledger()).fails(AlreadyExists, what="book")
+    given(an_open_ledger()).when(open_ledger()).fails(LedgerAlreadyOpen)
 
 
 @pytest.mark.parametrize(

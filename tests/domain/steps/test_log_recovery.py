@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from domain.decision import AlreadyExists, NotFound
+from domain.decision import AlreadyExists, LedgerNotOpen
 from domain.events import KeyIntroduced, KeyPurpose, LogContinuedElsewhere
 from domain.steps.log_recovery import OtherOrigin, next_origin
 from domain.steps.refund import SecondPersonNeeded
@@ -102,7 +102,7 @@ def test_another_log_is_not_continued():
 
 
 def test_a_ledger_that_is_not_open_has_no_log():
-    given().when(continue_log()).fails(NotFound, what="book")
+    given().when(continue_log()).fails(LedgerNotOpen)
 
 
 def test_the_fact_names_the_old_head_and_both_persons():

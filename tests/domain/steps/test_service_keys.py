@@ -3,7 +3,7 @@
 import pytest
 
 from domain import events as e
-from domain.decision import AlreadyExists, Decision, KeyInUse, NotFound
+from domain.decision import AlreadyExists, Decision, KeyInUse, LedgerNotOpen, NotFound
 from domain.events import KeyPurpose
 from domain.steps.ledger_setup import decide_open_ledger
 from domain.steps.service_keys import (
@@ -169,8 +169,8 @@ def test_the_key_that_commands_are_found_by_is_never_replaced():
 
 
 def test_keys_are_named_in_an_open_ledger_only():
-    given().when(introduce_key()).fails(NotFound, what="book")
-    given().when(retire_key()).fails(NotFound, what="book")
+    given().when(introduce_key()).fails(LedgerNotOpen)
+    given().when(retire_key()).fails(LedgerNotOpen)
 
 
 def test_a_key_is_retired_after_another_one_came():
