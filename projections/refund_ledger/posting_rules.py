@@ -1,7 +1,7 @@
 """Posting rules: pure functions from amounts to double entries, each with an id and a version.
 
 An entry is a list of legs that sums to zero; legs of 0 fen are omitted. A changed rule gets the
-next version here and the view its next version; a changed rate gets a new date.
+next version here and the view its next version; a changed rate is an edition of posting.
 Source: source-document 2.1-2.4.
 """
 
@@ -17,7 +17,8 @@ from projections.refund_ledger import chart_of_accounts as chart
 Rates = tuple[tuple[date, int], ...]
 
 VAT_RATES: Rates = ((date(2000, 1, 1), 0),)
-"""(valid from, basis points) of value-added tax contained in a price, in order; set by finance."""
+"""(valid from, basis points) of value-added tax contained in a price, in order; the
+ones of the packaged edition of posting, which hold until another is adopted."""
 
 
 @dataclass(frozen=True, slots=True)
