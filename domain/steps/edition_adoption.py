@@ -59,6 +59,21 @@ def _ensure_own_codes(editions: Editions, edition: Edition) -> None:
             raise MalformedEdition(kind=edition.kind.value, place="content.aliases", reason=reason)
 
 
+def _recorded(step: type[e.EditionProposed | e.EditionAdopted], edition: Edition) -> Decision:
+    """The fact of one step of an edition, which holds the whole edition."""
+    fact = step(
+        kind=edition.kind,
+        edition=edition.edition,
+        valid_from=edition.valid_from,
+        content=edition.content,
+        sha256=edition.sha256,
+    )
+    return Decision(
+        facts=((stream_of("edition", edition.kind), fact),),
+        outcome={"edition": edition.edition, "sha256": edition.sha256},
+    )
+
+
 def decide_propose_edition(world: States, command: ProposeEdition, context: Context) -> Decision:
     """The content is checked now, so that a second person never confirms what cannot be applied.
 
@@ -73,17 +88,7 @@ def decide_propose_edition(world: States, command: ProposeEdition, context: Cont
     if found.sha256 in editions.proposals:
         raise AlreadyExists(what="proposed edition", id=found.sha256)
     _ensure_own_codes(editions, found)
-    fact = e.EditionProposed(
-        kind=found.kind,
-        edition=found.edition,
-        valid_from=found.valid_from,
-        content=found.content,
-        sha256=found.sha256,
-    )
-    return Decision(
-        facts=((stream_of("edition", found.kind), fact),),
-        outcome={"edition": found.edition, "sha256": found.sha256},
-    )
+    return _recorded(e.EditionProposed, found)
 
 
 def decide_adopt_edition(world: States, command: AdoptEdition, context: Context) -> Decision:
@@ -102,17 +107,7 @@ def decide_adopt_edition(world: States, command: AdoptEdition, context: Context)
     found = proposal.edition
     check_edition(found.kind, found.edition, found.valid_from, found.content)
     _ensure_own_codes(editions, found)
-    fact = e.EditionAdopted(
-        kind=found.kind,
-        edition=found.edition,
-        valid_from=found.valid_from,
-        content=found.content,
-        sha256=found.sha256,
-    )
-    return Decision(
-        facts=((stream_of("edition", found.kind), fact),),
-        outcome={"edition": found.edition, "sha256": found.sha256},
-    )
+    return _recorded(e.EditionAdopted, found)
 
 
 def _reads_of_proposal(cached: StateHint, command: ProposeEdition, context: Context) -> ReadSet:
