@@ -1,6 +1,7 @@
 """The content of an edition of retention (保存期限): how long what is kept, by which rule.
 
-The erasure reads it: a class of personal data is kept as long as a rule that names it demands.
+Nothing reads it yet: an erasure destroys the one key that a person has. With a key for each class
+it will keep a class as long as a rule that names it demands.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DataClass = Literal["identity", "contact", "statements", "remarks", "money", "certificate"]
-"""A class of personal data; each has a key of its own, which an erasure destroys."""
+"""A class of personal data."""
 
 
 class RetentionKind(StrEnum):

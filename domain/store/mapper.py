@@ -1,9 +1,8 @@
 """Maps facts to the journal's events and back.
 
 A fact is a pydantic model with a stored TOPIC; a `JournalEntry` is a fact with its metadata. On
-the way
-in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older versions
-and validates the result. Reading order: Entry, Catalogue, EntryMapper.
+the way in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older
+versions and validates the result. Reading order: JournalEntry, Catalogue, EntryMapper.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -2,8 +2,8 @@
 
 Destroying a key erases the person (crypto-shredding): the wrapped key becomes NULL, and a trigger
 refuses any later one. Who has the database can destroy one too, but not record the event that
-belongs to it. Which persons are erased is decided in `domain.steps.erasure`; what the keys
-seal is the matter of `domain.store.privacy`.
+belongs to it. Which persons are erased is decided in `domain.steps.erasure`; what the keys seal is
+in `domain.store.privacy`.
 """
 
 from collections.abc import Iterable, Sequence

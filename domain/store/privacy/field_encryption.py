@@ -2,10 +2,10 @@
 
 The database stores each data key wrapped under a master key that is not in the database. Erasing a
 person destroys their data key: the journal's bytes, hashes and proofs stay, and the sealed fields
-can no longer be decrypted. `domain.steps.erasure` decides it, `domain.store.journal.statements`
-deletes the key. A backup of the database still holds the wrapped key, so an erasure is
-complete only when the backups from before it have expired.
-Reading order: MasterKeys, Vault.open, FieldEncryptor.seal, Vault.rewrap.
+can no longer be decrypted. `domain.steps.erasure` decides it, `DESTROY_KEYS` of
+`domain.store.journal.person_keys` destroys the key. A backup of the database still holds the
+wrapped key, so an erasure is complete only when the backups from before it have expired.
+Reading order: MasterKeys, PersonKeys, Vault.open, FieldEncryptor.seal, Vault.rewrap, stored_keys.
 """
 
 import base64
