@@ -34,8 +34,9 @@ class Logins:
     """The logins of one ledger. Thread-safe.
 
     Only rows that are committed and have a right seal are cached. A row never changes, so that
-    what is cached of staff holds for ever. The row of a candidate goes with their erasure: a
-    command reads it again, in the message that reads everything else.
+    what is cached of staff holds for ever. The row of a candidate goes with their erasure, perhaps
+    in another process: it is read again for whatever depends on it, by a command in the message
+    that reads everything else, by `find` with a query.
     """
 
     def __init__(self, journal: Journal, keys: LoginKeys) -> None:
@@ -60,18 +61,20 @@ class Logins:
         Raises: SealBroken, Unavailable.
         """
         known = self.cached(login)
-        if known is not None:
+        if known is not None and known.is_staff:
             return known.pseudonym
         rows = self._journal.logins(self.names(login))
-        if not rows:
-            return None
-        self.remember(login, KnownLogin(rows[0].pseudonym))
-        return rows[0].pseudonym
+        return rows[0].pseudonym if rows else None
 
     def remember(self, login: str, known: KnownLogin) -> None:
         """Cache what is committed."""
+        name = normal_form(login)
         with self._lock:
-            self._cached[normal_form(login)] = known
+            earlier = self._cached.get(name)
+            if earlier is not None and earlier.pseudonym == known.pseudonym:
+                # Who has acted as staff may act as a candidate, too.
+                known = known._replace(is_staff=known.is_staff or earlier.is_staff)
+            self._cached[name] = known
             while len(self._cached) > CACHED_MAX:
                 self._cached.popitem(last=False)
 
@@ -91,6 +94,7 @@ class LoginsOfCommand:
         self.rows: list[LoginRow] = []
         self._logins = logins
         self._guesses: dict[str, KnownLogin] = {}
+        self._drawn: set[str] = set()
         self._unsettled: dict[str, tuple[LoginName, ...]] = {}
         self._found: dict[str, KnownLogin] = {}
 
@@ -112,6 +116,8 @@ class LoginsOfCommand:
         guess = self._guesses.get(login)
         if guess is None:
             known = self._logins.cached(login)
+            if known is None:
+                self._drawn.add(login)
             guess = self._guesses[login] = known or KnownLogin(new_pseudonym(), is_staff)
             if known is None or not (is_staff and known.is_staff):
                 self._unsettled[login] = self._logins.names(login)
@@ -142,8 +148,7 @@ class LoginsOfCommand:
             return row.pseudonym
         old = next((found for name in retired if (found := view.login(name)) is not None), None)
         # A guess that was cached is the pseudonym of somebody whose row has gone since.
-        was_cached = self._logins.cached(login) is not None
-        fresh = new_pseudonym() if was_cached else guess
+        fresh = guess if login in self._drawn else new_pseudonym()
         row = sealed_row(active, fresh if old is None else old.pseudonym, view.sealer)
         self.rows.append(row)
         return row.pseudonym

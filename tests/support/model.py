@@ -119,7 +119,9 @@ class Model:
         return a
 
     def own(self, person: str) -> None:
-        mine = self.persons[person]["subject"] == self.by[0]
+        p = self.persons[person]
+        # The login goes with the erasure, so that nobody is this person any more.
+        mine = p["subject"] == self.by[0] and not p["erased"]
         refuse("not_your_own", self.by[1] != "candidate" or mine)
 
     def not_own(self, a: dict[str, Any]) -> None:

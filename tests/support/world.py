@@ -94,6 +94,7 @@ class World:
     claims: dict[Claim, int] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=dict)
     ids: int = 0
+    forgotten: frozenset[str] = frozenset()
 
     def ledger(self) -> states.LedgerState:
         if "ledger" not in self.states:
@@ -158,8 +159,15 @@ class World:
             ledger="omc",
             is_signature=is_signature,
             digest_card=digest_card,
-            pseudonym=normal_form,
+            pseudonym=self.pseudonym,
         )
+
+    def pseudonym(self, login: str) -> str:
+        """The login itself, until its person is erased; then another name each time."""
+        name = normal_form(login)
+        while name in self.forgotten:
+            name += " again"
+        return name
 
     def _new_id(self) -> str:
         self.ids += 1
@@ -171,6 +179,8 @@ class World:
         Raises: the LedgerError of the decision or of its claims; then nothing changed.
         """
         now = at or self.now + timedelta(minutes=1)
+        if normal_form(by.subject) in self.forgotten:
+            by = by.model_copy(update={"subject": self.pseudonym(by.subject)})
         read_set = self._read_set(command, self.copy().context(by, now))
         checked = ReadSetChecker(self, read_set)
         decision = decide(checked, command, self.context(by, now))
@@ -201,6 +211,7 @@ class World:
             self.append(fact, actor, now)
         for person_id in decision.erases:
             del self.identities[person_id]
+        self.forgotten |= {*decision.forgets}
 
     def append(self, fact: e.Fact, actor: Actor = OPERATOR, now: datetime | None = None) -> None:
         """Fold one fact without a decision."""

@@ -22,6 +22,7 @@ from domain.steps.erasure import ErasePersonalData
 from domain.steps.review import ReviewedBefore
 from domain.store.errors import ClaimTaken, SealBroken
 from domain.store.keys.login_keys import LoginKeys
+from domain.store.writer.commands import BatchView
 from tests.support import journeys, tampering
 from tests.support.actors import AGENCY, ASSISTANT, OPERATOR, REGISTRAR, candidate, staff
 from tests.support.commands import correct_person, fees, give, open_ledger, register, score
@@ -247,6 +248,38 @@ def test_the_login_of_a_candidate_goes_with_their_erasure(
     third = Ledgers(database.dsn, SECRETS)
     assert second.state("person", "P2").subject == third.get("omc").logins.find(PHONE)
     third.close()
+
+
+def test_an_erased_login_is_nobodys_in_every_process(world: PostgresWorld, second: Ledger) -> None:
+    """Also where its pseudonym was in memory when another process erased it."""
+    request = request_of(register(1))
+    submit(second, register(1), by_phone(), key="mine")
+    submit(world.ledger, correct_person(1), by_phone(), key="another")
+    for ledger in (world.ledger, second):
+        assert ledger.logins.find(PHONE) == ledger.state("person", "P1").subject
+        assert ledger.recorded_command(PHONE, "mine", request)
+    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    submit(world.ledger, erase, REGISTRAR, key="erase")
+    for ledger in (world.ledger, second):
+        assert ledger.logins.find(PHONE) is None
+        assert ledger.recorded_command(PHONE, "mine", request) is None
+        with pytest.raises(NotYourOwn):
+            submit(ledger, correct_person(1), by_phone(), key="corrected")
+
+
+def test_an_erased_pseudonym_is_not_drawn_again_although_the_cache_forgot_it(
+    world: PostgresWorld, database: Database
+) -> None:
+    """The cache is full, or cleared, between the submission and the execution of a command."""
+    world.do(register(1), by=by_phone())
+    old = world.ledger.logins.find(PHONE)
+    named = LoginsOfCommand(world.ledger.logins)
+    assert named.guess_actor(by_phone()) == old
+    world.do(ErasePersonalData(person_id="P1", reason="本人申请"), by=REGISTRAR)
+    world.ledger.logins.clear()
+    with world.ledger.journal.transaction() as transaction:
+        view = BatchView(transaction, lambda stream: 0)
+        assert named.find_actor(by_phone(), view) != old
 
 
 # --- tampering ------------------------------------------------------------------------------------
