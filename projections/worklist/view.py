@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 from domain import events as e
+from domain.values.logins import SERVICE_SUBJECTS
 from domain.values.primitives import format_instant
 from domain.values.working_days import (
     HolidayTable,
@@ -28,9 +29,6 @@ EXTEND_NOTICE = "extend_notice"
 """Calculate the provisional end of a public notice again."""
 
 _ONE_DAY = timedelta(days=1)
-
-_SERVICE, _PREFIX = "service", "certledger/"
-"""Role of the service, and what its subject begins with; the name of the work follows."""
 
 
 def _due(rows: RowBuffer, entry: Entry, item_id: str, work: str, due_at: str) -> None:
@@ -58,10 +56,10 @@ def _settled(rows: RowBuffer, entry: Entry, item_id: str, work: str) -> None:
 
 def _credit(rows: RowBuffer, entry: Entry) -> None:
     """Count what the service did by itself."""
-    actor = entry.actor
-    if actor["role"] != _SERVICE:
+    subject = entry.actor["subject"]
+    if not subject.startswith(SERVICE_SUBJECTS):
         return
-    work = actor["subject"].removeprefix(_PREFIX)
+    work = subject.removeprefix(SERVICE_SUBJECTS)
     known = rows.get(DONE, work)
     rows.upsert(
         DONE,
