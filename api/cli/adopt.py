@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from api.cli.environment import data_option, open_environment, settings_of
+from api.cli.environment import data_option, open_environment, person_login, settings_of
 from domain.actors import Actor, Role
 from domain.decision import Command
 from domain.editions.edition import Edition, EditionKind
@@ -29,7 +29,12 @@ ANSWER_S = 60.0
 @click.option("--ledger", help="Name of the ledger; may be left out if there is only one.")
 @click.option("--propose", is_flag=True, help="Propose the edition, and print its hash.")
 @click.option("--confirm", "digest", metavar="HASH", help="Adopt it as the second person.")
-@click.option("--by", "login", help="Who does this; somebody else than who proposed it confirms.")
+@click.option(
+    "--by",
+    "login",
+    callback=person_login,
+    help="Who does this; somebody else than who proposed it confirms.",
+)
 @click.option(
     "--role",
     type=click.Choice([Role.OPERATOR.value, Role.CERTIFIER.value]),

@@ -28,6 +28,7 @@ from domain.store.postgres.connection import Connection, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
+from domain.values.logins import is_service, normal_form
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 
@@ -38,6 +39,13 @@ data_option: Callable[[F], F] = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Data directory of the embedded database (CERTLEDGER_DATA_DIR, .data).",
 )
+
+
+def person_login(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
+    """The callback of an option that names a person. Raises: BadParameter."""
+    if given is not None and (not normal_form(given) or is_service(given)):
+        raise click.BadParameter("name a person; the service itself is none.")
+    return given
 
 
 @dataclass(frozen=True)

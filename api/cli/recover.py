@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from api.auth.secrets import load_service_keys
-from api.cli.environment import data_option, open_database, settings_of
+from api.cli.environment import data_option, open_database, person_login, settings_of
 from api.settings import Settings
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.service.recovery import Proposal
@@ -22,7 +22,12 @@ from domain.service.recovery import Proposal
 @click.option("--ledger", required=True, help="The ledger that lost a part of its log.")
 @click.option("--propose", is_flag=True, help="Print what would be accepted, and its hash.")
 @click.option("--confirm", "digest", metavar="HASH", help="Accept the proposal with this hash.")
-@click.option("--operator", required=True, help="Who does this; another one confirms.")
+@click.option(
+    "--operator",
+    required=True,
+    callback=person_login,
+    help="Who does this; another one confirms.",
+)
 @data_option
 def recover(
     ledger: str, propose: bool, digest: str | None, operator: str, data: Path | None

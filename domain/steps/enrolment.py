@@ -45,6 +45,7 @@ from domain.values.identity_documents import (
     Refusal,
     validate_document,
 )
+from domain.values.logins import Login
 from domain.values.opaque_ids import OpaqueId
 from domain.values.person_names import normalise_name
 from domain.values.primitives import Level
@@ -89,7 +90,7 @@ class RegisterPerson(Command):
     document_number: str = Field(min_length=1, max_length=40)
     name: str = Field(min_length=1, max_length=80)
     phone: str | None = Field(default=None, max_length=30)
-    subject: str | None = Field(default=None, max_length=200)
+    subject: Login | None = None
 
 
 class CorrectPerson(Command):

@@ -19,6 +19,7 @@ from domain.errors import LedgerError
 from domain.states.folds import LedgerState
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import ensure_introduced, newest_key
+from domain.values.logins import Login
 from domain.values.primitives import Sha256Hex
 
 
@@ -40,8 +41,8 @@ class ContinueLog(Command):
     old_head_note: str
     first_position: int
     positions_gone: int
-    proposed_by: e.ShortText
-    confirmed_by: e.ShortText
+    proposed_by: Login
+    confirmed_by: Login
     log_key: e.KeyIntroduced
     journal_key: e.KeyIntroduced
 

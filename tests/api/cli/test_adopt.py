@@ -94,6 +94,8 @@ def test_another_file_than_was_proposed_is_not_confirmed(program: Program, file:
     [
         (("--propose",), "say with --by NAME"),
         (("--propose", "--confirm", "0" * 64, "--by", "x"), "give either"),
+        (("--propose", "--by", "Certledger/import"), "name a person"),
+        (("--propose", "--by", " "), "name a person"),
     ],
 )
 def test_a_wrong_usage_is_said(program: Program, file: Path, options: tuple[str, ...], words: str):

@@ -72,6 +72,13 @@ def test_one_of_proposing_and_confirming_has_to_be_chosen() -> None:
         assert done.exit_code == 2
 
 
+@pytest.mark.parametrize("operator", ["certledger/recovery", " "])
+def test_the_operator_is_a_person(operator: str) -> None:
+    done = CliRunner().invoke(recover, ("--ledger", "omc", "--propose", "--operator", operator))
+    assert done.exit_code == 2
+    assert "name a person" in done.output
+
+
 def _own_alike(one: Path, other: Path) -> None:
     """Give a copy the owner of the original: as root the server runs as another account."""
     owner = one.stat()

@@ -306,6 +306,17 @@ def test_an_amount_that_is_not_whole_fen_is_refused(module_ledger: LedgerClient,
     assert problem["errors"][0]["pointer"] == "#/lines/0/amount_fen"
 
 
+def test_nobody_is_registered_under_a_name_of_the_service(module_ledger: LedgerClient):
+    """Names of the service are recorded as they are, and this one would hold a phone number."""
+    body = {"document_type": "resident_id", "name": "张三", "subject": "certledger/13800000000"}
+    answer = module_ledger.caller("agency").send(
+        "persons", body | {"document_number": "330106199503151275"}
+    )
+    [fault] = is_problem(answer, 422, "invalid_request")["errors"]
+    assert (fault["pointer"], fault["code"]) == ("#/subject", "not_a_login")
+    assert "13800000000" not in answer.text
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_an_id_that_could_tell_who_it_is_is_refused_in_words(
     module_ledger: LedgerClient, language: str

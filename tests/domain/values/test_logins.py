@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from domain.values.logins import is_service, normal_form
+from domain.values.logins import Login, is_service, normal_form
 
 
 def test_logins_of_one_person_have_one_normal_form():
@@ -32,3 +33,16 @@ def test_a_name_of_the_service_is_known_in_every_spelling(name: str):
 @pytest.mark.parametrize("login", ["certledger", "13800000000", "x/certledger/import"])
 def test_a_login_is_no_name_of_the_service(login: str):
     assert not is_service(login)
+
+
+@pytest.mark.parametrize(
+    "text", ["certledger/13800000000", " Certledger / x", "", " \u3000", "x" * 201]
+)
+def test_a_command_names_no_login_that_no_person_has(text: str):
+    with pytest.raises(ValidationError):
+        TypeAdapter(Login).validate_python(text)
+
+
+@pytest.mark.parametrize("text", ["13800000000", " Li Lei", "x" * 200])
+def test_a_login_is_handed_on_as_it_was_written(text: str):
+    assert TypeAdapter(Login).validate_python(text) == text
