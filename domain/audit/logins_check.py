@@ -1,13 +1,15 @@
-"""Checks the rows of logins: their seals, one for every person who has a login, none of the erased.
+"""Checks the rows of logins: their seals, and which of them have to be there.
 
-An exchanged row would let one person act as another; a row that is missing gives its login a second
-pseudonym.
+Every person who has a login and everybody who has acted as staff has a row; who was erased and was
+no staff has none. An exchanged row would let one person act as another; a row that is missing gives
+its login a second pseudonym, and a rule that needs two persons takes one for two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from domain.actors import Role
 from domain.audit.events import Event
 from domain.audit.results import CheckResult, Pace
 from domain.events import PersonalDataErased, PersonRegistered
@@ -15,6 +17,7 @@ from domain.store.errors import SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.journal.logins import LOGIN_COLUMNS, login_from_row
 from domain.store.tlog.audit import usable_sealer
+from domain.values.logins import SERVICE_SUBJECTS
 
 _PAGE = 1000
 _READ = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
@@ -32,10 +35,12 @@ class LoginsCheck:
         self._sealer = usable_sealer(journal)
         self._persons: dict[str, tuple[str, int]] = {}
         self._erased: dict[str, tuple[str, int]] = {}
+        self._staff: dict[str, int] = {}
 
     def page(self, events: Sequence[Event]) -> None:
         """Note who has a login."""
         for event in events:
+            self._note_staff(event)
             person = event.data.get("person_id")
             if event.topic == PersonRegistered.TOPIC:
                 subject = event.data.get("subject")
@@ -44,18 +49,32 @@ class LoginsCheck:
             elif event.topic == PersonalDataErased.TOPIC and person in self._persons:
                 self._erased[str(person)] = self._persons.pop(str(person))
 
+    def _note_staff(self, event: Event) -> None:
+        actor = event.envelope.get("actor")
+        if not isinstance(actor, dict) or actor.get("role") == Role.CANDIDATE:
+            return
+        subject = actor.get("subject")
+        if type(subject) is str and not subject.startswith(SERVICE_SUBJECTS):
+            self._staff.setdefault(subject, event.position)
+
     def finish(self, upto: int, pace: Pace) -> None:
         """Compare every row. Raises: Unavailable; what `pace` raises."""
         rows = self._rows(upto, pace)
         ledger = self._journal.ledger
         since = self._journal.query(_ERASED_SINCE, (ledger, PersonalDataErased.TOPIC, upto))
+        erased = {subject for subject, _ in self._erased.values()}
         for (person,) in since:
-            self._persons.pop(person, None)
+            erased.add(self._persons.pop(person, ("", 0))[0])
         for person, (subject, position) in self._persons.items():
             if subject not in rows:
                 what = "has a login, whose row is missing"
                 self.result.find(what, position, f"person {person}")
-        again = {subject for subject, _ in self._persons.values()}
+        # Of the erased, `forget_logins` knows who was staff by their commands; imports have none.
+        for subject, position in self._staff.items():
+            if subject not in rows and subject not in erased:
+                what = "acted as staff, and the row of their login is missing"
+                self.result.find(what, position, f"login of {subject}")
+        again = self._staff.keys() | {subject for subject, _ in self._persons.values()}
         for person, (subject, position) in self._erased.items():
             if subject in rows and subject not in again:
                 what = "was erased, and their login is still there"

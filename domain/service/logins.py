@@ -8,6 +8,7 @@ Reading order: Logins, then LoginsOfCommand.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple
@@ -24,7 +25,7 @@ CACHED_MAX = 100_000
 
 
 class KnownLogin(NamedTuple):
-    """What is committed of a login. is_staff: its row is never deleted."""
+    """What is committed of a login. is_staff: it has acted as staff, so that its row stays."""
 
     pseudonym: str
     is_staff: bool = False
@@ -152,6 +153,14 @@ class LoginsOfCommand:
         row = sealed_row(active, fresh if old is None else old.pseudonym, view.sealer)
         self.rows.append(row)
         return row.pseudonym
+
+    @staticmethod
+    def forgettable(pseudonyms: Iterable[str], view: BatchView) -> tuple[str, ...]:
+        """Those whose rows go with an erasure.
+
+        Not of who has acted as staff: they would be another person for every rule that needs two.
+        """
+        return tuple(each for each in pseudonyms if not view.acted_as_staff(each))
 
     def committed(self) -> None:
         """The command is committed: cache what it found and wrote."""

@@ -161,6 +161,14 @@ class Batch:
             return fresh
         return None if stored is not None and stored.pseudonym in self.forgotten else stored
 
+    def acted_as_staff(self, pseudonym: str) -> bool:
+        """Whether an event of this batch has this actor, in another role than a candidate's."""
+        return any(
+            event.parsed["actor"]["subject"] == pseudonym
+            and event.parsed["actor"]["role"] != "candidate"
+            for event in self.events
+        )
+
     def close(self) -> None:
         """Drop the committed state, which refers to this batch, once everything is accepted.
 

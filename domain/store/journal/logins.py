@@ -2,7 +2,8 @@
 
 Events, commands and claims name people by pseudonyms only. A row is written in the transaction of
 the first command that names its login, never changed, and deleted with the person whose login it
-is. Its seal is checked wherever it is read: exchanged rows would make one person another.
+is, unless they have acted as staff. Its seal is checked wherever it is read: exchanged rows would
+make one person another.
 """
 
 import secrets
@@ -50,5 +51,7 @@ WHERE ledger = %s AND (key_id, mac) IN %s"""
 INSERT_LOGINS = """INSERT INTO certledger.logins (ledger, key_id, mac, pseudonym, seal, seal_key)
 SELECT $1, r.key_id, decode(r.mac, 'hex'), r.pseudonym, decode(r.seal, 'hex'), $2
 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS r (key_id, mac, pseudonym, seal)"""
+
+SELECT_ACTED_AS_STAFF = "SELECT certledger.acted_as_staff(%s, %s)"
 
 FORGET_LOGINS = "SELECT certledger.forget_logins($1, $2::text[])"

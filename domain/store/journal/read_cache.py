@@ -12,7 +12,7 @@ from typing import Any
 
 from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
-from domain.store.journal.logins import LoginRow, login_from_row
+from domain.store.journal.logins import SELECT_ACTED_AS_STAFF, LoginRow, login_from_row
 from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -190,6 +190,18 @@ class ReadCache:
         if isinstance(found, SealBroken):
             raise SealBroken(**found.fields)
         return found if self._preceding is None else self._preceding.login_with(name, found)
+
+    def acted_as_staff(self, pseudonym: str) -> bool:
+        """Whether a command of this principal was recorded in another role than a candidate's.
+
+        Asked for an erasure only, at one round trip.
+        """
+        if self._preceding is not None and self._preceding.acted_as_staff(pseudonym):
+            return True
+        with self._connection.cursor() as cursor:
+            cursor.execute(SELECT_ACTED_AS_STAFF, (self._ledger, pseudonym))
+            [(found,)] = cursor.fetchall()
+        return bool(found)
 
     # --- reading ---------------------------------------------------------------------------------
 

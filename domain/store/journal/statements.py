@@ -276,12 +276,13 @@ def write_message(
         add("certledger_commands", ledger, batch.sealer.key_id, *columns)
     if batch.tracks:
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
+    _add_logins(message, batch)
     message.add(b"COMMIT")
     return message.bytes()
 
 
 def _add_persons(message: _Message, batch: Batch, now: str) -> None:
-    """The keys and logins of persons, new ones and those that go with an erasure."""
+    """The keys of persons, new ones and those that are destroyed."""
     add, ledger = message.execute, batch.ledger
     if batch.fresh_keys:
         key_rows = [
@@ -293,6 +294,15 @@ def _add_persons(message: _Message, batch: Batch, now: str) -> None:
     stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
     if stored:
         add("certledger_destroy_keys", now, ledger, array(stored))
+
+
+def _add_logins(message: _Message, batch: Batch) -> None:
+    """Logins that go with an erasure, then new ones.
+
+    Last of all: `forget_logins` refuses while the claim on the login is live, or if a command of
+    staff was recorded under the pseudonym.
+    """
+    add, ledger = message.execute, batch.ledger
     if batch.forgotten:
         add("certledger_forget_logins", ledger, array(batch.forgotten))
     if batch.fresh_logins:

@@ -188,6 +188,11 @@ class BatchView:
         """The row of a login under one key, None if there is none. Raises: SealBroken."""
         return self._transaction.batch.login(name)
 
+    def acted_as_staff(self, pseudonym: str) -> bool:
+        """Whether this actor has recorded something in another role than a candidate's."""
+        transaction = self._transaction
+        return transaction.batch.acted_as_staff(pseudonym) or transaction.acted_as_staff(pseudonym)
+
     @property
     def sealer(self) -> LedgerSealer:
         """Seals what the batch writes."""

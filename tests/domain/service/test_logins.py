@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 
+import psycopg2.errors
 import pytest
 
 from domain.actors import Actor, Role
+from domain.audit.events import Event
+from domain.audit.logins_check import LoginsCheck
 from domain.decision import NotYourOwn, OwnApplication
 from domain.events import Stage, Subject
 from domain.service.ledger import Ledger, Ledgers
 from domain.service.logins import LoginsOfCommand
 from domain.service.receipt import Receipt
-from domain.steps.enrolment import RegisterPerson
+from domain.steps.enrolment import PersonErased, RegisterPerson
 from domain.steps.erasure import ErasePersonalData
 from domain.steps.review import ReviewedBefore
 from domain.store.errors import ClaimTaken, SealBroken
@@ -267,6 +270,42 @@ def test_an_erased_login_is_nobodys_in_every_process(world: PostgresWorld, secon
             submit(ledger, correct_person(1), by_phone(), key="corrected")
 
 
+def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
+    world: PostgresWorld, second: Ledger
+) -> None:
+    """Else they could confirm as somebody else what they ordered before, or in another process."""
+    cashier = by_phone(Role.AGENCY)
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    submit(second, person(2), cashier, key="as staff")
+    old = world.ledger.logins.find(PHONE)
+    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    submit(world.ledger, erase, REGISTRAR, key="erase")
+    for n, ledger in ((3, world.ledger), (4, second)):
+        submit(ledger, person(n), cashier, key=f"later {n}")
+    assert subjects(world.ledger)[-2:] == [old, old]
+    with pytest.raises(PersonErased):
+        submit(second, correct_person(1), by_phone(), key="corrected")
+
+
+def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    old = world.ledger.logins.find(PHONE)
+    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    answers: list[Future[Receipt]] = [
+        world.ledger.submit(each, by, key=f"k{n}", request=request_of(each))
+        for n, (each, by) in enumerate(
+            (
+                (person(2), by_phone(Role.AGENCY)),
+                (erase, REGISTRAR),
+                (person(3), by_phone(Role.AGENCY)),
+            )
+        )
+    ]
+    for answer in answers:
+        answer.result(timeout=20)
+    assert subjects(world.ledger)[-1] == old == world.ledger.logins.find(PHONE)
+
+
 def test_an_erased_pseudonym_is_not_drawn_again_although_the_cache_forgot_it(
     world: PostgresWorld, database: Database
 ) -> None:
@@ -328,3 +367,47 @@ def test_the_login_of_a_candidate_is_read_with_everything_else(world: PostgresWo
     named = LoginsOfCommand(world.ledger.logins)
     assert named.guess_actor(candidate(1)) == world.ledger.state("person", "P1").subject
     assert named.names == world.ledger.logins.names("candidate-1")
+
+
+# --- who takes a row away -------------------------------------------------------------------------
+
+
+def test_the_application_role_does_not_forget_a_login_of_staff(
+    world: PostgresWorld, database: Database
+) -> None:
+    world.do(person(1), by=AGENCY)
+    known = world.ledger.logins.find(AGENCY.subject)
+    with (
+        tampering.application_role(database) as cursor,
+        pytest.raises(psycopg2.errors.RestrictViolation, match="acted as staff"),
+    ):
+        cursor.execute("SELECT certledger.forget_logins('omc', %s)", ([known],))
+
+
+def test_the_audit_names_staff_whose_row_was_deleted(
+    world: PostgresWorld, database: Database
+) -> None:
+    world.do(person(1), by=AGENCY)
+    known = world.ledger.logins.find(AGENCY.subject)
+    assert findings(world.ledger) == []
+    with tampering.superuser(database) as cursor:
+        cursor.execute("DELETE FROM certledger.logins WHERE pseudonym = %s", (known,))
+    [found] = findings(world.ledger)
+    assert "acted as staff, and the row of their login is missing" in found
+    assert str(known) in found
+
+
+def test_the_audit_expects_the_row_of_staff_who_were_erased(world: PostgresWorld) -> None:
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    submit(world.ledger, person(2), by_phone(Role.AGENCY), key="as staff")
+    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    submit(world.ledger, erase, REGISTRAR, key="erase")
+    assert findings(world.ledger) == []
+
+
+def findings(ledger: Ledger) -> list[str]:
+    """What the audit says about the logins of a ledger."""
+    check = LoginsCheck(ledger.journal)
+    check.page([Event(event.position, event.parsed) for event in ledger.journal.events()])
+    check.finish(ledger.journal.head().position, lambda upto: None)
+    return [str(finding) for finding in check.result.findings]

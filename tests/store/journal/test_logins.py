@@ -180,6 +180,22 @@ def test_the_application_role_may_insert_and_read_only(
         cursor.execute(attempt)
 
 
+def test_the_application_role_forgets_nobody_whose_claim_on_their_login_is_live(
+    journal: Journal, database: Database
+) -> None:
+    li = row("li")
+    append(journal, 1, fresh_logins=(li,), claims=(("person_login", li.pseudonym),))
+    with (
+        tampering.application_role(database) as cursor,
+        pytest.raises(psycopg2.errors.RestrictViolation, match="was not erased"),
+    ):
+        cursor.execute("SELECT certledger.forget_logins('omc', %s)", ([li.pseudonym],))
+    assert journal.logins([li.name]) == [li]
+    released = (("person_login", li.pseudonym),)
+    append(journal, 2, releases=released, forget_logins=(li.pseudonym,))
+    assert journal.logins([li.name]) == []
+
+
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
 def test_the_owner_is_kept_from_a_slip(journal: Journal, database: Database, attempt: str) -> None:
     append(journal, 1, fresh_logins=(row("li"),))

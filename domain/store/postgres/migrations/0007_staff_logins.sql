@@ -1,0 +1,31 @@
+-- The login of somebody who has acted as staff stays after the erasure of their data as a
+-- candidate: with a second pseudonym they could approve what they ordered themselves.
+CREATE FUNCTION certledger.acted_as_staff(of_ledger text, of_pseudonym text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT EXISTS (
+        SELECT FROM certledger.commands c
+        JOIN certledger.journal j ON j.ledger = c.ledger AND j.position = c.first_position
+        WHERE c.ledger = of_ledger AND c.principal = of_pseudonym
+          AND convert_from(j.envelope, 'UTF8')::json -> 'actor' ->> 'role' <> 'candidate')
+$$;
+REVOKE ALL ON FUNCTION certledger.acted_as_staff(text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION certledger.acted_as_staff(text, text) TO certledger_app;
+
+-- The program executes this after the claim of the person on their login has ended.
+CREATE OR REPLACE FUNCTION certledger.forget_logins(of_ledger text, pseudonyms text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    IF EXISTS (SELECT FROM certledger.claims WHERE ledger = of_ledger AND kind = 'person_login'
+               AND key = ANY (pseudonyms) AND released_position IS NULL) THEN
+        RAISE EXCEPTION 'the person of this login was not erased'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF EXISTS (SELECT FROM unnest(pseudonyms) AS p
+               WHERE certledger.acted_as_staff(of_ledger, p)) THEN
+        RAISE EXCEPTION 'this login has acted as staff'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    PERFORM set_config('certledger.erasing', 'on', true);
+    DELETE FROM certledger.logins WHERE ledger = of_ledger AND pseudonym = ANY (pseudonyms);
+    PERFORM set_config('certledger.erasing', 'off', true);
+END $$;
