@@ -1,16 +1,13 @@
 """Document types as data: codes of identity documents, formats and sizes of files (证件与资料规则).
 
-The content of an edition of documents. Begin with DocumentRules; `packaged_document_rules` are the
-first edition.
+The content of an edition of documents; `data/editions/documents.json` is the first one. Begin with
+DocumentRules.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -92,11 +89,3 @@ def _ensure_each_once(wanted: Sequence[str], given: Sequence[str]) -> None:
     for each in wanted:
         if given.count(each) != 1:
             raise ValueError(f"{each} must have exactly one rule")
-
-
-@cache
-def packaged_document_rules() -> DocumentRules:
-    """The first edition, `data/editions/documents.json`."""
-    path = resources.files("domain") / "data" / "editions" / "documents.json"
-    file: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return DocumentRules.model_validate(file["content"])

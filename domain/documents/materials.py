@@ -19,7 +19,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from domain.documents.document_rules import FILE_BYTES_MAX as FILE_BYTES_MAX
-from domain.documents.document_rules import DocumentRules, packaged_document_rules
+from domain.documents.document_rules import DocumentRules
 from domain.documents.errors import (
     DocumentProblem,
     FileEmpty,
@@ -160,16 +160,15 @@ def check_completeness(
     ]
 
 
-def earliest_photo_day(submitted_on: date, rules: DocumentRules | None = None) -> date:
-    """The first day on which a photo may have been taken: the same day six months before.
+def earliest_photo_day(submitted_on: date, rules: DocumentRules) -> date:
+    """The first day on which a photo may have been taken: by rule the same day six months before.
 
-    rules: the edition that holds; the packaged one, with its six months, if None.
-
+    rules: the edition that holds; it has the number of months.
     If that month is shorter, its last day, in the candidate's favour: a photo of 2026-02-28 is
     accepted on 2026-08-28 and up to 2026-08-31.
     Source: source-document 3.1(4).
     """
-    age_months = (rules or packaged_document_rules()).photo_age_months_max
+    age_months = rules.photo_age_months_max
     months = submitted_on.year * 12 + submitted_on.month - 1 - age_months
     year, month = divmod(months, 12)
     return date(year, month + 1, min(submitted_on.day, monthrange(year, month + 1)[1]))
@@ -216,12 +215,11 @@ def _spelled(name: str) -> str:
 
 
 def check_photo(
-    photo: PhotoFact, *, submitted_on: date, rules: DocumentRules | None = None
+    photo: PhotoFact, *, submitted_on: date, rules: DocumentRules
 ) -> list[DocumentProblem]:
     """Every fault of a photo's measures: 近半年内, 2寸, 白底, 彩色.
 
-    submitted_on: day of submission in China (UTC+8). rules: the edition that holds; the packaged
-    one if None.
+    submitted_on: day of submission in China (UTC+8). rules: the edition that holds.
     Source: source-document 3.1(4).
     """
     problems: list[DocumentProblem] = []
@@ -248,16 +246,14 @@ def check_photo(
     return problems
 
 
-def check_material(
-    material: MaterialFact, rules: DocumentRules | None = None
-) -> list[DocumentProblem]:
+def check_material(material: MaterialFact, rules: DocumentRules) -> list[DocumentProblem]:
     """Every fault of one file's type and size (格式, 大小).
 
-    rules: the edition that holds; the packaged one if None. Source: source-document 3.1(4).
+    rules: the edition that holds. Source: source-document 3.1(4).
     """
     problems: list[DocumentProblem] = []
     label, size = material.kind.chinese_name, material.size_bytes
-    rule = (rules or packaged_document_rules()).material(material.kind)
+    rule = rules.material(material.kind)
     if material.media_type not in rule.media_types:
         problems.append(
             MediaTypeNotAllowed(

@@ -11,9 +11,6 @@ nothing recomputes them later but the extension of a provisional end.
 
 import calendar as gregorian
 import datetime as dt
-import json
-from functools import cache
-from importlib import resources
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -211,22 +208,7 @@ class WorkingCalendar(BaseModel):
         return NoticeEnd(date=day, provisional=not self.knows(day), calendar_edition=self.edition)
 
 
-@cache
-def packaged_calendar() -> WorkingCalendar:
-    """The bundled table, `data/editions/calendar.json`: the first edition of the calendar."""
-    path = resources.files("domain") / "data" / "editions" / "calendar.json"
-    file = json.loads(path.read_text(encoding="utf-8"))
-    return HolidayTable.model_validate(file["content"]).calendar(file["edition"])
-
-
-def is_working_day(day: dt.date, calendar: WorkingCalendar | None = None) -> bool:
-    """Whether this is a working day; see `WorkingCalendar.is_working_day`."""
-    return (calendar or packaged_calendar()).is_working_day(day)
-
-
-def add_working_days(
-    published: dt.date, days: int, calendar: WorkingCalendar | None = None
-) -> NoticeEnd:
+def add_working_days(published: dt.date, days: int, calendar: WorkingCalendar) -> NoticeEnd:
     """The last day of a term of working days that starts with a publication.
 
     published: date in Asia/Shanghai; not counted itself (Civil Code 201), working day or not.
@@ -235,7 +217,6 @@ def add_working_days(
         not an int, CalendarDoesNotReach if `published` is before the table.
     Source: source-document 5.1
     """
-    calendar = calendar or packaged_calendar()
     _refuse_datetime(published)
     if type(days) is not int:
         raise TypeError("days is an int")
@@ -250,7 +231,7 @@ def add_working_days(
     return calendar.end_on(day)
 
 
-def publication_term(exam_end: dt.date, calendar: WorkingCalendar | None = None) -> NoticeEnd:
+def publication_term(exam_end: dt.date, calendar: WorkingCalendar) -> NoticeEnd:
     """The last day on which results may be published, marked provisional where uncertain.
 
     exam_end: date in Asia/Shanghai on which the exam ended.
@@ -259,7 +240,6 @@ def publication_term(exam_end: dt.date, calendar: WorkingCalendar | None = None)
     Raises: CalendarDoesNotReach before the table, TypeError for a datetime.
     Source: source-document 5.1
     """
-    calendar = calendar or packaged_calendar()
     _refuse_datetime(exam_end)
     day = _one_month_after(exam_end)
     while not calendar.is_working_day(day):
@@ -267,7 +247,7 @@ def publication_term(exam_end: dt.date, calendar: WorkingCalendar | None = None)
     return calendar.end_on(day)
 
 
-def publication_deadline(exam_end: dt.date, calendar: WorkingCalendar | None = None) -> dt.date:
+def publication_deadline(exam_end: dt.date, calendar: WorkingCalendar) -> dt.date:
     """The last day on which results may be published; see `publication_term`.
 
     Source: source-document 5.1

@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import TypeVar
 
-from domain.values.working_days import SHANGHAI, is_working_day
+from domain.editions.edition import EditionKind
+from domain.states.editions import Editions, calendar_on
+from domain.values.working_days import SHANGHAI
 
 T = TypeVar("T")
+
+CALENDAR = calendar_on(Editions(EditionKind.CALENDAR), date.min)
+"""The packaged working days."""
 
 
 class SeededRandom:
@@ -60,11 +65,11 @@ def at_home(rng: SeededRandom, after: datetime, low: int, high: int) -> datetime
 
 def working_day(day: date, days: int) -> date:
     """The working day `days` working days after `day`; 0: `day` itself or the next one."""
-    while not is_working_day(day):
+    while not CALENDAR.is_working_day(day):
         day += timedelta(days=1)
     for _ in range(days):
         day += timedelta(days=1)
-        while not is_working_day(day):
+        while not CALENDAR.is_working_day(day):
             day += timedelta(days=1)
     return day
 

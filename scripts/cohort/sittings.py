@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from domain.values.primitives import Marks, passes
-from domain.values.working_days import add_working_days
+from domain.values.working_days import NOTICE_WORKING_DAYS, add_working_days
 from scripts.cohort.journey import EXAM_OFFICE, EXAMINERS, REGISTRAR, VERIFIER, Case, Cohort
-from scripts.cohort.rng import SeededRandom, at
+from scripts.cohort.rng import CALENDAR, SeededRandom, at
 
 MarkPair = list[str | None]
 """Marks in theory and practice; None: absent."""
@@ -129,7 +129,7 @@ class Sitting:
 
     def publish(self, notice_id: str, on: date, late_reason: str | None = None) -> None:
         """Opens the public notice; its last day follows from the calendar."""
-        self.ends_on = add_working_days(on, 5).date
+        self.ends_on = add_working_days(on, NOTICE_WORKING_DAYS, CALENDAR).date
         self.cohort.tables.add(
             "notices",
             at(on, 16, 0, self.level),

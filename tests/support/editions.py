@@ -6,9 +6,12 @@ from copy import deepcopy
 from datetime import date
 from typing import Any
 
+from domain.documents.document_rules import DocumentRules
 from domain.editions.edition import EditionKind
 from domain.editions.packaged import packaged_editions
+from domain.states.editions import Editions, calendar_on, document_rules_on
 from domain.steps.edition_adoption import ProposeEdition
+from domain.values.working_days import WorkingCalendar
 
 DECEMBER = date(2026, 12, 1)
 
@@ -16,6 +19,16 @@ DECEMBER = date(2026, 12, 1)
 def packaged_content(kind: EditionKind) -> dict[str, Any]:
     """A copy of the packaged content of a kind; of eligibility the first set of rules."""
     return deepcopy(packaged_editions(kind)[0].content)
+
+
+def packaged_calendar() -> WorkingCalendar:
+    """The working days that hold without an adopted edition."""
+    return calendar_on(Editions(EditionKind.CALENDAR), date.min)
+
+
+def packaged_document_rules() -> DocumentRules:
+    """The rules of documents that hold without an adopted edition."""
+    return document_rules_on(Editions(EditionKind.DOCUMENTS), date.min)
 
 
 def changed(

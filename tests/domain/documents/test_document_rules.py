@@ -5,9 +5,10 @@ Covers: domain/documents/document_rules.py, domain/documents/kinds.py
 
 import pytest
 
-from domain.documents.document_rules import DocumentRules, packaged_document_rules
+from domain.documents.document_rules import DocumentRules
 from domain.documents.kinds import MaterialKind
 from domain.values.identity_documents import DocumentType, ReportCodeUnknown
+from tests.support.editions import packaged_document_rules
 
 RULES = packaged_document_rules()
 

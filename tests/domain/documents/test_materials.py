@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 import domain.documents.errors as problems_room
-from domain.documents.document_rules import packaged_document_rules
 from domain.documents.errors import DocumentProblem
 from domain.documents.materials import (
     FILE_BYTES_MAX,
@@ -27,8 +26,10 @@ from domain.documents.materials import (
     two_inch_format_mm,
 )
 from domain.errors import LedgerError
+from tests.support.editions import packaged_document_rules
 
 PHOTO_BYTES_MAX = 51_200
+RULES = packaged_document_rules()
 
 NAME = "王小明"
 NUMBER = "11010519491231002X"
@@ -131,15 +132,15 @@ def test_all_faults_of_a_file_are_reported_not_only_the_first():
         taken_on=date(2025, 1, 1),
     )
     file = material(MaterialKind.PHOTO, photo=bad_photo, size_bytes=60_000, media_type="image/gif")
-    assert codes(check_material(file)) == ["media_type_not_allowed", "photo_too_large"]
-    assert codes(check_photo(bad_photo, submitted_on=SUBMITTED)) == [
+    assert codes(check_material(file, RULES)) == ["media_type_not_allowed", "photo_too_large"]
+    assert codes(check_photo(bad_photo, submitted_on=SUBMITTED, rules=RULES)) == [
         "photo_not_two_inch",
         "photo_too_few_pixels",
         "photo_background_not_white",
         "photo_not_in_colour",
         "photo_too_old",
     ]
-    assert codes(check_material(material(MaterialKind.WORK_HISTORY, size_bytes=0))) == [
+    assert codes(check_material(material(MaterialKind.WORK_HISTORY, size_bytes=0), RULES)) == [
         "file_empty"
     ]
 
@@ -152,19 +153,19 @@ def test_all_faults_of_a_file_are_reported_not_only_the_first():
     ],
 )
 def test_the_size_limit_itself_is_allowed(kind: MaterialKind, limit: int, code: str):
-    assert check_material(material(kind, size_bytes=limit)) == []
-    assert codes(check_material(material(kind, size_bytes=limit + 1))) == [code]
+    assert check_material(material(kind, size_bytes=limit), RULES) == []
+    assert codes(check_material(material(kind, size_bytes=limit + 1), RULES)) == [code]
 
 
 def test_fifty_kilobytes_are_51200_bytes():
-    assert packaged_document_rules().material(MaterialKind.PHOTO).bytes_max == 50 * 1024
+    assert RULES.material(MaterialKind.PHOTO).bytes_max == 50 * 1024
     assert FILE_BYTES_MAX == 10 * 1024 * 1024
 
 
 def test_a_photo_may_not_be_a_pdf_but_a_certificate_may():
     as_pdf = material(MaterialKind.PHOTO, media_type="application/pdf")
-    assert codes(check_material(as_pdf)) == ["media_type_not_allowed"]
-    assert check_material(material(MaterialKind.SKILL_CERTIFICATE)) == []
+    assert codes(check_material(as_pdf, RULES)) == ["media_type_not_allowed"]
+    assert check_material(material(MaterialKind.SKILL_CERTIFICATE), RULES) == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_photo_may_not_be_a_pdf_but_a_certificate_may():
     ],
 )
 def test_half_a_year_counts_calendar_months(submitted_on: date, earliest: date):
-    assert earliest_photo_day(submitted_on) == earliest
+    assert earliest_photo_day(submitted_on, RULES) == earliest
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,10 @@ def test_half_a_year_counts_calendar_months(submitted_on: date, earliest: date):
     ],
 )
 def test_a_photo_must_be_taken_within_half_a_year_before_submission(taken_on, expected):
-    assert codes(check_photo(photo(taken_on=taken_on), submitted_on=SUBMITTED)) == expected
+    assert (
+        codes(check_photo(photo(taken_on=taken_on), submitted_on=SUBMITTED, rules=RULES))
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,17 +221,19 @@ def test_two_inch_photos_are_recognised_by_their_proportions(size, format_mm):
 
 
 def test_a_photo_has_a_minimum_and_a_maximum_width():
-    assert codes(check_photo(photo(width_px=275, height_px=385), submitted_on=SUBMITTED)) == [
-        "photo_too_few_pixels"
-    ]
-    assert codes(check_photo(photo(width_px=1655, height_px=2317), submitted_on=SUBMITTED)) == [
-        "photo_too_many_pixels"
-    ]
+    assert codes(
+        check_photo(photo(width_px=275, height_px=385), submitted_on=SUBMITTED, rules=RULES)
+    ) == ["photo_too_few_pixels"]
+    assert codes(
+        check_photo(photo(width_px=1655, height_px=2317), submitted_on=SUBMITTED, rules=RULES)
+    ) == ["photo_too_many_pixels"]
 
 
 def test_a_shaded_background_is_reported_as_uneven():
     uneven = photo(background=Background.UNEVEN)
-    assert codes(check_photo(uneven, submitted_on=SUBMITTED)) == ["photo_background_uneven"]
+    assert codes(check_photo(uneven, submitted_on=SUBMITTED, rules=RULES)) == [
+        "photo_background_uneven"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +299,7 @@ def test_every_fault_has_its_own_code_and_a_chinese_text():
 def test_every_document_type_has_a_chinese_name_and_allowed_formats():
     for kind in MaterialKind:
         assert kind.chinese_name
-        assert check_material(material(kind)) == []
+        assert check_material(material(kind), RULES) == []
 
 
 def test_a_photo_name_may_use_any_middle_dot() -> None:

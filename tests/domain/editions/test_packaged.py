@@ -1,12 +1,13 @@
 """The first editions come with the program and never change: what was decided rests on them."""
 
-from domain.documents.document_rules import packaged_document_rules
+from domain.documents.document_rules import DocumentRules
 from domain.editions.contents import rules_of
 from domain.editions.edition import CONTENT_BYTES_MAX, EditionKind, canonical_json
 from domain.editions.packaged import packaged_editions
 from domain.editions.posting import PostingRules
-from domain.values.working_days import HolidayTable, packaged_calendar
+from domain.values.working_days import HolidayTable
 from projections.refund_ledger.posting_rules import VAT_RATES
+from tests.support.editions import packaged_calendar, packaged_document_rules
 
 RELEASED = {
     "4-01-02-07-2021.1": "39053e138392ed04",
@@ -38,7 +39,7 @@ def test_the_packaged_rules_are_those_that_hold_without_an_edition():
     table = rules_of(calendar, HolidayTable)
     assert table.calendar(calendar.edition) == packaged_calendar()
     (documents,) = packaged_editions(EditionKind.DOCUMENTS)
-    assert rules_of(documents, type(packaged_document_rules())) == packaged_document_rules()
+    assert rules_of(documents, DocumentRules) == packaged_document_rules()
 
 
 def test_the_packaged_edition_of_posting_has_the_rates_of_the_posting_rules():

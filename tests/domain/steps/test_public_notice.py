@@ -22,7 +22,6 @@ from domain.steps.public_notice import (
 )
 from domain.store.errors import ClaimTaken
 from domain.values.primitives import Marks
-from domain.values.working_days import packaged_calendar
 from tests.support.actors import VERIFIER, candidate
 from tests.support.commands import (
     CLOSED_AT,
@@ -38,7 +37,7 @@ from tests.support.commands import (
     verify,
     when,
 )
-from tests.support.editions import calendar_2027
+from tests.support.editions import calendar_2027, packaged_calendar
 from tests.support.journeys import (
     a_held_session,
     final_results,

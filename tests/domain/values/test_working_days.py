@@ -13,12 +13,11 @@ from domain.values.working_days import (
     NoticeEnd,
     add_working_days,
     closes_at,
-    is_working_day,
-    packaged_calendar,
     publication_deadline,
     publication_term,
     shanghai_date,
 )
+from tests.support.editions import packaged_calendar
 
 DAY = dt.timedelta(days=1)
 TABLE = packaged_calendar()
@@ -33,7 +32,7 @@ def day(text: str) -> dt.date:
 def test_the_table_agrees_with_an_independent_calendar_on_every_day_2019_to_2026():
     current, differing = TABLE.valid_from, []
     while current <= TABLE.known_through:
-        if is_working_day(current) != chinese_calendar.is_workday(current):
+        if TABLE.is_working_day(current) != chinese_calendar.is_workday(current):
             differing.append(current)
         current += DAY
     assert current == dt.date(2027, 1, 1)
@@ -62,81 +61,86 @@ def test_make_up_workdays_are_weekend_days_and_no_holidays():
     ],
 )
 def test_a_notice_of_five_working_days_ends_on_the_day_the_calendar_says(published, end):
-    assert add_working_days(day(published), NOTICE_WORKING_DAYS) == NoticeEnd(
+    assert add_working_days(day(published), NOTICE_WORKING_DAYS, TABLE) == NoticeEnd(
         date=day(end), provisional=False, calendar_edition="cn-2026.1"
     )
 
 
 @given(known_days, st.integers(1, 12))
 def test_a_term_ends_on_a_working_day_after_exactly_that_many(published, days):
-    end = add_working_days(published, days)
+    end = add_working_days(published, days, TABLE)
     span = [published + n * DAY for n in range(1, (end.date - published).days + 1)]
-    assert is_working_day(end.date)
-    assert sum(map(is_working_day, span)) == days
+    assert TABLE.is_working_day(end.date)
+    assert sum(map(TABLE.is_working_day, span)) == days
 
 
 @given(any_days, st.integers(1, 30))
 def test_a_longer_term_never_ends_sooner(published, days):
-    assert add_working_days(published, days).date < add_working_days(published, days + 1).date
+    assert (
+        add_working_days(published, days, TABLE).date
+        < add_working_days(published, days + 1, TABLE).date
+    )
 
 
 @given(any_days, any_days, st.integers(1, 30))
 def test_a_later_publication_never_ends_sooner(one, other, days):
     first, second = sorted((one, other))
-    assert add_working_days(first, days).date <= add_working_days(second, days).date
+    assert add_working_days(first, days, TABLE).date <= add_working_days(second, days, TABLE).date
 
 
 @given(any_days, st.integers(1, 30))
 def test_an_end_is_provisional_exactly_when_it_lies_past_the_table(published, days):
-    end = add_working_days(published, days)
+    end = add_working_days(published, days, TABLE)
     assert end.provisional == (end.date > TABLE.known_through)
 
 
 def test_a_notice_into_an_unpublished_year_is_provisional_and_skips_new_years_day():
-    end = add_working_days(day("2026-12-28"), 5)
+    end = add_working_days(day("2026-12-28"), 5, TABLE)
     assert end.date == day("2027-01-05")  # 29, 30, 31, then 4 and 5; 1 January is a holiday
     assert end.provisional
 
 
 def test_a_notice_that_ends_on_the_last_known_day_is_not_provisional():
-    assert not add_working_days(day("2026-12-24"), 5).provisional
-    assert add_working_days(day("2026-12-24"), 5).date == day("2026-12-31")
+    assert not add_working_days(day("2026-12-24"), 5, TABLE).provisional
+    assert add_working_days(day("2026-12-24"), 5, TABLE).date == day("2026-12-31")
 
 
 @pytest.mark.parametrize(
     "holiday", ["2027-01-01", "2028-05-01", "2028-05-02", "2027-10-01", "2029-10-02", "2029-10-03"]
 )
 def test_fixed_statutory_holidays_are_no_working_days_in_unknown_years(holiday):
-    assert not is_working_day(day(holiday))
+    assert not TABLE.is_working_day(day(holiday))
 
 
 def test_days_before_the_table_are_refused():
     with pytest.raises(CalendarDoesNotReach) as refusal:
-        add_working_days(day("2018-12-31"), 5)
+        add_working_days(day("2018-12-31"), 5, TABLE)
     assert refusal.value.fields["valid_from"] == day("2019-01-01")
     with pytest.raises(CalendarDoesNotReach):
-        is_working_day(day("2018-12-31"))
+        TABLE.is_working_day(day("2018-12-31"))
 
 
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_a_term_is_at_least_one_working_day_and_has_a_limit(count):
     with pytest.raises(ValueError):
-        add_working_days(day("2026-03-02"), count)
+        add_working_days(day("2026-03-02"), count, TABLE)
 
 
 @pytest.mark.parametrize("count", [True, 5.0, "5"])
 def test_a_term_is_a_whole_number_of_days(count):
     with pytest.raises(TypeError):
-        add_working_days(day("2026-03-02"), count)
+        add_working_days(day("2026-03-02"), count, TABLE)
 
 
 def test_a_datetime_is_not_taken_for_a_date():
     moment = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)
-    for question in (is_working_day, publication_deadline, closes_at):
+    for question in (TABLE.is_working_day, closes_at):
         with pytest.raises(TypeError):
             question(moment)
     with pytest.raises(TypeError):
-        add_working_days(moment, 5)
+        publication_deadline(moment, TABLE)
+    with pytest.raises(TypeError):
+        add_working_days(moment, 5, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -154,20 +158,20 @@ def test_a_datetime_is_not_taken_for_a_date():
     ],
 )
 def test_results_are_due_on_the_corresponding_day_a_month_later(exam_end, deadline):
-    assert publication_deadline(day(exam_end)) == day(deadline)
+    assert publication_deadline(day(exam_end), TABLE) == day(deadline)
 
 
 @given(any_days)
 def test_the_deadline_is_a_working_day_and_never_within_the_month(exam_end):
-    term = publication_term(exam_end)
-    assert is_working_day(term.date)
+    term = publication_term(exam_end, TABLE)
+    assert TABLE.is_working_day(term.date)
     assert (term.date - exam_end).days >= 28
-    assert term.date == publication_deadline(exam_end)
+    assert term.date == publication_deadline(exam_end, TABLE)
     assert term.provisional == (term.date > TABLE.known_through)
 
 
 def test_a_notice_is_open_until_midnight_in_shanghai():
-    end = add_working_days(day("2026-09-30"), 5)
+    end = add_working_days(day("2026-09-30"), 5, TABLE)
     assert end.closes_at == dt.datetime(2026, 10, 13, 16, tzinfo=dt.UTC)
     assert shanghai_date(end.closes_at - dt.timedelta(microseconds=1)) == end.date
     assert shanghai_date(end.closes_at) == end.date + DAY
