@@ -1,4 +1,4 @@
-"""A migrated database with the ledger `omc`."""
+"""A migrated database with the ledger `omc`, and copies of an honest one to tamper with."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import pytest
 
 from domain.store.postgres.migrate import migrate
 from tests.consistency.faults import reject_poison
+from tests.support.honest_fixtures import copy, honest
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
+
+__all__ = ["copy", "dsn", "honest"]
 
 
 @pytest.fixture

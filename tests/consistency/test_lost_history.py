@@ -34,7 +34,7 @@ from tests.consistency.live_ledger import (
     running_on,
 )
 from tests.consistency.service_process import ServiceProcess
-from tests.support.honest import Honest, copy_of, honest_database
+from tests.support.honest import Honest, copy_of
 from tests.support.ledgers import SITE_CODE
 from tests.support.place_server import PlaceServer, place_server
 from tests.support.rolled_back import heads, problems, refusal, write
@@ -133,14 +133,6 @@ def test_a_cluster_rolled_back_under_a_running_service_stops_it(
 
 
 # --- a fork ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def honest(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Honest]:
-    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
-        yield made
 
 
 @pytest.fixture(params=["directory", "address"])

@@ -12,7 +12,7 @@ domain/audit/lawfulness_check.py, domain/store/tlog/audit.py, domain/store/tlog/
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,26 +25,12 @@ from domain.actors import Actor, Role
 from domain.audit import full
 from domain.audit.full import FullReport
 from domain.events import CertificateKind, CertificateReinstated, CertificateRevoked
-from domain.store.embedded.server import OWNER, SUPERUSER, EmbeddedPostgres
+from domain.store.embedded.server import OWNER, SUPERUSER
 from domain.store.journal.records import AppendRequest
 from domain.store.mapper import JournalEntry
 from projections.catalogue import VIEWS
 from projections.rebuild import rebuild
-from tests.support.honest import Copy, Honest, copy_of, honest_database
-
-
-@pytest.fixture(scope="module")
-def honest(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Honest]:
-    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
-        yield made
-
-
-@pytest.fixture
-def copy(honest: Honest, tmp_path: Path) -> Iterator[Copy]:
-    with copy_of(honest, tmp_path) as made:
-        yield made
+from tests.support.honest import Copy, Honest
 
 
 def said(report: FullReport) -> list[str]:

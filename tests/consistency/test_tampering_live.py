@@ -44,34 +44,19 @@ import pytest
 
 from domain.documents.materials import MaterialKind
 from domain.service.snapshots import TOPIC, take
-from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.errors import SealBroken, WrongKey
 from domain.store.journal.envelope import canonical_json
 from domain.store.postgres.connection import Cursor
 from tests.consistency.live_ledger import FEES_PATH, PATIENCE_S, LiveLedger, running_on
 from tests.support import tampering
 from tests.support.cohort import rows
-from tests.support.honest import Copy, Honest, copy_of, honest_database
+from tests.support.honest import Copy
 from tests.support.rolled_back import fees_from, rewrite_the_tail
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
-
-
-@pytest.fixture(scope="module")
-def honest(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Honest]:
-    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
-        yield made
-
-
-@pytest.fixture
-def copy(honest: Honest, tmp_path: Path) -> Iterator[Copy]:
-    with copy_of(honest, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

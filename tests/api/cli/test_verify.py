@@ -6,7 +6,6 @@ Covers: api/cli/verify.py, api/transparency/kept_heads.py
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,25 +19,11 @@ from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.tlog.signed_note import Signer
 from projections.catalogue import VIEWS
 from tests.support.cohort import Program
-from tests.support.honest import Copy, Honest, copy_of, honest_database
+from tests.support.honest import Copy
 from tests.support.postgres import fresh_database
 from tests.support.service import settings_for
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
-
-
-@pytest.fixture(scope="module")
-def honest(
-    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Honest]:
-    with honest_database(postgres, tmp_path_factory.mktemp("honest")) as made:
-        yield made
-
-
-@pytest.fixture
-def copy(honest: Honest, tmp_path: Path) -> Iterator[Copy]:
-    with copy_of(honest, tmp_path) as made:
-        yield made
 
 
 def program_for(copy: Copy, capsys: pytest.CaptureFixture[str], **given: str) -> Program:
