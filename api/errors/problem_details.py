@@ -40,20 +40,17 @@ _BY_STATUS: dict[int, str] = {
     404: "ledger_not_open not_found route_not_found unknown_blob unknown_ledger",
     405: "method_not_allowed",
     409: """
-        issuer_url_unchanged
         already_exists already_refunded already_seated already_verified application_not_open
-        application_still_open certificate_already_numbered certificate_out_of_order claim_taken
-        documents_closed item_used_up key_never_replaced not_enrolled not_paid not_yet_payable
-        nothing_to_publish
+        application_still_open certificate_already_numbered certificate_out_of_order
+        claim_taken documents_closed issuer_url_unchanged item_used_up key_never_replaced
+        ledger_already_open not_enrolled not_paid not_yet_payable nothing_to_publish
         notice_closed notice_end_provisional notice_over notice_running numbered_already
-        ledger_already_open objections_open only_key other_origin payment_first person_erased
-        person_reviewed
-        person_still_needed
-        refund_out_of_order
-        request_in_progress result_not_final review_out_of_order round_changed
-        score_already_recorded score_missing scores_not_verified seat_taken seen_already
-        serial_exhausted series_is_handed_out session_full session_not_held session_over
-        site_code_taken stale_stream too_many_rounds wrong_provider_refund wrong_report
+        objections_open only_key other_origin payment_first person_erased person_reviewed
+        person_still_needed refund_out_of_order request_in_progress result_not_final
+        review_out_of_order round_changed score_already_recorded score_missing
+        scores_not_verified seat_taken seen_already serial_exhausted series_is_handed_out
+        session_full session_not_held session_over site_code_taken stale_stream
+        too_many_rounds wrong_provider_refund wrong_report
     """,
     413: "body_too_large edition_too_large envelope_too_large table_too_large upload_too_large",
     415: "media_type_unsupported table_type_unknown upload_type_differs upload_type_unknown",
@@ -64,34 +61,33 @@ _BY_STATUS: dict[int, str] = {
         import_file_fault import_stopped in_the_future invalid_certificate_number
         invalid_identity_document invalid_ledger_name invalid_name invalid_request
         job_type_not_offered key_id_differs key_is_secret key_not_signed ledger_error
-        level_not_in_rule_set lookup_needs_two malformed_edition
-        media_type_not_allowed missing_material no_fee_schedule not_passed nothing_to_refund
-        notice_too_late obsolete_draft_number occurred_in_future occurred_too_early
-        old_qualification_number outcome_incomplete pdf_active pdf_encrypted pdf_malformed
-        pdf_text_too_long pdf_text_unprintable photo_background_not_white
-        photo_background_uneven photo_date_unknown photo_extension_not_allowed
-        photo_name_malformed photo_name_number_differs photo_name_person_differs
-        photo_not_in_colour photo_not_two_inch photo_taken_later photo_too_few_pixels
-        photo_too_large photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
-        picture_too_many_pixels picture_transparent picture_unreadable qualification_in_future
-        reason_missing rejection_needs_reason report_code_unknown report_row_repeated
-        report_size_wrong reserved_ledger_name room_twice row_not_in_notice row_twice
-        same_file_twice score_differs
-        score_unchanged subjects_overlap table_has_bad_cells table_header_wrong
-        table_too_many_columns table_too_many_rows table_unreadable too_early
-        too_many_rows unknown_fee_line unknown_rule_set upload_empty
-        upload_has_foreign_content upload_missing used_by_sitting wrong_amount wrong_session
-        year_differs year_impossible
+        level_not_in_rule_set lookup_needs_two malformed_edition media_type_not_allowed
+        missing_material no_fee_schedule not_passed nothing_to_refund notice_too_late
+        obsolete_draft_number occurred_in_future occurred_too_early old_qualification_number
+        outcome_incomplete pdf_active pdf_encrypted pdf_malformed pdf_text_too_long
+        pdf_text_unprintable photo_background_not_white photo_background_uneven
+        photo_date_unknown photo_extension_not_allowed photo_name_malformed
+        photo_name_number_differs photo_name_person_differs photo_not_in_colour
+        photo_not_two_inch photo_taken_later photo_too_few_pixels photo_too_large
+        photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
+        picture_too_many_pixels picture_transparent picture_unreadable
+        qualification_in_future reason_missing rejection_needs_reason report_code_unknown
+        report_row_repeated report_size_wrong reserved_ledger_name room_twice
+        row_not_in_notice row_twice same_file_twice score_differs score_unchanged
+        subjects_overlap table_has_bad_cells table_header_wrong table_too_many_columns
+        table_too_many_rows table_unreadable too_early too_many_rows unknown_fee_line
+        unknown_rule_set upload_empty upload_has_foreign_content upload_missing
+        used_by_sitting wrong_amount wrong_session year_differs year_impossible
     """,
     429: "lookups_too_fast",
     500: """
         bad_note blob_damaged claim_not_held command_key_missing database_not_unicode
-        database_too_new
-        head_exists head_place_silent internal_error journal_key_needed ledger_changed log_differs
-        log_key_exists log_key_unusable malformed_rule_set migration_changed
-        no_journal_key no_log_key not_canonical nothing_to_recover pdf_font_unusable
-        rejected_by_database settings_invalid store_error tracking_behind unknown_material_key
-        unknown_proposal unknown_topic unreadable_event wrong_key wrong_service_key
+        database_too_new head_exists head_place_silent internal_error journal_key_needed
+        ledger_changed log_differs log_key_exists log_key_unusable malformed_rule_set
+        migration_changed no_journal_key no_log_key not_canonical nothing_to_recover
+        pdf_font_unusable rejected_by_database settings_invalid store_error tracking_behind
+        unknown_material_key unknown_proposal unknown_topic unreadable_event wrong_key
+        wrong_service_key
     """,
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed
