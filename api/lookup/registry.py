@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.blind_index import SearchTokens as SearchTokens
 from projections.certificate_registry import queries as registry_queries
+from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
 
 LOOKUP_CONNECTIONS = 2
 """Database connections for lookups, and concurrent queries of each kind."""
@@ -36,23 +38,26 @@ class RegistryClient:
     """Three coalesced queries, and the blind indexes to query by.
 
     by_number, by_document, by_token: the certificates of one key; ViewWrong if the seal of one is
-    not right. row_keys: that sealed the rows.
+    not right, ViewBehind if it has changed since. checks: of every row; blocking readers use them
+    too.
     """
 
     def __init__(
         self,
         pool: QueryPool,
         search_tokens: TokenFactory,
-        row_keys: Sequence[bytes],
+        checks: RecordChecks,
         *,
         deadline_s: float,
     ) -> None:
+        changes = _Refresh(pool, checks)
+
         def coalesced(statement: str, check: Check) -> RequestCoalescer:
-            query = _checked(partial(pool.ask, statement), partial(check, row_keys))
+            query = _checked(partial(pool.ask, statement), partial(check, checks), changes)
             return RequestCoalescer(query, concurrency=LOOKUP_CONNECTIONS, deadline_s=deadline_s)
 
         self.search_tokens = search_tokens
-        self.row_keys = row_keys
+        self.checks = checks
         self.by_number = coalesced("by_numbers", registry_queries.checked_found)
         self.by_document = coalesced("by_documents", registry_queries.checked_found)
         self.by_token = coalesced("by_tokens", registry_queries.checked_linked)
@@ -63,14 +68,36 @@ class RegistryClient:
         self._pool.close()
 
 
-Check = Callable[[Sequence[bytes], Row], Row]
-"""(row keys, row as stored) to the row as it is used. Raises: ViewWrong."""
+Check = Callable[[RecordChecks, Row], Row]
+"""(checks, row as stored) to the row as it is used. Raises: ViewWrong, ViewBehind."""
 
 
-def _checked(query: Query, check: Callable[[Row], Row]) -> Query:
+class _Refresh:
+    """Asks the journal for changes of certificates, once for all queries that wait for it."""
+
+    def __init__(self, pool: QueryPool, checks: RecordChecks) -> None:
+        self._pool = pool
+        self._changes = checks.changes
+        self._asking = asyncio.Lock()
+
+    async def __call__(self, until: float) -> None:
+        """Raises: TimeoutError, psycopg2.Error."""
+        changes = self._changes
+        if not changes.is_due:
+            return
+        async with self._asking:
+            while changes.is_due:
+                asked_at = changes.now()
+                changes.take(
+                    await self._pool.ask("standing_changes", changes.keys(), until), asked_at
+                )
+
+
+def _checked(query: Query, check: Callable[[Row], Row], refresh: _Refresh) -> Query:
     """The query with every row checked. It fails as a whole; its keys are then asked one by one."""
 
     async def ask(keys: Sequence[str], until: float) -> list[Row]:
+        await refresh(until)
         return [check(row) for row in await query(keys, until)]
 
     return ask
@@ -99,5 +126,8 @@ class RegistryConfig:
         )
         indexes = BlindIndexes(self.index_key, self.algorithm)
         return RegistryClient(
-            pool, indexes.search_tokens, self.row_keys, deadline_s=settings.deadline_s
+            pool,
+            indexes.search_tokens,
+            RecordChecks(self.row_keys, StandingChanges()),
+            deadline_s=settings.deadline_s,
         )

@@ -54,7 +54,7 @@ async def list_certificates(
     certificates. Who has the link sees the certificate."""
     await read.candidacy(application_id)
     await read.wait_for_position(REGISTRY, min_position)
-    found = await read.ask(registry.of_application, application_id, read.service.registry.row_keys)
+    found = await read.ask(registry.of_application, application_id, read.service.registry.checks)
     base = read.service.settings.public_base_url
     return json_response({"data": [_shown(row, base) for row in found]})
 

@@ -120,7 +120,7 @@ async def _people(read: QueryContext, issued: tuple[date | None, date | None]) -
         page = await read.ask(
             registry.listed,
             "national",
-            read.service.registry.row_keys,
+            read.service.registry.checks,
             standing="valid",
             after=after,
             limit=PAGE,

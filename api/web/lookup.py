@@ -94,7 +94,7 @@ async def lookup_answer(request: Request) -> Response:
         page.summary = [(None, text(language, "lookup.slow_down", seconds=refusal.seconds))]
         headers = {"Retry-After": str(refusal.seconds)}
         return _render(request, page, status=429, headers=headers)
-    found = await service.read(service.views.ask, look_up, criteria, service.registry.row_keys)
+    found = await service.read(service.views.ask, look_up, criteria, service.registry.checks)
     if criteria.is_miss(found):
         limit.charge_miss(address)
     page.searched = bool(criteria.keys)
@@ -153,7 +153,7 @@ async def link_page(request: Request) -> Response:
     token = request.path_params["token"]
     found = None
     if _TOKEN.fullmatch(token):
-        found = await service.read(service.views.ask, by_link, token, service.registry.row_keys)
+        found = await service.read(service.views.ask, by_link, token, service.registry.checks)
     # The address is the secret here, so no other site may learn it from a referrer.
     headers = {"Referrer-Policy": "no-referrer"}
     if found is None:

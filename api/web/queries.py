@@ -12,6 +12,7 @@ from datetime import date, datetime
 from api.lookup.criteria import LookupCriteria
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as registry_queries
+from projections.certificate_registry.standing_changes import RecordChecks
 from projections.engine.tables import Row
 from projections.engine.view import Cursor, select
 from projections.refund_ledger import queries as refund_queries
@@ -57,27 +58,27 @@ def overview(cursor: Cursor) -> list[Row]:
 # --- certificates ---------------------------------------------------------------------------------
 
 
-def look_up(cursor: Cursor, criteria: LookupCriteria, row_keys: Sequence[bytes]) -> list[Row]:
+def look_up(cursor: Cursor, criteria: LookupCriteria, checks: RecordChecks) -> list[Row]:
     """The certificates that agree with the criteria, as everybody may see them.
 
     The same statements run for an unknown number and for a number with somebody else's name.
-    row_keys: that sealed the rows. Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     search = (
         registry_queries.by_documents if criteria.number is None else registry_queries.by_numbers
     )
-    found = criteria.matching(search(cursor, criteria.keys, row_keys)) if criteria.keys else []
+    found = criteria.matching(search(cursor, criteria.keys, checks)) if criteria.keys else []
     return [_shown(cursor, answer, known) for answer in found[:CERTIFICATES_MAX]]
 
 
-def by_link(cursor: Cursor, token: str, row_keys: Sequence[bytes]) -> Row | None:
+def by_link(cursor: Cursor, token: str, checks: RecordChecks) -> Row | None:
     """The certificate of a link, as everybody may see it; None for an unknown link.
 
-    Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
-    found = registry_queries.verify(cursor, token, row_keys)
+    found = registry_queries.verify(cursor, token, checks)
     if found is None:
         return None
     return _shown(cursor, found.answer, known) | {"replaced": found.replaced}

@@ -134,6 +134,12 @@ class ViewWrong(StoreError):
     code = "view_wrong"
 
 
+class ViewBehind(StoreError):
+    """The view has not come to position {position} yet."""
+
+    code = "view_behind"
+
+
 class NoJournalKey(StoreError):
     """Ledger {ledger} was opened without the journal key: it can be read, and not written."""
 

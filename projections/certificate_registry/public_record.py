@@ -6,13 +6,13 @@ values of PUBLIC_COLUMNS as a JSON array. Source: source-document 5.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import date, datetime
 from operator import itemgetter
 from typing import Any
 
 import orjson
 
+from projections.certificate_registry.standing_changes import RecordChecks
 from projections.engine.row_seals import ViewWrong, check_seal
 from projections.engine.tables import Row
 
@@ -100,7 +100,7 @@ def _sealed(
 
 
 def check(
-    row_keys: Iterable[bytes],
+    checks: RecordChecks,
     ledger: str,
     seal: str | None,
     kind: str,
@@ -112,20 +112,21 @@ def check(
     verify_token: str | None,
     position: int,
 ) -> None:
-    """Check the seal of a row. row_keys: see `domain.store.keys.seals.Sealer`.
+    """Check the seal of a row, and that its certificate has not changed since.
 
-    Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
     key_text, payload = _sealed(
         kind, number, answer, name_index, document_index, passport_index, verify_token, position
     )
-    check_seal(row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
+    check_seal(checks.row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
+    checks.changes.check(ledger, kind, number, position)
 
 
-def check_whole(row_keys: Iterable[bytes], row: Row) -> None:
-    """Check a whole row as it was selected: its seal, and its columns against what is sealed.
+def check_whole(checks: RecordChecks, row: Row) -> None:
+    """Check a whole row as it was selected: as `check`, and its columns against what is sealed.
 
-    Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
     answer = row["answer"]
     if row["issued"] != (answer is not None):
@@ -139,7 +140,7 @@ def check_whole(row_keys: Iterable[bytes], row: Row) -> None:
             raise ViewWrong(view=VIEW_NAME)
     found = (row[name] for name in _FOUND_BY)
     shown = answer or _unissued(row)
-    check(row_keys, row["ledger"], row["seal"], row["kind"], row["number"], shown, *found)
+    check(checks, row["ledger"], row["seal"], row["kind"], row["number"], shown, *found)
 
 
 # --- reading it -----------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from projections.certificate_registry import public_record
+from projections.certificate_registry.standing_changes import RecordChecks
 from projections.engine.tables import Row
 from projections.engine.view import Cursor, as_of_filter, queries, select
 
@@ -49,25 +50,24 @@ Stored = tuple[Any, ...]
 takes."""
 
 
-def checked_found(row_keys: Iterable[bytes], row: Stored) -> FoundCertificate:
-    """A row of `by_numbers` or `by_documents` whose seal is right. Raises: ViewWrong."""
+def checked_found(checks: RecordChecks, row: Stored) -> FoundCertificate:
+    """A row of `by_numbers` or `by_documents` after its check. Raises: ViewWrong, ViewBehind."""
     asked, _, *sealed = row
-    public_record.check(row_keys, *sealed)
+    public_record.check(checks, *sealed)
     return FoundCertificate(asked, row[5], row[7], row[8], row[9], row[6])
 
 
-def checked_linked(row_keys: Iterable[bytes], row: Stored) -> LinkedCertificate:
-    """A row of `by_tokens` whose seal is right. Raises: ViewWrong."""
+def checked_linked(checks: RecordChecks, row: Stored) -> LinkedCertificate:
+    """A row of `by_tokens` after its check. Raises: ViewWrong, ViewBehind."""
     asked, replaced, *sealed = row
-    public_record.check(row_keys, *sealed)
+    public_record.check(checks, *sealed)
     return LinkedCertificate(asked, row[6], replaced)
 
 
 def prepared() -> dict[str, str]:
-    """The batch forms as statements with one parameter, an array of text."""
-    return {
-        name: SQL[name] % {"keys": "$1"} for name in ("by_numbers", "by_documents", "by_tokens")
-    }
+    """The batch forms and `standing_changes`, with one parameter, an array of text."""
+    names = ("by_numbers", "by_documents", "by_tokens", "standing_changes")
+    return {name: SQL[name] % {"keys": "$1"} for name in names}
 
 
 def matches(
@@ -110,41 +110,47 @@ def _order(answer: str) -> tuple[str, ...]:
 
 
 def by_numbers(
-    cursor: Cursor, numbers: Sequence[str], row_keys: Sequence[bytes]
+    cursor: Cursor, numbers: Sequence[str], checks: RecordChecks
 ) -> list[FoundCertificate]:
     """Issued certificates with one of these numbers, in all ledgers; not yet matched.
 
     Two ledgers may allocate the same number of their own kind, so a number may occur twice.
-    row_keys: that sealed the rows. Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
-    return [checked_found(row_keys, row) for row in _rows(cursor, "by_numbers", numbers)]
+    return [checked_found(checks, row) for row in _rows(cursor, checks, "by_numbers", numbers)]
 
 
 def by_documents(
-    cursor: Cursor, document_indexes: Sequence[str], row_keys: Sequence[bytes]
+    cursor: Cursor, document_indexes: Sequence[str], checks: RecordChecks
 ) -> list[FoundCertificate]:
     """Issued certificates of the holders of these documents; a person may have several.
 
-    Raises: ViewWrong.
+    Raises: ViewWrong, ViewBehind.
     """
-    return [checked_found(row_keys, row) for row in _rows(cursor, "by_documents", document_indexes)]
+    return [
+        checked_found(checks, row)
+        for row in _rows(cursor, checks, "by_documents", document_indexes)
+    ]
 
 
 def by_tokens(
-    cursor: Cursor, tokens: Sequence[str], row_keys: Sequence[bytes]
+    cursor: Cursor, tokens: Sequence[str], checks: RecordChecks
 ) -> list[LinkedCertificate]:
-    """Issued certificates by the links printed on them. Raises: ViewWrong."""
-    return [checked_linked(row_keys, row) for row in _rows(cursor, "by_tokens", tokens)]
+    """Issued certificates by the links printed on them. Raises: ViewWrong, ViewBehind."""
+    return [checked_linked(checks, row) for row in _rows(cursor, checks, "by_tokens", tokens)]
 
 
-def _rows(cursor: Cursor, name: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+def _rows(
+    cursor: Cursor, checks: RecordChecks, name: str, keys: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    checks.changes.refresh(cursor, SQL["standing_changes"])
     cursor.execute(SQL[name], {"keys": list(keys)})
     return cursor.fetchall()
 
 
 def lookup(
     cursor: Cursor,
-    row_keys: Sequence[bytes],
+    checks: RecordChecks,
     *,
     number: str | None = None,
     names: Container[str] | None = None,
@@ -152,32 +158,38 @@ def lookup(
 ) -> list[str]:
     """Public records of the certificates that match two or three of number, name and document.
 
-    names, documents: as for `matches`. Returns: nothing if too little is given. Raises: ViewWrong.
+    names, documents: as for `matches`. Returns: nothing if too little is given.
+    Raises: ViewWrong, ViewBehind.
     """
     if number is not None:
-        found = by_numbers(cursor, [number], row_keys)
+        found = by_numbers(cursor, [number], checks)
     else:
-        found = by_documents(cursor, documents or (), row_keys)
+        found = by_documents(cursor, documents or (), checks)
     return matching(found, number=number, names=names, documents=documents)
 
 
-def verify(cursor: Cursor, token: str, row_keys: Sequence[bytes]) -> LinkedCertificate | None:
-    """The certificate of a link, or None. Raises: ViewWrong."""
-    found = by_tokens(cursor, [token], row_keys)
+def verify(cursor: Cursor, token: str, checks: RecordChecks) -> LinkedCertificate | None:
+    """The certificate of a link, or None. Raises: ViewWrong, ViewBehind."""
+    found = by_tokens(cursor, [token], checks)
     return found[0] if found else None
 
 
 def of_application(
-    cursor: Cursor, ledger: str, application_id: str, row_keys: Sequence[bytes]
+    cursor: Cursor, ledger: str, application_id: str, checks: RecordChecks
 ) -> list[Row]:
-    """An application's certificates, including unissued ones; not public. Raises: ViewWrong."""
+    """An application's certificates, including unissued ones; not public.
+
+    Raises: ViewWrong, ViewBehind.
+    """
     named = {"ledger": ledger, "application_id": application_id}
-    return _whole(select(cursor, SQL["of_application"], named), row_keys)
+    return _whole(cursor, checks, "of_application", named)
 
 
-def _whole(rows: list[Row], row_keys: Sequence[bytes]) -> list[Row]:
+def _whole(cursor: Cursor, checks: RecordChecks, name: str, named: Row) -> list[Row]:
+    checks.changes.refresh(cursor, SQL["standing_changes"])
+    rows = select(cursor, SQL[name], named)
     for row in rows:
-        public_record.check_whole(row_keys, row)
+        public_record.check_whole(checks, row)
     return rows
 
 
@@ -185,7 +197,7 @@ def listed(
     cursor: Cursor,
     ledger: str,
     kind: str,
-    row_keys: Sequence[bytes],
+    checks: RecordChecks,
     *,
     progress: Sequence[str] | None = None,
     standing: str | None = None,
@@ -194,11 +206,12 @@ def listed(
 ) -> list[Row]:
     """Certificates of a kind in order of number, including unissued ones; not public.
 
-    kind: national or omc. after: number of the last row of the previous page. Raises: ViewWrong.
+    kind: national or omc. after: number of the last row of the previous page.
+    Raises: ViewWrong, ViewBehind.
     """
     named = {"ledger": ledger, "kind": kind, "standing": standing, "after": after, "limit": limit}
     wanted = None if progress is None else list(progress)
-    return _whole(select(cursor, SQL["listed"], named | {"progress": wanted}), row_keys)
+    return _whole(cursor, checks, "listed", named | {"progress": wanted})
 
 
 def history(

@@ -31,6 +31,30 @@ FROM views.certificate_old_tokens t
 JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued
 
+-- standing_changes --
+-- What changed certificates after their issue, beyond what was read before, and how far that is.
+-- keys: "<position>|<ledger>"; at most 10,000 changes of a ledger (`standing_changes.PAGE`).
+WITH known AS (
+    SELECT jsonb_object_agg(split_part(key, '|', 2), split_part(key, '|', 1)) AS positions
+    FROM unnest(%(keys)s::text[]) AS key
+), grown AS (
+    SELECT l.ledger, l.position, coalesce((k.positions ->> l.ledger)::bigint, 0) AS known
+    FROM certledger.ledgers l, known k
+    WHERE l.position > coalesce((k.positions ->> l.ledger)::bigint, 0)
+)
+SELECT e.ledger, e.position, e.data ->> 'kind' AS kind, e.data ->> 'number' AS number
+FROM grown, LATERAL (
+    SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data
+    FROM certledger.journal j
+    WHERE j.ledger = grown.ledger AND j.position > grown.known
+      AND j.topic IN ('certificate_corrected.v1', 'certificate_reissued.v1',
+          'certificate_suspended.v1', 'certificate_reinstated.v1', 'certificate_revoked.v1')
+    ORDER BY j.position
+    LIMIT 10000
+) e
+UNION ALL
+SELECT ledger, position, NULL, NULL FROM grown
+
 -- of_application --
 -- For staff: unissued certificates too.
 SELECT * FROM views.certificates

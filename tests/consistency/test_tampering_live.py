@@ -420,6 +420,42 @@ def test_a_row_of_the_registry_that_no_event_made_is_not_shown(
     assert live.api.client.get(f"/v/{link}").status_code == 503
 
 
+def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: LiveLedger) -> None:
+    """Once the journal has a later change, in the service and on its pages alike."""
+    application, number, person = live.copy.database.execute(
+        "SELECT application_id, number, person_id FROM views.certificates "
+        "WHERE standing = 'valid' AND issued AND kind = 'national' ORDER BY number LIMIT 1"
+    )[0]
+    body = {"certificate_number": number, "name": live.reader.identity(person).name}
+
+    def standing() -> str | None:
+        answer = live.api.client.post("/lookup", json=body)
+        return answer.json()["certificates"][0]["standing"] if answer.is_success else None
+
+    assert standing() == "valid"
+    live.copy.as_superuser(
+        f"CREATE TABLE earlier AS SELECT * FROM views.certificates WHERE number = '{number}'",
+        "GRANT SELECT ON earlier TO certledger_app",
+    )
+    revoked = {"reason": "按规定办理", "reason_class": "exam_fraud"}
+    path = f"applications/{application}/certificates/national/revocation"
+    assert live.api.caller("registrar").send(path, revoked).status_code == 201
+    wait_until(lambda: standing() == "revoked")
+    live.copy.as_application(
+        f"{DROP} views.certificates WHERE number = '{number}'",
+        "INSERT INTO views.certificates SELECT * FROM public.earlier",
+    )
+    wait_until(lambda: standing() is None, PATIENCE_S)  # asked for changes every half second
+    answer = live.api.client.post("/lookup", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "view_behind")
+    [(link,)] = live.copy.database.execute(
+        "SELECT verify_token FROM views.certificates WHERE number = %s", number
+    )
+    assert live.api.client.get(f"/v/{link}").status_code == 503
+    path = f"applications/{application}/certificates"
+    assert live.code(path, "registrar") == (503, "view_behind")
+
+
 AUDITED = {
     "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
     "commands": f"{DROP} certledger.commands WHERE first_position = 40",

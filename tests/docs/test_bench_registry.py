@@ -15,6 +15,7 @@ from domain.values.identity_documents import validate_document
 from domain.values.working_days import shanghai_date
 from projections.certificate_registry import queries
 from projections.certificate_registry.public_record import decode
+from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
 from projections.rebuild import rebuild
 from scripts.benchmarks.registry import Registry, seed
 from scripts.benchmarks.server import server
@@ -128,12 +129,12 @@ def test_every_holder_is_found_by_link_and_by_number_and_name(
     holders = registry.holders(50)
     assert len({holder.number for holder in holders}) > 25
     ledger = store.ledgers.get(registry.ledger)
-    row_keys = store.secrets.sealer.row_keys()
+    checks = RecordChecks(store.secrets.sealer.row_keys(), StandingChanges())
     with store.snapshot() as connection, connection.cursor() as cursor:
         for holder in holders:
-            found = queries.verify(cursor, holder.token, row_keys)
+            found = queries.verify(cursor, holder.token, checks)
             assert found is not None
             assert decode(found.answer)["number"] == holder.number
             name = ledger.vault.blind_index("name", holder.name)
-            [answer] = queries.lookup(cursor, row_keys, number=holder.number, names=(name,))
+            [answer] = queries.lookup(cursor, checks, number=holder.number, names=(name,))
             assert answer == found.answer

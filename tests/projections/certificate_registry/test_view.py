@@ -25,6 +25,7 @@ from domain.values.certificate_links import LinkKeys, link_of
 from domain.values.identity_documents import DocumentType
 from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
+from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
 from projections.engine.view import ERASED
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import REGISTRAR
@@ -39,7 +40,6 @@ from tests.support.world import World, blind_index
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
 NUMBER = "S000033000123264000001"
-ROW_KEYS = SECRETS.sealer.row_keys()
 LINK_KEY = SECRETS.link_keys.active
 
 
@@ -51,6 +51,10 @@ def revoke(reason: RevocationReason = RevocationReason.EXAM_FRAUD) -> Any:
     return step(c.RevokeCertificate, reason_class=reason)
 
 
+def checks(sealer: Sealer = SECRETS.sealer) -> RecordChecks:
+    return RecordChecks(sealer.row_keys(), StandingChanges())
+
+
 def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
     """Name and document of candidate n, as the asker's words would be indexed."""
     person = world.person(f"P{n}")
@@ -59,13 +63,13 @@ def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:
 
 def found(ledger: ProjectedLedger, **asked: Any) -> list[dict[str, Any]]:
     with ledger.cursor() as cursor:
-        return list(map(public_record.for_page, q.lookup(cursor, ROW_KEYS, **asked)))
+        return list(map(public_record.for_page, q.lookup(cursor, checks(), **asked)))
 
 
 def shown_by(ledger: ProjectedLedger, link: str) -> dict[str, Any]:
     """What everybody sees by a link, and whether it was replaced."""
     with ledger.cursor() as cursor:
-        row = q.verify(cursor, link, ROW_KEYS)
+        row = q.verify(cursor, link, checks())
     assert row is not None
     return public_record.for_page(row.answer) | {"replaced": row.replaced}
 
@@ -164,7 +168,7 @@ def test_a_certificate_that_is_not_issued_is_not_public(ledger: ProjectedLedger)
     assert found(ledger, number=NUMBER, **indexes(world)) == []
     assert found(ledger, **indexes(world)) == []
     with ledger.cursor() as cursor:
-        staff = q.of_application(cursor, "omc", "A1", ROW_KEYS)
+        staff = q.of_application(cursor, "omc", "A1", checks())
         assert [(r["kind"], r["progress"]) for r in staff] == [
             ("national", "numbered"), ("omc", "numbered")
         ]  # fmt: skip
@@ -176,11 +180,11 @@ def test_a_batch_of_keys_is_one_query(ledger: ProjectedLedger) -> None:
     ledger.record(world).fold()
     numbers = [national_number(world, n) for n in (1, 2, 3)]
     with ledger.cursor() as cursor:
-        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"], ROW_KEYS)
+        rows = q.by_numbers(cursor, [*numbers, "S000033000123264999999"], checks())
         rows.sort()
         assert [r.number for r in rows] == numbers
         documents = [index for n in (1, 3) for index in indexes(world, n)["documents"]]
-        found = q.by_documents(cursor, documents, ROW_KEYS)
+        found = q.by_documents(cursor, documents, checks())
     assert len(found) == 4
     names = (*indexes(world, 2)["names"], "hmac-sm3:0")
     assert q.matches(rows[1], number=numbers[1], names=names)
@@ -196,9 +200,9 @@ def test_lookups_span_all_ledgers(open_ledger: Callable[..., ProjectedLedger]) -
     ledgers = [open_ledger(name).record(world).fold() for name, world in worlds.items()]
     with ledgers[0].cursor() as cursor:
         names = indexes(worlds["omc"])["names"]
-        rows = q.lookup(cursor, ROW_KEYS, number="OMC-2026-4-0000001-H", names=names)
+        rows = q.lookup(cursor, checks(), number="OMC-2026-4-0000001-H", names=names)
         assert [public_record.decode(r)["ledger"] for r in rows] == ["omc", "zju"]
-        listed = [q.listed(cursor, ledger, "omc", ROW_KEYS)[0] for ledger in ("omc", "zju")]
+        listed = [q.listed(cursor, ledger, "omc", checks())[0] for ledger in ("omc", "zju")]
         tokens = [r["verify_token"] for r in listed]
         assert len(set(tokens)) == 2
         assert not any(link in str(rows) for link in tokens), "no part of what is looked up"
@@ -215,7 +219,7 @@ def test_the_printed_link_alone_finds_the_certificate(ledger: ProjectedLedger) -
     shown = shown_by(ledger, printed)
     assert (shown["number"], shown["replaced"]) == (NUMBER, False)
     with ledger.cursor() as cursor:
-        assert q.verify(cursor, "omc-aa" + "0" * 32, ROW_KEYS) is None
+        assert q.verify(cursor, "omc-aa" + "0" * 32, checks()) is None
     events = b"".join(event.envelope for event in ledger.journal.events())
     assert printed.encode() not in events, "the journal is published; the link is not in it"
 
@@ -394,11 +398,11 @@ def test_staff_lists_are_paged(ledger: ProjectedLedger) -> None:
     numbers: list[str] = []
     with ledger.cursor() as cursor:
         while page := q.listed(
-            cursor, "omc", "national", ROW_KEYS, after=numbers[-1] if numbers else None, limit=2
+            cursor, "omc", "national", checks(), after=numbers[-1] if numbers else None, limit=2
         ):
             numbers += [r["number"] for r in page]
-        assert q.listed(cursor, "omc", "national", ROW_KEYS, standing="revoked") == []
-        assert len(q.listed(cursor, "omc", "omc", ROW_KEYS, progress=("issued",))) == 3
+        assert q.listed(cursor, "omc", "national", checks(), standing="revoked") == []
+        assert len(q.listed(cursor, "omc", "omc", checks(), progress=("issued",))) == 3
     assert numbers == [f"S000033000123264{n:06d}" for n in (1, 2, 3)]
 
 
@@ -427,18 +431,18 @@ def test_a_row_that_its_events_did_not_make_is_not_shown(
     world.do(revoke(), by=REGISTRAR)
     ledger.record(world).fold()
     with ledger.cursor() as cursor:
-        assert len(q.of_application(cursor, "omc", "A1", ROW_KEYS)) == 2
-        assert q.by_numbers(cursor, [NUMBER], ROW_KEYS)
+        assert len(q.of_application(cursor, "omc", "A1", checks())) == 2
+        assert q.by_numbers(cursor, [NUMBER], checks())
     ledger.execute(f"UPDATE views.certificates SET {forgery} WHERE kind = 'national'")
     with ledger.cursor() as cursor:
         for ask in (
-            lambda: q.by_numbers(cursor, [NUMBER], ROW_KEYS),
-            lambda: q.of_application(cursor, "omc", "A1", ROW_KEYS),
-            lambda: q.listed(cursor, "omc", "national", ROW_KEYS),
+            lambda: q.by_numbers(cursor, [NUMBER], checks()),
+            lambda: q.of_application(cursor, "omc", "A1", checks()),
+            lambda: q.listed(cursor, "omc", "national", checks()),
         ):
             with pytest.raises(ViewWrong):
                 ask()
-        assert q.by_numbers(cursor, ["OMC-2026-4-0000001-H"], ROW_KEYS), "only what differs"
+        assert q.by_numbers(cursor, ["OMC-2026-4-0000001-H"], checks()), "only what differs"
 
 
 def test_a_row_sealed_under_a_retired_key_is_shown(ledger: ProjectedLedger) -> None:
@@ -446,13 +450,13 @@ def test_a_row_sealed_under_a_retired_key_is_shown(ledger: ProjectedLedger) -> N
     newer = Sealer(seal_key(b"n" * 32), [SECRETS.sealer.active])
     other = Sealer(seal_key(b"n" * 32))
     with ledger.cursor() as cursor:
-        assert q.by_numbers(cursor, [NUMBER], newer.row_keys())
+        assert q.by_numbers(cursor, [NUMBER], checks(newer))
         with pytest.raises(ViewWrong):
-            q.by_numbers(cursor, [NUMBER], other.row_keys())
+            q.by_numbers(cursor, [NUMBER], checks(other))
 
 
 def test_a_changed_column_that_staff_reads_is_noticed(ledger: ProjectedLedger) -> None:
     ledger.record(numbered_certificates()).fold()
     ledger.execute("UPDATE views.certificates SET standing = 'revoked' WHERE kind = 'national'")
     with ledger.cursor() as cursor, pytest.raises(ViewWrong):
-        q.of_application(cursor, "omc", "A1", ROW_KEYS)
+        q.of_application(cursor, "omc", "A1", checks())

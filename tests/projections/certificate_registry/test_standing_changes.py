@@ -1,0 +1,163 @@
+"""No earlier row of a certificate is shown after its standing changed.
+
+Covers: projections/certificate_registry/standing_changes.py
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.events import CERTIFICATE
+from domain.steps import certificate as c
+from domain.store.errors import ViewBehind
+from projections.certificate_registry import queries as q
+from projections.certificate_registry import standing_changes
+from projections.certificate_registry.standing_changes import (
+    PAGE,
+    REFRESH_S,
+    RecordChecks,
+    StandingChanges,
+)
+from tests.projections.certificate_registry.test_view import NUMBER, revoke, step
+from tests.projections.grammar import ProjectedLedger
+from tests.support.actors import REGISTRAR
+from tests.support.journeys import issued_certificates
+from tests.support.ledgers import SECRETS
+from tests.support.world import World
+
+OMC_NUMBER = "OMC-2026-4-0000001-H"
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def checks(clock: Clock) -> RecordChecks:
+    return RecordChecks(SECRETS.sealer.row_keys(), StandingChanges(clock))
+
+
+def put_back(ledger: ProjectedLedger, row: str) -> None:
+    """Put the national certificate's row back as it was. row: as JSON."""
+    ledger.execute("DELETE FROM views.certificates WHERE kind = 'national'")
+    ledger.execute(
+        "INSERT INTO views.certificates "
+        f"SELECT * FROM json_populate_record(NULL::views.certificates, $row${row}$row$)"
+    )
+
+
+def do(world: World, *commands: Any) -> None:
+    for command in commands:
+        world.do(command, by=REGISTRAR)
+
+
+def stored(ledger: ProjectedLedger) -> str:
+    with ledger.cursor() as cursor:
+        cursor.execute("SELECT to_json(c)::text FROM views.certificates c WHERE kind = 'national'")
+        [(row,)] = cursor.fetchall()
+    return str(row)
+
+
+CHANGES = {
+    "suspended": [step(c.SuspendCertificate)],
+    "reinstated": [step(c.SuspendCertificate), step(c.ReinstateCertificate)],
+    "revoked": [revoke()],
+    "reissued": [step(c.ReissueCertificate)],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_row_from_before_a_change_is_not_shown_though_its_seal_is_right(
+    ledger: ProjectedLedger, checks: RecordChecks, clock: Clock, changes: list[Any]
+) -> None:
+    world = issued_certificates()
+    do(world, *changes[:-1])
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        assert q.by_numbers(cursor, [NUMBER], checks)
+    earlier = stored(ledger)
+    do(world, *changes[-1:])
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        clock.now += REFRESH_S
+        assert q.by_numbers(cursor, [NUMBER], checks)
+    put_back(ledger, earlier)
+    with ledger.cursor() as cursor:
+        for ask in (
+            lambda: q.by_numbers(cursor, [NUMBER], checks),
+            lambda: q.of_application(cursor, "omc", "A1", checks),
+            lambda: q.listed(cursor, "omc", "national", checks),
+        ):
+            with pytest.raises(ViewBehind):
+                ask()
+        assert q.by_numbers(cursor, [OMC_NUMBER], checks), "only what is earlier"
+
+
+def test_a_process_that_starts_after_the_change_knows_of_it(
+    ledger: ProjectedLedger, checks: RecordChecks
+) -> None:
+    world = issued_certificates()
+    ledger.record(world).fold()
+    earlier = stored(ledger)
+    do(world, revoke())
+    ledger.record(world).fold()
+    put_back(ledger, earlier)
+    with ledger.cursor() as cursor, pytest.raises(ViewBehind):
+        q.by_numbers(cursor, [NUMBER], checks)
+
+
+def test_the_journal_is_asked_at_most_twice_a_second(
+    ledger: ProjectedLedger, checks: RecordChecks, clock: Clock
+) -> None:
+    ledger.record(issued_certificates()).fold()
+    with ledger.cursor() as cursor:
+        q.by_numbers(cursor, [NUMBER], checks)
+        assert not checks.changes.is_due
+        clock.now += REFRESH_S / 2
+        assert not checks.changes.is_due
+        clock.now += REFRESH_S / 2
+        assert checks.changes.is_due
+
+
+def test_more_changes_than_one_page_are_read_in_several_pages(
+    ledger: ProjectedLedger, checks: RecordChecks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert f"LIMIT {PAGE}\n" in q.SQL["standing_changes"]
+    monkeypatch.setitem(
+        q.SQL, "standing_changes", q.SQL["standing_changes"].replace(str(PAGE), "1")
+    )
+    monkeypatch.setattr(standing_changes, "PAGE", 1)
+    world = issued_certificates()
+    ledger.record(world).fold()
+    earlier = stored(ledger)
+    again = [step(c.SuspendCertificate), step(c.ReinstateCertificate)]
+    do(world, *again, *again, revoke())
+    ledger.record(world).fold()
+    put_back(ledger, earlier)
+    with ledger.cursor() as cursor, pytest.raises(ViewBehind) as refusal:
+        q.by_numbers(cursor, [NUMBER], checks)
+    assert (
+        refusal.value.fields["position"]
+        == ledger.row("certificate_states", event="revoked")["position"]
+    )
+
+
+def test_the_statement_names_every_topic_that_changes_an_issued_certificate() -> None:
+    issue = {"certificate_numbered.v1", "certificate_issued.v1"}
+    reports = {f"certificate_{each}.v1" for each in ("reported", "accepted", "rejected", "visible")}
+    wanted = {each.TOPIC for each in CERTIFICATE} - issue - reports
+    sql = q.SQL["standing_changes"]
+    assert {topic for topic in wanted if f"'{topic}'" in sql} == wanted
