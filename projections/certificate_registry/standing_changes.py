@@ -1,9 +1,9 @@
 """The last change of each certificate, as the journal has it, so that no earlier row is shown.
 
-A row's seal says that the service made it, and not that it is the newest: an attacker who can write to the
-database could put the row of a certificate back as it was before the revocation. Few certificates
-ever change after their issue, so a process that answers lookups has the positions of all changes
-in memory, and learns of new ones at most REFRESH_S after they were recorded.
+A row's seal says that the service made it, and not that it is the newest: an attacker who can write
+to the database could put the row of a certificate back as it was before the revocation. Few
+certificates ever change after their issue, so a process that answers lookups has the positions of
+all changes in memory, and learns of new ones at most REFRESH_S after they were recorded.
 
 Reading order: StandingChanges, then RecordChecks. Source: source-document 5.3.
 """
