@@ -43,6 +43,7 @@ from api.web import routes as web
 from api.web.error_pages import render_error
 from api.worker.background_worker import BackgroundWorker
 from domain.decision import NotFound
+from domain.service.guards import LOG_NOT_CONTINUED
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
@@ -169,7 +170,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         for name in ledgers.names():
             ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
-        audit = _audit(dsn, ledger_secrets, settings, problems, views, undo)
+        audit = _audit(dsn, ledger_secrets, settings, problems, views, ledgers, undo)
         worker = BackgroundWorker(dsn, ledgers) if settings.work else None
         if worker is not None:
             undo.callback(worker.start().stop)
@@ -249,6 +250,7 @@ def _audit(
     settings: Settings,
     problems: HealthProblems,
     views: ReadModels,
+    ledgers: Ledgers,
     undo: ExitStack,
 ) -> AuditListener:
     """The reports of the background audit, and the process that audits if no other one does."""
@@ -259,6 +261,10 @@ def _audit(
             problems.raise_(f"view_wrong:{view}", ledger=ledger, view=view)
         for view, ledger in set(before.wrong_views) - set(state.wrong_views):
             problems.clear(f"view_wrong:{view}", ledger=ledger, view=view)
+        for each in state.findings:
+            if each.check == "events" and each.ledger is not None and each.position is not None:
+                what = f"the audit found that position {each.position} is not as it was written"
+                ledgers.get(each.ledger).guard.stop(LOG_NOT_CONTINUED, what)
 
     listener = AuditListener(dsn, secrets.sealer.row_keys(), take)
     listener.start()

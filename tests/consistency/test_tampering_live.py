@@ -125,6 +125,24 @@ def test_the_last_event_deleted_stops_the_ledger(live: LiveLedger) -> None:
     assert live.audit(quick=True).first_bad_position == len(live.leaves)
 
 
+@pytest.mark.parametrize("column", ["stream", "topic"])
+def test_an_event_moved_out_of_its_stream_stops_the_ledger(live: LiveLedger, column: str) -> None:
+    """The last of its stream, so that no version is missing; its hash and its seal stay right."""
+    assert live.refusal() is None
+    live.wait_for_head()
+    before = live.heads()
+    with tampering.superuser(live.copy.database) as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            f"{SET} certledger.journal SET {column} = 'hidden' "
+            "WHERE ledger = 'omc' AND position = %s",
+            (len(live.leaves),),
+        )
+    live.wait_for_problem("log_not_continued")
+    assert live.refusal(2) == "log_not_continued"
+    assert live.heads() == before
+
+
 def insert_a_correction(live: LiveLedger, *, move_head: bool) -> tuple[str, int]:
     """With the application role alone: the person gets another login. Returns: id and position."""
     person, _ = corrected_person(live)
