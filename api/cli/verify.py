@@ -262,6 +262,8 @@ def _verify_views(environment: CliEnvironment) -> int:
         VIEWS,
         on_difference=lambda found: result.find(str(found)),
     )
+    for view, table in work.altered_definitions(environment.dsn, VIEWS):
+        result.find(f"{view}: {table} does not show the rows of its table, as they are")
     _line("views", str(result))
     for finding in result.findings:
         click.echo(f"views: {finding}", err=True)

@@ -122,6 +122,7 @@ class AuditListener:
         self._on_state = on_state
         self._state = AuditState()
         self._heard_at: float | None = None
+        self._started_at: float | None = None
         self._lock = threading.Lock()
         self._listener = NotificationListener(
             lambda: connect(dsn, name="certledger audit reports"),
@@ -132,6 +133,7 @@ class AuditListener:
 
     def start(self) -> None:
         """Start listening in the background."""
+        self._started_at = time.monotonic()
         self._listener.start()
 
     def stop(self) -> None:
@@ -148,6 +150,12 @@ class AuditListener:
         """Whether a report came within SILENT_S."""
         heard = self._heard_at
         return heard is not None and time.monotonic() - heard < SILENT_S
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no report came within SILENT_S, although there was time for one."""
+        since = self._heard_at or self._started_at
+        return since is not None and time.monotonic() - since >= SILENT_S
 
     def _on_notifications(self, received: list[Notification]) -> None:
         for _, payload in received:

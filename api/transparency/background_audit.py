@@ -47,6 +47,9 @@ RETRY_S = 5.0
 PASSES = 3
 """How often a round reads each event: for the log, for the checks, for the views."""
 
+UNCOMPARED_S = 600.0
+"""After so long without a comparison of the views that is a finding, seconds."""
+
 STOP_SECONDS = 10.0
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('certledger audit', 0))"
@@ -157,6 +160,8 @@ class Auditor:
         self._state = AuditState(sequence=time.time_ns())
         self._worked_since = self._reported_at = time.monotonic()
         self._done = 0
+        self._compared_at = time.monotonic()
+        self._skipped = False
 
     def round(self) -> None:
         """One round over every ledger and view, then wait until the next is due.
@@ -221,16 +226,35 @@ class Auditor:
 
     def _check_views(self) -> None:
         """Compare the views with a rebuild, one by one if they cannot be compared together."""
+        self._skipped = False
+        self._check_definitions()
         try:
             self._compare(VIEWS)
         except Unavailable:
             raise
         except ViewError as error:
-            log.info("the views were not compared: %s", error)  # somebody rebuilds them
-            self._round.wrong_views |= self._last.wrong_views
+            self._skip(error)  # somebody rebuilds them, or holds the lock of who does
+            return
         except StoreError:
             for view in VIEWS:
                 self._compare_alone(view)
+        self._compared_at = time.monotonic()
+
+    def _skip(self, error: ViewError) -> None:
+        """The round is not complete; after UNCOMPARED_S that is a finding."""
+        self._skipped = True
+        self._round.wrong_views |= self._last.wrong_views
+        log.info("the views were not compared: %s", error)
+        if time.monotonic() - self._compared_at > UNCOMPARED_S:
+            what = f"were not compared with a rebuild for a long time: {error}"
+            self._add([AuditFinding("views", None, None, None, what)], 1)
+
+    def _check_definitions(self) -> None:
+        """What readers read are the tables that are compared."""
+        for view, table in rebuild.altered_definitions(self._dsn, VIEWS):
+            self._round.wrong_views |= {(view, ledger) for ledger in self._ledgers.names()}
+            what = f"{view}: {table} does not show the rows of its table, as they are"
+            self._add([AuditFinding("views", None, None, table, what)], 1)
 
     def _compare_alone(self, view: View) -> None:
         """Compare one view; an event or a key that cannot be read concerns some of them only."""
@@ -298,7 +322,9 @@ class Auditor:
         self._state = replace(
             self._state,
             position=self._state.of,
-            last_complete_at=format_instant(datetime.now(UTC)),
+            last_complete_at=(
+                self._state.last_complete_at if self._skipped else format_instant(datetime.now(UTC))
+            ),
         )
         self._report()
 

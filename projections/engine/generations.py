@@ -281,6 +281,39 @@ def _point(cursor: Cursor, view: View, number: int) -> None:
         )
 
 
+def altered_definitions(connection: Connection, view: View, number: int) -> list[str]:
+    """The tables of a view whose stable name shows other rows than the generation's table has.
+
+    Its definition is compared with a new one. Triggers, rules and row security that the program
+    did not make count too, because they change what is written or read.
+    """
+    altered = []
+    with connection.cursor() as cursor:
+        for table in view.tables:
+            name = physical(table, number)
+            cursor.execute("BEGIN")
+            try:
+                cursor.execute(f"CREATE TEMP VIEW expected AS SELECT * FROM {name}")
+                cursor.execute(_IS_ALTERED, {"view": f"{SCHEMA}.{table.name}", "table": name})
+                if cursor.fetchone() != (False,):
+                    altered.append(table.name)
+            finally:
+                cursor.execute("ROLLBACK")
+    return altered
+
+
+_IS_ALTERED = f"""
+SELECT pg_get_viewdef(to_regclass(%(view)s)) IS DISTINCT FROM
+        pg_get_viewdef('pg_temp.expected'::regclass)
+    OR EXISTS (SELECT FROM pg_class WHERE oid = %(table)s::regclass
+        AND (relrowsecurity OR relhasrules))
+    OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND NOT tgisinternal
+        AND (tgname NOT IN ('append_only', 'balanced') OR tgenabled <> 'O' OR tgfoid NOT IN (
+            to_regproc('{SCHEMA}.refuse_change'), to_regproc('{SCHEMA}.refuse_unbalanced'))))
+    OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%(view)s))
+"""
+
+
 def drop_others(cursor: Cursor, view: View, keep: int) -> None:
     """Drop every generation but one, finished or left over from a killed rebuild.
 

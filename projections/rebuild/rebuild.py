@@ -127,6 +127,24 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
     return found
 
 
+def altered_definitions(dsn: str, views: Sequence[View] = VIEWS) -> list[tuple[str, str]]:
+    """The (view, table) whose name does not show the rows that `check` and `audit` compare.
+
+    A view without tables of this version is left out.
+    """
+    with rebuild_connection(dsn) as connection:
+        with connection.cursor() as cursor:
+            current = generations.in_force(cursor, [view.name for view in views])
+        return [
+            (view.name, table)
+            for view in views
+            if view.name in current and current[view.name].version == view.version
+            for table in generations.altered_definitions(
+                connection, view, current[view.name].number
+            )
+        ]
+
+
 def replace(
     dsn: str,
     secrets: VaultSecrets,

@@ -13,7 +13,10 @@ import httpx
 import pytest
 
 from api.cli.environment import open_environment
+from api.transparency import audit_state
 from api.transparency.audit_state import (
+    CHANNEL,
+    SILENT_S,
     AuditFinding,
     AuditListener,
     AuditState,
@@ -23,6 +26,7 @@ from api.transparency.audit_state import (
 from domain.store.embedded.server import EmbeddedPostgres
 from projections.catalogue import VIEWS
 from projections.rebuild import rebuild
+from tests.support import tampering
 from tests.support.cohort import rows
 from tests.support.honest import Copy, copy_of, honest_database
 from tests.support.keys import SEALER
@@ -55,6 +59,10 @@ class Audited:
 
     def _of(self, check: str) -> list[dict[str, Any]]:
         return [each for each in self.health()["audit"]["findings"] if each["check"] == check]
+
+    def places(self, check: str) -> set[tuple[str | None, str | None]]:
+        """Ledger and row of what the audit finds of one check."""
+        return {(each["ledger"], each["row"]) for each in self._of(check)}
 
     def get(self, path: str, role: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token(role)}"}
@@ -177,6 +185,41 @@ def test_a_changed_standing_is_never_shown(audited: Audited) -> None:
     assert audited.client.get(f"/v/{link}").status_code == 503
 
 
+def test_a_name_that_shows_other_rows_than_its_table_is_named(audited: Audited) -> None:
+    """Readers use the name, the comparison the table. With the application role alone."""
+    [(number,)] = audited.copy.database.execute(
+        "SELECT generation FROM views.generations WHERE view = 'refund_ledger'"
+    )
+    whole = (
+        f"CREATE OR REPLACE VIEW views.refund_lines AS SELECT * FROM views.refund_lines_g{number}"
+    )
+    audited.copy.as_application(f"{whole} WHERE paid_fen < 0")
+    try:
+        begun = audited.health()["audit"]["round"]
+        wait_until(lambda: (None, "refund_lines") in audited.places("views"), ROUND_S)
+        assert audited.health()["audit"]["round"] <= begun + 1
+        answer = audited.get("/refunds", "finance")
+        assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
+    finally:
+        audited.copy.as_application(whole)
+    wait_until(lambda: audited.get("/refunds", "finance").status_code == 200, ROUND_S)
+
+
+def test_a_round_that_cannot_compare_the_views_is_not_complete(audited: Audited) -> None:
+    """The lock of a rebuild is taken, by somebody who rebuilds nothing."""
+    with tampering.application_role(audited.copy.database) as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_lock(hashtextextended('certledger rebuild ' || %s, 0))",
+            ("certificate_registry",),
+        )
+        begun = audited.health()["audit"]["round"]
+        wait_until(lambda: audited.health()["audit"]["round"] > begun + 2, ROUND_S)
+        complete = audited.health()["audit"]["last_complete_at"]
+        wait_until(lambda: audited.health()["audit"]["round"] > begun + 4, ROUND_S)
+        assert audited.health()["audit"]["last_complete_at"] == complete
+    wait_until(lambda: audited.health()["audit"]["last_complete_at"] != complete, ROUND_S)
+
+
 def test_exchanged_keys_are_named_within_a_round(audited: Audited) -> None:
     """Nothing sealed for that person opens any more, nor can their rows be made again."""
     audited.copy.as_superuser(
@@ -221,6 +264,23 @@ def test_many_findings_of_one_check_do_not_hide_those_of_another() -> None:
     received = from_payload(to_payload(AuditState(findings=(*many, one)), ROW_KEYS[0]), ROW_KEYS)
     assert received is not None
     assert one in received.findings
+
+
+def test_an_audit_that_never_reports_is_silent_after_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(audit_state.time, "monotonic", lambda: now[0])
+    listener = AuditListener("", ROW_KEYS, lambda before, state: None)
+    assert not listener.is_silent, "it was not started"
+    monkeypatch.setattr(listener._listener, "start", lambda: None)
+    listener.start()
+    now[0] += SILENT_S - 1
+    assert not listener.is_silent
+    now[0] += 1
+    assert listener.is_silent
+    listener._on_notifications([(CHANNEL, to_payload(AuditState(sequence=1), ROW_KEYS[0]))])
+    assert not listener.is_silent
 
 
 def test_a_report_that_nobody_with_the_key_sealed_is_ignored() -> None:
