@@ -7,6 +7,7 @@ any fsspec URL; a local folder is the default.
 import hashlib
 import os
 import re
+import stat
 import uuid
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Blobs:
     def get(self, sha256: str) -> bytes:
         """The bytes of that hash. Raises: UnknownBlob, BlobDamaged, ValueError for no hash."""
         try:
-            content: bytes = self._files.cat_file(self._path(sha256))
+            content = self._read(self._path(sha256))
         except FileNotFoundError:
             raise UnknownBlob(sha256=sha256) from None
         if hashlib.sha256(content).hexdigest() != sha256:
@@ -67,9 +68,29 @@ class Blobs:
     def _is_whole(self, name: str, path: str) -> bool:
         """False also for a damaged blob, so that storing the same bytes again repairs it."""
         try:
-            return hashlib.sha256(self._files.cat_file(path)).hexdigest() == name
+            return hashlib.sha256(self._read(path)).hexdigest() == name
         except FileNotFoundError:
             return False
+
+    def _read(self, path: str) -> bytes:
+        """The bytes at a path; none of what is no regular file, which could be read for ever.
+
+        Raises: FileNotFoundError.
+        """
+        if not isinstance(self._files, LocalFileSystem):
+            content: bytes = self._files.cat_file(path)
+            return content
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return b""  # a symbolic link, a socket, a device without a driver
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            return b""
+        with open(handle, "rb") as file:
+            return file.read()
 
     def _path(self, sha256: str) -> str:
         # The name comes from a client: nothing but a hash may become a path.

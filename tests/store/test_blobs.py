@@ -1,6 +1,7 @@
 """Attachments are kept by their hash, whole or not at all, and never believed."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import fsspec
@@ -44,6 +45,25 @@ def test_a_hash_that_was_not_stored_is_unknown(blobs: Blobs) -> None:
 def test_only_a_hash_is_a_name(blobs: Blobs, name: str) -> None:
     with pytest.raises(ValueError):
         blobs.get(name)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_regular_file_is_damaged_and_is_never_waited_for(
+    tmp_path: Path, kind: str
+) -> None:
+    """A named pipe without a writer would block its reader, and the audit, for ever."""
+    blobs = Blobs(tmp_path)
+    blobs.put(SCAN)
+    file = tmp_path / NAME[:2] / NAME
+    file.rename(tmp_path / "moved")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.symlink_to(tmp_path / "moved")
+    with pytest.raises(BlobDamaged):
+        blobs.get(NAME)
 
 
 def test_a_damaged_blob_is_refused_and_repaired_by_the_next_put(
