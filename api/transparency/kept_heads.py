@@ -98,7 +98,7 @@ def kept_heads(
                 for size in place.sizes(log.origin):
                     note = place.read(log.origin, size)
                     if note is not None:
-                        heads.append(KeptHead(place.name, note))
+                        heads.append(KeptHead(place.name, note, size))
         except HeadPlaceSilent:
             silent.append(place.name)
     return heads, silent

@@ -349,6 +349,16 @@ def test_heads_of_two_places_are_compared_each_with_its_own_range(
     assert "the events from 1 to 7 are not those that were signed (there)" in findings_of(alone)
 
 
+def test_a_head_under_the_name_of_another_size_is_named(written: Journal) -> None:
+    CheckpointSigner(written, SIGNER).sign()
+    [(first, size)] = written.query(
+        "SELECT note, size FROM certledger.checkpoints ORDER BY size LIMIT 1"
+    )
+    assert verify(written, VKEY, [KeptHead("there", first, size)]).is_good
+    report = verify(written, VKEY, [KeptHead("there", first, 99)])
+    assert f"the head of size 99 in there says {size}" in findings_of(report)
+
+
 def test_without_the_journal_key_the_report_says_that_no_seal_was_checked(written: Journal) -> None:
     assert verify(written, VKEY).seals
     assert not verify(Journal(written.dsn, "omc", None), VKEY).seals

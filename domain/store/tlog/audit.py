@@ -66,10 +66,14 @@ DATABASE = "the database"
 
 
 class KeptHead(NamedTuple):
-    """A signed head that was kept. place: where, in words. note: the whole signed note."""
+    """A signed head that was kept. place: where, in words. note: the whole signed note.
+
+    size: under which the place has it; None if it was given alone.
+    """
 
     place: str
     note: str
+    size: int | None = None
 
 
 @dataclass(slots=True)
@@ -436,7 +440,12 @@ class _Audit:
             after = page[-1].size
         for head in kept:
             found = self._open(head.note, f"a head in {head.place}")
-            if found is not None and self._is_of_journal(found):
+            if found is None:
+                continue
+            if head.size not in (None, found.size):
+                what = f"the head of size {head.size} in {head.place} says {found.size}"
+                self._report_finding(None, what)
+            if self._is_of_journal(found):
                 yield found, head.place
 
     def _is_of_journal(self, head: Checkpoint) -> bool:
