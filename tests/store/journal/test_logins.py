@@ -40,9 +40,23 @@ def row(login: str, keys: LoginKeys = KEYS) -> LoginRow:
     return sealed_row(keys.names("omc", login)[0], new_pseudonym(), SEALER.of("omc"))
 
 
+ERASED = "personal_data_erased.v1"
+
+
 def append(journal: Journal, version: int, **changes: object) -> None:
     with journal.transaction() as transaction:
         transaction.append([AppendRequest(events=(draft("thing-1", version=version),), **changes)])
+
+
+def erase(journal: Journal, version: int, login: LoginRow) -> None:
+    """Record the erasure of the person of a login."""
+    request = AppendRequest(
+        events=(draft("thing-1", version=version, topic=ERASED),),
+        releases=(("person_login", login.pseudonym),),
+        forget_logins=(login.pseudonym,),
+    )
+    with journal.transaction() as transaction:
+        transaction.append([request])
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -92,10 +106,17 @@ def test_no_row_is_recorded_without_an_event(journal: Journal) -> None:
 def test_a_later_append_of_the_batch_finds_the_row_of_an_earlier_one(journal: Journal) -> None:
     li = row("li")
     with journal.transaction() as transaction:
-        transaction.accept(AppendRequest(events=(draft("thing-1", version=1),), fresh_logins=(li,)))
+        claim = ("person_login", li.pseudonym)
+        transaction.accept(
+            AppendRequest(
+                events=(draft("thing-1", version=1),), fresh_logins=(li,), claims=(claim,)
+            )
+        )
         assert transaction.batch.login(li.name) == li
-        forget = AppendRequest(events=(draft("thing-1", version=2),), forget_logins=(li.pseudonym,))
-        transaction.accept(forget)
+        erasure = draft("thing-1", version=2, topic=ERASED)
+        transaction.accept(
+            AppendRequest(events=(erasure,), releases=(claim,), forget_logins=(li.pseudonym,))
+        )
         assert transaction.batch.login(li.name) is None
     assert journal.logins([li.name]) == []
 
@@ -110,8 +131,8 @@ def test_an_optimistic_batch_finds_the_row_of_the_batch_in_flight(journal: Journ
 
 def test_an_erasure_deletes_the_row(journal: Journal) -> None:
     li, wu = row("li"), row("wu")
-    append(journal, 1, fresh_logins=(li, wu))
-    append(journal, 2, forget_logins=(li.pseudonym,))
+    append(journal, 1, fresh_logins=(li, wu), claims=(("person_login", li.pseudonym),))
+    erase(journal, 2, li)
     assert journal.logins([li.name, wu.name]) == [wu]
 
 
@@ -191,9 +212,21 @@ def test_the_application_role_forgets_nobody_whose_claim_on_their_login_is_live(
     ):
         cursor.execute("SELECT certledger.forget_logins('omc', %s)", ([li.pseudonym],))
     assert journal.logins([li.name]) == [li]
-    released = (("person_login", li.pseudonym),)
-    append(journal, 2, releases=released, forget_logins=(li.pseudonym,))
+    erase(journal, 2, li)
     assert journal.logins([li.name]) == []
+
+
+def test_a_claim_that_no_erasure_released_forgets_nobody(
+    journal: Journal, database: Database
+) -> None:
+    """The application role may release a claim; it may not forget the login by that."""
+    li = row("li")
+    append(journal, 1, fresh_logins=(li,), claims=(("person_login", li.pseudonym),))
+    with tampering.application_role(database) as cursor:
+        cursor.execute("UPDATE certledger.claims SET released_position = 1")
+        with pytest.raises(psycopg2.errors.RestrictViolation, match="was not erased"):
+            cursor.execute("SELECT certledger.forget_logins('omc', %s)", ([li.pseudonym],))
+    assert journal.logins([li.name]) == [li]
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS)
