@@ -7,7 +7,7 @@ Reading order: ReadCache, `_read`, `_check_head`.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from domain.store.errors import SealBroken, UnknownLedger
@@ -32,6 +32,13 @@ from domain.store.journal.statements import ReadRequest, read
 from domain.store.keys.login_keys import LoginName
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import PgConnection
+
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""How far a head may be ahead of the server's clock before its time is compared."""
+
+SELECT_RECORDED_AT = (
+    "SELECT recorded_at FROM certledger.journal WHERE ledger = %s AND position = %s"
+)
 
 
 class HeadConflict(Exception):
@@ -91,6 +98,21 @@ class ReadCache:
         """The head that was read, without the batch in flight."""
         assert self._head_read is not None
         return self._head_read
+
+    def check_head_time(self) -> None:
+        """Refuse a head of the future whose last event is not: its time has no seal.
+
+        Every later event would take that time. A query only for a head that is more than
+        CLOCKS_DIFFER ahead of the server, as after a clock that ran ahead. Raises: SealBroken.
+        """
+        head = self.committed_head
+        if self._preceding is not None or head.recorded_at - self.server_time <= CLOCKS_DIFFER:
+            return
+        with self._connection.cursor() as cursor:
+            cursor.execute(SELECT_RECORDED_AT, (self._ledger, head.position))
+            rows = cursor.fetchall()
+        if not rows or rows[0][0] != head.recorded_at:
+            raise SealBroken(ledger=self._ledger, what="head", position=head.position)
 
     # --- many at once ----------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ class Transaction(ReadCache):
         sealer: of the ledger.
         now: recorded_at of the batch; the server's time if None. A ledger's recorded_at never
             runs backwards, whatever the clock does.
-        Raises: UnknownLedger; SealBroken for a wrong head; WrongServiceKey; psycopg2.Error.
+        Raises: UnknownLedger; SealBroken for a wrong head or its wrong time; WrongServiceKey;
+            psycopg2.Error.
         """
         super().__init__(connection, sealer, request, lock=True)
         self.batch = _new_batch(self, sealer, now)
@@ -144,6 +145,7 @@ def _write_and_commit(
 
 def _new_batch(committed: ReadCache, sealer: LedgerSealer, now: datetime | None) -> Batch:
     sealer.check_active(committed.head.position + 1)
+    committed.check_head_time()
     recorded_at = max(now or committed.server_time, committed.head.recorded_at)
     return Batch(sealer, committed.head, recorded_at, committed)
 

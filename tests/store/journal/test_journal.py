@@ -16,6 +16,7 @@ from domain.store.errors import (
     IdempotencyKeyReused,
     InvalidLedgerName,
     RejectedByDatabase,
+    SealBroken,
     SiteCodeTaken,
     StaleStream,
     TrackingBehind,
@@ -32,6 +33,7 @@ from domain.store.journal.records import (
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
+from tests.support import tampering
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
@@ -279,6 +281,35 @@ def test_recorded_at_never_runs_backwards_whatever_the_clock_does(dsn: str) -> N
     later = MORNING + timedelta(seconds=1)
     assert [event.recorded_at for event in journal.read(0, 9)] == [MORNING, MORNING, later]
     assert journal.head().recorded_at == later
+    journal.close()
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_head_with_a_time_that_its_last_event_lacks_is_refused(
+    dsn: str, database: Database, written: int
+) -> None:
+    """With the application role: every later event would be of that day."""
+    journal = journal_of(dsn, "omc")
+    journal.create_ledger()
+    for version in range(1, written + 1):
+        write(journal, append("a", version))
+    with tampering.application_role(database) as cursor:
+        cursor.execute("UPDATE certledger.ledgers SET recorded_at = '2100-01-01'")
+    with pytest.raises(SealBroken):
+        write(journal, append("a", written + 1))
+    with pytest.raises(SealBroken), journal.optimistic_batch(ReadRequest(), None):
+        pass
+    journal.close()
+
+
+def test_after_a_clock_that_ran_ahead_its_time_is_gone_on_from(dsn: str) -> None:
+    ahead = datetime.now(UTC) + timedelta(days=9)
+    times = iter([ahead, MORNING])
+    journal = journal_of(dsn, "omc", clock=lambda: next(times))
+    journal.create_ledger()
+    write(journal, append("a", 1))
+    write(journal, append("a", 2))
+    assert [event.recorded_at for event in journal.read(0, 9)] == [ahead, ahead]
     journal.close()
 
 
