@@ -148,7 +148,7 @@ class CommandExecution:
             fresh_keys=encryptor.fresh_keys,
             destroy_keys=decision.erases,
             fresh_logins=tuple(self._logins.rows),
-            forget_logins=self._logins.forgettable(decision.forgets, view),
+            forget_logins=self._logins.forgettable(decision.forgets, actor, view),
         )
 
     def receipt_of(self, outcome: Accepted | Replayed) -> Receipt:

@@ -155,12 +155,16 @@ class LoginsOfCommand:
         return row.pseudonym
 
     @staticmethod
-    def forgettable(pseudonyms: Iterable[str], view: BatchView) -> tuple[str, ...]:
+    def forgettable(pseudonyms: Iterable[str], actor: Actor, view: BatchView) -> tuple[str, ...]:
         """Those whose rows go with an erasure.
 
-        Not of who has acted as staff: they would be another person for every rule that needs two.
+        Not of who has acted as staff, if only by this command: they would be another person for
+        every rule that needs two. actor: named by their pseudonym.
         """
-        return tuple(each for each in pseudonyms if not view.acted_as_staff(each))
+        acting = None if actor.role is Role.CANDIDATE else actor.subject
+        return tuple(
+            each for each in pseudonyms if each != acting and not view.acted_as_staff(each)
+        )
 
     def committed(self) -> None:
         """The command is committed: cache what it found and wrote."""

@@ -24,7 +24,7 @@ from domain.decision import Command
 from domain.steps.authority_report import AnswerReportRow
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.actors import FINANCE, REGISTRAR, staff
-from tests.support.command_generator import PEOPLE, GeneratedCommand
+from tests.support.command_generator import PEOPLE, GeneratedCommand, login_of
 from tests.support.keys import journal_of
 from tests.support.model_adapter import to_command, without_check
 from tests.support.model_comparison import ModelComparison, few_examples
@@ -93,7 +93,7 @@ class ServiceComparison(ModelComparison):
             "withdraw": [],
         }
         for a in self.model.apps.values():
-            app, login = {"app": a["id"]}, self.model.persons[a["person"]]["subject"]
+            app, login = {"app": a["id"]}, login_of(self.model, a)
             found["withdraw"].append(("withdraw", login, app))
             for refund in a["refunds"]:
                 fields = app | {"refund": refund}

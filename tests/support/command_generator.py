@@ -44,6 +44,12 @@ def _unused(pool: tuple[str, ...], taken: Any) -> str:
     return next((name for name in pool if name not in taken), pool[-1])
 
 
+def login_of(model: Journey, a: dict[str, Any]) -> str:
+    """The login of an application's person, in PEOPLE, whoever it is by now."""
+    subject: str = model.persons[a["person"]]["subject"]
+    return subject.partition(" again")[0]
+
+
 def plausible_commands(model: Journey, app: str, now: datetime) -> list[GeneratedCommand]:
     """The commands that move an application forward from its present state."""
     n = int(app[1:]) % len(PERSONS) + 1
@@ -54,7 +60,7 @@ def plausible_commands(model: Journey, app: str, now: datetime) -> list[Generate
         fields = {"app": app, "person": person, "level": 4, "eligible": app != "A4"}
         return [("open", login, fields)]
     a = model.apps[app]
-    login = model.persons[a["person"]]["subject"]
+    login = login_of(model, a)
     found = _money(model, a)
     if a["status"] == "eligible":
         payment = _unused(PAYMENTS, [c[1] for c in model.claims if c[0] == "payment"])

@@ -85,18 +85,28 @@ class Model:
         self.reports: dict[str, Any] = {}
         self.numbers: dict[str, Any] = {}
         self.claims: set[tuple[str, ...]] = set()
+        self.staff: set[str] = set()
+        self.gone: set[str] = set()
+
+    def login(self, name: str) -> str:
+        """Who a login is: after the erasure of its person somebody else, unless it was staff."""
+        while name in self.gone:
+            name += " again"
+        return name
 
     def ask(
         self, kind: str, by: tuple[str, str, str], now: datetime, /, **fields: Any
     ) -> str | None:
         """Execute a command. Returns: None, or the code of the refusal."""
         before = copy.deepcopy(self.__dict__)
-        self.by, self.now, self.today = by, now, day_of(now)
+        self.by, self.now, self.today = (self.login(by[0]), *by[1:]), now, day_of(now)
         try:
             getattr(self, kind)(**fields)
         except Refused as refused:
             self.__dict__ = before
             return str(refused)
+        if self.by[1] != "candidate":
+            self.staff.add(self.by[0])
         return None
 
     # --- common checks ---------------------------------------------------------------------------
@@ -119,9 +129,7 @@ class Model:
         return a
 
     def own(self, person: str) -> None:
-        p = self.persons[person]
-        # The login goes with the erasure, so that nobody is this person any more.
-        mine = p["subject"] == self.by[0] and not p["erased"]
+        mine = self.persons[person]["subject"] == self.by[0]
         refuse("not_your_own", self.by[1] != "candidate" or mine)
 
     def not_own(self, a: dict[str, Any]) -> None:
@@ -134,7 +142,8 @@ class Model:
 
     def register(self, person: str, document: str) -> None:
         refuse("already_exists", person not in self.persons)
-        subject = self.by[0] if self.by[1] == "candidate" else f"candidate-{person[1:]}"
+        given = f"candidate-{person[1:]}"
+        subject = self.by[0] if self.by[1] == "candidate" else self.login(given)
         self.claim("document", document)
         self.claim("login", subject)
         self.persons[person] = {
@@ -152,6 +161,8 @@ class Model:
         self.release("document", p["document"])
         self.release("login", p["subject"])
         p["erased"] = True
+        acting = {self.by[0]} if self.by[1] != "candidate" else set()
+        self.gone |= {p["subject"]} - self.staff - acting
 
     def open(self, app: str, person: str, level: int, eligible: bool) -> None:
         p = self.find(self.persons, person)

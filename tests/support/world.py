@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain import events as e
-from domain.actors import Actor
+from domain.actors import Actor, Role
 from domain.command_spec import ReadSet
 from domain.commands import READ_SETS, decide
 from domain.decision import (
@@ -95,6 +95,7 @@ class World:
     identities: dict[str, Identity] = field(default_factory=dict)
     ids: int = 0
     forgotten: frozenset[str] = frozenset()
+    staff: frozenset[str] = frozenset()
 
     def ledger(self) -> states.LedgerState:
         if "ledger" not in self.states:
@@ -163,7 +164,7 @@ class World:
         )
 
     def pseudonym(self, login: str) -> str:
-        """The login itself, until its person is erased; then another name each time."""
+        """The login itself, until the erasure of a person who was no staff; then another name."""
         name = normal_form(login)
         while name in self.forgotten:
             name += " again"
@@ -211,7 +212,9 @@ class World:
             self.append(fact, actor, now)
         for person_id in decision.erases:
             del self.identities[person_id]
-        self.forgotten |= {*decision.forgets}
+        if actor.role is not Role.CANDIDATE:
+            self.staff |= {actor.subject}
+        self.forgotten |= {*decision.forgets} - self.staff
 
     def append(self, fact: e.Fact, actor: Actor = OPERATOR, now: datetime | None = None) -> None:
         """Fold one fact without a decision."""

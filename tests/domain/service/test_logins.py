@@ -287,6 +287,14 @@ def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
         submit(second, correct_person(1), by_phone(), key="corrected")
 
 
+def test_a_registrar_whose_first_command_erases_their_own_data_stays(world: PostgresWorld) -> None:
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    old = world.ledger.logins.find(PHONE)
+    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    submit(world.ledger, erase, by_phone(Role.REGISTRAR), key="erase")
+    assert subjects(world.ledger)[-1] == old == world.ledger.logins.find(PHONE)
+
+
 def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
