@@ -87,10 +87,9 @@ class _Refresh:
             return
         async with self._asking:
             while changes.is_due:
-                asked_at = changes.now()
-                changes.take(
-                    await self._pool.ask("standing_changes", changes.keys(), until), asked_at
-                )
+                asked_at = changes.clock()
+                rows = await self._pool.ask("standing_changes", changes.keys(), until)
+                changes.take(rows, asked_at)
 
 
 def _checked(query: Query, check: Callable[[Row], Row], refresh: _Refresh) -> Query:

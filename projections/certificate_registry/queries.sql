@@ -32,28 +32,35 @@ JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued
 
 -- standing_changes --
--- What changed certificates after their issue, beyond what was read before, and how far that is.
--- keys: "<position>|<ledger>"; at most 10,000 changes of a ledger (`standing_changes.PAGE`).
+-- What changed certificates after their issue: beyond what was read before, of every ledger whose
+-- head is another than then. keys: "<last change read>|<head then>|<ledger>"; at most 10,000
+-- changes of a ledger (`standing_changes.PAGE`).
 WITH known AS (
-    SELECT jsonb_object_agg(split_part(key, '|', 2), split_part(key, '|', 1)) AS positions
+    SELECT jsonb_object_agg(split_part(key, '|', 3),
+        jsonb_build_array(split_part(key, '|', 1), split_part(key, '|', 2))) AS ends
     FROM unnest(%(keys)s::text[]) AS key
-), grown AS (
-    SELECT l.ledger, l.position, coalesce((k.positions ->> l.ledger)::bigint, 0) AS known
+), moved AS (
+    SELECT l.ledger, l.position, coalesce((k.ends -> l.ledger ->> 0)::bigint, 0) AS change
     FROM certledger.ledgers l, known k
-    WHERE l.position > coalesce((k.positions ->> l.ledger)::bigint, 0)
+    WHERE l.position IS DISTINCT FROM (k.ends -> l.ledger ->> 1)::bigint
 )
-SELECT e.ledger, e.position, e.data ->> 'kind' AS kind, e.data ->> 'number' AS number
-FROM grown, LATERAL (
-    SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data
-    FROM certledger.journal j
-    WHERE j.ledger = grown.ledger AND j.position > grown.known
-      AND j.topic IN ('certificate_corrected.v1', 'certificate_reissued.v1',
-          'certificate_suspended.v1', 'certificate_reinstated.v1', 'certificate_revoked.v1')
-    ORDER BY j.position
-    LIMIT 10000
-) e
-UNION ALL
-SELECT ledger, position, NULL, NULL FROM grown
+SELECT ledger, position, kind, number FROM (
+    SELECT e.ledger, e.position, e.data ->> 'kind' AS kind, e.data ->> 'number' AS number,
+        false AS is_head
+    FROM moved, LATERAL (
+        SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data
+        FROM certledger.journal j
+        WHERE j.ledger = moved.ledger AND j.position > moved.change
+          AND j.position <= moved.position
+          AND j.topic IN ('certificate_corrected.v1', 'certificate_reissued.v1',
+              'certificate_suspended.v1', 'certificate_reinstated.v1', 'certificate_revoked.v1')
+        ORDER BY j.position
+        LIMIT 10000
+    ) e
+    UNION ALL
+    SELECT ledger, position, NULL, NULL, true FROM moved
+) found
+ORDER BY is_head, position
 
 -- of_application --
 -- For staff: unissued certificates too.

@@ -11,9 +11,10 @@ Reading order: StandingChanges, then RecordChecks. Source: source-document 5.3.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from projections.engine.row_seals import ViewBehind
 from projections.engine.view import Cursor
@@ -24,9 +25,20 @@ REFRESH_S = 0.5
 PAGE = 10_000
 """Changes of one ledger that one query reads; the statement has the number too."""
 
-Change = tuple[str, int, str | None, str | None]
-"""(ledger, position, kind, number), in order of position for each ledger; a row without kind and
-number says up to which position the ledger was read."""
+Change = tuple[Any, ...]
+"""(ledger, position, kind, number), in order of position; after those of a ledger comes a row
+without kind and number, with the position of its head."""
+
+
+class _ReadTo(NamedTuple):
+    """How far a ledger was read. change: position of its last change; head: of its head then.
+
+    Only a head that is the same as before saves the question: one that was moved ahead and back
+    must not hide what comes in between.
+    """
+
+    change: int = 0
+    head: int = -1
 
 
 class StandingChanges:
@@ -37,9 +49,9 @@ class StandingChanges:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: seconds."""
-        self._clock = clock
+        self.clock = clock
         self._last: dict[tuple[str, str, str], int] = {}
-        self._read_to: dict[str, int] = {}
+        self._read_to: dict[str, _ReadTo] = {}
         self._due_at = float("-inf")
         self._lock = Lock()
         self._refreshing = Lock()
@@ -47,37 +59,33 @@ class StandingChanges:
     @property
     def is_due(self) -> bool:
         """Whether the journal has to be asked before the next row is shown."""
-        return self._clock() >= self._due_at
+        return self.clock() >= self._due_at
 
     def keys(self) -> list[str]:
         """What the statement `standing_changes` takes: how far each ledger was read."""
         with self._lock:
-            return [f"{position}|{ledger}" for ledger, position in self._read_to.items()]
+            return [f"{to.change}|{to.head}|{name}" for name, to in self._read_to.items()]
 
-    def take(self, rows: Iterable[Sequence[object]], asked_at: float) -> bool:
-        """Take note of the statement's rows. asked_at: by the clock, before it was asked.
+    def take(self, rows: Iterable[Change], asked_at: float) -> None:
+        """Take note of the statement's rows; it stays due while a ledger has more.
 
-        Returns: whether that was all; otherwise ask again.
+        asked_at: by the clock, before the journal was asked.
         """
-        counts: dict[str, int] = {}
-        heads: dict[str, int] = {}
+        counts: Counter[str] = Counter()
+        is_whole = True
         with self._lock:
             for ledger, position, kind, number in rows:
-                assert isinstance(ledger, str) and isinstance(position, int)
-                if isinstance(kind, str) and isinstance(number, str):
-                    counts[ledger] = counts.get(ledger, 0) + 1
-                    named = ledger, kind, number
-                    self._last[named] = max(position, self._last.get(named, 0))
-                    self._read_to[ledger] = max(position, self._read_to.get(ledger, 0))
+                before = self._read_to.get(ledger, _ReadTo())
+                if kind is not None and number is not None:
+                    counts[ledger] += 1
+                    self._last[ledger, kind, number] = position
+                    self._read_to[ledger] = _ReadTo(position, before.head)
+                elif counts[ledger] < PAGE:
+                    self._read_to[ledger] = _ReadTo(before.change, position)
                 else:
-                    heads[ledger] = position
-            whole = {ledger for ledger in heads if counts.get(ledger, 0) < PAGE}
-            for ledger in whole:
-                self._read_to[ledger] = max(heads[ledger], self._read_to.get(ledger, 0))
-            if len(whole) < len(heads):
-                return False
-            self._due_at = asked_at + REFRESH_S
-            return True
+                    is_whole = False
+            if is_whole:
+                self._due_at = asked_at + REFRESH_S
 
     def refresh(self, cursor: Cursor, statement: str) -> None:
         """Ask the journal if that is due; blocking. statement: `standing_changes`."""
@@ -85,13 +93,9 @@ class StandingChanges:
             return
         with self._refreshing:
             while self.is_due:
-                asked_at = self._clock()
+                asked_at = self.clock()
                 cursor.execute(statement, {"keys": self.keys()})
                 self.take(cursor.fetchall(), asked_at)
-
-    def now(self) -> float:
-        """The clock, for `take`."""
-        return self._clock()
 
     def check(self, ledger: str, kind: str, number: str, position: int) -> None:
         """Refuse the row of a certificate that has changed since.

@@ -22,9 +22,11 @@ from projections.certificate_registry.standing_changes import (
 )
 from tests.projections.certificate_registry.test_view import NUMBER, revoke, step
 from tests.projections.grammar import ProjectedLedger
+from tests.support import tampering
 from tests.support.actors import REGISTRAR
 from tests.support.journeys import issued_certificates
 from tests.support.ledgers import SECRETS
+from tests.support.postgres import Database
 from tests.support.world import World
 
 OMC_NUMBER = "OMC-2026-4-0000001-H"
@@ -115,6 +117,31 @@ def test_a_process_that_starts_after_the_change_knows_of_it(
     do(world, revoke())
     ledger.record(world).fold()
     put_back(ledger, earlier)
+    with ledger.cursor() as cursor, pytest.raises(ViewBehind):
+        q.by_numbers(cursor, [NUMBER], checks)
+
+
+def move_head(database: Database, by: int) -> None:
+    with tampering.superuser(database) as cursor:
+        cursor.execute("ALTER TABLE certledger.ledgers DISABLE TRIGGER ALL")
+        cursor.execute("UPDATE certledger.ledgers SET position = position + %s", (by,))
+
+
+def test_a_head_that_was_moved_ahead_and_back_hides_no_change(
+    ledger: ProjectedLedger, database: Database, checks: RecordChecks, clock: Clock
+) -> None:
+    """Its trigger keeps all but a superuser from moving it back."""
+    world = issued_certificates()
+    ledger.record(world).fold()
+    earlier = stored(ledger)
+    move_head(database, 1_000_000)
+    with ledger.cursor() as cursor:
+        q.by_numbers(cursor, [NUMBER], checks)
+    move_head(database, -1_000_000)
+    do(world, revoke())
+    ledger.record(world).fold()
+    put_back(ledger, earlier)
+    clock.now += REFRESH_S
     with ledger.cursor() as cursor, pytest.raises(ViewBehind):
         q.by_numbers(cursor, [NUMBER], checks)
 
