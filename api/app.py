@@ -43,6 +43,7 @@ from api.web import routes as web
 from api.web.error_pages import render_error
 from api.worker.background_worker import BackgroundWorker
 from domain.decision import NotFound
+from domain.errors import LedgerError
 from domain.service.guards import LOG_NOT_CONTINUED
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
@@ -261,10 +262,7 @@ def _audit(
             problems.raise_(f"view_wrong:{view}", ledger=ledger, view=view)
         for view, ledger in set(before.wrong_views) - set(state.wrong_views):
             problems.clear(f"view_wrong:{view}", ledger=ledger, view=view)
-        for each in state.findings:
-            if each.check == "events" and each.ledger is not None and each.position is not None:
-                what = f"the audit found that position {each.position} is not as it was written"
-                ledgers.get(each.ledger).guard.stop(LOG_NOT_CONTINUED, what)
+        _stop_altered(ledgers, state)
 
     listener = AuditListener(dsn, secrets.sealer.row_keys(), take)
     listener.start()
@@ -274,6 +272,19 @@ def _audit(
         process.start()
         undo.callback(process.stop)
     return listener
+
+
+def _stop_altered(ledgers: Ledgers, state: AuditState) -> None:
+    """Stop the commands of a ledger with an event that is not as it was written."""
+    for each in state.findings:
+        if each.check != "events" or each.ledger is None or each.position is None:
+            continue
+        what = f"the audit found that position {each.position} is not as it was written"
+        try:
+            ledgers.get(each.ledger).guard.stop(LOG_NOT_CONTINUED, what)
+        except LedgerError as error:
+            # It cannot be opened, so that it takes no commands here; the listener goes on.
+            log.warning("ledger %s could not be stopped: %s", each.ledger, error)
 
 
 def _database(settings: Settings, undo: ExitStack) -> str:

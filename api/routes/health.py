@@ -52,7 +52,7 @@ class ProblemHealth(BaseModel):
     code: str = Field(
         description="log_not_continued, seal_missing, wrong_key:<purpose>, head_place_silent, "
         "view_wrong:<view>, view_paused:<view>, database_unreachable, disk_full, clock_uncertain, "
-        "clock_unwitnessed, work_overdue or work_overdue:audit"
+        "clock_unwitnessed or work_overdue"
     )
     ledger: str | None
     view: str | None
@@ -259,7 +259,7 @@ def problems_of(service: AppContext) -> list[dict[str, Any]]:
     )
     if service.settings.background_audit and service.audit.is_silent:
         blank = dict.fromkeys(("ledger", "view", "position", "since", "count"))
-        found.append({"code": "work_overdue:audit", **blank})
+        found.append({"code": "work_overdue", **blank})
     return found + _overdue(service.health.backlog)
 
 

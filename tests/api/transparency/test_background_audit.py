@@ -60,6 +60,9 @@ class Audited:
     def _of(self, check: str) -> list[dict[str, Any]]:
         return [each for each in self.health()["audit"]["findings"] if each["check"] == check]
 
+    def problems(self) -> set[str]:
+        return {each["code"] for each in self.health()["problems"]}
+
     def places(self, check: str) -> set[tuple[str | None, str | None]]:
         """Ledger and row of what the audit finds of one check."""
         return {(each["ledger"], each["row"]) for each in self._of(check)}
@@ -236,13 +239,15 @@ def test_exchanged_keys_are_named_within_a_round(audited: Audited) -> None:
     )
 
 
-def test_an_altered_event_is_named_within_a_round(audited: Audited) -> None:
+def test_an_altered_event_is_named_within_a_round_and_stops_commands(audited: Audited) -> None:
+    """Of those that the signer does not compare again every second."""
     audited.copy.as_superuser(
         f"{SET} certledger.journal SET envelope = "
         "convert_to(replace(convert_from(envelope, 'UTF8'), '\"role\"', '\"rule\"'), 'UTF8') "
         "WHERE position = 3000"
     )
     assert 3000 in {each["position"] for each in audited.found("events")}
+    wait_until(lambda: "log_not_continued" in audited.problems(), ROUND_S)
 
 
 # --- reports --------------------------------------------------------------------------------------
