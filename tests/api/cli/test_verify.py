@@ -191,6 +191,17 @@ def test_a_wrong_view_is_named_without_its_secrets(verify: Program, copy: Copy) 
     assert "0" * 32 not in err
 
 
+def test_a_name_that_shows_other_rows_is_named_in_words(verify: Program, copy: Copy) -> None:
+    copy.as_superuser(
+        "ALTER VIEW views.refund_lines RENAME TO hidden",
+        "CREATE VIEW views.refund_lines AS SELECT * FROM views.hidden LIMIT 1",
+    )
+    code, out, err = verify("verify", "--quick", "--views")
+    assert code == 1
+    assert out.endswith("views: ALTERED\n")
+    assert "refund_ledger: refund_lines does not show the rows of its table, as they are" in err
+
+
 def test_what_prevents_the_check_is_no_finding(
     copy: Copy, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,6 +117,27 @@ def test_every_differing_row_is_reported(ledger: ProjectedLedger, dsn: str) -> N
     assert check(dsn) == []
 
 
+ALTERED = {
+    "other rows": "CREATE OR REPLACE VIEW views.refund_lines AS SELECT * FROM {table} LIMIT 0",
+    "another trigger": "CREATE TRIGGER balanced BEFORE INSERT ON {table} "
+    "FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "row security": "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+    "a rule": "CREATE RULE nothing AS ON DELETE TO {table} DO INSTEAD NOTHING",
+    "no view": "DROP VIEW views.refund_lines",
+}
+
+
+@pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED)
+def test_a_name_that_does_not_show_its_table_is_reported(
+    ledger: ProjectedLedger, dsn: str, change: str
+) -> None:
+    ledger.record(an_open_ledger()).fold()
+    assert rebuild.altered_definitions(dsn) == []
+    number = current_generations(ledger)["refund_ledger"]
+    ledger.execute(change.format(table=f"views.refund_lines_g{number}"))
+    assert rebuild.altered_definitions(dsn) == [("refund_ledger", "refund_lines")]
+
+
 def test_a_check_stops_at_the_position_of_the_live_view(ledger: ProjectedLedger, dsn: str) -> None:
     """A view that is behind or paused is compared as far as it is."""
     world = a_paid_application()
