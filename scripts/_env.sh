@@ -60,6 +60,8 @@ install_into_venv() {
     # Another checkout or Python created it: its scripts contain the old path, so recreate it.
     if [ "$(cut -d' ' -f2- "$venv/.stamp-run" 2>/dev/null)" != "${stamp#* }" ] ||
         ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        # Clearing follows a link, and would empty the environment of another checkout.
+        [ ! -L "$venv" ] || die "$venv is a link to another checkout's environment; remove it"
         say "making the Python environment in $venv (once, a minute or so)"
         "$python" -m venv --clear "$venv" >/dev/null 2>&1 ||
             die "cannot make a virtual environment in $venv with $python: no space, no permission, no ensurepip?"
