@@ -45,7 +45,7 @@ def _unused(pool: tuple[str, ...], taken: Any) -> str:
 
 
 def login_of(model: Journey, a: dict[str, Any]) -> str:
-    """The login of an application's person, in PEOPLE, whoever it is by now."""
+    """The login of an application's person, as PEOPLE names it, also after an erasure."""
     subject: str = model.persons[a["person"]]["subject"]
     return subject.partition(" again")[0]
 

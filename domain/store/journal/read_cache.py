@@ -33,7 +33,7 @@ from domain.store.keys.login_keys import LoginName
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import PgConnection
 
-CLOCKS_DIFFER = timedelta(minutes=1)
+AHEAD_MAX = timedelta(minutes=1)
 """How far a head may be ahead of the server's clock before its time is compared."""
 
 SELECT_RECORDED_AT = (
@@ -103,10 +103,10 @@ class ReadCache:
         """Refuse a head of the future whose last event is not: its time has no seal.
 
         Every later event would take that time. A query only for a head that is more than
-        CLOCKS_DIFFER ahead of the server, as after a clock that ran ahead. Raises: SealBroken.
+        AHEAD_MAX ahead of the server, as after a clock that ran ahead. Raises: SealBroken.
         """
         head = self.committed_head
-        if self._preceding is not None or head.recorded_at - self.server_time <= CLOCKS_DIFFER:
+        if self._preceding is not None or head.recorded_at - self.server_time <= AHEAD_MAX:
             return
         with self._connection.cursor() as cursor:
             cursor.execute(SELECT_RECORDED_AT, (self._ledger, head.position))
