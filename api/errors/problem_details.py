@@ -90,7 +90,7 @@ _BY_STATUS: dict[int, str] = {
         wrong_service_key
     """,
     503: """
-        database_unreachable deadline_exceeded issuer_unreachable journal_closed
+        database_unreachable deadline_exceeded issuer_unreachable journal_closed record_outdated
         journal_unavailable log_not_continued outcome_unknown overloaded read_timeout seal_broken
         server_busy view_behind view_being_made view_wrong
     """,

@@ -173,6 +173,12 @@ class TooManyRows(LedgerError):
     code = "too_many_rows"
 
 
+class ViewBehind(LedgerError):
+    """The view has not come to position {position} yet."""
+
+    code = "view_behind"
+
+
 class ViewBeingMade(LedgerError):
     """This version is rebuilding the view; it can't be read until that is done."""
 

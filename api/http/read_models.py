@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from api.errors.database import to_http_error
-from domain.store.errors import ViewBehind, ViewWrong
+from api.errors.request import ViewBehind
+from domain.store.errors import ViewWrong
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.progress import ProgressTracker

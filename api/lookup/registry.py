@@ -38,8 +38,8 @@ class RegistryClient:
     """Three coalesced queries, and the blind indexes to query by.
 
     by_number, by_document, by_token: the certificates of one key; ViewWrong if the seal of one is
-    not right, ViewBehind if it has changed since. checks: of every row; blocking readers use them
-    too.
+    not right, RecordOutdated if it has changed since. checks: of every row; blocking readers use
+    them too.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class RegistryClient:
 
 
 Check = Callable[[RecordChecks, Row], Row]
-"""(checks, row as stored) to the row as it is used. Raises: ViewWrong, ViewBehind."""
+"""(checks, row as stored) to the row as it is used. Raises: ViewWrong, RecordOutdated."""
 
 
 class _Refresh:

@@ -62,7 +62,7 @@ def look_up(cursor: Cursor, criteria: LookupCriteria, checks: RecordChecks) -> l
     """The certificates that agree with the criteria, as everybody may see them.
 
     The same statements run for an unknown number and for a number with somebody else's name.
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     search = (
@@ -75,7 +75,7 @@ def look_up(cursor: Cursor, criteria: LookupCriteria, checks: RecordChecks) -> l
 def by_link(cursor: Cursor, token: str, checks: RecordChecks) -> Row | None:
     """The certificate of a link, as everybody may see it; None for an unknown link.
 
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     known = {row["ledger"]: row for row in all_ledgers(cursor, REGISTRY)}
     found = registry_queries.verify(cursor, token, checks)

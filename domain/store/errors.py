@@ -134,10 +134,10 @@ class ViewWrong(StoreError):
     code = "view_wrong"
 
 
-class ViewBehind(StoreError):
-    """The view has not come to position {position} yet."""
+class RecordOutdated(StoreError):
+    """The registry has not taken up the last change of this certificate; ask again in a moment."""
 
-    code = "view_behind"
+    code = "record_outdated"
 
 
 class NoJournalKey(StoreError):

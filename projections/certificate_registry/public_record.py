@@ -114,7 +114,7 @@ def check(
 ) -> None:
     """Check the seal of a row, and that its certificate has not changed since.
 
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     key_text, payload = _sealed(
         kind, number, answer, name_index, document_index, passport_index, verify_token, position
@@ -126,7 +126,7 @@ def check(
 def check_whole(checks: RecordChecks, row: Row) -> None:
     """Check a whole row as it was selected: as `check`, and its columns against what is sealed.
 
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     answer = row["answer"]
     if row["issued"] != (answer is not None):

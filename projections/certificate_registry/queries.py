@@ -51,14 +51,14 @@ takes."""
 
 
 def checked_found(checks: RecordChecks, row: Stored) -> FoundCertificate:
-    """A row of `by_numbers` or `by_documents` after its check. Raises: ViewWrong, ViewBehind."""
+    """A checked row of `by_numbers` or `by_documents`. Raises: ViewWrong, RecordOutdated."""
     asked, _, *sealed = row
     public_record.check(checks, *sealed)
     return FoundCertificate(asked, row[5], row[7], row[8], row[9], row[6])
 
 
 def checked_linked(checks: RecordChecks, row: Stored) -> LinkedCertificate:
-    """A row of `by_tokens` after its check. Raises: ViewWrong, ViewBehind."""
+    """A checked row of `by_tokens`. Raises: ViewWrong, RecordOutdated."""
     asked, replaced, *sealed = row
     public_record.check(checks, *sealed)
     return LinkedCertificate(asked, row[6], replaced)
@@ -115,7 +115,7 @@ def by_numbers(
     """Issued certificates with one of these numbers, in all ledgers; not yet matched.
 
     Two ledgers may allocate the same number of their own kind, so a number may occur twice.
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     return [checked_found(checks, row) for row in _rows(cursor, checks, "by_numbers", numbers)]
 
@@ -125,7 +125,7 @@ def by_documents(
 ) -> list[FoundCertificate]:
     """Issued certificates of the holders of these documents; a person may have several.
 
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     return [
         checked_found(checks, row)
@@ -136,7 +136,7 @@ def by_documents(
 def by_tokens(
     cursor: Cursor, tokens: Sequence[str], checks: RecordChecks
 ) -> list[LinkedCertificate]:
-    """Issued certificates by the links printed on them. Raises: ViewWrong, ViewBehind."""
+    """Issued certificates by the links printed on them. Raises: ViewWrong, RecordOutdated."""
     return [checked_linked(checks, row) for row in _rows(cursor, checks, "by_tokens", tokens)]
 
 
@@ -159,7 +159,7 @@ def lookup(
     """Public records of the certificates that match two or three of number, name and document.
 
     names, documents: as for `matches`. Returns: nothing if too little is given.
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     if number is not None:
         found = by_numbers(cursor, [number], checks)
@@ -169,7 +169,7 @@ def lookup(
 
 
 def verify(cursor: Cursor, token: str, checks: RecordChecks) -> LinkedCertificate | None:
-    """The certificate of a link, or None. Raises: ViewWrong, ViewBehind."""
+    """The certificate of a link, or None. Raises: ViewWrong, RecordOutdated."""
     found = by_tokens(cursor, [token], checks)
     return found[0] if found else None
 
@@ -179,7 +179,7 @@ def of_application(
 ) -> list[Row]:
     """An application's certificates, including unissued ones; not public.
 
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     named = {"ledger": ledger, "application_id": application_id}
     return _whole(cursor, checks, "of_application", named)
@@ -207,7 +207,7 @@ def listed(
     """Certificates of a kind in order of number, including unissued ones; not public.
 
     kind: national or omc. after: number of the last row of the previous page.
-    Raises: ViewWrong, ViewBehind.
+    Raises: ViewWrong, RecordOutdated.
     """
     named = {"ledger": ledger, "kind": kind, "standing": standing, "after": after, "limit": limit}
     wanted = None if progress is None else list(progress)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Any, NamedTuple
 
-from projections.engine.row_seals import ViewBehind
+from projections.engine.row_seals import RecordOutdated
 from projections.engine.view import Cursor
 
 REFRESH_S = 0.5
@@ -100,11 +100,11 @@ class StandingChanges:
     def check(self, ledger: str, kind: str, number: str, position: int) -> None:
         """Refuse the row of a certificate that has changed since.
 
-        position: of the event that made the row. Raises: ViewBehind.
+        position: of the event that made the row. Raises: RecordOutdated.
         """
         changed = self._last.get((ledger, kind, number))
         if changed is not None and changed > position:
-            raise ViewBehind(position=changed)
+            raise RecordOutdated()
 
 
 class RecordChecks(NamedTuple):

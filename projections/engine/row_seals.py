@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from domain.store.errors import RecordOutdated as RecordOutdated
 from domain.store.errors import SealBroken
-from domain.store.errors import ViewBehind as ViewBehind
 from domain.store.errors import ViewWrong as ViewWrong
 from domain.store.keys.seals import check_row
 

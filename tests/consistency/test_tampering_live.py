@@ -465,13 +465,13 @@ def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: L
     )
     wait_until(lambda: standing() is None, PATIENCE_S)  # asked for changes every half second
     answer = live.api.client.post("/lookup", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (503, "view_behind")
+    assert (answer.status_code, answer.json()["code"]) == (503, "record_outdated")
     [(link,)] = live.copy.database.execute(
         "SELECT verify_token FROM views.certificates WHERE number = %s", number
     )
     assert live.api.client.get(f"/v/{link}").status_code == 503
     path = f"applications/{application}/certificates"
-    assert live.code(path, "registrar") == (503, "view_behind")
+    assert live.code(path, "registrar") == (503, "record_outdated")
 
 
 AUDITED = {
