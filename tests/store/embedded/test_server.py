@@ -139,7 +139,10 @@ def test_two_processes_starting_at_once_share_one_server(
 def test_a_signal_to_the_owner_shuts_the_server_down(
     server_dir: Path, another_process: Callable[..., subprocess.Popen], order: signal.Signals
 ) -> None:
-    owner = another_process(stderr=subprocess.DEVNULL)
+    def accept() -> None:
+        signal.signal(order, signal.SIG_DFL)  # a signal that the caller ignores is inherited
+
+    owner = another_process(stderr=subprocess.DEVNULL, preexec_fn=accept)
     first_line(owner)
     owner.send_signal(order)
     assert owner.wait(30) != 0
