@@ -35,6 +35,7 @@ from tests.api.server.test_connection import (
 from tests.api.server.test_lookup_worker_pool import Watched, watched
 from tests.support.lookup_workers import with_lookup_worker
 from tests.support.service import make_log_key_for, opening, settings_for, token
+from tests.support.waiting import wait_until
 
 # --- a main process that does not answer ----------------------------------------------------------
 
@@ -250,6 +251,8 @@ def test_the_main_process_charges_the_client_of_a_forwarded_lookup(service: Watc
 
 
 def test_forwarded_connections_are_not_counted_as_clients_and_have_no_deadline(service: Watched):
+    # The two places are free once the clients from before are gone.
+    wait_until(lambda: not service.connections and service.handed_over == 0)
     with connected(service.url) as one, connected(service.url) as two:
         for _ in range(3):
             assert service.ask(one, HEALTH) == 200
