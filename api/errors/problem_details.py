@@ -44,9 +44,9 @@ _BY_STATUS: dict[int, str] = {
         application_still_open certificate_already_numbered certificate_out_of_order
         claim_taken documents_closed issuer_url_unchanged item_used_up key_never_replaced
         ledger_already_open not_enrolled not_paid not_yet_payable nothing_to_publish
-        notice_closed notice_end_provisional notice_over notice_running numbered_already
-        objections_open only_key other_origin payment_first person_erased person_reviewed
-        person_still_needed refund_out_of_order request_in_progress result_not_final
+        notice_closed notice_end_known notice_end_provisional notice_over notice_running
+        numbered_already objections_open only_key other_origin payment_first person_erased
+        person_reviewed person_still_needed refund_out_of_order request_in_progress result_not_final
         review_out_of_order round_changed score_already_recorded score_missing
         scores_not_verified seat_taken seen_already serial_exhausted series_is_handed_out
         session_full session_not_held session_over site_code_taken stale_stream

@@ -41,8 +41,6 @@ from domain.steps.exam import SessionNotHeld
 from domain.values.opaque_ids import OpaqueId
 from domain.values.working_days import (
     NOTICE_WORKING_DAYS,
-    NoticeEnd,
-    WorkingCalendar,
     add_working_days,
     closes_at,
     publication_deadline,
@@ -88,6 +86,12 @@ class NoticeEndProvisional(LedgerError):
     """The calendar for the end of notice {notice_id} is not known yet; extend it first."""
 
     code = "notice_end_provisional"
+
+
+class NoticeEndKnown(LedgerError):
+    """Notice {notice_id} ends on {ends_on}, which is certain; there is nothing to extend."""
+
+    code = "notice_end_known"
 
 
 class ObjectionsOpen(LedgerError):
@@ -236,32 +240,24 @@ def _published(state: Candidacy, session: ExamSession, notice_id: str) -> e.Resu
     )
 
 
-def known_end(notice: Notice, calendar: WorkingCalendar) -> NoticeEnd | None:
-    """The end of a notice that is provisional and whose last day the calendar knows, else None.
-
-    Source: source-document 5.1.
-    """
-    if notice.closed or not notice.provisional:
-        return None
-    opened = notice.opened
-    end = add_working_days(opened.published_on, opened.working_days, calendar)
-    return None if end.provisional else end
-
-
 def decide_extend_notice(world: States, command: ExtendNotice, context: Context) -> Decision:
     """A provisional end is calculated again from the same day of publication.
 
     By the calendar that holds today: the one that was adopted since.
 
-    Raises: NotFound, NoticeClosed, NoticeEndProvisional while the calendar still does not reach.
+    Raises: NotFound, NoticeClosed, NoticeEndKnown if the end is not provisional,
+        NoticeEndProvisional while the calendar still does not reach.
     Source: source-document 5.1.
     """
     notice = world.notice(command.notice_id)
     if notice.closed:
         raise NoticeClosed(notice_id=notice.id)
+    if not notice.provisional:
+        raise NoticeEndKnown(notice_id=notice.id, ends_on=str(notice.ends_on))
+    opened = notice.opened
     calendar = calendar_on(world.editions(EditionKind.CALENDAR), context.today)
-    end = known_end(notice, calendar)
-    if end is None:
+    end = add_working_days(opened.published_on, opened.working_days, calendar)
+    if end.provisional:
         raise NoticeEndProvisional(notice_id=notice.id)
     fact = e.PublicNoticeExtended(
         notice_id=notice.id,

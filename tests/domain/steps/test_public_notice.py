@@ -14,6 +14,7 @@ from domain.steps.public_notice import (
     ExtendNotice,
     NothingToPublish,
     NoticeClosed,
+    NoticeEndKnown,
     NoticeEndProvisional,
     NoticeRunning,
     NoticeTooLate,
@@ -251,7 +252,7 @@ def test_a_provisional_notice_cannot_close_until_it_is_extended():
             )
         )
     )
-    given(after).when(ExtendNotice(notice_id="N1")).fails(NoticeEndProvisional)
+    given(after).when(ExtendNotice(notice_id="N1")).fails(NoticeEndKnown)
     given(after).when(close()).then_kinds(e.PublicNoticeClosed)
 
 
@@ -279,12 +280,12 @@ def test_an_adopted_calendar_changes_no_end_that_was_certain():
     world = published_results()
     before = world.notice("N1")
     adopt_edition(world, calendar_2027(valid_from=date(2026, 9, 1)))
-    given(world).when(ExtendNotice(notice_id="N1")).fails(NoticeEndProvisional)
+    given(world).when(ExtendNotice(notice_id="N1")).fails(NoticeEndKnown)
     assert world.notice("N1") == before
 
 
 def test_an_end_that_is_certain_is_not_extended():
-    given(published_results()).when(ExtendNotice(notice_id="N1")).fails(NoticeEndProvisional)
+    given(published_results()).when(ExtendNotice(notice_id="N1")).fails(NoticeEndKnown)
     given(final_results()).when(ExtendNotice(notice_id="N1")).fails(NoticeClosed)
     given().when(ExtendNotice(notice_id="N1")).fails(NotFound)
 
