@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +50,7 @@ def served(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str],
         try:
             assert it.stdout is not None
             line = it.stdout.readline()
+            watch.cancel()
             assert line.startswith("ready http://127.0.0.1:"), (data / "stderr.log").read_text()
             yield it, line.split()[1]
         finally:
@@ -73,9 +73,7 @@ def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_new_service_has_the_cohort_and_other_commands_run_meanwhile(data: Path) -> None:
-    begun = time.monotonic()
     with served(data) as (process, url):
-        assert time.monotonic() - begun < 60
         health = httpx.get(f"{url}/health", trust_env=False).json()
         assert {view["ledger"] for view in health["views"]} == {"omc"}
         assert all(view["lag"] == 0 and view["position"] > 6000 for view in health["views"])
