@@ -11,7 +11,7 @@ errors.py          base class of every refusal
 values/            primitives.py (Fen, Marks, Level, Instant), person_names.py, logins.py,
                    identity_documents.py, certificate_numbers.py, certificate_cards.py,
                    certificate_links.py, provinces.py, countries.py, working_days.py,
-                   personal.py (marks personal fields), key_ids.py, opaque_ids.py (ids
+                   sealed_fields.py (which fields are sealed), key_ids.py, opaque_ids.py (ids
                    that tell nothing), fast_replace.py (copies a frozen state)
 documents/         step 3, application documents: materials.py (rules), document_rules.py (rules as
                    data), kinds.py, errors.py

@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from domain.actors import Role
 from domain.decision import Claim, Command, Context, Decision, States, stream_of
 from domain.states.application import Candidacy
+from domain.values.sealed_fields import matter_owner, person_owner
 
 C = TypeVar("C", bound=Command)
 
@@ -25,13 +26,20 @@ class ReadSet(NamedTuple):
     """What a decision will read.
 
     streams: whose state it folds. versions: of which it asks only whether they exist. claims:
-    that it asks for, takes or releases. persons: whose keys it seals or opens with.
+    that it asks for, takes or releases. persons: whose keys it seals or opens with. matters:
+    streams whose matter keys it seals with.
     """
 
     streams: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     persons: tuple[str, ...] = ()
+    matters: tuple[str, ...] = ()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The owners of the data keys."""
+        return (*map(person_owner, self.persons), *map(matter_owner, self.matters))
 
 
 class StateHint(Protocol):
@@ -72,14 +80,25 @@ def reads_application_and_person(cached: StateHint, command: Any, context: Conte
     return ReadSet(with_persons(cached, (command.application_id,)))
 
 
+def reads_application_and_keys(cached: StateHint, command: Any, context: Context) -> ReadSet:
+    """The application that the command names, and the keys of the person it belongs to."""
+    ids = (command.application_id,)
+    return ReadSet((stream_of("application", ids[0]),), persons=persons_of(cached, ids))
+
+
 def with_persons(cached: StateHint, application_ids: Iterable[str]) -> tuple[str, ...]:
     """The streams of applications and of the persons they belong to."""
     ids = tuple(application_ids)
-    persons = {state.person_id: None for state in cached_applications(cached, ids)}
     return (
         *(stream_of("application", each) for each in ids),
-        *(stream_of("person", each) for each in persons),
+        *(stream_of("person", each) for each in persons_of(cached, ids)),
     )
+
+
+def persons_of(cached: StateHint, application_ids: Iterable[str]) -> tuple[str, ...]:
+    """The persons whom the applications belong to that are cached, each once."""
+    states = cached_applications(cached, application_ids)
+    return tuple({state.person_id: None for state in states})
 
 
 def cached_applications(cached: StateHint, ids: Iterable[str]) -> list[Candidacy]:

@@ -97,14 +97,14 @@ class Decision:
 
     claims, releases: added by `domain.commands.decide`, which computes them from the facts.
     outcome: what the receipt says in addition; JSON values, no personal data.
-    erases: persons whose keys are destroyed with this decision. forgets: pseudonyms whose logins
-        are forgotten with it.
+    erases: (owner, class) of the data keys that are destroyed with this decision. forgets:
+        pseudonyms whose logins are forgotten with it.
     """
 
     facts: tuple[tuple[str, Fact], ...]
     claims: tuple[Claim, ...] = ()
     releases: tuple[Claim, ...] = ()
-    erases: tuple[str, ...] = ()
+    erases: tuple[tuple[str, str], ...] = ()
     forgets: tuple[str, ...] = ()
     outcome: dict[str, Any] = field(default_factory=dict)
 

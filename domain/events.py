@@ -21,13 +21,22 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from domain.documents.materials import MaterialKind
 from domain.editions.edition import EditionKind
+from domain.eligibility.explanations import Figures
 from domain.values.identity_documents import DocumentType
-from domain.values.personal import Personal
 from domain.values.primitives import Fen, Instant, Level, Marks, Sha256Hex
+from domain.values.sealed_fields import DataClass, Sealed
 
 ShortText = Annotated[str, Field(min_length=1, max_length=200)]
 LongText = Annotated[str, Field(min_length=1, max_length=2000)]
 Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
+# None: the key that sealed it was destroyed, or it was never given.
+IdentityText = Annotated[str | None, Sealed(DataClass.IDENTITY)]
+ContactText = Annotated[str | None, Sealed(DataClass.CONTACT)]
+StatementText = Annotated[str | None, Sealed(DataClass.STATEMENTS)]
+CertificateText = Annotated[str | None, Sealed(DataClass.CERTIFICATE)]
+Remark = Annotated[LongText | None, Sealed(DataClass.REMARKS)]
+MatterRemark = Annotated[LongText | None, Sealed(None)]
+"""A text that concerns no one person."""
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 alpha-3")]
 HttpsUrl = Annotated[
@@ -165,7 +174,7 @@ class KeyRetired(LedgerFact):
     TOPIC: ClassVar[str] = "key_retired.v1"
     purpose: KeyPurpose
     key_id: KeyId
-    reason: LongText
+    reason: MatterRemark
 
 
 class LogContinuedElsewhere(LedgerFact):
@@ -225,9 +234,9 @@ class PersonRegistered(PersonFact):
     document_country: Country | None = Field(
         default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
     )
-    document_number: Personal = Field(description="normalised")
-    name: Personal
-    phone: Personal = None
+    document_number: IdentityText = Field(description="normalised")
+    name: IdentityText
+    phone: ContactText = None
     document_index: str = Field(
         description="blind index of the number and its class, not of the document type"
     )
@@ -242,18 +251,27 @@ class PersonCorrected(PersonFact):
     document_country: Country | None = Field(
         default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
     )
-    document_number: Personal
-    name: Personal
+    document_number: IdentityText
+    name: IdentityText
     document_index: str
     name_index: str
-    reason: LongText
+    reason: Remark
+
+
+class ErasureReason(StrEnum):
+    """Why personal data were erased; a closed list, because the fact stays readable."""
+
+    REQUEST = "request"  # 本人申请
+    RETENTION_ENDED = "retention_ended"  # 保存期满
+    DUPLICATE = "duplicate"  # 重复登记
+    COURT = "court"  # 法院裁判
 
 
 class PersonalDataErased(PersonFact):
-    """The person's data key was destroyed; fields encrypted under it can no longer be read."""
+    """The person's data keys were destroyed; fields sealed under them can no longer be read."""
 
     TOPIC: ClassVar[str] = "personal_data_erased.v1"
-    reason: LongText
+    reason: ErasureReason
 
 
 # --- step 1: eligibility (资质评估) ---------------------------------------------------------------
@@ -273,13 +291,15 @@ class ApplicationOpened(ApplicationFact):
     )
 
 
-class AssessedRule(BaseModel):
-    """One condition that a candidate did not meet, in words they can read."""
+class UnmetRule(BaseModel):
+    """One condition that a candidate did not meet; its words follow from rule and figures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    alternative: str
-    text: str
-    text_en: str
+    rule: int = Field(ge=0, le=99, description="place in the nearest alternative, from 0")
+    predicate: str = Field(pattern=r"^[a-z_]{1,40}$", description="its kind, such as total_years")
+    figures: Annotated[Figures | None, Sealed(DataClass.STATEMENTS)] = Field(
+        description="what the candidate has of it"
+    )
 
 
 class EligibilityConfirmed(ApplicationFact):
@@ -292,7 +312,7 @@ class EligibilityConfirmed(ApplicationFact):
     also_met: tuple[str, ...] = ()
     as_of: date = Field(description="the day on which the years were counted")
     required_materials: tuple[MaterialKind, ...]
-    qualifications: Personal = Field(description="what the candidate stated, as JSON text")
+    qualifications: StatementText = Field(description="what the candidate stated, as JSON text")
 
 
 class EligibilityRefused(ApplicationFact):
@@ -305,16 +325,16 @@ class EligibilityRefused(ApplicationFact):
     edition: ShortText
     rule_set_sha256: Sha256Hex
     nearest: ShortText
-    missing: tuple[AssessedRule, ...]
+    missing: tuple[UnmetRule, ...]
     as_of: date
-    qualifications: Personal
+    qualifications: StatementText
 
 
 class ApplicationWithdrawn(ApplicationFact):
     """The candidate gave the application up before 报考成功. Source: 2.4(1)."""
 
     TOPIC: ClassVar[str] = "application_withdrawn.v1"
-    reason: LongText
+    reason: Remark
 
 
 # --- step 2: fees (缴纳费用) ---------------------------------------------------------------------
@@ -459,11 +479,11 @@ class _Review(ApplicationFact):
 
 class _ReviewReturned(_Review):
     missing: tuple[MaterialKind, ...] = ()
-    reason: LongText
+    reason: Remark
 
 
 class _ReviewRejected(_Review):
-    reason: LongText
+    reason: Remark
 
 
 class InitialReviewPassed(_Review):
@@ -601,7 +621,7 @@ class RefundDeclined(_Refund):
     """A second person declined the refund; it may be ordered again."""
 
     TOPIC: ClassVar[str] = "refund_declined.v1"
-    reason: LongText
+    reason: Remark
 
 
 class _RefundOutcome(_Refund, _Evidence):
@@ -641,7 +661,7 @@ class RefundClosed(_RefundOutcome):
     closed_at: Instant | None = Field(
         default=None, description="by the provider's clock; null: not known"
     )
-    reason: LongText
+    reason: Remark
 
 
 class RefundAbnormal(_RefundOutcome):
@@ -651,7 +671,7 @@ class RefundAbnormal(_RefundOutcome):
     abnormal_at: Instant | None = Field(
         default=None, description="by the provider's clock; null: not known"
     )
-    reason: LongText
+    reason: Remark
 
 
 # --- step 4: the exam (学员考试) -----------------------------------------------------------------
@@ -740,7 +760,7 @@ class ScoreCorrected(ApplicationFact):
     TOPIC: ClassVar[str] = "score_corrected.v1"
     subject: Subject
     marks: Marks | None
-    reason: LongText
+    reason: Remark
     objection_id: Id | None = None
 
 
@@ -768,7 +788,7 @@ class PublicNoticeOpened(NoticeFact):
     working_days: int = Field(ge=1, le=30, description="working days")
     calendar_edition: ShortText
     deadline_on: date = Field(description="one month after the exam's end")
-    late_reason: LongText | None = None
+    late_reason: MatterRemark = None
     application_ids: tuple[Id, ...] = Field(min_length=1, max_length=1000)
 
 
@@ -800,7 +820,7 @@ class ObjectionFiled(NoticeFact):
     objection_id: Id
     application_id: Id
     person_id: Id = Field(description="who objects; the text is sealed under their key")
-    text: Personal
+    text: Remark
 
 
 class ObjectionDismissed(NoticeFact):
@@ -810,7 +830,7 @@ class ObjectionDismissed(NoticeFact):
     objection_id: Id
     application_id: Id
     person_id: Id = Field(description="the applicant")
-    reason: LongText
+    reason: Remark
 
 
 class ObjectionUpheld(NoticeFact):
@@ -820,7 +840,7 @@ class ObjectionUpheld(NoticeFact):
     objection_id: Id
     application_id: Id
     person_id: Id = Field(description="the applicant")
-    reason: LongText
+    reason: Remark
 
 
 class PublicNoticeClosed(NoticeFact):
@@ -871,7 +891,7 @@ class _CertificateText(_Certificate):
     """Fields of every fact that fixes what a certificate says. Not a fact of its own."""
 
     card_sha256: Sha256Hex = Field(description="of the public card under its salt")
-    card_salt: Personal = Field(description="64 hex digits; given out with the card")
+    card_salt: CertificateText = Field(description="64 hex digits; given out with the card")
 
 
 class CertificateIssued(_CertificateText):
@@ -901,7 +921,7 @@ class CertificateRejected(_Certificate):
 
     TOPIC: ClassVar[str] = "certificate_rejected.v1"
     report_id: Id
-    reason: LongText
+    reason: Remark
 
 
 class CertificateVisible(_Certificate):
@@ -917,7 +937,7 @@ class CertificateCorrected(_CertificateText):
 
     TOPIC: ClassVar[str] = "certificate_corrected.v1"
     version: int = Field(ge=2, le=999, description="one more than the version before")
-    reason: LongText
+    reason: Remark
 
 
 class CertificateReissued(_CertificateText):
@@ -926,7 +946,7 @@ class CertificateReissued(_CertificateText):
     TOPIC: ClassVar[str] = "certificate_reissued.v1"
     version: int = Field(ge=2, le=999, description="one more than the version before")
     reissued_on: date
-    reason: LongText
+    reason: Remark
 
 
 class CertificateSuspended(_Certificate):
@@ -934,7 +954,7 @@ class CertificateSuspended(_Certificate):
 
     TOPIC: ClassVar[str] = "certificate_suspended.v1"
     version: int = Field(ge=1, le=999, description="the version that it concerns")
-    reason: LongText
+    reason: Remark
 
 
 class CertificateReinstated(_Certificate):
@@ -942,7 +962,7 @@ class CertificateReinstated(_Certificate):
 
     TOPIC: ClassVar[str] = "certificate_reinstated.v1"
     version: int = Field(ge=1, le=999, description="the version that it concerns")
-    reason: LongText
+    reason: Remark
 
 
 class RevocationReason(StrEnum):
@@ -960,7 +980,7 @@ class CertificateRevoked(_Certificate):
     TOPIC: ClassVar[str] = "certificate_revoked.v1"
     version: int = Field(ge=0, le=999, description="the version that it concerns; 0: none issued")
     reason_class: RevocationReason
-    reason: LongText
+    reason: Remark
 
 
 # --- the report to the authority (上报) -----------------------------------------------------------

@@ -20,7 +20,7 @@ from domain.service.ledger import Ledger
 from domain.store.postgres.connection import Connection
 from projections.catalogue import VIEWS
 from projections.engine.catch_up import catch_up
-from projections.engine.tables import Table
+from projections.engine.tables import Table, kind_of
 
 HIDDEN_TABLES = frozenset({"refund_ledger_counters", "certificate_old_tokens"})
 HIDDEN_COLUMNS = frozenset(
@@ -61,8 +61,9 @@ def export(
 ) -> None:
     """Write views or events to a file.
 
-    Names and document numbers are masked in the views, and sealed in the events. A text that a
-    spreadsheet would take for a formula gets an apostrophe in front, in CSV only.
+    Names and document numbers are masked in the views; reasons are in clear until they are erased.
+    All of these are sealed in the events. A text that a spreadsheet would take for a formula gets
+    an apostrophe in front, in CSV only.
     """
     if form == "csv" and len(tables) != 1:
         raise click.UsageError(f"csv holds one table: give --table, one of {', '.join(TABLES)}.")
@@ -76,7 +77,7 @@ def export(
             wanted = [TABLES[name] for name in tables or TABLES]
             _catch_up(environment, chosen, wanted)
             write = _csv if form == "csv" else _xlsx
-            count = write(environment, chosen.name, wanted, out)
+            count = write(environment, chosen, wanted, out)
     click.echo(f"{count} {'events' if form == 'ndjson' else 'rows'} of {chosen.name} in {out}")
 
 
@@ -123,18 +124,29 @@ def _catch_up(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Tabl
     catch_up(environment.dsn, environment.secrets, ledger.name, wanted, CATCH_UP_S)
 
 
-def _rows(connection: Connection, ledger: str, table: Table) -> Iterator[Sequence[Any]]:
+def _rows(connection: Connection, ledger: Ledger, table: Table) -> Iterator[Sequence[Any]]:
     """Every row of a ledger in a table, ordered by key, fetched _PAGE rows at a time."""
     columns, key = ", ".join(_columns(table)), ", ".join(table.primary_key)
     with connection.cursor(name="export") as cursor:
         cursor.itersize = _PAGE
         cursor.execute(
-            f"SELECT {columns} FROM views.{table.name} WHERE ledger = %s ORDER BY {key}", (ledger,)
+            f"SELECT {columns} FROM views.{table.name} WHERE ledger = %s ORDER BY {key}",
+            (ledger.name,),
         )
-        yield from cursor
+        while rows := cursor.fetchmany(_PAGE):
+            yield from _opened(ledger, table, rows)
 
 
-def _csv(environment: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _opened(ledger: Ledger, table: Table, rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    """The rows with their sealed columns opened; None where a key was destroyed."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    for place, name in enumerate(_columns(table)):
+        if kind_of(table.columns[name]) == "sealed":
+            columns[place] = list(ledger.open_texts(columns[place]))
+    yield from zip(*columns, strict=True)
+
+
+def _csv(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table], out: Path) -> int:
     (table,), count = tables, 0
     with (
         environment.snapshot() as connection,
@@ -161,7 +173,7 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _xlsx(environment: CliEnvironment, ledger: str, tables: Sequence[Table], out: Path) -> int:
+def _xlsx(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table], out: Path) -> int:
     """A workbook whose texts are texts: long numbers keep their digits, formulas stay text."""
     workbook, count = Workbook(write_only=True), 0
     with environment.snapshot() as connection:

@@ -316,6 +316,14 @@ revocation_reason = words(
         "本人申请": e.RevocationReason.HOLDER_REQUEST,
     }
 )
+erasure_reason = words(
+    {
+        "本人申请": e.ErasureReason.REQUEST,
+        "保存期满": e.ErasureReason.RETENTION_ENDED,
+        "重复登记": e.ErasureReason.DUPLICATE,
+        "法院裁判": e.ErasureReason.COURT,
+    }
+)
 batch_type = words({"新增": "new", "更正": "correction", "补录": "addendum"})
 scope = words({"全省": "province", "省": "province", "全国": "nation", "国家": "nation"})
 

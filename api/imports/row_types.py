@@ -489,7 +489,7 @@ ROW_TYPES = (
         "erasures",
         ("个人信息删除", "信息删除"),
         (erasure.ERASE_PERSONAL_DATA,),
-        (PERSON, required(REASON)),
+        (PERSON, Column("reason", ("原因", "事由"), v.erasure_reason, required=True)),
     ),
 )
 """Every row type, in the order of a journey."""

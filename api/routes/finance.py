@@ -21,7 +21,7 @@ from api.http.dependencies import (
 )
 from api.http.read_models import REFUND_LEDGER
 from api.http.routing import READING, router
-from api.routes.rows import pick
+from api.routes.rows import open_texts, pick
 from domain.decision import NotFound
 from projections.refund_ledger import queries as ledger_of_refunds
 
@@ -182,6 +182,7 @@ async def list_refunds(
         limit=page.limit,
     )
     rows, following = page.split(found, lambda row: [row["refund_no"]])
+    await open_texts(read, rows, "reason")
     return json_response({"data": [pick(row, RefundRow) for row in rows], "next": following})
 
 
@@ -202,6 +203,7 @@ async def get_refund_steps(
     if found is None:
         raise NotFound(what="refund", id=refund_no)
     steps = await read.ask(ledger_of_refunds.steps, refund_no=refund_no, as_of=moment)
+    await open_texts(read, [found, *steps], "reason")
     return json_response(pick(found, RefundRow) | {"steps": [pick(row, StepRow) for row in steps]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,11 +10,15 @@ from pydantic import BaseModel, Field
 from api.http.dependencies import QueryContext
 from api.routes.masking import sees_identity
 from domain.actors import Actor, actor_of
-from domain.events import Fact
+from domain.editions.edition import EditionKind
+from domain.eligibility.explanations import explain
+from domain.eligibility.rule_sets import AnyPredicate
+from domain.events import ApplicationOpened, EligibilityRefused, Fact
+from domain.states.editions import rule_set_of
 from domain.states.folds import Person
 from domain.values.person_names import mask_name
-from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
+from domain.values.sealed_fields import DataClass, declared_values
 
 
 class EntryShown(BaseModel):
@@ -25,8 +30,8 @@ class EntryShown(BaseModel):
     recorded_at: str | None
     actor: dict[str, Any] = Field(description="who did it, as stored, and their name")
     command_id: str
-    data: dict[str, Any] = Field(description="the fact; personal fields masked or null")
-    masked: list[str] = Field(description="personal fields that are masked for this caller")
+    data: dict[str, Any] = Field(description="the fact; null: masked, erased or never given")
+    masked: list[str] = Field(description="fields that are masked for this caller")
 
 
 class HistoryBody(BaseModel):
@@ -39,7 +44,41 @@ def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[s
     """Every fact of a stream, masked for the caller; blocking. Raises: NotFound."""
     person = read.ledger.state("person", person_id)
     full = sees_identity(read, person)
-    return [_shown(entry, full, person) for entry in read.ledger.history(stream)]
+    entries = read.ledger.history(stream)
+    shown = [_shown(entry, full, person) for entry in entries]
+    opened: ApplicationOpened | None = None
+    for entry, row in zip(entries, shown, strict=True):
+        if isinstance(entry.fact, ApplicationOpened):
+            opened = entry.fact
+        elif isinstance(entry.fact, EligibilityRefused) and opened is not None:
+            editions = read.ledger.editions(EditionKind.ELIGIBILITY)
+            rules = rule_set_of(editions, entry.fact.rule_set_sha256)
+            if rules is not None:
+                predicates = rules.predicates(opened.level, entry.fact.nearest)
+                _explain(row["data"], entry.fact, predicates)
+    return shown
+
+
+def _explain(
+    data: dict[str, Any], fact: EligibilityRefused, predicates: Sequence[AnyPredicate]
+) -> None:
+    """Word the unmet conditions whose figures are shown, by the rules that were applied."""
+    for unmet, stored in zip(data["missing"], fact.missing, strict=True):
+        if unmet["figures"] is not None and stored.figures is not None:
+            words = explain(predicates[stored.rule], stored.figures)
+            unmet |= {"text": words.text.zh, "text_en": words.text.en}
+
+
+_TO_ALL = (None, DataClass.REMARKS)
+"""Classes of what every reader of a history is shown: the reasons that its readers work with."""
+
+
+def _masked(fact: Fact, data: dict[str, Any]) -> Iterator[str]:
+    """Mask the personal fields of a fact. Yields: their paths, such as `name`."""
+    for path, mark, holder, name in declared_values(type(fact), data):
+        if mark.data_class not in _TO_ALL:
+            holder[name] = mask_name(holder[name]) if name == "name" else None
+            yield path.removeprefix("/")
 
 
 def _name_of(actor: Actor, person: Person) -> str | None:
@@ -50,9 +89,7 @@ def _name_of(actor: Actor, person: Person) -> str | None:
 def _shown(entry: Any, full: bool, person: Person) -> dict[str, Any]:
     fact: Fact = entry.fact
     data = fact.model_dump(mode="json")
-    masked = [] if full else [name for name in personal_fields(type(fact)) if data.get(name)]
-    for name in masked:
-        data[name] = mask_name(data[name]) if name == "name" else None
+    masked = [] if full else list(_masked(fact, data))
     actor = actor_of(entry)
     return {
         "version": entry.originator_version,

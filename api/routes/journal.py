@@ -22,7 +22,7 @@ class EventShown(BaseModel):
         pattern="^[0-9a-f]{64}$", description="SHA-256 of 0x00 and the canonical envelope"
     )
     envelope: dict[str, Any] = Field(
-        description='everything the event is; a sealed field reads {"sealed": …}'
+        description='everything the event is; a sealed field reads {"key": …, "sealed": …}'
     )
 
 

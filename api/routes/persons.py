@@ -126,9 +126,9 @@ routes.routes += [
         tag=TAG,
         summary="删除个人信息 · Erase personal data",
         docs="""
-        销毁该人的数据密钥,哈希与证明不变。· Destroy the person's key: nothing sealed under it can
-        be read again, while hashes and proofs stay valid. PIPL art. 47.""",
-        example={"reason": "本人申请删除"},
+        销毁该人的数据密钥,哈希与证明不变。· Destroy the person's keys: what they sealed can't be
+        read again, while hashes and proofs stay valid. PIPL art. 47.""",
+        example={"reason": "request"},
         location="/persons/{person_id}",
     ),
 ]

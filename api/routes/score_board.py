@@ -25,7 +25,7 @@ from api.http.dependencies import (
 )
 from api.http.read_models import SCORE_BOARD
 from api.http.routing import OPEN_READING, READING, router
-from api.routes.rows import pick
+from api.routes.rows import open_texts, pick
 from domain import events as e
 from domain.decision import NotFound
 from domain.values.working_days import shanghai_date
@@ -174,6 +174,7 @@ async def list_notices(
     rows, following = page.split(
         found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
     )
+    await open_texts(read, rows, "late_reason")
     return json_response({"data": [pick(row, NoticeShown) for row in rows], "next": following})
 
 
@@ -213,6 +214,7 @@ async def _board(
     if found is None:
         return None
     rows, following = page.split(found["rows"], _ticket_number)
+    await open_texts(read, [found], "late_reason")
     return {
         "notice": pick(found, NoticeShown),
         "totals": found["totals"],
@@ -308,6 +310,7 @@ async def list_objections(
     """供复核人员查看异议内容。· For those who check them, with their texts."""
     await read.wait_for_position(SCORE_BOARD, min_position)
     found = await read.ask(board.objections, notice_id)
+    await open_texts(read, found, "reason")
     texts = await read.run(_texts, read, notice_id)
     shown = [
         pick(row, ObjectionShown, without="text") | {"text": texts.get(row["objection_id"])}

@@ -85,6 +85,9 @@ async def rows(request: Request) -> Response:
     if found is None:
         raise NotFound(what="notice", id=notice_id)
     shown, cursor = page.split(found["rows"], lambda row: [row["ticket_number"]])
+    if found["late_reason"] is not None:
+        opener = (await service.ledger(name)).open_texts
+        [found["late_reason"]] = await service.read(opener, [found["late_reason"]])
     return render(
         request,
         "scores_notice.html",

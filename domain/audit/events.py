@@ -18,6 +18,7 @@ from domain.events import Fact
 from domain.store.journal.journal import Journal
 from domain.store.mapper import Catalogue
 from domain.store.tlog.fast_audit import reading
+from domain.values.sealed_fields import without_sealed
 
 PAGE = 2000
 """Events of a page: some megabytes at most."""
@@ -34,7 +35,7 @@ _TEXTS = ("topic", "stream", "command_id", "occurred_at", "recorded_at")
 
 
 class Event(NamedTuple):
-    """An event as the checks read it. envelope: parsed, personal fields sealed."""
+    """An event as the checks read it. envelope: parsed, with its sealed values."""
 
     position: int
     envelope: dict[str, Any]
@@ -117,21 +118,9 @@ def run(journal: Journal, checks: Sequence[EventCheck], upto: int, pace: Pace) -
         check.finish(upto, pace)
 
 
-def sealed_fields(data: dict[str, Any]) -> dict[str, str]:
-    """The sealed texts of a fact, by field."""
-    return {
-        name: value["sealed"]
-        for name, value in data.items()
-        if type(value) is dict and len(value) == 1 and type(value.get("sealed")) is str
-    }
-
-
 def fact_of(catalogue: Catalogue, event: Event) -> Fact:
-    """The fact of an event with sealed fields None. Raises: UnknownTopic, UnreadableEvent."""
-    data = event.data
-    sealed = sealed_fields(data)
-    if sealed:
-        data = data | dict.fromkeys(sealed)
+    """The fact of an event with sealed values None. Raises: UnknownTopic, UnreadableEvent."""
+    data = without_sealed(event.data)
     where = f"position {event.position}"
     fact = catalogue.read(event.topic, data, where)
     assert isinstance(fact, Fact)

@@ -7,9 +7,10 @@ Reading order: LawfulnessCheck, judged_by_processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from domain.audit.events import Event, pages
 from domain.audit.results import CheckResult, Pace, at_once
@@ -18,8 +19,9 @@ from domain.service.ledger import LedgerSecrets
 from domain.store.errors import WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.keys.key_signatures import is_signature
-from domain.store.privacy.field_encryption import Vault, erased_persons, stored_keys
+from domain.store.privacy.field_encryption import Vault, erased_owners, stored_keys
 from domain.store.processes.pool import WorkerPool
+from domain.values.sealed_fields import KEY
 
 CHECK = "lawfulness"
 
@@ -27,7 +29,7 @@ CHECK = "lawfulness"
 class LawfulnessCheck:
     """Judges every event of a ledger, or a share of its commands.
 
-    A field that no key opens is a finding of its own, once for each person; what rests on it is not
+    A field that no key opens is a finding of its own, once for each key; what rests on it is not
     judged, so that one exchanged key does not make a whole journey unlawful.
     """
 
@@ -38,14 +40,15 @@ class LawfulnessCheck:
         self._closed: set[str] = set()
         self._judge = Judge(ledger, self._open, vault.blind_index, is_signature, share=share)
 
-    def _open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
+    def _open(self, stream: str, version: int, path: str, sealed: Mapping[str, str]) -> Any:
         try:
-            return self._vault.open(person, stream, version, field, sealed)
+            return self._vault.open(stream, version, path, sealed)
         except WrongKey:
-            if person not in self._closed:
-                self._closed.add(person)
-                what = f"{field} at version {version} of {stream} does not open, and is not judged"
-                self.result.find(what, row=f"person {person}")
+            key = sealed[KEY]
+            if key not in self._closed:
+                self._closed.add(key)
+                what = f"{path} at version {version} of {stream} does not open, and is not judged"
+                self.result.find(what, row=f"key {key}")
             return None
 
     def page(self, events: Sequence[Event]) -> None:
@@ -93,7 +96,7 @@ def _judge_of(
             secrets.index_key,
             stored_keys(journal),
             algorithm=secrets.algorithm,
-            erased=erased_persons(journal),
+            erased=erased_owners(journal),
         )
         check = LawfulnessCheck(ledger, vault, (share, processes))
         for _, events in pages(journal, upto):

@@ -1,6 +1,6 @@
-"""Checks the keys of persons: the living have one that opens their fields, the erased have none.
+"""Checks the data keys: those of the living open what they sealed, those of the erased are gone.
 
-One sealed field of each person is opened, which tells a key that was exchanged or lost.
+One value of each key is opened, which tells a key that was exchanged or lost.
 """
 
 from __future__ import annotations
@@ -8,27 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from domain.audit.events import Event, sealed_fields
+from domain.audit.events import Event
 from domain.audit.results import CheckResult, Pace
 from domain.errors import LedgerError
 from domain.events import PersonalDataErased
 from domain.store.journal.journal import Journal
-from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.store.privacy.field_encryption import Vault
+from domain.values.sealed_fields import KEY, parse_key_name, person_owner, sealed_values
 
-_KEPT = """SELECT person FROM certledger.person_keys
-WHERE ledger = %s AND wrapped IS NOT NULL AND person = ANY(%s) ORDER BY person"""
+_LEFT = """SELECT owner, class, generation FROM certledger.data_keys
+WHERE ledger = %s AND wrapped IS NOT NULL AND owner = ANY(%s) ORDER BY owner, class, generation"""
 _ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
 FROM certledger.journal WHERE ledger = %s AND topic = %s AND position > %s"""
 
 
 class _Sample(NamedTuple):
-    """The first sealed field of a person."""
+    """The first value that a key sealed."""
 
     position: int
     stream: str
     version: int
-    field: str
-    text: str
+    path: str
+    sealed: dict[str, str]
 
 
 class PersonsCheck:
@@ -39,45 +40,41 @@ class PersonsCheck:
         self.result = CheckResult("keys")
         self._journal = journal
         self._vault = vault
-        self._read_keys = stored_keys(journal)
-        self._seen: set[str] = set()
+        self._seen: set[int] = set()  # hashes: the names of all keys would fill the memory
         self._destroyed: dict[str, int] = {}
         self._erased: dict[str, int] = {}
 
     def page(self, events: Sequence[Event]) -> None:
-        """Open one field of each person who is new."""
+        """Open one value of each key that is new."""
         samples: dict[str, _Sample] = {}
         for event in events:
             if event.topic == PersonalDataErased.TOPIC:
-                self._erased[str(event.data.get("person_id"))] = event.position
-            person = event.data.get("person_id")
-            if type(person) is not str or person in self._seen:
-                continue
-            for name, text in sealed_fields(event.data).items():
-                self._seen.add(person)
-                stream, version = event.envelope["stream"], event.envelope["version"]
-                samples[person] = _Sample(event.position, stream, version, name, text)
-                break
+                owner = person_owner(str(event.data.get("person_id")))
+                self._erased[owner] = event.position
+            stream, version = event.envelope["stream"], event.envelope["version"]
+            for path, sealed in sealed_values(event.data):
+                name = sealed[KEY]
+                if hash(name) not in self._seen:
+                    self._seen.add(hash(name))
+                    samples[name] = _Sample(event.position, stream, version, path, sealed)
         if samples:
             self._open(samples)
 
     def _open(self, samples: dict[str, _Sample]) -> None:
         self._vault.forget()
-        keys = self._read_keys(samples)
-        for person, sample in samples.items():
-            key = keys.get(person)
-            if key is None:
-                self.result.find("has no key", sample.position, f"person {person}")
+        keys = self._vault.current_keys(sample.sealed for sample in samples.values())
+        for name, sample in samples.items():
+            if name not in keys:
+                self.result.find("is missing", sample.position, f"key {name}")
                 continue
-            if key.wrapped is None:
-                self._destroyed[person] = sample.position
+            if keys[name].wrapped is None:
+                self._destroyed[name] = sample.position
                 continue
             try:
-                self._vault.cache_key(key)
-                self._vault.open(person, sample.stream, sample.version, sample.field, sample.text)
+                self._vault.open(sample.stream, sample.version, sample.path, sample.sealed)
             except LedgerError:
-                what = "has a key that does not open what was sealed for them"
-                self.result.find(what, sample.position, f"person {person}")
+                what = "does not open what was sealed under it"
+                self.result.find(what, sample.position, f"key {name}")
                 continue
             self.result.count("keys opened")
 
@@ -85,12 +82,16 @@ class PersonsCheck:
         """Compare the destroyed keys with the erasures."""
         ledger = self._journal.ledger
         since = self._journal.query(_ERASED_SINCE, (ledger, PersonalDataErased.TOPIC, upto))
-        late = {person for (person,) in since}
-        for person, position in self._destroyed.items():
-            if person not in self._erased and person not in late:
-                what = "has lost their key, and no event erased them"
-                self.result.find(what, position, f"person {person}")
-        for (person,) in self._journal.query(_KEPT, (ledger, list(self._erased))):
-            what = "was erased and has a key again"
-            self.result.find(what, self._erased[person], f"person {person}")
+        late = {person_owner(person) for (person,) in since}
+        for name, position in self._destroyed.items():
+            owner = parse_key_name(name).owner
+            if owner not in self._erased and owner not in late:
+                what = "was destroyed, and no event erased what it sealed"
+                self.result.find(what, position, f"key {name}")
+        for owner, data_class, generation in self._journal.query(
+            _LEFT, (ledger, list(self._erased))
+        ):
+            what = "is there although its owner was erased"
+            row = f"key {owner}/{data_class}/{generation}"
+            self.result.find(what, self._erased[owner], row)
         self.result.count("persons erased", len(self._erased))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.documents.materials import MaterialKind
 from domain.eligibility import rule_sets as rules
+from domain.eligibility.explanations import Figures, explain
 from domain.eligibility.predicates import MET, PredicateResult, evaluate
 from domain.eligibility.qualifications import EARLIEST_DAY, LATEST_DAY, Qualifications, Text
 from domain.errors import LedgerError
@@ -41,7 +42,9 @@ class Result(BaseModel):
 class Missing(Result):
     """One unmet predicate, explained to the candidate."""
 
+    rule: int = Field(ge=0, description="place of the predicate in its alternative")
     predicate: str
+    figures: Figures
     needed: Text = Field(description="累计从事本职业或相关职业工作4年(含)以上")
     have: Text = Field(description="3年9个月")
     lacking: Text = Field(description="3个月")
@@ -180,16 +183,24 @@ def _eligible(met: list[tuple[rules.Alternative, _Findings]], frozen: dict[str, 
 
 
 def _missing(findings: _Findings) -> tuple[Missing, ...]:
-    explained = ((predicate, found.explain()) for predicate, found in findings if found.share)
     return tuple(
-        Missing(
-            predicate=predicate.predicate,
-            needed=words.needed,
-            have=words.have,
-            lacking=words.lacking,
-            text=words.text,
-        )
-        for predicate, words in explained
+        missing(rule, predicate, found.figures())
+        for rule, (predicate, found) in enumerate(findings)
+        if found.share
+    )
+
+
+def missing(rule: int, predicate: rules.AnyPredicate, figures: Figures) -> Missing:
+    """An unmet predicate in words. rule: its place in its alternative."""
+    words = explain(predicate, figures)
+    return Missing(
+        rule=rule,
+        predicate=predicate.predicate,
+        figures=figures,
+        needed=words.needed,
+        have=words.have,
+        lacking=words.lacking,
+        text=words.text,
     )
 
 

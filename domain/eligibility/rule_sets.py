@@ -248,6 +248,14 @@ class EligibilityRules(RuleData):
                 return rules
         raise LevelNotInRuleSet(occupation=self.occupation, edition=self.edition, level=int(level))
 
+    def predicates(self, level: Level, alternative: str) -> tuple[AnyPredicate, ...]:
+        """The predicates of an alternative of a level; none if it has no such one.
+
+        Raises: LevelNotInRuleSet.
+        """
+        alternatives = self.rules_for(level).alternatives
+        return next((each.predicates for each in alternatives if each.id == alternative), ())
+
     def offers(self, job_type: str, level: Level) -> bool:
         """Whether a 工种 is certified in a level: 平台管理员 goes no higher than 3."""
         return any(job.name == job_type and level in job.levels for job in self.job_types)

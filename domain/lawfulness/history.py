@@ -19,6 +19,7 @@ from domain.states import folds
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.values.identity_documents import DocumentType
+from domain.values.sealed_fields import blanked
 
 
 @dataclass(slots=True)
@@ -151,6 +152,7 @@ class History:
                     change = claims_of(fact, OpenedInStates(self, facts))
                     self.claims.difference_update(change.releases)
                     self.claims.update(change.takes)
+                each.fact = blanked(fact)  # states hold no sealed text
                 self.states[stream] = folds.evolve(self.states.get(stream), each)
             except Exception:
                 # The folds trust decisions; a fact that none made may break on any line.

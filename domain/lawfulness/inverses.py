@@ -102,7 +102,7 @@ def _introduce_key(facts: Facts, states: States) -> Command:
 
 def _retire_key(facts: Facts, states: States) -> Command:
     key: e.KeyRetired = facts[0]
-    return service_keys.RetireKey(purpose=key.purpose, key_id=key.key_id, reason=key.reason)
+    return service_keys.RetireKey(purpose=key.purpose, key_id=key.key_id, reason=key.reason or "")
 
 
 def _continue_log(facts: Facts, states: States) -> Command:
@@ -143,7 +143,7 @@ def _correct_person(facts: Facts, states: States) -> Command:
         document_country=person.document_country,
         document_number=person.document_number,
         name=person.name,
-        reason=person.reason,
+        reason=person.reason or "",
     )
 
 
@@ -171,7 +171,7 @@ def _open_application(facts: Facts, states: States) -> Command:
 def _withdraw_application(facts: Facts, states: States) -> Command:
     withdrawn: e.ApplicationWithdrawn = facts[0]
     return enrolment.WithdrawApplication(
-        application_id=withdrawn.application_id, reason=withdrawn.reason
+        application_id=withdrawn.application_id, reason=withdrawn.reason or ""
     )
 
 
@@ -278,7 +278,7 @@ def _decline_refund(facts: Facts, states: States) -> Command:
     return refund.DeclineRefund(
         application_id=declined.application_id,
         refund_no=declined.refund_no,
-        reason=declined.reason,
+        reason=declined.reason or "",
     )
 
 
@@ -357,7 +357,7 @@ def _correct_score(facts: Facts, states: States) -> Command:
         application_id=corrected.application_id,
         subject=corrected.subject,
         marks=corrected.marks,
-        reason=corrected.reason,
+        reason=corrected.reason or "",
         objection_id=corrected.objection_id,
     )
 
@@ -394,7 +394,7 @@ def _resolve_objection(facts: Facts, states: States) -> Command:
         notice_id=resolved.notice_id,
         objection_id=resolved.objection_id,
         outcome="upheld" if upheld else "dismissed",
-        reason=resolved.reason,
+        reason=resolved.reason or "",
     )
 
 

@@ -19,7 +19,7 @@ from zlib import crc32
 
 from domain.actors import Actor
 from domain.decision import SignatureCheck
-from domain.events import CATALOGUE
+from domain.events import CATALOGUE, Fact
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.verdict import (
     BlindIndex,
@@ -32,10 +32,20 @@ from domain.lawfulness.verdict import (
     lawful,
     why,
 )
-from domain.values.personal import personal_fields
+from domain.values.sealed_fields import (
+    KEY,
+    PERSON_FIELD,
+    DeclaredValue,
+    declared_values,
+    has_sealed,
+    is_sealed,
+    map_sealed,
+    matter_owner,
+    person_owner,
+)
 
-Opener = Callable[[str, str, int, str, str], "str | None"]
-"""`open(person, stream, version, field, sealed)`: the text, None if the person's key is gone; as
+Opener = Callable[[str, int, str, Mapping[str, str]], Any]
+"""`open(stream, version, path, sealed)`: the JSON value, None if its key was destroyed; as
 `domain.store.privacy.field_encryption.Vault.open`. Raises: a LedgerError for a value that does not
 open."""
 
@@ -47,10 +57,10 @@ KEY_GONE = "it rests on text whose key is gone"
 
 _STREAMS = frozenset(fact.STREAM for fact in CATALOGUE.values())
 _READERS = {
-    topic: (fact, fact.__pydantic_validator__.validate_python, personal_fields(fact))
+    topic: (fact, fact.__pydantic_validator__.validate_python, has_sealed(fact))
     for topic, fact in CATALOGUE.items()
 }
-"""Topic -> the fact, what makes one of data, and its personal fields."""
+"""Topic -> the fact, what makes one of data, and whether it has sealed fields."""
 _ACTORS_MAX = 100_000
 
 
@@ -93,7 +103,7 @@ class Judge:
         self._waiting: list[tuple[int, Mapping[str, Any]]] = []
 
     def next(self, position: int, envelope: Mapping[str, Any]) -> None:
-        """The next event. envelope: parsed, with its personal fields sealed."""
+        """The next event. envelope: parsed, with its sealed values."""
         command = envelope["command_id"]
         if command != self._command:
             self._judge_command()
@@ -158,12 +168,12 @@ class Judge:
             else:
                 reading.find(Unlawful(position, topic, "", "no fact has this topic"))
             return
-        kind, validate, personal = reader
+        kind, validate, seals = reader
         try:
             actor = self._actor(envelope["actor"])
             data = envelope["data"]
-            if personal:
-                data = self._opened(reading, personal, envelope)
+            if seals:
+                data = self._opened(reading, kind, envelope)
             fact = validate(data)
         except Exception as error:
             # What no decision made may be any JSON.
@@ -190,35 +200,43 @@ class Judge:
         return found
 
     def _opened(
-        self, reading: _Reading, personal: tuple[str, ...], envelope: Mapping[str, Any]
+        self, reading: _Reading, kind: type[Fact], envelope: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The data, with its personal fields opened if this judge needs them, else None.
+        """The data, with its sealed values opened if this judge needs them, else None.
 
-        Raises: Unreadable for a personal field that is not sealed, or that names nobody; the
+        Raises: Unreadable for a field that should be sealed and is not, or under another's key; the
             LedgerError of a value that does not open.
         """
-        data = dict(envelope["data"])
-        for name in personal:
-            value = data.get(name)
-            if value is None:
-                continue
-            sealed = value.get("sealed") if type(value) is dict else None
-            if type(sealed) is not str or len(value) != 1:
-                raise Unreadable(f"{name} is not sealed")
-            data[name] = self._open(reading, envelope, name, sealed)
-        return data
+        data: dict[str, Any] = envelope["data"]
+        declared = {value.path: value for value in declared_values(kind, data)}
+        for value in declared.values():
+            if not is_sealed(value.holder[value.name]):
+                raise Unreadable(f"{value.path} is not sealed")
 
-    def _open(
-        self, reading: _Reading, envelope: Mapping[str, Any], name: str, sealed: str
-    ) -> str | None:
-        if not reading.is_mine:
-            return None
-        person = envelope["data"].get("person_id")
-        if type(person) is not str:
-            raise Unreadable(f"{name} is sealed for nobody")
-        text = self._opener(person, envelope["stream"], envelope["version"], name, sealed)
-        reading.is_key_gone |= text is None
-        return text
+        def opened(path: str, sealed: Mapping[str, str]) -> Any:
+            if path not in declared:
+                raise Unreadable(f"{path} is sealed")
+            if not reading.is_mine:
+                return None
+            if not _is_key_of(sealed[KEY], declared[path], envelope):
+                raise Unreadable(f"{path} is sealed under a key of another owner")
+            found = self._opener(envelope["stream"], envelope["version"], path, sealed)
+            reading.is_key_gone |= found is None
+            return found
+
+        found: dict[str, Any] = map_sealed(data, opened)
+        return found
+
+
+def _is_key_of(key: str, value: DeclaredValue, envelope: Mapping[str, Any]) -> bool:
+    """Whether a sealed value lies under a key that its field declares, or the matter's."""
+    owner, _, _ = key.rpartition("/")
+    if owner == matter_owner(envelope["stream"]):
+        return True
+    person = envelope["data"].get(PERSON_FIELD)
+    if value.mark.data_class is None or type(person) is not str:
+        return False
+    return owner == f"{person_owner(person)}/{value.mark.data_class}"
 
 
 @dataclass(slots=True)

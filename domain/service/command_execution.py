@@ -39,7 +39,6 @@ from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
-from domain.store.errors import WrongKey
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.keys.key_signatures import is_signature
@@ -47,6 +46,7 @@ from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
+from domain.values.sealed_fields import DataClass, blanked, person_owner
 
 _FREE_BITS = (1 << 128) - 1 & ~(0xF000 << 64) & ~(0xC000 << 48)
 _VERSION_5 = 5 << 76 | 0x8000 << 48
@@ -200,7 +200,8 @@ class CommandExecution:
                 causation_id=None,
                 fact=fact,
             )
-            yield self._environment.mapper.new_event(entry, encryptor, PendingEvent(entry))
+            pending = PendingEvent(entry._replace(fact=blanked(fact)))
+            yield self._environment.mapper.new_event(entry, encryptor, pending)
 
     def _encode_receipt(self, recorded: Sequence[RecordedEvent], decision: Decision) -> bytes:
         first, last = recorded[0], recorded[-1]
@@ -262,12 +263,12 @@ class StateReader:
 
     def identity(self, person_id: str) -> Identity:
         sealed = self._environment.states.identity(stream_of("person", person_id), self._view)
-        key = self._view.person_key(person_id)
-        if sealed is None or key is None or self.person(person_id).erased:
+        rows = self._view.data_keys(person_owner(person_id))
+        keys = [key for key in rows if key.data_class == DataClass.IDENTITY]
+        if sealed is None or not keys or self.person(person_id).erased:
             raise NotFound(what="identity of person", id=person_id)
-        if key.wrapped is None:
-            raise WrongKey(reason=f"the key of person {person_id} was destroyed")
-        self._environment.vault.cache_key(key)
+        for key in keys:
+            self._environment.vault.cache_key(key)
         return identity_of(person_id, (self._environment.mapper.entry_of(sealed),))
 
     def candidacy(self, application_id: str) -> Candidacy:

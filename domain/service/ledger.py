@@ -41,7 +41,7 @@ from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import (
     MasterKeys,
     Vault,
-    erased_persons,
+    erased_owners,
     stored_keys,
 )
 from domain.store.writer.commands import QueuedCommand
@@ -49,6 +49,7 @@ from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
 from domain.values.certificate_links import LinkKeys
 from domain.values.primitives import RESERVED_LEDGERS
+from domain.values.sealed_fields import parse_placed, person_owner
 
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
 
@@ -109,7 +110,7 @@ class Ledger:
             secrets.index_key,
             stored_keys(self.journal),
             algorithm=secrets.algorithm,
-            erased=erased_persons(self.journal),
+            erased=erased_owners(self.journal),
         )
         self.mapper = EntryMapper(catalogue=STORED_FACTS, vault=self.vault)
         self._hasher = secrets.hasher.of(name)
@@ -221,7 +222,7 @@ class Ledger:
             versions=read_set.versions,
             command=identified(sender),
             claims=read_set.claims,
-            persons=read_set.persons,
+            owners=read_set.owners,
             logins=logins.names,
             identify=(lambda view: identified(execution.principal(view))) if logins.names else None,
             timeout_seconds=timeout_seconds,
@@ -283,6 +284,19 @@ class Ledger:
         """A person's name and document in clear. Raises: NotFound, also after erasure."""
         return identity_of(person_id, self.history(stream_of("person", person_id)))
 
+    def open_texts(self, texts: Sequence[str | None]) -> list[str | None]:
+        """Texts of a view's column, those that are sealed opened; blocking.
+
+        Returns: None where there was none, or where its key was destroyed.
+        Raises: WrongKey, Unavailable.
+        """
+        placed = [None if text is None else parse_placed(text) for text in texts]
+        self.vault.preload(each[3] for each in placed if each is not None)
+        return [
+            text if place is None else self.vault.open(*place)
+            for text, place in zip(texts, placed, strict=True)
+        ]
+
     def recorded_command(self, login: str, key: str, request: bytes) -> KnownCommand | None:
         """What was recorded for this very request; None if nothing was.
 
@@ -329,7 +343,7 @@ class Ledger:
             if recorded.version % INTERVAL == 0:
                 self._snapshot_thread.submit(self._take_snapshot, recorded.stream, recorded.version)
             if recorded.topic == PersonalDataErased.TOPIC:
-                self.vault.forget(recorded.data["person_id"])
+                self.vault.forget(person_owner(recorded.data["person_id"]))
 
     def _take_snapshot(self, stream: str, version: int) -> None:
         """Store the state of a stream at a version. A lost snapshot costs only time."""

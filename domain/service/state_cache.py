@@ -33,7 +33,8 @@ IDENTITIES_MAX = 1_000
 class PendingEvent:
     """The memo of an event this process appends, so that it need not be read back and parsed.
 
-    entry: in clear. state_after: of its stream up to here, once it was folded.
+    entry: with sealed fields None, as if read back. state_after: of its stream up to here, once it
+        was folded.
     """
 
     entry: JournalEntry

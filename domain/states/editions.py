@@ -111,6 +111,11 @@ def rule_set_on(editions: Editions, occupation: str, standard: str, day: date) -
     return aliased
 
 
+def rule_set_of(editions: Editions, sha256: str) -> RuleSet | None:
+    """The rules that an assessment names by their digest; None if they were never adopted."""
+    return next((_rule_set(each) for each in editions.all() if each.sha256 == sha256), None)
+
+
 def occupations(editions: Editions) -> tuple[str, ...]:
     """The code of every occupation that any edition of eligibility has had rules for."""
     return tuple({edition.content["occupation"]: None for edition in editions.all()})

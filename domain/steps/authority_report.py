@@ -16,6 +16,7 @@ from domain.command_spec import (
     CommandSpec,
     ReadSet,
     StateHint,
+    persons_of,
     reads_application,
     with_persons,
 )
@@ -210,8 +211,10 @@ def _reads_of_report(cached: StateHint, command: FreezeReport, context: Context)
 def _reads_of_answer(cached: StateHint, command: AnswerReportRow, context: Context) -> ReadSet:
     report = cached("report", command.report_id)
     found = None if report is None else report.rows.get(command.number)
-    row = () if found is None else (stream_of("application", found),)
-    return ReadSet((stream_of("report", command.report_id), *row))
+    row = () if found is None else (found,)
+    streams = (stream_of("application", each) for each in row)
+    persons = () if command.reason is None else persons_of(cached, row)
+    return ReadSet((stream_of("report", command.report_id), *streams), persons=persons)
 
 
 FREEZE_REPORT = CommandSpec(

@@ -18,7 +18,8 @@ from domain.command_spec import (
     StateHint,
     cached_applications,
     notice_streams,
-    reads_application,
+    persons_of,
+    reads_application_and_keys,
     with_persons,
 )
 from domain.decision import Command, Context, Decision, NotFound, States, ensure_day, stream_of
@@ -361,8 +362,7 @@ def _reads_of_issue(cached: StateHint, command: IssueCertificates, context: Cont
 def _reads_of_text(cached: StateHint, command: _CertificateCommand, context: Context) -> ReadSet:
     """The card of the new version names the holder and the issuer."""
     ids = (command.application_id,)
-    persons = tuple(state.person_id for state in cached_applications(cached, ids))
-    return ReadSet((*with_persons(cached, ids), "ledger"), persons=persons)
+    return ReadSet((*with_persons(cached, ids), "ledger"), persons=persons_of(cached, ids))
 
 
 _REGISTRAR = frozenset({Role.REGISTRAR})
@@ -377,13 +377,13 @@ REISSUE_CERTIFICATE = CommandSpec(
     ReissueCertificate, decide_reissue, _reads_of_text, roles=_REGISTRAR
 )
 SUSPEND_CERTIFICATE = CommandSpec(
-    SuspendCertificate, decide_suspend, reads_application, roles=_REGISTRAR
+    SuspendCertificate, decide_suspend, reads_application_and_keys, roles=_REGISTRAR
 )
 REINSTATE_CERTIFICATE = CommandSpec(
-    ReinstateCertificate, decide_reinstate, reads_application, roles=_REGISTRAR
+    ReinstateCertificate, decide_reinstate, reads_application_and_keys, roles=_REGISTRAR
 )
 REVOKE_CERTIFICATE = CommandSpec(
-    RevokeCertificate, decide_revoke, reads_application, roles=_REGISTRAR
+    RevokeCertificate, decide_revoke, reads_application_and_keys, roles=_REGISTRAR
 )
 
 SPECS = (

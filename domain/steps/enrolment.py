@@ -18,6 +18,7 @@ from domain.command_spec import (
     ReadSet,
     StateHint,
     cached_applications,
+    persons_of,
     with_persons,
 )
 from domain.decision import (
@@ -264,8 +265,8 @@ def _not_eligible(
     """Refused as a fact, with what is missing, so that it can be appealed."""
     stream = stream_of("application", opened.application_id)
     missing = tuple(
-        e.AssessedRule(alternative=result.nearest, text=m.text.zh, text_en=m.text.en)
-        for m in result.missing
+        e.UnmetRule(rule=each.rule, predicate=each.predicate, figures=each.figures)
+        for each in result.missing
     )
     fact = e.EligibilityRefused(
         application_id=opened.application_id,
@@ -283,7 +284,15 @@ def _not_eligible(
             "application_id": opened.application_id,
             "eligible": False,
             "nearest": result.nearest,
-            "missing": [m.model_dump() for m in missing],
+            "missing": [
+                {
+                    "alternative": result.nearest,
+                    "predicate": each.predicate,
+                    "needed": each.needed.zh,
+                    "needed_en": each.needed.en,
+                }
+                for each in result.missing
+            ],
         },
     )
 
@@ -398,7 +407,7 @@ def _reads_of_withdrawal(
 ) -> ReadSet:
     ids = (command.application_id,)
     claims = tuple(map(live_claim_of, cached_applications(cached, ids)))
-    return ReadSet(with_persons(cached, ids), (), claims)
+    return ReadSet(with_persons(cached, ids), (), claims, persons_of(cached, ids))
 
 
 _APPLICANT = frozenset({Role.CANDIDATE, Role.AGENCY})

@@ -1,8 +1,8 @@
-"""Erasure of a person's data: crypto-shredding by destroying their data key.
+"""Erasure of a person's data: crypto-shredding by destroying their data keys.
 
-The decision names the person under `erases`; the journal then deletes the wrapped data key in the
-transaction that records the fact (`domain.store.journal.statements`, _DESTROY_KEYS), and nothing
-sealed under it can be decrypted again.
+The decision names their keys under `erases`; the journal then destroys them in the transaction that
+records the fact (`domain.store.journal.data_keys`), and nothing sealed under them can be opened
+again.
 Source: source-document 3.1(1); PIPL art. 47.
 """
 
@@ -17,6 +17,7 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.editions import Editions
 from domain.steps.enrolment import PersonErased, live_claims
+from domain.values.sealed_fields import DataClass, person_owner
 
 
 class PersonStillNeeded(LedgerError):
@@ -26,10 +27,10 @@ class PersonStillNeeded(LedgerError):
 
 
 class ErasePersonalData(Command):
-    """Destroy a person's key, so that nothing sealed under it can be read again."""
+    """Destroy a person's keys, so that nothing sealed under them can be read again."""
 
     person_id: e.Id
-    reason: e.LongText
+    reason: e.ErasureReason
 
 
 def decide_erase(world: States, command: ErasePersonalData, context: Context) -> Decision:
@@ -52,7 +53,7 @@ def decide_erase(world: States, command: ErasePersonalData, context: Context) ->
                 e.PersonalDataErased(person_id=person.id, reason=command.reason),
             ),
         ),
-        erases=(person.id,),
+        erases=tuple((person_owner(person.id), each.value) for each in DataClass),
         forgets=(person.subject,) if person.subject else (),
     )
 
@@ -67,7 +68,7 @@ def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Co
         stream_of("person", command.person_id),
         stream_of("edition", EditionKind.ELIGIBILITY),
     )
-    return ReadSet(streams, (), claims)
+    return ReadSet(streams, (), claims, persons=(command.person_id,))
 
 
 ERASE_PERSONAL_DATA = CommandSpec(

@@ -18,6 +18,7 @@ from domain.command_spec import (
     StateHint,
     cached_applications,
     notice_streams,
+    persons_of,
     reads_application_and_person,
     reads_stream,
     with_persons,
@@ -464,7 +465,7 @@ def _reads_of_score_correction(
     notices: tuple[str, ...] = ()
     if command.objection_id is not None:
         notices = notice_streams(cached_applications(cached, ids))
-    return ReadSet((*with_persons(cached, ids), *notices))
+    return ReadSet((*with_persons(cached, ids), *notices), persons=persons_of(cached, ids))
 
 
 SCHEDULE_SESSION = CommandSpec(

@@ -18,6 +18,7 @@ from domain.command_spec import (
     StateHint,
     cached_applications,
     notice_streams,
+    persons_of,
     with_persons,
 )
 from domain.decision import (
@@ -388,6 +389,7 @@ def _reads_of_opening(cached: StateHint, command: OpenNotice, context: Context) 
             *(stream_of("application", each) for each in seated),
         ),
         versions=(stream_of("notice", notice_id),),
+        matters=(stream_of("notice", notice_id),),
     )
 
 
@@ -406,7 +408,8 @@ def _reads_of_resolution(cached: StateHint, command: ResolveObjection, context: 
     notice = cached("notice", command.notice_id)
     found = None if notice is None else notice.open_objections.get(command.objection_id)
     row = () if found is None else (found,)
-    return ReadSet((stream_of("notice", command.notice_id), *with_persons(cached, row)))
+    streams = (stream_of("notice", command.notice_id), *with_persons(cached, row))
+    return ReadSet(streams, persons=persons_of(cached, row))
 
 
 def _reads_of_closing(cached: StateHint, command: CloseNotice, context: Context) -> ReadSet:

@@ -21,7 +21,7 @@ from domain.command_spec import (
     ReadSet,
     StateHint,
     cached_applications,
-    reads_application,
+    reads_application_and_keys,
     reads_application_and_person,
     with_persons,
 )
@@ -473,7 +473,8 @@ def _reads_of_outcome(cached: StateHint, command: RecordRefundOutcome, context: 
     if refund is not None and command.provider_refund_id is not None:
         providers = dict.fromkeys((paid_line_of(state, refund).provider, e.Provider.BANK))
         claims = tuple(provider_refund_claim(p, command.provider_refund_id) for p in providers)
-    return ReadSet((stream_of("application", command.application_id),), (), claims)
+    persons = () if state is None or command.reason is None else (state.person_id,)
+    return ReadSet((stream_of("application", command.application_id),), (), claims, persons)
 
 
 ORDER_REFUND = CommandSpec(
@@ -489,7 +490,10 @@ APPROVE_REFUND = CommandSpec(
     roles=frozenset({Role.FINANCE}),
 )
 DECLINE_REFUND = CommandSpec(
-    DeclineRefund, decide_decline_refund, reads_application, roles=frozenset({Role.FINANCE})
+    DeclineRefund,
+    decide_decline_refund,
+    reads_application_and_keys,
+    roles=frozenset({Role.FINANCE}),
 )
 RECORD_REFUND_OUTCOME = CommandSpec(
     RecordRefundOutcome,

@@ -18,6 +18,7 @@ from domain.command_spec import (
     ReadSet,
     StateHint,
     cached_applications,
+    persons_of,
     reads_application_and_person,
     with_persons,
 )
@@ -327,10 +328,9 @@ def _return(state: Candidacy, command: Review, reason: str) -> Decision:
 def _reads_of_document(cached: StateHint, command: SubmitDocument, context: Context) -> ReadSet:
     """A photo's name is compared with the person's, which is decrypted for that."""
     ids = (command.application_id,)
-    persons = tuple(state.person_id for state in cached_applications(cached, ids))
     with_photo = command.material.photo is not None
     streams = (*with_persons(cached, ids), stream_of("edition", EditionKind.DOCUMENTS))
-    return ReadSet(streams, persons=persons if with_photo else ())
+    return ReadSet(streams, persons=persons_of(cached, ids) if with_photo else ())
 
 
 def _reads_of_review(cached: StateHint, command: Review, context: Context) -> ReadSet:
@@ -340,7 +340,8 @@ def _reads_of_review(cached: StateHint, command: Review, context: Context) -> Re
         claims = tuple(map(live_claim_of, states))
     else:
         claims = tuple(reviewed_claim(state.person_id) for state in states)
-    return ReadSet(with_persons(cached, ids), (), claims)
+    persons = () if command.reason is None else persons_of(cached, ids)
+    return ReadSet(with_persons(cached, ids), (), claims, persons)
 
 
 _APPLICANT = frozenset({Role.CANDIDATE, Role.AGENCY})

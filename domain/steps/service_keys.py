@@ -199,7 +199,7 @@ def decide_retire_key(world: States, command: RetireKey, context: Context) -> De
 def _reads_ledger(
     cached: StateHint, command: IntroduceKey | RetireKey, context: Context
 ) -> ReadSet:
-    return ReadSet(("ledger",))
+    return ReadSet(("ledger",), matters=("ledger",))
 
 
 INTRODUCE_KEY = CommandSpec(

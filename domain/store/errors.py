@@ -74,12 +74,6 @@ class TrackingBehind(StoreError):
     code = "tracking_behind"
 
 
-class DataKeyDestroyed(StoreError):
-    """The key of person {person} has been destroyed; nothing can be sealed under it again."""
-
-    code = "person_erased"
-
-
 class RejectedByDatabase(StoreError):
     """The database rejected the events: {reason}"""
 

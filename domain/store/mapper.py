@@ -1,8 +1,8 @@
 """Maps facts to the journal's events and back.
 
 A fact is a pydantic model with a stored TOPIC; a `JournalEntry` is a fact with its metadata. On
-the way in, the mapper encrypts personal fields; on the way out, it decrypts them, upcasts older
-versions and validates the result. Reading order: JournalEntry, Catalogue, EntryMapper.
+the way in, the mapper seals the fields that a fact declares; on the way out, it opens them, upcasts
+older versions and validates the result. Reading order: JournalEntry, Catalogue, EntryMapper.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,11 +19,16 @@ from domain.store.errors import UnknownTopic, UnreadableEvent
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.records import NewEvent, RecordedEvent
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
-from domain.values.personal import personal_fields
+from domain.values.sealed_fields import (
+    PERSON_FIELD,
+    declared_values,
+    map_sealed,
+    sealed_values,
+    without_sealed,
+)
 
-SEALED = "sealed"
-"""A sealed field is stored as {"sealed": "<algorithm>:<base64>"}, which distinguishes it from text
-without knowing the class or its version."""
+_SEALED = b'"sealed":'
+"""What an envelope with a sealed value has in it."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -52,7 +57,7 @@ class JournalEvent(StoredEvent):
     """One of our own events as the library's recorder interface carries it.
 
     On the way in, `state` is empty and `new_event` makes the event under the head lock, where the
-    persons' keys are known; on the way out, `state` is the whole envelope.
+    data keys are known; on the way out, `state` is the whole envelope.
     """
 
     new_event: Callable[[FieldEncryptor | None], NewEvent] | None = field(
@@ -93,7 +98,7 @@ class Catalogue:
     def upcaster(self, old: str, new: str) -> Callable[[Upcaster], Upcaster]:
         """Decorator for a function that converts the data of topic `old` to that of `new`.
 
-        It takes and returns a dict, with personal fields decrypted, or sealed where a view reads
+        It takes and returns a dict, with sealed values opened, or sealed where a view reads
         it. It runs on every read of an old event, so it must be pure.
         Raises: ValueError if `old` is current or taken.
         """
@@ -153,7 +158,7 @@ class EntryMapper(Mapper[str]):
         catalogue: Catalogue,
         vault: Vault | None = None,
     ) -> None:
-        """vault: opens sealed fields; without one they are read as None, as after an erasure.
+        """vault: opens sealed values; without one they are read as None, as if erased.
 
         Raises: ValueError for a compressor or cipher: the log hashes the envelope as it is stored,
             and personal data is encrypted field by field.
@@ -169,10 +174,10 @@ class EntryMapper(Mapper[str]):
     def new_event(
         self, entry: JournalEntry, encryptor: FieldEncryptor | None = None, memo: object = None
     ) -> NewEvent:
-        """The event to append. encryptor: needed if the fact has personal fields.
+        """The event to append. encryptor: needed if the fact has sealed fields.
 
         memo: see NewEvent.
-        Raises: UnknownTopic, DataKeyDestroyed, ValueError if there is no encryptor or no person.
+        Raises: UnknownTopic, ValueError if there is no encryptor or no person.
         """
         fact = entry.fact
         topic = _topic_of(type(fact))
@@ -180,14 +185,11 @@ class EntryMapper(Mapper[str]):
             raise UnknownTopic(topic=topic)
         data = fact.model_dump(mode="json")
         stream, version = entry.originator_id, entry.originator_version
-        for name in personal_fields(type(fact)):
-            if data[name] is not None:
-                if encryptor is None or not data.get("person_id"):
-                    raise ValueError(
-                        f"{topic}.{name} is personal: it needs an encryptor and person_id"
-                    )
-                sealed = encryptor.seal(data["person_id"], stream, version, name, data[name])
-                data[name] = {SEALED: sealed}
+        for path, mark, holder, name in declared_values(type(fact), data):
+            if encryptor is None:
+                raise ValueError(f"{topic}{path} is sealed: it needs an encryptor")
+            person = data.get(PERSON_FIELD)
+            holder[name] = encryptor.seal(mark, person, stream, version, path, holder[name])
         return NewEvent(
             stream=stream,
             version=version,
@@ -221,18 +223,22 @@ class EntryMapper(Mapper[str]):
         return self._opened_entry(recorded.parsed)
 
     def entries(self, recorded: Iterable[RecordedEvent]) -> list[JournalEntry]:
-        """The entries of many events; reads the persons' keys in one query."""
+        """The entries of many events; reads their keys in one query."""
         events = list(recorded)
         if self.vault is not None:
-            persons = {e.data["person_id"] for e in events if _is_sealed(e.data)}
-            self.vault.preload(persons)
+            self.vault.preload(
+                value
+                for event in events
+                if _SEALED in event.envelope
+                for _, value in sealed_values(event.data)
+            )
         return [self._opened_entry(event.parsed) for event in events]
 
     def sealed_entry(self, recorded: RecordedEvent) -> JournalEntry:
-        """As `entry`, with sealed fields None, as if the person were erased."""
+        """As `entry`, with sealed values None, as if their keys were destroyed."""
         data = recorded.data
-        if _is_sealed(data):
-            data = _without_sealed(data)
+        if _SEALED in recorded.envelope:
+            data = without_sealed(data)
         return self._entry(recorded.parsed, data)
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
@@ -267,35 +273,15 @@ class EntryMapper(Mapper[str]):
         )
 
     def _opened(self, data: dict[str, Any], stream: str, version: int) -> dict[str, Any]:
-        if not _is_sealed(data):
-            return data
         if self.vault is None:
-            return _without_sealed(data)
-        opened = dict(data)
-        for name, value in data.items():
-            if _sealed_text(value) is not None:
-                opened[name] = self.vault.open(
-                    data["person_id"], stream, version, name, value[SEALED]
-                )
-        return opened
+            return without_sealed(data)
+        vault = self.vault
+        found: dict[str, Any] = map_sealed(
+            data, lambda path, value: vault.open(stream, version, path, value)
+        )
+        return found
 
 
 def _topic_of(fact: type[BaseModel]) -> str:
     topic: str = fact.TOPIC  # type: ignore[attr-defined]  # a pydantic model cannot declare it
     return topic
-
-
-def _without_sealed(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if _sealed_text(v) is not None else v for name, v in data.items()}
-
-
-def _is_sealed(data: dict[str, Any]) -> bool:
-    return any(_sealed_text(value) is not None for value in data.values())
-
-
-def _sealed_text(value: Any) -> str | None:
-    if type(value) is dict and len(value) == 1:
-        text = value.get(SEALED)
-        if type(text) is str:
-            return text
-    return None

@@ -19,6 +19,7 @@ from domain.store.journal.key_ranges import KEY_TOPICS
 from domain.store.keys.seals import LedgerSealer
 from domain.store.postgres.connection import Cursor
 from domain.stored_facts import STORED_FACTS
+from domain.values.sealed_fields import is_sealed, person_owner
 from projections.engine.view import Entry, Opener, PersonEntry
 
 # COPY in binary, because rows then arrive as the stored bytes: a fetch would decode them to text,
@@ -58,13 +59,11 @@ class FieldOpener(Protocol):
     @property
     def ledger(self) -> str: ...
     def sealer(self, cursor: Cursor, *, fresh: bool = False) -> LedgerSealer | None: ...
-    def preload(self, persons: Iterable[str]) -> None: ...
-    def open(
-        self, person: str, stream: str, version: int, field: str, sealed: str
-    ) -> str | None: ...
+    def preload(self, sealed: Iterable[Mapping[str, str]]) -> None: ...
+    def open(self, stream: str, version: int, path: str, sealed: Mapping[str, str]) -> Any: ...
     def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str: ...
     def links(self, kind: str, number: str, version: int) -> tuple[str, ...]: ...
-    def forget(self, person: str | None = None) -> None: ...
+    def forget(self, owner: str | None = None) -> None: ...
 
 
 def opener(vault: FieldOpener) -> Opener:
@@ -75,8 +74,7 @@ def opener(vault: FieldOpener) -> Opener:
         for name in _MASKED:
             value = data[name]
             if type(value) is dict:
-                place = envelope["stream"], envelope["version"], name
-                value = vault.open(data["person_id"], *place, value["sealed"])
+                value = vault.open(envelope["stream"], envelope["version"], f"/{name}", value)
             found[name] = value
         return found
 
@@ -166,8 +164,8 @@ class _Texts(dict[bytes, str]):
 def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
     """Decode events one at a time, so that each is folded while it is in the processor's cache.
 
-    An event of an older version is upcast, as everywhere. The keys of all persons among them are
-    read in one query.
+    An event of an older version is upcast, as everywhere. The keys of all that views open are read
+    in one query.
     """
     _preload(events, vault)
     loads, open_fields = orjson.loads, opener(vault)
@@ -182,7 +180,7 @@ def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
             continue
         entry = Entry(position, parsed)
         if topic == PersonalDataErased.TOPIC:
-            vault.forget(entry.data["person_id"])
+            vault.forget(person_owner(entry.data["person_id"]))
         yield entry
 
 
@@ -198,10 +196,8 @@ def read(
 
 def _preload(events: Iterable[Stored], vault: FieldOpener) -> None:
     facts = [orjson.loads(envelope)["data"] for _, topic, envelope in events if topic in _PERSONS]
-    persons = {
-        data["person_id"] for data in facts if any(type(data[name]) is dict for name in _MASKED)
-    }
-    if persons:
+    sealed = [data[name] for data in facts for name in _MASKED if is_sealed(data[name])]
+    if sealed:
         # If a person has no key, the view that opens the fields reports it.
         with suppress(LedgerError):
-            vault.preload(persons)
+            vault.preload(sealed)

@@ -12,6 +12,7 @@ Row = dict[str, Any]
 TYPES = {
     "id": 'text COLLATE "C"',  # sorted by code point, so that a page's last key is a stable cursor
     "text": "text",
+    "sealed": "text",  # a code, or a sealed value with its place: `Entry.sealed`
     "int": "integer",
     "bigint": "bigint",
     "bool": "boolean",

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
-from domain.store.journal.person_keys import (
+from domain.store.journal.data_keys import (
     SELECT_ERASED,
-    SELECT_KEYS,
-    PersonKey,
+    SELECT_NAMED_KEYS,
+    DataKey,
     key_from_row,
-    person_streams,
+    named_keys,
+    owner_streams,
 )
+from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.field_encryption import MasterKeys, Vault
 from domain.values.certificate_links import LinkKeys
+from domain.values.sealed_fields import KeyName
 
 
 class VaultSecrets(Protocol):
@@ -67,20 +69,17 @@ def row_key_of(secrets: VaultSecrets) -> bytes:
 
 
 def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:
-    """A ledger's vault that reads person keys on the given connection."""
+    """A ledger's vault that reads data keys on the given connection."""
 
-    def key_rows(persons: Iterable[str]) -> dict[str, PersonKey]:
+    def key_rows(names: Iterable[KeyName]) -> list[DataKey]:
         with connection.cursor() as cursor:
-            cursor.execute(
-                SELECT_KEYS + "WHERE ledger = %s AND person = ANY(%s)",
-                (ledger, list(persons)),
-            )
-            return {key.person: key for key in map(key_from_row, cursor.fetchall())}
+            cursor.execute(SELECT_NAMED_KEYS, named_keys(ledger, names))
+            return list(map(key_from_row, cursor.fetchall()))
 
-    def erased(persons: Iterable[str]) -> set[str]:
+    def erased(owners: Iterable[str]) -> set[str]:
         with connection.cursor() as cursor:
-            cursor.execute(SELECT_ERASED, (ledger, person_streams(persons)))
-            return {person for (person,) in cursor.fetchall()}
+            cursor.execute(SELECT_ERASED, (ledger, owner_streams(owners)))
+            return {owner for (owner,) in cursor.fetchall()}
 
     vault = ViewVault(
         ledger,

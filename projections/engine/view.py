@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from domain.events import Fact
 from domain.store.postgres.connection import Cursor as Cursor
+from domain.values.sealed_fields import placed_text
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row, Table
 
@@ -64,6 +65,14 @@ class Entry:
         self.data: dict[str, Any] = envelope["data"]
         self.occurred_at: str = envelope["occurred_at"]
         self.recorded_at: str = envelope["recorded_at"]
+
+    def sealed(self, name: str) -> str | None:
+        """A sealed field as a view stores it: still sealed, and with its place in the journal."""
+        value = self.data[name]
+        if value is None:
+            return None
+        envelope = self.envelope
+        return placed_text(envelope["stream"], envelope["version"], f"/{name}", value)
 
     @property
     def actor(self) -> dict[str, Any]:

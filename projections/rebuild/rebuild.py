@@ -288,7 +288,9 @@ def _index_tasks(
     found = [IndexTask(table, numbers[view.name], keys) for view in views for table in view.tables]
     names = [generations.physical(one.table, one.number) for one in found]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_relation_size(name::regclass) FROM unnest(%s) AS name", (names,))
+        cursor.execute(
+            "SELECT pg_relation_size(name::regclass) FROM unnest(%s::text[]) AS name", (names,)
+        )
         sizes = {one.table.name: size for one, (size,) in zip(found, cursor, strict=True)}
     return sorted(found, key=lambda one: -sizes[one.table.name] * (1 + len(one.table.indexes)))
 
@@ -303,7 +305,7 @@ def _store_positions(connection: Connection, shares: list[Share], numbers: dict[
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO certledger.tracking (ledger, view, position) "
-            "SELECT * FROM unnest(%s, %s, %s::bigint[])",
+            "SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])",
             tuple(map(list, zip(*rows, strict=True))) or ([], [], []),
         )
 

@@ -60,7 +60,7 @@ REFUNDS = Table(
         "ordered_at": "time",
         "accepted_at": "time?",  # by the provider's clock, if it is known
         "settled_at": "time?",
-        "reason": "text?",
+        "reason": "sealed?",
         "position": "bigint",
         "changed_at": "time",
     },
@@ -85,7 +85,7 @@ STEPS = Table(
         "provider_refund_id": "text?",
         "channel": "id?",
         "clause": "text?",
-        "reason": "text?",
+        "reason": "sealed?",
         "subject": "text",
         "role": "id",
         "occurred_at": "time",

@@ -312,7 +312,7 @@ def _approved(rows: RowBuffer, entry: Entry) -> None:
 
 def _declined(rows: RowBuffer, entry: Entry) -> None:
     """The amount can be ordered again; nothing was posted for it."""
-    reason = entry.data["reason"]
+    reason = entry.sealed("reason")
     _move(rows, entry, _refund(rows, entry), "declined", ("ordered_fen",), -1, reason=reason)
 
 
@@ -359,7 +359,7 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
     refund = _refund(rows, entry)
     accepted = refund["accepted_at"] is not None
     amounts = ("ordered_fen", "approved_fen", *(("accepted_fen",) if accepted else ()))
-    _move(rows, entry, refund, "closed", amounts, -1, reason=entry.data["reason"])
+    _move(rows, entry, refund, "closed", amounts, -1, reason=entry.sealed("reason"))
     if accepted:
         legs = rules.refund_closed(_refund_part(refund), refund["refund_no"])
         post(rows, entry, rules.REFUND_CLOSED, legs, entry.data["closed_at"])
@@ -367,7 +367,7 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
 
 def _abnormal(rows: RowBuffer, entry: Entry) -> None:
     """Nothing is posted: liability and transit stay open."""
-    _move(rows, entry, _refund(rows, entry), "abnormal", reason=entry.data["reason"])
+    _move(rows, entry, _refund(rows, entry), "abnormal", reason=entry.sealed("reason"))
 
 
 def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) -> dict[str, Handles]:

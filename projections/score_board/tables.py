@@ -50,7 +50,7 @@ NOTICES = Table(
         "working_days": "int",
         "calendar_edition": "text",
         "deadline_on": "day",
-        "late_reason": "text?",
+        "late_reason": "sealed?",
         "final_count": "int?",
         "withheld_count": "int?",
         "occurred_at": "time",
@@ -92,7 +92,7 @@ OBJECTIONS = Table(
         "objection_id": "id",
         "application_id": "id",
         "state": "id",  # open, dismissed, upheld
-        "reason": "text?",
+        "reason": "sealed?",
         "filed_at": "time",
         "settled_at": "time?",
         "position": "bigint",

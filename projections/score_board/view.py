@@ -72,6 +72,7 @@ def _opened(rows: RowBuffer, entry: Entry) -> None:
     """Source: source-document 5.1."""
     data = {name: entry.data[name] for name in entry.data if name != "application_ids"}
     row = {**data, "status": "open", "final_count": None, "withheld_count": None}
+    row["late_reason"] = entry.sealed("late_reason")
     rows.upsert(NOTICES, row | _stamp(entry))
 
 
@@ -178,7 +179,7 @@ def _settle(rows: RowBuffer, entry: Entry, state: str) -> Row:
     settled = {
         **objection,
         "state": state,
-        "reason": entry.data["reason"],
+        "reason": entry.sealed("reason"),
         "settled_at": entry.occurred_at,
         "position": entry.position,
     }
@@ -206,7 +207,7 @@ def _upheld(rows: RowBuffer, entry: Entry) -> None:
 
 VIEW = View(
     name="score_board",
-    version=1,
+    version=2,
     tables=(PEOPLE, SESSIONS, APPLICATIONS, NOTICES, ROWS, OBJECTIONS),
     handles={
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),

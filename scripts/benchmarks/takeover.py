@@ -4,7 +4,7 @@ Writing a registry of millions command by command would take too long. Here one 
 person: 26 events register them and, for each of five levels, open an application, number and issue
 both certificates. The registry folds no other events, so payment, documents, reviews, exam, notice
 and series are left out. Everything else is as the service writes it: canonical envelopes, hashes,
-dense positions, a data key per person and encrypted fields, claims, commands with receipts.
+dense positions, a data key per person and sealed fields, claims, commands with receipts.
 `verify` finds no fault in such a journal, and a rebuild folds it like any other.
 Reading order: `take_over`, _People (rows of a person), Form (event templates).
 """
@@ -27,14 +27,14 @@ from domain.events import CertificateKind
 from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.data_keys import DataKey
 from domain.store.journal.journal import Journal
-from domain.store.journal.person_keys import PersonKey
-from domain.store.mapper import SEALED
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.tlog.merkle import CompactRange
 from domain.values.certificate_numbers import format_national, format_omc
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level
+from domain.values.sealed_fields import KEY, SEALED, DataClass, KeyName, Sealed, person_owner
 from scripts.benchmarks.sample import scattered
 from scripts.benchmarks.service import OCCUPATION, document_of, name_of
 
@@ -59,7 +59,8 @@ _COPY = {
     "commands": "ledger, principal, key, request_hash, command_id, first_position, last_position, "
     "receipt, seal, seal_key",
     "claims": "ledger, kind, key, position, released_position",
-    "person_keys": "ledger, person, algorithm, master_key_id, wrapped, created_at, destroyed_at",
+    "data_keys": "ledger, owner, class, generation, algorithm, master_key_id, wrapped, created_at, "
+    "destroyed_at",
 }
 
 
@@ -259,19 +260,23 @@ class _People:
         self.rows["commands"].append(self._begin["commands"] + b"".join(row))
 
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
-        sealer, stream = FieldEncryptor(self._vault, _NoKeys()), f"person-{person}"
+        sealer = FieldEncryptor(self._vault, _NoKeys(self.recorded_at))
+        stream = f"person-{person}"
         index = self._vault.blind_index("document", f"cn18:{document}")
         for place, text in (("name", name), ("document_number", document)):
-            values[place.encode()] = sealer.seal(person, stream, 1, place, text).encode()
+            sealed = sealer.seal(_IDENTITY, person, stream, 1, f"/{place}", text)
+            values[place.encode()] = sealed[SEALED].encode()
         values[b"name_index"] = self._vault.blind_index("name", name).encode()
         values[b"document_index"] = index.encode()
         self._claim(_DOCUMENT, index.encode(), self._position + 1)
         self._record(self._registration, values)
         [key] = sealer.fresh_keys
         assert key.wrapped is not None
-        fields = (key.person.encode(), key.algorithm.encode(), key.master_key_id.encode())
-        row = (*map(_field, (*fields, key.wrapped)), _time(self.recorded_at), _NULL)
-        self.rows["person_keys"].append(self._begin["person_keys"] + b"".join(row))
+        named = (key.owner.encode(), key.data_class.encode())
+        wrapped = (key.algorithm.encode(), key.master_key_id.encode(), key.wrapped)
+        row = (*map(_field, named), _int(4, key.generation), *map(_field, wrapped),
+               _time(self.recorded_at), _NULL)  # fmt: skip
+        self.rows["data_keys"].append(self._begin["data_keys"] + b"".join(row))
 
     def _record(self, stream: Stream, values: dict[bytes, Any]) -> None:
         """Add the events of a stream."""
@@ -294,11 +299,18 @@ class _People:
         self.rows["claims"].append(b"".join(row))
 
 
+_IDENTITY = Sealed(DataClass.IDENTITY)
+_KEY = str(KeyName(person_owner("%(person)b"), DataClass.IDENTITY.value, 1))
+
+
 class _NoKeys:
     """Persons have no key before they are registered."""
 
-    def person_key(self, person: str) -> PersonKey | None:
-        return None
+    def __init__(self, recorded_at: datetime) -> None:
+        self.recorded_at = recorded_at
+
+    def data_keys(self, owner: str) -> Sequence[DataKey]:
+        return ()
 
 
 class _Numbers:
@@ -347,8 +359,8 @@ def _registration(ledger: str) -> Stream:
         1,
         OPENED_AT,
         person_id=person,
-        document_number={SEALED: "%(document_number)b"},
-        name={SEALED: "%(name)b"},
+        document_number={KEY: _KEY, SEALED: "%(document_number)b"},
+        name={KEY: _KEY, SEALED: "%(name)b"},
         document_index="%(document_index)b",
         name_index="%(name_index)b",
     )
@@ -392,6 +404,7 @@ def _candidacy(ledger: str, level: Level) -> Stream:
 
 _length = struct.Struct(">i").pack
 _bigint = struct.Struct(">iq").pack
+_int = struct.Struct(">ii").pack
 
 
 def _field(value: bytes) -> bytes:

@@ -130,7 +130,7 @@ def withdrawn(cohort: Cohort) -> None:
         erased.now,
         REGISTRAR,
         person_id=erased.person.id,
-        reason="本人申请删除；报考未成功且退款已结清",
+        reason="本人申请",
     )
 
 

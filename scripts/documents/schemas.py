@@ -3,31 +3,35 @@
 import re
 from typing import Any
 
+from pydantic import BaseModel
+
 from domain.editions.contents import CONTENTS
 from domain.editions.edition import EditionKind
 from domain.events import Fact
-from domain.values.personal import personal_fields
+from domain.values.sealed_fields import models_in, sealed_fields
 from scripts.documents.citations import CITED, clauses, expand
 
 SEALED: dict[str, Any] = {
     "type": "object",
-    "properties": {"sealed": {"type": "string", "pattern": "^[0-9a-z-]+:[0-9A-Za-z+/=]+$"}},
-    "required": ["sealed"],
+    "properties": {
+        "key": {"type": "string", "pattern": "^(person|matter)/.+/[1-9][0-9]*$"},
+        "sealed": {"type": "string", "pattern": "^[0-9a-z-]+:[0-9A-Za-z+/=]+$"},
+    },
+    "required": ["key", "sealed"],
     "additionalProperties": False,
 }
-"""Stored form of a personal field that was given."""
+"""Stored form of a sealed field that was given."""
 
 _ID = "^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
 _SHAPES = {_ID: "id", "^[0-9a-f]{64}$": "SHA-256, hexadecimal"}
 
 
 def schema_of(fact: type[Fact]) -> dict[str, Any]:
-    """The schema of one fact; a personal field may be encrypted, decrypted or erased."""
+    """The schema of one fact; a sealed field may be sealed, opened or erased."""
     schema = fact.model_json_schema(mode="serialization")
-    for name in personal_fields(fact):
-        field = schema["properties"][name]
-        field["anyOf"] = [{"type": "string"}, SEALED, {"type": "null"}]
-        field["x-personal"] = True
+    _mark_sealed(fact, schema)
+    for model in models_in(fact):
+        _mark_sealed(model, schema["$defs"][model.__name__])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:certledger:{fact.TOPIC}",
@@ -44,20 +48,32 @@ def schema_of_edition(kind: EditionKind) -> dict[str, Any]:
     }
 
 
+def _mark_sealed(model: type[BaseModel], schema: dict[str, Any]) -> None:
+    for name, mark in sealed_fields(model):
+        field = schema["properties"][name]
+        opened = [each for each in field["anyOf"] if each != {"type": "null"}]
+        field["anyOf"] = [*opened, SEALED, {"type": "null"}]
+        field["x-sealed"] = mark.data_class.value if mark.data_class else "matter"
+
+
 def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
     """A field's type and range in words; another object as a link to its table."""
-    if field.get("x-personal"):
-        return "text or null, **personal**"
+    if "x-sealed" in field:
+        opened = [each for each in field["anyOf"] if each != SEALED]
+        shapes = " or ".join(shape(each, parts) for each in opened)
+        return f"{shapes}, **sealed: {field['x-sealed']}**"
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         part = parts[name]
-        return shape(part, parts) if "enum" in part else f"[{name}](#{name.lower()})"
+        return f"[{name}](#{name.lower()})" if "properties" in part else shape(part, parts)
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "anyOf" in field:
         return " or ".join(shape(each, parts) for each in field["anyOf"])
+    if "prefixItems" in field:
+        return f"list of {', '.join(each['title'].lower() for each in field['prefixItems'])}"
     if field.get("type") == "array":
         least, most = field.get("minItems", 0), field.get("maxItems")
         count = f"{least} to {most}" if most else f"{least} or more" if least else "any number"

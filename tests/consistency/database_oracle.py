@@ -69,8 +69,8 @@ def read_stored(dsn: str, ledger: str) -> Stored:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
 
-            def rows(sql: str) -> list[tuple[Any, ...]]:
-                cursor.execute(f"{sql} WHERE ledger = %s", (ledger,))
+            def rows(sql: str, more: str = "") -> list[tuple[Any, ...]]:
+                cursor.execute(f"{sql} WHERE ledger = %s {more}", (ledger,))
                 return list(cursor.fetchall())
 
             [(position, recorded_at)] = rows("SELECT position, recorded_at FROM certledger.ledgers")
@@ -83,7 +83,10 @@ def read_stored(dsn: str, ledger: str) -> Stored:
                 "last_position, receipt FROM certledger.commands"
             )
             claims = rows("SELECT kind, key, position, released_position FROM certledger.claims")
-            keys = rows("SELECT person, wrapped FROM certledger.person_keys")
+            keys = rows(
+                "SELECT split_part(owner, '/', 2), max(wrapped) FROM certledger.data_keys",
+                "AND owner LIKE 'person/%%' GROUP BY owner",
+            )
     finally:
         connection.close()
     return Stored(

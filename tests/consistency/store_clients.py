@@ -15,24 +15,24 @@ from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from domain.store.errors import (
     Closed,
-    DataKeyDestroyed,
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
     StoreError,
     Unavailable,
 )
+from domain.store.journal.data_keys import DataKey
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import (
     NO_EVENTS,
     AppendRequest,
     CommandKey,
     NewEvent,
-    PersonKey,
     RecordedEvent,
 )
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand
 from domain.store.writer.group_commit import Committer
+from domain.values.sealed_fields import DataClass, person_owner
 from tests.consistency.history import (
     Answer,
     NotDone,
@@ -62,6 +62,7 @@ MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 STREAMS = tuple("abcdefgh")
 CLAIMS = tuple(("number", str(n)) for n in range(4))
 PERSONS = tuple(f"p{n}" for n in range(12))
+CLASS = DataClass.REMARKS.value
 KEYS = range(100)
 """Idempotency keys that several clients share."""
 NOTHING_RECORDED = (Overloaded, DeadlineExceeded, Unavailable, Closed)
@@ -71,6 +72,12 @@ class Unwilling(StoreError):
     """The command refused by what it read."""
 
     code = "unwilling"
+
+
+class KeyDestroyed(StoreError):
+    """The key of person {person} is destroyed."""
+
+    code = "person_erased"
 
 
 class StubStateCache:
@@ -110,16 +117,16 @@ def command_of(ask: Ask, cache: StubStateCache) -> QueuedCommand:
         if ask.picky and seen["position"] % PICKY == 0:
             raise Unwilling(seen=seen)
         data: dict[str, Any] = {"mark": ask.mark, "seen": seen}
-        fresh: tuple[PersonKey, ...] = ()
+        fresh: tuple[DataKey, ...] = ()
         if ask.person is not None:
-            fresh = _seal(ask, seen, data)
+            fresh = _seal(ask, seen, data, view.recorded_at)
         return AppendRequest(
             events=tuple(_draft(ask, n, view, data, command_id) for n in range(len(ask.writes))),
             claims=ask.claims,
             releases=ask.releases,
             receipt=receipt_of,
             fresh_keys=fresh,
-            destroy_keys=(ask.person,) if ask.erase and ask.person else (),
+            destroy_keys=(((person_owner(ask.person), CLASS),) if ask.erase and ask.person else ()),
         )
 
     command = None
@@ -130,7 +137,8 @@ def command_of(ask: Ask, cache: StubStateCache) -> QueuedCommand:
 
 
 def _observe(ask: Ask, cache: StubStateCache, view: BatchView) -> dict[str, Any]:
-    key = view.person_key(ask.person) if ask.person is not None else None
+    keys = view.data_keys(person_owner(ask.person)) if ask.person is not None else ()
+    key = keys[0] if keys else None
     digest = None
     if key is not None:
         digest = ERASED if key.wrapped is None else digest_of(key.wrapped)
@@ -142,11 +150,13 @@ def _observe(ask: Ask, cache: StubStateCache, view: BatchView) -> dict[str, Any]
     }
 
 
-def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonKey, ...]:
-    """Seal with the person's key, created if there is none; or refuse, as a vault would."""
+def _seal(
+    ask: Ask, seen: dict[str, Any], data: dict[str, Any], now: datetime
+) -> tuple[DataKey, ...]:
+    """Seal with the person's key, created if there is none; or refuse."""
     assert ask.person is not None
     if seen["key"] == ERASED:
-        raise DataKeyDestroyed(person=ask.person)
+        raise KeyDestroyed(person=ask.person)
     if ask.erase:
         if seen["key"] is None:
             raise Unwilling(seen=seen)
@@ -156,7 +166,7 @@ def _seal(ask: Ask, seen: dict[str, Any], data: dict[str, Any]) -> tuple[PersonK
         return ()
     wrapped = os.urandom(48)
     data["sealed_with"] = digest_of(wrapped)
-    return (PersonKey(ask.person, "aes-256-gcm", "test", wrapped),)
+    return (DataKey(person_owner(ask.person), CLASS, 1, "aes-256-gcm", "test", wrapped, now),)
 
 
 def _draft(

@@ -54,8 +54,9 @@ AGAIN = (
 SECOND_COMMAND = "(SELECT min(first_position) FROM certledger.commands WHERE first_position > 1)"
 MOVE_HEAD = f"{SET} certledger.ledgers SET position = position + 1"
 SWAP = f"{SET} certledger.journal SET position = {{}} WHERE position = {{}}"
-ONE_PERSON = "(SELECT min(person) FROM certledger.person_keys WHERE wrapped IS NOT NULL)"
-OTHER_PERSON = "(SELECT max(person) FROM certledger.person_keys WHERE wrapped IS NOT NULL)"
+IDENTITY = "certledger.data_keys WHERE wrapped IS NOT NULL AND class = 'identity'"
+ONE_OWNER = f"class = 'identity' AND owner = (SELECT min(owner) FROM {IDENTITY})"
+OTHER_KEY = f"(SELECT wrapped FROM {IDENTITY} ORDER BY owner DESC LIMIT 1)"
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,12 @@ SUPERUSER_CASES = {
         ),
         ("is not released; this event released it",),
     ),
-    "all person keys destroyed": Case(
-        (f"{SET} certledger.person_keys SET wrapped = NULL, destroyed_at = now()",),
-        ("keys: position ", "has lost their key, and no event erased them"),
+    "all data keys destroyed": Case(
+        (f"{SET} certledger.data_keys SET wrapped = NULL, destroyed_at = now()",),
+        ("keys: position ", "was destroyed, and no event erased what it sealed"),
     ),
-    "a person key deleted": Case(
-        (f"{DROP} certledger.person_keys WHERE person = {ONE_PERSON}",), ("has no key",)
+    "a data key deleted": Case(
+        (f"{DROP} certledger.data_keys WHERE {ONE_OWNER}",), ("is missing",)
     ),
     "a stored head altered": Case(
         (f"{SET} certledger.checkpoints SET note = replace(note, 'A', 'B')",),
@@ -212,19 +213,13 @@ APPLICATION_CASES = {
         as_application=True,
     ),
     "the key of a person overwritten by another's": Case(
-        (
-            f"{SET} certledger.person_keys SET wrapped = (SELECT wrapped FROM "
-            f"certledger.person_keys WHERE person = {OTHER_PERSON}) WHERE person = {ONE_PERSON}",
-        ),
-        ("has a key that does not open what was sealed for them",),
+        (f"{SET} certledger.data_keys SET wrapped = {OTHER_KEY} WHERE {ONE_OWNER}",),
+        ("does not open what was sealed under it",),
         as_application=True,
     ),
     "the key of a person destroyed": Case(
-        (
-            f"{SET} certledger.person_keys SET wrapped = NULL, destroyed_at = now() "
-            f"WHERE person = {ONE_PERSON}",
-        ),
-        ("has lost their key, and no event erased them",),
+        (f"{SET} certledger.data_keys SET wrapped = NULL, destroyed_at = now() WHERE {ONE_OWNER}",),
+        ("was destroyed, and no event erased what it sealed",),
         as_application=True,
     ),
 }
@@ -376,10 +371,10 @@ def test_an_attachment_that_was_changed_is_named(copy: Copy, change: str) -> Non
 
 def test_a_key_that_an_erased_person_has_again_is_named(copy: Copy) -> None:
     copy.as_superuser(
-        f"{SET} certledger.person_keys SET destroyed_at = NULL, wrapped = (SELECT wrapped FROM "
-        f"certledger.person_keys WHERE person = {OTHER_PERSON}) WHERE wrapped IS NULL"
+        f"{SET} certledger.data_keys SET destroyed_at = NULL, wrapped = {OTHER_KEY} "
+        "WHERE wrapped IS NULL"
     )
-    assert "was erased and has a key again" in "\n".join(said(copy.audit()))
+    assert "is there although its owner was erased" in "\n".join(said(copy.audit()))
 
 
 def test_a_forged_event_of_somebody_who_has_every_key_is_not_lawful(copy: Copy) -> None:
@@ -421,7 +416,9 @@ def _append_unlawfully(ledger: Any, revoked: Any) -> None:
         fact=fact,
     )
     with ledger.journal.transaction() as transaction:
-        transaction.append([AppendRequest((ledger.mapper.new_event(entry),))])
+        encryptor = ledger.vault.encryptor(transaction.batch)
+        event = ledger.mapper.new_event(entry, encryptor)
+        transaction.append([AppendRequest((event,), fresh_keys=encryptor.fresh_keys)])
 
 
 VIEW_CHANGES = {

@@ -342,13 +342,13 @@ def test_a_planted_snapshot_shows_nobody_somebody_else(live: LiveLedger) -> None
 
 # --- persons, attachments, rows of views ----------------------------------------------------------
 
-KEYS = "certledger.person_keys"
+KEYS = "certledger.data_keys"
 KEY_CASES = {
     "destroyed": ("application", f"{SET} {KEYS} SET wrapped = NULL, destroyed_at = now()"),
     "exchanged": (
         "application",
-        f"{SET} {KEYS} SET wrapped = (SELECT wrapped FROM {KEYS} WHERE person <> '{{person}}' "
-        "AND wrapped IS NOT NULL ORDER BY person LIMIT 1)",
+        f"{SET} {KEYS} SET wrapped = (SELECT wrapped FROM {KEYS} WHERE class = 'identity' "
+        "AND owner <> 'person/{person}' AND wrapped IS NOT NULL ORDER BY owner LIMIT 1)",
     ),
     "deleted": ("superuser", f"{DROP} {KEYS}"),
 }
@@ -362,7 +362,7 @@ def test_a_person_whose_key_is_not_theirs_is_refused_at_first_use(
     person = live.reader.state("application", application).person_id
     name = live.reader.identity(person).name
     live.reader.vault.forget()
-    where = f" WHERE person = '{person}'"
+    where = f" WHERE owner = 'person/{person}' AND class = 'identity'"
     run = live.copy.as_application if who == "application" else live.copy.as_superuser
     run(statement.format(person=person) + where)
     for _ in range(2):
@@ -378,7 +378,7 @@ def test_a_person_whose_key_is_not_theirs_is_refused_at_first_use(
     assert refused.status_code in (409, 500), refused.text
     assert live.refusal() is None, "what does not concern the person goes on"
     found = [each for each in live.audit().findings if each.check == "keys"]
-    assert [each.row for each in found] == [f"person {person}"]
+    assert [each.row for each in found] == [f"key person/{person}/identity/1"]
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_persons_have_their_own_data_keys(registry: Registry, store: CliEnvironm
     ledger = store.ledgers.get(registry.ledger)
     [(key, claimed)] = registry.server.execute(
         DATABASE,
-        "SELECT count(DISTINCT k.person), count(DISTINCT c.key) FROM certledger.person_keys k "
+        "SELECT count(DISTINCT k.owner), count(DISTINCT c.key) FROM certledger.data_keys k "
         "JOIN certledger.claims c USING (ledger) "
         f"WHERE ledger = '{registry.ledger}' AND c.kind = 'person_document'",
     )
@@ -101,8 +101,8 @@ def test_persons_have_their_own_data_keys(registry: Registry, store: CliEnvironm
     names = {person_of(number): name_of(number) for number in range(1, registry.persons + 1)}
     for (person,) in registry.server.execute(
         DATABASE,
-        "SELECT person FROM certledger.person_keys "
-        f"WHERE ledger = '{registry.ledger}' ORDER BY person LIMIT 5",
+        "SELECT split_part(owner, '/', 2) FROM certledger.data_keys "
+        f"WHERE ledger = '{registry.ledger}' ORDER BY owner LIMIT 5",
     ):
         identity = ledger.identity(person)
         assert identity.name == names[person]

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from domain.editions.edition import EditionKind
 from domain.editions.packaged import packaged_editions
 from domain.events import CATALOGUE
-from domain.values.personal import personal_fields
+from domain.values.sealed_fields import sealed_fields
 from scripts.export_schemas import ROOT, pages
 
 DOCS = ROOT / "docs"
@@ -65,12 +65,14 @@ def test_an_unknown_field_is_refused(topic):
     assert not validator(topic).is_valid(golden(topic)[0] | {"unknown": 1})
 
 
-@pytest.mark.parametrize("topic", [t for t, fact in CATALOGUE.items() if personal_fields(fact)])
-def test_personal_fields_may_be_encrypted_decrypted_or_erased(topic):
+@pytest.mark.parametrize("topic", [t for t, fact in CATALOGUE.items() if sealed_fields(fact)])
+def test_sealed_fields_may_be_sealed_opened_or_erased(topic):
     checker = validator(topic)
-    for name in personal_fields(CATALOGUE[topic]):
-        for value in ({"sealed": "aes-256-gcm:AAAA"}, "opened", None):
+    for name, _ in sealed_fields(CATALOGUE[topic]):
+        sealed = {"key": "person/P1/remarks/1", "sealed": "aes-256-gcm:AAAA"}
+        for value in (sealed, "opened", None):
             checker.validate(golden(topic)[0] | {name: value})
+        assert not checker.is_valid(golden(topic)[0] | {name: {"sealed": sealed["sealed"]}})
         assert not checker.is_valid(golden(topic)[0] | {name: {"clear": "opened"}})
 
 

@@ -16,6 +16,7 @@ from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
 from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.values.sealed_fields import DataClass, person_owner
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
@@ -25,6 +26,11 @@ from projections.engine.view import View
 from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS
 from tests.support.world import World
+
+
+def keys_of(person_id: str) -> tuple[tuple[str, str], ...]:
+    """The keys that an erasure of a person destroys."""
+    return tuple((person_owner(person_id), each.value) for each in DataClass)
 
 
 class ProjectedLedger:
@@ -62,7 +68,7 @@ class ProjectedLedger:
                         AppendRequest(
                             (drafted,),
                             fresh_keys=sealer.fresh_keys,
-                            destroy_keys=(entry.fact.person_id,) if erased else (),
+                            destroy_keys=keys_of(entry.fact.person_id) if erased else (),
                         )
                     ]
                 )

@@ -14,6 +14,7 @@ import pytest
 from domain import events as e
 from domain.store.embedded.server import SUPERUSER
 from domain.store.journal.records import NewEvent
+from domain.values.sealed_fields import parse_placed
 from projections.catalogue import VIEWS
 from projections.certificate_registry import view as certificate_registry
 from projections.engine import failures
@@ -215,8 +216,12 @@ def test_a_zero_character_in_a_text_does_not_stop_a_view(ledger: ProjectedLedger
               provider_transaction_id="4\x00\t\\.\n2", clause="2.4(1)",
               channel_id="main"),
         draft("refund_declined.v1", version=3, application_id="A1", refund_no="RPAY1-1",
-              reason="a\x00b\n\\.\n'\"\\\r\t{}"),
+              reason={"key": "person/P1/remarks/1", "sealed": "a\x00b\n\\.\n'\"\\\r\t{}"}),
     )  # fmt: skip
     ledger.fold(batch=ledger.journal.head().position - 1)
     assert paused(ledger) == {}
-    assert ledger.row("refunds")["reason"] == "a\N{REPLACEMENT CHARACTER}b\n\\.\n'\"\\\r\t{}"
+    refund = ledger.row("refunds")
+    assert refund["provider_transaction_id"] == "4\N{REPLACEMENT CHARACTER}\t\\.\n2"
+    placed = parse_placed(refund["reason"])
+    assert placed is not None
+    assert placed[3]["sealed"] == "a\x00b\n\\.\n'\"\\\r\t{}"

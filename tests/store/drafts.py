@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from domain.store.journal.data_keys import DataKey
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.store.writer.commands import BatchView, QueuedCommand
 
@@ -37,6 +38,12 @@ def draft(stream: str, version: int, topic: str = "fee_paid.v1", **data: Any) ->
 
 def append(stream: str, *versions: int, **rest: Any) -> AppendRequest:
     return AppendRequest(tuple(draft(stream, version) for version in versions), **rest)
+
+
+def data_key(person: str, data_class: str = "identity", generation: int = 1) -> DataKey:
+    """A key row of a person, of which nothing but the row is right."""
+    owner = f"person/{person}"
+    return DataKey(owner, data_class, generation, "aes-256-gcm", "2026", b"wrapped", MORNING)
 
 
 def command(key: str, request: bytes = b"request") -> CommandKey:

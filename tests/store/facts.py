@@ -1,14 +1,14 @@
 """Sample facts for the mapper, and a vault."""
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from domain.store.journal.journal import Journal
 from domain.store.mapper import Catalogue, JournalEntry
 from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
-from domain.values.personal import Personal
+from domain.values.sealed_fields import DataClass, Sealed
 from tests.store.drafts import ACTOR, id_of
 
 
@@ -23,16 +23,31 @@ class FeePaid(Fact):
     amount_fen: int
 
 
+class Mark(Fact):
+    """A nested model with sealed figures."""
+
+    rule: str
+    figures: Annotated[dict[str, int] | None, Sealed(DataClass.STATEMENTS)]
+
+
 class PersonRegistered(Fact):
     TOPIC: ClassVar[str] = "person_registered.v1"
     person_id: str
-    name: Personal
-    phone: Personal = None
+    name: Annotated[str | None, Sealed(DataClass.IDENTITY)]
+    phone: Annotated[str | None, Sealed(DataClass.CONTACT)] = None
     remark: str = ""
+    marks: tuple[Mark, ...] = ()
+
+
+class LateNotice(Fact):
+    """Concerns no one person."""
+
+    TOPIC: ClassVar[str] = "late_notice.v1"
+    late_reason: Annotated[str | None, Sealed(None)]
 
 
 def catalogue() -> Catalogue:
-    made = Catalogue([FeePaid, PersonRegistered])
+    made = Catalogue([FeePaid, LateNotice, PersonRegistered])
 
     @made.upcaster("fee_paid.v0", "fee_paid.v1")
     def _(data: dict) -> dict:
@@ -71,4 +86,10 @@ def entry(stream: str, version: int, fact: BaseModel) -> JournalEntry:
     )
 
 
-WANG = PersonRegistered(person_id="p1", name="王小明", phone="13800000000", remark="in clear")
+WANG = PersonRegistered(
+    person_id="p1",
+    name="王小明",
+    phone="13800000000",
+    remark="in clear",
+    marks=(Mark(rule="1.2(2)", figures={"years": 3}), Mark(rule="1.2(3)", figures=None)),
+)

@@ -12,13 +12,12 @@ import pytest
 from domain.store.embedded.server import OWNER, SUPERUSER
 from domain.store.journal import envelope
 from domain.store.journal.journal import Journal
-from domain.store.journal.person_keys import PersonKey
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.audit import AuditReport, KeptHead, verify
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
-from tests.store.drafts import append, command
+from tests.store.drafts import append, command, data_key
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
@@ -45,17 +44,19 @@ ATTACKS = [
     "UPDATE certledger.ledgers SET site_code = 'S000000000002'",
     "DELETE FROM certledger.ledgers",
     "TRUNCATE certledger.ledgers",
-    "UPDATE certledger.person_keys SET wrapped = 'x', destroyed_at = NULL WHERE person = 'gone'",
-    "UPDATE certledger.person_keys SET person = 'other'",
-    "DELETE FROM certledger.person_keys",
-    "TRUNCATE certledger.person_keys",
+    "UPDATE certledger.data_keys SET wrapped = 'x', destroyed_at = NULL WHERE destroyed_at < now()",
+    "UPDATE certledger.data_keys SET owner = 'person/other'",
+    "UPDATE certledger.data_keys SET class = 'contact'",
+    "UPDATE certledger.data_keys SET generation = 2",
+    "DELETE FROM certledger.data_keys",
+    "TRUNCATE certledger.data_keys",
 ]
 
 
 def fill(journal: Journal) -> None:
     """Seven events, a checkpoint over the first five, and something in every table."""
     journal.create_ledger("S000000000001")
-    keys = (PersonKey("wang", "a", "m", b"key"), PersonKey("gone", "a", "m", b"key"))
+    keys = tuple(data_key(person) for person in ("wang", "gone"))
     with journal.transaction() as transaction:
         transaction.append(
             [
@@ -65,7 +66,7 @@ def fill(journal: Journal) -> None:
             ]
         )
     with journal.transaction() as transaction:
-        transaction.append([append("c", 1, destroy_keys=("gone",))])
+        transaction.append([append("c", 1, destroy_keys=(("person/gone", "identity"),))])
     CheckpointSigner(journal, SIGNER).sign()
     with journal.transaction() as transaction:
         transaction.append([append("c", 2, 3)])

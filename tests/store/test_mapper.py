@@ -6,8 +6,18 @@ from domain.store.errors import UnknownTopic, UnreadableEvent
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, OrjsonTranscoder
+from domain.values.sealed_fields import DataClass, blanked
 from tests.store.drafts import append, draft
-from tests.store.facts import WANG, FeePaid, PersonRegistered, catalogue, entry, vault_of
+from tests.store.facts import (
+    WANG,
+    FeePaid,
+    LateNotice,
+    Mark,
+    PersonRegistered,
+    catalogue,
+    entry,
+    vault_of,
+)
 
 
 @pytest.fixture
@@ -42,8 +52,21 @@ def test_personal_fields_are_sealed_and_the_others_are_not(
     for secret in ("王小明", "13800000000"):
         assert secret.encode() not in event.envelope
     assert event.data["remark"] == "in clear"
-    assert event.data["name"].keys() == {"sealed"}
+    assert event.data["name"].keys() == {"key", "sealed"}
+    assert event.data["name"]["key"] == "person/p1/identity/1"
     assert event.data["name"]["sealed"].startswith("aes-256-gcm:")
+    first, second = event.data["marks"]
+    assert (first["rule"], first["figures"]["key"]) == ("1.2(2)", "person/p1/statements/1")
+    assert second == {"rule": "1.2(3)", "figures": None}
+
+
+def test_a_text_that_concerns_no_one_person_is_sealed_for_its_stream(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    fact = LateNotice(late_reason="系统故障")
+    (event,) = record(journal, mapper, entry("notice-n1", 1, fact))
+    assert event.data["late_reason"]["key"] == "matter/notice-n1/1"
+    assert mapper.entry(event).fact == fact
 
 
 def test_a_personal_field_that_was_never_given_is_none(
@@ -53,17 +76,34 @@ def test_a_personal_field_that_was_never_given_is_none(
     (event,) = record(journal, mapper, entry("person-p1", 1, fact))
     assert event.data["name"] is None
     assert mapper.entry(event).fact == fact
-    assert journal.query("SELECT 1 FROM certledger.person_keys") == []
+    assert journal.query("SELECT 1 FROM certledger.data_keys") == []
 
 
 def test_an_erased_person_reads_as_none(journal: Journal, mapper: EntryMapper) -> None:
     (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
     with journal.transaction() as transaction:
-        transaction.append([append("erasures", 1, destroy_keys=("p1",))])
-    mapper.vault.forget("p1")
-    assert mapper.entry(event).fact == PersonRegistered(
-        person_id="p1", name=None, phone=None, remark="in clear"
+        keys = tuple(("person/p1", each.value) for each in DataClass)
+        transaction.append([append("erasures", 1, destroy_keys=keys)])
+    mapper.vault.forget("person/p1")
+    assert mapper.entry(event).fact == blanked(WANG)
+    assert mapper.sealed_entry(event).fact == blanked(WANG)
+    assert blanked(WANG) == PersonRegistered(
+        person_id="p1",
+        name=None,
+        phone=None,
+        remark="in clear",
+        marks=(Mark(rule="1.2(2)", figures=None), Mark(rule="1.2(3)", figures=None)),
     )
+
+
+def test_a_class_of_somebody_is_erased_and_the_others_are_not(
+    journal: Journal, mapper: EntryMapper
+) -> None:
+    (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
+    with journal.transaction() as transaction:
+        transaction.append([append("erasures", 1, destroy_keys=(("person/p1", "contact"),))])
+    mapper.vault.forget("person/p1")
+    assert mapper.entry(event).fact == WANG.model_copy(update={"phone": None})
 
 
 def test_keys_of_many_persons_are_read_in_one_query(journal: Journal, mapper: EntryMapper) -> None:
@@ -79,7 +119,8 @@ def test_keys_of_many_persons_are_read_in_one_query(journal: Journal, mapper: En
     vault._read_keys = lambda wanted: asked.append(set(wanted)) or read(wanted)
     fresh = EntryMapper(catalogue=catalogue(), vault=vault)
     assert [one.fact for one in fresh.entries(recorded)] == persons
-    assert asked == [{f"p{n}" for n in range(20)}]
+    classes = ("identity", "contact")
+    assert asked == [{(f"person/p{n}", each, 1) for n in range(20) for each in classes}]
 
 
 # --- older versions ------------------------------------------------------------------------------
@@ -168,7 +209,7 @@ def test_personal_data_without_a_vault_is_not_written_and_read_as_nothing(
     journal: Journal, mapper: EntryMapper
 ) -> None:
     bare = EntryMapper(catalogue=catalogue())
-    with pytest.raises(ValueError, match=r"person_registered\.v1\.name is personal"):
+    with pytest.raises(ValueError, match=r"person_registered\.v1/name is sealed"):
         bare.new_event(entry("person-p1", 1, WANG))
     (event,) = record(journal, mapper, entry("person-p1", 1, WANG))
     assert bare.entry(event).fact.name is None

@@ -206,7 +206,7 @@ def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
 
 def erase(n: int = 1) -> erasure.ErasePersonalData:
     """Candidate n's personal data is erased."""
-    return erasure.ErasePersonalData(person_id=f"P{n}", reason="本人申请删除")
+    return erasure.ErasePersonalData(person_id=f"P{n}", reason=e.ErasureReason.REQUEST)
 
 
 def pay(n: int = 1, world: World | None = None, **changed: Any) -> payment.RecordPayment:

@@ -13,7 +13,7 @@ import types
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import orjson
 from pydantic import BaseModel
@@ -45,8 +45,8 @@ TEXTS = {
     "subject": "2c5ea4c0f4dd4a29a3e3c1b5f60718a2",
     "alternative": "1.2(2)",
     "nearest": "1.2(2)",
-    "text": "累计工作3年9个月,差3个月",
-    "text_en": "3 years 9 months worked, 3 months short",
+    "text": "应为82分",
+    "predicate": "total_years",
     "qualifications": '{"work_periods":[{"started_on":"2021-01-01"}]}',
     "provider_transaction_id": "4200000000202603020000000001",
     "provider_refund_id": "50300000002026030200000000001",
@@ -116,6 +116,8 @@ def _value(name: str, kind: Any, info: FieldInfo | None = None) -> Any:
 def _plain_value(name: str, kind: type, info: FieldInfo | None) -> Any:
     if issubclass(kind, BaseModel):
         return sample(kind)
+    if issubclass(kind, tuple):  # of numbers with names, such as a length
+        return [n + 1 for n in range(len(get_type_hints(kind)))]
     if issubclass(kind, Enum):
         return next(iter(kind)).value
     if kind is int:

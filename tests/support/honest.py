@@ -26,7 +26,7 @@ from tests.support.postgres import Database, fresh_database
 from tests.support.service import settings_for
 
 TABLES = (
-    *("journal", "ledgers", "commands", "claims", "person_keys", "logins", "checkpoints"),
+    *("journal", "ledgers", "commands", "claims", "data_keys", "logins", "checkpoints"),
     "snapshots",
 )
 

@@ -6,7 +6,8 @@ under a key of the tests that only marks the text; `Keys` opens it until the per
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,8 +20,14 @@ from domain.lawfulness.judge import Judge
 from domain.store.journal.journal import Journal
 from domain.store.keys.key_signatures import is_signature
 from domain.store.privacy.field_encryption import Vault
-from domain.values.personal import personal_fields
 from domain.values.primitives import format_instant
+from domain.values.sealed_fields import (
+    PERSON_FIELD,
+    KeyName,
+    declared_values,
+    matter_owner,
+    person_owner,
+)
 from tests.support import actors, world
 from tests.support.actors import OPERATOR
 from tests.support.world import Entry, World
@@ -39,9 +46,11 @@ def envelope_of(entry: Entry, command: int) -> Envelope:
     """The parsed envelope of an entry. command: its number in the history."""
     fact = entry.fact
     data = fact.model_dump(mode="json")
-    for name in personal_fields(type(fact)):
-        if data[name] is not None:
-            data[name] = {"sealed": f"test:{data[name]}"}
+    for _, mark, holder, name in declared_values(type(fact), data):
+        key = KeyName(matter_owner(entry.originator_id), "", 1)
+        if mark.data_class is not None:
+            key = KeyName(person_owner(data[PERSON_FIELD]), mark.data_class.value, 1)
+        holder[name] = {"key": str(key), "sealed": f"test:{json.dumps(holder[name])}"}
     return {
         "actor": entry.actor,
         "command_id": str(UUID(int=command)),
@@ -89,13 +98,15 @@ class RecordingWorld(World):
 
 @dataclass
 class Keys:
-    """Opens what is sealed in these histories. gone: persons whose key was destroyed."""
+    """Opens what is sealed in these histories. gone: persons whose keys were destroyed."""
 
     gone: set[str] = field(default_factory=set)
 
-    def open(self, person: str, stream: str, version: int, name: str, sealed: str) -> str | None:
-        """The sealed text; None for a person without a key."""
-        return None if person in self.gone else sealed.removeprefix("test:")
+    def open(self, stream: str, version: int, path: str, sealed: Mapping[str, str]) -> Any:
+        """The sealed value; None for a person without a key."""
+        if any(sealed["key"].startswith(person_owner(person) + "/") for person in self.gone):
+            return None
+        return json.loads(sealed["sealed"].removeprefix("test:"))
 
 
 def blind_index(kind: str, text: str, algorithm: str | None = None) -> str:

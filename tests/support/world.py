@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,7 +41,7 @@ from domain.store.errors import ClaimNotHeld, ClaimTaken
 from domain.store.keys.key_signatures import is_signature
 from domain.values.certificate_cards import card_sha256
 from domain.values.logins import normal_form
-from domain.values.personal import personal_fields
+from domain.values.sealed_fields import DataClass, blanked, declared_values, person_owner
 from tests.support.actors import OPERATOR
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -210,8 +210,9 @@ class World:
         for stream, fact in decision.facts:
             assert stream == stream_of_fact(fact), f"{fact.TOPIC} does not belong to {stream}"
             self.append(fact, actor, now)
-        for person_id in decision.erases:
-            del self.identities[person_id]
+        for owner, data_class in decision.erases:
+            if data_class == DataClass.IDENTITY:
+                del self.identities[owner.removeprefix(person_owner(""))]
         if actor.role is not Role.CANDIDATE:
             self.staff |= {actor.subject}
         self.forgotten |= {*decision.forgets} - self.staff
@@ -223,7 +224,7 @@ class World:
         version = state.version + 1 if state else 1
         stored = as_stored(fact)
         entry = Entry(stream, version, now or self.now, actor.model_dump(mode="json"), stored)
-        folded = states.evolve(state, entry)
+        folded = states.evolve(state, replace(entry, fact=blanked(stored)))
         assert snapshots.restore(snapshots.take(stream, folded)) == folded
         self.states[stream] = folded
         self.entries.append(entry)
@@ -277,8 +278,12 @@ class ReadSetChecker:
             self._expect(claim, self._read_set.claims)
         for stream, fact in decision.facts:
             self._expect(stream, (*self._read_set.versions, *self._read_set.streams))
-            if any(getattr(fact, name) is not None for name in personal_fields(type(fact))):
-                self._expect(fact.person_id, self._read_set.persons)
+            data = fact.model_dump(mode="json")
+            for _, mark, _, _ in declared_values(type(fact), data):
+                if mark.data_class is None:
+                    self._expect(stream, self._read_set.matters)
+                else:
+                    self._expect(data["person_id"], self._read_set.persons)
 
     def _expect(self, key: Any, declared: Sequence[Any]) -> None:
         assert key in declared or not self._strict, f"{key} is read but not in the read set"

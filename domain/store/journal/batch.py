@@ -5,6 +5,7 @@ the appends accepted before it, so that a later command sees the earlier one's e
 one leaves no trace. Nothing here accesses the database: `CommittedState` is the port that reads it.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -13,15 +14,14 @@ from uuid import UUID
 from domain.store.errors import (
     ClaimNotHeld,
     ClaimTaken,
-    DataKeyDestroyed,
     IdempotencyKeyReused,
     RejectedByDatabase,
     StaleStream,
     TrackingBehind,
 )
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.data_keys import DataKey, KeyClass
 from domain.store.journal.logins import LoginRow
-from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     AppendRequest,
     Claim,
@@ -36,12 +36,15 @@ from domain.store.keys.seals import LedgerSealer
 
 
 class CommittedState(Protocol):
-    """What a batch builds on; `ReadCache` implements it. None: there is no such thing."""
+    """What a batch builds on; `ReadCache` implements it. None: there is no such thing.
+
+    data_keys: of all classes and generations.
+    """
 
     def last_version(self, stream: str) -> int | None: ...
     def claim(self, claim: Claim) -> int | None: ...
     def command(self, name: tuple[str, str]) -> KnownCommand | None: ...
-    def person_key(self, person: str) -> PersonKey | None: ...
+    def data_keys(self, owner: str) -> Sequence[DataKey]: ...
     def tracked(self, view: str) -> int | None: ...
     def login(self, name: LoginName) -> LoginRow | None: ...
 
@@ -67,7 +70,7 @@ class Batch:
     """The events, commands, claims and keys of one transaction, in order.
 
     sealer: of the ledger. head: what it builds on. recorded_at: of every event in it. position: of
-    the last accepted event.
+    the last accepted event. fresh_keys: by owner. destroyed: the last generation that goes.
     """
 
     sealer: LedgerSealer
@@ -81,8 +84,8 @@ class Batch:
     live_claims: dict[Claim, NewClaim | None] = field(default_factory=dict)
     new_claims: list[NewClaim] = field(default_factory=list)
     released: list[tuple[Claim, int]] = field(default_factory=list)
-    fresh_keys: dict[str, PersonKey] = field(default_factory=dict)
-    destroyed: list[str] = field(default_factory=list)
+    fresh_keys: dict[str, list[DataKey]] = field(default_factory=dict)
+    destroyed: dict[KeyClass, int] = field(default_factory=dict)
     tracks: dict[str, int] = field(default_factory=dict)
     fresh_logins: dict[LoginName, LoginRow] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
@@ -132,17 +135,27 @@ class Batch:
         """The command recorded under this (principal, key)."""
         return self.commands.get(name) or self.committed.command(name)
 
-    def person_key(self, person: str) -> PersonKey | None:
-        """The person's key row, None if there is none."""
-        stored = None if person in self.fresh_keys else self.committed.person_key(person)
-        return self.key_with(person, stored)
+    def data_keys(self, owner: str) -> Sequence[DataKey]:
+        """The owner's key rows, in order of class and generation."""
+        return self.keys_with(owner, self.committed.data_keys(owner))
 
-    def key_with(self, person: str, stored: PersonKey | None) -> PersonKey | None:
-        """The person's key row after this batch; stored: the row before it."""
-        key = self.fresh_keys.get(person, stored)
-        if key is not None and person in self.destroyed:
-            return PersonKey(person, key.algorithm, key.master_key_id, None)
-        return key
+    def keys_with(self, owner: str, stored: Sequence[DataKey]) -> Sequence[DataKey]:
+        """The owner's key rows after this batch, in order; stored: the rows before it."""
+        fresh = self.fresh_keys.get(owner, ())
+        if not fresh and not self.destroyed:
+            return stored
+        rows = {(key.data_class, key.generation): key for key in (*stored, *fresh)}
+        return [self._as_left(rows[place]) for place in sorted(rows)]
+
+    def new_keys(self) -> Iterator[DataKey]:
+        """The key rows to insert."""
+        for keys in self.fresh_keys.values():
+            yield from map(self._as_left, keys)
+
+    def _as_left(self, key: DataKey) -> DataKey:
+        """The key row, without the key if this batch destroys it."""
+        gone = self.destroyed.get((key.owner, key.data_class), 0)
+        return key._replace(wrapped=None) if key.generation <= gone else key
 
     def tracked(self, view: str) -> int | None:
         """Position the view has reached."""
@@ -184,8 +197,9 @@ class Batch:
 
         command: the append's command, unless `append.command` names it.
         Raises: StaleStream, ClaimTaken, ClaimNotHeld, IdempotencyKeyReused, TrackingBehind,
-            DataKeyDestroyed, NotCanonical, EnvelopeTooLarge, or whatever the receipt raises;
-            ValueError if claims or keys change without an event.
+            RejectedByDatabase for a key that is not the next of its class, NotCanonical,
+            EnvelopeTooLarge, or whatever the receipt raises; ValueError if claims or keys change
+            without an event.
         """
         if not append.events and append.changes_claims_or_keys:
             # Optimistic execution compares head positions, so every change has to move the head.
@@ -241,11 +255,15 @@ class Batch:
 
     def _check_keys(self, append: AppendRequest) -> None:
         for key in append.fresh_keys:
-            known = self.person_key(key.person)
-            if known is not None and known.wrapped is None:
-                raise DataKeyDestroyed(person=key.person)
-            if known is not None:
-                raise RejectedByDatabase(reason=f"person {key.person} already has a key")
+            if key.generation != self._last_generation(key.owner, key.data_class) + 1:
+                raise RejectedByDatabase(reason=f"key {key.name} is not the next of its class")
+        for owner, _ in append.destroy_keys:
+            self.data_keys(owner)  # read now, because `_apply` must not fail
+
+    def _last_generation(self, owner: str, data_class: str) -> int:
+        """The newest generation of a key; 0 if there is none."""
+        keys = self.data_keys(owner)
+        return max((key.generation for key in keys if key.data_class == data_class), default=0)
 
     def _build(self, events: tuple[NewEvent, ...]) -> list[RecordedEvent]:
         recorded = []
@@ -294,8 +312,9 @@ class Batch:
             self.position = recorded[-1].position
             self._apply_claims(append, recorded[0].position)
         for key in append.fresh_keys:
-            self.fresh_keys[key.person] = key
-        self.destroyed.extend(append.destroy_keys)
+            self.fresh_keys.setdefault(key.owner, []).append(key)
+        for owner, data_class in append.destroy_keys:
+            self.destroyed[owner, data_class] = self._last_generation(owner, data_class)
         self._apply_logins(append)
         self.tracks.update(append.tracks)
 

@@ -6,14 +6,14 @@ or, if a preceding batch is in flight, the one before or after that batch.
 Reading order: ReadCache, `_read`, `_check_head`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
+from domain.store.journal.data_keys import DataKey
 from domain.store.journal.logins import SELECT_ACTED_AS_STAFF, LoginRow, login_from_row
-from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.records import (
     NO_EVENTS,
     Claim,
@@ -83,7 +83,7 @@ class ReadCache:
         self._versions: dict[str, int | None] = {}
         self._commands: dict[tuple[str, str], KnownCommand | SealBroken | None] = {}
         self._claims: dict[Claim, int | None] = {}
-        self._persons: dict[str, PersonKey | None] = {}
+        self._owners: dict[str, list[DataKey]] = {}
         self._views: dict[str, int | None] = {}
         self._logins: dict[LoginName, LoginRow | SealBroken | None] = {}
         self._broken: dict[str, SealBroken] = {}
@@ -123,7 +123,7 @@ class ReadCache:
                 commands=set(request.commands) - self._commands.keys(),
                 versions=set(request.versions) - self._versions.keys(),
                 claims=set(request.claims) - self._claims.keys(),
-                persons=set(request.persons) - self._persons.keys(),
+                owners=set(request.owners) - self._owners.keys(),
                 views=set(request.views) - self._views.keys(),
                 logins=set(request.logins) - self._logins.keys(),
             )
@@ -189,12 +189,12 @@ class ReadCache:
             raise SealBroken(**found.fields)
         return found
 
-    def person_key(self, person: str) -> PersonKey | None:
-        """The person's key row, None if there is none."""
-        if person not in self._persons:
-            self._read(ReadRequest(persons=(person,)))
-        found = self._persons[person]
-        return found if self._preceding is None else self._preceding.key_with(person, found)
+    def data_keys(self, owner: str) -> Sequence[DataKey]:
+        """The owner's key rows, in order of class and generation."""
+        if owner not in self._owners:
+            self._read(ReadRequest(owners=(owner,)))
+        found = self._owners[owner]
+        return found if self._preceding is None else self._preceding.keys_with(owner, found)
 
     def tracked(self, view: str) -> int | None:
         """Position a view has reached, None if it has none."""
@@ -236,13 +236,14 @@ class ReadCache:
         self._versions.update(dict.fromkeys(request.versions))
         self._commands.update(dict.fromkeys(request.commands))
         self._claims.update(dict.fromkeys(request.claims))
-        self._persons.update(dict.fromkeys(request.persons))
+        self._owners.update((owner, []) for owner in request.owners)
         self._views.update(dict.fromkeys(request.views))
         self._logins.update(dict.fromkeys(request.logins))
         for row in rows:
             self._cache_row(row, loaded)
+        for owner in request.owners:
+            self._owners[owner].sort()  # UNION ALL promises no order
         for stream, events in loaded.items():
-            # UNION ALL promises no order.
             events.sort(key=lambda event: event.version)
             after = request.streams[stream]
             try:
@@ -280,9 +281,10 @@ class ReadCache:
             self._cache_command((a, b), (x, row_id, n, m, y, seal, seal_key))
         elif kind == "claim":
             self._claims[(a, b)] = n
-        elif kind == "person":
+        elif kind == "key":
             wrapped = None if x is None else bytes(x)
-            self._persons[a] = PersonKey(a, b, bytes(y).decode(), wrapped)
+            algorithm = bytes(y).decode()
+            self._owners[a].append(DataKey(a, b, n, algorithm, seal_key, wrapped, since))
         elif kind == "tracked":
             self._views[a] = n
         elif kind == "login":

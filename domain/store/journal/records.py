@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.data_keys import DataKey, KeyClass
 from domain.store.journal.logins import LoginRow
-from domain.store.journal.person_keys import PersonKey
 
 Claim = tuple[str, str]
 """(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
@@ -118,8 +118,8 @@ class AppendRequest(NamedTuple):
     claims and releases: (kind, key); releases come first, so that one append may pass a claim on.
         Claims and keys change only together with an event.
     receipt: bytes to answer with, now and when the same command comes again; empty if None.
-    fresh_keys: new keys, of persons whose fields this append seals first. destroy_keys: persons to
-        erase.
+    fresh_keys: new keys, which this append uses first. destroy_keys: (owner, class) of keys of
+        which every generation there is goes.
     tracks: (view, position) to move forward in the same transaction.
     fresh_logins: rows of logins that this append names first. forget_logins: pseudonyms whose
         logins go with the erasure of their persons.
@@ -130,8 +130,8 @@ class AppendRequest(NamedTuple):
     releases: tuple[Claim, ...] = ()
     command: CommandKey | None = None
     receipt: Callable[[list[RecordedEvent]], bytes] | None = None
-    destroy_keys: tuple[str, ...] = ()
-    fresh_keys: tuple[PersonKey, ...] = ()
+    destroy_keys: tuple[KeyClass, ...] = ()
+    fresh_keys: tuple[DataKey, ...] = ()
     tracks: tuple[tuple[str, int], ...] = ()
     fresh_logins: tuple[LoginRow, ...] = ()
     forget_logins: tuple[str, ...] = ()

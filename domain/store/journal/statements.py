@@ -15,9 +15,9 @@ import psycopg2
 from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.journal.batch import Batch
+from domain.store.journal.data_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.logins import FORGET_LOGINS, INSERT_LOGINS
-from domain.store.journal.person_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
 from domain.store.keys.login_keys import LoginName
 from domain.store.postgres.connection import Cursor, PgConnection
@@ -64,12 +64,12 @@ FROM unnest({}::text[], {}::text[]) AS w (kind, key) CROSS JOIN LATERAL (
     SELECT * FROM certledger.claims k WHERE k.ledger = $1 AND k.kind = w.kind AND k.key = w.key
     AND k.released_position IS NULL LIMIT 1) c"""
 
-_PERSONS = """SELECT 'person', p.person, p.algorithm, NULL::bigint, NULL::bigint, p.wrapped,
-    convert_to(p.master_key_id, 'UTF8'), NULL::timestamptz, NULL::timestamptz, NULL::uuid,
-    NULL::bytea, NULL::text
-FROM unnest({}::text[]) AS w (person) CROSS JOIN LATERAL (
-    SELECT * FROM certledger.person_keys k
-    WHERE k.ledger = $1 AND k.person = w.person LIMIT 1) p"""
+_KEYS = """SELECT 'key', d.owner, d.class, d.generation::bigint, NULL::bigint, d.wrapped,
+    convert_to(d.algorithm, 'UTF8'), d.created_at, NULL::timestamptz, NULL::uuid, NULL::bytea,
+    d.master_key_id
+FROM unnest({}::text[]) AS w (owner) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.data_keys k
+    WHERE k.ledger = $1 AND k.owner = w.owner ORDER BY k.class, k.generation) d"""
 
 _TRACKED = """SELECT 'tracked', t.view, NULL::text, t.position, NULL::bigint, NULL::bytea,
     NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::text
@@ -145,13 +145,16 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """What to read in one message. streams: name -> version after which events are read."""
+    """What to read in one message.
+
+    streams: name -> version after which events are read. owners: of data keys of every class.
+    """
 
     streams: Mapping[str, int] = field(default_factory=dict)
     versions: Collection[str] = ()
     commands: Collection[tuple[str, str]] = ()
     claims: Collection[Claim] = ()
-    persons: Collection[str] = ()
+    owners: Collection[str] = ()
     views: Collection[str] = ()
     logins: Collection[LoginName] = ()
 
@@ -163,7 +166,7 @@ class ReadRequest:
             or self.versions
             or self.commands
             or self.claims
-            or self.persons
+            or self.owners
             or self.views
             or self.logins
         )
@@ -183,7 +186,7 @@ def read(
         ("v", _VERSIONS, [tuple(request.versions)]),
         ("c", _COMMANDS, list(zip(*request.commands, strict=True))),
         ("k", _CLAIMS, list(zip(*request.claims, strict=True))),
-        ("p", _PERSONS, [tuple(request.persons)]),
+        ("d", _KEYS, [tuple(request.owners)]),
         ("t", _TRACKED, [tuple(request.views)]),
         ("l", _LOGINS, list(zip(*((n, mac.hex()) for n, mac in request.logins), strict=True))),
     ):
@@ -285,15 +288,11 @@ def _add_persons(message: _Message, batch: Batch, now: str) -> None:
     """The keys of persons, new ones and those that are destroyed."""
     add, ledger = message.execute, batch.ledger
     if batch.fresh_keys:
-        key_rows = [
-            (k.person, k.algorithm, k.master_key_id, _hex(k.wrapped))
-            for k in map(batch.person_key, batch.fresh_keys)
-            if k
-        ]
+        key_rows = [(*key[:-2], _hex(key.wrapped)) for key in batch.new_keys()]
         add("certledger_keys", ledger, now, now, *_columns(key_rows))
-    stored = [person for person in batch.destroyed if person not in batch.fresh_keys]
-    if stored:
-        add("certledger_destroy_keys", now, ledger, array(stored))
+    if batch.destroyed:
+        gone = [(*named, last) for named, last in batch.destroyed.items()]
+        add("certledger_destroy_keys", now, ledger, *_columns(gone))
 
 
 def _add_logins(message: _Message, batch: Batch) -> None:

@@ -155,6 +155,9 @@ def _reads_of(appends: list[AppendRequest]) -> ReadRequest:
         commands=[append.command.name for append in appends if append.command],
         versions=[event.stream for append in appends for event in append.events],
         claims=[c for append in appends for c in (*append.claims, *append.releases)],
-        persons=[key.person for append in appends for key in append.fresh_keys],
+        owners=[
+            *(key.owner for append in appends for key in append.fresh_keys),
+            *(owner for append in appends for owner, _ in append.destroy_keys),
+        ],
         views=[view for append in appends for view, _ in append.tracks],
     )

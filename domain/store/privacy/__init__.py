@@ -1,6 +1,6 @@
-"""Personal data: field encryption with a data key per person (crypto-shredding), blind indexes.
+"""Sealed fields: encryption under data keys of persons and matters, blind indexes.
 
 Begin with field_encryption.py; cipher_suites.py has the algorithms, blind_index.py the keyed
-indexes. Who is erased: `domain.steps.erasure`; the statement that destroys a key:
-`domain.store.journal.person_keys`.
+indexes. Which fields are sealed: `domain.values.sealed_fields`. Who is erased:
+`domain.steps.erasure`; the statement that destroys a key: `domain.store.journal.data_keys`.
 """

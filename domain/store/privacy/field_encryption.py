@@ -1,42 +1,72 @@
-"""Crypto-shredding: encrypts personal fields under one data key per person.
+"""Crypto-shredding: seals fields under data keys of persons and matters.
 
-The database stores each data key wrapped under a master key that is not in the database. Erasing a
-person destroys their data key: the journal's bytes, hashes and proofs stay, and the sealed fields
-can no longer be decrypted. `domain.steps.erasure` decides it, `DESTROY_KEYS` of
-`domain.store.journal.person_keys` destroys the key. A backup of the database still holds the
-wrapped key, so an erasure is complete only when the backups from before it have expired.
-Reading order: MasterKeys, PersonKeys, Vault.open, FieldEncryptor.seal, Vault.rewrap, stored_keys.
+The database stores each data key wrapped under a master key that is not in the database. An erasure
+destroys keys: the journal's bytes, hashes and proofs stay, and what they sealed can no longer be
+opened. `domain.steps.erasure` decides it, `DESTROY_KEYS` of `domain.store.journal.data_keys`
+destroys the keys. A backup of the database still holds the wrapped keys, so an erasure is complete
+only when the backups from before it have expired. Owners, classes and names of keys:
+`domain.values.sealed_fields`.
+Reading order: MasterKeys, KeyRows, Vault.open, FieldEncryptor.seal, Vault.rewrap, stored_keys.
 """
 
 import base64
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from domain.store.errors import DataKeyDestroyed, WrongKey
-from domain.store.journal.journal import Journal
-from domain.store.journal.person_keys import (
+import orjson
+
+from domain.store.errors import WrongKey
+from domain.store.journal.data_keys import (
     SELECT_ERASED,
     SELECT_KEYS,
-    PersonKey,
+    SELECT_NAMED_KEYS,
+    DataKey,
     key_from_row,
-    person_streams,
+    named_keys,
+    owner_streams,
 )
+from domain.store.journal.envelope import canonical_json
+from domain.store.journal.journal import Journal
 from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, forget_derived, suite_named
+from domain.values.sealed_fields import (
+    KEY,
+    SEALED,
+    DataClass,
+    KeyName,
+    Sealed,
+    matter_owner,
+    parse_key_name,
+    person_owner,
+)
 
 CACHE_SECONDS = 15.0
 """How long a key is cached: the longest time a key destroyed by another process stays in use."""
 
-_CACHE_PERSONS = 20_000
+GENERATION = timedelta(days=365)
+"""How long a generation of a key is in use, from its first use on."""
+
+PAD_BYTES = 32
+"""A plaintext is padded to a multiple of this, so that its length tells little."""
+
+_CACHE_KEYS = 40_000
+
+Erased = Callable[[Iterable[str]], set[str]]
+"""Those of some owners whose keys an event destroyed."""
+
+ReadKeys = Callable[[Iterable[KeyName]], Iterable[DataKey]]
+"""Reads the committed rows of keys, as far as they exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class MasterKeys:
-    """The keys that wrap the persons' keys. active: id of the key that wraps new ones.
+    """The keys that wrap the data keys. active: id of the key that wraps new ones.
 
     keys: id -> 32 bytes; an old key is needed until everything under it is re-wrapped.
     """
@@ -52,10 +82,12 @@ class MasterKeys:
                 raise ValueError(f"master key {name!r} must have {KEY_BYTES} bytes")
 
 
-class PersonKeys(Protocol):
-    """The key rows as an append sees them; `BatchView`, `Transaction` and `Batch` implement it."""
+class KeyRows(Protocol):
+    """The key rows as an append sees them; `BatchView` and `Batch` implement it."""
 
-    def person_key(self, person: str) -> PersonKey | None: ...
+    @property
+    def recorded_at(self) -> datetime: ...
+    def data_keys(self, owner: str) -> Sequence[DataKey]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +100,26 @@ class _CachedKey:
 
 
 class Vault(BlindIndexes):
-    """Encrypts and decrypts one ledger's personal fields. Thread-safe."""
+    """Seals and opens the fields of one ledger. Thread-safe."""
 
     def __init__(
         self,
         ledger: str,
         master_keys: MasterKeys,
         index_key: bytes,
-        read_keys: Callable[[Iterable[str]], dict[str, PersonKey]],
+        read_keys: ReadKeys,
         *,
         algorithm: str = AES.name,
         cache_seconds: float = CACHE_SECONDS,
-        erased: Callable[[Iterable[str]], set[str]] | None = None,
+        erased: Erased | None = None,
     ) -> None:
         """Keep the keys; reads nothing from the database yet.
 
         index_key: at least 32 bytes; losing or changing it makes every blind index useless.
-        read_keys: committed key rows of persons; see `stored_keys`.
+        read_keys: committed key rows; see `stored_keys`.
         algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
-        erased: those of some persons whom an event erased, see `erased_persons`; then nothing opens
-            for a person whose key was destroyed without one. None believes every destroyed key.
+        erased: see `erased_owners`; then nothing opens whose key was destroyed without an event.
+            None believes every destroyed key.
         Raises: ValueError for a short index key, WrongKey for an unknown algorithm.
         """
         super().__init__(index_key, algorithm)
@@ -101,61 +133,84 @@ class Vault(BlindIndexes):
 
     # --- opening ---------------------------------------------------------------------------------
 
-    def preload(self, persons: Iterable[str]) -> None:
-        """Read the keys of many persons in one query, before opening their fields."""
+    def preload(self, sealed: Iterable[Mapping[str, str]]) -> None:
+        """Read the keys of many sealed values in one query, before opening them.
+
+        Raises: WrongKey if a key does not exist.
+        """
         now = time.monotonic()
+        names = {value[KEY] for value in sealed}
         with self._lock:
-            missing = {p for p in persons if p not in self._cache or self._cache[p].until < now}
+            missing = {n for n in names if n not in self._cache or self._cache[n].until < now}
         if missing:
             self._fetch(missing)
 
-    def open(self, person: str, stream: str, version: int, field: str, sealed: str) -> str | None:
-        """Decrypt a field. Returns: None after the person was erased.
+    def current_keys(self, sealed: Iterable[Mapping[str, str]]) -> dict[str, DataKey]:
+        """The key rows of many sealed values as they are now, by name, as far as they exist.
 
-        Raises: WrongKey if the value was moved, altered or sealed under another key, or the key was
-            destroyed and nobody erased the person.
+        They are cached, except for those that were destroyed or cannot be unwrapped.
         """
-        name, _, encoded = sealed.partition(":")
-        suite = suite_named(name)
+        names = {value[KEY] for value in sealed}
+        known: list[KeyName] = []
+        for name in names:
+            with suppress(ValueError):
+                known.append(parse_key_name(name))
+        rows = list(self._read_keys(known)) if known else []
+        for row in rows:
+            with suppress(WrongKey):
+                self._key_of(row)
+        return {str(row.name): row for row in rows}
+
+    def open(self, stream: str, version: int, path: str, sealed: Mapping[str, str]) -> Any:
+        """Open a sealed value. path: JSON pointer of its place in `data` as first stored.
+
+        Returns: the JSON value; None after its key was destroyed.
+        Raises: WrongKey if the value was moved, altered or sealed under another key, or the key was
+            destroyed and no event erased its owner.
+        """
+        name = sealed[KEY]
+        suite_name, _, encoded = sealed[SEALED].partition(":")
+        suite = suite_named(suite_name)
         try:
             body = base64.b64decode(encoded, validate=True)
         except ValueError:
             raise WrongKey(reason="it is not base64") from None
-        context = self._context(stream, version, field)
+        context = self._context(stream, version, path, name)
         with self._lock:
-            cached = self._cache.get(person)
+            cached = self._cache.get(name)
         fresh = cached is None or cached.until < time.monotonic()
         if fresh:
-            cached = self._fetch({person})[person]
+            cached = self._fetch({name})[name]
         assert cached is not None
         if cached.key is None:
             return None
         try:
-            return suite.decrypt(cached.key, body, context).decode()
+            return _unpadded(suite.decrypt(cached.key, body, context))
         except WrongKey:
             if fresh:
                 raise
         # The cached key may belong to a command that was refused in the end.
-        cached = self._fetch({person})[person]
-        return None if cached.key is None else suite.decrypt(cached.key, body, context).decode()
+        cached = self._fetch({name})[name]
+        return None if cached.key is None else _unpadded(suite.decrypt(cached.key, body, context))
 
-    def cache_key(self, row: PersonKey) -> None:
+    def cache_key(self, row: DataKey) -> None:
         """Cache the key of a row that was just read, so that `open` need not read it again."""
         self._key_of(row)
 
     # --- sealing ---------------------------------------------------------------------------------
 
-    def encryptor(self, keys: PersonKeys) -> "FieldEncryptor":
+    def encryptor(self, keys: KeyRows) -> "FieldEncryptor":
         """The encryptor of one append. keys: the read view of its command."""
         return FieldEncryptor(self, keys)
 
-    def forget(self, person: str | None = None) -> None:
-        """Drop one person's key from memory, or all; call it after the COMMIT of an erasure."""
+    def forget(self, owner: str | None = None) -> None:
+        """Drop an owner's keys from memory, or all; call it after the COMMIT of an erasure."""
         with self._lock:
-            if person is None:
+            if owner is None:
                 self._cache.clear()
             else:
-                self._cache.pop(person, None)
+                for name in [name for name in self._cache if name.startswith(owner + "/")]:
+                    del self._cache[name]
         forget_derived()
 
     # --- data keys -------------------------------------------------------------------------------
@@ -174,145 +229,180 @@ class Vault(BlindIndexes):
             key = self._unwrap(old)
             # The algorithm column cannot be changed: a key keeps the suite of its first wrapping.
             new = suite_named(old.algorithm).encrypt(
-                self._master_keys.keys[self._master_keys.active], key, self._key_context(old.person)
+                self._master_keys.keys[self._master_keys.active], key, self._key_context(old.name)
             )
             journal.change(
-                "UPDATE certledger.person_keys SET wrapped = %s, master_key_id = %s "
-                "WHERE ledger = %s AND person = %s AND wrapped = %s",
-                (new, self._master_keys.active, self.ledger, old.person, old.wrapped),
+                "UPDATE certledger.data_keys SET wrapped = %s, master_key_id = %s WHERE ledger = %s"
+                " AND owner = %s AND class = %s AND generation = %s AND wrapped = %s",
+                (new, self._master_keys.active, self.ledger, *old.name, old.wrapped),
             )
         self.forget()
         return len(rows)
 
-    def _new_key(self, person: str) -> tuple[PersonKey, bytes]:
+    def _new_key(self, name: KeyName, now: datetime) -> tuple[DataKey, bytes]:
         key = os.urandom(KEY_BYTES)
         active = self._master_keys.active
-        wrapped = self._suite.encrypt(
-            self._master_keys.keys[active], key, self._key_context(person)
-        )
-        return PersonKey(person, self._suite.name, active, wrapped), key
+        wrapped = self._suite.encrypt(self._master_keys.keys[active], key, self._key_context(name))
+        return DataKey(*name, self._suite.name, active, wrapped, now), key
 
-    def _unwrap(self, row: PersonKey) -> bytes:
+    def _unwrap(self, row: DataKey) -> bytes:
         assert row.wrapped is not None
         master = self._master_keys.keys.get(row.master_key_id)
         if master is None:
             raise WrongKey(reason=f"master key {row.master_key_id!r} is not configured")
-        context = self._key_context(row.person)
+        context = self._key_context(row.name)
         return suite_named(row.algorithm).decrypt(master, row.wrapped, context)
 
-    def _key_of(self, row: PersonKey) -> bytes | None:
+    def _key_of(self, row: DataKey) -> bytes | None:
         """The key of a row known to be current; from the cache if it is the same row.
 
-        A destroyed one is not cached: `open` asks whether an event erased the person.
+        A destroyed one is not cached: `open` asks whether an event erased its owner.
         """
         with self._lock:
             if row.wrapped is None:
-                self._cache.pop(row.person, None)
+                self._cache.pop(str(row.name), None)
                 return None
-            cached = self._cache.get(row.person)
+            cached = self._cache.get(str(row.name))
         is_same = cached is not None and cached.wrapped == row.wrapped
-        key = cached.key if cached is not None and is_same else self._unwrap(row)
-        self._put(row.person, key, row.wrapped)
-        return key
+        return self._put(row, cached.key if cached is not None and is_same else None).key
 
-    def _fetch(self, persons: set[str]) -> dict[str, _CachedKey]:
-        rows = self._read_keys(persons)
-        for person in persons:
-            if person not in rows:
-                raise WrongKey(reason=f"person {person} has no key")
-        self._ensure_erased({p for p, row in rows.items() if row.wrapped is None})
-        return {
-            person: self._put(person, self._unwrap(row) if row.wrapped else None, row.wrapped)
-            for person, row in rows.items()
-        }
+    def _fetch(self, names: set[str]) -> dict[str, _CachedKey]:
+        rows = {str(row.name): row for row in self._read_keys([*map(_key_name, names)])}
+        for name in names:
+            if name not in rows:
+                raise WrongKey(reason=f"there is no key {name}")
+        self._ensure_erased(row for row in rows.values() if row.wrapped is None)
+        return {name: self._put(row) for name, row in rows.items()}
 
-    def _ensure_erased(self, destroyed: set[str]) -> None:
-        """Raises: WrongKey for a person whose key was destroyed, and whom no event erased."""
-        if destroyed and self._erased is not None:
-            for person in sorted(destroyed - self._erased(destroyed)):
-                reason = f"the key of person {person} was destroyed, and no event erased them"
+    def _ensure_erased(self, destroyed: Iterable[DataKey]) -> None:
+        """Raises: WrongKey for a key that was destroyed and whose owner no event erased."""
+        names = {row.owner: str(row.name) for row in destroyed}
+        if names and self._erased is not None:
+            for owner in sorted(names.keys() - self._erased(names)):
+                reason = f"key {names[owner]} was destroyed, and no event erased what it sealed"
                 raise WrongKey(reason=reason)
 
-    def _put(self, person: str, key: bytes | None, wrapped: bytes | None) -> _CachedKey:
-        cached = _CachedKey(key, wrapped, time.monotonic() + self._cache_seconds)
+    def _put(self, row: DataKey, key: bytes | None = None) -> _CachedKey:
+        """Cache a key. key: of the row, where it is known."""
+        if key is None and row.wrapped is not None:
+            key = self._unwrap(row)
+        cached = _CachedKey(key, row.wrapped, time.monotonic() + self._cache_seconds)
         with self._lock:
-            if len(self._cache) >= _CACHE_PERSONS:
+            if len(self._cache) >= _CACHE_KEYS:
                 self._cache.clear()
-            self._cache[person] = cached
+            self._cache[str(row.name)] = cached
         return cached
 
-    def _context(self, stream: str, version: int, field: str) -> bytes:
-        return f"{self.ledger}|{stream}|{version}|{field}".encode()
+    def _context(self, stream: str, version: int, path: str, key: str) -> bytes:
+        return f"certledger field v1|{self.ledger}|{stream}|{version}|{path}|{key}".encode()
 
-    def _key_context(self, person: str) -> bytes:
-        return f"{self.ledger}|{person}".encode()
+    def _key_context(self, name: KeyName) -> bytes:
+        return f"certledger data key v1|{self.ledger}|{name}".encode()
 
 
 class FieldEncryptor:
-    """Encrypts the personal fields of one append, making keys for persons who have none.
+    """Seals the fields of one append, making the keys that it is the first to use.
 
     `fresh_keys` goes into the AppendRequest: the transaction that first uses a key stores it.
     """
 
-    def __init__(self, vault: Vault, keys: PersonKeys) -> None:
+    def __init__(self, vault: Vault, keys: KeyRows) -> None:
         self._vault = vault
-        self._person_keys = keys
-        self._fresh: dict[str, PersonKey] = {}
-        self._keys: dict[str, bytes] = {}
+        self._rows = keys
+        self._fresh: list[DataKey] = []
+        self._keys: dict[tuple[str, str], tuple[str, bytes]] = {}
 
     @property
-    def fresh_keys(self) -> tuple[PersonKey, ...]:
+    def fresh_keys(self) -> tuple[DataKey, ...]:
         """Keys made here, to be stored with the events."""
-        return tuple(self._fresh.values())
+        return tuple(self._fresh)
 
-    def seal(self, person: str, stream: str, version: int, field: str, text: str) -> str:
-        """Encrypt a field as "<algorithm>:<base64>", which opens only at that place.
+    def seal(
+        self, mark: Sealed, person: str | None, stream: str, version: int, path: str, value: Any
+    ) -> dict[str, str]:
+        """Seal a JSON value for one place in the journal, where alone it opens.
 
-        Raises: DataKeyDestroyed if the person's key was destroyed.
+        person: whom the fact names. What is about somebody all of whose keys are destroyed is
+            sealed under the stream's matter key.
+        Raises: ValueError if the mark has a class and there is no person; NotCanonical.
         """
-        key = self._keys.get(person) or self._key_for(person)
-        context = self._vault._context(stream, version, field)
-        suite = self._vault._suite
-        sealed = suite.encrypt(key, text.encode(), context)
-        return f"{suite.name}:{base64.b64encode(sealed).decode()}"
-
-    def _key_for(self, person: str) -> bytes:
-        row = self._person_keys.person_key(person)
-        if row is None:
-            row, key = self._vault._new_key(person)
-            self._fresh[person] = row
-            # A later command of the same batch may open this before the key is committed.
-            self._vault._put(person, key, row.wrapped)
+        if mark.data_class is None:
+            name, key = self._key(matter_owner(stream), "")
+        elif not person:
+            raise ValueError(f"{path} is personal, and the fact names no person")
         else:
-            found = self._vault._key_of(row)
-            if found is None:
-                raise DataKeyDestroyed(person=person)
-            key = found
-        self._keys[person] = key
-        return key
+            name, key = self._key_about(person, mark.data_class, stream)
+        suite = self._vault._suite
+        context = self._vault._context(stream, version, path, name)
+        sealed = suite.encrypt(key, _padded(canonical_json(value)), context)
+        return {KEY: name, SEALED: f"{suite.name}:{base64.b64encode(sealed).decode()}"}
+
+    def _key_about(self, person: str, data_class: DataClass, stream: str) -> tuple[str, bytes]:
+        owner = person_owner(person)
+        found = self._keys.get((owner, data_class.value))
+        if found is None:
+            rows = self._rows.data_keys(owner)
+            if rows and all(row.wrapped is None for row in rows):
+                return self._key(matter_owner(stream), "")
+            found = self._key(owner, data_class.value)
+        return found
+
+    def _key(self, owner: str, data_class: str) -> tuple[str, bytes]:
+        """The key in use of an owner and a class, with its name; a new one where there is none."""
+        found = self._keys.get((owner, data_class))
+        if found is not None:
+            return found
+        now = self._rows.recorded_at
+        rows = [row for row in self._rows.data_keys(owner) if row.data_class == data_class]
+        last = max(rows, default=None)
+        key = None
+        if last is not None and now - last.created_at <= GENERATION:
+            key = self._vault._key_of(last)
+        if last is None or key is None:
+            generation = 1 if last is None else last.generation + 1
+            last, key = self._vault._new_key(KeyName(owner, data_class, generation), now)
+            self._fresh.append(last)
+            # A later command of the same batch may open this before the key is committed.
+            self._vault._put(last, key)
+        found = self._keys[owner, data_class] = str(last.name), key
+        return found
 
 
-def stored_keys(journal: Journal) -> Callable[[Iterable[str]], dict[str, PersonKey]]:
-    """A function that reads key rows of a ledger's persons; the `read_keys` of most Vaults."""
+def _key_name(text: str) -> KeyName:
+    try:
+        return parse_key_name(text)
+    except ValueError:
+        raise WrongKey(reason="its key is none that there can be") from None
 
-    def read(persons: Iterable[str]) -> dict[str, PersonKey]:
-        rows = journal.query(
-            SELECT_KEYS + "WHERE ledger = %s AND person = ANY(%s)",
-            (journal.ledger, list(persons)),
-        )
-        return {key.person: key for key in map(key_from_row, rows)}
+
+def _padded(plain: bytes) -> bytes:
+    """The bytes, then 0x80 and zeros up to a multiple of PAD_BYTES."""
+    return plain + b"\x80" + bytes(-(len(plain) + 1) % PAD_BYTES)
+
+
+def _unpadded(padded: bytes) -> Any:
+    """The JSON value of padded bytes."""
+    return orjson.loads(padded[: padded.rindex(b"\x80")])
+
+
+def stored_keys(journal: Journal) -> ReadKeys:
+    """A function that reads key rows of a ledger; the `read_keys` of most Vaults."""
+
+    def read(names: Iterable[KeyName]) -> list[DataKey]:
+        rows = journal.query(SELECT_NAMED_KEYS, named_keys(journal.ledger, names))
+        return list(map(key_from_row, rows))
 
     return read
 
 
-def erased_persons(journal: Journal) -> Callable[[Iterable[str]], set[str]]:
-    """A function that reads which persons of a ledger an event erased; the `erased` of a Vault.
+def erased_owners(journal: Journal) -> Erased:
+    """A function that reads which owners of a ledger an event erased; the `erased` of a Vault.
 
     It looks for the event only: that its seal is right is for the readers of the journal to check.
     """
 
-    def read(persons: Iterable[str]) -> set[str]:
-        rows = journal.query(SELECT_ERASED, (journal.ledger, person_streams(persons)))
-        return {person for (person,) in rows}
+    def read(owners: Iterable[str]) -> set[str]:
+        rows = journal.query(SELECT_ERASED, (journal.ledger, owner_streams(owners)))
+        return {owner for (owner,) in rows}
 
     return read

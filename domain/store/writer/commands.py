@@ -25,9 +25,9 @@ import psycopg2
 
 from domain.store.journal.batch import Accepted as Accepted
 from domain.store.journal.batch import Batch
+from domain.store.journal.data_keys import DataKey
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.logins import LoginRow
-from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -112,7 +112,8 @@ class QueuedCommand(NamedTuple):
     streams: read whole; versions: streams of which only the last version is read.
     command: its idempotency key, stored with the receipt of the append.
     identify: gives the final `command` when it is executed; None if it is final.
-    claims, persons, views, logins: looked up. Whatever the read set does not name is read on
+    claims, owners (of data keys), views, logins: looked up. Whatever the read set does not name is
+        read on
         demand, at one round trip each.
     timeout_seconds: how long the caller waits.
     """
@@ -122,7 +123,7 @@ class QueuedCommand(NamedTuple):
     versions: tuple[str, ...] = ()
     command: CommandKey | None = None
     claims: tuple[Claim, ...] = ()
-    persons: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     logins: tuple[LoginName, ...] = ()
     identify: IdentifyCommand | None = None
@@ -176,9 +177,9 @@ class BatchView:
         """Position of the event that took the claim, None if it is free."""
         return self._transaction.batch.claim((kind, key))
 
-    def person_key(self, person: str) -> PersonKey | None:
-        """The person's key row for the vault, None if there is none."""
-        return self._transaction.batch.person_key(person)
+    def data_keys(self, owner: str) -> Sequence[DataKey]:
+        """The owner's key rows for the vault, in order of class and generation."""
+        return self._transaction.batch.data_keys(owner)
 
     def tracked(self, view: str) -> int | None:
         """Position a tracked view has reached."""
@@ -266,7 +267,7 @@ def read_request_of(group: Iterable[PendingCommand], cached_version: CachedVersi
         versions={stream for each in queued for stream in each.versions} - streams,
         commands={each.command.name for each in queued if each.command is not None},
         claims={claim for each in queued for claim in each.claims},
-        persons={person for each in queued for person in each.persons},
+        owners={owner for each in queued for owner in each.owners},
         views={view for each in queued for view in each.views},
         logins={name for each in queued for name in each.logins},
     )

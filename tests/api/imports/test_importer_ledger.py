@@ -148,7 +148,7 @@ def test_an_erased_person_stays_erased_when_the_files_are_imported_again(
     }
     person = registered[0]
     withdrawn = f"W1,2026-10-01 09:00,agency.01,,{applied[person]},本人要求\n"
-    erased = f"E1,2026-10-02 09:00,registrar.01,,{person},本人要求\n"
+    erased = f"E1,2026-10-02 09:00,registrar.01,,{person},本人申请\n"
     (folder / "withdrawals.csv").write_text(
         "id,occurred_at,by,role,application_id,reason\n" + withdrawn, encoding="utf-8"
     )

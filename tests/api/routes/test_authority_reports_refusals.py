@@ -24,7 +24,7 @@ def test_a_report_is_refused_for_its_first_fault_in_the_order_of_the_decision(le
 def test_nobody_is_reported_once_their_data_are_erased(ledger: LedgerClient):
     certified(ledger)
     registrar = ledger.backdated("registrar").at("2026-10-16T09:00:00+08:00")
-    registrar.write("persons/P1/erasure", {"reason": "本人申请删除"})
+    registrar.write("persons/P1/erasure", {"reason": "request"})
     body = {"batch_type": "new", "application_ids": ["A1"]}
     answer = registrar.send("reports", body)
     assert (answer.status_code, answer.json()["code"]) == (409, "person_erased")

@@ -226,8 +226,9 @@ def test_a_round_that_cannot_compare_the_views_is_not_complete(audited: Audited)
 def test_exchanged_keys_are_named_within_a_round(audited: Audited) -> None:
     """Nothing sealed for that person opens any more, nor can their rows be made again."""
     audited.copy.as_superuser(
-        f"{SET} certledger.person_keys SET wrapped = (SELECT min(wrapped) FROM "
-        "certledger.person_keys WHERE person = 'P0010') WHERE person = 'P0031'"
+        f"{SET} certledger.data_keys SET wrapped = (SELECT wrapped FROM "
+        "certledger.data_keys WHERE owner = 'person/P0010' AND class = 'identity') "
+        "WHERE owner = 'person/P0031' AND class = 'identity'"
     )
     assert audited.found("keys")[0]["row"] == "person"
     wait_until(

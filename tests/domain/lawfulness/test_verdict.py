@@ -315,7 +315,9 @@ def test_a_statement_of_another_person_is_named() -> None:
     world = journeys.an_eligible_application()
 
     def change(event: Envelope) -> None:
-        event["data"]["qualifications"] = {"sealed": 'test:{"work_periods":[]}'}
+        key = event["data"]["qualifications"]["key"]
+        sealed = 'test:"{\\"work_periods\\":[]}"'
+        event["data"]["qualifications"] = {"key": key, "sealed": sealed}
 
     found = the_finding(altered(world, "eligibility_confirmed.v1", change))
     assert found.topic in ("application_opened.v1", "eligibility_confirmed.v1")

@@ -243,7 +243,7 @@ def test_the_login_of_a_candidate_goes_with_their_erasure(
 ) -> None:
     world.do(register(1), by=by_phone())
     old = second.logins.find(PHONE)
-    world.do(ErasePersonalData(person_id="P1", reason="本人申请"), by=REGISTRAR)
+    world.do(ErasePersonalData(person_id="P1", reason="request"), by=REGISTRAR)
     assert not [row for row in rows(database) if str(old) in row]
     # The other service still has the old pseudonym in memory, and draws another one.
     submit(second, register(2), by_phone(), key="again")
@@ -261,7 +261,7 @@ def test_an_erased_login_is_nobodys_in_every_process(world: PostgresWorld, secon
     for ledger in (world.ledger, second):
         assert ledger.logins.find(PHONE) == ledger.state("person", "P1").subject
         assert ledger.recorded_command(PHONE, "mine", request)
-    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    erase = ErasePersonalData(person_id="P1", reason="request")
     submit(world.ledger, erase, REGISTRAR, key="erase")
     for ledger in (world.ledger, second):
         assert ledger.logins.find(PHONE) is None
@@ -278,7 +278,7 @@ def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
     submit(world.ledger, register(1), by_phone(), key="mine")
     submit(second, person(2), cashier, key="as staff")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    erase = ErasePersonalData(person_id="P1", reason="request")
     submit(world.ledger, erase, REGISTRAR, key="erase")
     for n, ledger in ((3, world.ledger), (4, second)):
         submit(ledger, person(n), cashier, key=f"later {n}")
@@ -290,7 +290,7 @@ def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
 def test_a_registrar_whose_first_command_erases_their_own_data_stays(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    erase = ErasePersonalData(person_id="P1", reason="request")
     submit(world.ledger, erase, by_phone(Role.REGISTRAR), key="erase")
     assert subjects(world.ledger)[-1] == old == world.ledger.logins.find(PHONE)
 
@@ -298,7 +298,7 @@ def test_a_registrar_whose_first_command_erases_their_own_data_stays(world: Post
 def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    erase = ErasePersonalData(person_id="P1", reason="request")
     answers: list[Future[Receipt]] = [
         world.ledger.submit(each, by, key=f"k{n}", request=request_of(each))
         for n, (each, by) in enumerate(
@@ -322,7 +322,7 @@ def test_an_erased_pseudonym_is_not_drawn_again_although_the_cache_forgot_it(
     old = world.ledger.logins.find(PHONE)
     named = LoginsOfCommand(world.ledger.logins)
     assert named.guess_actor(by_phone()) == old
-    world.do(ErasePersonalData(person_id="P1", reason="本人申请"), by=REGISTRAR)
+    world.do(ErasePersonalData(person_id="P1", reason="request"), by=REGISTRAR)
     world.ledger.logins.clear()
     with world.ledger.journal.transaction() as transaction:
         view = BatchView(transaction, lambda stream: 0)
@@ -408,7 +408,7 @@ def test_the_audit_names_staff_whose_row_was_deleted(
 def test_the_audit_expects_the_row_of_staff_who_were_erased(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     submit(world.ledger, person(2), by_phone(Role.AGENCY), key="as staff")
-    erase = ErasePersonalData(person_id="P1", reason="本人申请")
+    erase = ErasePersonalData(person_id="P1", reason="request")
     submit(world.ledger, erase, REGISTRAR, key="erase")
     assert findings(world.ledger) == []
 

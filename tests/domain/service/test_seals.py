@@ -197,7 +197,7 @@ def test_a_planted_snapshot_is_neither_shown_nor_decided_upon(
 def destroy_the_key(database: Database) -> None:
     """With the application role alone."""
     with tampering.application_role(database) as cursor:
-        cursor.execute("UPDATE certledger.person_keys SET wrapped = NULL, destroyed_at = now()")
+        cursor.execute("UPDATE certledger.data_keys SET wrapped = NULL, destroyed_at = now()")
 
 
 def test_a_person_whose_key_was_destroyed_does_not_look_erased(
@@ -207,7 +207,7 @@ def test_a_person_whose_key_was_destroyed_does_not_look_erased(
     ledger = opened()
     ledger.vault.forget()  # a process that knows the true key goes on using it for a while
     for _ in range(2):
-        with pytest.raises(WrongKey, match="no event erased them"):
+        with pytest.raises(WrongKey, match="no event erased what it sealed"):
             ledger.identity("P1")
     assert not ledger.state("person", "P1").erased
 
@@ -230,13 +230,16 @@ def test_no_decision_rests_on_a_person_whose_key_was_destroyed(
 def test_a_key_that_is_put_back_after_an_erasure_shows_nobody(
     opened: Callable[[], Ledger], world: PostgresWorld, database: Database
 ) -> None:
-    [(wrapped,)] = database.execute("SELECT wrapped FROM certledger.person_keys")
+    kept = database.execute("SELECT class, wrapped FROM certledger.data_keys")
     world.do(erase(1), by=REGISTRAR)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE certledger.person_keys DISABLE TRIGGER ALL")
-        cursor.execute(
-            "UPDATE certledger.person_keys SET wrapped = %s, destroyed_at = NULL", (wrapped,)
-        )
+        cursor.execute("ALTER TABLE certledger.data_keys DISABLE TRIGGER ALL")
+        for data_class, wrapped in kept:
+            cursor.execute(
+                "UPDATE certledger.data_keys SET wrapped = %s, destroyed_at = NULL "
+                "WHERE class = %s",
+                (wrapped, data_class),
+            )
     ledger = opened()
     with pytest.raises(NotFound):
         ledger.identity("P1")

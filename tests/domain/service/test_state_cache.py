@@ -136,7 +136,7 @@ def test_committed_events_are_not_applied_over_a_gap():
 def test_least_recently_used_states_are_evicted():
     cache = StateCache(MAPPER, no_snapshot, states_max=1)
     cache.apply_committed([event(1)])
-    person = e.PersonalDataErased(person_id="P1", reason="本人申请")
+    person = e.PersonalDataErased(person_id="P1", reason=e.ErasureReason.REQUEST)
     cache._put("person-P1", CachedState(person, NOW))
     assert cache.cached_version("ledger") == NO_EVENTS
     assert cache.state("person-P1") == person

@@ -8,6 +8,7 @@ from domain.steps.enrolment import (
     PersonErased,
 )
 from domain.steps.erasure import PersonStillNeeded
+from domain.values.sealed_fields import DataClass
 from tests.support.actors import candidate
 from tests.support.commands import (
     apply_for,
@@ -31,7 +32,7 @@ from tests.support.world import given
 def test_an_erased_person_is_no_longer_readable_and_their_document_is_free():
     world = a_registered_person()
     decision = world.do(erase(), by=candidate(1))
-    assert decision.erases == ("P1",)
+    assert {*decision.erases} == {("person/P1", each.value) for each in DataClass}
     with pytest.raises(NotFound):
         world.identity("P1")
     given(world).when(

@@ -12,6 +12,7 @@ from domain.events import KeyIntroduced, KeyPurpose, LogContinuedElsewhere
 from domain.steps.log_recovery import OtherOrigin, next_origin
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import KeyNotSigned
+from domain.values.sealed_fields import blanked
 from tests.support.commands import continue_log, introduce_key, open_ledger
 from tests.support.journeys import an_open_ledger
 from tests.support.key_facts import id_of, introduce, introduced, key_named
@@ -109,7 +110,8 @@ def test_the_fact_names_the_old_head_and_both_persons():
     world = World()
     world.do(open_ledger())
     world.do(continue_log())
-    [fact] = world.ledger().continuations
+    [fact] = world.facts(LogContinuedElsewhere)
     assert isinstance(fact, LogContinuedElsewhere)
+    assert world.ledger().continuations == (blanked(fact),)
     assert (fact.old_head_size, fact.first_position, fact.positions_gone) == (6, 1, 5)
     assert (fact.proposed_by, fact.confirmed_by) == ("operator-1", "operator-2")

@@ -313,7 +313,10 @@ def next_version() -> View:
     handles = dict(score_board.VIEW.handles)
     handles["person_registered.v1"] = Handles(fold, registered.reads)
     return changed(
-        score_board.VIEW, version=2, handles=handles, tables=(*score_board.VIEW.tables, EXTRA)
+        score_board.VIEW,
+        version=score_board.VIEW.version + 1,
+        handles=handles,
+        tables=(*score_board.VIEW.tables, EXTRA),
     )
 
 
@@ -363,6 +366,11 @@ def test_an_older_program_leaves_newer_tables_alone(ledger: ProjectedLedger, dsn
         with running(dsn, views=(next_version(),)) as new:
             old.runner.stop()
             assert new.wait_until("omc", "score_board", ledger.journal.head().position, 10)
+
+
+def test_a_ledger_without_events_is_rebuilt_and_compared(ledger: ProjectedLedger, dsn: str) -> None:
+    rebuild.replace(dsn, SECRETS, processes=1)
+    assert check(dsn) == []
 
 
 def test_tables_of_another_version_cannot_be_compared(ledger: ProjectedLedger, dsn: str) -> None:

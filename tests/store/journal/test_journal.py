@@ -6,12 +6,12 @@ domain/store/journal/statements.py, domain/store/errors.py
 
 from datetime import UTC, datetime, timedelta
 
+import psycopg2.errors
 import pytest
 
 from domain.store.errors import (
     ClaimNotHeld,
     ClaimTaken,
-    DataKeyDestroyed,
     EnvelopeTooLarge,
     IdempotencyKeyReused,
     InvalidLedgerName,
@@ -28,14 +28,15 @@ from domain.store.journal.records import (
     NO_EVENTS,
     AppendRequest,
     CommandKey,
-    PersonKey,
 )
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
-from tests.store.drafts import ACTOR, MORNING, append, command, draft, id_of
+from tests.store.drafts import ACTOR, MORNING, append, command, data_key, draft, id_of
 from tests.support import tampering
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
+
+IDENTITY = ("person/p", "identity")
 
 
 def write(journal: Journal, *appends: AppendRequest) -> list:
@@ -241,24 +242,50 @@ def test_a_tracked_position_only_moves_forward(journal: Journal) -> None:
     assert journal.query("SELECT view, position FROM certledger.tracking") == [("view", 8)]
 
 
-def test_a_person_never_gets_a_second_key(journal: Journal) -> None:
-    key = PersonKey("p", "aes-256-gcm", "m", b"wrapped")
-    write(journal, append("a", 1, fresh_keys=(key,)))
+def test_a_key_is_the_next_generation_of_its_class(journal: Journal) -> None:
+    first, second = data_key("p"), data_key("p", generation=2)
     with pytest.raises(RejectedByDatabase):
-        write(journal, append("a", 2, fresh_keys=(key,)))
-    write(journal, append("a", 2, destroy_keys=("p",)))
-    with pytest.raises(DataKeyDestroyed):
-        write(journal, append("a", 3, fresh_keys=(key,)))
+        write(journal, append("a", 1, fresh_keys=(second,)))
+    write(journal, append("a", 1, fresh_keys=(first, data_key("p", "contact"))))
+    with pytest.raises(RejectedByDatabase):
+        write(journal, append("a", 2, fresh_keys=(first,)))
+    write(journal, append("a", 2, destroy_keys=(IDENTITY,)))
+    write(journal, append("a", 3, fresh_keys=(second,)))
     with journal.transaction() as transaction:
-        assert transaction.person_key("p") == PersonKey("p", "aes-256-gcm", "m", None)
-        assert transaction.person_key("q") is None
+        left = [(*key.name, key.wrapped) for key in transaction.data_keys("person/p")]
+        assert left == [
+            ("person/p", "contact", 1, b"wrapped"),
+            ("person/p", "identity", 1, None),
+            ("person/p", "identity", 2, b"wrapped"),
+        ]
+        assert list(transaction.data_keys("person/q")) == []
 
 
 def test_a_key_may_be_made_and_destroyed_in_one_transaction(journal: Journal) -> None:
-    key = PersonKey("p", "aes-256-gcm", "m", b"wrapped")
-    write(journal, append("a", 1, fresh_keys=(key,)), append("a", 2, destroy_keys=("p",)))
-    rows = journal.query("SELECT wrapped, destroyed_at IS NOT NULL FROM certledger.person_keys")
-    assert rows == [(None, True)]
+    write(
+        journal,
+        append("a", 1, fresh_keys=(data_key("p"), data_key("p", "contact"))),
+        append("a", 2, destroy_keys=(IDENTITY, ("person/q", "identity"))),
+        append("a", 3, fresh_keys=(data_key("p", generation=2),)),
+    )
+    rows = journal.query(
+        "SELECT class, generation, wrapped IS NULL, destroyed_at IS NOT NULL "
+        "FROM certledger.data_keys ORDER BY 1, 2"
+    )
+    assert rows == [
+        ("contact", 1, False, False),
+        ("identity", 1, True, True),
+        ("identity", 2, False, False),
+    ]
+
+
+def test_the_database_knows_the_owners_and_their_classes(journal: Journal) -> None:
+    for owner, data_class in (("person/p", ""), ("person/p", "other"), ("p", "identity")):
+        with pytest.raises(psycopg2.errors.CheckViolation):
+            key = data_key("p")._replace(owner=owner, data_class=data_class)
+            write(journal, append("a", 1, fresh_keys=(key,)))
+    matter = data_key("p")._replace(owner="matter/notice-N1", data_class="")
+    write(journal, append("a", 1, fresh_keys=(matter,)))
 
 
 def test_an_exception_rolls_everything_back(journal: Journal) -> None:

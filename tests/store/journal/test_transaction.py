@@ -11,16 +11,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from domain.store.errors import ClaimTaken, DataKeyDestroyed
+from domain.store.errors import ClaimTaken
 from domain.store.journal.journal import Journal
-from domain.store.journal.person_keys import PersonKey
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import AppendRequest
 from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
-from tests.store.drafts import append, command, next_event
+from tests.store.drafts import append, command, data_key, next_event
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
@@ -162,22 +161,23 @@ def test_a_command_repeated_during_its_commit_gets_the_first_receipt(
 def test_a_person_being_erased_is_erased_for_the_next_batch(
     committer: Committer, journal: Journal
 ) -> None:
-    key = PersonKey("p", "aes-256-gcm", "1", b"wrapped")
+    key = data_key("p")
     committer.submit(next_event("p", fresh_keys=(key,))).result(60)
 
     def seal(view: BatchView) -> AppendRequest:
-        found = view.person_key("p")
-        assert found is not None
+        [found] = view.data_keys("person/p")
         if found.wrapped is None:
-            raise DataKeyDestroyed(person="p")
+            raise LookupError("the key was destroyed")
         return append("p", view.version("p") + 1)
 
     second, decided = recording([], seal)
     with head_locked(journal):
-        futures = two_batches(committer, next_event("p", destroy_keys=("p",)), second)
+        futures = two_batches(
+            committer, next_event("p", destroy_keys=(("person/p", "identity"),)), second
+        )
         assert decided.wait(60)
     assert isinstance(futures[0].result(60), Accepted)
-    assert isinstance(futures[1].exception(60), DataKeyDestroyed)
+    assert isinstance(futures[1].exception(60), LookupError)
 
 
 def test_a_stream_is_complete_whether_its_last_events_are_committed_or_pending(
@@ -261,8 +261,8 @@ def test_claims_and_keys_change_with_an_event_only(journal: Journal) -> None:
         for changes in (
             AppendRequest(claims=(("n", "1"),)),
             AppendRequest(releases=(("n", "1"),)),
-            AppendRequest(destroy_keys=("p",)),
-            AppendRequest(fresh_keys=(PersonKey("p", "aes-256-gcm", "1", b"w"),)),
+            AppendRequest(destroy_keys=(("person/p", "identity"),)),
+            AppendRequest(fresh_keys=(data_key("p"),)),
         ):
             with pytest.raises(ValueError, match="with an event"):
                 transaction.accept(changes)

@@ -35,11 +35,11 @@ def test_a_second_run_has_nothing_to_do(database_on_each: Database) -> None:
         "checkpoints",
         "claims",
         "commands",
+        "data_keys",
         "journal",
         "ledgers",
         "logins",
         "migrations",
-        "person_keys",
         "snapshots",
         "tracking",
     }

@@ -221,7 +221,7 @@ def test_a_command_may_read_more_than_its_read_set(committer: Committer, journal
         assert [event.version for event in view.recorded("a")] == [1, 2]
         assert (view.version("a"), view.version("b")) == (2, 0)
         assert (view.claimed("n", "1"), view.claimed("n", "2")) == (1, None)
-        assert view.person_key("p") is None
+        assert list(view.data_keys("person/p")) == []
         assert view.tracked("v") is None
         assert view.ledger == "omc"
         return append("b", 1)
