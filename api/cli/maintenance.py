@@ -17,7 +17,8 @@ from api.cli.environment import data_option, open_database, open_environment, se
 def rebuild(names: tuple[str, ...], check: bool, data: Path | None) -> None:
     """Rebuild views from the first event in new tables, and swap them in (blue-green).
 
-    Rebuilds all views if no name is given. Reads continue meanwhile. With --check the exit code
+    Rebuilds all views if no name is given. Reads continue meanwhile. Waits for another rebuild, and
+    for the background audit, which gives way. With --check the exit code
     is 1 if a row differs.
     """
     from projections.catalogue import VIEWS
@@ -32,7 +33,7 @@ def rebuild(names: tuple[str, ...], check: bool, data: Path | None) -> None:
     with open_environment(settings_of(data)) as environment:
         environment.ensure_views()
         if not check:
-            for done in work.replace(environment.dsn, environment.secrets, views):
+            for done in work.replace(environment.dsn, environment.secrets, views, wait=True):
                 effort = f"{done.events} events in {done.seconds:.1f} s"
                 click.echo(f"{done.ledger}: {', '.join(done.views)} rebuilt, {effort}")
             click.echo(f"in place: {shown}")
@@ -42,6 +43,7 @@ def rebuild(names: tuple[str, ...], check: bool, data: Path | None) -> None:
             environment.secrets,
             views,
             on_difference=lambda found: click.echo(f"differs: {found}", err=True),
+            wait=True,
         )
     click.echo(f"{shown}: {'no row differs' if not count else f'{count} rows differ'}")
     if count:

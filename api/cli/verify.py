@@ -261,6 +261,7 @@ def _verify_views(environment: CliEnvironment) -> int:
         environment.secrets,
         VIEWS,
         on_difference=lambda found: result.find(str(found)),
+        wait=True,
     )
     for view, table in work.altered_definitions(environment.dsn, VIEWS):
         result.find(f"{view}: {table} does not show the rows of its table, as they are")

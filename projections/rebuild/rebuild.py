@@ -37,6 +37,7 @@ from projections.rebuild.swap import (
     await_erasures,
     catch_up,
     drop_others,
+    ensure_not_awaited,
     exclusive_rebuild,
     folding_paused,
     live_positions,
@@ -77,14 +78,19 @@ def check(
     processes: int | None = None,
     sizes: Sizes = DEFAULT_SIZES,
     on_difference: Callable[[Difference], None] = lambda difference: None,
+    wait: bool = False,
 ) -> int:
     """Rebuild views next to the live ones and compare both; swaps nothing.
 
-    on_difference: called with every row that differs. Returns: how many differ.
+    on_difference: called with every row that differs. wait: see `exclusive_rebuild`.
+    Returns: how many differ.
     Raises: RebuildRunning, OtherVersion, UnhandledTopic; what a fold raises.
     """
     count = 0
-    with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
+    with (
+        rebuild_connection(dsn) as connection,
+        exclusive_rebuild(connection, views, wait=wait),
+    ):
         live = _of_this_version(connection, views)
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
@@ -106,12 +112,14 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
     The new tables are brought to the position that the live ones have in one snapshot of the
     database, so that folding need not pause. pace: see BackfillTask. Returns: the first
     DIFFERENCES_MAX rows that differ.
-    Raises: RebuildRunning, OtherVersion, UnknownTopic; what `pace` and a fold raise.
+    Raises: RebuildRunning, also to give way to a rebuild that waits; OtherVersion, UnknownTopic;
+        what `pace` and a fold raise.
     """
     found: list[Difference] = []
     with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
         live = _of_this_version(connection, views)
         vaults = partial(_vault, secrets, connection)
+        pace = _giving_way(connection, pace)
         numbers = _backfill(connection, dsn, secrets, views, 1, _SMALL, to_live=True, pace=pace)
         for view in views:
             target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
@@ -125,6 +133,16 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
                 pace(0)
             drop_others(connection, view, live[view.name].number)
     return found
+
+
+def _giving_way(connection: Connection, pace: Pace) -> Pace:
+    """The pace, which also ends the audit when a rebuild waits for a lock of the connection."""
+
+    def paced(position: int) -> None:
+        pace(position)
+        ensure_not_awaited(connection)
+
+    return paced
 
 
 def altered_definitions(dsn: str, views: Sequence[View] = VIEWS) -> list[tuple[str, str]]:
@@ -152,15 +170,18 @@ def replace(
     *,
     processes: int | None = None,
     sizes: Sizes = DEFAULT_SIZES,
+    wait: bool = False,
 ) -> list[BackfilledLedger]:
     """Rebuild views and swap them in for the live ones, without a pause for readers.
 
-    Returns: the ledgers that were folded, for the log. Raises: RebuildRunning, UnhandledTopic;
-    what a
-        fold raises; the live views then stay.
+    wait: see `exclusive_rebuild`. Returns: the ledgers that were folded, for the log.
+    Raises: RebuildRunning, UnhandledTopic; what a fold raises; the live views then stay.
     """
     filled: list[BackfilledLedger] = []
-    with rebuild_connection(dsn) as connection, exclusive_rebuild(connection, views):
+    with (
+        rebuild_connection(dsn) as connection,
+        exclusive_rebuild(connection, views, wait=wait),
+    ):
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:

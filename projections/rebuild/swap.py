@@ -29,6 +29,11 @@ _BEHIND = """SELECT l.ledger, l.position FROM certledger.ledgers l
 LEFT JOIN certledger.tracking t ON t.ledger = l.ledger AND t.view = %s
 WHERE l.position > coalesce(t.position, 0)"""
 
+_LOCK = "hashtextextended('certledger rebuild ' || %s, 0)"
+
+_AWAITED = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+    AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"""
+
 log = logging.getLogger(__name__)
 
 
@@ -180,19 +185,22 @@ def folding_paused(connection: Connection, view: View) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive_rebuild(connection: Connection, views: Sequence[View]) -> Iterator[None]:
+def exclusive_rebuild(
+    connection: Connection, views: Sequence[View], *, wait: bool = False
+) -> Iterator[None]:
     """Allow one rebuild of a view at a time, and drop tables that a killed one left behind.
 
-    Raises: RebuildRunning.
+    wait: until another rebuild has ended or an audit gives way, instead of raising RebuildRunning.
     """
     with connection.cursor() as cursor:
         for view in sorted(views, key=lambda v: v.name):
-            cursor.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended('certledger rebuild ' || %s, 0))",
-                (view.name,),
-            )
-            if cursor.fetchone() != (True,):
+            cursor.execute(f"SELECT pg_try_advisory_lock({_LOCK})", (view.name,))
+            if cursor.fetchone() == (True,):
+                continue
+            if not wait:
                 raise RebuildRunning(f"view {view.name} is already being rebuilt")
+            log.warning("view %s is being rebuilt or audited; waiting", view.name)
+            cursor.execute(f"SELECT pg_advisory_lock({_LOCK})", (view.name,))
         live = generations.in_force(cursor, [view.name for view in views])
     for view in views:
         if view.name in live:
@@ -203,6 +211,14 @@ def exclusive_rebuild(connection: Connection, views: Sequence[View]) -> Iterator
         if not connection.closed:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock_all()")
+
+
+def ensure_not_awaited(connection: Connection) -> None:
+    """Check that nobody waits for a lock of this connection. Raises: RebuildRunning."""
+    with connection.cursor() as cursor:
+        cursor.execute(_AWAITED)
+        if cursor.fetchone() == (True,):
+            raise RebuildRunning("another rebuild of the views waits")
 
 
 def live_positions(connection: Connection, views: Sequence[View]) -> dict[str, dict[str, int]]:

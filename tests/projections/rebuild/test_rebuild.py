@@ -35,6 +35,9 @@ pytestmark = pytest.mark.slow
 
 NAMES = [view.name for view in VIEWS]
 
+WAITING_FOR_A_LOCK = """SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database()"""
+
 
 def check(dsn: str, **options: Any) -> list[Difference]:
     """Every difference; the count says the same."""
@@ -196,6 +199,25 @@ def test_only_one_rebuild_of_a_view_at_a_time(ledger: ProjectedLedger, dsn: str)
     ledger.execute("SELECT pg_advisory_lock(hashtextextended('certledger rebuild score_board', 0))")
     with pytest.raises(RebuildRunning):
         rebuild.replace(dsn, SECRETS, processes=1)
+
+
+def test_an_audit_gives_way_to_a_rebuild_that_waits(ledger: ProjectedLedger, dsn: str) -> None:
+    ledger.record(a_paid_application()).fold()
+    before = current_generations(ledger)
+    waiting = threading.Thread(
+        target=rebuild.replace, args=(dsn, SECRETS), kwargs={"processes": 1, "wait": True}
+    )
+
+    def pace(position: int) -> None:
+        waiting.start()
+        wait_until(lambda: ledger.execute(WAITING_FOR_A_LOCK) == [(1,)])
+
+    with pytest.raises(RebuildRunning):
+        rebuild.audit(dsn, SECRETS, VIEWS, pace)
+    waiting.join()
+    after = current_generations(ledger)
+    assert all(after[name] > before[name] for name in NAMES)
+    assert leftovers(ledger) == []
 
 
 def test_tables_of_a_killed_rebuild_are_dropped_by_the_next(
