@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import itertools
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -147,8 +148,13 @@ class Caller:
         return dict(answer.json())
 
     def read(self, path: str, **params: Any) -> dict[str, Any]:
-        """Read and assert success. Returns: the body."""
+        """Read and assert success, once the view has reached `min_position`. Returns: the body."""
         answer = self.get(path, **params)
+        deadline = time.monotonic() + 30
+        while answer.status_code == 503 and time.monotonic() < deadline:
+            if answer.json()["code"] != "view_behind":
+                break
+            answer = self.get(path, **params)
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return dict(answer.json())
 
