@@ -221,7 +221,7 @@ def test_exchanged_keys_are_named_within_a_round(audited: Audited) -> None:
         "certledger.data_keys WHERE owner = 'person/P0010' AND class = 'identity') "
         "WHERE owner = 'person/P0031' AND class = 'identity'"
     )
-    assert audited.found("keys")[0]["row"] == "person"
+    assert audited.found("keys")[0]["row"] == "key"
     wait_until(
         lambda: (
             {each["row"] for each in audited.found("views")}
