@@ -80,10 +80,13 @@ class Opened(Protocol):
 
 # --- the claims there are -------------------------------------------------------------------------
 
+PERSON_LOGIN = "person_login"
+"""Kind of the claim of a person on their login; its key is the pseudonym."""
+
 
 def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]:
     """What a person holds: their document and, if they have one, their login. Source: 3.1(1)."""
-    login = (("person_login", subject),) if subject else ()
+    login = ((PERSON_LOGIN, subject),) if subject else ()
     return ("person_document", document_index), *login
 
 

@@ -3,7 +3,8 @@
 An attacker who can write to the database as its owner can rewrite an event and its hash, but can't
 sign the resulting tree. Each new head is therefore signed within SIGN_EVERY_S, and kept outside the
 database: in `<data>/heads`, next to the key, and in the places of the settings. A ledger that does
-not continue its heads is not signed again, and takes no commands (`domain.service.guards`).
+not continue its heads, or has lost commands or logins of its last events, is not signed again, and
+takes no commands (`domain.service.guards`, `domain.service.tail_check`).
 Reading order: LogSigner, CheckpointSigningJob.
 """
 
@@ -22,6 +23,7 @@ from api.transparency.log_keys import NoLogKey, log_seed, newest_head_file
 from domain.decision import NotFound
 from domain.service.guards import LOG_NOT_CONTINUED
 from domain.service.ledger import Ledger, Ledgers
+from domain.service.tail_check import TailCheck
 from domain.store.errors import HeadPlaceSilent, LogDiffers, SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.tlog.checkpoints import CheckpointSigner
@@ -49,6 +51,7 @@ class LogSigner:
         self._own = own_place(settings)
         self._signers: dict[str, CheckpointSigner] = {}
         self._origins: dict[str, str] = {}
+        self._tails: dict[str, TailCheck] = {}
         self._unsealed_at: dict[str, float] = {}  # time.monotonic() of the next such comparison
         self._lock = threading.Lock()
 
@@ -57,7 +60,7 @@ class LogSigner:
         ledger.guard.require(lambda: self.compare(ledger))
 
     def compare(self, ledger: Ledger) -> None:
-        """Compare a ledger with its heads, and stop its commands if they differ.
+        """Compare a ledger with its heads and its last rows, and stop its commands if they differ.
 
         Where the log key is not, the heads of the second places are compared with the public key
         that the ledger names.
@@ -104,6 +107,7 @@ class LogSigner:
             try:
                 ledger.check_history()
                 if ledger.guard.stopped is None:
+                    self._compare_tail(ledger)
                     work(self._signer(ledger))
             except SealBroken:
                 self._compare_unsealed(ledger)
@@ -112,6 +116,19 @@ class LogSigner:
             ledger.guard.stop(LOG_NOT_CONTINUED, str(error))
         except NotFound:
             pass  # the ledger is not set up yet, so its log has no name
+
+    def _compare_tail(self, ledger: Ledger) -> None:
+        """Compare the commands and logins of the last events; also where the log key is not.
+
+        Raises: LogDiffers; NotFound if the ledger is not set up; SealBroken, Unavailable.
+        """
+        tail = self._tails.get(ledger.name)
+        if tail is None:
+            ledger.state("ledger")  # journals of other programs have no commands
+            with self._lock:
+                tail = self._tails.setdefault(ledger.name, TailCheck(ledger.journal))
+        head = ledger.journal.last_seen.head
+        tail.compare(0 if head is None else head.position)
 
     def _compare_unsealed(self, ledger: Ledger) -> None:
         """Compare a ledger in which a seal is broken, without looking at seals.

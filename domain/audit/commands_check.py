@@ -14,17 +14,12 @@ from uuid import UUID
 from domain.audit.results import CheckResult, Pace
 from domain.service.receipt import Receipt
 from domain.store.errors import SealBroken
-from domain.store.journal.envelope import rfc3339
+from domain.store.journal.envelope import COMMAND_ID_SQL, rfc3339
 from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import usable_sealer
 
 _PAGE = 500
 _EVENTS_MAX = 2000  # of one command; more than any command records
-
-# The first member named command_id of a canonical envelope is its own: the actor before it has
-# fixed keys, and a quotation mark within a text is escaped.
-_COMMAND_ID = """encode(substring(j.envelope
-    from position('"command_id":"'::bytea in j.envelope) + 14 for 36), 'escape')"""
 
 _READ = f"""
 SELECT c.principal, c.key, c.request_hash, c.command_id, c.first_position, c.last_position,
@@ -36,7 +31,7 @@ LEFT JOIN LATERAL (SELECT array_agg(j.stream ORDER BY j.position) AS streams,
         array_agg(j.version ORDER BY j.position) AS versions,
         array_agg(j.topic ORDER BY j.position) AS topics,
         min(j.recorded_at) AS recorded,
-        array_agg({_COMMAND_ID} ORDER BY j.position) AS commands
+        array_agg({COMMAND_ID_SQL} ORDER BY j.position) AS commands
     FROM certledger.journal j
     WHERE j.ledger = %(ledger)s AND j.position >= c.first_position
         AND j.position <= least(c.last_position, c.first_position + {_EVENTS_MAX})

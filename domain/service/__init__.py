@@ -8,6 +8,7 @@
 | state_cache.py | folded states in memory, brought up to date by the writer |
 | snapshots.py | states of long streams, stored so that they need not be folded from the start |
 | guards.py | stops the commands of a ledger that does not continue its log |
+| tail_check.py | compares commands and logins of the last events, every second |
 | recovery.py | continues the log under another origin, after a loss that two persons accept |
 | key_check.py | whether the keys of this service are those that a ledger names |
 | receipt.py, receipt_futures.py | what a caller gets, and how it reaches threads and event loops |

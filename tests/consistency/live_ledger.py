@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -127,5 +128,18 @@ def running_on(copy: Copy, **given: Any) -> Iterator[LiveLedger]:
             live = LiveLedger(copy, service, api, reader, leaves)
             wait_until(lambda: client.get("/ready").status_code == 200)
             yield live
+    finally:
+        service.stop()
+
+
+@contextmanager
+def another_on(live: LiveLedger, folder: Path) -> Iterator[LedgerClient]:
+    """Another service on the same database: without the log key, and with heads of its own."""
+    settings = as_texts(live.copy.settings) | {"data_dir": str(folder)}
+    service = ServiceProcess(**(settings | SWITCHES))
+    try:
+        with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as client:
+            wait_until(lambda: client.get("/ready").status_code == 200)
+            yield LedgerClient(client, live.api.name, live.api.site_code)
     finally:
         service.stop()

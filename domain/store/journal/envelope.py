@@ -22,6 +22,16 @@ INTEGER_LIMIT = 2**53 - 1
 
 ACTOR_KEYS = frozenset(("subject", "role", "organisation", "on_behalf_of", "authority"))
 
+# Parts of the envelope of a row j. The bytes searched for are in no text, because a quotation mark
+# within a text is escaped; the actor comes first and has fixed keys.
+ACTOR_SQL = """substring(j.envelope from 10
+    for greatest(position('},"causation_id":'::bytea in j.envelope) - 9, 0))"""
+"""The JSON of the actor, as bytes; empty for what is not an envelope."""
+
+COMMAND_ID_SQL = """encode(substring(j.envelope
+    from position('"command_id":"'::bytea in j.envelope) + 14 for 36), 'escape')"""
+"""The command id, as text."""
+
 _SCALARS = frozenset((str, bool, type(None)))
 _CONTAINERS = frozenset((dict, list, tuple))
 _DEPTH_LIMIT = 64

@@ -5,18 +5,12 @@ Covers: api/transparency/recovery.py, domain/service/recovery.py, domain/store/j
 
 from __future__ import annotations
 
-import base64
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import SecretStr
 
-from api.app import secrets_of_ledgers
-from api.auth.secrets import load_service_keys
 from api.settings import Settings
 from api.transparency import recovery
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
@@ -27,8 +21,6 @@ from api.transparency.recovery import (
     UnknownProposal,
 )
 from domain.events import KeyPurpose
-from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
-from domain.service.recovery import Proposal
 from domain.steps.refund import SecondPersonNeeded
 from domain.store.embedded.server import SUPERUSER
 from domain.store.errors import SealBroken
@@ -38,6 +30,7 @@ from domain.store.tlog.signed_note import Verifier
 from tests.support.commands import document_of, name_of
 from tests.support.key_facts import introduced
 from tests.support.postgres import Database
+from tests.support.recovery import confirm, propose, recover, stopped, with_new_journal_key
 from tests.support.rolled_back import (
     ORIGIN,
     Copy,
@@ -74,45 +67,6 @@ def settings(database: Database, tmp_path: Path) -> Settings:
 def copy(database: Database, settings: Settings) -> Copy:
     """A ledger with signed events; the copy of the database lacks the last three of them."""
     return open_and_sign(settings, database)
-
-
-def with_new_journal_key(settings: Settings, byte: int = 7) -> Settings:
-    """The settings after the operator has changed the journal key."""
-    assert settings.journal_key is not None
-    key = base64.b64encode(bytes([byte] * 32)).decode()
-    retired = (*settings.journal_keys_retired, settings.journal_key)
-    update = {"journal_key": SecretStr(key), "journal_keys_retired": retired}
-    return settings.model_copy(update=update)
-
-
-@contextmanager
-def stopped(settings: Settings) -> Iterator[tuple[Ledger, LedgerSecrets]]:
-    """The ledger as `certledger recover` opens it."""
-    assert settings.database_url is not None
-    secrets = secrets_of_ledgers(settings, load_service_keys(settings))
-    ledgers = Ledgers(settings.database_url.get_secret_value(), secrets)
-    try:
-        yield ledgers.get("omc"), secrets
-    finally:
-        ledgers.close()
-
-
-def propose(settings: Settings, person: str = "li") -> Proposal:
-    with stopped(settings) as (ledger, _):
-        return recovery.propose(settings, ledger, person)
-
-
-def confirm(settings: Settings, digest: str, person: str = "wang") -> recovery.Recovery:
-    with stopped(settings) as (ledger, secrets):
-        return recovery.confirm(settings, ledger, secrets, digest, person)
-
-
-def recover(settings: Settings, byte: int = 7) -> Settings:
-    """Accept what was lost. Returns: the settings with the new key."""
-    proposal = propose(settings)
-    settings = with_new_journal_key(settings, byte)
-    confirm(settings, proposal.hash)
-    return settings
 
 
 def test_after_a_recovery_the_service_writes_and_signs_under_the_new_origin(

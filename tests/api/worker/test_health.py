@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from domain.store.journal.records import AppendRequest, NewEvent
+from domain.actors import service_actor
+from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.values.working_days import shanghai_date
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
@@ -34,9 +36,14 @@ def served(database: Database, folder: Path, **given: Any) -> Iterator[httpx.Cli
 
 
 def write(database: Database, ledger: LedgerClient, *drafts: NewEvent) -> None:
+    """Record facts as the service's own, each by a command."""
+    actor = service_actor("extend_notice")
     journal = journal_of(database.dsn, ledger.name)
     with journal.transaction() as transaction:
-        transaction.append([AppendRequest(drafts)])
+        for each in drafts:
+            key = CommandKey(actor.subject, str(each.event_id), bytes(36), each.command_id)
+            event = replace(each, actor=actor.to_envelope())
+            transaction.append([AppendRequest((event,), command=key, receipt=lambda _: b"{}")])
     journal.close()
 
 
