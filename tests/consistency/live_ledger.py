@@ -104,12 +104,15 @@ class LiveLedger:
         return audit_ledger(subject_of(self.reader), None, hashes_only=True)
 
 
-def as_texts(settings: Settings) -> dict[str, str]:
+def as_texts(settings: Settings) -> dict[str, Any]:
     """The data directory and every secret of the settings, as another process gets them."""
-    secrets = {
-        name: value.get_secret_value() for name, value in settings if isinstance(value, SecretStr)
-    }
-    return secrets | {"data_dir": str(settings.data_dir)}
+    texts: dict[str, Any] = {"data_dir": str(settings.data_dir)}
+    for name, value in settings:
+        if isinstance(value, SecretStr):
+            texts[name] = value.get_secret_value()
+        elif name.endswith("_retired"):
+            texts[name] = [each.get_secret_value() for each in value]
+    return texts
 
 
 @contextmanager

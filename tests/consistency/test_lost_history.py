@@ -2,7 +2,8 @@
 
 A rollback: the whole cluster is put back to an earlier moment, while the service waits for its
 database and then connects again (F-ROLL). A fork: two copies of one ledger both go on, and keep
-their heads in one place; the one that comes second stops.
+their heads in one place; the one that comes second stops. Another database of the same name, with
+as many events, takes the place of the one under a running service.
 Covers: domain/store/journal/last_seen.py, domain/store/tlog/checkpoints.py,
 api/transparency/head_places.py
 """
@@ -22,7 +23,7 @@ import pytest
 
 from api.settings import Settings
 from api.transparency.log_keys import make_log_key
-from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.checkpoints import PLACES_EVERY_S
 from domain.store.tlog.heads import folder_of
@@ -34,9 +35,11 @@ from tests.consistency.live_ledger import (
     running_on,
 )
 from tests.consistency.service_process import ServiceProcess
+from tests.support.commands import introduce_key
 from tests.support.honest import Honest, copy_of
-from tests.support.ledgers import SITE_CODE
+from tests.support.ledgers import SITE_CODE, submit
 from tests.support.place_server import PlaceServer, place_server
+from tests.support.postgres import Database
 from tests.support.rolled_back import heads, problems, refusal, write
 from tests.support.service import LedgerClient, opening, settings_for
 from tests.support.waiting import wait_until
@@ -130,6 +133,54 @@ def test_a_cluster_rolled_back_under_a_running_service_stops_it(
         service.start()
         assert refusal(ledger) == "log_not_continued"
         assert heads(settings) == before
+
+
+# --- another database of the same name ------------------------------------------------------------
+
+
+def exchange_names(one: Database, other: Database) -> None:
+    """Let two databases of a server change their names, and end their connections."""
+    names = (one.name, other.name)
+    admin = Database(one.server, "postgres")
+    for name in names:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", user=SUPERUSER)
+
+    def is_alone() -> bool:
+        ended = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(%s)",
+            list(names),
+            user=SUPERUSER,
+        )
+        return not ended
+
+    wait_until(is_alone)
+    for old, new in ((names[0], "between"), (names[1], names[0]), ("between", names[1])):
+        admin.execute(f"ALTER DATABASE {old} RENAME TO {new}", user=SUPERUSER)
+    for name in names:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true", user=SUPERUSER)
+
+
+def test_another_database_of_the_same_name_under_a_running_service_stops_it(
+    honest: Honest, tmp_path: Path
+) -> None:
+    with (
+        copy_of(honest, tmp_path / "one") as copy,
+        copy_of(honest, tmp_path / "other") as twin,
+        running_on(copy) as live,
+    ):
+        submit(twin.store.ledgers.get("omc"), introduce_key("0a0b0c0d"), key="of the twin")
+        assert live.refusal() is None
+        live.wait_for_head()
+        assert twin.store.ledgers.get("omc").journal.head().position == len(live.leaves)
+        assert live.reader.journal.check_history()
+        before = live.heads()
+        exchange_names(copy.database, twin.database)
+        live.wait_for_problem("log_not_continued")
+        assert live.refusal(2) == "log_not_continued"
+        assert not live.reader.journal.check_history(), "another process notices it, too"
+        live.restart()
+        assert live.refusal(2) == "log_not_continued"
+        assert live.heads() == before
 
 
 # --- a fork ---------------------------------------------------------------------------------------

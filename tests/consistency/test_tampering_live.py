@@ -11,7 +11,7 @@ in `test_tampering.py`, with the same rows and either right.
 | row inserted beyond the head (application role) | CASES | inserted_event |
 | row inserted and head moved (application role) | CASES | inserted_event |
 | the head row altered | CASES | altered_head_row |
-| tail rewritten, stored heads deleted (F-WASH) | CASES | rewritten_tail |
+| tail rewritten; stored heads deleted, too (F-WASH) | CASES | rewritten_tail |
 | the same with `heads/` deleted | CASES, has_no_head | rewritten_tail |
 | stored heads deleted | stored_head_that_a_place_has | heads_deleted |
 | `heads/` deleted | machine_that_signs_and_has_no_head | machine_that_loses_its_heads |
@@ -28,17 +28,22 @@ in `test_tampering.py`, with the same rows and either right.
 | snapshot planted (application role, F-APP) | CASES | planted_snapshot |
 | certificate reinstated with every key | forged_event | (nothing can refuse it) |
 | row of the registry changed (application role) | changed_view | row_of_the_registry |
-| posting changed | refused by a trigger: projections/refund_ledger/test_view.py | |
-| database rolled back (F-ROLL); fork | test_lost_history.py | test_lost_history.py |
+| posting changed | refused by a trigger | |
+| database rolled back (F-ROLL) | rolled_back_database | rolled_back_under |
+| fork; another database of the same name | second_of_two_copies | another_database |
+| event of a lost tail over the new one | event_of_the_lost_history | event_of_a_lost_tail |
+| snapshot of a lost tail | snapshot_of_a_lost_tail | snapshot_of_a_lost_tail |
+| asynchronous failover | lost_events_stops_the_ledger | failover_that_lost_events |
 
-CASES are those of `test_tampering.py`; the other words are parts of names of tests there, here, and
-in `test_tampering_rows_live.py`.
+CASES are those of `test_tampering.py`; the other words are parts of names of tests, most of them
+there, here and in `test_tampering_rows_live.py`, which a test looks up.
 Covers: domain/service/guards.py, domain/store/journal/sealed_rows.py,
 domain/store/privacy/field_encryption.py, api/transparency/checkpoint_signing.py
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +61,7 @@ from tests.support import tampering
 from tests.support.cohort import rows
 from tests.support.honest import Copy
 from tests.support.rolled_back import fees_from, rewrite_the_tail
+from tests.support.source import ROOT
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -203,19 +209,22 @@ def test_an_altered_head_row_stops_every_command(live: LiveLedger) -> None:
         cursor.execute(f"{SET} certledger.ledgers SET seal = repeat('x', 32)::bytea")
     live.wait_for_problem("seal_missing")
     assert live.refusal() == "seal_broken"
+    with pytest.raises(SealBroken):
+        live.reader.journal.head()
     live.ensure_only_truth_is_signed()
     assert not live.audit(quick=True).is_good
 
 
-@pytest.mark.parametrize("is_own_place_wiped", [False, True])
-def test_a_rewritten_tail_stops_the_ledger_and_is_not_signed(
-    live: LiveLedger, is_own_place_wiped: bool
-) -> None:
+@pytest.mark.parametrize("wiped", ["nothing", "database", "database and own place"])
+def test_a_rewritten_tail_stops_the_ledger_and_is_not_signed(live: LiveLedger, wiped: str) -> None:
+    """wiped: whose heads are deleted, too."""
     assert live.refusal() is None
     live.wait_for_head()
     before = live.heads()
-    rewrite_the_tail(live.copy.database, len(live.leaves) - 551)
-    if is_own_place_wiped:
+    rewrite_the_tail(
+        live.copy.database, len(live.leaves) - 551, with_heads=wiped.startswith("database")
+    )
+    if wiped.endswith("own place"):
         shutil.rmtree(live.copy.settings.data_dir / "heads")
         before = {}
     live.wait_for_problem("log_not_continued")
@@ -223,6 +232,8 @@ def test_a_rewritten_tail_stops_the_ledger_and_is_not_signed(
     assert live.code("events?limit=1", "regulator") == (200, None)
     tail = f"events?after={len(live.leaves) - 1}"
     assert live.code(tail, "regulator") == (503, "seal_broken")
+    with pytest.raises(SealBroken):
+        live.reader.journal.read(len(live.leaves) - 1, 1)
     live.restart()
     assert live.refusal(3) in ("log_not_continued", "seal_broken")
     assert live.heads() == before
@@ -482,15 +493,28 @@ def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: L
 
 
 AUDITED = {
-    "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
-    "commands": f"{DROP} certledger.commands WHERE first_position = 40",
-    "heads": f"{DROP} certledger.checkpoints",
-    "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+    "superuser": {
+        "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
+        "commands": f"{DROP} certledger.commands WHERE first_position = 40",
+        "heads": f"{DROP} certledger.checkpoints",
+        "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+    },
+    "application": {
+        "claims": f"{SET} certledger.claims SET released_position = position "
+        "WHERE kind = 'refund' AND released_position IS NULL",
+        "commands": "INSERT INTO certledger.commands SELECT ledger, principal, reverse(key), "
+        "request_hash, command_id, first_position, last_position, receipt, seal, seal_key "
+        "FROM certledger.commands WHERE first_position = 40",
+        "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+    },
 }
-"""Check -> what is done; nothing refuses it at once, and the audit names it within a round."""
+"""Who -> check -> what is done; nothing refuses it at once, the audit names it within a round."""
 
 
-def test_what_nobody_refuses_at_once_is_named_by_the_audit_within_a_round(copy: Copy) -> None:
+@pytest.mark.parametrize("who", AUDITED)
+def test_what_nobody_refuses_at_once_is_named_by_the_audit_within_a_round(
+    copy: Copy, who: str
+) -> None:
     audited = {"background_audit": True, "audit_interval_s": 1, "audit_cpu_percent": 100}
     with running_on(copy, **audited) as live:
 
@@ -499,11 +523,25 @@ def test_what_nobody_refuses_at_once_is_named_by_the_audit_within_a_round(copy: 
 
         wait_until(lambda: audit()["last_complete_at"], 120)
         assert audit()["found"] == 0
-        live.copy.as_superuser(*AUDITED.values())
+        run = live.copy.as_superuser if who == "superuser" else live.copy.as_application
+        run(*AUDITED[who].values())
         begun = audit()["round"]
-        wait_until(lambda: {each["check"] for each in audit()["findings"]} >= {*AUDITED}, 180)
+        wait_until(lambda: {each["check"] for each in audit()["findings"]} >= {*AUDITED[who]}, 180)
         assert audit()["round"] <= begun + 1
         assert live.api.client.get("/health").json()["status"] == "degraded"
         assert live.code("refunds", "finance") == (503, "view_wrong")
         assert live.code("notices", "certifier") == (200, None)
         live.ensure_only_truth_is_signed()
+
+
+def test_every_test_that_the_table_names_is_there() -> None:
+    tests = "\n".join(
+        line
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("def test_")
+    )
+    lines = [line.split("|") for line in (__doc__ or "").splitlines() if line.startswith("| ")]
+    assert len(lines) > 20
+    named = {each for cells in lines[1:] for each in re.findall(r"\w+_\w+", " ".join(cells[2:4]))}
+    assert [each for each in sorted(named) if each not in tests] == []

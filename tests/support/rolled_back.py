@@ -99,8 +99,11 @@ class Copy:
             connection.commit()
 
 
-def rewrite_the_tail(database: Database, after: int) -> None:
-    """Alter every event after a position, with its hash, and delete the checkpoints over it."""
+def rewrite_the_tail(database: Database, after: int, *, with_heads: bool = True) -> None:
+    """Alter every event after a position, with its hash, and delete the checkpoints over it.
+
+    with_heads: whether to delete them.
+    """
     with (
         database.connect(SUPERUSER, autocommit=False) as connection,
         connection.cursor() as cursor,
@@ -117,7 +120,8 @@ def rewrite_the_tail(database: Database, after: int) -> None:
             "WHERE position > %s",
             (after,),
         )
-        cursor.execute("DELETE FROM certledger.checkpoints WHERE size > %s", (after,))
+        if with_heads:
+            cursor.execute("DELETE FROM certledger.checkpoints WHERE size > %s", (after,))
         connection.commit()
 
 
