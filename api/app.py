@@ -122,10 +122,12 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], Any]:
         service = await asyncio.to_thread(open_service, settings, closing)
         app.state.service = service
         watching = asyncio.create_task(watch_database(service))
+        preparing = asyncio.create_task(service.registry.prepare())
         try:
             yield
         finally:
             watching.cancel()
+            preparing.cancel()
             try:
                 await service.idle(STOP_WAIT_S)
             except TimeoutError:

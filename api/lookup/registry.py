@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ from projections.certificate_registry.standing_changes import RecordChecks, Stan
 LOOKUP_CONNECTIONS = 2
 """Database connections for lookups, and concurrent queries of each kind."""
 
+
+log = logging.getLogger(__name__)
 
 TokenFactory = Callable[[str, str], SearchTokens]
 """(kind, personal text) to its search tokens; equal in all ledgers."""
@@ -50,7 +53,7 @@ class RegistryClient:
         *,
         deadline_s: float,
     ) -> None:
-        changes = _Refresh(pool, checks)
+        changes = self._changes = _Refresh(pool, checks)
 
         def coalesced(statement: str, check: Check) -> RequestCoalescer:
             query = _checked(partial(pool.ask, statement), partial(check, checks), changes)
@@ -62,6 +65,19 @@ class RegistryClient:
         self.by_document = coalesced("by_documents", registry_queries.checked_found)
         self.by_token = coalesced("by_tokens", registry_queries.checked_linked)
         self._pool = pool
+        self._deadline_s = deadline_s
+
+    async def prepare(self) -> None:
+        """Read the changes of every certificate, so that no lookup waits for that.
+
+        What cannot be read is left to the lookups, which refuse to answer without it.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            while self.checks.changes.is_due:
+                await self._changes.read_page(loop.time() + self._deadline_s)
+        except Exception as error:
+            log.warning("the changes of certificates could not be read: %s", str(error).strip())
 
     def close(self) -> None:
         """Close the connections; pending lookups fail with an error."""
@@ -82,14 +98,21 @@ class _Refresh:
 
     async def __call__(self, until: float) -> None:
         """Raises: TimeoutError, psycopg2.Error."""
-        changes = self._changes
-        if not changes.is_due:
-            return
-        async with self._asking:
-            while changes.is_due:
+        while self._changes.is_due:
+            await self.read_page(until)
+
+    async def read_page(self, until: float) -> None:
+        """Ask once, if that is due. Raises: TimeoutError, psycopg2.Error."""
+        async with asyncio.timeout_at(until):
+            await self._asking.acquire()
+        try:
+            changes = self._changes
+            if changes.is_due:
                 asked_at = changes.clock()
                 rows = await self._pool.ask("standing_changes", changes.keys(), until)
                 changes.take(rows, asked_at)
+        finally:
+            self._asking.release()
 
 
 def _checked(query: Query, check: Callable[[Row], Row], refresh: _Refresh) -> Query:

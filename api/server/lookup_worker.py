@@ -109,7 +109,8 @@ class LookupWorker(uvicorn.Server):
         self._opening: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to receive connections."""
+        """Start to receive connections, once lookups need not wait for what they begin with."""
+        await self._registry.prepare()
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._parent.fileno(), self._on_parent_exit)  # it never sends anything

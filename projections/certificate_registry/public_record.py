@@ -71,12 +71,15 @@ def sealed(certificate: Row, derived: Row) -> tuple[str, bytes]:
         certificate["kind"],
         certificate["number"],
         answer,
-        *(certificate[name] for name in _FOUND_BY),
+        *(certificate[name] for name in _CHECKED),
     )
 
 
-_FOUND_BY = ("name_index", "document_index", "passport_index", "verify_token", "position")
-"""The columns by which a lookup finds a row, and the position."""
+_CHECKED = (
+    *("name_index", "document_index", "passport_index", "verify_token"),
+    *("position", "person_id", "holder_position"),
+)
+"""The columns by which a lookup finds a row, and those that say how old it is."""
 
 
 def _unissued(certificate: Row) -> str:
@@ -94,9 +97,12 @@ def _sealed(
     passport_index: str | None,
     verify_token: str | None,
     position: int,
+    person_id: str,
+    holder_position: int,
 ) -> tuple[str, bytes]:
-    found_by = (name_index, document_index, passport_index, verify_token, position)
-    return f"{kind}|{number}", orjson.dumps([number, kind, *found_by, answer])
+    found_by = (name_index, document_index, passport_index, verify_token)
+    made_by = (position, person_id, holder_position)
+    return f"{kind}|{number}", orjson.dumps([number, kind, *found_by, *made_by, answer])
 
 
 def check(
@@ -111,16 +117,18 @@ def check(
     passport_index: str | None,
     verify_token: str | None,
     position: int,
+    person_id: str,
+    holder_position: int,
 ) -> None:
-    """Check the seal of a row, and that its certificate has not changed since.
+    """Check the seal of a row, and that neither certificate nor holder have changed since.
 
     Raises: ViewWrong, RecordOutdated.
     """
-    key_text, payload = _sealed(
-        kind, number, answer, name_index, document_index, passport_index, verify_token, position
-    )
+    found_by = (name_index, document_index, passport_index, verify_token)
+    made_by = (position, person_id, holder_position)
+    key_text, payload = _sealed(kind, number, answer, *found_by, *made_by)
     check_seal(checks.row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
-    checks.changes.check(ledger, kind, number, position)
+    checks.changes.check(ledger, kind, number, *made_by)
 
 
 def check_whole(checks: RecordChecks, row: Row) -> None:
@@ -138,9 +146,9 @@ def check_whole(checks: RecordChecks, row: Row) -> None:
             raise ViewWrong(view=VIEW_NAME) from None
         if any(row[name] != value for name, value in public.items()):
             raise ViewWrong(view=VIEW_NAME)
-    found = (row[name] for name in _FOUND_BY)
+    checked = (row[name] for name in _CHECKED)
     shown = answer or _unissued(row)
-    check(checks, row["ledger"], row["seal"], row["kind"], row["number"], shown, *found)
+    check(checks, row["ledger"], row["seal"], row["kind"], row["number"], shown, *checked)
 
 
 # --- reading it -----------------------------------------------------------------------------------

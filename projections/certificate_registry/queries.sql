@@ -1,7 +1,8 @@
 -- by_numbers --
 -- Issued certificates with one of these numbers, in all ledgers; with what the seal is over.
 SELECT number AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, passport_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position,
+    person_id, holder_position
 FROM views.certificates
 WHERE number = ANY(%(keys)s) AND issued
 
@@ -9,58 +10,80 @@ WHERE number = ANY(%(keys)s) AND issued
 -- Issued certificates of the persons with one of these document indexes; a passport's number is
 -- also found without its country.
 SELECT document_index AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, passport_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position,
+    person_id, holder_position
 FROM views.certificates
 WHERE document_index = ANY(%(keys)s) AND issued
 UNION ALL
 SELECT passport_index, false, ledger, seal, kind, number, answer,
-    name_index, document_index, passport_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position,
+    person_id, holder_position
 FROM views.certificates
 WHERE passport_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
 -- By the link of the current version, of a replaced one, or of a key that was retired.
 SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer,
-    name_index, document_index, passport_index, verify_token, position
+    name_index, document_index, passport_index, verify_token, position,
+    person_id, holder_position
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
 UNION ALL
 SELECT t.token, t.version <> c.version, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index,
-    c.document_index, c.passport_index, c.verify_token, c.position
+    c.document_index, c.passport_index, c.verify_token, c.position, c.person_id, c.holder_position
 FROM views.certificate_old_tokens t
 JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued
 
 -- standing_changes --
--- What changed certificates after their issue: beyond what was read before, of every ledger whose
--- head is another than then. keys: "<last change read>|<head then>|<ledger>"; at most 10,000
--- changes of a ledger (`standing_changes.PAGE`).
+-- What changed certificates after their issue, and their holders: in the next 20,000 events of each
+-- ledger that has a head other than the one known, of at most 20 ledgers (`standing_changes.PAGE`,
+-- `LEDGERS`). keys: "<position read to>|<head known>|<ledger>". After the changes comes a row for
+-- each ledger, without a kind: how far it was read, and its head; without head if there is more.
 WITH known AS (
     SELECT jsonb_object_agg(split_part(key, '|', 3),
         jsonb_build_array(split_part(key, '|', 1), split_part(key, '|', 2))) AS ends
     FROM unnest(%(keys)s::text[]) AS key
 ), moved AS (
-    SELECT l.ledger, l.position, coalesce((k.ends -> l.ledger ->> 0)::bigint, 0) AS change
+    SELECT l.ledger, l.position AS head, coalesce((k.ends -> l.ledger ->> 0)::bigint, 0) AS after
     FROM certledger.ledgers l, known k
     WHERE l.position IS DISTINCT FROM (k.ends -> l.ledger ->> 1)::bigint
+    LIMIT 20
+), page AS MATERIALIZED (
+    SELECT m.ledger, m.head, m.after, coalesce(next.upto, m.after) AS upto
+    FROM moved m, LATERAL (
+        SELECT max(position) AS upto FROM (
+            SELECT j.position FROM certledger.journal j
+            WHERE j.ledger = m.ledger AND j.position > m.after AND j.position <= m.head
+            ORDER BY j.position
+            LIMIT 20000
+        ) events
+    ) next
 )
 SELECT ledger, position, kind, number FROM (
-    SELECT e.ledger, e.position, e.data ->> 'kind' AS kind, e.data ->> 'number' AS number,
-        false AS is_head
-    FROM moved, LATERAL (
-        SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data
-        FROM certledger.journal j
-        WHERE j.ledger = moved.ledger AND j.position > moved.change
-          AND j.position <= moved.position
-          AND j.topic IN ('certificate_corrected.v1', 'certificate_reissued.v1',
-              'certificate_suspended.v1', 'certificate_reinstated.v1', 'certificate_revoked.v1')
-        ORDER BY j.position
-        LIMIT 10000
+    SELECT e.ledger, e.position,
+        CASE WHEN e.is_person THEN 'person' ELSE coalesce(e.data ->> 'kind', '') END AS kind,
+        e.data ->> CASE WHEN e.is_person THEN 'person_id' ELSE 'number' END AS number,
+        false AS is_end
+    FROM (
+        SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data,
+            j.topic IN ('person_corrected.v1', 'personal_data_erased.v1') AS is_person
+        FROM page p
+        JOIN certledger.journal j
+            ON j.ledger = p.ledger AND j.position > p.after AND j.position <= p.upto
+        WHERE j.topic IN ('certificate_reported.v1', 'certificate_accepted.v1',
+            'certificate_rejected.v1', 'certificate_visible.v1', 'certificate_corrected.v1',
+            'certificate_reissued.v1', 'certificate_suspended.v1', 'certificate_reinstated.v1',
+            'certificate_revoked.v1', 'person_corrected.v1', 'personal_data_erased.v1')
     ) e
     UNION ALL
-    SELECT ledger, position, NULL, NULL, true FROM moved
+    SELECT p.ledger, p.upto, NULL,
+        CASE WHEN NOT EXISTS (SELECT FROM certledger.journal j WHERE j.ledger = p.ledger
+            AND j.position > p.upto AND j.position <= p.head) THEN p.head::text END,
+        true
+    FROM page p
 ) found
-ORDER BY is_head, position
+ORDER BY is_end
 
 -- of_application --
 -- For staff: unissued certificates too.

@@ -49,7 +49,8 @@ CERTIFICATES = Table(
         "kind": "id",  # national, omc
         "number": "id",
         "person_id": "id",
-        "masked_name": "text",  # of the person, like all columns down to the indexes
+        "holder_position": "bigint",  # of the event that the columns down to the indexes are from
+        "masked_name": "text",
         "masked_number": "text",
         "document_type": "id",
         "name_index": "id?",

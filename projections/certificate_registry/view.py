@@ -45,7 +45,11 @@ def _ledger_opened(rows: RowBuffer, entry: Entry) -> None:
 
 _INDEXES = ("name_index", "document_index", "passport_index")
 _HOLDER = ("masked_name", "masked_number", "document_type", *_INDEXES)
-"""Columns of the person that each of their certificates repeats."""
+
+
+def _holder(person: Row) -> Row:
+    """The columns of a person that each of their certificates repeats."""
+    return {name: person[name] for name in _HOLDER} | {"holder_position": person["position"]}
 
 
 def _person(rows: RowBuffer, entry: Entry) -> None:
@@ -83,7 +87,7 @@ def _upsert_person(rows: RowBuffer, person: Row) -> None:
     rows.upsert(PEOPLE, person)
     if not person["certificates"]:
         return
-    holder = {name: person[name] for name in _HOLDER}
+    holder = _holder(person)
     rows.prefetch(CERTIFICATES, person["certificates"])
     for number in person["certificates"]:
         for certificate in rows.group(CERTIFICATES, number):
@@ -166,7 +170,7 @@ def _numbered(rows: RowBuffer, entry: Entry) -> None:
     described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
     row = {
         **described,
-        **{name: person[name] for name in _HOLDER},
+        **_holder(person),
         "organisation_name": ledger.get("organisation_name"),
         "issuer_name": ledger.get("issuer_name"),
         "application_id": data["application_id"],
@@ -293,7 +297,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name=VIEW_NAME,
-    version=7,
+    version=8,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),

@@ -1,29 +1,34 @@
-"""No earlier row of a certificate is shown after its standing changed.
+"""No earlier row of a certificate is shown after it or its holder changed.
 
 Covers: projections/certificate_registry/standing_changes.py
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from domain.events import CERTIFICATE
+from domain import events as e
 from domain.steps import certificate as c
+from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.store.errors import RecordOutdated
 from projections.certificate_registry import queries as q
 from projections.certificate_registry import standing_changes
 from projections.certificate_registry.standing_changes import (
+    LEDGERS,
     PAGE,
     REFRESH_S,
     RecordChecks,
     StandingChanges,
 )
+from projections.certificate_registry.view import VIEW
 from tests.projections.certificate_registry.test_view import NUMBER, revoke, step
 from tests.projections.grammar import ProjectedLedger
 from tests.support import tampering
 from tests.support.actors import REGISTRAR
+from tests.support.commands import correct_person, erase, report
 from tests.support.journeys import issued_certificates
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
@@ -52,9 +57,11 @@ def checks(clock: Clock) -> RecordChecks:
     return RecordChecks(SECRETS.sealer.row_keys(), StandingChanges(clock))
 
 
-def put_back(ledger: ProjectedLedger, row: str) -> None:
+def put_back(ledger: ProjectedLedger, row: str, name: str = "omc") -> None:
     """Put the national certificate's row back as it was. row: as JSON."""
-    ledger.execute("DELETE FROM views.certificates WHERE kind = 'national'")
+    ledger.execute(
+        "DELETE FROM views.certificates WHERE kind = 'national' AND ledger = %s", (name,)
+    )
     ledger.execute(
         "INSERT INTO views.certificates "
         f"SELECT * FROM json_populate_record(NULL::views.certificates, $row${row}$row$)"
@@ -66,9 +73,13 @@ def do(world: World, *commands: Any) -> None:
         world.do(command, by=REGISTRAR)
 
 
-def stored(ledger: ProjectedLedger) -> str:
+def stored(ledger: ProjectedLedger, name: str = "omc") -> str:
     with ledger.cursor() as cursor:
-        cursor.execute("SELECT to_json(c)::text FROM views.certificates c WHERE kind = 'national'")
+        cursor.execute(
+            "SELECT to_json(c)::text FROM views.certificates c "
+            "WHERE kind = 'national' AND ledger = %s",
+            (name,),
+        )
         [(row,)] = cursor.fetchall()
     return str(row)
 
@@ -78,6 +89,15 @@ CHANGES = {
     "reinstated": [step(c.SuspendCertificate), step(c.ReinstateCertificate)],
     "revoked": [revoke()],
     "reissued": [step(c.ReissueCertificate)],
+    "reported": [report()],
+    "accepted": [report(), AnswerReportRow(report_id="R1", number=NUMBER, accepted=True)],
+    "visible": [
+        report(),
+        AnswerReportRow(report_id="R1", number=NUMBER, accepted=True),
+        RecordVisibility(application_id="A1", scope="province"),
+    ],
+    "its holder's name corrected": [correct_person()],
+    "its holder's data erased": [erase()],
 }
 
 
@@ -166,7 +186,6 @@ def test_more_changes_than_one_page_are_read_in_several_pages(
     monkeypatch.setitem(
         q.SQL, "standing_changes", q.SQL["standing_changes"].replace(str(PAGE), "1")
     )
-    monkeypatch.setattr(standing_changes, "PAGE", 1)
     world = issued_certificates()
     again = [step(c.SuspendCertificate), step(c.ReinstateCertificate)]
     do(world, *again, *again)
@@ -179,9 +198,35 @@ def test_more_changes_than_one_page_are_read_in_several_pages(
         q.by_numbers(cursor, [NUMBER], checks)
 
 
-def test_the_statement_names_every_topic_that_changes_an_issued_certificate() -> None:
-    issue = {"certificate_numbered.v1", "certificate_issued.v1"}
-    reports = {f"certificate_{each}.v1" for each in ("reported", "accepted", "rejected", "visible")}
-    wanted = {each.TOPIC for each in CERTIFICATE} - issue - reports
-    sql = q.SQL["standing_changes"]
-    assert {topic for topic in wanted if f"'{topic}'" in sql} == wanted
+def test_more_ledgers_than_one_query_reads_are_read_by_several(
+    open_ledger: Callable[..., ProjectedLedger],
+    checks: RecordChecks,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert f"LIMIT {LEDGERS}\n" in q.SQL["standing_changes"]
+    monkeypatch.setitem(
+        q.SQL,
+        "standing_changes",
+        q.SQL["standing_changes"].replace(f"LIMIT {LEDGERS}\n", "LIMIT 1\n"),
+    )
+    monkeypatch.setattr(standing_changes, "LEDGERS", 1)
+    for name in ("a", "b", "omc"):
+        ledger = open_ledger(name)
+        world = issued_certificates()
+        ledger.record(world).fold()
+        earlier = stored(ledger, name)
+        do(world, revoke())
+        ledger.record(world).fold()
+        put_back(ledger, earlier, name)
+    with ledger.cursor() as cursor, pytest.raises(RecordOutdated):
+        q.by_numbers(cursor, [NUMBER], checks)
+    read = checks.changes.keys()
+    assert {key.split("|")[2] for key in read} == {"a", "b", "omc"}
+
+
+def test_the_statement_names_every_topic_that_writes_an_issued_certificate_again() -> None:
+    """Every topic that the view handles, but those before the issue."""
+    before = (e.LedgerOpened, e.PersonRegistered, e.ApplicationOpened, e.ResultPublished)
+    issue = (e.CertificateNumbered, e.CertificateIssued)
+    wanted = set(VIEW.handles) - {each.TOPIC for each in (*before, *issue)}
+    assert {topic for topic in VIEW.handles if f"'{topic}'" in q.SQL["standing_changes"]} == wanted

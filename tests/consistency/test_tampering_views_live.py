@@ -1,0 +1,59 @@
+"""Rows of the registry that are put back as they were while a service runs.
+
+They have right seals: what is wrong about them is their time. Rows that no event made are in
+`test_tampering_live.py`.
+Covers: projections/certificate_registry/standing_changes.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from projections.engine.view import ERASED
+from tests.consistency.live_ledger import PATIENCE_S, LiveLedger, running_on
+from tests.support.honest import Copy
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+DROP = "DELETE FROM"  # apart, because no file may change the journal
+
+
+@pytest.fixture
+def live(copy: Copy) -> Iterator[LiveLedger]:
+    with running_on(copy) as running:
+        yield running
+
+
+def test_an_earlier_row_with_erased_data_is_not_shown(live: LiveLedger) -> None:
+    """The row of before the erasure has a right seal, and no later change of its standing."""
+    number, link, person = live.copy.database.execute(
+        "SELECT number, verify_token, person_id FROM views.certificates "
+        "WHERE standing = 'valid' AND issued AND kind = 'national' ORDER BY number LIMIT 1"
+    )[0]
+
+    def holder() -> str | None:
+        answer = live.api.client.get(f"/v/{link}")
+        return str(answer.json()["masked_name"]) if answer.is_success else None
+
+    name = holder()
+    assert name not in (None, ERASED)
+    live.copy.as_superuser(
+        f"CREATE TABLE earlier AS SELECT * FROM views.certificates WHERE number = '{number}'"
+    )
+    answer = live.api.caller("registrar").send(f"persons/{person}/erasure", {"reason": "request"})
+    assert answer.is_success
+    wait_until(lambda: holder() == ERASED)
+    live.copy.as_superuser(
+        f"{DROP} views.certificates WHERE number = '{number}'",
+        "INSERT INTO views.certificates SELECT * FROM public.earlier",
+    )
+    wait_until(lambda: holder() is None, PATIENCE_S)
+    answer = live.api.client.get(f"/v/{link}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "record_outdated")
+    page = live.api.client.get(f"/v/{link}", headers={"Accept": "text/html"})
+    assert page.status_code == 503
+    assert name is not None
+    assert name not in page.text
