@@ -60,6 +60,7 @@ from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import ProgressTracker
+from projections.engine.wrong_views import EVERY_LEDGER, WrongViews
 from projections.runner_process import RunnerProcess
 
 STOP_WAIT_S = 30.0
@@ -192,7 +193,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             blobs=Blobs(settings.blobs),
             views=views,
             access=access,
-            registry=access.open(settings),
+            registry=access.open(settings, views.wrong),
             problems=problems,
             audit=audit,
             worker=worker,
@@ -244,7 +245,7 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     runner = RunnerProcess(dsn, secrets, FORMAT)
     runner.start()
     undo.callback(runner.stop)
-    return ReadModels(progress, runner, connections)
+    return ReadModels(progress, runner, connections, WrongViews())
 
 
 def _audit(
@@ -259,11 +260,11 @@ def _audit(
     """The reports of the background audit, and the process that audits if no other one does."""
 
     def take(before: AuditState, state: AuditState) -> None:
-        views.set_wrong(state.wrong_views)
+        views.wrong.set("audit", state.wrong_views)
         for view, ledger in state.wrong_views:
-            problems.raise_(f"view_wrong:{view}", ledger=ledger, view=view)
+            problems.raise_(f"view_wrong:{view}", ledger=_named(ledger), view=view)
         for view, ledger in set(before.wrong_views) - set(state.wrong_views):
-            problems.clear(f"view_wrong:{view}", ledger=ledger, view=view)
+            problems.clear(f"view_wrong:{view}", ledger=_named(ledger), view=view)
         _stop_altered(ledgers, state)
 
     listener = AuditListener(dsn, secrets.sealer.row_keys(), take)
@@ -274,6 +275,11 @@ def _audit(
         process.start()
         undo.callback(process.stop)
     return listener
+
+
+def _named(ledger: str) -> str | None:
+    """A ledger as a problem names it; none where every ledger is meant."""
+    return None if ledger == EVERY_LEDGER else ledger
 
 
 def _stop_altered(ledgers: Ledgers, state: AuditState) -> None:

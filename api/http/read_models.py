@@ -7,16 +7,16 @@ for a position needs no thread: it is a future. The composition root passes in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from api.errors.database import to_http_error
 from api.errors.request import ViewBehind
-from domain.store.errors import ViewWrong
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.progress import ProgressTracker
 from projections.engine.view import Cursor
+from projections.engine.wrong_views import WrongViews
 from projections.runner_process import RunnerProcess
 
 T = TypeVar("T")
@@ -37,12 +37,17 @@ class ReadModels:
     """The views of all ledgers, which the runner process keeps up to date."""
 
     def __init__(
-        self, progress: ProgressTracker, runner: RunnerProcess, connections: Connections
+        self,
+        progress: ProgressTracker,
+        runner: RunnerProcess,
+        connections: Connections,
+        wrong: WrongViews,
     ) -> None:
+        """wrong: what is not shown; lookups use the same."""
+        self.wrong = wrong
         self._progress = progress
         self._runner = runner
         self._connections = connections
-        self._wrong: frozenset[tuple[str, str]] = frozenset()
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Rows of a query, blocking; its first argument is the cursor.
@@ -74,14 +79,13 @@ class ReadModels:
         except TimeoutError:
             raise ViewBehind(position=position) from None
 
-    def set_wrong(self, found: Iterable[tuple[str, str]]) -> None:
-        """Take note of (view, ledger) whose rows are not those of the events. Thread-safe."""
-        self._wrong = frozenset(found)
-
     def ensure_right(self, view: str, ledger: str) -> None:
         """Raises: ViewWrong if the audit found rows of a view that its events did not make."""
-        if (view, ledger) in self._wrong:
-            raise ViewWrong(view=view)
+        self.wrong.check(view, ledger)
+
+    def is_wrong(self, view: str, ledger: str) -> bool:
+        """Whether nothing of a view may be shown."""
+        return self.wrong.concerns(view, ledger)
 
     def forget(self, ledger: str) -> None:
         """Forget how far the views of a ledger have come: its journal lost a part of it."""

@@ -16,6 +16,7 @@ from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.blind_index import SearchTokens as SearchTokens
 from projections.certificate_registry import queries as registry_queries
 from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
+from projections.engine.wrong_views import WrongViews
 
 LOOKUP_CONNECTIONS = 2
 """Database connections for lookups, and concurrent queries of each kind."""
@@ -41,8 +42,8 @@ class RegistryClient:
     """Three coalesced queries, and the blind indexes to query by.
 
     by_number, by_document, by_token: the certificates of one key; ViewWrong if the seal of one is
-    not right, RecordOutdated if it has changed since. checks: of every row; blocking readers use
-    them too.
+    not right or its ledger's rows are wrong, RecordOutdated if it has changed since. checks: of
+    every row; blocking readers use them too.
     """
 
     def __init__(
@@ -78,6 +79,10 @@ class RegistryClient:
                 await self._changes.read_page(loop.time() + self._deadline_s)
         except Exception as error:
             log.warning("the changes of certificates could not be read: %s", str(error).strip())
+
+    def check_absence(self) -> None:
+        """Check before it is said that nothing was found. Raises: ViewWrong."""
+        registry_queries.check_absence(self.checks)
 
     def close(self) -> None:
         """Close the connections; pending lookups fail with an error."""
@@ -137,8 +142,8 @@ class RegistryConfig:
     algorithm: str
     row_keys: tuple[bytes, ...] = field(repr=False)
 
-    def open(self, settings: Settings) -> RegistryClient:
-        """A client; it connects with the first query."""
+    def open(self, settings: Settings, wrong: WrongViews) -> RegistryClient:
+        """A client; it connects with the first query. wrong: views that are not shown."""
         pool = AsyncQueryPool(
             self.dsn,
             registry_queries.prepared(),
@@ -150,6 +155,6 @@ class RegistryConfig:
         return RegistryClient(
             pool,
             indexes.search_tokens,
-            RecordChecks(self.row_keys, StandingChanges()),
+            RecordChecks(self.row_keys, StandingChanges(), wrong),
             deadline_s=settings.deadline_s,
         )

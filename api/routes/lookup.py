@@ -47,6 +47,7 @@ async def lookup_certificate(request: Request, body: LookupBody) -> Response:
     found = criteria.matching([row for key in criteria.keys for row in await query.ask(key)])
     if criteria.is_miss(found):
         limit.charge_miss(address)
+        registry.check_absence()
     return Response(criteria.result(found), media_type="application/json")
 
 
@@ -73,6 +74,7 @@ async def verify_certificate(
     service: AppContext = request.app.state.service
     rows = await service.registry.by_token.ask(token)
     if not rows:
+        service.registry.check_absence()
         raise no_such_link()
     body, tag = link_result(rows[0])
     # Every use revalidates: a revocation has to be visible immediately.

@@ -116,6 +116,7 @@ class LinkLookup(RawExchange):
             elif rows:
                 self._answer(rows[0])
             else:
+                self._path.registry.check_absence()
                 self.refuse(no_such_link())
         except Exception as fault:
             self.fail(fault)
@@ -193,6 +194,7 @@ class CriteriaLookup(RawExchange):
         found = criteria.matching([row for key in criteria.keys for row in self._rows[key]])
         if criteria.is_miss(found):
             self._limit.charge_miss(self._address)
+            self._path.registry.check_absence()
         body = criteria.result(found)
         headers = b"content-length: %d\r\n%b" % (len(body), self._path.result_headers)
         self.send(200, headers, body)

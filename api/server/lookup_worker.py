@@ -13,12 +13,14 @@ import signal
 import socket
 import struct
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
+import orjson
 import uvicorn
 
 from api.lookup.rate_limit import RateLimiter, Unlimited
@@ -29,6 +31,7 @@ from api.server.lookup_fast_path import LookupFastPath
 from api.server.process_setup import configure_logging, freeze_gc
 from api.settings import Settings
 from api.web.error_pages import render_error
+from projections.engine.wrong_views import EVERY_LEDGER, Place, WrongViews
 
 GRACE_S = 20
 """How long requests in progress may take once the process has to stop, seconds."""
@@ -37,6 +40,22 @@ ARRIVAL_S = 0.1
 
 STATUS = struct.Struct("=?Q")
 """A worker's report: whether it takes connections, and how many of those it received have ended."""
+
+
+CONNECTION = b"c"
+"""The message with the descriptor of a connection."""
+
+_WRONG = b"w"
+MESSAGE_BYTES_MAX = 65_536
+"""Of a message from the main process."""
+
+
+def wrong_message(wrong: Iterable[Place]) -> bytes:
+    """The message that says which views are wrong: all of them, each time."""
+    message = _WRONG + orjson.dumps(sorted(wrong))
+    if len(message) > MESSAGE_BYTES_MAX:
+        message = _WRONG + orjson.dumps(sorted({(view, EVERY_LEDGER) for view, _ in wrong}))
+    return message
 
 
 class WorkerConfig(NamedTuple):
@@ -66,7 +85,8 @@ def run_lookup_worker(
     # uvicorn raises a signal again after its stop. Exiting the usual way writes the last log lines.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = config.settings
-    registry = config.registry.open(settings)
+    wrong = WrongViews()
+    registry = config.registry.open(settings, wrong)
     limit = Unlimited() if config.limit_file is None else RateLimiter(file=config.limit_file)
     state = SimpleNamespace(
         settings=settings, lookup_limit=limit, service=SimpleNamespace(registry=registry)
@@ -86,7 +106,7 @@ def run_lookup_worker(
         timeout_graceful_shutdown=GRACE_S,
     )
     channel_socket = socket.socket(fileno=channel)
-    LookupWorker(server_config, parent, channel_socket, registry, forwarder).run([])
+    LookupWorker(server_config, parent, channel_socket, registry, forwarder, wrong).run([])
 
 
 class LookupWorker(uvicorn.Server):
@@ -99,12 +119,15 @@ class LookupWorker(uvicorn.Server):
         channel: socket.socket,
         registry: RegistryClient,
         forwarder: Forwarder,
+        wrong: WrongViews,
     ) -> None:
+        """wrong: the views that the registry does not show; the main process says which."""
         super().__init__(config)
         self._parent = parent
         self._channel = channel
         self._registry = registry
         self._forwarder = forwarder
+        self._wrong = wrong
         self._ended = 0  # connections
         self._opening: set[asyncio.Task[None]] = set()
 
@@ -139,11 +162,11 @@ class LookupWorker(uvicorn.Server):
         self._report()
 
     def _receive_socket(self) -> bool:
-        """Receive the next connection. Returns: whether there was a message."""
+        """Receive the next message, mostly a connection. Returns: whether there was one."""
         loop = asyncio.get_running_loop()
         try:
             message, descriptors, _, _ = socket.recv_fds(
-                self._channel, 1, 1, socket.MSG_CMSG_CLOEXEC
+                self._channel, MESSAGE_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return False
@@ -152,6 +175,9 @@ class LookupWorker(uvicorn.Server):
         if not message:  # the main process has closed its end
             loop.remove_reader(self._channel.fileno())
             return False
+        if message.startswith(_WRONG):
+            self._wrong.set("service", map(tuple, orjson.loads(message[1:])))
+            return True
         if not descriptors:  # no descriptor was free here: the system has closed the connection
             self._on_end()
         for descriptor in descriptors:

@@ -11,10 +11,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from api.server.connection import HttpConnection
-from api.server.lookup_worker import STATUS, WorkerConfig, run_lookup_worker
+from api.server.lookup_worker import (
+    CONNECTION,
+    STATUS,
+    WorkerConfig,
+    run_lookup_worker,
+    wrong_message,
+)
 from domain.store.processes.child import Child, Supervisor
+from projections.engine.wrong_views import Place, WrongViews
 
 STOP_SECONDS = 25.0
 """How long a worker may take to stop; it gives up earlier by itself."""
@@ -43,14 +51,16 @@ class LookupWorkerPool:
         self._workers: list[_Worker] = []
         self._lookup_only_connections: set[HttpConnection] = set()  # of the main process
 
-    def start(self, config: WorkerConfig) -> None:
-        """Start the workers, in the background."""
+    def start(self, config: WorkerConfig, wrong: WrongViews) -> None:
+        """Start the workers, in the background. wrong: they learn of it too."""
         inherited = () if config.limit_file is None else (config.limit_file,)
 
         def start_child(channel: int) -> Child:
             return Child(self._run, channel, config, files=[channel, *inherited])
 
-        self._workers = [_Worker(start_child, self._silent_checks_max) for _ in range(self.wanted)]
+        self._workers = [
+            _Worker(start_child, self._silent_checks_max, wrong) for _ in range(self.wanted)
+        ]
 
     async def stop(self) -> None:
         """Let the workers finish their requests in progress, and stop them."""
@@ -59,9 +69,13 @@ class LookupWorkerPool:
         await asyncio.gather(*stopping)
 
     def check_liveness(self) -> None:
-        """Kill workers that hang, so that their clients reconnect; called once a second."""
+        """Kill workers that hang, so that their clients reconnect; called once a second.
+
+        The others learn which views are wrong.
+        """
         for worker in self._workers:
             worker.check_liveness()
+            worker.share_wrong()
 
     @property
     def connections(self) -> int:
@@ -97,8 +111,12 @@ class _Worker:
     connections: those it serves. is_ready: it takes more.
     """
 
-    def __init__(self, start_child: Callable[[int], Child], silent_checks_max: int) -> None:
+    def __init__(
+        self, start_child: Callable[[int], Child], silent_checks_max: int, wrong: WrongViews
+    ) -> None:
         """start_child: starts the process with the descriptor of its end of the channel."""
+        self._wrong = wrong
+        self._shared: frozenset[Place] = frozenset()  # what the process knows of it
         self.connections = 0
         self.is_ready = False
         self._ended = 0  # connections, by its last report
@@ -114,7 +132,7 @@ class _Worker:
         """Send a connection. Returns: False if the channel is full or closed."""
         assert self._channel is not None
         try:
-            socket.send_fds(self._channel, [b"c"], [descriptor])
+            socket.send_fds(self._channel, [CONNECTION], [descriptor])
         except OSError:
             return False
         self.connections += 1
@@ -127,6 +145,15 @@ class _Worker:
             if self._silent_checks > self._silent_checks_max:
                 self.is_ready = False
                 self.supervisor.kill()
+
+    def share_wrong(self) -> None:
+        """Send the process which views are wrong, if it does not know; else with the next call."""
+        wrong = self._wrong.all
+        if self._channel is None or wrong == self._shared:
+            return
+        with suppress(OSError):  # the channel is full or closed
+            self._channel.send(wrong_message(wrong))
+            self._shared = wrong
 
     async def stop(self) -> None:
         """Stop the process and wait for its exit."""
@@ -150,6 +177,7 @@ class _Worker:
         self._reset()
         channel.setblocking(False)
         self._channel = channel
+        self.share_wrong()  # before the first connection
         self._loop.add_reader(channel.fileno(), self._receive_report)
 
     def _receive_report(self) -> None:
@@ -175,4 +203,5 @@ class _Worker:
             self._loop.remove_reader(channel.fileno())
             channel.close()
         self.connections = self._ended = self._silent_checks = 0
+        self._shared = frozenset()
         self.is_ready = False

@@ -149,7 +149,8 @@ class Server(uvicorn.Server):
         limit_file: int | None = self._state.lookup_limit.file
         access = self._state.service.access
         self._workers.start(
-            WorkerConfig(self._settings.without_secrets(), access, limit_file, path)
+            WorkerConfig(self._settings.without_secrets(), access, limit_file, path),
+            self._state.service.views.wrong,
         )
 
     def _forwarded_connection(self) -> ForwardedConnection:

@@ -1,7 +1,9 @@
 """What the background audit reports, from the process that audits to every service of a database.
 
 A report travels as a NOTIFY with a seal under the row key, because an attacker with the
-database can send notifications too. Reading order: AuditState, `to_payload`, AuditListener.
+database can send notifications too. The last one that said something new is stored as well, so that
+what was found wrong stays so over a restart. Reading order: AuditState, `to_payload`,
+`store_report`, AuditListener.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import orjson
 from domain.store.keys.seals import row_seal
 from domain.store.postgres.connection import Connection, connect
 from domain.store.postgres.notifications import Notification, NotificationListener
+from projections.engine.wrong_views import EVERY_LEDGER
 
 CHANNEL = "certledger_audit"
 """NOTIFY channel of reports."""
@@ -61,7 +64,8 @@ class AuditState:
     """How far the audit is. Times are RFC 3339 texts in UTC.
 
     sequence: grows with every report. position, of: events that this round has checked, and those
-    there were at its start; each event is read several times. wrong_views: (view, ledger).
+    there were at its start; each event is read several times. wrong_views: (view, ledger), or with
+    EVERY_LEDGER.
     findings: of the last complete round and of this one; found: how many there are.
     """
 
@@ -77,13 +81,21 @@ class AuditState:
 
 
 def to_payload(state: AuditState, row_key: bytes) -> str:
-    """A report as it is sent: its seal, then JSON; findings that have no room are left out."""
+    """A report as it is sent: its seal, then JSON.
+
+    Findings that have no room are left out; if even the ledgers of wrong views have none, the
+    views are wrong in every ledger.
+    """
     shown = tuple(replace(each, what="") for each in _first_of_each(state.findings))
     while True:
         body = orjson.dumps(asdict(replace(state, findings=shown)))
-        if len(body) + 64 <= _PAYLOAD_BYTES or not shown:
+        if len(body) + 64 <= _PAYLOAD_BYTES:
             break
-        shown = shown[:-1]
+        if shown:
+            shown = shown[:-1]
+        else:
+            everywhere = {(view, EVERY_LEDGER) for view, _ in state.wrong_views}
+            state = replace(state, wrong_views=tuple(sorted(everywhere)))
     return row_seal(row_key, "", CHANNEL, "", body).hex() + body.decode()
 
 
@@ -108,6 +120,39 @@ def from_payload(payload: str, row_keys: Sequence[bytes]) -> AuditState | None:
     return AuditState(**fields, findings=findings, wrong_views=views)
 
 
+def store_report(connection: Connection, payload: str) -> None:
+    """Store a report in place of the last one. Raises: psycopg2.Error."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO certledger.audit_reports (name, report) VALUES ('last', %s) "
+            "ON CONFLICT (name) DO UPDATE SET report = excluded.report",
+            (payload,),
+        )
+
+
+def stored_report(connection: Connection, row_keys: Sequence[bytes]) -> AuditState | None:
+    """What the report that was stored last says of views; None if there is none with a right seal.
+
+    What else was found may have been put right; the next round finds what was not.
+    Raises: psycopg2.Error.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT report FROM certledger.audit_reports WHERE name = 'last'")
+        found = cursor.fetchone()
+    state = None if found is None else _read(found[0], row_keys)
+    if state is None:
+        return None
+    findings = tuple(each for each in state.findings if each.check == "views")
+    return replace(state, findings=findings, found=len(findings))
+
+
+def _read(payload: str, row_keys: Sequence[bytes]) -> AuditState | None:
+    try:
+        return from_payload(payload, row_keys)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
 class AuditListener:
     """The newest report of the audit of a database, whichever service's process audits it."""
 
@@ -128,7 +173,7 @@ class AuditListener:
             lambda: connect(dsn, name="certledger audit reports"),
             (CHANNEL,),
             self._on_notifications,
-            _ping,
+            self._read_stored,
         )
 
     def start(self) -> None:
@@ -159,10 +204,7 @@ class AuditListener:
 
     def _on_notifications(self, received: list[Notification]) -> None:
         for _, payload in received:
-            try:
-                state = from_payload(payload, self._row_keys)
-            except (ValueError, TypeError, KeyError):
-                continue
+            state = _read(payload, self._row_keys)
             if state is not None:
                 self._take(state)
 
@@ -175,7 +217,12 @@ class AuditListener:
             self._heard_at = time.monotonic()
         self._on_state(before, state)
 
-
-def _ping(connection: Connection) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    def _read_stored(self, connection: Connection) -> None:
+        """Take what was found before this service listened; that is no sign of a running audit."""
+        state = stored_report(connection, self._row_keys)
+        with self._lock:
+            before = self._state
+            if state is None or state.sequence <= before.sequence:
+                return
+            self._state = state
+        self._on_state(before, state)

@@ -22,7 +22,14 @@ from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
 from api.settings import Settings
-from api.transparency.audit_state import CHANNEL, AuditFinding, AuditState, to_payload
+from api.transparency.audit_state import (
+    CHANNEL,
+    AuditFinding,
+    AuditState,
+    store_report,
+    stored_report,
+    to_payload,
+)
 from api.transparency.kept_heads import kept_heads, logs_of, lost_own_heads, vkey_of
 from domain.audit.full import check_rest, subject_of
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
@@ -127,6 +134,13 @@ class _Round:
     wrong_views: set[tuple[str, str]] = field(default_factory=set)
 
 
+def _last_round(state: AuditState | None) -> _Round:
+    """The findings that were stored; they hold until a whole round no longer has them."""
+    if state is None:
+        return _Round()
+    return _Round(list(state.findings), state.found, set(state.wrong_views))
+
+
 def _place(found: Difference) -> tuple[object, ...]:
     """What tells the differing row from others."""
     return found.view, found.table.name, *found.key.values()
@@ -155,7 +169,8 @@ class Auditor:
         self._connection = connection
         self._pipe = pipe
         self._share = settings.audit_cpu_percent / 100
-        self._round = self._last = _Round()
+        self._round = self._last = _last_round(stored_report(connection, secrets.sealer.row_keys()))
+        self._stored: object = None
         # The clock in the number: a report of an earlier process is never newer.
         self._state = AuditState(sequence=time.time_ns())
         self._worked_since = self._reported_at = time.monotonic()
@@ -359,8 +374,11 @@ class Auditor:
             findings=tuple(findings),
             wrong_views=tuple(sorted(wrong)),
         )
+        payload = to_payload(self._state, self._row_key)
+        news = self._state.findings, self._state.wrong_views
+        if news != self._stored:
+            store_report(self._connection, payload)
+            self._stored = news
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_notify(%s, %s)", (CHANNEL, to_payload(self._state, self._row_key))
-            )
+            cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
         self._reported_at = time.monotonic()

@@ -97,6 +97,7 @@ async def lookup_answer(request: Request) -> Response:
     found = await service.read(service.views.ask, look_up, criteria, service.registry.checks)
     if criteria.is_miss(found):
         limit.charge_miss(address)
+        service.registry.check_absence()
     page.searched = bool(criteria.keys)
     page.cards = [card(row, language) for row in found]
     if criteria.hint is not None and not found:
@@ -157,6 +158,7 @@ async def link_page(request: Request) -> Response:
     # The address is the secret here, so no other site may learn it from a referrer.
     headers = {"Referrer-Policy": "no-referrer"}
     if found is None:
+        service.registry.check_absence()
         return render(request, "unknown_link.html", caching="never", status=404, headers=headers)
     address = f"{service.settings.public_base_url}/v/{token}"
     cards = by_kind([card(found, language_of(request), marks=True, link=address)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -18,7 +19,7 @@ from api.errors.request import RouteNotFound
 from api.http.context import AppContext
 from api.web import api_docs, finance, lookup, score_board
 from api.web.page_route import PageRoute
-from api.web.queries import overview
+from api.web.queries import REGISTRY, overview
 from api.web.rendering import render, static_files
 from projections.engine.tables import Row
 
@@ -48,12 +49,16 @@ async def home(request: Request) -> Response:
     state = request.app.state
     if not hasattr(state, "overview"):
         state.overview = Overview()
-    ledgers = await state.overview.ledgers(state.service)
+    is_wrong = partial(state.service.views.is_wrong, REGISTRY)
+    ledgers = [
+        row | {"certificates": None} if is_wrong(row["ledger"]) else row
+        for row in await state.overview.ledgers(state.service)
+    ]
     return render(
         request,
         "home.html",
         ledgers=ledgers,
-        certificates=sum(row["certificates"] for row in ledgers),
+        certificates=sum(row["certificates"] or 0 for row in ledgers),
         entries=sum(row["position"] for row in ledgers),
     )
 

@@ -122,12 +122,15 @@ def check(
 ) -> None:
     """Check the seal of a row, and that neither certificate nor holder have changed since.
 
+    Nor may the ledger be one of which the audit has found rows that no event made.
+
     Raises: ViewWrong, RecordOutdated.
     """
     found_by = (name_index, document_index, passport_index, verify_token)
     made_by = (position, person_id, holder_position)
     key_text, payload = _sealed(kind, number, answer, *found_by, *made_by)
     check_seal(checks.row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
+    checks.wrong.check(VIEW_NAME, ledger)
     checks.changes.check(ledger, kind, number, *made_by)
 
 

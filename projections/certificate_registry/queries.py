@@ -140,6 +140,14 @@ def by_tokens(
     return [checked_linked(checks, row) for row in _rows(cursor, checks, "by_tokens", tokens)]
 
 
+def check_absence(checks: RecordChecks) -> None:
+    """Check before it is said that there is no such certificate, in any ledger.
+
+    Raises: ViewWrong if the row may be one of those that are known to be missing.
+    """
+    checks.wrong.check_absence(public_record.VIEW_NAME)
+
+
 def _rows(
     cursor: Cursor, checks: RecordChecks, name: str, keys: Sequence[str]
 ) -> list[tuple[Any, ...]]:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from projections.certificate_registry.latest_positions import LatestPositions
 from projections.engine.row_seals import RecordOutdated
 from projections.engine.view import Cursor
+from projections.engine.wrong_views import WrongViews
 
 REFRESH_S = 0.5
 """How long a lookup may go without asking the journal for new changes, seconds."""
@@ -127,7 +128,9 @@ class RecordChecks(NamedTuple):
     """What every row of the registry is checked with before it is shown.
 
     row_keys: that sealed the rows; see `domain.store.keys.seals.Sealer.row_keys`.
+    wrong: ledgers of which no row is shown, whatever its seal says.
     """
 
     row_keys: tuple[bytes, ...]
     changes: StandingChanges
+    wrong: WrongViews

@@ -55,7 +55,8 @@ _TASK_EVENTS = 50_000
 """Most events of small ledgers that are one task."""
 
 DIFFERENCES_MAX = 100
-"""Rows that `audit` returns at most."""
+"""Rows of one view of one ledger that `audit` returns at most: those of a view that is wholly wrong
+must not hide those of another."""
 
 _SMALL = Sizes(page=1000, rows=50_000, keys_from=0)
 """Of an audit, which has time and little memory."""
@@ -110,8 +111,8 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
     """Compare views with a rebuild, piece by piece, while they are read and folded.
 
     The new tables are brought to the position that the live ones have in one snapshot of the
-    database, so that folding need not pause. pace: see BackfillTask. Returns: the first
-    DIFFERENCES_MAX rows that differ.
+    database, so that folding need not pause. pace: see BackfillTask. Returns: of each view of each
+    ledger the first DIFFERENCES_MAX rows that differ.
     Raises: RebuildRunning, also to give way to a rebuild that waits; OtherVersion, UnknownTopic;
         what `pace` and a fold raise.
     """
@@ -129,7 +130,7 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
                     match_live(connection, vaults, target)
                     ends = live[view.name].number, target.number
                     differing = differences(connection, view, *ends, ledger)
-                    found += islice(differing, DIFFERENCES_MAX - len(found))
+                    found += islice(differing, DIFFERENCES_MAX)
                 pace(0)
             drop_others(connection, view, live[view.name].number)
     return found

@@ -16,6 +16,7 @@ from domain.values.working_days import shanghai_date
 from projections.certificate_registry import queries
 from projections.certificate_registry.public_record import decode
 from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
+from projections.engine.wrong_views import WrongViews
 from projections.rebuild import rebuild
 from scripts.benchmarks.registry import Registry, seed
 from scripts.benchmarks.server import server
@@ -129,7 +130,7 @@ def test_every_holder_is_found_by_link_and_by_number_and_name(
     holders = registry.holders(50)
     assert len({holder.number for holder in holders}) > 25
     ledger = store.ledgers.get(registry.ledger)
-    checks = RecordChecks(store.secrets.sealer.row_keys(), StandingChanges())
+    checks = RecordChecks(store.secrets.sealer.row_keys(), StandingChanges(), WrongViews())
     with store.snapshot() as connection, connection.cursor() as cursor:
         for holder in holders:
             found = queries.verify(cursor, holder.token, checks)

@@ -124,6 +124,31 @@ def at_once(
         yield running_one
 
 
+def test_a_worker_refuses_what_the_service_knows_to_be_wrong(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Also one that starts afterwards, from its first request on."""
+    with watched(postgres, tmp_path, with_lookup_worker) as service:
+
+        def status() -> int:
+            with connected(service.url) as connection:
+                assert service.worker_pid is not None
+                return service.ask(connection, NOWHERE)
+
+        assert status() == 404
+        wrong = service.app.state.service.views.wrong
+        wrong.set("audit", [("certificate_registry", "omc")])
+        wait_until(lambda: status() == 503)
+        before = service.worker_pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: service.worker_pid not in (None, before))
+        wait_for_lookup_workers(service.url, 1)
+        assert status() == 503
+        wrong.set("audit", [])
+        wait_until(lambda: status() == 404)
+
+
 def children_of(pid: int) -> list[int]:
     """Child processes that run the program of `Child`."""
     found = [

@@ -5,6 +5,7 @@ Covers: api/transparency/background_audit.py, api/transparency/audit_state.py
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +22,21 @@ from api.transparency.audit_state import (
     AuditListener,
     AuditState,
     from_payload,
+    store_report,
+    stored_report,
     to_payload,
 )
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.postgres.connection import connect
+from domain.store.postgres.migrate import migrate
 from projections.catalogue import VIEWS
+from projections.engine.wrong_views import EVERY_LEDGER
 from projections.rebuild import rebuild
 from tests.support import tampering
 from tests.support.cohort import rows
 from tests.support.honest import Copy, copy_of, honest_database
 from tests.support.keys import SEALER
+from tests.support.postgres import Database
 from tests.support.service import running, settings_for, token
 from tests.support.waiting import wait_until
 
@@ -142,18 +149,56 @@ def test_a_changed_attachment_is_named_within_a_round(audited: Audited) -> None:
 
 
 def test_a_wrong_view_is_not_shown_until_it_is_rebuilt(audited: Audited) -> None:
+    """Of the registry a row is deleted: nothing is left that a seal could refuse."""
+    lookups = Lookups(audited)
     assert audited.get("/refunds", "finance").status_code == 200
-    audited.copy.as_superuser(f"{SET} views.refund_lines SET paid_fen = paid_fen + 1")
-    assert audited.found("views")[0]["row"] == "refund_lines"
-    assert "view_wrong:refund_ledger" in {p["code"] for p in audited.health()["problems"]}
+    assert lookups.statuses() == [200] * 5
+    audited.copy.as_superuser(
+        f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+        f"{DROP} views.certificates WHERE number = '{lookups.number}'",
+    )
+    assert "refund_lines" in {each["row"] for each in audited.found("views")}
+    wrong = {"view_wrong:refund_ledger", "view_wrong:certificate_registry"}
+    wait_until(lambda: wrong <= audited.problems(), ROUND_S)
     answer = audited.get("/refunds", "finance")
     assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
     assert audited.get("/notices", "certifier").status_code == 200, "only what differs"
+    assert lookups.statuses() == [503] * 5
+    other = audited.client.get(f"/v/{lookups.another_link}")
+    assert other.json()["code"] == "view_wrong", "the audit may have named the first rows only"
     with open_environment(audited.copy.settings) as store:
         rebuild.replace(store.dsn, store.secrets, VIEWS, processes=1, wait=True)
     wait_until(lambda: audited.get("/refunds", "finance").status_code == 200, ROUND_S)
-    codes = {problem["code"] for problem in audited.health()["problems"]}
-    assert "view_wrong:refund_ledger" not in codes
+    wait_until(lambda: not wrong & audited.problems(), ROUND_S)
+    assert lookups.statuses() == [200] * 5
+
+
+class Lookups:
+    """Every way to look up one certificate. Source: source-document 5.3."""
+
+    def __init__(self, audited: Audited) -> None:
+        [(number, link, person), (_, another, _)] = audited.copy.database.execute(
+            "SELECT number, verify_token, person_id FROM views.certificates "
+            "WHERE standing = 'valid' AND issued AND kind = 'national' ORDER BY number LIMIT 2"
+        )
+        self.number, self.another_link = number, another
+        self._link, self._client = f"/v/{link}", audited.client
+        self._name = next(row["name"] for row in rows("persons") if row["id"] == person)
+
+    def statuses(self) -> list[int]:
+        """Of two lookups, past the framework and through it, a link, and the page of each."""
+        body = {"certificate_number": self.number, "name": self._name}
+        form = {"number": self.number, "name": self._name}
+        page = {"Accept": "text/html"}
+        is_json = {"Content-Type": "application/json"}
+        answers = [
+            self._client.post("/lookup", json=body),
+            self._client.post("/lookup", content=json.dumps(body).ljust(5000), headers=is_json),
+            self._client.get(self._link),
+            self._client.post("/lookup", data=form, headers=page),
+            self._client.get(self._link, headers=page),
+        ]
+        return [each.status_code for each in answers]
 
 
 def test_a_changed_standing_is_never_shown(audited: Audited) -> None:
@@ -285,6 +330,40 @@ def test_a_report_that_nobody_with_the_key_sealed_is_ignored() -> None:
     assert from_payload(payload.replace('"found":1', '"found":0'), ROW_KEYS) is None
     assert from_payload(to_payload(AuditState(), b"x" * 32), ROW_KEYS) is None
     assert from_payload("", ROW_KEYS) is None
+
+
+def test_views_that_are_wrong_in_many_ledgers_are_wrong_in_all_of_them() -> None:
+    """As many ledgers as have no room in a notification; none is left out."""
+    many = tuple(("score_board", f"ledger-{n:050d}") for n in range(500))
+    payload = to_payload(AuditState(wrong_views=many), ROW_KEYS[0])
+    assert len(payload.encode()) < 8000
+    received = from_payload(payload, ROW_KEYS)
+    assert received is not None
+    assert received.wrong_views == (("score_board", EVERY_LEDGER),)
+
+
+def test_what_was_found_of_views_is_known_before_the_first_report(database: Database) -> None:
+    """After a restart of all services; a report that nobody with the key sealed is not."""
+    migrate(database.dsn)
+    views = AuditFinding("views", "omc", None, "certificates")
+    found = AuditState(sequence=5, findings=(FINDING, views), wrong_views=(("board", "omc"),))
+    connection = connect(database.dsn, name="test")
+    try:
+        store_report(connection, to_payload(found, b"x" * 32))
+        assert stored_report(connection, ROW_KEYS) is None
+        store_report(connection, to_payload(found, ROW_KEYS[0]))
+    finally:
+        connection.close()
+    taken: list[AuditState] = []
+    listener = AuditListener(database.dsn, ROW_KEYS, lambda before, state: taken.append(state))
+    listener.start()
+    try:
+        wait_until(lambda: taken)
+    finally:
+        listener.stop()
+    assert taken[0].wrong_views == (("board", "omc"),)
+    assert taken[0].findings == (views,), "what else was found may have been put right"
+    assert not listener.is_running
 
 
 def test_a_report_never_exceeds_what_a_notification_holds() -> None:

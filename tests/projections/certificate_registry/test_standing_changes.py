@@ -24,6 +24,7 @@ from projections.certificate_registry.standing_changes import (
     StandingChanges,
 )
 from projections.certificate_registry.view import VIEW
+from projections.engine.wrong_views import WrongViews
 from tests.projections.certificate_registry.test_view import NUMBER, revoke, step
 from tests.projections.grammar import ProjectedLedger
 from tests.support import tampering
@@ -54,7 +55,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def checks(clock: Clock) -> RecordChecks:
-    return RecordChecks(SECRETS.sealer.row_keys(), StandingChanges(clock))
+    return RecordChecks(SECRETS.sealer.row_keys(), StandingChanges(clock), WrongViews())
 
 
 def put_back(ledger: ProjectedLedger, row: str, name: str = "omc") -> None:

@@ -27,6 +27,7 @@ from projections.certificate_registry import public_record
 from projections.certificate_registry import queries as q
 from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
 from projections.engine.view import ERASED
+from projections.engine.wrong_views import WrongViews
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import REGISTRAR
 from tests.support.commands import PASSED, correct_person, document_of, erase, national_number
@@ -52,7 +53,7 @@ def revoke(reason: RevocationReason = RevocationReason.EXAM_FRAUD) -> Any:
 
 
 def checks(sealer: Sealer = SECRETS.sealer) -> RecordChecks:
-    return RecordChecks(sealer.row_keys(), StandingChanges())
+    return RecordChecks(sealer.row_keys(), StandingChanges(), WrongViews())
 
 
 def indexes(world: World, n: int = 1) -> dict[str, tuple[str, ...]]:

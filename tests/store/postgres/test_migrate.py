@@ -32,6 +32,7 @@ def test_a_second_run_has_nothing_to_do(database_on_each: Database) -> None:
     assert migrate(database_on_each.dsn) == tuple(step.name for step in migrations())
     assert migrate(database_on_each.dsn) == ()
     assert tables(database_on_each) == {
+        "audit_reports",
         "checkpoints",
         "claims",
         "commands",
