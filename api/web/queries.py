@@ -69,7 +69,7 @@ def look_up(cursor: Cursor, criteria: LookupCriteria, checks: RecordChecks) -> l
         registry_queries.by_documents if criteria.number is None else registry_queries.by_numbers
     )
     found = criteria.matching(search(cursor, criteria.keys, checks)) if criteria.keys else []
-    return [_shown(cursor, answer, known) for answer in found[:CERTIFICATES_MAX]]
+    return [_shown(cursor, answer, known, checks) for answer in found[:CERTIFICATES_MAX]]
 
 
 def by_link(cursor: Cursor, token: str, checks: RecordChecks) -> Row | None:
@@ -81,14 +81,17 @@ def by_link(cursor: Cursor, token: str, checks: RecordChecks) -> Row | None:
     found = registry_queries.verify(cursor, token, checks)
     if found is None:
         return None
-    return _shown(cursor, found.answer, known) | {"replaced": found.replaced}
+    return _shown(cursor, found.answer, known, checks) | {"replaced": found.replaced}
 
 
-def _shown(cursor: Cursor, answer: str, known: dict[str, Row]) -> Row:
-    """A certificate as a page shows it: its public record, its history, and the view's position."""
+def _shown(cursor: Cursor, answer: str, known: dict[str, Row], checks: RecordChecks) -> Row:
+    """A certificate as a page shows it: its public record, its history, and the view's position.
+
+    Raises: ViewWrong, RecordOutdated.
+    """
     shown = public_record.for_page(answer)
     ledger, number = shown["ledger"], shown["number"]
-    history = registry_queries.history(cursor, ledger, number, kind=shown["kind"])
+    history = registry_queries.history(cursor, ledger, number, checks, kind=shown["kind"])
     issued = [place for place, state in enumerate(history) if state["event"] == "issued"]
     as_of = known.get(ledger, {})  # a ledger may be opened between two statements
     return {

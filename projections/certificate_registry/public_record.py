@@ -77,9 +77,9 @@ def sealed(certificate: Row, derived: Row) -> tuple[str, bytes]:
 
 _CHECKED = (
     *("name_index", "document_index", "passport_index", "verify_token"),
-    *("position", "person_id", "holder_position"),
+    *("position", "person_id", "holder_position", "history_sha256"),
 )
-"""The columns by which a lookup finds a row, and those that say how old it is."""
+"""The columns by which a lookup finds a row, those that say how old it is, and its history."""
 
 
 def _unissued(certificate: Row) -> str:
@@ -99,9 +99,10 @@ def _sealed(
     position: int,
     person_id: str,
     holder_position: int,
+    history_sha256: str,
 ) -> tuple[str, bytes]:
     found_by = (name_index, document_index, passport_index, verify_token)
-    made_by = (position, person_id, holder_position)
+    made_by = (position, person_id, holder_position, history_sha256)
     return f"{kind}|{number}", orjson.dumps([number, kind, *found_by, *made_by, answer])
 
 
@@ -119,6 +120,7 @@ def check(
     position: int,
     person_id: str,
     holder_position: int,
+    history_sha256: str,
 ) -> None:
     """Check the seal of a row, and that neither certificate nor holder have changed since.
 
@@ -128,7 +130,7 @@ def check(
     """
     found_by = (name_index, document_index, passport_index, verify_token)
     made_by = (position, person_id, holder_position)
-    key_text, payload = _sealed(kind, number, answer, *found_by, *made_by)
+    key_text, payload = _sealed(kind, number, answer, *found_by, *made_by, history_sha256)
     check_seal(checks.row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
     checks.wrong.check(VIEW_NAME, ledger)
     checks.changes.check(ledger, kind, number, *made_by)
@@ -152,6 +154,34 @@ def check_whole(checks: RecordChecks, row: Row) -> None:
     checked = (row[name] for name in _CHECKED)
     shown = answer or _unissued(row)
     check(checks, row["ledger"], row["seal"], row["kind"], row["number"], shown, *checked)
+
+
+def sealed_link(link: Row, derived: Row) -> tuple[str, bytes]:
+    """As `sealed`, for the row of a link that is not printed on the current version."""
+    return _sealed_link(
+        *(link[name] for name in ("token", "kind", "number", "version", "position"))
+    )
+
+
+def _sealed_link(
+    token: str, kind: str, number: str, version: int, position: int
+) -> tuple[str, bytes]:
+    return f"link|{token}", orjson.dumps([kind, number, version, position])
+
+
+def check_link(
+    checks: RecordChecks,
+    ledger: str,
+    seal: str | None,
+    token: str,
+    kind: str,
+    number: str,
+    version: int,
+    position: int,
+) -> None:
+    """Check the seal of such a row. Raises: ViewWrong."""
+    key_text, payload = _sealed_link(token, kind, number, version, position)
+    check_seal(checks.row_keys, ledger, VIEW_NAME, key_text, payload, seal or "")
 
 
 # --- reading it -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from projections.certificate_registry import public_record
+from projections.certificate_registry import public_record, state_history
 from projections.certificate_registry.standing_changes import RecordChecks
 from projections.engine.tables import Row
 from projections.engine.view import Cursor, as_of_filter, queries, select
@@ -46,22 +46,26 @@ class LinkedCertificate(NamedTuple):
 
 
 Stored = tuple[Any, ...]
-"""A row of the batch forms as the database has it: asked, replaced, and what `public_record.check`
-takes."""
+"""A row of the batch forms as the database has it: asked, and what `public_record.check` takes. One
+of `by_tokens` ends with seal, version and position of a link that is not the current one."""
 
 
 def checked_found(checks: RecordChecks, row: Stored) -> FoundCertificate:
     """A checked row of `by_numbers` or `by_documents`. Raises: ViewWrong, RecordOutdated."""
-    asked, _, *sealed = row
+    asked, *sealed = row
     public_record.check(checks, *sealed)
-    return FoundCertificate(asked, row[5], row[7], row[8], row[9], row[6])
+    return FoundCertificate(asked, row[4], row[6], row[7], row[8], row[5])
 
 
 def checked_linked(checks: RecordChecks, row: Stored) -> LinkedCertificate:
     """A checked row of `by_tokens`. Raises: ViewWrong, RecordOutdated."""
-    asked, replaced, *sealed = row
+    asked, *sealed, seal, version, position = row
     public_record.check(checks, *sealed)
-    return LinkedCertificate(asked, row[6], replaced)
+    if version is None:
+        return LinkedCertificate(asked, row[5], False)
+    ledger, kind, number, answer = row[1], row[3], row[4], row[5]
+    public_record.check_link(checks, ledger, seal, asked, kind, number, version, position)
+    return LinkedCertificate(asked, answer, public_record.decode(answer)["version"] != version)
 
 
 def prepared() -> dict[str, str]:
@@ -223,11 +227,36 @@ def listed(
 
 
 def history(
-    cursor: Cursor, ledger: str, number: str, *, kind: str | None = None, as_of: AsOf = None
+    cursor: Cursor,
+    ledger: str,
+    number: str,
+    checks: RecordChecks,
+    *,
+    kind: str | None = None,
+    as_of: AsOf = None,
 ) -> list[Row]:
-    """Every state a certificate was in, oldest first."""
+    """Every state a certificate was in, oldest first.
+
+    Raises: ViewWrong if there are other states than its events made, RecordOutdated.
+    """
     named = {"ledger": ledger, "number": number, "kind": kind}
-    return select(cursor, SQL["history"], named | as_of_filter(as_of))
+    found: list[Row] = []
+    for certificate in _whole(cursor, checks, "of_number", named):
+        states = select(cursor, SQL["history"], named | {"kind": certificate["kind"]})
+        found += map(state_history.for_page, state_history.checked(certificate, states))
+    return sorted(_recorded(found, as_of), key=lambda state: state["position"])
+
+
+def _recorded(states: Iterable[Row], as_of: AsOf) -> list[Row]:
+    """The states that were recorded by then."""
+    bound = as_of_filter(as_of)
+    position, time = bound["at_position"], bound["at_time"]
+    return [
+        state
+        for state in states
+        if (position is None or state["position"] <= position)
+        and (time is None or state["recorded_at"] <= time)
+    ]
 
 
 def standing_on(
@@ -235,14 +264,17 @@ def standing_on(
     ledger: str,
     number: str,
     moment: datetime,
+    checks: RecordChecks,
     *,
     kind: str | None = None,
     as_of: AsOf = None,
 ) -> Row | None:
-    """The state of a certificate at a moment, as recorded now or `as_of`; None if it had none."""
-    named = {"ledger": ledger, "number": number, "kind": kind, "moment": moment}
-    found = select(cursor, SQL["standing_on"], named | as_of_filter(as_of))
-    return found[0] if found else None
+    """The state of a certificate at a moment, as recorded now or `as_of`; None if it had none.
+
+    Raises: ViewWrong, RecordOutdated.
+    """
+    states = history(cursor, ledger, number, checks, kind=kind, as_of=as_of)
+    return next((each for each in reversed(states) if each["occurred_at"] <= moment), None)
 
 
 def statistics(

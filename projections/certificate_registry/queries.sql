@@ -1,36 +1,39 @@
 -- by_numbers --
 -- Issued certificates with one of these numbers, in all ledgers; with what the seal is over.
-SELECT number AS asked, false AS replaced, ledger, seal, kind, number, answer,
+SELECT number AS asked, ledger, seal, kind, number, answer,
     name_index, document_index, passport_index, verify_token, position,
-    person_id, holder_position
+    person_id, holder_position, history_sha256
 FROM views.certificates
 WHERE number = ANY(%(keys)s) AND issued
 
 -- by_documents --
 -- Issued certificates of the persons with one of these document indexes; a passport's number is
 -- also found without its country.
-SELECT document_index AS asked, false AS replaced, ledger, seal, kind, number, answer,
+SELECT document_index AS asked, ledger, seal, kind, number, answer,
     name_index, document_index, passport_index, verify_token, position,
-    person_id, holder_position
+    person_id, holder_position, history_sha256
 FROM views.certificates
 WHERE document_index = ANY(%(keys)s) AND issued
 UNION ALL
-SELECT passport_index, false, ledger, seal, kind, number, answer,
+SELECT passport_index, ledger, seal, kind, number, answer,
     name_index, document_index, passport_index, verify_token, position,
-    person_id, holder_position
+    person_id, holder_position, history_sha256
 FROM views.certificates
 WHERE passport_index = ANY(%(keys)s) AND issued
 
 -- by_tokens --
--- By the link of the current version, of a replaced one, or of a key that was retired.
-SELECT verify_token AS asked, false AS replaced, ledger, seal, kind, number, answer,
+-- By the link of the current version, of a replaced one or of a retired key; of the latter two with
+-- what their own seal is over.
+SELECT verify_token AS asked, ledger, seal, kind, number, answer,
     name_index, document_index, passport_index, verify_token, position,
-    person_id, holder_position
+    person_id, holder_position, history_sha256,
+    NULL AS link_seal, NULL::int AS link_version, NULL::bigint AS link_position
 FROM views.certificates
 WHERE verify_token = ANY(%(keys)s) AND issued
 UNION ALL
-SELECT t.token, t.version <> c.version, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index,
-    c.document_index, c.passport_index, c.verify_token, c.position, c.person_id, c.holder_position
+SELECT t.token, c.ledger, c.seal, c.kind, c.number, c.answer, c.name_index, c.document_index,
+    c.passport_index, c.verify_token, c.position, c.person_id, c.holder_position, c.history_sha256,
+    t.seal, t.version, t.position
 FROM views.certificate_old_tokens t
 JOIN views.certificates c USING (ledger, number, kind)
 WHERE t.token = ANY(%(keys)s) AND c.issued
@@ -101,24 +104,22 @@ WHERE ledger = %(ledger)s AND kind = %(kind)s
 ORDER BY number
 LIMIT %(limit)s
 
--- history --
-SELECT * FROM views.certificate_states
+-- of_number --
+-- For the history of a certificate; two of different kinds may have the same number.
+SELECT * FROM views.certificates
 WHERE ledger = %(ledger)s AND number = %(number)s
   AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND (%(at_position)s::bigint IS NULL OR position <= %(at_position)s)
-  AND (%(at_time)s::timestamptz IS NULL OR recorded_at <= %(at_time)s)
-ORDER BY position
+ORDER BY kind
 
--- standing_on --
--- The state at a time (occurred) as recorded by then (as of), newest first.
-SELECT * FROM views.certificate_states
-WHERE ledger = %(ledger)s AND number = %(number)s
-  AND (%(kind)s::text IS NULL OR kind = %(kind)s)
-  AND occurred_at <= %(moment)s
-  AND (%(at_position)s::bigint IS NULL OR position <= %(at_position)s)
-  AND (%(at_time)s::timestamptz IS NULL OR recorded_at <= %(at_time)s)
-ORDER BY position DESC
-LIMIT 1
+-- history --
+-- As the fold wrote them, because the digest is over that.
+SELECT ledger, application_id, kind, number, position, event, progress, standing, reason_class,
+    version, issued_on::text AS issued_on,
+    to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at,
+    to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS recorded_at
+FROM views.certificate_states
+WHERE ledger = %(ledger)s AND number = %(number)s AND kind = %(kind)s
+ORDER BY position
 
 -- statistics --
 -- Talent statistics: valid issued certificates by level, occupation and month of issue.

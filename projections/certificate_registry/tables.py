@@ -80,6 +80,7 @@ CERTIFICATES = Table(
         "verify_token": "id?",
         "position": "bigint",  # of the event that led to this state
         "changed_at": "time",
+        "history_sha256": "id",  # of all its states
         "answer": "text?",
         "seal": "id?",
     },
@@ -126,9 +127,11 @@ OLD_TOKENS = Table(
         "version": "int",
         "token": "id",
         "position": "bigint",  # of the event that replaced it, or that issued the version
+        "seal": "id?",
     },
     key=("number", "kind", "version", "token"),
     kind="log",
     indexes=("(token)",),
-    secret=frozenset({"token"}),
+    sealed=public_record.sealed_link,
+    secret=frozenset({"token", "seal"}),
 )

@@ -21,6 +21,7 @@ from typing import Any
 from domain import events as e
 from domain.values.identity_documents import DocumentType, passport_key
 from projections.certificate_registry.public_record import VIEW_NAME
+from projections.certificate_registry.state_history import NO_HISTORY, extended
 from projections.certificate_registry.tables import (
     APPLICATIONS,
     CERTIFICATES,
@@ -128,24 +129,23 @@ def _change(rows: RowBuffer, entry: Entry, row: Row, **changes: Any) -> None:
 
 
 def _write(rows: RowBuffer, entry: Entry, changed: Row) -> None:
-    rows.upsert(CERTIFICATES, changed)
-    rows.add(
-        STATES,
-        {
-            "application_id": changed["application_id"],
-            "kind": changed["kind"],
-            "number": changed["number"],
-            "position": entry.position,
-            "event": _event(entry.topic),
-            "progress": changed["progress"],
-            "standing": changed["standing"],
-            "reason_class": changed["reason_class"],
-            "version": changed["version"],
-            "issued_on": changed["issued_on"],
-            "occurred_at": entry.occurred_at,
-            "recorded_at": entry.recorded_at,
-        },
-    )
+    state = {
+        "application_id": changed["application_id"],
+        "kind": changed["kind"],
+        "number": changed["number"],
+        "position": entry.position,
+        "event": _event(entry.topic),
+        "progress": changed["progress"],
+        "standing": changed["standing"],
+        "reason_class": changed["reason_class"],
+        "version": changed["version"],
+        "issued_on": changed["issued_on"],
+        "occurred_at": entry.occurred_at,
+        "recorded_at": entry.recorded_at,
+    }
+    rows.add(STATES, state)
+    digest = extended(changed["history_sha256"], state)
+    rows.upsert(CERTIFICATES, {**changed, "history_sha256": digest})
 
 
 @cache
@@ -192,6 +192,7 @@ def _numbered(rows: RowBuffer, entry: Entry) -> None:
         "verify_token": None,
         "position": entry.position,
         "changed_at": entry.recorded_at,
+        "history_sha256": NO_HISTORY,
     }
     _write(rows, entry, row)
 
@@ -297,7 +298,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name=VIEW_NAME,
-    version=8,
+    version=9,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),

@@ -2,6 +2,7 @@
 
 Covers: projections/certificate_registry/view.py, projections/certificate_registry/tables.py,
 projections/certificate_registry/queries.py, projections/certificate_registry/public_record.py,
+projections/certificate_registry/state_history.py,
 projections/engine/row_seals.py
 """
 
@@ -18,17 +19,18 @@ import pytest
 from domain.events import CertificateKind, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
-from domain.store.errors import ViewWrong
+from domain.store.errors import RecordOutdated, ViewWrong
 from domain.store.keys.seals import Sealer, seal_key
 from domain.store.privacy.field_encryption import Vault
 from domain.values.certificate_links import LinkKeys, link_of
 from domain.values.identity_documents import DocumentType
-from projections.certificate_registry import public_record
+from projections.certificate_registry import public_record, state_history
 from projections.certificate_registry import queries as q
 from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
-from projections.engine.view import ERASED
+from projections.engine.view import ERASED, select
 from projections.engine.wrong_views import WrongViews
 from tests.projections.grammar import ProjectedLedger
+from tests.support import tampering
 from tests.support.actors import REGISTRAR
 from tests.support.commands import PASSED, correct_person, document_of, erase, national_number
 from tests.support.journeys import (
@@ -37,6 +39,7 @@ from tests.support.journeys import (
     reported_certificates,
 )
 from tests.support.ledgers import SECRETS
+from tests.support.postgres import Database
 from tests.support.world import World, blind_index
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
@@ -297,7 +300,7 @@ def test_history_answers_for_a_moment_and_as_of_a_moment(ledger: ProjectedLedger
     with ledger.cursor() as cursor:
 
         def standing(moment: Any, **as_of: Any) -> str | None:
-            row = q.standing_on(cursor, "omc", NUMBER, moment, **as_of)
+            row = q.standing_on(cursor, "omc", NUMBER, moment, checks(), **as_of)
             return row and row["standing"]
 
         assert standing(issued_at - timedelta(days=1)) is None
@@ -306,9 +309,9 @@ def test_history_answers_for_a_moment_and_as_of_a_moment(ledger: ProjectedLedger
         assert standing(issued_at + timedelta(days=2)) == "revoked"
         assert standing(issued_at + timedelta(days=2), as_of=before.position) == "valid"
         assert standing(issued_at + timedelta(days=2), as_of=before.recorded_at) == "valid"
-        events = [r["event"] for r in q.history(cursor, "omc", NUMBER)]
+        events = [r["event"] for r in q.history(cursor, "omc", NUMBER, checks())]
         assert events == ["numbered", "issued", "revoked"]
-        then = q.history(cursor, "omc", NUMBER, as_of=before.position)
+        then = q.history(cursor, "omc", NUMBER, checks(), as_of=before.position)
         assert [r["event"] for r in then] == ["numbered", "issued"]
 
 
@@ -420,6 +423,7 @@ FORGERIES = {
     "another position": "position = position + 1",
     "another holder": "person_id = 'P2'",
     "holder's data of another event": "holder_position = holder_position + 1",
+    "another history": "history_sha256 = repeat('0', 64)",
     "no seal": "seal = NULL",
     "another seal": "seal = repeat('0', 64)",
     "no hexadecimal seal": "seal = 'x'",
@@ -463,3 +467,133 @@ def test_a_changed_column_that_staff_reads_is_noticed(ledger: ProjectedLedger) -
     ledger.execute("UPDATE views.certificates SET standing = 'revoked' WHERE kind = 'national'")
     with ledger.cursor() as cursor, pytest.raises(ViewWrong):
         q.of_application(cursor, "omc", "A1", checks())
+
+
+# --- the history of a certificate -----------------------------------------------------------------
+
+STATE_FORGERIES = {
+    "a state that is missing": "DELETE FROM {states} WHERE event = 'suspended'",
+    "the last state missing": "DELETE FROM {states} WHERE event = 'revoked'",
+    "no state at all": "DELETE FROM {states} WHERE true",
+    "another time": "UPDATE {states} SET occurred_at = occurred_at + interval '1 day'",
+    "another standing": "UPDATE {states} SET standing = 'valid'",
+    "another event": "UPDATE {states} SET event = 'reissued' WHERE event = 'suspended'",
+    "a state twice": "INSERT INTO {states} SELECT * FROM {states} WHERE event = 'suspended'",
+    "a state in between": (
+        "INSERT INTO {states} SELECT (jsonb_populate_record(s, '{{\"position\": 1}}')).* "
+        "FROM {states} s WHERE event = 'suspended'"
+    ),
+    "another certificate's states": "UPDATE {states} SET kind = 'omc'",
+}
+
+
+def altered_states(ledger: ProjectedLedger, database: Database, statement: str) -> None:
+    """Alter the states of the national certificate as a superuser, who stops at no trigger."""
+    [(number,)] = ledger.execute(
+        "SELECT generation FROM views.generations WHERE view = 'certificate_registry'"
+    )
+    states = f"views.certificate_states_g{number}"
+    with tampering.superuser(database) as cursor:
+        cursor.execute(f"ALTER TABLE {states} DISABLE TRIGGER ALL")
+        cursor.execute(f"ALTER TABLE {states} DROP CONSTRAINT certificate_states_g{number}_pkey")
+        cursor.execute(f"DELETE FROM {states} WHERE kind = 'omc'")
+        cursor.execute(statement.format(states=states))
+
+
+@pytest.mark.parametrize("statement", STATE_FORGERIES.values(), ids=STATE_FORGERIES)
+def test_a_history_that_its_events_did_not_make_is_not_shown(
+    ledger: ProjectedLedger, database: Database, statement: str
+) -> None:
+    world = issued_certificates()
+    for change in (step(c.SuspendCertificate), revoke()):
+        world.do(change, by=REGISTRAR)
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        events = [s["event"] for s in q.history(cursor, "omc", NUMBER, checks())]
+    assert events == ["numbered", "issued", "suspended", "revoked"]
+    altered_states(ledger, database, statement)
+    with ledger.cursor() as cursor:
+        with pytest.raises(ViewWrong):
+            q.history(cursor, "omc", NUMBER, checks())
+        with pytest.raises(ViewWrong):
+            q.standing_on(cursor, "omc", NUMBER, world.now, checks())
+
+
+def test_a_shorter_history_with_the_row_it_belongs_to_is_not_shown(
+    ledger: ProjectedLedger, database: Database
+) -> None:
+    """Both have right seals, and are of before the last event."""
+    world = issued_certificates()
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        cursor.execute("SELECT to_json(c)::text FROM views.certificates c WHERE kind = 'national'")
+        [(earlier,)] = cursor.fetchall()
+    world.do(step(c.SuspendCertificate), by=REGISTRAR)
+    ledger.record(world).fold()
+    altered_states(ledger, database, "DELETE FROM {states} WHERE event = 'suspended'")
+    ledger.execute("DELETE FROM views.certificates WHERE kind = 'national'")
+    ledger.execute(
+        "INSERT INTO views.certificates "
+        f"SELECT * FROM json_populate_record(NULL::views.certificates, $row${earlier}$row$)"
+    )
+    with ledger.cursor() as cursor, pytest.raises(RecordOutdated):
+        q.history(cursor, "omc", NUMBER, checks())
+
+
+def test_a_state_that_came_after_the_certificate_was_read_is_left_for_the_next_time(
+    ledger: ProjectedLedger,
+) -> None:
+    world = issued_certificates()
+    ledger.record(world).fold()
+    [before] = ledger.rows("certificates", kind="national")
+    world.do(revoke(), by=REGISTRAR)
+    ledger.record(world).fold()
+    with ledger.cursor() as cursor:
+        named = {"ledger": "omc", "number": NUMBER, "kind": "national"}
+        states = select(cursor, q.SQL["history"], named)
+    assert [s["event"] for s in states] == ["numbered", "issued", "revoked"]
+    assert [s["event"] for s in state_history.checked(before, states)] == ["numbered", "issued"]
+
+
+LINK_FORGERIES = {
+    "made the current version": "version = 2",
+    "of another certificate": "kind = 'omc'",
+    "no seal": "seal = NULL",
+    "another position": "position = position + 1",
+}
+
+
+@pytest.mark.parametrize("forgery", LINK_FORGERIES.values(), ids=LINK_FORGERIES)
+def test_a_replaced_link_that_no_event_made_opens_nothing(
+    ledger: ProjectedLedger, database: Database, forgery: str
+) -> None:
+    """Else the paper that was lost would be shown as the one that is in force."""
+    world = issued_certificates()
+    world.do(step(c.ReissueCertificate), by=REGISTRAR)
+    ledger.record(world).fold()
+    assert shown_by(ledger, token(1))["replaced"]
+    [(number,)] = ledger.execute(
+        "SELECT generation FROM views.generations WHERE view = 'certificate_registry'"
+    )
+    table = f"views.certificate_old_tokens_g{number}"
+    with tampering.superuser(database) as cursor:
+        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+        cursor.execute(f"UPDATE {table} SET {forgery}")
+    # That of another kind has the number of no certificate.
+    with ledger.cursor() as cursor:
+        if "kind" in forgery:
+            assert q.verify(cursor, token(1), checks()) is None
+        else:
+            with pytest.raises(ViewWrong):
+                q.verify(cursor, token(1), checks())
+    assert not shown_by(ledger, token(2))["replaced"]
+
+
+def test_a_version_changed_in_its_column_does_not_hide_that_a_link_was_replaced(
+    ledger: ProjectedLedger,
+) -> None:
+    world = issued_certificates()
+    world.do(step(c.ReissueCertificate), by=REGISTRAR)
+    ledger.record(world).fold()
+    ledger.execute("UPDATE views.certificates SET version = 1 WHERE kind = 'national'")
+    assert shown_by(ledger, token(1))["replaced"]
