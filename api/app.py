@@ -60,6 +60,7 @@ from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import ProgressTracker
+from projections.engine.vaults import row_keys_of
 from projections.engine.wrong_views import EVERY_LEDGER, WrongViews
 from projections.runner_process import RunnerProcess
 
@@ -245,7 +246,7 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     runner = RunnerProcess(dsn, secrets, FORMAT)
     runner.start()
     undo.callback(runner.stop)
-    return ReadModels(progress, runner, connections, WrongViews())
+    return ReadModels(progress, runner, connections, WrongViews(), row_keys_of(secrets))
 
 
 def _audit(

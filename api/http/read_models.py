@@ -7,7 +7,7 @@ for a position needs no thread: it is a future. The composition root passes in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from api.errors.database import to_http_error
@@ -42,12 +42,15 @@ class ReadModels:
         runner: RunnerProcess,
         connections: Connections,
         wrong: WrongViews,
+        row_keys: Sequence[bytes],
     ) -> None:
-        """wrong: what is not shown; lookups use the same."""
+        """wrong: what is not shown; lookups use the same. row_keys: check the views' progress."""
         self.wrong = wrong
+        self._row_keys = row_keys
         self._progress = progress
         self._runner = runner
         self._connections = connections
+        self._altered: set[tuple[str, str]] = set()
 
     def ask(self, query: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Rows of a query, blocking; its first argument is the cursor.
@@ -92,8 +95,18 @@ class ReadModels:
         self._progress.forget(ledger)
 
     def states(self) -> list[ViewState]:
-        """The state of every view of every ledger; blocking. Raises: DatabaseUnreachable."""
-        return self.ask(view_states, VIEWS)
+        """The state of every view of every ledger; blocking.
+
+        A view whose progress was altered is not shown from then on, until it is right again.
+        Raises: DatabaseUnreachable.
+        """
+        states: list[ViewState] = self.ask(view_states, VIEWS, self._row_keys)
+        wrong = {(state.view, state.ledger) for state in states if state.is_wrong}
+        for ledger in {ledger for _, ledger in wrong ^ self._altered}:
+            self._progress.forget(ledger)  # it may know a position that was never reached
+        self._altered = wrong
+        self.wrong.set("progress", wrong)
+        return states
 
     @property
     def runner_alive(self) -> bool:

@@ -23,7 +23,7 @@ from api.transparency.audit_state import AuditListener
 from api.worker.background_worker import BackgroundWorker
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
-from projections.engine.failures import SEAL_MISSING
+from projections.engine.failures import SEAL_MISSING, VIEW_WRONG
 from projections.engine.health import ViewState
 from projections.worklist.queries import backlog
 
@@ -156,6 +156,8 @@ async def _backlog(service: AppContext, ledgers: set[str]) -> list[dict[str, Any
 def _view(state: ViewState) -> dict[str, Any]:
     names = ("ledger", "view", "state", "position", "failing_position", "failing_topic")
     code = SEAL_MISSING if state.is_seal_missing else None
+    if state.is_wrong:
+        code = f"{VIEW_WRONG}:{state.view}"
     shown = {name: getattr(state, name) for name in names}
     return shown | {"lag": state.lag, "failing_code": code}
 

@@ -15,7 +15,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.health import ViewState, view_states
 from projections.engine.ledger_projector import LedgerProjector, Superseded
 from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS
-from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
+from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
 from projections.engine.view import View, ViewError
 
 _PAUSE_SECONDS = 0.1
@@ -50,6 +50,7 @@ def catch_up(
             vault_of(secrets, ledger, connection),
             batch=BATCH,
             retry_seconds=RETRY_SECONDS,
+            row_keys=row_keys_of(secrets),
         )
         with connection.cursor() as cursor:
             heads = {s.view: s.head for s in view_states(cursor, views) if s.ledger == ledger}
@@ -58,7 +59,7 @@ def catch_up(
                 _check_versions(current, views)
                 projector.reload_positions(connection, views)
                 targets = [
-                    GenerationWriter(view, current[view.name].number, row_key_of(secrets))
+                    GenerationWriter(view, current[view.name].number, row_keys_of(secrets))
                     for view in views
                 ]
                 try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import psycopg2
 
-from domain.store.errors import SealBroken
+from domain.store.errors import SealBroken, ViewWrong
 from domain.store.postgres.errors import is_missing_relation, is_transient
+from projections.engine.progress_seals import VIEW_WRONG
 from projections.engine.view import UnhandledTopic
 
-__all__ = ["SEAL_MISSING", "is_missing_relation", "is_transient", "safe_message"]
+__all__ = ["SEAL_MISSING", "VIEW_WRONG", "is_missing_relation", "is_transient", "safe_message"]
 
 SEAL_MISSING = "seal_missing"
 """Code of a pause at an event without a right seal; the reason begins with it."""
@@ -20,6 +21,8 @@ def safe_message(error: Exception) -> str:
     """An error as health shows it: without rows or values, which may be personal data."""
     if isinstance(error, SealBroken):
         text = f"{SEAL_MISSING}: {error}"
+    elif isinstance(error, ViewWrong):
+        text = f"{VIEW_WRONG}: something is stored that no event made"
     elif isinstance(error, psycopg2.Error):
         text = f"{type(error).__name__}: {error.diag.message_primary or 'the database refused it'}"
     elif isinstance(error, UnhandledTopic | KeyError):

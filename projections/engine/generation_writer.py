@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from domain.store.postgres.connection import Cursor
 from projections.engine.generations import physical
+from projections.engine.progress_seals import progress_seal
 from projections.engine.rows import KeyedTexts, RowBuffer
 from projections.engine.table_writer import TableWriter
 from projections.engine.tables import Row, Table
@@ -19,10 +20,12 @@ from projections.engine.view import Entry, View
 class GenerationWriter:
     """Writes a view into the tables of one generation."""
 
-    def __init__(self, view: View, number: int, row_key: bytes | None = None) -> None:
-        """row_key: seals the rows of sealed tables, see `vaults.row_key_of`; None: no seal."""
+    def __init__(self, view: View, number: int, row_keys: Sequence[bytes] = ()) -> None:
+        """row_keys: seal rows and progress, see `vaults.row_keys_of`; none: no seal."""
         self.view = view
         self.number = number
+        self.row_keys = tuple(row_keys)
+        row_key = next(iter(row_keys), None)
         self.writers = {
             t.name: TableWriter(t, physical(t, number), view.name, row_key) for t in view.tables
         }
@@ -123,9 +126,15 @@ def lock_positions(cursor: Cursor, ledger: str, names: Sequence[str]) -> dict[st
     return found
 
 
-def set_position(cursor: Cursor, ledger: str, name: str, position: int) -> None:
-    """Store the position of a view whose row is locked."""
+def set_position(
+    cursor: Cursor, ledger: str, name: str, target: GenerationWriter, last: Entry
+) -> None:
+    """Store the progress of a generation whose row is locked. last: the entry it has come to."""
+    seal = progress_seal(
+        target.row_keys, ledger, target.view.name, target.number, last.position, last.leaf
+    )
     cursor.execute(
-        "UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = %s",
-        (position, ledger, name),
+        "UPDATE certledger.tracking SET position = %s, leaf_hash = %s, seal = %s "
+        "WHERE ledger = %s AND view = %s",
+        (last.position, last.leaf, seal, ledger, name),
     )

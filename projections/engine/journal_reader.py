@@ -176,9 +176,9 @@ def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
             topic, parsed["data"] = STORED_FACTS.upcast(topic, parsed["data"])
             parsed["topic"] = topic
         if topic in _PERSONS:
-            yield PersonEntry(position, parsed, open_fields)
+            yield PersonEntry(position, parsed, envelope, open_fields)
             continue
-        entry = Entry(position, parsed)
+        entry = Entry(position, parsed, envelope)
         if topic == PersonalDataErased.TOPIC:
             vault.forget(person_owner(entry.data["person_id"]))
         yield entry

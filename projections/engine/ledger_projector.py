@@ -4,7 +4,8 @@ A batch goes into every view at the same position, in one transaction. If one of
 view gets a transaction of its own. A view that fails again is paused at the event it fails on,
 found by halving the batch, while the others continue. An event without a right seal pauses all
 of them, and none is handed it. A pause is stored in the database, shown in
-health and retried with a back-off; no event is ever skipped.
+health and retried with a back-off; no event is ever skipped. A view whose stored progress has no
+right seal is paused too, and its progress is read again at each retry.
 Reading order: LedgerProjector.advance, _apply, _isolate.
 """
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from domain.store.errors import SealBroken
+from domain.store.errors import SealBroken, ViewWrong
 from domain.store.postgres.connection import Connection, Cursor
-from projections.engine import generations
+from projections.engine import generations, progress_seals
 from projections.engine.failures import is_transient, safe_message
 from projections.engine.generation_writer import GenerationWriter, lock_positions
 from projections.engine.journal_reader import NO_LIMIT, FieldOpener, read
@@ -35,8 +37,15 @@ SELECT t.view, t.position, g.generation
 FROM certledger.tracking t JOIN {generations.SCHEMA}.generations g ON g.view = t.view
 WHERE t.ledger = %s AND t.view = ANY(%s) ORDER BY t.view FOR UPDATE OF t"""
 
-_END = f"""UPDATE certledger.tracking SET position = %s WHERE ledger = %s AND view = ANY(%s);
+_END = f"""UPDATE certledger.tracking t
+SET position = %s, leaf_hash = %s, seal = decode(done.seal, 'hex')
+FROM unnest(%s, %s::text[]) AS done (view, seal) WHERE t.ledger = %s AND t.view = done.view;
 NOTIFY {PROGRESS_CHANNEL}, %s; COMMIT"""
+
+_PROGRESS = f"""SELECT t.view, g.version, g.generation, {progress_seals.COLUMNS}
+FROM certledger.tracking t JOIN {generations.SCHEMA}.generations g ON g.view = t.view
+{progress_seals.JOINED}
+WHERE t.ledger = %s"""
 
 
 class Superseded(Exception):
@@ -56,10 +65,20 @@ class LedgerProjector:
     """The views of one ledger. Used by one thread."""
 
     def __init__(
-        self, ledger: str, vault: FieldOpener, *, batch: int, retry_seconds: float
+        self,
+        ledger: str,
+        vault: FieldOpener,
+        *,
+        batch: int,
+        retry_seconds: float,
+        row_keys: Sequence[bytes] = (),
     ) -> None:
-        """batch: most events in a transaction. retry_seconds: first back-off of a paused view."""
+        """batch: most events in a transaction. retry_seconds: first back-off of a paused view.
+
+        row_keys: check the seals of progress, see `vaults.row_keys_of`; none: not checked.
+        """
         self.ledger = ledger
+        self._row_keys = row_keys
         self._vault = vault
         self._batch = batch
         self._retry_seconds = retry_seconds
@@ -67,23 +86,48 @@ class LedgerProjector:
         self._paused: dict[str, Pause] = {}
 
     def reload_positions(self, connection: Connection, views: Sequence[View]) -> None:
-        """Read the views' positions and announce them; paused views are retried at once."""
+        """Read the views' positions and announce them; paused views are retried at once.
+
+        Those whose progress has no right seal are paused, and have no position.
+        """
+        before = self._paused
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT view, position FROM certledger.tracking WHERE ledger = %s", (self.ledger,)
-            )
-            tracked = dict(cursor.fetchall())
+            cursor.execute(_PROGRESS, (self.ledger,))
+            rows = cursor.fetchall()
+            tracked = {view: stored[0] for view, _, _, *stored in rows}
+            wrong = [view for view in views if not self._is_right(view, rows)]
             cursor.execute(
                 f"SELECT view, position FROM {generations.SCHEMA}.pauses WHERE ledger = %s",
                 (self.ledger,),
             )
-            self._positions = {view.name: tracked.get(view.name, 0) for view in views}
+            self._positions = {
+                view.name: tracked.get(view.name, 0) for view in views if view not in wrong
+            }
             self._paused = {
                 name: Pause(position, 0.0, self._retry_seconds)
                 for name, position in cursor.fetchall()
             }
             payload = to_payload(self.ledger, self._positions.items())
             cursor.execute(f"NOTIFY {PROGRESS_CHANNEL}, %s", (payload,))
+        for view in wrong:
+            if view.name in before:
+                self._paused[view.name] = before[view.name]  # for its back-off
+            error = ViewWrong(view=view.name)
+            self._pause(connection, view, tracked[view.name], None, error)
+
+    def _is_right(self, view: View, rows: Iterable[tuple[Any, ...]]) -> bool:
+        """Whether the stored progress of a view has a right seal; tables of other versions are not
+        ours."""
+        for name, version, generation, *stored in rows:
+            if name == view.name and version == view.version and self._row_keys:
+                progress = progress_seals.StoredProgress(*stored)
+                try:
+                    progress_seals.check_progress(
+                        self._row_keys, self.ledger, name, generation, progress
+                    )
+                except ViewWrong:
+                    return False
+        return True
 
     def is_behind(self, head: int, targets: Sequence[GenerationWriter]) -> bool:
         """Whether a view that is not paused, or is due for a retry, is short of a position."""
@@ -95,13 +139,15 @@ class LedgerProjector:
         """Fold new events into every view that is not paused; at most so many batches.
 
         Returns: whether there may be more.
-        Raises: Superseded; transient errors (see `is_transient`), after which nothing of the last
-            batch was written.
+        Raises: Superseded, also to have the progress of a paused view read again; transient errors
+            (see `is_transient`), after which nothing of the last batch was written.
         """
         for _ in range(batches):
             active = self._active(targets)
             if not active:
                 return False
+            if any(t.view.name not in self._positions for t in active):
+                raise Superseded
             after = min(self._positions[t.view.name] for t in active)
             group = [t for t in active if self._positions[t.view.name] == after]
             ahead = [p for t in active if (p := self._positions[t.view.name]) > after]
@@ -155,7 +201,7 @@ class LedgerProjector:
                 self._begin(cursor, targets)
                 error = self._fold(cursor, targets, entries)
                 if error is None:
-                    self._end(cursor, names, last)
+                    self._end(cursor, targets, entries[-1])
                 else:
                     cursor.execute("ROLLBACK")
             except BaseException:
@@ -199,16 +245,26 @@ class LedgerProjector:
             return error
         return None
 
-    def _end(self, cursor: Cursor, names: Sequence[str], position: int) -> None:
+    def _end(self, cursor: Cursor, targets: Sequence[GenerationWriter], last: Entry) -> None:
         """Store the new position, announce it and commit, in one message."""
+        names = [target.view.name for target in targets]
         resumed = [name for name in names if name in self._paused]
         if resumed:
             cursor.execute(
                 f"DELETE FROM {generations.SCHEMA}.pauses WHERE ledger = %s AND view = ANY(%s)",
                 (self.ledger, resumed),
             )
-        payload = to_payload(self.ledger, [(name, position) for name in names])
-        cursor.execute(_END, (position, self.ledger, list(names), payload))
+        payload = to_payload(self.ledger, [(name, last.position) for name in names])
+        leaf = last.leaf
+        seals = [self._seal(target, last.position, leaf) for target in targets]
+        cursor.execute(_END, (last.position, leaf, names, seals, self.ledger, payload))
+
+    def _seal(self, target: GenerationWriter, position: int, leaf: bytes) -> str | None:
+        """The seal of a view's progress in hex; None without a key."""
+        seal = progress_seals.progress_seal(
+            target.row_keys, self.ledger, target.view.name, target.number, position, leaf
+        )
+        return None if seal is None else seal.hex()
 
     def _isolate(
         self,

@@ -26,7 +26,7 @@ from projections.engine import generations
 from projections.engine.failures import is_transient
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector, Superseded
-from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
+from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
 from projections.engine.view import View
 
 BATCH = 1000  # events in a transaction: a few tens of milliseconds
@@ -236,6 +236,7 @@ class Runner:
             vault_of(self._secrets, ledger, connection),
             batch=self._batch,
             retry_seconds=self._retry_seconds,
+            row_keys=row_keys_of(self._secrets),
         )
         projector.reload_positions(connection, self._views)
         self._projectors[ledger] = projector
@@ -262,7 +263,7 @@ class Runner:
         with connection.cursor() as cursor:
             current = generations.in_force(cursor, [view.name for view in self._views])
         self._targets = {
-            view.name: GenerationWriter(view, current[view.name].number, row_key_of(self._secrets))
+            view.name: GenerationWriter(view, current[view.name].number, row_keys_of(self._secrets))
             for view in self._views
             if view.name in current and current[view.name].version == view.version
         }

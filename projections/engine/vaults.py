@@ -63,9 +63,9 @@ class ViewVault(Vault):
         return self.link_keys.links(self.ledger, kind, number, version)
 
 
-def row_key_of(secrets: VaultSecrets) -> bytes:
-    """The key that seals rows of views; it seals nothing else."""
-    return secrets.sealer.row_keys()[0]
+def row_keys_of(secrets: VaultSecrets) -> tuple[bytes, ...]:
+    """The keys that seal rows and progress of views, and nothing else; the active one first."""
+    return secrets.sealer.row_keys()
 
 
 def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from domain.events import Fact
+from domain.store.journal.envelope import leaf_hash
 from domain.store.postgres.connection import Cursor as Cursor
 from domain.values.sealed_fields import placed_text
 from projections.engine.rows import RowBuffer
@@ -53,13 +54,14 @@ class Entry:
     """One journal entry as a view reads it: decoded once for all views, not validated again.
 
     position: 1, 2, 3 … within the ledger. data: the fact, with sealed fields still sealed.
-    occurred_at, recorded_at: UTC text of fixed width. envelope: the whole event.
+    occurred_at, recorded_at: UTC text of fixed width. envelope: the whole event; stored: its bytes.
     """
 
-    __slots__ = ("data", "envelope", "occurred_at", "position", "recorded_at", "topic")
+    __slots__ = ("data", "envelope", "occurred_at", "position", "recorded_at", "stored", "topic")
 
-    def __init__(self, position: int, envelope: dict[str, Any]) -> None:
+    def __init__(self, position: int, envelope: dict[str, Any], stored: bytes = b"") -> None:
         self.position = position
+        self.stored = stored
         self.envelope = envelope
         self.topic: str = envelope["topic"]
         self.data: dict[str, Any] = envelope["data"]
@@ -75,6 +77,11 @@ class Entry:
         return placed_text(envelope["stream"], envelope["version"], f"/{name}", value)
 
     @property
+    def leaf(self) -> bytes:
+        """The leaf hash of the event, 32 bytes."""
+        return leaf_hash(self.stored)
+
+    @property
     def actor(self) -> dict[str, Any]:
         """Who acted: subject, role, organisation, on_behalf_of, authority."""
         actor: dict[str, Any] = self.envelope["actor"]
@@ -86,8 +93,10 @@ class PersonEntry(Entry):
 
     __slots__ = ("_open", "_opened", "masks")
 
-    def __init__(self, position: int, envelope: dict[str, Any], opener: Opener) -> None:
-        super().__init__(position, envelope)
+    def __init__(
+        self, position: int, envelope: dict[str, Any], stored: bytes, opener: Opener
+    ) -> None:
+        super().__init__(position, envelope, stored)
         self.masks: Masks | None = None
         self._open = opener
         self._opened: Mapping[str, str | None] | None = None

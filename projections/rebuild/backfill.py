@@ -20,7 +20,7 @@ from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener, decode, fetch
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Table
-from projections.engine.vaults import row_key_of, vault_of
+from projections.engine.vaults import row_keys_of, vault_of
 from projections.engine.view import Entry, Handler, UnhandledTopic, View
 
 
@@ -92,7 +92,7 @@ def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedge
     Raises: UnhandledTopic, SealBroken, and what a fold raises.
     """
     targets = [
-        GenerationWriter(view, number, row_key_of(task.keys)) for view, number in task.targets
+        GenerationWriter(view, number, row_keys_of(task.keys)) for view, number in task.targets
     ]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for
     # cycles takes a third of the time.

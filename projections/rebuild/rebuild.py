@@ -20,7 +20,8 @@ from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener
-from projections.engine.vaults import VaultSecrets, row_key_of, vault_of
+from projections.engine.progress_seals import progress_seal
+from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import (
     DEFAULT_SIZES,
@@ -96,7 +97,7 @@ def check(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, to_live=True)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
+            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
             await_erasures(connection, view)
             with folding_paused(connection, view):
                 match_live(connection, vaults, target)
@@ -123,7 +124,7 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
         pace = _giving_way(connection, pace)
         numbers = _backfill(connection, dsn, secrets, views, 1, _SMALL, to_live=True, pace=pace)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
+            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
             await_erasures(connection, view)
             for ledger in live_positions(connection, (view,)):
                 with snapshot(connection):
@@ -186,7 +187,7 @@ def replace(
         numbers = _backfill(connection, dsn, secrets, views, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_key_of(secrets))
+            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
             catch_up(connection, vaults, target)
             swap(connection, vaults, target)
             drop_others(connection, view, target.number)
@@ -247,7 +248,7 @@ def _backfill(
         if pace is None:
             for _ in run(build_indexes, _index_tasks(connection, views, numbers, not keys_first)):
                 pass
-    _store_positions(connection, shares, numbers)
+    _store_positions(connection, shares, numbers, row_keys_of(secrets))
     return numbers
 
 
@@ -317,19 +318,30 @@ def _index_tasks(
     return sorted(found, key=lambda one: -sizes[one.table.name] * (1 + len(one.table.indexes)))
 
 
-def _store_positions(connection: Connection, shares: list[Share], numbers: dict[str, int]) -> None:
+def _store_positions(
+    connection: Connection,
+    shares: list[Share],
+    numbers: dict[str, int],
+    row_keys: Sequence[bytes],
+) -> None:
     """Store the positions of the new tables; here, so that the processes only add rows."""
-    rows = [
-        (ledger, generations.tracking_name(view, numbers[view.name]), upto)
-        for ledger, group, upto in shares
-        for view in group
-    ]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO certledger.tracking (ledger, view, position) "
-            "SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[])",
-            tuple(map(list, zip(*rows, strict=True))) or ([], [], []),
-        )
+        for ledger, group, upto in shares:
+            cursor.execute(
+                "SELECT sha256('\\x00'::bytea || envelope) FROM certledger.journal "
+                "WHERE ledger = %s AND position = %s",
+                (ledger, upto),
+            )
+            # None if the live view says that it has come to a position where there is no event.
+            leaf = next((bytes(leaf) for (leaf,) in cursor.fetchall()), None)
+            for view in group:
+                number = numbers[view.name]
+                seal = leaf and progress_seal(row_keys, ledger, view.name, number, upto, leaf)
+                cursor.execute(
+                    "INSERT INTO certledger.tracking (ledger, view, position, leaf_hash, seal) "
+                    "VALUES (%s, %s, %s, %s, %s)",
+                    (ledger, generations.tracking_name(view, number), upto, leaf, seal),
+                )
 
 
 # --- helpers -------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from domain.store.postgres.connection import Connection, Cursor
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter, lock_positions, set_position
 from projections.engine.journal_reader import FieldOpener, read
+from projections.engine.progress_seals import check_stored
 from projections.engine.view import View, ViewError
 
 CATCH_UP_EVENTS = 2000  # in a transaction while catching up
@@ -75,16 +76,21 @@ def _catch_up_once(
     ledger: str,
     bound: int,
 ) -> bool:
-    """Fold one batch, inside the caller's transaction if there is one. False: nothing to do."""
+    """Fold one batch, inside the caller's transaction if there is one. False: nothing to do.
+
+    Raises: ViewWrong if somebody moved the progress of the new tables.
+    """
     with transaction(connection) as cursor:
         after = lock_positions(cursor, ledger, [name])[name]
+        ours = target.view.name, target.number
+        check_stored(cursor, target.row_keys, ledger, *ours, name)
         if after >= bound:
             return False
         entries = read(cursor, vault, after, CATCH_UP_EVENTS, upto=bound)
         if not entries:
             return False
         target.apply(cursor, ledger, entries, vault)
-        set_position(cursor, ledger, name, entries[-1].position)
+        set_position(cursor, ledger, name, target, entries[-1])
     return True
 
 

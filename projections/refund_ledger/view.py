@@ -377,7 +377,7 @@ def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) ->
 
 VIEW = View(
     name="refund_ledger",
-    version=4,
+    version=5,
     tables=(LINES, REFUNDS, STEPS, POSTINGS, RATES, COUNTERS),
     handles=_handles(
         (e.EditionAdopted, _adopted),

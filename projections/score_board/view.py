@@ -207,7 +207,7 @@ def _upheld(rows: RowBuffer, entry: Entry) -> None:
 
 VIEW = View(
     name="score_board",
-    version=2,
+    version=3,
     tables=(PEOPLE, SESSIONS, APPLICATIONS, NOTICES, ROWS, OBJECTIONS),
     handles={
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),

@@ -159,7 +159,7 @@ def _table(edition: str, content: str) -> WorkingCalendar:
 
 VIEW = View(
     name="worklist",
-    version=3,
+    version=4,
     tables=(ITEMS, NOTICES, CALENDARS, DONE),
     handles={
         e.EditionAdopted.TOPIC: Handles(_adopted),

@@ -21,7 +21,7 @@ from domain.store.recorder import JournalTrackingRecorder
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import decode
-from projections.engine.vaults import row_key_of, vault_of
+from projections.engine.vaults import row_keys_of, vault_of
 from projections.engine.view import View
 
 
@@ -53,7 +53,7 @@ def _runner(
         with connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in views])
         targets = [
-            GenerationWriter(view, made[view.name].number, row_key_of(secrets)) for view in views
+            GenerationWriter(view, made[view.name].number, row_keys_of(secrets)) for view in views
         ]
 
         class Views(Projection[JournalTrackingRecorder]):

@@ -1,8 +1,8 @@
-"""Rows of the registry that are put back as they were while a service runs.
+"""Rows of the registry and the progress of views, put back or moved while a service runs.
 
-They have right seals: what is wrong about them is their time. Rows that no event made are in
+The rows have right seals: what is wrong about them is their time. Rows that no event made are in
 `test_tampering_live.py`.
-Covers: projections/certificate_registry/standing_changes.py
+Covers: projections/certificate_registry/standing_changes.py, projections/engine/progress_seals.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-DROP = "DELETE FROM"  # apart, because no file may change the journal
+SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
 
 
 @pytest.fixture
@@ -57,3 +57,23 @@ def test_an_earlier_row_with_erased_data_is_not_shown(live: LiveLedger) -> None:
     assert page.status_code == 503
     assert name is not None
     assert name not in page.text
+
+
+def test_a_view_whose_progress_was_moved_ahead_is_not_shown(live: LiveLedger) -> None:
+    """The events in between would never be folded; named at once, without the audit."""
+    number, person = live.copy.database.execute(
+        "SELECT number, person_id FROM views.certificates WHERE issued ORDER BY number LIMIT 1"
+    )[0]
+    body = {"certificate_number": number, "name": live.reader.identity(person).name}
+    assert live.code("refunds", "finance") == (200, None)
+    assert live.api.client.post("/lookup", json=body).status_code == 200
+    live.copy.as_superuser(
+        f"{SET} certledger.tracking SET position = position + 1 "
+        "WHERE view IN ('refund_ledger', 'certificate_registry')"
+    )
+    live.wait_for_problem("view_wrong:refund_ledger")
+    live.wait_for_problem("view_wrong:certificate_registry")
+    assert live.code("refunds", "finance") == (503, "view_wrong")
+    assert live.api.client.post("/lookup", json=body).json()["code"] == "view_wrong"
+    assert live.code("notices", "certifier") == (200, None), "only what differs"
+    assert live.refusal() is None, "commands go on"

@@ -21,7 +21,7 @@ from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector
-from projections.engine.vaults import row_key_of, vault_of
+from projections.engine.vaults import row_keys_of, vault_of
 from projections.engine.view import View
 from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS
@@ -90,7 +90,7 @@ class ProjectedLedger:
         with self.connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in wanted])
         return [
-            GenerationWriter(view, made[view.name].number, row_key_of(SECRETS)) for view in wanted
+            GenerationWriter(view, made[view.name].number, row_keys_of(SECRETS)) for view in wanted
         ]
 
     def projector(
@@ -103,6 +103,7 @@ class ProjectedLedger:
             vault,
             batch=batch,
             retry_seconds=retry_seconds,
+            row_keys=row_keys_of(secrets),
         )
         projector.reload_positions(self.connection, self.views)
         return projector
