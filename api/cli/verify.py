@@ -265,6 +265,8 @@ def _verify_views(environment: CliEnvironment) -> int:
     )
     for view, table in work.altered_definitions(environment.dsn, VIEWS):
         result.find(f"{view}: {table} does not show the rows of its table, as they are")
+    for name in work.altered_functions(environment.dsn):
+        result.find(f"{name} is not as the program made it")
     _line("views", str(result))
     for finding in result.findings:
         click.echo(f"views: {finding}", err=True)

@@ -69,7 +69,7 @@ class AuditFindingHealth(BaseModel):
 
     check: str = Field(
         description="events, heads, commands, claims, keys, snapshots, attachments, lawfulness, "
-        "views"
+        "views, definitions"
     )
     ledger: str | None
     position: int | None = Field(description="the event it is about")

@@ -32,7 +32,10 @@ FINDINGS_SHOWN = 20
 SILENT_S = 60.0
 """Without a report for so long, seconds, the audit counts as not running."""
 
-_SHOWN_WHOLE = ("command", "attachment")
+_SHOWN_WHOLE = (
+    *("command", "attachment"),
+    *("function", "foreign_function", "trigger", "rule", "row_security"),
+)
 
 _PAYLOAD_BYTES = 7900  # PostgreSQL allows 7999
 

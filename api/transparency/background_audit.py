@@ -265,11 +265,14 @@ class Auditor:
             self._add([AuditFinding("views", None, None, None, what)], 1)
 
     def _check_definitions(self) -> None:
-        """What readers read are the tables that are compared."""
+        """What readers read are the tables that are compared, and nothing writes them otherwise."""
         for view, table in rebuild.altered_definitions(self._dsn, VIEWS):
             self._round.wrong_views |= {(view, ledger) for ledger in self._ledgers.names()}
             what = f"{view}: {table} does not show the rows of its table, as they are"
             self._add([AuditFinding("views", None, None, table, what)], 1)
+        for name in rebuild.altered_functions(self._dsn):
+            what = f"{name} is not as the program made it"
+            self._add([AuditFinding("definitions", None, None, name, what)], 1)
 
     def _compare_alone(self, view: View) -> None:
         """Compare one view; an event or a key that cannot be read concerns some of them only."""

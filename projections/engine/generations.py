@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from domain.store.postgres import definitions
 from domain.store.postgres.connection import Connection, Cursor
 from projections.engine.tables import TYPES, Table, kind_of
 from projections.engine.view import View
@@ -312,6 +313,12 @@ SELECT pg_get_viewdef(to_regclass(%(view)s)) IS DISTINCT FROM
             to_regproc('{SCHEMA}.refuse_change'), to_regproc('{SCHEMA}.refuse_unbalanced'))))
     OR EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass(%(view)s))
 """
+
+
+def altered_functions(connection: Connection) -> list[str]:
+    """The functions of the views' schema that are not as the program made them, with their kind."""
+    with connection.cursor() as cursor:
+        return definitions.altered_functions(cursor, SCHEMA, _SCHEMA_SQL)
 
 
 def drop_others(cursor: Cursor, view: View, keep: int) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
+from domain.store.postgres import definitions
 from domain.store.postgres.connection import Connection
 from projections.catalogue import VIEWS
 from projections.engine import generations
@@ -163,6 +164,17 @@ def altered_definitions(dsn: str, views: Sequence[View] = VIEWS) -> list[tuple[s
                 connection, view, current[view.name].number
             )
         ]
+
+
+def altered_functions(dsn: str) -> list[str]:
+    """What the tables of store and views do by themselves that the program did not make.
+
+    Returns: kind and name, as "function views.refuse_change()".
+    """
+    with rebuild_connection(dsn) as connection:
+        with connection.cursor() as cursor:
+            of_store = definitions.altered(cursor)
+        return [*of_store, *generations.altered_functions(connection)]
 
 
 def replace(

@@ -141,6 +141,34 @@ def test_a_name_that_does_not_show_its_table_is_reported(
     assert rebuild.altered_definitions(dsn) == [("refund_ledger", "refund_lines")]
 
 
+BODY = "RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (
+            f"CREATE OR REPLACE FUNCTION views.refuse_unbalanced() {BODY}",
+            "function views.refuse_unbalanced()",
+        ),
+        (f"CREATE FUNCTION views.f() {BODY}", "function views.f()"),
+        (
+            f"CREATE FUNCTION pg_temp.f() {BODY}; CREATE TRIGGER t BEFORE INSERT ON {{table}} "
+            "FOR EACH ROW EXECUTE FUNCTION pg_temp.f()",
+            None,
+        ),
+    ],
+)
+def test_a_function_that_the_program_did_not_make_is_reported(
+    ledger: ProjectedLedger, dsn: str, change: str, name: str | None
+) -> None:
+    assert rebuild.altered_functions(dsn) == []
+    number = current_generations(ledger)["refund_ledger"]
+    ledger.execute(change.format(table=f"views.refund_lines_g{number}"))
+    [found] = rebuild.altered_functions(dsn)
+    assert found == name or found.startswith("foreign_function pg_temp")
+
+
 def test_a_check_stops_at_the_position_of_the_live_view(ledger: ProjectedLedger, dsn: str) -> None:
     """A view that is behind or paused is compared as far as it is."""
     world = a_paid_application()
