@@ -83,9 +83,12 @@ _CHECKED = (
 
 
 def _unissued(certificate: Row) -> str:
-    """In place of the public record of a certificate that has none."""
-    names = ("progress", "standing", "reason_class", "version")
-    return orjson.dumps([certificate[name] for name in names]).decode()
+    """In place of the public record of a certificate that has none: what will be in it."""
+    return orjson.dumps([certificate[name] for name in _KNOWN]).decode()
+
+
+_KNOWN = tuple(name for name in PUBLIC_COLUMNS if name not in ("ledger", *_DAYS, "current_since"))
+"""What is known of a certificate before its issue."""
 
 
 def _sealed(

@@ -298,7 +298,7 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name=VIEW_NAME,
-    version=9,
+    version=10,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),

@@ -25,9 +25,8 @@ class GenerationWriter:
         self.view = view
         self.number = number
         self.row_keys = tuple(row_keys)
-        row_key = next(iter(row_keys), None)
         self.writers = {
-            t.name: TableWriter(t, physical(t, number), view.name, row_key) for t in view.tables
+            t.name: TableWriter(t, physical(t, number), view.name, row_keys) for t in view.tables
         }
         self.tables = {t.name: t for t in view.tables}
 

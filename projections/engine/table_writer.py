@@ -12,6 +12,7 @@ from psycopg2.extras import execute_values
 from domain.store.keys.seals import row_seal
 from domain.store.postgres.connection import Cursor
 from domain.store.postgres.literals import array
+from projections.engine.row_seals import check_seal
 from projections.engine.tables import SEAL, Row, Table, kind_of
 
 _UPSERT_PAGE = 500  # rows in a statement
@@ -35,13 +36,16 @@ class TableWriter:
     """Writes rows of one table."""
 
     def __init__(
-        self, table: Table, physical: str, view: str, row_key: bytes | None = None
+        self, table: Table, physical: str, view: str, row_keys: Sequence[bytes] = ()
     ) -> None:
-        """physical: the table's name in its generation. row_key: seals rows of a sealed table."""
+        """physical: the table's name in its generation.
+
+        row_keys: seal and check the rows of a sealed table, the active one first; none: no seal.
+        """
         self.table = table
         self.physical = physical
         self._view = view
-        self._row_key = row_key
+        self._row_keys = tuple(row_keys)
         self._names = written_by_folds(table)
         names = [*self._names, *table.derived, *((SEAL,) if table.sealed else ())]
         self._values = itemgetter(*self._names)
@@ -118,11 +122,11 @@ class TableWriter:
 
     def _seal(self, ledger: str, row: Row, derived: list[str | None]) -> str | None:
         """The seal of a row; None without the key."""
-        if self._row_key is None or self.table.sealed is None:
+        if not self._row_keys or self.table.sealed is None:
             return None
         columns = dict(zip(self.table.derived, derived, strict=True))
         key_text, payload = self.table.sealed(row, columns)
-        return row_seal(self._row_key, ledger, self._view, key_text, payload).hex()
+        return row_seal(self._row_keys[0], ledger, self._view, key_text, payload).hex()
 
     def _derived(self, ledger: str, row: Row) -> list[str | None]:
         derived = [derive(ledger, row) for derive in self._derivations]
@@ -134,9 +138,29 @@ class TableWriter:
         return derived
 
     def load(self, cursor: Cursor, ledger: str, groups: Iterable[str]) -> list[Row]:
-        """The newest rows of the given groups, as the fold wrote them."""
+        """The newest rows of the given groups, as the fold wrote them.
+
+        Raises: ViewWrong for a row of a sealed table that no fold wrote: what is made of it would
+            have a right seal.
+        """
         cursor.execute(self._load, (ledger, list(groups)))
-        return [dict(zip(self._names, row, strict=True)) for row in cursor.fetchall()]
+        found = cursor.fetchall()
+        if self.table.sealed is None:
+            return [dict(zip(self._names, row, strict=True)) for row in found]
+        rows = []
+        for *values, seal in found:
+            row = dict(zip(self._names, values, strict=True))
+            self._check(ledger, row, seal)
+            rows.append(row)
+        return rows
+
+    def _check(self, ledger: str, row: Row, seal: str | None) -> None:
+        """Check the seal of a row against its columns; what is derived of them is not read."""
+        if not self._row_keys or self.table.sealed is None:
+            return
+        derived = dict(zip(self.table.derived, self._derived(ledger, row), strict=True))
+        key_text, payload = self.table.sealed(row, derived)
+        check_seal(self._row_keys, ledger, self._view, key_text, payload, seal or "")
 
 
 def _json_lines(ledger: str, rows: Sequence[tuple[Any, ...]]) -> bytes | None:
@@ -169,11 +193,13 @@ def written_by_folds(table: Table) -> list[str]:
 
 
 def load_statement(table: Table, physical: str) -> str:
-    """SQL that reads rows in the form in which a fold writes them."""
+    """SQL that reads rows in the form in which a fold writes them; the seal comes last."""
     listed = ", ".join(
         _as_written(name, kind_of(table.columns[name])) for name in written_by_folds(table)
     )
     key = ", ".join(table.key)
+    if table.sealed is not None:
+        listed += f", {SEAL}"
     newest = f"DISTINCT ON ({key}) " if table.kind == "history" else ""
     order = f" ORDER BY {key}, position DESC" if table.kind == "history" else ""
     return (
