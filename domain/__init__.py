@@ -23,6 +23,7 @@ editions/          rules that change without a release: edition.py (an edition),
 actors.py          who acts: Role, Actor
 events.py          MAIN MODULE: every fact, in the order of the journey
 claims.py          which claims a fact takes and releases
+person_claims.py   which blind indexes a person has
 states/            application.py (one application), editions.py (which edition holds), folds.py
                    (every other state, `evolve`)
 decision.py        what a decision takes and returns: Command, States, Context, Decision
@@ -33,6 +34,7 @@ steps/             commands, decisions, read sets and roles of each step
   log_recovery.py       the log goes on under another origin
   edition_adoption.py   two persons adopt an edition of rules
   enrolment.py          step 1: persons and applications
+  contested_registration.py  step 1: a document that is another person's so far
   payment.py            step 2: the fee and the use of what it pays for
   review.py             step 3: documents and three reviews
   refund.py             what is refundable, and the states of one refund
@@ -48,10 +50,13 @@ lawfulness/        whether recorded facts could have been decided: judge.py, `la
 stored_facts.py    the one catalogue by which all of them read events of every version
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    command_ids.py (random), logins.py (pseudonyms), state_cache.py, snapshots.py,
-                   receipt.py, receipt_futures.py, key_check.py,
-                   guards.py (stops the commands of a ledger), recovery.py (accepts a loss)
+                   receipt.py, receipt_futures.py, key_check.py, person_index.py (computes
+                   the table of blind indexes again),
+                   guards.py (stops the commands of a ledger), recovery.py (accepts a loss),
+                   tail_check.py (compares the last commands and logins)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,
-                   claims_check.py, persons_check.py, logins_check.py, snapshots_check.py,
+                   claims_check.py, person_claims_check.py, persons_check.py, logins_check.py,
+                   snapshots_check.py,
                    attachments_check.py, lawfulness_check.py over results.py
 store/             the only access to PostgreSQL; it has a map of its own
 
@@ -60,7 +65,9 @@ Glossary, Chinese to fact:
 评价机构备案 LedgerOpened; 发证地址 IssuerUrlSet
 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
 日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
-登记 PersonRegistered; 更正 PersonCorrected; 删除 PersonalDataErased
+登记 PersonRegistered; 登记存疑 RegistrationContested; 确认为已登记人员 PersonRecognised
+并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected
+更正 PersonCorrected; 删除 PersonalDataErased
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn
 缴费 FeePaid; 多付 ExcessPaymentReceived; 使用 FeeItemUsed
 报名资料 DocumentSubmitted; 资料提交 DocumentsSubmitted

@@ -75,3 +75,12 @@ def subject_of(entry: Any) -> str:
     actor = entry.actor
     subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
     return subject
+
+
+def agency_of(entry: Any) -> str | None:
+    """The organisation of the agency that recorded a journal entry; None: it was no agency."""
+    actor = entry.actor
+    if isinstance(actor, Actor):
+        return actor.organisation if actor.role is Role.AGENCY else None
+    organisation: str = actor["organisation"]
+    return organisation if actor["role"] == Role.AGENCY else None

@@ -35,8 +35,6 @@ class Holder(Protocol):
     """A person as far as claims depend on them; `domain.states.folds.Person` is one."""
 
     @property
-    def document_index(self) -> str: ...
-    @property
     def subject(self) -> str | None: ...
 
 
@@ -84,10 +82,12 @@ PERSON_LOGIN = "person_login"
 """Kind of the claim of a person on their login; its key is the pseudonym."""
 
 
-def person_claims(document_index: str, subject: str | None) -> tuple[Claim, ...]:
-    """What a person holds: their document and, if they have one, their login. Source: 3.1(1)."""
-    login = ((PERSON_LOGIN, subject),) if subject else ()
-    return ("person_document", document_index), *login
+def login_claims(subject: str | None) -> tuple[Claim, ...]:
+    """A person's login, if they have one. Source: 3.1(1).
+
+    Their document is no claim: its index must not stay; see `domain.person_claims`.
+    """
+    return ((PERSON_LOGIN, subject),) if subject else ()
 
 
 def reviewed_claim(person_id: str) -> Claim:
@@ -136,20 +136,19 @@ def number_claim(number: str) -> Claim:
 # --- the rule of each fact ------------------------------------------------------------------------
 
 
-def _registered(fact: e.PersonRegistered, opened: Opened) -> ClaimChange:
-    return ClaimChange(takes=person_claims(fact.document_index, fact.subject))
+def _registered(
+    fact: e.PersonRegistered | e.RegistrationContested | e.LoginAssigned, opened: Opened
+) -> ClaimChange:
+    return ClaimChange(takes=login_claims(fact.subject))
 
 
-def _corrected(fact: e.PersonCorrected, opened: Opened) -> ClaimChange:
-    before = opened.person(fact.person_id).document_index
-    if before == fact.document_index:
-        return NO_CHANGE
-    return ClaimChange(person_claims(fact.document_index, None), person_claims(before, None))
+def _joined(fact: e.RegistrationJoined, opened: Opened) -> ClaimChange:
+    """The login goes on to the person, or ends with the registration."""
+    return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
 
 
 def _erased(fact: e.PersonalDataErased, opened: Opened) -> ClaimChange:
-    person = opened.person(fact.person_id)
-    return ClaimChange(releases=person_claims(person.document_index, person.subject))
+    return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
 
 
 def _confirmed(fact: e.EligibilityConfirmed, opened: Opened) -> ClaimChange:
@@ -209,7 +208,9 @@ def _numbered(fact: e.CertificateNumbered, opened: Opened) -> ClaimChange:
 
 CLAIMS: dict[type[e.Fact], Callable[[Any, Opened], ClaimChange]] = {
     e.PersonRegistered: _registered,
-    e.PersonCorrected: _corrected,
+    e.RegistrationContested: _registered,
+    e.RegistrationJoined: _joined,
+    e.LoginAssigned: _registered,
     e.PersonalDataErased: _erased,
     e.EligibilityConfirmed: _confirmed,
     e.ApplicationWithdrawn: _ended,
@@ -246,7 +247,6 @@ class NotOpened(KeyError):
 
 
 class _Holder(NamedTuple):
-    document_index: str
     subject: str | None
 
 
@@ -275,11 +275,10 @@ class EarlierFacts:
     def add(self, fact: e.Fact) -> None:
         """The next fact, after its claims were asked for. Raises: NotOpened."""
         match fact:
-            case e.PersonRegistered():
-                self._people[fact.person_id] = _Holder(fact.document_index, fact.subject)
-            case e.PersonCorrected():
-                subject = self.person(fact.person_id).subject
-                self._people[fact.person_id] = _Holder(fact.document_index, subject)
+            case e.PersonRegistered() | e.RegistrationContested() | e.LoginAssigned():
+                self._people[fact.person_id] = _Holder(fact.subject)
+            case e.RegistrationJoined():
+                self._people[fact.person_id] = _Holder(None)
             case e.ApplicationOpened():
                 self._applications[fact.application_id] = _Opening(
                     fact.person_id, sys.intern(fact.occupation), int(fact.level)

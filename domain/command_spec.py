@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from domain.actors import Role
 from domain.decision import Claim, Command, Context, Decision, States, stream_of
+from domain.person_claims import PersonIndex
 from domain.states.application import Candidacy
 from domain.values.sealed_fields import matter_owner, person_owner
 
@@ -27,7 +28,7 @@ class ReadSet(NamedTuple):
 
     streams: whose state it folds. versions: of which it asks only whether they exist. claims:
     that it asks for, takes or releases. persons: whose keys it seals or opens with. matters:
-    streams whose matter keys it seals with.
+    streams whose matter keys it seals with. holders: blind indexes of which it asks whose they are.
     """
 
     streams: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class ReadSet(NamedTuple):
     claims: tuple[Claim, ...] = ()
     persons: tuple[str, ...] = ()
     matters: tuple[str, ...] = ()
+    holders: tuple[PersonIndex, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:

@@ -14,9 +14,11 @@ from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, NotFound, States
 from domain.errors import LedgerError
 from domain.events import ApplicationOpened, Fact
+from domain.person_claims import person_claims_of
 from domain.steps import (
     authority_report,
     certificate,
+    contested_registration,
     edition_adoption,
     enrolment,
     erasure,
@@ -38,6 +40,7 @@ SPECS: tuple[CommandSpec[Any], ...] = (
     *log_recovery.SPECS,
     *edition_adoption.SPECS,
     *enrolment.SPECS,
+    *contested_registration.SPECS,
     *erasure.SPECS,
     *payment.SPECS,
     *review.SPECS,
@@ -55,7 +58,7 @@ READ_SETS = {spec.command: spec.read_set for spec in SPECS}
 
 
 def decide(world: States, command: Command, context: Context) -> Decision:
-    """The decision of a command, with the claims that its facts take and release.
+    """The decision of a command, with what its facts claim and release.
 
     Raises: the `LedgerError` that refuses it.
     """
@@ -65,7 +68,11 @@ def decide(world: States, command: Command, context: Context) -> Decision:
     changes = [claims_of(fact, opened) for fact in facts]
     claims = tuple(claim for change in changes for claim in change.takes)
     releases = tuple(claim for change in changes for claim in change.releases)
-    return replace(decision, claims=claims, releases=releases) if claims or releases else decision
+    changed = (person_claims_of(fact, context.blind_index) for fact in facts)
+    persons = tuple(each for each in changed if each is not None)
+    if not (claims or releases or persons):
+        return decision
+    return replace(decision, claims=claims, releases=releases, person_claims=persons)
 
 
 class OpenedInStates:

@@ -19,6 +19,7 @@ from domain.claims import Claim as Claim
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import Fact, KeyPurpose
+from domain.person_claims import PersonClaims
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.states.folds import ExamSession, LedgerState, Notice, Person, Report, Series
@@ -95,7 +96,8 @@ class Identity:
 class Decision:
     """New facts with the stream each belongs to, and the claims that commit with them.
 
-    claims, releases: added by `domain.commands.decide`, which computes them from the facts.
+    claims, releases, person_claims: added by `domain.commands.decide`, which computes them from the
+        facts.
     outcome: what the receipt says in addition; JSON values, no personal data.
     erases: (owner, class) of the data keys that are destroyed with this decision. forgets:
         pseudonyms whose logins are forgotten with it.
@@ -104,6 +106,7 @@ class Decision:
     facts: tuple[tuple[str, Fact], ...]
     claims: tuple[Claim, ...] = ()
     releases: tuple[Claim, ...] = ()
+    person_claims: tuple[PersonClaims, ...] = ()
     erases: tuple[tuple[str, str], ...] = ()
     forgets: tuple[str, ...] = ()
     outcome: dict[str, Any] = field(default_factory=dict)
@@ -114,7 +117,8 @@ class States(Protocol):
 
     Each method raises NotFound for an unknown thing, except `series`: a series begins with its
     first number, so an unknown one is empty, and `editions`: the packaged ones need no fact.
-    `claimed`: whether the claim is taken at present.
+    `claimed`: whether the claim is taken at present. `holder`: the person who has a blind index of
+    a kind at present, None if nobody has; see `domain.person_claims`.
     """
 
     def ledger(self) -> LedgerState: ...
@@ -128,6 +132,7 @@ class States(Protocol):
     def editions(self, kind: EditionKind) -> Editions: ...
     def exists(self, stream: str) -> bool: ...
     def claimed(self, kind: str, key: str) -> bool: ...
+    def holder(self, kind: str, index: str) -> str | None: ...
 
 
 class NotFound(LedgerError):

@@ -237,10 +237,60 @@ class PersonRegistered(PersonFact):
     document_number: IdentityText = Field(description="normalised")
     name: IdentityText
     phone: ContactText = None
-    document_index: str = Field(
-        description="blind index of the number and its class, not of the document type"
+
+
+class RegistrationContested(PersonFact):
+    """A registration names a document that is another person's; who sees it decides.
+
+    Source: 3.1(1).
+    """
+
+    TOPIC: ClassVar[str] = "registration_contested.v1"
+    subject: str | None = Field(default=None, description="pseudonym of the login that registered")
+    document_type: DocumentType
+    document_country: Country | None = Field(
+        default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
     )
-    name_index: str = Field(description="blind index of the normalised name")
+    document_number: IdentityText = Field(description="normalised")
+    name: IdentityText
+    phone: ContactText = None
+    held_by: Id = Field(description="the person whose document it is so far")
+
+
+class PersonRecognised(PersonFact):
+    """An agency gave name and document of a registered person, and got their id. Source: 3.1(1)."""
+
+    TOPIC: ClassVar[str] = "person_recognised.v1"
+    document_type: DocumentType
+    document_country: Country | None = Field(
+        default=None, description="ISO 3166 alpha-3, that issued a passport; null: another document"
+    )
+    document_number: IdentityText = Field(description="normalised, as the agency gave it")
+    name: IdentityText
+
+
+class RegistrationJoined(PersonFact):
+    """A contested registration is of the registered person; their document was seen.
+
+    Source: 3.1(1).
+    """
+
+    TOPIC: ClassVar[str] = "registration_joined.v1"
+    joined_to: Id = Field(description="the person they are")
+
+
+class LoginAssigned(PersonFact):
+    """A person got the login of the registration that was joined to them. Source: 3.1(1)."""
+
+    TOPIC: ClassVar[str] = "login_assigned.v1"
+    subject: str = Field(description="pseudonym of the person's own login")
+
+
+class RegistrationRejected(PersonFact):
+    """A contested registration is not of whose document it names. Source: 3.1(1)."""
+
+    TOPIC: ClassVar[str] = "registration_rejected.v1"
+    reason: Remark
 
 
 class PersonCorrected(PersonFact):
@@ -253,8 +303,9 @@ class PersonCorrected(PersonFact):
     )
     document_number: IdentityText
     name: IdentityText
-    document_index: str
-    name_index: str
+    held_by: Id | None = Field(
+        default=None, description="whose document it is while the registration is contested"
+    )
     reason: Remark
 
 
@@ -1008,7 +1059,9 @@ class ReportFrozen(ReportFact):
 KEY = (KeyIntroduced, KeyRetired)
 LEDGER = (LedgerOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
 EDITION = (EditionProposed, EditionAdopted)
-PERSON = (PersonRegistered, PersonCorrected, PersonalDataErased)
+REGISTRATION = (PersonRegistered, RegistrationContested)
+SETTLEMENT = (PersonRecognised, RegistrationJoined, LoginAssigned, RegistrationRejected)
+PERSON = (*REGISTRATION, *SETTLEMENT, PersonCorrected, PersonalDataErased)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
 APPLICATION = (ApplicationOpened, ApplicationWithdrawn)
 PAYMENT = (FeePaid, ExcessPaymentReceived, FeeItemUsed)

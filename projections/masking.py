@@ -20,7 +20,7 @@ PERSON_COLUMNS: Mapping[str, str] = {
 
 
 def masks(entry: Entry) -> Masks:
-    """The masks of PersonRegistered or PersonCorrected, computed once for all views.
+    """The masks of a registration or of PersonCorrected, computed once for all views.
 
     Raises: WrongKey of the store if the fields cannot be opened.
     """
@@ -38,7 +38,7 @@ def masks(entry: Entry) -> Masks:
 
 
 def masked_person(entry: Entry) -> Row:
-    """The columns of PERSON_COLUMNS and the position, from PersonRegistered or PersonCorrected."""
+    """The columns of PERSON_COLUMNS and the position, from a registration or PersonCorrected."""
     masked = masks(entry)
     return {
         "person_id": entry.data["person_id"],

@@ -22,6 +22,7 @@ ORDER = (
     "domain.actors",
     "domain.events",
     "domain.claims",
+    "domain.person_claims",
     "domain.states",
     "domain.decision",
     "domain.command_spec",

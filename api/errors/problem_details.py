@@ -34,7 +34,8 @@ _BY_STATUS: dict[int, str] = {
     """,
     401: "token_invalid token_missing",
     403: """
-        backfill_not_allowed ledger_not_in_token not_your_own own_application reviewed_before
+        backfill_not_allowed ledger_not_in_token not_your_own own_application own_registration
+        reviewed_before
         role_not_allowed second_person_needed wrong_reviewer
     """,
     404: "ledger_not_open not_found route_not_found unknown_blob unknown_ledger",
@@ -42,12 +43,15 @@ _BY_STATUS: dict[int, str] = {
     409: """
         already_exists already_refunded already_seated already_verified application_not_open
         application_still_open certificate_already_numbered certificate_out_of_order
-        claim_taken documents_closed issuer_url_unchanged item_used_up key_never_replaced
-        ledger_already_open not_enrolled not_paid not_yet_payable nothing_to_publish
+        claim_taken document_taken documents_closed documents_differ issuer_url_unchanged
+        item_used_up key_never_replaced ledger_already_open not_enrolled not_paid not_yet_payable
+        nothing_to_publish
         notice_closed notice_end_known notice_end_provisional notice_over notice_running
         numbered_already objections_open only_key other_origin payment_first person_erased
-        person_reviewed person_still_needed refund_out_of_order request_in_progress result_not_final
-        review_out_of_order round_changed score_already_recorded score_missing
+        person_has_login person_reviewed person_still_needed registration_closed
+        registration_in_use registration_not_contested registration_unsettled refund_out_of_order
+        request_in_progress result_not_final review_out_of_order round_changed
+        score_already_recorded score_missing
         scores_not_verified seat_taken seen_already serial_exhausted series_is_handed_out
         session_full session_not_held session_over site_code_taken stale_stream
         too_many_rounds wrong_provider_refund wrong_report
@@ -72,6 +76,7 @@ _BY_STATUS: dict[int, str] = {
         photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
         picture_too_many_pixels picture_transparent picture_unreadable
         qualification_in_future reason_missing rejection_needs_reason report_code_unknown
+        search_needs_name
         report_row_repeated report_size_wrong reserved_ledger_name room_twice
         row_not_in_notice row_twice same_file_twice score_differs score_unchanged
         subjects_overlap table_has_bad_cells table_header_wrong table_too_many_columns
@@ -226,18 +231,13 @@ def problem_of(error: LedgerError, language: str, trace_id: str) -> dict[str, An
     }
     if status == PRIVATE_STATUS:
         return body
-    hidden = {"problems", "text"} | ({"key"} if error.fields.get("kind") in _KEYED else set())
-    fields = {k: _plain(v) for k, v in error.fields.items() if k not in hidden}
+    fields = {k: _plain(v) for k, v in error.fields.items() if k not in ("problems", "text")}
     if fields:
         body["fields"] = fields
     faults = error.fields.get("problems")
     if faults:
         body["errors"] = [_fault(fault, language) for fault in faults]
     return body
-
-
-_KEYED = frozenset({"person_document"})
-"""Uniqueness reservations whose key is a blind index: it would identify a person again."""
 
 
 def _plain(value: Any) -> Any:

@@ -47,6 +47,12 @@ class JsonKeyTwice(LedgerError):
     code = "json_key_twice"
 
 
+class SearchNeedsName(LedgerError):
+    """An agency searches by name and document together."""
+
+    code = "search_needs_name"
+
+
 class ControlCharacter(LedgerError):
     """The body holds a control character; only tabs and line breaks are taken."""
 

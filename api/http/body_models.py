@@ -134,6 +134,12 @@ class BulkBody(BaseModel):
 RECORDED: dict[int | str, dict[str, Any]] = {**RECEIPT, **WRITING}
 """All responses of a route that records one command."""
 
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {**RECEIPT[201], "description": "已受理 · accepted: recorded, and to be settled"},
+    **WRITING,
+}
+"""All responses of a route that records one command, on which somebody else decides later."""
+
 BULK: dict[int | str, dict[str, Any]] = {
     200: {"model": BulkBody, "description": "逐行结果 · row by row"},
     **WRITING,

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from api.auth.tokens import Principal
 from api.errors.request import RequestInProgress
 from api.errors.validation import invalid_request
-from api.http.body_models import RECORDED, request_model
+from api.http.body_models import ACCEPTED, RECORDED, request_model
 from api.http.canonical_request import canonical_request, canonical_value, idempotency_key
 from api.http.context import AppContext
 from api.http.dependencies import (
@@ -156,11 +156,12 @@ class CommandRoute(AuthorizedRoute):
             tags=[tag],
             summary=summary,
             description=inspect.cleandoc(docs),
-            status_code=201 if responses is RECORDED else None,
+            status_code=_status_of(responses),
             responses=responses,
             openapi_extra=openapi_extra,
         )
         self._command: type[Command] = spec.command
+        self._status = _status_of(responses) or 201
 
     async def respond(self, request: CommandRequest) -> Response:
         """Admit a request and carry it out.
@@ -241,8 +242,11 @@ class CommandRoute(AuthorizedRoute):
         self, context: CommandContext, command: Command, receipt: Receipt
     ) -> Response:
         """The answer to a command that was recorded, now or before."""
-        ids = [getattr(command, name) or receipt.outcome[name] for name in self._location_ids]
-        return receipt_response(receipt, context.path(self._location % tuple(ids)))
+        # What was recorded may be another thing than the command names: a person who is known.
+        ids = [receipt.outcome.get(name) or getattr(command, name) for name in self._location_ids]
+        return receipt_response(
+            receipt, context.path(self._location % tuple(ids)), status=self._status
+        )
 
     # --- what is unusual --------------------------------------------------------------------------
 
@@ -297,6 +301,11 @@ class CommandRoute(AuthorizedRoute):
                 request.state.principal = command_request.principal  # for the access log
 
         return handle
+
+
+def _status_of(responses: dict[int | str, dict[str, Any]]) -> int | None:
+    """The status of a route that records one command; None for any other."""
+    return 201 if responses is RECORDED else 202 if responses is ACCEPTED else None
 
 
 def _errors(model: type[BaseModel], value: Any, where: str) -> list[dict[str, Any]]:

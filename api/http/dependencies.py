@@ -28,6 +28,7 @@ from api.http.canonical_request import canonical_request
 from api.http.context import AppContext
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
+from domain.events import PersonRegistered, RegistrationContested
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
@@ -98,14 +99,21 @@ def json_response(
     return Response(data, status, dict(headers or {}), media_type="application/json")
 
 
-def receipt_response(receipt: Receipt, location: str | None = None) -> Response:
+_SHOWN_AS = {RegistrationContested.TOPIC: PersonRegistered.TOPIC}
+"""Topics that no answer tells apart: else who registers learns whose numbers are known."""
+
+
+def receipt_response(receipt: Receipt, location: str | None = None, status: int = 201) -> Response:
     """The receipt of a command: the same bytes whether it was recorded now or before."""
+    if not _SHOWN_AS.keys().isdisjoint(receipt.topics):
+        shown = tuple(_SHOWN_AS.get(topic, topic) for topic in receipt.topics)
+        receipt = receipt._replace(topics=shown)
     headers = {"ETag": etag(receipt.version)}
     if location is not None:
         headers["Location"] = location
     if receipt.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(receipt.to_bytes(), 201, headers, media_type="application/json")
+    return Response(receipt.to_bytes(), status, headers, media_type="application/json")
 
 
 def etag(version: int | str) -> str:

@@ -28,6 +28,7 @@ from api.imports.row_types import BY, COMMON, ID, OCCURRED_AT, ORDER
 from api.imports.source_files import FileFault, RawRow, gather
 from domain.actors import Actor, Role
 from domain.errors import LedgerError
+from domain.events import PersonRecognised
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.store import errors as store
@@ -50,7 +51,6 @@ FAILURES = (
 
 
 TAKEN = {
-    "person_document": "This identity document is registered already, under another id",
     "person_login": "This login belongs to another person already",
     "live_application": "This person has an open application for this occupation and level already",
     "payment": "There is a payment of this id already",
@@ -252,6 +252,11 @@ class Import:
         except LedgerError as refusal:
             self._refuse(row.cells, RowError("", f"{refusal} ({refusal.code})"))
         else:
+            if PersonRecognised.TOPIC in receipt.topics:
+                known = receipt.outcome["person_id"]
+                reason = f"This person is registered already, as {known}: use that id"
+                self._refuse(row.cells, RowError("", reason))
+                return
             self.summary.last_position = max(self.summary.last_position, receipt.last_position)
             self.summary.already_there += receipt.replayed
             self.summary.accepted += not receipt.replayed

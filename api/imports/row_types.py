@@ -23,6 +23,7 @@ from domain.command_spec import CommandSpec
 from domain.steps import (
     authority_report,
     certificate,
+    contested_registration,
     edition_adoption,
     enrolment,
     erasure,
@@ -184,6 +185,18 @@ ROW_TYPES = (
         ),
         own=True,
         id_field="person_id",
+    ),
+    RowType(
+        "joined_registrations",
+        ("并入登记",),
+        (contested_registration.JOIN_REGISTRATION,),
+        (PERSON,),
+    ),
+    RowType(
+        "rejected_registrations",
+        ("登记驳回",),
+        (contested_registration.REJECT_REGISTRATION,),
+        (PERSON, required(REASON)),
     ),
     RowType(
         "person_corrections",

@@ -26,6 +26,9 @@ class PersonShown(BaseModel):
     name: str = Field(description="in full, or masked: 张*")
     document_number: str = Field(description="in full, or masked: 330*************17")
     masked: bool = Field(description="whether name and number are masked")
+    registration: str | None = Field(
+        description="registered, contested, joined or rejected; null for candidates and agencies"
+    )
     erased: bool = Field(description="whether the personal data were erased")
     version: int = Field(description="of the person's own stream")
 
@@ -55,9 +58,16 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
         "name": _name(identity, full),
         "document_number": _number(identity, full),
         "masked": not full,
+        "registration": person.registration.value if _sees_registration(reading) else None,
         "erased": identity is None,
         "version": person.version,
     }
+
+
+def _sees_registration(reading: QueryContext) -> bool:
+    """Not those who register: a contested one would tell them whose numbers are known."""
+    principal = reading.principal
+    return principal is not None and principal.role not in (Role.CANDIDATE, Role.AGENCY)
 
 
 def _name(identity: Identity | None, full: bool) -> str:

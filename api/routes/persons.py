@@ -6,18 +6,23 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from api.errors.request import SearchNeedsName
+from api.http.body_models import ACCEPTED
 from api.http.command_route import CommandRoute
 from api.http.dependencies import Read, ThingId, etag, json_response
 from api.http.routing import READING, WRITING, problems, router
 from api.lookup.criteria import document_text
 from api.lookup.rate_limit import RateLimiter, Unlimited, address_of, limit_of
 from api.routes.masking import PersonShown, show_person
-from api.routes.stream_listing import holder_of_document
+from api.routes.stream_listing import holder_of_index, own_person
 from domain.actors import Role
-from domain.decision import NotFound, NotYourOwn
+from domain.decision import NotFound
+from domain.person_claims import DOCUMENT, NAMED, named_text
+from domain.steps.contested_registration import JOIN_REGISTRATION, REJECT_REGISTRATION
 from domain.steps.enrolment import CORRECT_PERSON, REGISTER_PERSON, DocumentCountry
 from domain.steps.erasure import ERASE_PERSONAL_DATA
 from domain.values.identity_documents import DocumentType
+from domain.values.person_names import normalise_name
 
 TAG = "人员 · People"
 routes = router(TAG)
@@ -36,6 +41,9 @@ class PersonSearchBody(BaseModel):
     document_type: DocumentType
     document_country: DocumentCountry = None
     document_number: str = Field(min_length=1, max_length=40)
+    name: str | None = Field(
+        default=None, min_length=1, max_length=80, description="姓名; an agency gives it"
+    )
 
 
 routes.routes += [
@@ -46,8 +54,11 @@ routes.routes += [
         tag=TAG,
         summary="登记人员 · Register a person",
         docs="""
-        以姓名与证件登记;同一证件只登记一次。· Make a person known by name and identity document.
-        One document, one person; a candidate registers themselves. Source: 3.1(1).""",
+        以姓名与证件登记;答复不透露该证件是否已登记。· Make a person known by name and identity
+        document; a candidate registers themselves. The answer does not reveal whether the document
+        is registered: then the registration is contested, until an agency or the certifier has seen
+        it. An agency that gives name and document of a known person gets that person's id in the
+        outcome. Source: 3.1(1).""",
         example={
             "document_type": "resident_id",
             "document_number": "330106199503151275",
@@ -55,6 +66,7 @@ routes.routes += [
             "phone": "13800000000",
         },
         location="/persons/{person_id}",
+        responses=ACCEPTED,
     ),
 ]
 
@@ -66,19 +78,29 @@ routes.routes += [
     responses={200: {"model": PersonShown}, **WRITING, **problems(429)},
 )
 async def find_person(request: Request, read: Read, body: PersonSearchBody) -> Response:
-    """证件号只出现在请求体中。· The document number is in the body only. A candidate finds
-    nobody but themselves, the answer does not reveal whether somebody else is known, and their
-    searches count as lookups."""
+    """证件号只出现在请求体中;报名机构须同时提供姓名。· The document number is in the body only. A
+    candidate finds nobody but themselves, an agency gives the name too: the answer does not reveal
+    whether somebody is known. A candidate's searches count as lookups."""
+    assert read.principal is not None
     text = document_text(body.document_type, body.document_number, body.document_country)
-    indexes = read.service.registry.search_tokens("document", text).all()
     limit, address = limit_for(request, read), address_of(request)
     limit.charge(address)
+    tokens = read.service.registry.search_tokens
     try:
-        person_id = await read.run(holder_of_document, read.ledger, indexes)
-        await read.ensure_own(person_id, "person")
-    except (NotFound, NotYourOwn):
+        if read.principal.role is Role.CANDIDATE:
+            person_id = await read.run(own_person, read.ledger, read.principal.subject, text)
+        elif read.principal.role is Role.AGENCY:
+            if body.name is None:
+                raise SearchNeedsName()
+            named = named_text(text, normalise_name(body.name))
+            indexes = tokens(NAMED, named).all()
+            person_id = await read.run(holder_of_index, read.ledger, NAMED, indexes)
+        else:
+            indexes = tokens(DOCUMENT, text).all()
+            person_id = await read.run(holder_of_index, read.ledger, DOCUMENT, indexes)
+    except NotFound:
         limit.charge_miss(address)
-        raise NotFound(what="person", id="with this document") from None
+        raise
     return json_response(await read.run(show_person, read, person_id))
 
 
@@ -117,6 +139,29 @@ routes.routes += [
             "name": "张叁",
             "reason": "姓名录入有误",
         },
+        location="/persons/{person_id}",
+    ),
+    CommandRoute(
+        JOIN_REGISTRATION,
+        "POST /persons/{person_id}/joining",
+        "join_registration",
+        tag=TAG,
+        summary="并入已登记人员 · Join a contested registration",
+        docs="""
+        核对证件后,将存疑登记并入证件所属人员。· After the document was seen: this registration is
+        of the person whose document it names. Its login is theirs from now on. Source: 3.1(1).""",
+        location="/persons/{person_id}",
+    ),
+    CommandRoute(
+        REJECT_REGISTRATION,
+        "POST /persons/{person_id}/rejection",
+        "reject_registration",
+        tag=TAG,
+        summary="驳回存疑登记 · Reject a contested registration",
+        docs="""
+        核对证件后,驳回冒用他人证件的登记。· After the document was seen: who registered is not
+        whose document they named. Source: 3.1(1).""",
+        example={"reason": "所持证件与登记不符"},
         location="/persons/{person_id}",
     ),
     CommandRoute(

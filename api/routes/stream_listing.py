@@ -13,6 +13,7 @@ from typing import Any
 from domain import events as e
 from domain.decision import NotFound
 from domain.service.ledger import Ledger
+from domain.values.identity_documents import same_person_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +68,52 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
     ]
 
 
-def holder_of_document(ledger: Ledger, indexes: Sequence[str]) -> str:
-    """The person whose document it is, by the blind indexes of the document; blocking.
+def holder_of_index(ledger: Ledger, kind: str, indexes: Sequence[str]) -> str:
+    """The person whose document it is, by the blind indexes it may have; blocking.
 
-    Raises: NotFound; SealBroken if the event that took the claim has no right seal.
+    Raises: NotFound.
     """
     rows = ledger.journal.query(
-        "SELECT position FROM certledger.claims WHERE ledger = %s "
-        "AND kind = 'person_document' AND key = ANY(%s) AND released_position IS NULL",
-        (ledger.name, list(indexes)),
+        "SELECT person_id FROM certledger.person_claims WHERE ledger = %s "
+        "AND kind = %s AND index = ANY(%s) LIMIT 1",
+        (ledger.name, kind, list(indexes)),
     )
-    found = ledger.journal.read(rows[0][0] - 1, 1) if rows else []
-    if not found:
-        raise NotFound(what="person", id="with this document")
-    return _key(found[0].stream, "person")
+    if not rows:
+        raise _no_such_person()
+    person_id: str = rows[0][0]
+    return person_id
+
+
+def own_person(ledger: Ledger, login: str, text: str) -> str:
+    """The person whose login it is, if the document is theirs, contested or not; blocking.
+
+    text: of the document, as it is indexed. Raises: NotFound, also for another person's document.
+    """
+    pseudonym = ledger.logins.find(login)
+    rows = ledger.journal.query(
+        "SELECT position FROM certledger.claims WHERE ledger = %s AND kind = 'person_login' "
+        "AND key = %s AND released_position IS NULL",
+        (ledger.name, pseudonym),
+    )
+    for (position,) in rows:
+        for event in ledger.journal.read(position - 1, _EVENTS_OF_A_COMMAND):
+            if not event.stream.startswith("person-"):
+                continue
+            person = ledger.state("person", _key(event.stream, "person"))
+            if person.subject != pseudonym or person.erased:
+                continue
+            identity = ledger.identity(person.id)
+            number, country = identity.document_number, person.document_country
+            if same_person_key(identity.document_type, number, country) == text:
+                return str(person.id)
+    raise _no_such_person()
+
+
+_EVENTS_OF_A_COMMAND = 2  # that assigns a login
+
+
+def _no_such_person() -> NotFound:
+    return NotFound(what="person", id="with this document")
 
 
 def _key(stream: str, kind: str) -> str:

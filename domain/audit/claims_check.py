@@ -30,7 +30,7 @@ LIMIT 100"""
 
 
 def _row(claim: Claim) -> str:
-    """The row in words; a person's claim without its key, which identifies them."""
+    """The row in words; a person's claim without its key, the pseudonym of their login."""
     kind, key = claim
     return f"claim {kind}" if kind.startswith("person_") else f"claim {kind} {key}"
 

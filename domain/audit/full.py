@@ -16,6 +16,7 @@ from domain.audit.commands_check import CommandsCheck
 from domain.audit.events import EventCheck, run
 from domain.audit.lawfulness_check import LawfulnessCheck, judged_by_processes
 from domain.audit.logins_check import LoginsCheck
+from domain.audit.person_claims_check import PersonClaimsCheck
 from domain.audit.persons_check import PersonsCheck
 from domain.audit.results import CheckResult, Pace, at_once
 from domain.audit.snapshots_check import SnapshotsCheck
@@ -143,6 +144,7 @@ def event_checks(
     checks: list[EventCheck] = [
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
         PersonsCheck(ledger.journal, ledger.vault),
+        PersonClaimsCheck(ledger.journal, ledger.vault),
         LoginsCheck(ledger.journal),
         SnapshotsCheck(ledger.journal, ledger.mapper),
     ]

@@ -15,11 +15,11 @@ from typing import Any
 from domain.audit.events import Event, pages
 from domain.audit.results import CheckResult, Pace, at_once
 from domain.lawfulness.judge import Judge
-from domain.service.ledger import LedgerSecrets
+from domain.service.ledger import LedgerSecrets, vault_of
 from domain.store.errors import WrongKey
 from domain.store.journal.journal import Journal
 from domain.store.keys.key_signatures import is_signature
-from domain.store.privacy.field_encryption import Vault, erased_owners, stored_keys
+from domain.store.privacy.field_encryption import Vault
 from domain.store.processes.pool import WorkerPool
 from domain.values.sealed_fields import KEY
 
@@ -90,15 +90,7 @@ def _judge_of(
 
     def judge(share: int) -> CheckResult:
         journal = Journal(dsn, ledger, None)
-        vault = Vault(
-            ledger,
-            secrets.master_keys,
-            secrets.index_key,
-            stored_keys(journal),
-            algorithm=secrets.algorithm,
-            erased=erased_owners(journal),
-        )
-        check = LawfulnessCheck(ledger, vault, (share, processes))
+        check = LawfulnessCheck(ledger, vault_of(journal, secrets), (share, processes))
         for _, events in pages(journal, upto):
             check.page(events)
         check.finish(upto, at_once)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from domain.actors import Role
 from domain.audit.events import Event
 from domain.audit.results import CheckResult, Pace
-from domain.events import PersonalDataErased, PersonRegistered
+from domain.events import REGISTRATION, LoginAssigned, PersonalDataErased, RegistrationJoined
 from domain.store.errors import SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.journal.logins import LOGIN_COLUMNS, login_from_row
 from domain.store.tlog.audit import usable_sealer
 from domain.values.logins import SERVICE_SUBJECTS
 
+_NAMING = frozenset(fact.TOPIC for fact in (*REGISTRATION, LoginAssigned))
 _PAGE = 1000
 _READ = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
 WHERE ledger = %s AND (key_id, mac) > (%s, %s) ORDER BY key_id, mac LIMIT {_PAGE}"""
@@ -42,7 +43,9 @@ class LoginsCheck:
         for event in events:
             self._note_staff(event)
             person = event.data.get("person_id")
-            if event.topic == PersonRegistered.TOPIC:
+            if event.topic == RegistrationJoined.TOPIC:
+                self._persons.pop(str(person), None)
+            elif event.topic in _NAMING:
                 subject = event.data.get("subject")
                 if type(subject) is str and type(person) is str:
                     self._persons[person] = subject, event.position

@@ -6,7 +6,8 @@ Reading order: RecordedFact, RecordedCommand, History.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from domain.actors import Actor
@@ -15,6 +16,7 @@ from domain.commands import OpenedInStates
 from domain.decision import Identity, LedgerNotOpen, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.events import Fact
+from domain.person_claims import BlindIndex, PersonIndex, person_claims_of
 from domain.states import folds
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
@@ -64,12 +66,22 @@ class History:
     """Every state and claim of a ledger up to some position; the `States` of a decision.
 
     states: by stream. claims: those taken at present. occurred: by stream, when its last event
-    happened.
+    happened. indexes: by person. holders: whose they are. unknown: persons whose document cannot be
+    opened any more.
     """
 
+    blind_index: BlindIndex
     states: dict[str, Any] = field(default_factory=dict)
     claims: set[Claim] = field(default_factory=set)
     occurred: dict[str, str] = field(default_factory=dict)
+    indexes: dict[str, tuple[PersonIndex, ...]] = field(default_factory=dict)
+    holders: dict[PersonIndex, str] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+
+    def copy(self) -> History:
+        """An independent copy, for what may have to be undone."""
+        kept = {each.name: copy(getattr(self, each.name)) for each in fields(self)}
+        return History(**kept)
 
     # --- as a decision reads it -------------------------------------------------------------------
 
@@ -133,6 +145,10 @@ class History:
         """Whether the claim is taken."""
         return (kind, key) in self.claims
 
+    def holder(self, kind: str, index: str) -> str | None:
+        """The person who has an index, as far as their number can be opened."""
+        return self.holders.get((kind, index))
+
     def version(self, stream: str) -> int:
         """Of the stream's last event; 0 for a stream without one."""
         state = self.states.get(stream)
@@ -152,9 +168,25 @@ class History:
                     change = claims_of(fact, OpenedInStates(self, facts))
                     self.claims.difference_update(change.releases)
                     self.claims.update(change.takes)
+                self._fold_person(fact)
                 each.fact = blanked(fact)  # states hold no sealed text
                 self.states[stream] = folds.evolve(self.states.get(stream), each)
             except Exception:
                 # The folds trust decisions; a fact that none made may break on any line.
                 continue
             self.occurred[stream] = recorded.occurred_at
+
+    def _fold_person(self, fact: Fact) -> None:
+        changed = person_claims_of(fact, self.blind_index)
+        if changed is None:
+            return
+        person, indexes = changed
+        for index in self.indexes.pop(person, ()):
+            if self.holders.get(index) == person:
+                del self.holders[index]
+        if indexes:
+            self.indexes[person] = indexes
+        else:
+            self.unknown.add(person)
+        for index in indexes:
+            self.holders.setdefault(index, person)

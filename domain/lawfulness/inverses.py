@@ -22,6 +22,7 @@ from domain.lawfulness.history import PHOTO_IDENTITY
 from domain.steps import authority_report as reports
 from domain.steps import certificate as certificates
 from domain.steps import (
+    contested_registration,
     edition_adoption,
     enrolment,
     erasure,
@@ -122,16 +123,33 @@ def _continue_log(facts: Facts, states: States) -> Command:
 
 
 def _register_person(facts: Facts, states: States) -> Command:
-    person: e.PersonRegistered = facts[0]
+    person: e.PersonRegistered | e.RegistrationContested | e.PersonRecognised = facts[0]
+    is_known = isinstance(person, e.PersonRecognised)  # then the command named no id of theirs
     # Not validated: in its normal form a name may be longer than the command takes it.
     return enrolment.RegisterPerson.model_construct(
-        person_id=person.person_id,
+        person_id=_ANOTHER_ID if is_known else person.person_id,
         document_type=person.document_type,
         document_country=person.document_country,
         document_number=person.document_number,
         name=person.name,
-        phone=person.phone,
-        subject=person.subject,
+        phone=getattr(person, "phone", None),
+        subject=getattr(person, "subject", None),
+    )
+
+
+_ANOTHER_ID = "0" * 32
+"""Of nobody: ids are random."""
+
+
+def _join_registration(facts: Facts, states: States) -> Command:
+    joined: e.RegistrationJoined = facts[0]
+    return contested_registration.JoinRegistration(person_id=joined.person_id)
+
+
+def _reject_registration(facts: Facts, states: States) -> Command:
+    rejected: e.RegistrationRejected = facts[0]
+    return contested_registration.RejectRegistration.model_construct(
+        person_id=rejected.person_id, reason=rejected.reason or ""
     )
 
 
@@ -477,7 +495,11 @@ INVERSES: tuple[Inverse, ...] = (
     Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
     Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),
     Inverse(log_recovery.CONTINUE_LOG, (e.LogContinuedElsewhere,), _continue_log),
-    Inverse(enrolment.REGISTER_PERSON, (e.PersonRegistered,), _register_person),
+    Inverse(enrolment.REGISTER_PERSON, (*e.REGISTRATION, e.PersonRecognised), _register_person),
+    Inverse(contested_registration.JOIN_REGISTRATION, (e.RegistrationJoined,), _join_registration),
+    Inverse(
+        contested_registration.REJECT_REGISTRATION, (e.RegistrationRejected,), _reject_registration
+    ),
     Inverse(enrolment.CORRECT_PERSON, (e.PersonCorrected,), _correct_person),
     Inverse(erasure.ERASE_PERSONAL_DATA, (e.PersonalDataErased,), _erase_personal_data),
     Inverse(enrolment.OPEN_APPLICATION, (e.ApplicationOpened,), _open_application),

@@ -22,7 +22,6 @@ from domain.decision import SignatureCheck
 from domain.events import CATALOGUE, Fact
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.verdict import (
-    BlindIndex,
     NotJudged,
     Ports,
     Unlawful,
@@ -32,6 +31,7 @@ from domain.lawfulness.verdict import (
     lawful,
     why,
 )
+from domain.person_claims import IDENTITY_FACTS, BlindIndex
 from domain.values.sealed_fields import (
     KEY,
     PERSON_FIELD,
@@ -62,6 +62,8 @@ _READERS = {
 }
 """Topic -> the fact, what makes one of data, and whether it has sealed fields."""
 _ACTORS_MAX = 100_000
+_IDENTITY_PATHS = frozenset({"/document_number", "/name"})
+"""Opened of every person: whose a number is, every judge has to know."""
 
 
 class Judge:
@@ -94,7 +96,7 @@ class Judge:
         self.judged = 0
         self.not_judged = 0
         self.reasons: Counter[str] = Counter()
-        self.history = History()
+        self.history = History(blind_index)
         self._opener = opener
         self._ports = Ports(ledger, blind_index, is_signature)
         self._share = share
@@ -204,10 +206,13 @@ class Judge:
     ) -> dict[str, Any]:
         """The data, with its sealed values opened if this judge needs them, else None.
 
+        Those that identify a person are needed always.
+
         Raises: Unreadable for a field that should be sealed and is not, or under another's key; the
             LedgerError of a value that does not open.
         """
         data: dict[str, Any] = envelope["data"]
+        identifies = issubclass(kind, IDENTITY_FACTS)
         declared = {value.path: value for value in declared_values(kind, data)}
         for value in declared.values():
             if not is_sealed(value.holder[value.name]):
@@ -216,7 +221,7 @@ class Judge:
         def opened(path: str, sealed: Mapping[str, str]) -> Any:
             if path not in declared:
                 raise Unreadable(f"{path} is sealed")
-            if not reading.is_mine:
+            if not reading.is_mine and not (identifies and path in _IDENTITY_PATHS):
                 return None
             if not _is_key_of(sealed[KEY], declared[path], envelope):
                 raise Unreadable(f"{path} is sealed under a key of another owner")

@@ -5,7 +5,7 @@ Reading order: Unlawful, NotJudged, `lawful`, then one function a question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -18,9 +18,7 @@ from domain.errors import LedgerError
 from domain.events import CERTIFICATE_TEXT, Fact, KeyIntroduced
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
-
-BlindIndex = Callable[[str, str, "str | None"], str]
-"""`blind_index(kind, text, algorithm)`: the index under the algorithm of the stored one."""
+from domain.person_claims import BlindIndex
 
 
 class Ports(NamedTuple):
@@ -33,6 +31,9 @@ class Ports(NamedTuple):
 
 CLOCKS_DIFFER = timedelta(minutes=1)
 """Between the clock of a service, which admits `occurred_at`, and the database's, which records."""
+
+
+HOLDER_ERASED = "whose document it is was erased"
 
 
 class Unlawful(NamedTuple):
@@ -68,6 +69,8 @@ def lawful(history: History, recorded: RecordedCommand, ports: Ports) -> Verdict
     """
     first = recorded.facts[0]
     kind = type(first.fact)
+    if getattr(first.fact, "held_by", None) in history.unknown:
+        return NotJudged(HOLDER_ERASED)
     inverses = BY_FIRST.get(kind)
     if inverses is None:
         return unlawful(first, clause_of(kind), "no command records this fact first")
@@ -158,12 +161,6 @@ def _is_later(one: str, other: str) -> bool:
 
 def _context(recorded: RecordedCommand, ports: Ports) -> Context:
     """Time, actor and keys as they were. Every id is in the command, so none is new."""
-    stored = recorded.facts[0].data.get("document_index")
-
-    def index(kind: str, text: str) -> str:
-        algorithm = stored.partition(":")[0] if isinstance(stored, str) else None
-        return ports.blind_index(kind, text, algorithm)
-
     keys: tuple[KeyInUse, ...] = ()
     if recorded.facts[0].originator_id == "ledger":
         keys = tuple(
@@ -178,7 +175,7 @@ def _context(recorded: RecordedCommand, ports: Ports) -> Context:
         now=datetime.fromisoformat(recorded.occurred_at),
         actor=recorded.actor,
         new_id=_no_id,
-        blind_index=index,
+        blind_index=ports.blind_index,
         ledger=ports.ledger,
         is_signature=ports.is_signature,
         digest_card=lambda card: next(cards),

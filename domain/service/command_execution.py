@@ -31,7 +31,8 @@ from domain.decision import (
 )
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
+from domain.events import PersonalDataErased
+from domain.person_claims import IDENTITY_FACTS, IdentityFact
 from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
@@ -144,6 +145,7 @@ class CommandExecution:
             events=events,
             claims=decision.claims,
             releases=decision.releases,
+            person_claims=decision.person_claims,
             receipt=lambda recorded: self._encode_receipt(recorded, decision),
             fresh_keys=encryptor.fresh_keys,
             destroy_keys=decision.erases,
@@ -300,12 +302,15 @@ class StateReader:
     def claimed(self, kind: str, key: str) -> bool:
         return self._view.claimed(kind, key) is not None
 
+    def holder(self, kind: str, index: str) -> str | None:
+        return self._view.holder(kind, index)
+
 
 def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
     """A person's current name and document in clear. Raises: NotFound, also after erasure."""
-    known: PersonRegistered | PersonCorrected | None = None
+    known: IdentityFact | None = None
     for entry in entries:
-        if isinstance(entry.fact, PersonRegistered | PersonCorrected):
+        if isinstance(entry.fact, IDENTITY_FACTS):
             known = entry.fact
         elif isinstance(entry.fact, PersonalDataErased):
             known = None  # also if somebody put the key back

@@ -25,6 +25,7 @@ from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
 from domain.service.key_check import KeysOf, check_keys, no_keys
 from domain.service.logins import Logins, LoginsOfCommand
+from domain.service.person_index import ensure_person_claims
 from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, resolve_batch
 from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
@@ -80,6 +81,18 @@ class LedgerSecrets:
     algorithm: str = "aes-256-gcm"
 
 
+def vault_of(journal: Journal, secrets: LedgerSecrets) -> Vault:
+    """A vault of a ledger, with no key in memory yet."""
+    return Vault(
+        journal.ledger,
+        secrets.master_keys,
+        secrets.index_key,
+        stored_keys(journal),
+        algorithm=secrets.algorithm,
+        erased=erased_owners(journal),
+    )
+
+
 class Ledger:
     """One evaluation organisation's ledger, open for commands and reads. Thread-safe.
 
@@ -104,14 +117,7 @@ class Ledger:
         self.name = name
         self.guard = WriteGuard(name, write_unsigned=write_unsigned)
         self.journal = Journal(dsn, name, secrets.sealer.of(name))
-        self.vault = Vault(
-            name,
-            secrets.master_keys,
-            secrets.index_key,
-            stored_keys(self.journal),
-            algorithm=secrets.algorithm,
-            erased=erased_owners(self.journal),
-        )
+        self.vault = vault_of(self.journal, secrets)
         self.mapper = EntryMapper(catalogue=STORED_FACTS, vault=self.vault)
         self._hasher = secrets.hasher.of(name)
         self._command_ids = CommandIds()
@@ -224,6 +230,7 @@ class Ledger:
             claims=read_set.claims,
             owners=read_set.owners,
             logins=logins.names,
+            holders=read_set.holders,
             identify=(lambda view: identified(execution.principal(view))) if logins.names else None,
             timeout_seconds=timeout_seconds,
         )
@@ -414,6 +421,8 @@ class Ledgers:
         if not is_ledger(self._dsn, name):
             raise UnknownLedger(ledger=name)
         keys = check_keys(self._dsn, name, self._keys_of)
+        if self._keys_of is not no_keys:  # else it is opened for an audit, which changes nothing
+            self._ensure_person_claims(name)
         with self._lock:
             found = self._open.get(name)
             if found is None:
@@ -428,6 +437,14 @@ class Ledgers:
                     self._on_open(found)
                 self._open[name] = found
             return found
+
+    def _ensure_person_claims(self, name: str) -> None:
+        """Complete the table of blind indexes before anything is recorded."""
+        journal = Journal(self._dsn, name, self._secrets.sealer.of(name))
+        try:
+            ensure_person_claims(journal, vault_of(journal, self._secrets))
+        finally:
+            journal.close()
 
     def create(self, name: str, site_code: str) -> Ledger:
         """Create a ledger if there is none of that name. A command sets it up afterwards.

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from domain.decision import stream_of
-from domain.events import PersonCorrected, PersonRegistered
+from domain.person_claims import IDENTITY_FACTS
 from domain.service.snapshots import SNAPSHOTTED, kind_of
 from domain.states import folds as states
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
@@ -156,7 +156,7 @@ class StateCache:
             # Sealed fields stay sealed: states hold no personal data.
             entry = self._mapper.sealed_entry(recorded)
         identity = None if cached is None else cached.identity
-        if isinstance(entry.fact, PersonRegistered | PersonCorrected):
+        if isinstance(entry.fact, IDENTITY_FACTS):
             identity = recorded.envelope
         following = CachedState(
             states.evolve(None if cached is None else cached.state, entry),

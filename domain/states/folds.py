@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from domain import events as e
-from domain.actors import subject_of
+from domain.actors import agency_of, subject_of
 from domain.states import application, editions
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
@@ -48,17 +49,31 @@ class LedgerState:
         return begun[-1].url if begun else None
 
 
+class Registration(StrEnum):
+    """How far a registration (登记) is settled."""
+
+    REGISTERED = "registered"
+    CONTESTED = "contested"  # 存疑
+    JOINED = "joined"  # 并入
+    REJECTED = "rejected"  # 驳回
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person, without personal data: blind indexes only."""
+    """A person, without personal data.
+
+    held_by: whose document a contested registration names. agency: the organisation that registered
+    them; None: they registered themselves.
+    """
 
     id: str
     subject: str | None
     document_type: DocumentType
     document_country: str | None
-    document_index: str
-    name_index: str
     registered_by: str = ""
+    agency: str | None = None
+    registration: Registration = Registration.REGISTERED
+    held_by: str | None = None
     erased: bool = False
     version: int = 0
 
@@ -168,10 +183,38 @@ def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> P
         fact.subject,
         fact.document_type,
         fact.document_country,
-        fact.document_index,
-        fact.name_index,
         registered_by=subject_of(entry),
+        agency=agency_of(entry),
     )
+
+
+def _contested(state: Person | None, fact: e.RegistrationContested, entry: Any) -> Person:
+    return Person(
+        fact.person_id,
+        fact.subject,
+        fact.document_type,
+        fact.document_country,
+        registered_by=subject_of(entry),
+        agency=agency_of(entry),
+        registration=Registration.CONTESTED,
+        held_by=fact.held_by,
+    )
+
+
+def _recognised(state: Person, fact: e.PersonRecognised, entry: Any) -> Person:
+    return state
+
+
+def _joined(state: Person, fact: e.RegistrationJoined, entry: Any) -> Person:
+    return replace(state, subject=None, registration=Registration.JOINED)
+
+
+def _assigned(state: Person, fact: e.LoginAssigned, entry: Any) -> Person:
+    return replace(state, subject=fact.subject)
+
+
+def _rejected(state: Person, fact: e.RegistrationRejected, entry: Any) -> Person:
+    return replace(state, registration=Registration.REJECTED)
 
 
 def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
@@ -179,8 +222,8 @@ def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
         state,
         document_type=fact.document_type,
         document_country=fact.document_country,
-        document_index=fact.document_index,
-        name_index=fact.name_index,
+        registration=Registration.CONTESTED if fact.held_by else Registration.REGISTERED,
+        held_by=fact.held_by,
     )
 
 
@@ -251,6 +294,11 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.KeyRetired: _key_retired,
     e.LogContinuedElsewhere: _log_continued,
     e.PersonRegistered: _registered,
+    e.RegistrationContested: _contested,
+    e.PersonRecognised: _recognised,
+    e.RegistrationJoined: _joined,
+    e.LoginAssigned: _assigned,
+    e.RegistrationRejected: _rejected,
     e.PersonCorrected: _corrected,
     e.PersonalDataErased: _erased,
     e.ExamSessionScheduled: _scheduled,

@@ -6,13 +6,13 @@ Source: source-document 1.1, 1.2, 3.1(1).
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, TypedDict
+from typing import Annotated, NamedTuple, TypedDict
 
 from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
-from domain.claims import Claim, live_claim, live_claim_of, person_claims, reviewed_claim
+from domain.claims import Claim, live_claim, live_claim_of, login_claims, reviewed_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -27,6 +27,7 @@ from domain.decision import (
     Context,
     Decision,
     InTheFuture,
+    NotYourOwn,
     States,
     ensure_own,
     stream_of,
@@ -37,8 +38,10 @@ from domain.eligibility.assessment import Eligible, NotEligible, assess
 from domain.eligibility.qualifications import Qualifications
 from domain.eligibility.rule_sets import RuleSet
 from domain.errors import LedgerError
+from domain.person_claims import PersonIndex, document_index, named_index
 from domain.states.application import CLOSED, Status
 from domain.states.editions import Editions, occupations, rule_set_on
+from domain.states.folds import Person, Registration
 from domain.steps.refund import refund_entitlement
 from domain.values.identity_documents import (
     DocumentType,
@@ -68,6 +71,18 @@ class JobTypeNotOffered(LedgerError):
     """Job type {job_type} is not certified at level {level}."""
 
     code = "job_type_not_offered"
+
+
+class DocumentTaken(LedgerError):
+    """This identity document is registered already, under another id."""
+
+    code = "document_taken"
+
+
+class RegistrationClosed(LedgerError):
+    """This registration was {registration}."""
+
+    code = "registration_closed"
 
 
 class PersonReviewed(LedgerError):
@@ -128,19 +143,28 @@ class WithdrawApplication(Command):
     reason: e.LongText
 
 
-class Identified(TypedDict):
-    """The fields of a person's fact that say who somebody is; the indexes are blind."""
+class IdentityFields(TypedDict):
+    """The fields of a person's fact that say who somebody is."""
 
     document_type: DocumentType
     document_country: str | None
     document_number: str
     name: str
-    document_index: str
-    name_index: str
+
+
+class Identified(NamedTuple):
+    """Who somebody is, in normal form.
+
+    document, named: blind indexes of the document, and of it together with the name.
+    """
+
+    fields: IdentityFields
+    document: PersonIndex
+    named: PersonIndex
 
 
 def identify(context: Context, command: RegisterPerson | CorrectPerson) -> Identified:
-    """Document and name in normal form, with their indexes.
+    """Document and name in normal form.
 
     The index is over the number and its class, not over the type of document, so that one number
     is one person whichever document shows it.
@@ -152,15 +176,17 @@ def identify(context: Context, command: RegisterPerson | CorrectPerson) -> Ident
     document = validate_document(
         kind, command.document_number, context.today, country=command.document_country
     )
-    name = normalise_name(command.name)
-    return {
-        "document_type": kind,
-        "document_country": document.country,
-        "document_number": document.number,
-        "name": name,
-        "document_index": context.blind_index("document", document.same_person_key),
-        "name_index": context.blind_index("name", name),
-    }
+    name, key = normalise_name(command.name), document.same_person_key
+    return Identified(
+        {
+            "document_type": kind,
+            "document_country": document.country,
+            "document_number": document.number,
+            "name": name,
+        },
+        document_index(context.blind_index, key),
+        named_index(context.blind_index, key, name),
+    )
 
 
 def login_of(command: RegisterPerson, context: Context) -> str | None:
@@ -173,47 +199,77 @@ def login_of(command: RegisterPerson, context: Context) -> str | None:
 def decide_register_person(world: States, command: RegisterPerson, context: Context) -> Decision:
     """One person per document and one per login; a candidate registers themselves.
 
-    Raises: AlreadyExists, InvalidIdentityDocument, InvalidName; the claims refuse a second
-        registration of the same person, with any of their documents.
+    A document that is another person's, whichever kind shows the number, makes the registration a
+    contested one, and the answer is the same: nobody learns from it who is registered. An agency
+    that gives that person's name too gets their id, and nothing of them changes.
+    Raises: AlreadyExists, InvalidIdentityDocument, InvalidName. The claim refuses a second
+        registration under one login.
     Source: source-document 3.1(1).
     """
     person_id = command.person_id or context.new_id()
     stream = stream_of("person", person_id)
     if world.exists(stream):
         raise AlreadyExists(what="person", id=person_id)
-    fact = e.PersonRegistered(
-        person_id=person_id,
-        subject=login_of(command, context),
-        phone=command.phone,
-        **identify(context, command),
-    )
-    return Decision(
-        facts=((stream, fact),),
-        outcome={"person_id": person_id},
-    )
+    identified = identify(context, command)
+    subject, phone, fields = login_of(command, context), command.phone, identified.fields
+    holder = world.holder(*identified.document)
+    fact: e.Fact
+    if holder is None:
+        fact = e.PersonRegistered(person_id=person_id, subject=subject, phone=phone, **fields)
+    elif context.actor.role is Role.AGENCY and world.holder(*identified.named) == holder:
+        person_id, stream = holder, stream_of("person", holder)
+        fact = e.PersonRecognised(person_id=person_id, **fields)
+    else:
+        fact = e.RegistrationContested(
+            person_id=person_id, subject=subject, phone=phone, held_by=holder, **fields
+        )
+    return Decision(facts=((stream, fact),), outcome={"person_id": person_id})
 
 
 def decide_correct_person(world: States, command: CorrectPerson, context: Context) -> Decision:
     """The person stays the same, their history too; only what is read from now on changes.
 
     Once all three reviews of some application compared them with the documents, only the registrar
-    corrects them: anybody else could turn the certificate into another person's.
-    Raises: NotFound, NotYourOwn, PersonErased, PersonReviewed, InvalidIdentityDocument,
-        InvalidName.
+    corrects them: anybody else could turn the certificate into another person's. An agency corrects
+    nobody whom another one registered. A contested registration whose document is nobody else's
+    any more is contested no longer.
+    Raises: NotFound, NotYourOwn, PersonErased, RegistrationClosed, PersonReviewed,
+        InvalidIdentityDocument, InvalidName, DocumentTaken.
     Source: source-document 3.2(2), 3.2(3).
     """
     person = world.person(command.person_id)
     ensure_own(context, person, "person")
+    ensure_agency(context, person)
     if person.erased:
         raise PersonErased()
+    ensure_not_closed(person)
     if world.claimed(*reviewed_claim(person.id)) and context.actor.role is not Role.REGISTRAR:
         raise PersonReviewed()
+    identified = identify(context, command)
+    holder = world.holder(*identified.document)
+    if holder == person.id:
+        holder = None
+    if holder is not None and person.registration is not Registration.CONTESTED:
+        raise DocumentTaken()
     fact = e.PersonCorrected(
-        person_id=person.id, reason=command.reason, **identify(context, command)
+        person_id=person.id, reason=command.reason, held_by=holder, **identified.fields
     )
     return Decision(
         facts=((stream_of("person", person.id), fact),),
     )
+
+
+def ensure_agency(context: Context, person: Person) -> None:
+    """An agency has no rights over a person whom another one registered. Raises: NotYourOwn."""
+    actor = context.actor
+    if actor.role is Role.AGENCY and person.agency not in (None, actor.organisation):
+        raise NotYourOwn(what="person")
+
+
+def ensure_not_closed(person: Person) -> None:
+    """A registration that was joined or rejected is over. Raises: RegistrationClosed."""
+    if person.registration in (Registration.JOINED, Registration.REJECTED):
+        raise RegistrationClosed(registration=person.registration.value)
 
 
 def live_claims(person_id: str, eligibility: Editions) -> tuple[Claim, ...]:
@@ -307,9 +363,11 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
     """Opened and assessed at once; a refusal says what is missing and can be appealed.
 
     Years are counted up to today at the latest: nobody has worked tomorrow yet.
-    Order of refusals: unknown person, erased person, not your own, known application, unknown
-    rules, job type, a day of the count to come, then what `assess` refuses.
-    Raises: NotFound, PersonErased, NotYourOwn, AlreadyExists, UnknownRuleSet, JobTypeNotOffered,
+    Order of refusals: unknown person, erased person, not your own, a registration that is over,
+    known application, unknown rules, job type, a day of the count to come, then what `assess`
+    refuses.
+    Raises: NotFound, PersonErased, NotYourOwn, RegistrationClosed, AlreadyExists, UnknownRuleSet,
+        JobTypeNotOffered,
         InTheFuture, LevelNotInRuleSet, QualificationInFuture. The claim refuses a second open
         application of one person for one occupation and level.
     Source: source-document 1.1, 1.2(1), 1.2(2), 1.2(3), 1.2(4), 3.2(1).
@@ -318,6 +376,7 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
     if person.erased:
         raise PersonErased()
     ensure_own(context, person, "person")
+    ensure_not_closed(person)
     application_id = command.application_id or context.new_id()
     stream = stream_of("application", application_id)
     if world.exists(stream):
@@ -368,22 +427,22 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
 
 def _reads_of_registration(cached: StateHint, command: RegisterPerson, context: Context) -> ReadSet:
     person_id = command.person_id or context.new_id()
-    index = identify(context, command)["document_index"]
-    claims = person_claims(index, login_of(command, context))
-    return ReadSet((), (stream_of("person", person_id),), claims, (person_id,))
+    _, document, named = identify(context, command)
+    is_agency = context.actor.role is Role.AGENCY
+    return ReadSet(
+        versions=(stream_of("person", person_id),),
+        claims=login_claims(login_of(command, context)),
+        persons=(person_id,),
+        holders=(document, named) if is_agency else (document,),
+    )
 
 
 def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Context) -> ReadSet:
-    index = identify(context, command)["document_index"]
-    person = cached("person", command.person_id)
-    indexes = {index: None} | ({} if person is None else {person.document_index: None})
     return ReadSet(
         streams=(stream_of("person", command.person_id),),
-        claims=(
-            reviewed_claim(command.person_id),
-            *(claim for each in indexes for claim in person_claims(each, None)),
-        ),
+        claims=(reviewed_claim(command.person_id),),
         persons=(command.person_id,),
+        holders=(identify(context, command).document,),
     )
 
 

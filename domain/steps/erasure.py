@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from domain import events as e
 from domain.actors import Role
-from domain.claims import person_claims
+from domain.claims import login_claims
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, States, ensure_own, stream_of
 from domain.editions.edition import EditionKind
@@ -63,7 +63,7 @@ def _reads_of_erasure(cached: StateHint, command: ErasePersonalData, context: Co
     claims = live_claims(command.person_id, editions)
     person = cached("person", command.person_id)
     if person is not None:
-        claims += person_claims(person.document_index, person.subject)
+        claims += login_claims(person.subject)
     streams = (
         stream_of("person", command.person_id),
         stream_of("edition", EditionKind.ELIGIBILITY),

@@ -45,7 +45,7 @@ from domain.errors import LedgerError
 from domain.events import Stage
 from domain.states.application import Candidacy, Status
 from domain.states.editions import document_rules_on
-from domain.states.folds import Person
+from domain.states.folds import Person, Registration
 from domain.steps.refund import refund_entitlement
 
 ROUNDS_MAX = 99
@@ -121,6 +121,15 @@ class WrongReviewer(LedgerError):
     """The {stage} review is given by the role {needed}, not {given}."""
 
     code = "wrong_reviewer"
+
+
+class RegistrationUnsettled(LedgerError):
+    """The applicant's registration is {registration}: their document is another person's so far.
+
+    It is joined to that person, rejected, or corrected first.
+    """
+
+    code = "registration_unsettled"
 
 
 class ReviewedBefore(LedgerError):
@@ -278,9 +287,9 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
     """Three reviews in order; 终审 passed *is* 报考成功, any rejection is 报考未成功.
 
     Order of refusals: unknown application, not in review, not due, stale round, wrong role,
-    own application, reviewed before, no reason.
+    own application, reviewed before, unsettled registration, no reason.
     Raises: NotFound, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
-        ReviewedBefore, ReasonMissing.
+        ReviewedBefore, RegistrationUnsettled, ReasonMissing.
     Source: source-document 3.2, 3.2(1), 3.2(2), 2.4(1), 2.4(3).
     """
     state = world.candidacy(command.application_id)
@@ -293,8 +302,11 @@ def decide_review(world: States, command: Review, context: Context) -> Decision:
         )
     if command.round is not None and command.round != state.round:
         raise RoundChanged(actual=state.round, given=command.round)
-    _ensure_reviewer(state, world.person(state.person_id), command, context)
+    person = world.person(state.person_id)
+    _ensure_reviewer(state, person, command, context)
     if command.verdict == "pass":
+        if person.registration is not Registration.REGISTERED:
+            raise RegistrationUnsettled(registration=person.registration.value)
         return _pass(state, command.stage)
     if command.reason is None:
         raise ReasonMissing()

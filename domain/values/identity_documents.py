@@ -158,6 +158,17 @@ def validate_document(
     return IdentityDocument(document_type=document_type, number=normal, **details)
 
 
+def same_person_key(kind: DocumentType, number: str, country: str | None) -> str:
+    """The `same_person_key` of a number that was validated when it was stored.
+
+    A number that no rule accepts any more has a key of its own.
+    """
+    try:
+        return validate_document(kind, number, dt.date.max, country=country).same_person_key
+    except InvalidIdentityDocument:
+        return f"{kind}:{number}"
+
+
 def matches_legacy(number18: str, number15: str) -> bool:
     """Whether an old 15-digit number is the same citizen's as an 18-character one.
 

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from domain import events as e
-from domain.values.identity_documents import DocumentType, passport_key
+from domain.values.identity_documents import DocumentType, passport_key, same_person_key
 from projections.certificate_registry.public_record import VIEW_NAME
 from projections.certificate_registry.state_history import NO_HISTORY, extended
 from projections.certificate_registry.tables import (
@@ -33,7 +33,7 @@ from projections.certificate_registry.tables import (
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, PersonEntry, View, topics
-from projections.masking import erased_person, masked_person, masks
+from projections.masking import erased_person, masked_person
 
 # --- ledger, persons, applications --------------------------------------------------------------
 
@@ -54,33 +54,34 @@ def _holder(person: Row) -> Row:
 
 
 def _person(rows: RowBuffer, entry: Entry) -> None:
-    """PersonRegistered and PersonCorrected."""
-    data = entry.data
-    known = rows.get(PEOPLE, data["person_id"])
-    algorithm = data["document_index"].rpartition(":")[0] or None
-    indexes = {
-        "name_index": data["name_index"],
-        "document_index": data["document_index"],
-        "passport_index": _passport_index(rows, entry, algorithm),
-    }
-    # If the key was destroyed before this event is folded, the indexes must not reappear.
-    if masks(entry).erased:
-        indexes = dict.fromkeys(_INDEXES)
+    """A registration, contested or not, and PersonCorrected."""
+    known = rows.get(PEOPLE, entry.data["person_id"])
     _upsert_person(
         rows,
         masked_person(entry)
-        | indexes
+        | _indexes(rows, entry)
         | {"certificates": [] if known is None else known["certificates"]},
     )
 
 
-def _passport_index(rows: RowBuffer, entry: Entry, algorithm: str | None) -> str | None:
-    """Finds a passport by a lookup that names no country; it may find several persons."""
-    if entry.data["document_type"] != DocumentType.PASSPORT:
-        return None
+def _indexes(rows: RowBuffer, entry: Entry) -> dict[str, str | None]:
+    """What a lookup finds a person by; nothing if their key was destroyed in the meantime.
+
+    passport_index finds a passport by a lookup that names no country, perhaps of several persons.
+    """
     assert isinstance(entry, PersonEntry)
-    number = entry.opened["document_number"]
-    return number and rows.keyed.blind_index("document", passport_key(number), algorithm)
+    name, number = entry.opened["name"], entry.opened["document_number"]
+    if name is None or number is None:
+        return dict.fromkeys(_INDEXES)
+    kind = DocumentType(entry.data["document_type"])
+    index = rows.keyed.blind_index
+    key = same_person_key(kind, number, entry.data["document_country"])
+    is_passport = kind is DocumentType.PASSPORT
+    return {
+        "name_index": index("name", name),
+        "document_index": index("document", key),
+        "passport_index": index("document", passport_key(number)) if is_passport else None,
+    }
 
 
 def _upsert_person(rows: RowBuffer, person: Row) -> None:
@@ -303,6 +304,7 @@ VIEW = View(
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
+        e.RegistrationContested.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
         e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
@@ -321,7 +323,7 @@ VIEW = View(
     },
     ignores=topics(
         *(e.IssuerUrlSet, *e.EDITION, *e.KEY, e.LogContinuedElsewhere),
-        *(*e.ELIGIBILITY, e.ApplicationWithdrawn),
+        *(*e.SETTLEMENT, *e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, e.ReportFrozen),

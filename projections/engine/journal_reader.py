@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased, PersonCorrected, PersonRegistered
+from domain.events import REGISTRATION, PersonalDataErased, PersonCorrected
 from domain.store.errors import SealBroken
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.key_ranges import KEY_TOPICS
@@ -36,7 +36,7 @@ _length = struct.Struct(">i")
 
 NO_LIMIT = 2**62
 
-_PERSONS = frozenset((PersonRegistered.TOPIC, PersonCorrected.TOPIC))
+_PERSONS = frozenset(fact.TOPIC for fact in (*REGISTRATION, PersonCorrected))
 """Topics with a person's identity."""
 _MASKED = ("name", "document_number")
 """Their fields that views mask; every other sealed field stays sealed."""

@@ -29,7 +29,7 @@ from projections.score_board.tables import (
 
 
 def _person(rows: RowBuffer, entry: Entry) -> None:
-    """PersonRegistered and PersonCorrected: only the masks are stored."""
+    """A registration, contested or not, and PersonCorrected: only the masks are stored."""
     rows.upsert(PEOPLE, {**masked_person(entry), "erased": masks(entry).erased})
 
 
@@ -211,6 +211,7 @@ VIEW = View(
     tables=(PEOPLE, SESSIONS, APPLICATIONS, NOTICES, ROWS, OBJECTIONS),
     handles={
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
+        e.RegistrationContested.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
         e.ExamSessionScheduled.TOPIC: Handles(_session, (SESSIONS,)),
@@ -227,6 +228,7 @@ VIEW = View(
     },
     ignores=topics(
         *(*e.LEDGER, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *e.SETTLEMENT,
         *(*e.REVIEW, *e.REFUND, *e.SEAT),
         *(e.TheoryScoreRecorded, e.PracticalScoreRecorded, e.ScoresVerified),
         *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

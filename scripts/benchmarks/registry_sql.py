@@ -3,8 +3,8 @@ bound for any program that folds.
 
 It derives every row and column of `views.certificates` from the journal's envelopes, into a table
 with the same primary key and indexes. Columns that need a key get substitutes: a plain hash of the
-same length for the secret of a link, a star for masked names and numbers. The other five tables of
-the view are not filled.
+same length for the secret of a link and for indexes, a star for masked names and numbers. The other
+five tables of the view are not filled.
 """
 
 from pathlib import Path

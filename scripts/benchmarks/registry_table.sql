@@ -23,7 +23,8 @@ results AS (
 people AS (
     SELECT DISTINCT ON (ledger, person_id) ledger, data ->> 'person_id' AS person_id,
         '*' AS masked_name, '*' AS masked_number, data ->> 'document_type' AS document_type,
-        data ->> 'name_index' AS name_index, data ->> 'document_index' AS document_index
+        encode(sha256(convert_to(data ->> 'name', 'UTF8')), 'hex') AS name_index,
+        encode(sha256(convert_to(data ->> 'document_number', 'UTF8')), 'hex') AS document_index
     FROM facts WHERE what IN ('person_registered', 'person_corrected')
     ORDER BY ledger, person_id, position DESC),
 ledgers AS (

@@ -24,6 +24,7 @@ from stdnum.iso7064 import mod_37_36
 from domain import events as e
 from domain.actors import Actor, Role
 from domain.events import CertificateKind
+from domain.person_claims import document_index, named_index
 from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.journal import envelope as envelopes
@@ -59,6 +60,7 @@ _COPY = {
     "commands": "ledger, principal, key, request_hash, command_id, first_position, last_position, "
     "receipt, seal, seal_key",
     "claims": "ledger, kind, key, position, released_position",
+    "person_claims": "ledger, kind, index, person_id",
     "data_keys": "ledger, owner, class, generation, algorithm, master_key_id, wrapped, created_at, "
     "destroyed_at",
 }
@@ -223,7 +225,8 @@ class _People:
         """Add all rows of these persons, counted from 1 in this ledger."""
         for serial in serials:
             self._add(serial)
-        self.rows["claims"].sort()  # sorted rows are inserted fastest
+        for table in ("claims", "person_claims"):
+            self.rows[table].sort()  # sorted rows are inserted fastest
         self._tree.extend(self._leaves)
         self._leaves.clear()
 
@@ -262,13 +265,16 @@ class _People:
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
         sealer = FieldEncryptor(self._vault, _NoKeys(self.recorded_at))
         stream = f"person-{person}"
-        index = self._vault.blind_index("document", f"cn18:{document}")
+        key = f"cn18:{document}"
         for place, text in (("name", name), ("document_number", document)):
             sealed = sealer.seal(_IDENTITY, person, stream, 1, f"/{place}", text)
             values[place.encode()] = sealed[SEALED].encode()
-        values[b"name_index"] = self._vault.blind_index("name", name).encode()
-        values[b"document_index"] = index.encode()
-        self._claim(_DOCUMENT, index.encode(), self._position + 1)
+        for kind, indexed in (
+            document_index(self._vault.blind_index, key),
+            named_index(self._vault.blind_index, key, name),
+        ):
+            claim = (*map(_field, (kind.encode(), indexed.encode(), person.encode())),)
+            self.rows["person_claims"].append(self._begin["person_claims"] + b"".join(claim))
         self._record(self._registration, values)
         [key] = sealer.fresh_keys
         assert key.wrapped is not None
@@ -348,8 +354,6 @@ def _registration(ledger: str) -> Stream:
         document_type=DocumentType.RESIDENT_ID,
         document_number="x",
         name="x",
-        document_index="x",
-        name_index="x",
     )
     stream = f"person-{person}"
     form = Form(
@@ -361,8 +365,6 @@ def _registration(ledger: str) -> Stream:
         person_id=person,
         document_number={KEY: _KEY, SEALED: "%(document_number)b"},
         name={KEY: _KEY, SEALED: "%(name)b"},
-        document_index="%(document_index)b",
-        name_index="%(name_index)b",
     )
     return Stream(stream, [form])
 
@@ -429,4 +431,4 @@ def _text(moment: datetime) -> bytes:
 
 _UUID_BEGIN = _length(16)
 _PRINCIPAL = _field(ACTOR.subject.encode())
-_CERTIFICATE, _DOCUMENT = _field(b"certificate_number"), _field(b"person_document")
+_CERTIFICATE = _field(b"certificate_number")

@@ -31,7 +31,7 @@ from tests.support.postgres import Database, fresh_database
 from tests.support.service import new_ledger, running, settings_for
 from tests.support.synthetic_identity import with_check
 
-CANDIDATES = 10_000
+CANDIDATES = 100_000
 SEED = 20261129
 
 
@@ -72,7 +72,9 @@ def copied(
             body = person | {"document_number": number, "reason": "证件号码录入错误"}
             del body["person_id"]
             registrar.write("persons/P1/corrections", body)
-            agency.send("persons", person | {"person_id": "P9", "document_number": number})
+            agency.write("persons", person | {"person_id": "P9", "document_number": number})
+            contested = person | {"person_id": "P8", "document_number": number, "name": "李四"}
+            ledger.caller("candidate").write("persons", contested)
             ledger.stranger.read("notices", min_position=known["last_position"])
             import_person(database, settings, ledger.name, imported, folder)
         yield Copied(ledger.name, person, number, numbers, dump(database))
@@ -96,8 +98,10 @@ def import_person(
 
 
 @pytest.mark.slow
-def test_no_stored_column_names_one_of_ten_thousand_numbers(copied: Copied) -> None:
+def test_no_stored_column_names_one_of_a_hundred_thousand_numbers(copied: Copied) -> None:
     assert len(copied.columns["certledger.commands.request_hash"]) > 3
+    kinds = {*copied.columns["certledger.person_claims.kind"]}
+    assert kinds == {"document", "named_document", "contested"}
     assert numbers_named_by(copied.columns, copied.person, copied.numbers, copied.ledger) == {}
 
 

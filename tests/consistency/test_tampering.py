@@ -6,7 +6,8 @@ or with those of the application. The journal's readers refuse such rows while t
 Covers: domain/audit/full.py, domain/audit/results.py, domain/audit/events.py,
 domain/audit/claims_check.py, domain/audit/commands_check.py, domain/audit/persons_check.py,
 domain/audit/snapshots_check.py, domain/audit/attachments_check.py, domain/audit/logins_check.py,
-domain/audit/lawfulness_check.py, domain/store/tlog/audit.py, domain/store/tlog/findings.py
+domain/audit/person_claims_check.py, domain/audit/lawfulness_check.py, domain/store/tlog/audit.py,
+domain/store/tlog/findings.py
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ SUPERUSER_CASES = {
     ),
     "all claims deleted": Case(
         (f"{DROP} certledger.claims",),
-        (", claim person_document: is missing; this event took it",),
+        (", claim person_login: is missing; this event took it",),
     ),
     "a claim that no event took": Case(
         ("INSERT INTO certledger.claims VALUES ('omc', 'certificate_number', 'S1', 40, NULL)",),
@@ -168,6 +169,21 @@ SUPERUSER_CASES = {
             "(SELECT min(ctid) FROM certledger.claims WHERE released_position IS NOT NULL)",
         ),
         ("is not released; this event released it",),
+    ),
+    "the blind index of a person deleted": Case(
+        (
+            f"{DROP} certledger.person_claims WHERE person_id = (SELECT min(person_id) FROM "
+            "certledger.person_claims)",
+        ),
+        ("person claims: position ", "has no blind index that its event gives"),
+    ),
+    "the document of one person given to another": Case(
+        (
+            "UPDATE certledger.person_claims SET person_id = (SELECT max(person_id) FROM "
+            "certledger.person_claims) WHERE kind = 'document' AND person_id = (SELECT "
+            "min(person_id) FROM certledger.person_claims)",
+        ),
+        ("has a blind index of kind document that no event gives",),
     ),
     "all data keys destroyed": Case(
         (f"{SET} certledger.data_keys SET wrapped = NULL, destroyed_at = now()",),

@@ -94,9 +94,9 @@ def test_persons_have_their_own_data_keys(registry: Registry, store: CliEnvironm
     ledger = store.ledgers.get(registry.ledger)
     [(key, claimed)] = registry.server.execute(
         DATABASE,
-        "SELECT count(DISTINCT k.owner), count(DISTINCT c.key) FROM certledger.data_keys k "
-        "JOIN certledger.claims c USING (ledger) "
-        f"WHERE ledger = '{registry.ledger}' AND c.kind = 'person_document'",
+        "SELECT count(DISTINCT k.owner), count(DISTINCT c.index) FROM certledger.data_keys k "
+        "JOIN certledger.person_claims c USING (ledger) "
+        f"WHERE ledger = '{registry.ledger}' AND c.kind = 'document'",
     )
     assert key == claimed == registry.persons
     names = {person_of(number): name_of(number) for number in range(1, registry.persons + 1)}

@@ -10,11 +10,12 @@ from domain.events import CATALOGUE
 from tests.support import journeys, refunds
 from tests.support.actors import FINANCE, REGISTRAR, candidate
 from tests.support.claims import live_after
-from tests.support.commands import PASSED, apply_for, correct_person, document_of, erase
+from tests.support.commands import PASSED, apply_for, erase
 
 WITHOUT_CLAIMS = {
     *("ledger_opened.v1", "application_opened.v1", "edition_proposed.v1", "edition_adopted.v1"),
-    "issuer_url_set.v1",
+    *("issuer_url_set.v1", "person_corrected.v1", "person_recognised.v1"),
+    "registration_rejected.v1",
     *("key_introduced.v1", "key_retired.v1", "log_continued_elsewhere.v1"),
     *("eligibility_refused.v1", "fee_item_used.v1"),
     *("document_submitted.v1", "documents_submitted.v1"),
@@ -61,16 +62,6 @@ def test_the_facts_of_a_journey_yield_the_claims_that_its_decisions_took(journey
     world = journey()
     assert live_after(world.facts()) == set(world.claims)
     assert world.claims, "a journey without claims shows nothing"
-
-
-def test_a_corrected_document_passes_its_claim_on():
-    world = journeys.a_registered_person()
-    before = world.person("P1").document_index
-    world.do(correct_person(document_number=document_of(2)), by=REGISTRAR)
-    after = world.person("P1").document_index
-    assert live_after(world.facts()) == set(world.claims)
-    assert ("person_document", after) in world.claims
-    assert ("person_document", before) not in world.claims
 
 
 def test_an_erasure_releases_what_identified_the_person():

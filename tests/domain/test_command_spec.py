@@ -18,6 +18,8 @@ from domain.events import CertificateKind, Component, Item, RevocationReason, St
 from domain.steps import authority_report as reports
 from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
+from domain.steps.contested_registration import JoinRegistration, RejectRegistration
+from domain.steps.enrolment import RegisterPerson
 from domain.steps.exam import CloseSession
 from domain.steps.ledger_setup import SetIssuerUrl
 from domain.steps.public_notice import ExtendNotice
@@ -47,6 +49,7 @@ from tests.support.commands import (
     continue_log,
     correct,
     correct_person,
+    document_of,
     erase,
     fees,
     give,
@@ -110,6 +113,7 @@ def run_every_command(run: Any) -> None:
         run.do(correct_person(n, name=name_of(n)), by=ASSISTANT)
         run.do(apply_for(n), by=candidate(n))
         run.do(pay(n, run), by=FINANCE)
+    settle_registrations(run)
     run.do(use(Item.HANDBOOK), by=candidate(1))
     run.do(introduce_key("0a1b2c3d"))
     run.do(introduce_key("4e5f6071"))
@@ -129,6 +133,16 @@ def run_every_command(run: Any) -> None:
         run.do(seat(n), by=CERTIFIER)
     hold_the_exam(run)
     issue_certificates(run)
+
+
+def settle_registrations(run: Any) -> None:
+    known = {"document_number": document_of(6), "name": name_of(6)}
+    run.do(register(6, subject=None), by=ASSISTANT)
+    run.do(register(9, subject=None, **known), by=ASSISTANT)
+    for n in (7, 8):
+        run.do(register(n, document_number=document_of(6)), by=candidate(n))
+    run.do(JoinRegistration(person_id="P7"), by=CERTIFIER)
+    run.do(RejectRegistration(person_id="P8", reason="所持证件与登记不符"), by=AGENCY)
 
 
 def refund_the_withdrawn(run: Any) -> None:
@@ -247,4 +261,7 @@ def test_the_read_set_of_a_command_is_prefetched_in_one_message(
         run = HistoryRun(counter)
         run_every_command(run)
         assert {*run.succeeded} == {*DECISIONS} - REFUSED
-        assert counter.more == []
+        # Whose a document is, is known only when its holder was read.
+        known = [each for each, _ in counter.more if isinstance(each, RegisterPerson)]
+        assert [command for command, _ in counter.more] == known
+        assert len(known) == 1

@@ -50,8 +50,6 @@ NAMES_THINGS = {
     "subject": "a pseudonym",
     "proposed_by": "a pseudonym",
     "confirmed_by": "a pseudonym",
-    "document_index": "a keyed hash; leaves the envelope",
-    "name_index": "a keyed hash; leaves the envelope",
 }
 """Fields, or topics and fields, of text that is stored in clear, and what they name."""
 

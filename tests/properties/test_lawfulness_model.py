@@ -16,7 +16,6 @@ from uuid import UUID
 
 import pytest
 
-from domain.lawfulness.history import History as Folded
 from domain.lawfulness.judge import Judge
 from domain.store.keys.key_signatures import is_signature
 from tests.support.forged_histories import (
@@ -84,7 +83,7 @@ class SideBySide:
     def is_named(self, events: list[Envelope]) -> bool:
         """Whether the judge names one of these events; then its history goes back."""
         history = self.judge.history
-        before = Folded({**history.states}, {*history.claims}, {**history.occurred})
+        before = history.copy()
         found = self.judge.unlawful_count
         versions: dict[str, int] = {}
         self.count += 1

@@ -31,6 +31,7 @@ PEOPLE: dict[str, Actor] = {
 }
 REVIEWERS = dict(zip(STAGES, ("agency-1", "certifier-1", "province-1"), strict=True))
 
+SETTLEMENTS = ("join", "refuse_registration")
 PERSONS = ("P1", "P2", "P3")
 APPS = ("A1", "A2", "A3", "A4")
 PAYMENTS = ("PAY1", "PAY2", "PAY3", "PAY4", "PAY5")
@@ -46,8 +47,8 @@ def _unused(pool: tuple[str, ...], taken: Any) -> str:
 
 def login_of(model: Journey, a: dict[str, Any]) -> str:
     """The login of an application's person, as PEOPLE names it, also after an erasure."""
-    subject: str = model.persons[a["person"]]["subject"]
-    return subject.partition(" again")[0]
+    subject: str | None = model.persons[a["person"]]["subject"]
+    return (subject or f"candidate-{a['person'][1:]}").partition(" again")[0]
 
 
 def plausible_commands(model: Journey, app: str, now: datetime) -> list[GeneratedCommand]:
@@ -55,10 +56,15 @@ def plausible_commands(model: Journey, app: str, now: datetime) -> list[Generate
     n = int(app[1:]) % len(PERSONS) + 1
     person, login = f"P{n}", f"candidate-{n}"
     if person not in model.persons:
-        return [("register", "assistant-1", {"person": person, "document": f"d{n}"})]
+        named = {"person": person, "document": f"d{n}", "login": True}
+        without = named | {"document": "d1", "login": False}
+        registered = [("register", "assistant-1", each) for each in (named, named, without)]
+        return [*registered, ("register", login, named | {"document": "d1"})]
+    settled = [(said, "certifier-1", {"person": person}) for said in SETTLEMENTS]
+    contested = model.persons[person]["registration"] == "contested"
     if app not in model.apps:
         fields = {"app": app, "person": person, "level": 4, "eligible": app != "A4"}
-        return [("open", login, fields)]
+        return [("open", login, fields), *(settled if contested else ())]
     a = model.apps[app]
     login = login_of(model, a)
     found = _money(model, a)
@@ -77,7 +83,7 @@ def plausible_commands(model: Journey, app: str, now: datetime) -> list[Generate
         return [
             ("review", REVIEWERS[stage], fields | {"verdict": verdict})
             for verdict in ("pass", "pass", "pass", "return", "reject")
-        ]
+        ] + (settled if contested else [])
     if a["status"] == "enrolled":
         found += _exam(model, a, now) if not a["notices"] else _result(model, a, login)
     return found
@@ -183,7 +189,8 @@ def _certificates(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
 
 
 POOLS: dict[str, Any] = {
-    "person": PERSONS, "document": ("d1", "d2", "d3"), "app": APPS, "level": (4, 5),
+    "person": PERSONS, "document": ("d1", "d2", "d3"), "login": (True, True, False),
+    "app": APPS, "level": (4, 5),
     "eligible": (True, True, False), "payment": PAYMENTS, "txn": ("T1", "T2", "T-PAY1"),
     "lines": (WHOLE, WHOLE, WHOLE[:1], [*WHOLE[:1], *WHOLE[:1]], [(c, 1) for c, _ in WHOLE]),
     "item": (*MATERIAL, "theory_exam"), "file": tuple(f"f-{k}" for k in FILE_KINDS[:3]),
@@ -201,7 +208,8 @@ POOLS: dict[str, Any] = {
 }  # fmt: skip
 
 FIELDS: dict[str, str] = {
-    "register": "person document", "erase": "person", "open": "app person level eligible",
+    "register": "person document login", "join": "person", "refuse_registration": "person",
+    "erase": "person", "open": "app person level eligible",
     "withdraw": "app", "pay": "app payment txn lines", "use": "app item",
     "hand_in": "app kind file", "submit": "app", "review": "app stage verdict round missing",
     "order_refund": "app payment component", "approve_refund": "app refund",

@@ -39,8 +39,6 @@ TEXTS = {
     "name": "欧阳娜娜",
     "document_number": "330106199503151275",
     "document_country": "FRA",
-    "document_index": "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
-    "name_index": "f9e8d7c6b5a493827160f5e4d3c2b1a0",
     "phone": "13800000000",
     "subject": "2c5ea4c0f4dd4a29a3e3c1b5f60718a2",
     "alternative": "1.2(2)",

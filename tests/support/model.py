@@ -140,34 +140,61 @@ class Model:
 
     # --- persons and applications ----------------------------------------------------------------
 
-    def register(self, person: str, document: str) -> None:
+    def register(self, person: str, document: str, login: bool) -> None:
         refuse("already_exists", person not in self.persons)
-        given = f"candidate-{person[1:]}"
-        subject = self.by[0] if self.by[1] == "candidate" else self.login(given)
-        self.claim("document", document)
-        self.claim("login", subject)
+        given = self.login(f"candidate-{person[1:]}") if login else None
+        subject = self.by[0] if self.by[1] == "candidate" else given
+        holder = self.holder(document)
+        if subject is not None:
+            self.claim("login", subject)
         self.persons[person] = {
-            "subject": subject,
-            "by": self.by[0],
-            "document": document,
-            "erased": False,
-        }
+            "subject": subject, "by": self.by[0], "document": document, "erased": False,
+            "registration": "contested" if holder else "registered", "holder": holder,
+        }  # fmt: skip
+
+    def holder(self, document: str) -> str | None:
+        """The person whose document it is. 3.1(1)."""
+        for name, p in self.persons.items():
+            if p["document"] == document and p["registration"] == "registered" and not p["erased"]:
+                return name
+        return None
+
+    def contested(self, person: str) -> dict[str, Any]:
+        p = self.find(self.persons, person)
+        refuse("own_registration", self.by[0] not in (p["subject"], p["by"]))
+        refuse("person_erased", not p["erased"])
+        refuse("registration_not_contested", p["registration"] == "contested")
+        return p
+
+    def join(self, person: str) -> None:
+        p = self.contested(person)
+        holder = self.persons[p["holder"]]
+        refuse("documents_differ", not holder["erased"])
+        refuse("registration_in_use", not [c for c in self.claims if c[:2] == ("live", person)])
+        if p["subject"] is not None:
+            refuse("person_has_login", holder["subject"] is None)
+            holder["subject"] = p["subject"]
+        p |= {"registration": "joined", "gave": p["subject"], "subject": None}
+
+    def refuse_registration(self, person: str) -> None:
+        self.contested(person)["registration"] = "rejected"
 
     def erase(self, person: str) -> None:
         p = self.find(self.persons, person)
         self.own(person)
         refuse("person_erased", not p["erased"])
         refuse("person_still_needed", not [c for c in self.claims if c[:2] == ("live", person)])
-        self.release("document", p["document"])
-        self.release("login", p["subject"])
         p["erased"] = True
-        acting = {self.by[0]} if self.by[1] != "candidate" else set()
-        self.gone |= {p["subject"]} - self.staff - acting
+        if p["subject"] is not None:
+            self.release("login", p["subject"])
+            acting = {self.by[0]} if self.by[1] != "candidate" else set()
+            self.gone |= {p["subject"]} - self.staff - acting
 
     def open(self, app: str, person: str, level: int, eligible: bool) -> None:
         p = self.find(self.persons, person)
         refuse("person_erased", not p["erased"])
         self.own(person)
+        refuse("registration_closed", p["registration"] in {"registered", "contested"})
         refuse("already_exists", app not in self.apps)
         a = self.apps[app] = {
             "id": app, "person": person, "level": level, "opener": self.by[0],
@@ -244,6 +271,7 @@ class Model:
         for other, who, house in a["reviews"]:
             same = login == who or organisation == house
             refuse("reviewed_before", other == stage or not same)
+        refuse("registration_unsettled", verdict != "pass" or p["registration"] == "registered")
         a["reviews"].append((stage, login, organisation))
         if verdict == "pass":
             a["passed"] += 1

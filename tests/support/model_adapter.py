@@ -20,6 +20,7 @@ from domain.steps.certificate import (
     RevokeCertificate,
     SuspendCertificate,
 )
+from domain.steps.contested_registration import JoinRegistration, RejectRegistration
 from domain.steps.exam import CloseSession, RecordScore, VerifyScores
 from domain.steps.number_allocation import ImportNumber, NumberCertificates
 from domain.steps.payment import UseItem
@@ -56,10 +57,10 @@ def _of_app(cls: type[Command], **renamed: str) -> Callable[..., Command]:
     return build
 
 
-def _register(model: Journey, now: datetime, person: str, document: str) -> Command:
+def _register(model: Journey, now: datetime, person: str, document: str, login: bool) -> Command:
     number = c.document_of(int(document[1:]))
     n = int(person[1:])
-    return c.register(n, document_number=number)
+    return c.register(n, document_number=number, **({} if login else {"subject": None}))
 
 
 def _open(model: Journey, now: datetime, app: str, person: str, level: int, eligible: bool) -> Any:
@@ -148,6 +149,10 @@ def _change(
 COMMAND_BUILDERS: dict[str, Callable[..., Any]] = {
     "register": _register,
     "erase": lambda m, now, person: c.erase(int(person[1:])),
+    "join": lambda m, now, person: JoinRegistration(person_id=person),
+    "refuse_registration": lambda m, now, person: RejectRegistration(
+        person_id=person, reason="所持证件与登记不符"
+    ),
     "open": _open,
     "withdraw": lambda m, now, app: c.withdraw(int(app[1:])),
     "pay": _pay,

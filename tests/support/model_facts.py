@@ -19,6 +19,7 @@ Expected = tuple[str, str, dict[str, Any]]
 
 STAFF_OF = {
     "register": "candidate agency", "erase": "registrar", "open": "candidate agency",
+    "join": "agency certifier", "refuse_registration": "agency certifier",
     "withdraw": "candidate agency", "pay": "finance", "use": "candidate agency",
     "hand_in": "candidate agency", "submit": "candidate agency",
     "review": "agency certifier province", "order_refund": "candidate agency finance",
@@ -92,9 +93,22 @@ class ModelWithFacts(Journey):
 
     # --- the facts of each command ----------------------------------------------------------------
 
-    def register_facts(self, person: str, document: str) -> list[Expected]:
-        subject = self.persons[person]["subject"]
-        return [("person_registered", f"person-{person}", {"subject": subject})]
+    def register_facts(self, person: str, document: str, login: bool) -> list[Expected]:
+        p = self.persons[person]
+        fields, topic = {"subject": p["subject"]}, "person_registered"
+        if p["holder"]:
+            fields, topic = fields | {"held_by": p["holder"]}, "registration_contested"
+        return [(topic, f"person-{person}", fields)]
+
+    def join_facts(self, person: str) -> list[Expected]:
+        p = self.persons[person]
+        holder, subject = p["holder"], p["gave"]
+        joined = ("registration_joined", f"person-{person}", {"joined_to": holder})
+        assigned = ("login_assigned", f"person-{holder}", {"subject": subject})
+        return [joined, assigned] if subject else [joined]
+
+    def refuse_registration_facts(self, person: str) -> list[Expected]:
+        return [("registration_rejected", f"person-{person}", {})]
 
     def erase_facts(self, person: str) -> list[Expected]:
         return [("personal_data_erased", f"person-{person}", {})]

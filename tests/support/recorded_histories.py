@@ -109,7 +109,7 @@ class Keys:
         return json.loads(sealed["sealed"].removeprefix("test:"))
 
 
-def blind_index(kind: str, text: str, algorithm: str | None = None) -> str:
+def blind_index(kind: str, text: str) -> str:
     """As the worlds compute it."""
     return world.blind_index(kind, text)
 

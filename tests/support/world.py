@@ -33,6 +33,7 @@ from domain.decision import (
 )
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
+from domain.person_claims import DOCUMENT, IDENTITY_FACTS, PersonIndex
 from domain.service import snapshots
 from domain.states import folds as states
 from domain.states.application import Candidacy
@@ -86,13 +87,17 @@ def stream_of_fact(fact: e.Fact) -> str:
 
 @dataclass
 class World:
-    """Every state and claim of one ledger; `now` is the time of the last command."""
+    """Every state and claim of one ledger; `now` is the time of the last command.
+
+    person_claims: the blind indexes of each person who has some.
+    """
 
     now: datetime = START
     states: dict[str, Any] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     claims: dict[Claim, int] = field(default_factory=dict)
     identities: dict[str, Identity] = field(default_factory=dict)
+    person_claims: dict[str, tuple[PersonIndex, ...]] = field(default_factory=dict)
     ids: int = 0
     forgotten: frozenset[str] = frozenset()
     staff: frozenset[str] = frozenset()
@@ -134,6 +139,10 @@ class World:
     def claimed(self, kind: str, key: str) -> bool:
         return (kind, key) in self.claims
 
+    def holder(self, kind: str, index: str) -> str | None:
+        found = [p for p, indexes in self.person_claims.items() if (kind, index) in indexes]
+        return found[0] if found else None
+
     def known(self, kind: str, key: str | None = None) -> Any:
         """The state of one stream, None if there is none, as the state cache would return it."""
         return self.states.get(stream_of(kind, key))
@@ -148,6 +157,7 @@ class World:
         twin = copy(self)
         twin.states, twin.entries = dict(self.states), list(self.entries)
         twin.claims, twin.identities = dict(self.claims), dict(self.identities)
+        twin.person_claims = dict(self.person_claims)
         return twin
 
     def context(self, actor: Actor, now: datetime) -> Context:
@@ -207,6 +217,7 @@ class World:
                 raise ClaimTaken(kind=kind, key=key, position=claims[kind, key])
             claims[kind, key] = len(self.entries) + 1
         self.claims = claims
+        self.person_claims |= dict(decision.person_claims)
         for stream, fact in decision.facts:
             assert stream == stream_of_fact(fact), f"{fact.TOPIC} does not belong to {stream}"
             self.append(fact, actor, now)
@@ -228,7 +239,7 @@ class World:
         assert snapshots.restore(snapshots.take(stream, folded)) == folded
         self.states[stream] = folded
         self.entries.append(entry)
-        if isinstance(fact, e.PersonRegistered | e.PersonCorrected):
+        if isinstance(fact, IDENTITY_FACTS):
             assert fact.name is not None
             assert fact.document_number is not None
             identity = Identity(fact.name, fact.document_type, fact.document_number)
@@ -272,8 +283,22 @@ class ReadSetChecker:
         self._expect((kind, key), self._read_set.claims)
         return self._world.claimed(kind, key)
 
+    def holder(self, kind: str, index: str) -> str | None:
+        self._expect((kind, index), self._read_set.holders)
+        found = self._world.holder(kind, index)
+        if found is not None:
+            # Whose it is, is known only now: what is read of them costs a round trip of its own.
+            read = self._read_set
+            streams = (*read.streams, stream_of("person", found))
+            self._read_set = read._replace(streams=streams, persons=(*read.persons, found))
+        return found
+
     def take(self, decision: Decision) -> None:
         """Check the versions, claims and keys that appending the decision needs."""
+        for _, indexes in decision.person_claims:
+            for index in indexes:
+                if index[0] == DOCUMENT:
+                    self._expect(index, self._read_set.holders)
         for claim in (*decision.claims, *decision.releases):
             self._expect(claim, self._read_set.claims)
         for stream, fact in decision.facts:

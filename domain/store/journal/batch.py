@@ -22,6 +22,7 @@ from domain.store.errors import (
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.data_keys import DataKey, KeyClass
 from domain.store.journal.logins import LoginRow
+from domain.store.journal.person_claims import DOCUMENT, PersonIndex, PersonRows
 from domain.store.journal.records import (
     AppendRequest,
     Claim,
@@ -47,6 +48,7 @@ class CommittedState(Protocol):
     def data_keys(self, owner: str) -> Sequence[DataKey]: ...
     def tracked(self, view: str) -> int | None: ...
     def login(self, name: LoginName) -> LoginRow | None: ...
+    def holder(self, index: PersonIndex) -> str | None: ...
 
 
 @dataclass(slots=True)
@@ -71,6 +73,7 @@ class Batch:
 
     sealer: of the ledger. head: what it builds on. recorded_at: of every event in it. position: of
     the last accepted event. fresh_keys: by owner. destroyed: the last generation that goes.
+    persons: whose claims are replaced, with the new ones, to whom `holders` leads.
     """
 
     sealer: LedgerSealer
@@ -89,6 +92,8 @@ class Batch:
     tracks: dict[str, int] = field(default_factory=dict)
     fresh_logins: dict[LoginName, LoginRow] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
+    persons: dict[str, tuple[PersonIndex, ...]] = field(default_factory=dict)
+    holders: dict[PersonIndex, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.position = self.head.position
@@ -174,6 +179,18 @@ class Batch:
             return fresh
         return None if stored is not None and stored.pseudonym in self.forgotten else stored
 
+    def holder(self, index: PersonIndex) -> str | None:
+        """The person who has an index; None if nobody has. Of several, any."""
+        stored = None if index in self.holders else self.committed.holder(index)
+        return self.holder_with(index, stored)
+
+    def holder_with(self, index: PersonIndex, stored: str | None) -> str | None:
+        """The person who has an index after this batch; stored: before it."""
+        fresh = self.holders.get(index)
+        if fresh is not None:
+            return fresh
+        return None if stored in self.persons else stored
+
     def acted_as_staff(self, pseudonym: str) -> bool:
         """Whether an event of this batch has this actor, in another role than a candidate's."""
         return any(
@@ -209,6 +226,7 @@ class Batch:
             raise IdempotencyKeyReused()
         self._check_versions(append.events)
         self._check_claims(append)
+        self._check_persons(append)
         self._check_keys(append)
         for view, position in append.tracks:
             reached = self.tracked(view)
@@ -252,6 +270,12 @@ class Batch:
             if holder is not None:
                 raise ClaimTaken(kind=claim[0], key=claim[1], position=holder)
             taken.add(claim)
+
+    def _check_persons(self, append: AppendRequest) -> None:
+        for person, rows in append.person_claims:
+            for index in rows:
+                if index[0] == DOCUMENT and self.holder(index) not in (None, person):
+                    raise RejectedByDatabase(reason="this identity document is another person's")
 
     def _check_keys(self, append: AppendRequest) -> None:
         for key in append.fresh_keys:
@@ -316,6 +340,8 @@ class Batch:
         for owner, data_class in append.destroy_keys:
             self.destroyed[owner, data_class] = self._last_generation(owner, data_class)
         self._apply_logins(append)
+        for rows in append.person_claims:
+            self._apply_person(rows)
         self.tracks.update(append.tracks)
 
     def _apply_logins(self, append: AppendRequest) -> None:
@@ -326,6 +352,14 @@ class Batch:
             for name in gone:
                 del self.fresh_logins[name]
         self.fresh_logins.update((row.name, row) for row in append.fresh_logins)
+
+    def _apply_person(self, changed: PersonRows) -> None:
+        person, rows = changed
+        for index in self.persons.get(person, ()):
+            if self.holders.get(index) == person:
+                del self.holders[index]
+        self.persons[person] = rows
+        self.holders.update(dict.fromkeys(rows, person))
 
     def _apply_claims(self, append: AppendRequest, position: int) -> None:
         for claim in append.releases:

@@ -14,6 +14,7 @@ from domain.store.errors import SealBroken, UnknownLedger
 from domain.store.journal.batch import Batch
 from domain.store.journal.data_keys import DataKey
 from domain.store.journal.logins import SELECT_ACTED_AS_STAFF, LoginRow, login_from_row
+from domain.store.journal.person_claims import PersonIndex
 from domain.store.journal.records import (
     NO_EVENTS,
     Claim,
@@ -48,8 +49,8 @@ class HeadConflict(Exception):
 class ReadCache:
     """Committed state plus the writes of a batch in flight. Used by one thread.
 
-    A second read of the same stream, claim, command, key, view or login costs no round trip. A
-    stream, command or login with a broken seal raises SealBroken when it is asked for, so that it
+    A second read of the same stream, claim, command, key, view, login or index costs no round trip.
+    A stream, command or login with a broken seal raises SealBroken when it is asked for, so that it
     refuses the commands that build on it and no other.
     """
 
@@ -86,6 +87,7 @@ class ReadCache:
         self._owners: dict[str, list[DataKey]] = {}
         self._views: dict[str, int | None] = {}
         self._logins: dict[LoginName, LoginRow | SealBroken | None] = {}
+        self._holders: dict[PersonIndex, str | None] = {}
         self._broken: dict[str, SealBroken] = {}
         self._read(request, lock=lock)
         if self._head_read is None or self._time_read is None:
@@ -126,6 +128,7 @@ class ReadCache:
                 owners=set(request.owners) - self._owners.keys(),
                 views=set(request.views) - self._views.keys(),
                 logins=set(request.logins) - self._logins.keys(),
+                holders=set(request.holders) - self._holders.keys(),
             )
         )
 
@@ -213,6 +216,13 @@ class ReadCache:
             raise SealBroken(**found.fields)
         return found if self._preceding is None else self._preceding.login_with(name, found)
 
+    def holder(self, index: PersonIndex) -> str | None:
+        """The person who has an index; None if nobody has. Of several, any."""
+        if index not in self._holders:
+            self._read(ReadRequest(holders=(index,)))
+        found = self._holders[index]
+        return found if self._preceding is None else self._preceding.holder_with(index, found)
+
     def acted_as_staff(self, pseudonym: str) -> bool:
         """Whether a command of this principal was recorded in another role than a candidate's.
 
@@ -239,6 +249,7 @@ class ReadCache:
         self._owners.update((owner, []) for owner in request.owners)
         self._views.update(dict.fromkeys(request.views))
         self._logins.update(dict.fromkeys(request.logins))
+        self._holders.update(dict.fromkeys(request.holders))
         for row in rows:
             self._cache_row(row, loaded)
         for owner in request.owners:
@@ -287,6 +298,8 @@ class ReadCache:
             self._owners[a].append(DataKey(a, b, n, algorithm, seal_key, wrapped, since))
         elif kind == "tracked":
             self._views[a] = n
+        elif kind == "holder":
+            self._holders[(a, b)] = seal_key
         elif kind == "login":
             self._cache_login(LoginName(a, bytes(x)), (a, x, b, seal, seal_key))
         else:

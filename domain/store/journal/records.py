@@ -13,6 +13,7 @@ from uuid import UUID
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.data_keys import DataKey, KeyClass
 from domain.store.journal.logins import LoginRow
+from domain.store.journal.person_claims import PersonRows
 
 Claim = tuple[str, str]
 """(kind, key): a uniqueness reservation in a ledger, such as of a certificate number."""
@@ -123,6 +124,7 @@ class AppendRequest(NamedTuple):
     tracks: (view, position) to move forward in the same transaction.
     fresh_logins: rows of logins that this append names first. forget_logins: pseudonyms whose
         logins go with the erasure of their persons.
+    person_claims: of persons whose rows are replaced, every row that they have from now on.
     """
 
     events: tuple[NewEvent, ...] = ()
@@ -135,12 +137,14 @@ class AppendRequest(NamedTuple):
     tracks: tuple[tuple[str, int], ...] = ()
     fresh_logins: tuple[LoginRow, ...] = ()
     forget_logins: tuple[str, ...] = ()
+    person_claims: tuple[PersonRows, ...] = ()
 
     @property
     def changes_claims_or_keys(self) -> bool:
         """Whether anything but events, command and tracking changes."""
         keys = self.fresh_keys or self.destroy_keys
-        return bool(self.claims or self.releases or keys or self.fresh_logins or self.forget_logins)
+        logins = self.fresh_logins or self.forget_logins
+        return bool(self.claims or self.releases or keys or logins or self.person_claims)
 
 
 class Head(NamedTuple):

@@ -18,6 +18,12 @@ from domain.store.journal.batch import Batch
 from domain.store.journal.data_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.logins import FORGET_LOGINS, INSERT_LOGINS
+from domain.store.journal.person_claims import (
+    FORGET_PERSONS,
+    INSERT_PERSON_CLAIMS,
+    PersonIndex,
+    rows_to_insert,
+)
 from domain.store.journal.records import Claim, KnownCommand, RecordedEvent
 from domain.store.keys.login_keys import LoginName
 from domain.store.postgres.connection import Cursor, PgConnection
@@ -82,6 +88,12 @@ FROM unnest({}::text[], {}::text[]) AS w (key_id, mac) CROSS JOIN LATERAL (
     SELECT * FROM certledger.logins k WHERE k.ledger = $1 AND k.key_id = w.key_id
     AND k.mac = decode(w.mac, 'hex') LIMIT 1) l"""
 
+_HOLDERS = """SELECT 'holder', p.kind, p.index, NULL::bigint, NULL::bigint, NULL::bytea,
+    NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, NULL::bytea, p.person_id
+FROM unnest({}::text[], {}::text[]) AS w (kind, index) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.person_claims k WHERE k.ledger = $1 AND k.kind = w.kind
+    AND k.index = w.index LIMIT 1) p"""
+
 _INSERT_EVENTS = """INSERT INTO certledger.journal (ledger, position, stream, version, event_id,
     topic, envelope, leaf_hash, occurred_at, recorded_at, seal, seal_key)
 SELECT $1, $2 + r.n, r.stream, r.version, r.event_id, r.topic, convert_to(r.envelope, 'UTF8'),
@@ -139,6 +151,8 @@ _WRITES = {
     "certledger_track": _TRACK,
     "certledger_logins": INSERT_LOGINS,
     "certledger_forget_logins": FORGET_LOGINS,
+    "certledger_forget_persons": FORGET_PERSONS,
+    "certledger_person_claims": INSERT_PERSON_CLAIMS,
 }
 """Prepared once for each connection, under these names."""
 
@@ -148,6 +162,7 @@ class ReadRequest:
     """What to read in one message.
 
     streams: name -> version after which events are read. owners: of data keys of every class.
+    holders: blind indexes of which it asks whose they are.
     """
 
     streams: Mapping[str, int] = field(default_factory=dict)
@@ -157,6 +172,7 @@ class ReadRequest:
     owners: Collection[str] = ()
     views: Collection[str] = ()
     logins: Collection[LoginName] = ()
+    holders: Collection[PersonIndex] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -169,6 +185,7 @@ class ReadRequest:
             or self.owners
             or self.views
             or self.logins
+            or self.holders
         )
 
 
@@ -189,6 +206,7 @@ def read(
         ("d", _KEYS, [tuple(request.owners)]),
         ("t", _TRACKED, [tuple(request.views)]),
         ("l", _LOGINS, list(zip(*((n, mac.hex()) for n, mac in request.logins), strict=True))),
+        ("p", _HOLDERS, list(zip(*request.holders, strict=True))),
     ):
         if columns and columns[0]:
             numbers = [f"${len(arguments) + n}" for n in range(1, len(columns) + 1)]
@@ -277,6 +295,10 @@ def write_message(
     if batch.commands:
         columns = _command_columns(batch.commands)
         add("certledger_commands", ledger, batch.sealer.key_id, *columns)
+    if batch.persons:
+        add("certledger_forget_persons", ledger, array(batch.persons))
+        if person_rows := rows_to_insert(batch.persons.items()):
+            add("certledger_person_claims", ledger, *_columns(person_rows))
     if batch.tracks:
         add("certledger_track", ledger, *_columns(list(batch.tracks.items())))
     _add_logins(message, batch)

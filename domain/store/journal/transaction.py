@@ -160,4 +160,5 @@ def _reads_of(appends: list[AppendRequest]) -> ReadRequest:
             *(owner for append in appends for owner, _ in append.destroy_keys),
         ],
         views=[view for append in appends for view, _ in append.tracks],
+        holders=[index for append in appends for _, rows in append.person_claims for index in rows],
     )

@@ -28,6 +28,7 @@ from domain.store.journal.batch import Batch
 from domain.store.journal.data_keys import DataKey
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.logins import LoginRow
+from domain.store.journal.person_claims import PersonIndex
 from domain.store.journal.read_cache import HeadConflict
 from domain.store.journal.records import (
     NO_EVENTS,
@@ -112,9 +113,8 @@ class QueuedCommand(NamedTuple):
     streams: read whole; versions: streams of which only the last version is read.
     command: its idempotency key, stored with the receipt of the append.
     identify: gives the final `command` when it is executed; None if it is final.
-    claims, owners (of data keys), views, logins: looked up. Whatever the read set does not name is
-        read on
-        demand, at one round trip each.
+    claims, owners (of data keys), views, logins, holders (of blind indexes): looked up. Whatever
+        the read set does not name is read on demand, at one round trip each.
     timeout_seconds: how long the caller waits.
     """
 
@@ -126,6 +126,7 @@ class QueuedCommand(NamedTuple):
     owners: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     logins: tuple[LoginName, ...] = ()
+    holders: tuple[PersonIndex, ...] = ()
     identify: IdentifyCommand | None = None
     timeout_seconds: float = 10.0
 
@@ -188,6 +189,10 @@ class BatchView:
     def login(self, name: LoginName) -> LoginRow | None:
         """The row of a login under one key, None if there is none. Raises: SealBroken."""
         return self._transaction.batch.login(name)
+
+    def holder(self, kind: str, index: str) -> str | None:
+        """The person who has a blind index; None if nobody has. Of several, any."""
+        return self._transaction.batch.holder((kind, index))
 
     def acted_as_staff(self, pseudonym: str) -> bool:
         """Whether this actor has recorded something in another role than a candidate's."""
@@ -270,6 +275,7 @@ def read_request_of(group: Iterable[PendingCommand], cached_version: CachedVersi
         owners={owner for each in queued for owner in each.owners},
         views={view for each in queued for view in each.views},
         logins={name for each in queued for name in each.logins},
+        holders={index for each in queued for index in each.holders},
     )
 
 

@@ -43,6 +43,8 @@ POST   {L}/persons                          C A
 POST   {L}/persons/search                   C A Z P G
 GET    {L}/persons/P0                       C A Z P G S
 POST   {L}/persons/P0/corrections           A G
+POST   {L}/persons/P0/joining               A Z
+POST   {L}/persons/P0/rejection             A Z
 POST   {L}/persons/P0/erasure               G
 POST   {L}/applications                     C A
 GET    {L}/applications                     C A Z P X V G F S

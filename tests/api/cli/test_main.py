@@ -209,6 +209,10 @@ def test_rebuilt_views_differ_in_no_row(program: Program) -> None:
     code, out, _ = program("rebuild", "refund_ledger")
     assert code == 0
     assert out.endswith("in place: refund_ledger\n")
+    code, out, _ = program("rebuild", "--person-claims")
+    assert (code, "the documents of " in out) == (0, True)
+    code, _, err = program("rebuild", "refund_ledger", "--person-claims")
+    assert (code, "goes with no view" in err) == (2, True)
     code, out, err = program("rebuild", "refund_ledger", "--check")
     assert (code, out, err) == (0, "refund_ledger: no row differs\n", "")
 

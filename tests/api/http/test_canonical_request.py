@@ -49,7 +49,7 @@ def test_the_same_request_again_gives_the_same_answer_and_says_so(ledger: Ledger
     key = uuid.uuid4().hex
     first = agency.send("persons", person(1), key=key)
     again = agency.send("persons", person(1), key=key)
-    assert first.status_code == 201
+    assert first.status_code == 202
     assert same(first, again)
     assert "idempotency-replayed" not in first.headers
     assert again.headers["idempotency-replayed"] == "true"
@@ -70,7 +70,7 @@ def test_spelling_makes_no_other_request_of_it(ledger: LedgerClient):
         content='{ "phone" : null, "document_number": "E87654321",\n'
         '"document_type": "passport", "document_country": "CHN", "name": "李四"}'.encode(),
     )  # fmt: skip
-    assert first.status_code == 201
+    assert first.status_code == 202
     assert same(first, again)
 
 
@@ -104,7 +104,7 @@ def test_a_refused_request_may_be_put_right_under_its_key(ledger: LedgerClient):
     agency = ledger.caller("agency")
     key = uuid.uuid4().hex
     assert agency.send("persons", person(7) | {"document_number": "1"}, key=key).is_error
-    assert agency.send("persons", person(7), key=key).status_code == 201
+    assert agency.send("persons", person(7), key=key).status_code == 202
 
 
 def test_many_senders_of_one_request_record_it_once(ledger: LedgerClient):
@@ -122,7 +122,7 @@ def test_many_senders_of_one_request_record_it_once(ledger: LedgerClient):
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(send, range(20)))
-    recorded = [a for a in answers if a.status_code == 201]
+    recorded = [a for a in answers if a.status_code == 202]
     waiting = [a for a in answers if a.status_code == 409]
     assert len(recorded) + len(waiting) == 20
     assert {a.json()["code"] for a in waiting} <= {"request_in_progress"}
@@ -154,6 +154,7 @@ def test_asking_by_post_needs_no_key(ledger: LedgerClient):
             "document_type": "passport",
             "document_country": "CHN",
             "document_number": "E55555555",
+            "name": "张三",
         },
     )  # fmt: skip
     assert answer.status_code == 404

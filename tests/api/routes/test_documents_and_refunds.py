@@ -206,8 +206,12 @@ def test_a_candidate_neither_pays_nor_reviews_nor_acts_for_others(paid: Journey)
 def test_a_person_is_found_by_document_and_put_right(paid: Journey):
     agency = paid.ledger.backdated("agency").at(LATER)
     wanted = {"document_type": "resident_id", "document_number": document_of(1)}
-    found = agency.ask("POST", "persons/search", json=wanted).json()
+    found = agency.ask("POST", "persons/search", json=wanted | {"name": "钱一"}).json()
     assert found["person_id"] == "P1"
+    other = agency.ask("POST", "persons/search", json=wanted | {"name": "钱二"})
+    assert (other.status_code, other.json()["code"]) == (404, "not_found")
+    unnamed = agency.ask("POST", "persons/search", json=wanted)
+    assert (unnamed.status_code, unnamed.json()["code"]) == (422, "search_needs_name")
     agency.write("persons/P1/corrections", wanted | {"name": "钱壹", "reason": "录入有误"})
     assert agency.read("persons/P1")["name"] == "钱壹"
     stranger = paid.ledger.caller("candidate", "somebody-else")

@@ -113,7 +113,7 @@ class Load:
             except httpx.TransportError:
                 self.unanswered[key] = body
                 return
-            if answer.status_code == 201:
+            if answer.status_code == 202:
                 self.answered[key] = (body, answer.content)
             else:
                 self.refused.append(answer.status_code)
@@ -227,7 +227,7 @@ def test_a_killed_service_loses_no_acknowledged_command_and_recovers_at_its_next
             assert again.content == content
             assert again.headers["idempotency-replayed"] == "true"
         for key, body in load.unanswered.items():
-            assert caller.send("persons", body, key=key).status_code == 201
+            assert caller.send("persons", body, key=key).status_code == 202
         persons = registered(process.caller("regulator"))
         assert len(persons) == len(load.answered) + len(load.unanswered)
         assert caller.client.get("/ready").status_code == 200

@@ -63,7 +63,7 @@ def test_an_outage_is_reported_and_ends_by_itself(server_dir: Path, tmp_path: Pa
         assert eventually(lambda: client.get("/ready").status_code == 200)
         key = uuid.uuid4().hex
         other = PERSON | {"document_number": "E10000002"}
-        assert eventually(lambda: agency.send("persons", other, key=key).status_code == 201)
+        assert eventually(lambda: agency.send("persons", other, key=key).status_code == 202)
         head = ledger.caller("regulator").read("events")["head"]
         assert ledger.caller("finance").read("refunds", min_position=head)["data"] == []
     server.stop()

@@ -10,6 +10,7 @@ from tests.domain.test_command_spec import REFUSED, HistoryRun, run_every_comman
 from tests.support.recorded_histories import RecordingWorld
 
 FOLLOWING = {
+    e.LoginAssigned,
     e.EligibilityConfirmed,
     e.EligibilityRefused,
     e.RefundEntitled,

@@ -256,16 +256,10 @@ def test_the_register_that_holds_one_person_twice_is_named() -> None:
     [person] = world.facts(e.PersonRegistered)
     again = person.model_copy(update={"person_id": "P2", "subject": None})
     found = inserted(world, again, by=AGENCY)
-    assert (found.clause, found.reason[:12]) == ("3.1(1)", "claim_taken:")
-
-
-def test_a_blind_index_that_is_not_of_its_number_is_named() -> None:
-    world = journeys.a_registered_person()
-    [person] = world.facts(e.PersonRegistered)
-    other = person.model_copy(
-        update={"person_id": "P2", "subject": None, "document_index": "0" * 32}
-    )
-    assert inserted(world, other, by=AGENCY).reason == "document_index was decided otherwise"
+    assert found.clause == "3.1(1)"
+    assert found.reason == "person_recognised.v1 was decided"
+    found = inserted(world, again.model_copy(update={"name": "钱二"}), by=AGENCY)
+    assert found.reason == "registration_contested.v1 was decided"
 
 
 # --- facts that were altered ----------------------------------------------------------------------

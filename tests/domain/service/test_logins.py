@@ -34,6 +34,7 @@ from tests.support.ledgers import SECRETS, PostgresWorld, a_real_ledger, request
 from tests.support.postgres import Database
 
 PHONE = "13800005678"
+ASSISTANT_2 = staff("assistant-2", Role.AGENCY, "agency-a")
 
 
 def by_phone(role: Role = Role.CANDIDATE, phone: str = PHONE) -> Actor:
@@ -155,7 +156,7 @@ def test_a_refused_command_leaves_no_login(world: PostgresWorld, database: Datab
     world.do(register(1), by=ASSISTANT)
     before = rows(database)
     with pytest.raises(ClaimTaken):
-        submit(world.ledger, register(1, person_id="P9"), by_phone(), key="refused")
+        submit(world.ledger, register(9, subject="candidate-1"), ASSISTANT_2, key="refused")
     assert rows(database) == before
 
 

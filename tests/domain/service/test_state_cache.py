@@ -160,7 +160,7 @@ def test_an_evicted_identity_is_read_again(
 ):
     monkeypatch.setattr("domain.service.state_cache.IDENTITIES_MAX", 1)
     cache = StateCache(MAPPER, no_snapshot)
-    known = {"document_type": "resident_id", "document_index": "d", "name_index": "n"}
+    known = {"document_type": "resident_id"}
     registered = [
         recorded_of(f"person-P{n}", 1, e.PersonRegistered(
             person_id=f"P{n}", document_number=None, name=None, **known))

@@ -227,7 +227,7 @@ def test_more_ledgers_than_one_query_reads_are_read_by_several(
 
 def test_the_statement_names_every_topic_that_writes_an_issued_certificate_again() -> None:
     """Every topic that the view handles, but those before the issue."""
-    before = (e.LedgerOpened, e.PersonRegistered, e.ApplicationOpened, e.ResultPublished)
+    before = (e.LedgerOpened, *e.REGISTRATION, e.ApplicationOpened, e.ResultPublished)
     issue = (e.CertificateNumbered, e.CertificateIssued)
     wanted = set(VIEW.handles) - {each.TOPIC for each in (*before, *issue)}
     assert {topic for topic in VIEW.handles if f"'{topic}'" in q.SQL["standing_changes"]} == wanted

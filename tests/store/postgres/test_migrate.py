@@ -41,6 +41,7 @@ def test_a_second_run_has_nothing_to_do(database_on_each: Database) -> None:
         "ledgers",
         "logins",
         "migrations",
+        "person_claims",
         "snapshots",
         "tracking",
     }

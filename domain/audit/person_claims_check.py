@@ -1,0 +1,77 @@
+"""Compares the table of person claims with the blind indexes that follow from the opened events.
+
+A row that is missing lets a registered number pass for a free one; one that is too many identifies
+somebody whose data were erased, or gives a document to another person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from domain.audit.events import Event
+from domain.audit.results import CheckResult, Pace
+from domain.person_claims import TOPICS
+from domain.service.person_index import opened_claims
+from domain.store.journal.journal import Journal
+from domain.store.privacy.field_encryption import Vault
+
+_PAGE = 5000
+_ROWS = f"""SELECT kind, index, person_id FROM certledger.person_claims
+WHERE ledger = %s AND (kind, index, person_id) > (%s, %s, %s)
+ORDER BY kind, index, person_id LIMIT {_PAGE}"""
+_CHANGED_SINCE = """SELECT DISTINCT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
+FROM certledger.journal WHERE ledger = %s AND topic = ANY(%s) AND position > %s"""
+
+
+class PersonClaimsCheck:
+    """Indexes that are missing, that no event gives, and that are left after an erasure."""
+
+    def __init__(self, journal: Journal, vault: Vault) -> None:
+        self.result = CheckResult("person claims")
+        self._journal = journal
+        self._vault = vault
+        # By person: position and hashes, for the texts of all indexes would fill the memory.
+        self._expected: dict[str, tuple[int, tuple[int, ...]]] = {}
+
+    def page(self, events: Sequence[Event]) -> None:
+        """Note the indexes of persons whose facts are on the page."""
+        changing = [event for event in events if event.topic in TOPICS]
+        positions = {str(each.data.get("person_id")): each.position for each in changing}
+        for person, indexes in opened_claims(self._vault, [each.envelope for each in changing]):
+            self._expected[person] = positions[person], tuple(map(hash, indexes))
+
+    def finish(self, upto: int, pace: Pace) -> None:
+        """Compare every row. Raises: Unavailable; what `pace` raises."""
+        arguments = (self._journal.ledger, [*TOPICS], upto)
+        changed = {person for (person,) in self._journal.query(_CHANGED_SINCE, arguments)}
+        missing = {
+            (person, index)
+            for person, (_, indexes) in self._expected.items()
+            for index in indexes
+            if person not in changed
+        }
+        after = ("", "", "")
+        while rows := self._journal.query(_ROWS, (self._journal.ledger, *after)):
+            for kind, index, person in rows:
+                if person in changed:
+                    continue
+                self.result.count("person claims")
+                row = (person, hash((kind, index)))
+                if row in missing:
+                    missing.remove(row)
+                else:
+                    self._unexpected(kind, person)
+            after = rows[-1]
+            pace(upto)
+        for person, _ in sorted(missing):
+            what = "has no blind index that its event gives"
+            self.result.find(what, self._expected[person][0], f"person {person}")
+
+    def _unexpected(self, kind: str, person: str) -> None:
+        """Named without the index, which identifies the person."""
+        position, indexes = self._expected.get(person, (None, ()))
+        if position is not None and not indexes:
+            what = "was erased, and their blind index is still there"
+        else:
+            what = f"has a blind index of kind {kind} that no event gives"
+        self.result.find(what, position, f"person {person}")
