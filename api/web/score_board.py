@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -49,6 +50,7 @@ async def board(request: Request) -> Response:
     shown, cursor = page.split(
         found, lambda row: [row["published_on"].isoformat(), row["notice_id"]]
     )
+    await _open_late_reasons(service, name, shown)
     today = datetime.now(SHANGHAI).date()
     return render(
         request,
@@ -85,9 +87,7 @@ async def rows(request: Request) -> Response:
     if found is None:
         raise NotFound(what="notice", id=notice_id)
     shown, cursor = page.split(found["rows"], lambda row: [row["ticket_number"]])
-    if found["late_reason"] is not None:
-        opener = (await service.ledger(name)).open_texts
-        [found["late_reason"]] = await service.read(opener, [found["late_reason"]])
+    await _open_late_reasons(service, name, [found])
     return render(
         request,
         "scores_notice.html",
@@ -98,6 +98,16 @@ async def rows(request: Request) -> Response:
         first=request.url.path if after else None,
         next=_after(cursor) if cursor else None,
     )
+
+
+async def _open_late_reasons(service: AppContext, name: str, rows: Sequence[Row]) -> None:
+    """Put the text in place of each sealed reason; None where its key was destroyed."""
+    sealed = [row for row in rows if row["late_reason"] is not None]
+    if sealed:
+        opener = (await service.ledger(name)).open_texts
+        texts = await service.read(opener, [row["late_reason"] for row in sealed])
+        for row, text in zip(sealed, texts, strict=True):
+            row["late_reason"] = text
 
 
 def ledger_of(request: Request) -> str:
