@@ -1,14 +1,15 @@
 """What the background audit reports, from the process that audits to every service of a database.
 
 A report travels as a NOTIFY with a seal under the row key, because an attacker with the
-database can send notifications too. The last one that said something new is stored as well, so that
-what was found wrong stays so over a restart. Reading order: AuditState, `to_payload`,
-`store_report`, AuditListener.
+database can send notifications too; it covers the time, so that no report is good for long. The
+last one that said something new is stored as well, so that what was found wrong stays so over a
+restart. Reading order: AuditState, `to_payload`, `store_report`, AuditListener.
 """
 
 from __future__ import annotations
 
 import hmac
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,12 +31,16 @@ FINDINGS_SHOWN = 20
 """Findings in a report, some of every check; all are counted."""
 
 SILENT_S = 60.0
-"""Without a report for so long, seconds, the audit counts as not running."""
+"""Without a report for so long, seconds, the audit counts as not running.
+
+A report that was sent earlier than that is not taken, nor one that will be sent later."""
 
 _SHOWN_WHOLE = (
     *("command", "attachment"),
     *("function", "foreign_function", "trigger", "rule", "row_security"),
 )
+
+log = logging.getLogger("certledger.audit")
 
 _PAYLOAD_BYTES = 7900  # PostgreSQL allows 7999
 
@@ -66,13 +71,14 @@ class AuditFinding:
 class AuditState:
     """How far the audit is. Times are RFC 3339 texts in UTC.
 
-    sequence: grows with every report. position, of: events that this round has checked, and those
-    there were at its start; each event is read several times. wrong_views: (view, ledger), or with
-    EVERY_LEDGER.
+    sequence: grows with every report. sent_at: seconds since 1970.
+    position, of: events that this round has checked, and those there were at its start; each event
+    is read several times. wrong_views: (view, ledger), or with EVERY_LEDGER.
     findings: of the last complete round and of this one; found: how many there are.
     """
 
     sequence: int = 0
+    sent_at: float = 0.0
     round: int = 0
     position: int = 0
     of: int = 0
@@ -84,11 +90,12 @@ class AuditState:
 
 
 def to_payload(state: AuditState, row_key: bytes) -> str:
-    """A report as it is sent: its seal, then JSON.
+    """A report as it is sent now: its seal, then JSON.
 
     Findings that have no room are left out; if even the ledgers of wrong views have none, the
     views are wrong in every ledger.
     """
+    state = replace(state, sent_at=time.time())
     shown = tuple(replace(each, what="") for each in _first_of_each(state.findings))
     while True:
         body = orjson.dumps(asdict(replace(state, findings=shown)))
@@ -171,6 +178,7 @@ class AuditListener:
         self._state = AuditState()
         self._heard_at: float | None = None
         self._started_at: float | None = None
+        self._has_refused = False  # since the last report that was taken
         self._lock = threading.Lock()
         self._listener = NotificationListener(
             lambda: connect(dsn, name="certledger audit reports"),
@@ -212,12 +220,20 @@ class AuditListener:
                 self._take(state)
 
     def _take(self, state: AuditState) -> None:
+        age = time.time() - state.sent_at
+        if abs(age) >= SILENT_S:
+            if not self._has_refused:
+                log.warning("reports of the audit are refused: one was sent %.0f s ago", age)
+            self._has_refused = True
+            return
         with self._lock:
             before = self._state
+            # After a silence a new auditor may count lower, because its clock is another one.
             if state.sequence <= before.sequence and self.is_running:
                 return  # an old report, sent again
             self._state = state
             self._heard_at = time.monotonic()
+            self._has_refused = False
         self._on_state(before, state)
 
     def _read_stored(self, connection: Connection) -> None:

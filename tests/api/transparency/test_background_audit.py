@@ -6,8 +6,10 @@ Covers: api/transparency/background_audit.py, api/transparency/audit_state.py
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +31,7 @@ from api.transparency.audit_state import (
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
+from domain.store.postgres.notifications import NotificationListener
 from projections.catalogue import VIEWS
 from projections.engine.wrong_views import EVERY_LEDGER
 from projections.rebuild import rebuild
@@ -376,13 +379,85 @@ def test_a_report_never_exceeds_what_a_notification_holds() -> None:
 
 
 def test_an_old_report_that_is_sent_again_changes_nothing() -> None:
-    taken: list[AuditState] = []
-    listener = AuditListener("", ROW_KEYS, lambda before, state: taken.append(state))
+    taken: list[int] = []
+    listener = AuditListener("", ROW_KEYS, lambda before, state: taken.append(state.sequence))
     good, bad = AuditState(sequence=5), AuditState(sequence=6, found=1)
     for state in (good, bad, good):
         listener._on_notifications([("certledger_audit", to_payload(state, ROW_KEYS[0]))])
-    assert taken == [good, bad]
+    assert taken == [5, 6]
     assert listener.state.found == 1
+
+
+def test_a_report_of_another_time_is_refused_also_after_a_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody with the database ends the audit, and sends its last good report again."""
+    since, wall = [1000.0], [1_800_000_000.0]
+    monkeypatch.setattr(audit_state.time, "monotonic", lambda: since[0])
+    monkeypatch.setattr(audit_state.time, "time", lambda: wall[0])
+    taken: list[int] = []
+    listener = AuditListener("", ROW_KEYS, lambda _, state: taken.append(state.sequence))
+
+    def pass_by(seconds: float) -> None:
+        since[0] += seconds
+        wall[0] += seconds
+
+    def receive(*payloads: str) -> None:
+        listener._on_notifications([(CHANNEL, each) for each in payloads])
+
+    good = to_payload(AuditState(sequence=5), ROW_KEYS[0])
+    receive(good)
+    pass_by(SILENT_S)
+    assert not listener.is_running
+    receive(good)
+    assert not listener.is_running, "sent again after a silence"
+    fresh = AuditListener("", ROW_KEYS, lambda _, state: taken.append(state.sequence))
+    fresh._on_notifications([(CHANNEL, good)])
+    assert not fresh.is_running, "sent again to a service that has just started"
+    wall[0] += 3600
+    early = to_payload(AuditState(sequence=7), ROW_KEYS[0])
+    wall[0] -= 3600
+    receive(early)
+    assert not listener.is_running, "of a clock that is an hour ahead"
+    receive(to_payload(AuditState(sequence=4), ROW_KEYS[0]))
+    assert listener.is_running, "of an auditor on another machine, whose number is lower"
+    assert taken == [5, 4]
+
+
+def test_a_service_takes_no_report_that_the_database_sends_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_state, "SILENT_S", 2.0)
+    reports: list[str] = []
+    heard = NotificationListener(
+        lambda: connect(database.dsn),
+        (CHANNEL,),
+        lambda received: reports.extend(payload for _, payload in received),
+        lambda connection: None,
+    )
+    settings = settings_for(database.dsn, tmp_path, background_audit=True)
+    with running(settings):
+        heard.start()
+        wait_until(lambda: reports, ROUND_S)
+        heard.stop()
+    last = from_payload(reports[-1], ROW_KEYS)
+    assert last is not None
+    wait_until(lambda: time.time() - last.sent_at > 2)
+    settings = settings_for(database.dsn, tmp_path)
+    with running(settings) as url, httpx.Client(base_url=url, trust_env=False) as client:
+        connection = connect(database.dsn)
+        fresh = AuditState(sequence=1, found=3)
+
+        def is_taken() -> bool:
+            with connection.cursor() as cursor:
+                for payload in (reports[-1], to_payload(fresh, ROW_KEYS[0])):
+                    cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, payload))
+            return bool(client.get("/health").json()["audit"]["found"] == 3)
+
+        # The number of the old one is larger: had it been taken, the fresh one would not be.
+        assert last.sequence > fresh.sequence
+        wait_until(is_taken)
+        connection.close()
 
 
 @pytest.mark.parametrize(
