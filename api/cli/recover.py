@@ -35,8 +35,9 @@ def recover(
     """Accept that a ledger lost a part of its log, and continue it under another origin.
 
     Only for a ledger that is stopped, because its journal does not continue its log, and whose
-    lost part no backup holds. One operator proposes, another one confirms. Stop the service
-    before, and start it afterwards; hand out the new public key (`certledger keys --public`).
+    lost part no backup holds. One operator proposes, another one confirms. Services may run
+    meanwhile; start each of them again afterwards, with the new keys, and hand out the new public
+    key (`certledger keys --public`).
     """
     if propose == (digest is not None):
         raise click.UsageError("give either --propose or --confirm HASH.")
@@ -46,11 +47,14 @@ def recover(
     with _stopped_ledgers(settings) as (ledgers, secrets):
         found = ledgers.get(ledger)
         if digest is None:
-            _print(recovery.propose(settings, found, operator))
+            proposal = recovery.propose(settings, found, operator)
+            key = recovery.new_journal_key(settings, found, secrets)
+            _print(proposal, JOURNAL_KEY_TEXTS[key.name])
             return
         done = recovery.confirm(settings, found, secrets, digest, operator)
         origin = done.receipt.outcome["origin"]
         click.echo(f"{ledger}: the log goes on as {origin}, from {done.receipt.first_position} on")
+        click.echo("start every service again, with the new keys")
         for name in done.others:
             click.echo(f"{name}: names the new journal key")
         for name in done.stopped:
@@ -90,13 +94,28 @@ def _stopped_ledgers(settings: Settings) -> Iterator[tuple[Ledgers, LedgerSecret
             ledgers.close()
 
 
-def _print(proposal: Proposal) -> None:
+JOURNAL_KEY_TEXTS = {
+    "MADE": "a new journal key is needed: confirming makes it; the present one stays in keys/",
+    "NEEDED": (
+        "a new journal key is needed: before confirming, set CERTLEDGER_JOURNAL_KEY to a new one "
+        "(openssl rand -base64 32), and add the present one to CERTLEDGER_JOURNAL_KEYS_RETIRED, "
+        "a JSON list"
+    ),
+    "THERE": "a new journal key is needed: CERTLEDGER_JOURNAL_KEY is one already",
+}
+"""What the operator has to know of the new journal key, by where it comes from."""
+
+
+def _print(proposal: Proposal, journal_key: str) -> None:
     size, last = proposal.old_head_size, proposal.first_position - 1
     for line in (
         f"the largest known head of {proposal.old_origin} has {size} events",
         f"the journal has {proposal.journal_size} events, and the first {last} in common with it",
         f"{proposal.positions_gone} positions of the old log are gone",
         f"the log would go on as {proposal.new_origin}",
+        "a new log key is needed: confirming makes it in keys/",
+        journal_key,
+        "services may run meanwhile: start each of them again after confirming, with the new keys",
     ):
         click.echo(f"{proposal.ledger}: {line}")
     click.echo(f"proposed by {proposal.proposed_by}; another operator confirms it with")

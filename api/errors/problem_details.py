@@ -87,12 +87,12 @@ _BY_STATUS: dict[int, str] = {
     429: "lookups_too_fast",
     500: """
         bad_note blob_damaged claim_not_held command_key_missing database_not_unicode
-        database_too_new head_exists head_place_silent internal_error journal_key_needed
-        ledger_changed log_differs log_key_exists log_key_unusable malformed_rule_set
-        migration_changed no_journal_key no_log_key not_canonical nothing_to_recover
-        pdf_font_unusable rejected_by_database settings_invalid store_error tracking_behind
-        unknown_material_key unknown_proposal unknown_topic unreadable_event wrong_key
-        wrong_service_key
+        database_too_new head_exists head_place_silent internal_error journal_incomplete
+        journal_key_needed ledger_changed log_differs log_key_exists log_key_unusable
+        malformed_rule_set migration_changed no_journal_key no_log_key not_canonical
+        nothing_to_recover pdf_font_unusable rejected_by_database settings_invalid store_error
+        tracking_behind unknown_material_key unknown_proposal unknown_topic unreadable_event
+        wrong_key wrong_service_key
     """,
     503: """
         database_unreachable deadline_exceeded issuer_unreachable journal_closed record_outdated

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import starmap
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from domain.service.recovery import ORGANISATION, NewKeys, Proposal, continue_lo
 from domain.steps.log_recovery import next_origin
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import IntroduceKey, introduction_of, key_statement
-from domain.store.errors import BadNote, LogDiffers, LogNotContinued
+from domain.store.errors import BadNote, LogDiffers, LogNotContinued, SealBroken
 from domain.store.journal.journal import Journal, ledgers
 from domain.store.keys.seals import Sealer, SealKey, seal_key
 from domain.store.tlog.checkpoints import (
@@ -45,6 +46,7 @@ from domain.store.tlog.checkpoints import (
     opened_head,
     store_checkpoint,
 )
+from domain.store.tlog.fast_audit import RANGE_EVENTS, verified_leaf_hashes
 from domain.store.tlog.signed_note import Verifier
 from domain.values.logins import normal_form
 
@@ -53,6 +55,15 @@ class NothingToRecover(LedgerError):
     """Ledger {ledger} continues its log: there is nothing to accept."""
 
     code = "nothing_to_recover"
+
+
+class JournalIncomplete(LedgerError):
+    """Event {position} of ledger {ledger} is missing or altered: first put a good database back.
+
+    One that has the event, or one that ends before it: what is missing at the end can be accepted.
+    """
+
+    code = "journal_incomplete"
 
 
 class UnknownProposal(LedgerError):
@@ -70,8 +81,9 @@ class JournalKeyNeeded(LedgerError):
 def propose(settings: Settings, ledger: Ledger, person: str) -> Proposal:
     """What would be accepted, as proposed by a person. Changes nothing but the proposal's file.
 
-    Raises: NothingToRecover; SealBroken if the journal itself was altered: then a backup has to be
-        put back first; NoLogKey; Unavailable.
+    Services may run meanwhile, see `confirm`.
+    Raises: NothingToRecover; JournalIncomplete; SealBroken if the head or facts about keys were
+        altered; NoLogKey; Unavailable.
     """
     proposal = _proposal(settings, ledger, normal_form(person))
     path = _path(settings, ledger.name, proposal.hash)
@@ -95,8 +107,11 @@ class Recovery:
 def confirm(
     settings: Settings, ledger: Ledger, secrets: LedgerSecrets, digest: str, person: str
 ) -> Recovery:
-    """Accept the proposal with that hash, as a second person. The service starts afterwards.
+    """Accept the proposal with that hash, as a second person.
 
+    Services may run meanwhile. They are stopped for this ledger, or write unsigned: an event that
+    they add makes the proposal another one, and afterwards no writer without the new journal key
+    accepts the head. Each has to be started again with the new keys.
     Raises: UnknownProposal, SecondPersonNeeded, JournalKeyNeeded; as `propose` and `continue_log`.
     """
     try:
@@ -123,6 +138,7 @@ def _proposal(settings: Settings, ledger: Ledger, person: str) -> Proposal:
     present = logs_of(ledger.journal)[-1]
     heads = _known_heads(settings, ledger)
     end = ledger.journal.head().position
+    _ensure_complete(ledger.journal, end)
     common = last_common_size(ledger.journal, heads, end)
     largest = heads[-1]
     return Proposal(
@@ -146,6 +162,24 @@ def _ensure_stopped(settings: Settings, ledger: Ledger) -> None:
     except LogDiffers:
         return
     raise NothingToRecover(ledger=ledger.name)
+
+
+def _ensure_complete(journal: Journal, end: int) -> None:
+    """Every event is there and as it was written: a log over others could not be verified.
+
+    Raises: JournalIncomplete, Unavailable.
+    """
+    for after in range(0, end, RANGE_EVENTS):
+        upto = min(end, after + RANGE_EVENTS)
+        if verified_leaf_hashes(journal, after, upto) is not None:
+            continue
+        position = after + 1
+        try:
+            for event in journal.events(after, upto):
+                position = event.position + 1
+        except SealBroken as error:
+            position = error.position
+        raise JournalIncomplete(ledger=journal.ledger, position=position)
 
 
 def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
@@ -199,6 +233,22 @@ def restore_heads(settings: Settings, ledger: Ledger) -> int:
 # --- keys -----------------------------------------------------------------------------------------
 
 
+class NewJournalKey(StrEnum):
+    """Where the new journal key of a recovery comes from."""
+
+    MADE = "made by confirming"
+    NEEDED = "set by the operator"
+    THERE = "set already"
+
+
+def new_journal_key(settings: Settings, ledger: Ledger, secrets: LedgerSecrets) -> NewJournalKey:
+    """Where the new journal key comes from, with these settings. Raises: NotFound, Unavailable."""
+    if not _names(ledger, secrets.sealer.active.id):
+        return NewJournalKey.THERE
+    is_ours = settings.journal_key is None and settings.embedded
+    return NewJournalKey.MADE if is_ours else NewJournalKey.NEEDED
+
+
 def _with_new_journal_key(
     settings: Settings, ledger: Ledger, secrets: LedgerSecrets
 ) -> LedgerSecrets:
@@ -206,9 +256,10 @@ def _with_new_journal_key(
 
     With the embedded database it is made here, unless an interrupted call has made one.
     """
-    if not _names(ledger, secrets.sealer.active.id):
+    origin = new_journal_key(settings, ledger, secrets)
+    if origin is NewJournalKey.THERE:
         return secrets
-    if settings.journal_key is not None or not settings.embedded:
+    if origin is NewJournalKey.NEEDED:
         raise JournalKeyNeeded(variable="CERTLEDGER_JOURNAL_KEY")
     replace_journal_key(settings)
     keys = load_service_keys(settings)

@@ -7,10 +7,12 @@ checked. Needs the role that owns the tables; begin with `seal_again`.
 
 from typing import Any
 
+from domain.store.errors import SealBroken
 from domain.store.journal.sealed_rows import (
     COMMAND_COLUMNS,
     EVENT_COLUMNS,
     HEAD_COLUMNS,
+    check_positions,
     command_from_row,
     event_from_row,
     head_from_row,
@@ -44,7 +46,7 @@ def seal_again(cursor: Cursor, old: LedgerSealer, new: LedgerSealer, first: int)
     """Seal every event from a position on, their commands and the head, in an open transaction.
 
     old: checks what is there. new: its active key seals.
-    Raises: SealBroken for the first row without a right seal; psycopg2.Error.
+    Raises: SealBroken for the first row that is missing or has no right seal; psycopg2.Error.
     """
     ledger = new.ledger
     cursor.execute(_HEAD, (ledger,))
@@ -53,7 +55,7 @@ def seal_again(cursor: Cursor, old: LedgerSealer, new: LedgerSealer, first: int)
         return
     for table in _APPEND_ONLY:
         cursor.execute(f"ALTER TABLE certledger.{table} DISABLE TRIGGER no_update")
-    _seal_events(cursor, old, new, first)
+    _seal_events(cursor, old, new, first, head.position)
     cursor.execute(_COMMANDS, (ledger, first))
     for principal, key, *row in cursor.fetchall():
         known = command_from_row((principal, key), row, old)
@@ -65,14 +67,20 @@ def seal_again(cursor: Cursor, old: LedgerSealer, new: LedgerSealer, first: int)
         cursor.execute(f"ALTER TABLE certledger.{table} ENABLE ALWAYS TRIGGER no_update")
 
 
-def _seal_events(cursor: Cursor, old: LedgerSealer, new: LedgerSealer, first: int) -> None:
+def _seal_events(
+    cursor: Cursor, old: LedgerSealer, new: LedgerSealer, first: int, last: int
+) -> None:
+    """Raises: SealBroken, also if an event of these is missing."""
     after = first - 1
     while rows := _page(cursor, new.ledger, after):
         events = [event_from_row(row, old) for row in rows]
+        check_positions(events, after, new.ledger)
         after = events[-1].position
         positions = [event.position for event in events]
         seals = [new.event(event.position, event.leaf_hash).hex() for event in events]
         cursor.execute(_SEAL_EVENTS, (new.key_id, positions, seals, new.ledger))
+    if after != last:
+        raise SealBroken(ledger=new.ledger, what="event", position=after + 1)
 
 
 def _page(cursor: Cursor, ledger: str, after: int) -> list[tuple[Any, ...]]:

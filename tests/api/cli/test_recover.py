@@ -54,6 +54,9 @@ def test_two_operators_accept_a_loss_and_the_log_goes_on(server_dir: Path) -> No
     printed = run(*options, "--propose", "--operator", "Li Lei")
     assert f"has {signed} events" in printed
     assert "2 positions of the old log are gone" in printed
+    assert "a new log key is needed: confirming makes it" in printed
+    assert "a new journal key is needed: confirming makes it" in printed
+    assert "services may run meanwhile" in printed
     [digest] = re.findall(r"--confirm ([0-9a-f]{64})", printed)
     with pytest.raises(Exception, match="somebody other"):
         run(*options, "--confirm", digest, "--operator", "lilei")

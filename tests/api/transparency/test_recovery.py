@@ -6,17 +6,21 @@ Covers: api/transparency/recovery.py, domain/service/recovery.py, domain/store/j
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from api.cli.recover import JOURNAL_KEY_TEXTS
 from api.settings import Settings
 from api.transparency import recovery
 from api.transparency.kept_heads import kept_heads, logs_of, vkey_of
 from api.transparency.log_keys import log_key_path, log_seed, make_log_key
 from api.transparency.recovery import (
+    JournalIncomplete,
     JournalKeyNeeded,
+    NewJournalKey,
     NothingToRecover,
     UnknownProposal,
 )
@@ -24,9 +28,11 @@ from domain.events import KeyPurpose
 from domain.steps.refund import SecondPersonNeeded
 from domain.store.embedded.server import SUPERUSER
 from domain.store.errors import SealBroken
+from domain.store.postgres.connection import Cursor
 from domain.store.tlog.audit import verify
 from domain.store.tlog.checkpoints import opened_head
 from domain.store.tlog.signed_note import Verifier
+from tests.support import tampering
 from tests.support.commands import document_of, name_of
 from tests.support.key_facts import introduced
 from tests.support.postgres import Database
@@ -223,6 +229,84 @@ def test_a_ledger_that_changed_after_the_proposal_needs_another_one(
         confirm(with_new_journal_key(settings), proposal.hash)
     with pytest.raises(UnknownProposal):
         confirm(with_new_journal_key(settings), "0" * 64)
+
+
+def ways_to_damage(at: int) -> dict[str, Callable[[Cursor], None]]:
+    return {
+        "deleted": lambda cursor: tampering.delete(cursor, at),
+        "altered": lambda cursor: tampering.alter(cursor, at, edition="another"),
+    }
+
+
+@pytest.mark.parametrize("which", ["the last event", "one between others"])
+@pytest.mark.parametrize("damage", ["deleted", "altered"])
+def test_a_journal_that_is_not_complete_is_no_beginning_of_a_log(
+    settings: Settings, copy: Copy, database: Database, which: str, damage: str
+) -> None:
+    """A log over it would be signed, and never be verified."""
+    [(size,)] = database.execute("SELECT position FROM certledger.ledgers")
+    at = size if which == "the last event" else size - 2
+    with tampering.superuser(database) as cursor:
+        ways_to_damage(at)[damage](cursor)
+    with pytest.raises(JournalIncomplete) as refused:
+        propose(settings)
+    assert refused.value.position == at
+    assert not list(settings.data_dir.glob("recovery/*"))
+
+
+def test_a_journal_that_lost_an_event_after_the_proposal_is_refused_too(
+    settings: Settings, copy: Copy, database: Database
+) -> None:
+    copy.put_back()
+    proposal = propose(settings)
+    with tampering.superuser(database) as cursor:
+        tampering.delete(cursor, proposal.journal_size - 1)
+    events = "SELECT count(*) FROM certledger.journal"
+    assert database.execute(events) == [(proposal.journal_size - 1,)]
+    with pytest.raises(JournalIncomplete):
+        confirm(with_new_journal_key(settings), proposal.hash)
+    assert database.execute(events) == [(proposal.journal_size - 1,)]
+
+
+def test_services_may_run_while_a_loss_is_accepted(
+    settings: Settings, copy: Copy, database: Database, tmp_path: Path
+) -> None:
+    """One is stopped, one writes unsigned; neither writes or signs under the key of before."""
+    copy.put_back()
+    old = heads(settings)
+    unsigned = settings.model_copy(update={"write_unsigned": True})
+    with serving(settings) as stopped_one, serving(unsigned) as writing:
+        assert refusal(stopped_one) == "log_not_continued"
+        assert write(writing, 20) == [201]
+        proposal = propose(settings)
+        renewed = with_new_journal_key(settings)
+        confirm(renewed, proposal.hash)
+        count = "SELECT count(*) FROM certledger.journal"
+        size = database.execute(count)
+        assert refusal(stopped_one) == "log_not_continued"
+        assert refusal(writing) == "seal_broken"
+        assert database.execute(count) == size
+        for each in (stopped_one, writing):
+            events = each.caller("regulator").get(f"events?after={proposal.journal_size - 1}")
+            assert (events.status_code, events.json()["code"]) == (503, "seal_broken")
+    assert heads(settings) == old
+    with serving(renewed) as again:
+        assert write(again, 21) == [201]
+        assert problems(again) == set()
+        assert wait_for(lambda: heads(renewed, NEW_ORIGIN))
+
+
+def test_a_proposal_says_where_the_new_journal_key_comes_from(
+    settings: Settings, copy: Copy
+) -> None:
+    copy.put_back()
+    for given, expected in (
+        (settings, NewJournalKey.NEEDED),
+        (with_new_journal_key(settings), NewJournalKey.THERE),
+    ):
+        with stopped(given) as (ledger, secrets):
+            assert recovery.new_journal_key(given, ledger, secrets) is expected
+    assert {*NewJournalKey.__members__} == {*JOURNAL_KEY_TEXTS}
 
 
 def test_events_that_were_written_unsigned_go_into_the_new_log(
