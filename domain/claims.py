@@ -78,16 +78,18 @@ class Opened(Protocol):
 
 # --- the claims there are -------------------------------------------------------------------------
 
-PERSON_LOGIN = "person_login"
-"""Kind of the claim of a person on their login; its key is the pseudonym."""
-
 
 def login_claims(subject: str | None) -> tuple[Claim, ...]:
     """A person's login, if they have one. Source: 3.1(1).
 
     Their document is no claim: its index must not stay; see `domain.person_claims`.
     """
-    return ((PERSON_LOGIN, subject),) if subject else ()
+    return (login_claim(subject),) if subject else ()
+
+
+def login_claim(pseudonym: str) -> Claim:
+    """A login, for one person while their data are not erased."""
+    return "person_login", pseudonym
 
 
 def reviewed_claim(person_id: str) -> Claim:

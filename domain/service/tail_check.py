@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 import orjson
 
 from domain.actors import Role
-from domain.claims import PERSON_LOGIN
+from domain.claims import login_claim
 from domain.decision import stream_of
 from domain.events import PersonalDataErased
 from domain.store.errors import LogDiffers, SealBroken
@@ -190,7 +190,7 @@ class TailCheck:
         if self._actors[pseudonym].is_staff:
             return False
         journal = self._journal
-        for (position,) in journal.query(_RELEASED, (journal.ledger, PERSON_LOGIN, pseudonym)):
+        for (position,) in journal.query(_RELEASED, (journal.ledger, *login_claim(pseudonym))):
             for event in journal.read(position - 1, 1):
                 if event.topic != PersonalDataErased.TOPIC:
                     continue
