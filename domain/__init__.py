@@ -39,7 +39,8 @@ steps/             commands, decisions, read sets and roles of each step
   review.py             step 3: documents and three reviews
   refund.py             what is refundable, and the states of one refund
   exam.py               step 4: sessions, seats, scores
-  erasure.py            erases a person: their data key is destroyed
+  retention_findings.py what has to be kept of a person's data, and until when
+  erasure.py            two persons erase: data keys are destroyed
   public_notice.py      step 5: public notice, objections
   number_allocation.py  step 5: certificate numbers
   certificate.py        step 5: issue, correct, suspend, revoke
@@ -66,8 +67,8 @@ Glossary, Chinese to fact:
 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
 日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
 登记 PersonRegistered; 登记存疑 RegistrationContested; 确认为已登记人员 PersonRecognised
-并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected
-更正 PersonCorrected; 删除 PersonalDataErased
+并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected; 更正 PersonCorrected
+删除拟定 ErasureProposed; 删除确认 ErasureConfirmed; 续删 ErasureContinued
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn
 缴费 FeePaid; 多付 ExcessPaymentReceived; 使用 FeeItemUsed
 报名资料 DocumentSubmitted; 资料提交 DocumentsSubmitted

@@ -97,6 +97,16 @@ def reviewed_claim(person_id: str) -> Claim:
     return "reviewed_person", person_id
 
 
+def application_claim(person_id: str, application_id: str) -> Claim:
+    """Held for good, so that the applications of a person are found by them."""
+    return "person_application", f"{person_id}|{application_id}"
+
+
+def objection_claim(person_id: str, notice_id: str, objection_id: str) -> Claim:
+    """Held for good, so that the objections of a person are found by them."""
+    return "person_objection", f"{person_id}|{notice_id}|{objection_id}"
+
+
 def live_claim(person_id: str, occupation: str, level: int) -> Claim:
     """The claim of an open application: one per person, occupation and level. Source: 1.1."""
     return "live_application", f"{person_id}|{occupation}|{int(level)}"
@@ -149,8 +159,16 @@ def _joined(fact: e.RegistrationJoined, opened: Opened) -> ClaimChange:
     return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
 
 
-def _erased(fact: e.PersonalDataErased, opened: Opened) -> ClaimChange:
+def _erased(fact: e.ErasureConfirmed, opened: Opened) -> ClaimChange:
     return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
+
+
+def _opened(fact: e.ApplicationOpened, opened: Opened) -> ClaimChange:
+    return ClaimChange(takes=(application_claim(fact.person_id, fact.application_id),))
+
+
+def _objected(fact: e.ObjectionFiled, opened: Opened) -> ClaimChange:
+    return ClaimChange((objection_claim(fact.person_id, fact.notice_id, fact.objection_id),))
 
 
 def _confirmed(fact: e.EligibilityConfirmed, opened: Opened) -> ClaimChange:
@@ -213,7 +231,9 @@ CLAIMS: dict[type[e.Fact], Callable[[Any, Opened], ClaimChange]] = {
     e.RegistrationContested: _registered,
     e.RegistrationJoined: _joined,
     e.LoginAssigned: _registered,
-    e.PersonalDataErased: _erased,
+    e.ErasureConfirmed: _erased,
+    e.ApplicationOpened: _opened,
+    e.ObjectionFiled: _objected,
     e.EligibilityConfirmed: _confirmed,
     e.ApplicationWithdrawn: _ended,
     e.InitialReviewRejected: _ended,
@@ -261,9 +281,7 @@ class _Opening(NamedTuple):
 class EarlierFacts:
     """`Opened`, folded from facts. Memory grows with persons, applications and refunds only."""
 
-    TOPICS = frozenset(
-        {fact.TOPIC for fact in CLAIMS} | {e.ApplicationOpened.TOPIC, e.PublicNoticeOpened.TOPIC}
-    )
+    TOPICS = frozenset({fact.TOPIC for fact in CLAIMS} | {e.PublicNoticeOpened.TOPIC})
     """The facts that claims follow from; all others may be left out of `add`."""
 
     def __init__(self) -> None:

@@ -29,6 +29,8 @@ class ReadSet(NamedTuple):
     streams: whose state it folds. versions: of which it asks only whether they exist. claims:
     that it asks for, takes or releases. persons: whose keys it seals or opens with. matters:
     streams whose matter keys it seals with. holders: blind indexes of which it asks whose they are.
+    is_open_ended: the decision reads more, which it finds on its way, at a round trip each; for
+    commands that are rare.
     """
 
     streams: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class ReadSet(NamedTuple):
     persons: tuple[str, ...] = ()
     matters: tuple[str, ...] = ()
     holders: tuple[PersonIndex, ...] = ()
+    is_open_ended: bool = False
 
     @property
     def owners(self) -> tuple[str, ...]:

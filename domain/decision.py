@@ -24,6 +24,7 @@ from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.states.folds import ExamSession, LedgerState, Notice, Person, Report, Series
 from domain.values.identity_documents import DocumentType
+from domain.values.sealed_fields import DataClass
 from domain.values.working_days import shanghai_date
 
 
@@ -119,6 +120,9 @@ class States(Protocol):
     first number, so an unknown one is empty, and `editions`: the packaged ones need no fact.
     `claimed`: whether the claim is taken at present. `holder`: the person who has a blind index of
     a kind at present, None if nobody has; see `domain.person_claims`.
+    `claimed`: whether the claim is taken at present. `claims_under`: the keys of the claims of a
+    kind that begin like this and are taken, in order. `sealed_classes`: those of which a person has
+    a data key.
     """
 
     def ledger(self) -> LedgerState: ...
@@ -133,6 +137,8 @@ class States(Protocol):
     def exists(self, stream: str) -> bool: ...
     def claimed(self, kind: str, key: str) -> bool: ...
     def holder(self, kind: str, index: str) -> str | None: ...
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]: ...
+    def sealed_classes(self, person_id: str) -> frozenset[DataClass]: ...
 
 
 class NotFound(LedgerError):

@@ -318,11 +318,66 @@ class ErasureReason(StrEnum):
     COURT = "court"  # 法院裁判
 
 
-class PersonalDataErased(PersonFact):
-    """The person's data keys were destroyed; fields sealed under them can no longer be read."""
+class KeptBy(StrEnum):
+    """What keeps a class of a person's data: a rule of retention, or something that still runs."""
 
-    TOPIC: ClassVar[str] = "personal_data_erased.v1"
+    ASSESSMENT_RECORDS = "assessment_records"  # 评价过程材料
+    CERTIFICATES = "certificates"  # 证书数据, of one that has ended
+    ACCOUNTING_RECORDS = "accounting_records"  # 会计凭证、会计账簿
+    BANK_STATEMENTS = "bank_statements"  # 银行对账单
+    CERTIFICATE_IN_FORCE = "certificate_in_force"  # 有效证书
+    CERTIFICATE_DUE = "certificate_due"  # 合格待发证
+    UNREPORTED_NUMBER = "unreported_number"  # 证书编号未上报
+    OPEN_REFUND = "open_refund"  # 应退未退
+    OPEN_NOTICE = "open_notice"  # 公示未结束
+    OPEN_OBJECTION = "open_objection"  # 异议所在公示未结束
+
+
+class KeptClass(BaseModel):
+    """Why one class of a person's data is kept, and until when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    data_class: DataClass
+    because: KeptBy
+    until: date | None = Field(description="the last day; null: until what keeps it has ended")
+
+
+class ErasureProposed(PersonFact):
+    """A registrar proposed to erase a person's data; a second person confirms the findings."""
+
+    TOPIC: ClassVar[str] = "erasure_proposed.v1"
+    proposal: Id
     reason: ErasureReason
+    edition: Id = Field(description="the rules of retention that were applied")
+    ends: tuple[DataClass, ...] = Field(description="classes that nothing keeps")
+    kept: tuple[KeptClass, ...]
+    findings_sha256: Sha256Hex = Field(
+        description="over the canonical JSON of {edition, ends, kept, person_id, reason}"
+    )
+
+
+class _ErasureStep(PersonFact):
+    """Fields of every fact that may destroy keys of a person. Not a fact of its own."""
+
+    edition: Id = Field(description="the rules of retention that were applied")
+    destroyed: tuple[DataClass, ...] = Field(description="classes whose keys went with this fact")
+    kept: tuple[KeptClass, ...]
+    awaited: tuple[Id, ...] = Field(description="the public notices whose end is waited for")
+
+
+class ErasureConfirmed(_ErasureStep):
+    """A second person confirmed an erasure. What nothing keeps can no longer be read."""
+
+    TOPIC: ClassVar[str] = "erasure_confirmed.v1"
+    proposal: Id
+    reason: ErasureReason
+    findings_sha256: Sha256Hex
+
+
+class ErasureContinued(_ErasureStep):
+    """What kept data of an erased person was examined again; classes may have gone with it."""
+
+    TOPIC: ClassVar[str] = "erasure_continued.v1"
 
 
 # --- step 1: eligibility (资质评估) ---------------------------------------------------------------
@@ -1061,7 +1116,8 @@ LEDGER = (LedgerOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
 EDITION = (EditionProposed, EditionAdopted)
 REGISTRATION = (PersonRegistered, RegistrationContested)
 SETTLEMENT = (PersonRecognised, RegistrationJoined, LoginAssigned, RegistrationRejected)
-PERSON = (*REGISTRATION, *SETTLEMENT, PersonCorrected, PersonalDataErased)
+ERASURE = (ErasureConfirmed, ErasureContinued)
+PERSON = (*REGISTRATION, *SETTLEMENT, PersonCorrected, ErasureProposed, *ERASURE)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
 APPLICATION = (ApplicationOpened, ApplicationWithdrawn)
 PAYMENT = (FeePaid, ExcessPaymentReceived, FeeItemUsed)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from domain.values.identity_documents import DocumentType, mask_number
 from domain.values.person_names import mask_name
+from domain.values.sealed_fields import DataClass
 from projections.engine.tables import Row
 from projections.engine.view import ERASED, Entry, Masks, PersonEntry
 
@@ -49,7 +50,12 @@ def masked_person(entry: Entry) -> Row:
     }
 
 
+def is_identity_gone(entry: Entry) -> bool:
+    """Whether ErasureConfirmed or ErasureContinued destroyed name and document."""
+    return DataClass.IDENTITY.value in entry.data["destroyed"]
+
+
 def erased_person(person: Row, entry: Entry) -> Row:
-    """A person's row after PersonalDataErased."""
+    """A person's row after their name and document were destroyed."""
     masked = {"masked_name": ERASED, "masked_number": ERASED}
     return {**person, **masked, "position": entry.position}

@@ -42,12 +42,13 @@ _BY_STATUS: dict[int, str] = {
     405: "method_not_allowed",
     409: """
         already_exists already_refunded already_seated already_verified application_not_open
+        erasure_not_confirmed findings_changed
         application_still_open certificate_already_numbered certificate_out_of_order
         claim_taken document_taken documents_closed documents_differ issuer_url_unchanged
         item_used_up key_never_replaced ledger_already_open not_enrolled not_paid not_yet_payable
         nothing_to_publish
         notice_closed notice_end_known notice_end_provisional notice_over notice_running
-        numbered_already objections_open only_key other_origin payment_first person_erased
+        numbered_already objections_open only_key other_origin payment_first
         person_has_login person_reviewed person_still_needed registration_closed
         registration_in_use registration_not_contested registration_unsettled refund_out_of_order
         request_in_progress result_not_final review_out_of_order round_changed
@@ -56,6 +57,7 @@ _BY_STATUS: dict[int, str] = {
         session_full session_not_held session_over site_code_taken stale_stream
         too_many_rounds wrong_provider_refund wrong_report
     """,
+    410: "person_erased",
     413: "body_too_large edition_too_large envelope_too_large table_too_large upload_too_large",
     415: "media_type_unsupported table_type_unknown upload_type_differs upload_type_unknown",
     422: """

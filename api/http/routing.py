@@ -172,6 +172,7 @@ _MEANING = {
     404: "不存在 · there is no such thing",
     405: "不支持的方法 · not that method",
     409: "与当前状态冲突 · its present state forbids it",
+    410: "个人信息已删除 · the personal data were erased",
     413: "请求体过大 · the body is too large",
     415: "不支持的内容类型 · not that type of body",
     429: "过于频繁 · too many in too short a time",
@@ -180,9 +181,9 @@ _MEANING = {
     503: "暂时无法处理,可重试 · not now; the same request may be sent again",
 }
 
-READING = problems(400, 401, 403, 404, 422, 500, 503)
+READING = problems(400, 401, 403, 404, 410, 422, 500, 503)
 OPEN_READING = problems(400, 404, 422, 500, 503)
-WRITING = problems(400, 401, 403, 404, 409, 413, 415, 422, 500, 503)
+WRITING = problems(400, 401, 403, 404, 409, 410, 413, 415, 422, 500, 503)
 
 assert set(STATUS.values()) <= set(_MEANING), "every status a refusal can have is explained"
 

@@ -501,8 +501,15 @@ ROW_TYPES = (
     RowType(
         "erasures",
         ("个人信息删除", "信息删除"),
-        (erasure.ERASE_PERSONAL_DATA,),
+        (erasure.PROPOSE_ERASURE,),
         (PERSON, Column("reason", ("原因", "事由"), v.erasure_reason, required=True)),
+        id_field="proposal",
+    ),
+    RowType(
+        "erasure_confirmations",
+        ("个人信息删除确认", "信息删除确认"),
+        (erasure.CONFIRM_ERASURE,),
+        (PERSON, Column("proposal", ("删除编号",), required=True)),
     ),
 )
 """Every row type, in the order of a journey."""

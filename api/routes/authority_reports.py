@@ -165,7 +165,7 @@ def _report_row(
     reportable = certificate.progress in REPORTABLE and certificate.standing == "valid"
     if not reportable or certificate.issued_on is None:
         raise out_of_order(certificate)
-    if context.ledger.state("person", state.person_id).erased:
+    if context.ledger.state("person", state.person_id).is_unknown:
         raise PersonErased()
     identity = context.ledger.identity(state.person_id)
     return SheetRow(

@@ -93,7 +93,7 @@ class WorkHealth(BaseModel):
     """One kind of work of one ledger that is due, or that the service did by itself."""
 
     ledger: str
-    work: str = Field(description="extend_notice")
+    work: str = Field(description="extend_notice or continue_erasure")
     due: int = Field(ge=0, description="how much is due")
     overdue: int = Field(ge=0, description="how much is due for longer than work_overdue_s")
     oldest_due_s: float | None = Field(description="how long the oldest has been due, seconds")

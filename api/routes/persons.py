@@ -19,8 +19,13 @@ from domain.actors import Role
 from domain.decision import NotFound
 from domain.person_claims import DOCUMENT, NAMED, named_text
 from domain.steps.contested_registration import JOIN_REGISTRATION, REJECT_REGISTRATION
-from domain.steps.enrolment import CORRECT_PERSON, REGISTER_PERSON, DocumentCountry
-from domain.steps.erasure import ERASE_PERSONAL_DATA
+from domain.steps.enrolment import (
+    CORRECT_PERSON,
+    REGISTER_PERSON,
+    DocumentCountry,
+    PersonErased,
+)
+from domain.steps.erasure import CONFIRM_ERASURE, PROPOSE_ERASURE
 from domain.values.identity_documents import DocumentType
 from domain.values.person_names import normalise_name
 
@@ -120,6 +125,8 @@ async def get_person(read: Read, person_id: ThingId) -> Response:
     """按角色显示完整或脱敏的姓名与证件号。· Name and number in full or masked, by role."""
     person = await read.state("person", person_id)
     await read.ensure_own(person_id, "person")
+    if person.is_unknown:
+        raise PersonErased()
     shown = await read.run(show_person, read, person_id)
     return read.conditional_response(etag(person.version), lambda: shown)
 
@@ -165,15 +172,31 @@ routes.routes += [
         location="/persons/{person_id}",
     ),
     CommandRoute(
-        ERASE_PERSONAL_DATA,
+        PROPOSE_ERASURE,
         "POST /persons/{person_id}/erasure",
-        "erase_person",
+        "propose_erasure",
         tag=TAG,
-        summary="删除个人信息 · Erase personal data",
+        summary="拟删除个人信息 · Propose an erasure",
         docs="""
-        销毁该人的数据密钥,哈希与证明不变。· Destroy the person's keys: what they sealed can't be
-        read again, while hashes and proofs stay valid. PIPL art. 47.""",
+        核对各类个人信息须保存到何时,由他人确认后才删除。· Find which classes of the person's data
+        have to be kept, by which rule and until when. Nothing is erased before a second person
+        confirms these findings by their hash. PIPL art. 47.""",
         example={"reason": "request"},
+        location="/persons/{person_id}",
+        responses=ACCEPTED,
+    ),
+    CommandRoute(
+        CONFIRM_ERASURE,
+        "POST /persons/{person_id}/erasure/{proposal}/confirmation",
+        "confirm_erasure",
+        tag=TAG,
+        summary="确认删除个人信息 · Confirm an erasure",
+        docs="""
+        须由拟定人以外的人确认。无须保存的类别当即销毁密钥,其余各类到期由系统自行销毁;哈希与
+        证明不变。· By somebody else than who proposed it. The keys of the classes that nothing
+        keeps are destroyed: what they sealed can't be read again, while hashes and proofs stay
+        valid. The service destroys the others on their day. PIPL art. 47.""",
+        example={"findings_sha256": "0" * 64},
         location="/persons/{person_id}",
     ),
 ]

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from domain.actors import Role
 from domain.command_spec import CommandSpec
 from domain.decision import Command
+from domain.steps.erasure import CONTINUE_ERASURE, ContinueErasure
 from domain.steps.public_notice import EXTEND_NOTICE, ExtendNotice
 from projections.engine.view import Cursor
 from projections.worklist import view as worklist
@@ -65,5 +66,12 @@ def _extend_notice(item: WorkItem) -> Command:
     return ExtendNotice(notice_id=item.item_id)
 
 
-WORKS = (Work(worklist.EXTEND_NOTICE, EXTEND_NOTICE, _extend_notice),)
+def _continue_erasure(item: WorkItem) -> Command:
+    return ContinueErasure(person_id=item.item_id)
+
+
+WORKS = (
+    Work(worklist.EXTEND_NOTICE, EXTEND_NOTICE, _extend_notice),
+    Work(worklist.CONTINUE_ERASURE, CONTINUE_ERASURE, _continue_erasure),
+)
 """Every work, in the order in which an overdue one matters."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from domain.actors import Role
 from domain.audit.events import Event
 from domain.audit.results import CheckResult, Pace
-from domain.events import REGISTRATION, LoginAssigned, PersonalDataErased, RegistrationJoined
+from domain.events import REGISTRATION, ErasureConfirmed, LoginAssigned, RegistrationJoined
 from domain.store.errors import SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.journal.logins import LOGIN_COLUMNS, login_from_row
@@ -49,7 +49,7 @@ class LoginsCheck:
                 subject = event.data.get("subject")
                 if type(subject) is str and type(person) is str:
                     self._persons[person] = subject, event.position
-            elif event.topic == PersonalDataErased.TOPIC and person in self._persons:
+            elif event.topic == ErasureConfirmed.TOPIC and person in self._persons:
                 self._erased[str(person)] = self._persons.pop(str(person))
 
     def _note_staff(self, event: Event) -> None:
@@ -64,7 +64,7 @@ class LoginsCheck:
         """Compare every row. Raises: Unavailable; what `pace` raises."""
         rows = self._rows(upto, pace)
         ledger = self._journal.ledger
-        since = self._journal.query(_ERASED_SINCE, (ledger, PersonalDataErased.TOPIC, upto))
+        since = self._journal.query(_ERASED_SINCE, (ledger, ErasureConfirmed.TOPIC, upto))
         erased = {subject for subject, _ in self._erased.values()}
         for (person,) in since:
             erased.add(self._persons.pop(person, ("", 0))[0])

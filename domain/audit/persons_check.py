@@ -6,20 +6,25 @@ One value of each key is opened, which tells a key that was exchanged or lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from domain.audit.events import Event
 from domain.audit.results import CheckResult, Pace
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased
+from domain.events import ERASURE
+from domain.store.journal.data_keys import KeyClass
 from domain.store.journal.journal import Journal
 from domain.store.privacy.field_encryption import Vault
 from domain.values.sealed_fields import KEY, parse_key_name, person_owner, sealed_values
 
-_LEFT = """SELECT owner, class, generation FROM certledger.data_keys
-WHERE ledger = %s AND wrapped IS NOT NULL AND owner = ANY(%s) ORDER BY owner, class, generation"""
-_ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
-FROM certledger.journal WHERE ledger = %s AND topic = %s AND position > %s"""
+# A later generation is of what was written since.
+_LEFT = """SELECT k.owner, k.class, k.generation FROM certledger.data_keys k
+JOIN unnest(%s::text[], %s::text[], %s::timestamptz[]) AS e (owner, class, at)
+    ON k.owner = e.owner AND k.class = e.class AND k.created_at < e.at
+WHERE k.ledger = %s AND k.wrapped IS NOT NULL ORDER BY k.owner, k.class, k.generation"""
+_ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data'
+FROM certledger.journal WHERE ledger = %s AND topic = ANY(%s) AND position > %s"""
+_ERASURES = [fact.TOPIC for fact in ERASURE]
 
 
 class _Sample(NamedTuple):
@@ -32,6 +37,13 @@ class _Sample(NamedTuple):
     sealed: dict[str, str]
 
 
+class _Erased(NamedTuple):
+    """The last event that destroyed a class of somebody's keys. recorded_at: as in the envelope."""
+
+    position: int
+    recorded_at: str
+
+
 class PersonsCheck:
     """Keys that open nothing, keys destroyed without an erasure, and keys left after one."""
 
@@ -42,15 +54,15 @@ class PersonsCheck:
         self._vault = vault
         self._seen: set[int] = set()  # hashes: the names of all keys would fill the memory
         self._destroyed: dict[str, int] = {}
-        self._erased: dict[str, int] = {}
+        self._erased: dict[KeyClass, _Erased] = {}
 
     def page(self, events: Sequence[Event]) -> None:
         """Open one value of each key that is new."""
         samples: dict[str, _Sample] = {}
         for event in events:
-            if event.topic == PersonalDataErased.TOPIC:
-                owner = person_owner(str(event.data.get("person_id")))
-                self._erased[owner] = event.position
+            if event.topic in _ERASURES:
+                last = _Erased(event.position, event.envelope["recorded_at"])
+                self._erased.update(dict.fromkeys(_destroyed(event.data), last))
             stream, version = event.envelope["stream"], event.envelope["version"]
             for path, sealed in sealed_values(event.data):
                 name = sealed[KEY]
@@ -81,17 +93,24 @@ class PersonsCheck:
     def finish(self, upto: int, pace: Pace) -> None:
         """Compare the destroyed keys with the erasures."""
         ledger = self._journal.ledger
-        since = self._journal.query(_ERASED_SINCE, (ledger, PersonalDataErased.TOPIC, upto))
-        late = {person_owner(person) for (person,) in since}
+        since = self._journal.query(_ERASED_SINCE, (ledger, _ERASURES, upto))
+        late = {each for (data,) in since for each in _destroyed(data)}
         for name, position in self._destroyed.items():
-            owner = parse_key_name(name).owner
-            if owner not in self._erased and owner not in late:
+            key = parse_key_name(name)[:2]
+            if key not in self._erased and key not in late:
                 what = "was destroyed, and no event erased what it sealed"
                 self.result.find(what, position, f"key {name}")
-        for owner, data_class, generation in self._journal.query(
-            _LEFT, (ledger, list(self._erased))
-        ):
+        gone = [(*key, last.recorded_at) for key, last in self._erased.items()]
+        columns = [list(column) for column in zip(*gone, strict=True)] or [[], [], []]
+        for owner, data_class, generation in self._journal.query(_LEFT, (*columns, ledger)):
             what = "is there although its owner was erased"
             row = f"key {owner}/{data_class}/{generation}"
-            self.result.find(what, self._erased[owner], row)
-        self.result.count("persons erased", len(self._erased))
+            self.result.find(what, self._erased[owner, data_class].position, row)
+        self.result.count("persons erased", len({owner for owner, _ in self._erased}))
+
+
+def _destroyed(data: Any) -> list[KeyClass]:
+    """The keys that an event destroyed, as far as its data have the form."""
+    if not isinstance(data, dict) or not isinstance(data.get("destroyed"), list):
+        return []
+    return [(person_owner(str(data.get("person_id"))), str(each)) for each in data["destroyed"]]

@@ -1,7 +1,7 @@
 """The content of an edition of retention (保存期限): how long what is kept, by which rule.
 
-Nothing reads it yet: an erasure destroys the one key that a person has. With a key for each class
-it will keep a class as long as a rule that names it demands.
+An erasure keeps a class of a person's data as long as a rule that names it demands
+(`domain.steps.retention_findings`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DataClass = Literal["identity", "contact", "statements", "remarks", "money", "certificate"]
-"""A class of personal data."""
+from domain.values.sealed_fields import DataClass
 
 
 class RetentionKind(StrEnum):
@@ -29,7 +28,8 @@ class RetentionStart(StrEnum):
 
     APPLICATION_CLOSED = "application_closed"  # 报考结束: refused, withdrawn, rejected or final
     CERTIFICATE_ENDED = "certificate_ended"  # 证书失效: revoked; one in force is kept
-    ACCOUNTING_YEAR_ENDED = "accounting_year_ended"  # 会计年度终了: 31 December of the payment
+    # 会计年度终了: 31 December of the year in which money last moved
+    ACCOUNTING_YEAR_ENDED = "accounting_year_ended"
 
 
 class RetentionRule(BaseModel):

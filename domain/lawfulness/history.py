@@ -5,9 +5,10 @@ Reading order: RecordedFact, RecordedCommand, History.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from domain.actors import Actor
@@ -15,13 +16,13 @@ from domain.claims import CLAIMS, Claim, claims_of
 from domain.commands import OpenedInStates
 from domain.decision import Identity, LedgerNotOpen, NotFound, stream_of
 from domain.editions.edition import EditionKind
-from domain.events import Fact
+from domain.events import ERASURE, Fact
 from domain.person_claims import BlindIndex, PersonIndex, person_claims_of
 from domain.states import folds
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.values.identity_documents import DocumentType
-from domain.values.sealed_fields import blanked
+from domain.values.sealed_fields import DataClass, blanked, person_owner
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class RecordedFact:
     """One event as the judgement needs it; in the shape of a journal entry for the folds.
 
     data: as stored, with personal fields opened where they were opened, None where their key is
-        gone.
+        gone. occurred: RFC 3339 text in UTC.
     """
 
     position: int
@@ -39,15 +40,25 @@ class RecordedFact:
     actor: Actor
     data: dict[str, Any]
     fact: Fact
+    occurred: str
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it happened; aware."""
+        return datetime.fromisoformat(self.occurred)
 
 
 class RecordedCommand(NamedTuple):
-    """What one command recorded. Times: RFC 3339 text in UTC with six fractional digits."""
+    """What one command recorded. Times: RFC 3339 text in UTC with six fractional digits.
+
+    keys: the names of those that seal its fields.
+    """
 
     actor: Actor
     occurred_at: str
     recorded_at: str
     facts: Sequence[RecordedFact]
+    keys: Iterable[str] = ()
 
 
 def stream_of_fact(fact: Fact) -> str:
@@ -55,6 +66,11 @@ def stream_of_fact(fact: Fact) -> str:
     kind = fact.STREAM
     return kind if kind == "ledger" else f"{kind}-{getattr(fact, kind + '_id')}"
 
+
+_INDEXED = frozenset({"person_application", "person_objection"})
+"""The kinds of claims that decisions ask for by the beginning of their key."""
+
+_BITS = {each: 1 << place for place, each in enumerate(DataClass)}
 
 PHOTO_IDENTITY = Identity("photo", DocumentType.PASSPORT, "0")
 """Instead of a person's identity, which only the name of a photo's file is compared with; that name
@@ -67,7 +83,8 @@ class History:
 
     states: by stream. claims: those taken at present. occurred: by stream, when its last event
     happened. indexes: by person. holders: whose they are. unknown: persons whose document cannot be
-    opened any more.
+    opened any more. sealed: by owner, the classes of which there are data keys, as bits.
+    under: by kind and beginning, the keys of claims that are asked for like that.
     """
 
     blind_index: BlindIndex
@@ -77,6 +94,8 @@ class History:
     indexes: dict[str, tuple[PersonIndex, ...]] = field(default_factory=dict)
     holders: dict[PersonIndex, str] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    sealed: dict[str, int] = field(default_factory=dict)
+    under: dict[Claim, tuple[str, ...]] = field(default_factory=dict)
 
     def copy(self) -> History:
         """An independent copy, for what may have to be undone."""
@@ -105,7 +124,7 @@ class History:
 
     def identity(self, person_id: str) -> Identity:
         """Not the person's own; see PHOTO_IDENTITY. Raises: NotFound, also after erasure."""
-        if self.person(person_id).erased:
+        if self.person(person_id).is_unknown:
             raise NotFound(what="identity of person", id=person_id)
         return PHOTO_IDENTITY
 
@@ -149,6 +168,15 @@ class History:
         """The person who has an index, as far as their number can be opened."""
         return self.holders.get((kind, index))
 
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        """Of the kinds that are never released; prefix: up to the first vertical bar."""
+        return tuple(sorted(self.under.get((kind, prefix), ())))
+
+    def sealed_classes(self, person_id: str) -> frozenset[DataClass]:
+        """The classes of which there is a data key of the person."""
+        bits = self.sealed.get(person_owner(person_id), 0)
+        return frozenset(each for each, bit in _BITS.items() if bits & bit)
+
     def version(self, stream: str) -> int:
         """Of the stream's last event; 0 for a stream without one."""
         state = self.states.get(stream)
@@ -158,6 +186,7 @@ class History:
 
     def fold(self, recorded: RecordedCommand) -> None:
         """Apply what a command recorded, lawful or not, as far as it folds."""
+        self._note_keys(recorded)
         for each in recorded.facts:
             stream, fact = each.originator_id, each.fact
             if stream_of_fact(fact) != stream:
@@ -168,6 +197,7 @@ class History:
                     change = claims_of(fact, OpenedInStates(self, facts))
                     self.claims.difference_update(change.releases)
                     self.claims.update(change.takes)
+                    self._index(change.takes)
                 self._fold_person(fact)
                 each.fact = blanked(fact)  # states hold no sealed text
                 self.states[stream] = folds.evolve(self.states.get(stream), each)
@@ -190,3 +220,25 @@ class History:
             self.unknown.add(person)
         for index in indexes:
             self.holders.setdefault(index, person)
+
+    def _index(self, claims: Iterable[Claim]) -> None:
+        for kind, key in claims:
+            if kind in _INDEXED:
+                begin = kind, key[: key.index("|") + 1]
+                self.under[begin] = (*self.under.get(begin, ()), key)
+
+    def _note_keys(self, recorded: RecordedCommand) -> None:
+        """The keys that there are after a command: those it uses, and without those it destroys.
+
+        Of its own facts an erasure is the last that names keys.
+        """
+        for name in recorded.keys:
+            owner, data_class, _ = name.rsplit("/", 2)
+            if owner in ("person", "matter") or data_class not in _BITS:
+                continue
+            self.sealed[owner] = self.sealed.get(owner, 0) | _BITS[DataClass(data_class)]
+        for each in recorded.facts:
+            if isinstance(each.fact, ERASURE):
+                owner = person_owner(each.fact.person_id)
+                for gone in each.fact.destroyed:
+                    self.sealed[owner] = self.sealed.get(owner, 0) & ~_BITS[gone]

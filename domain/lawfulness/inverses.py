@@ -165,9 +165,24 @@ def _correct_person(facts: Facts, states: States) -> Command:
     )
 
 
-def _erase_personal_data(facts: Facts, states: States) -> Command:
-    erased: e.PersonalDataErased = facts[0]
-    return erasure.ErasePersonalData(person_id=erased.person_id, reason=erased.reason)
+def _propose_erasure(facts: Facts, states: States) -> Command:
+    proposed: e.ErasureProposed = facts[0]
+    return erasure.ProposeErasure(
+        person_id=proposed.person_id, proposal=proposed.proposal, reason=proposed.reason
+    )
+
+
+def _confirm_erasure(facts: Facts, states: States) -> Command:
+    erased: e.ErasureConfirmed = facts[0]
+    return erasure.ConfirmErasure(
+        person_id=erased.person_id,
+        proposal=erased.proposal,
+        findings_sha256=erased.findings_sha256,
+    )
+
+
+def _continue_erasure(facts: Facts, states: States) -> Command:
+    return erasure.ContinueErasure(person_id=facts[0].person_id)
 
 
 def _open_application(facts: Facts, states: States) -> Command:
@@ -501,7 +516,9 @@ INVERSES: tuple[Inverse, ...] = (
         contested_registration.REJECT_REGISTRATION, (e.RegistrationRejected,), _reject_registration
     ),
     Inverse(enrolment.CORRECT_PERSON, (e.PersonCorrected,), _correct_person),
-    Inverse(erasure.ERASE_PERSONAL_DATA, (e.PersonalDataErased,), _erase_personal_data),
+    Inverse(erasure.PROPOSE_ERASURE, (e.ErasureProposed,), _propose_erasure),
+    Inverse(erasure.CONFIRM_ERASURE, (e.ErasureConfirmed,), _confirm_erasure),
+    Inverse(erasure.CONTINUE_ERASURE, (e.ErasureContinued,), _continue_erasure),
     Inverse(enrolment.OPEN_APPLICATION, (e.ApplicationOpened,), _open_application),
     Inverse(enrolment.WITHDRAW_APPLICATION, (e.ApplicationWithdrawn,), _withdraw_application),
     Inverse(payment.RECORD_PAYMENT, (e.FeePaid, e.ExcessPaymentReceived), _record_payment),

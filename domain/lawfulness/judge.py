@@ -172,6 +172,7 @@ class Judge:
             return
         kind, validate, seals = reader
         try:
+            times = envelope["occurred_at"], envelope["recorded_at"]
             actor = self._actor(envelope["actor"])
             data = envelope["data"]
             if seals:
@@ -182,9 +183,8 @@ class Judge:
             reading.find(Unlawful(position, topic, clause_of(kind), why(error)))
             return
         reading.facts.append(
-            RecordedFact(position, stream, envelope["version"], topic, actor, data, fact)
+            RecordedFact(position, stream, envelope["version"], topic, actor, data, fact, times[0])
         )
-        times = envelope["occurred_at"], envelope["recorded_at"]
         if reading.times is None:
             reading.times = times
         if times != reading.times or actor != reading.facts[0].actor:
@@ -221,6 +221,7 @@ class Judge:
         def opened(path: str, sealed: Mapping[str, str]) -> Any:
             if path not in declared:
                 raise Unreadable(f"{path} is sealed")
+            reading.keys.add(sealed[KEY])
             if not reading.is_mine and not (identifies and path in _IDENTITY_PATHS):
                 return None
             if not _is_key_of(sealed[KEY], declared[path], envelope):
@@ -258,6 +259,7 @@ class _Reading:
     fault: Unlawful | None = None
     foreign: int = 0
     is_key_gone: bool = False
+    keys: set[str] = field(default_factory=set)
 
     def find(self, fault: Unlawful) -> None:
         self.fault = self.fault or fault
@@ -266,4 +268,4 @@ class _Reading:
         """The facts that can be read as one command's; None if there is none."""
         if self.times is None:
             return None
-        return RecordedCommand(self.facts[0].actor, *self.times, self.facts)
+        return RecordedCommand(self.facts[0].actor, *self.times, self.facts, self.keys)

@@ -31,7 +31,7 @@ from domain.decision import (
 )
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased
+from domain.events import ERASURE
 from domain.person_claims import IDENTITY_FACTS, IdentityFact
 from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
@@ -267,7 +267,7 @@ class StateReader:
         sealed = self._environment.states.identity(stream_of("person", person_id), self._view)
         rows = self._view.data_keys(person_owner(person_id))
         keys = [key for key in rows if key.data_class == DataClass.IDENTITY]
-        if sealed is None or not keys or self.person(person_id).erased:
+        if sealed is None or not keys or self.person(person_id).is_unknown:
             raise NotFound(what="identity of person", id=person_id)
         for key in keys:
             self._environment.vault.cache_key(key)
@@ -305,6 +305,13 @@ class StateReader:
     def holder(self, kind: str, index: str) -> str | None:
         return self._view.holder(kind, index)
 
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        return tuple(sorted(self._view.claims_under(kind, prefix)))
+
+    def sealed_classes(self, person_id: str) -> frozenset[DataClass]:
+        rows = self._view.data_keys(person_owner(person_id))
+        return frozenset(DataClass(row.data_class) for row in rows if row.wrapped is not None)
+
 
 def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
     """A person's current name and document in clear. Raises: NotFound, also after erasure."""
@@ -312,7 +319,7 @@ def identity_of(person_id: str, entries: Iterable[JournalEntry]) -> Identity:
     for entry in entries:
         if isinstance(entry.fact, IDENTITY_FACTS):
             known = entry.fact
-        elif isinstance(entry.fact, PersonalDataErased):
+        elif isinstance(entry.fact, ERASURE) and DataClass.IDENTITY in entry.fact.destroyed:
             known = None  # also if somebody put the key back
     if known is None or known.name is None or known.document_number is None:
         raise NotFound(what="identity of person", id=person_id)

@@ -19,7 +19,7 @@ from domain.actors import Actor
 from domain.decision import Command, Identity, KeyInUse, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased
+from domain.events import ERASURE
 from domain.service.command_execution import CommandExecution, Environment, identity_of
 from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
@@ -55,6 +55,8 @@ from domain.values.sealed_fields import parse_placed, person_owner
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
 
 log = logging.getLogger(__name__)
+
+_ERASURES = frozenset(fact.TOPIC for fact in ERASURE)
 
 
 class OccurredInFuture(LedgerError):
@@ -349,7 +351,7 @@ class Ledger:
         for recorded in events:
             if recorded.version % INTERVAL == 0:
                 self._snapshot_thread.submit(self._take_snapshot, recorded.stream, recorded.version)
-            if recorded.topic == PersonalDataErased.TOPIC:
+            if recorded.topic in _ERASURES:
                 self.vault.forget(person_owner(recorded.data["person_id"]))
 
     def _take_snapshot(self, stream: str, version: int) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from domain.errors import LedgerError
-from domain.events import PersonalDataErased
+from domain.events import ErasureConfirmed
 from domain.person_claims import (
     CONTESTED,
     DOCUMENT,
@@ -87,7 +87,7 @@ def _arguments(journal: Journal, vault: Vault) -> dict[str, Any]:
     return {
         "ledger": journal.ledger,
         "registered": [fact.TOPIC for fact in FIRST_FACTS],
-        "erased": PersonalDataErased.TOPIC,
+        "erased": ErasureConfirmed.TOPIC,
         "kinds": [DOCUMENT, CONTESTED],
         "algorithm": vault.blind_index(DOCUMENT, "").partition(":")[0] + ":",
     }

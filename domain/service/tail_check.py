@@ -20,7 +20,7 @@ import orjson
 from domain.actors import Role
 from domain.claims import login_claim
 from domain.decision import stream_of
-from domain.events import PersonalDataErased
+from domain.events import ErasureConfirmed
 from domain.store.errors import LogDiffers, SealBroken
 from domain.store.journal.envelope import ACTOR_SQL, COMMAND_ID_SQL
 from domain.store.journal.journal import Journal
@@ -192,7 +192,7 @@ class TailCheck:
         journal = self._journal
         for (position,) in journal.query(_RELEASED, (journal.ledger, *login_claim(pseudonym))):
             for event in journal.read(position - 1, 1):
-                if event.topic != PersonalDataErased.TOPIC:
+                if event.topic != ErasureConfirmed.TOPIC:
                     continue
                 person = journal.stream(stream_of("person", event.data["person_id"]))
                 if any(each.data.get("subject") == pseudonym for each in person):

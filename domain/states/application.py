@@ -18,6 +18,7 @@ from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage
 from domain.values.fast_replace import replace
 from domain.values.primitives import Level, Marks, passes
+from domain.values.working_days import shanghai_date
 
 
 class Status(StrEnum):
@@ -54,7 +55,10 @@ class PaidLine:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund. state: ordered, approved, accepted, settled, closed, declined or abnormal."""
+    """A refund. state: ordered, approved, accepted, settled, closed, declined or abnormal.
+
+    settled_at: by the provider's clock.
+    """
 
     refund_no: str
     payment_id: str
@@ -63,6 +67,7 @@ class Refund:
     state: str
     ordered_by: str
     provider_refund_id: str | None = None
+    settled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Certificate:
 
     progress: numbered, issued, reported, accepted or rejected, visible.
     standing: valid, suspended or revoked. version: 0 until it is issued.
-    seen: scopes of the public lookup in which it was found.
+    seen: scopes of the public lookup in which it was found. ended_on: day of its revocation.
     """
 
     kind: CertificateKind
@@ -93,6 +98,7 @@ class Certificate:
     seen: tuple[str, ...] = ()
     report_id: str | None = None
     revoked_for: RevocationReason | None = None
+    ended_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ class Candidacy:
 
     asked_again: documents that a review requested and that were not submitted since.
     notices: every notice that lists the result, the latest last. published: the marks in the
-    latest; None before the first notice and after a correction.
+    latest; None before the first notice and after a correction. closed_on: day on which it became
+    unsuccessful.
     """
 
     id: str
@@ -140,6 +147,7 @@ class Candidacy:
     notices: tuple[str, ...] = ()
     published: tuple[Marks | None, Marks | None] | None = None
     certificates: dict[CertificateKind, Certificate] = field(default_factory=dict)
+    closed_on: date | None = None
     version: int = 0
 
     @property
@@ -189,8 +197,13 @@ def _confirmed(state: Candidacy, fact: e.EligibilityConfirmed, entry: Any) -> Ca
     return replace(state, status=Status.ELIGIBLE, required=fact.required_materials)
 
 
-def _status(status: Status) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    return lambda state, fact, entry: replace(state, status=status)
+def _day(entry: Any) -> date:
+    """The day of an event in Shanghai."""
+    return shanghai_date(entry.occurred_at)
+
+
+def _failed(status: Status) -> Callable[[Candidacy, Any, Any], Candidacy]:
+    return lambda state, fact, entry: replace(state, status=status, closed_on=_day(entry))
 
 
 def _paid(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
@@ -244,6 +257,7 @@ def _review(stage: Stage, status: Status | None) -> Callable[[Candidacy, Any, An
         reached = status or (Status.ENROLLED if stage is Stage.FINAL else state.status)
         return replace(
             state,
+            closed_on=_day(entry) if reached is Status.REJECTED else None,
             reviewed=(*state.reviewed, mark),
             passed=passed,
             status=reached,
@@ -273,6 +287,16 @@ def _ordered(state: Candidacy, fact: e.RefundOrdered, entry: Any) -> Candidacy:
 def _accepted(state: Candidacy, fact: e.RefundAccepted, entry: Any) -> Candidacy:
     moved = (
         replace(r, state="accepted", provider_refund_id=fact.provider_refund_id)
+        if r.refund_no == fact.refund_no
+        else r
+        for r in state.refunds
+    )
+    return replace(state, refunds=tuple(moved))
+
+
+def _settled(state: Candidacy, fact: e.RefundSettled, entry: Any) -> Candidacy:
+    moved = (
+        replace(r, state="settled", settled_at=fact.settled_at)
         if r.refund_no == fact.refund_no
         else r
         for r in state.refunds
@@ -358,7 +382,13 @@ def _progress(progress: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
 
 
 def _revoked(state: Candidacy, fact: e.CertificateRevoked, entry: Any) -> Candidacy:
-    return _change(state, fact.kind, standing="revoked", revoked_for=fact.reason_class)
+    return _change(
+        state,
+        fact.kind,
+        standing="revoked",
+        revoked_for=fact.reason_class,
+        ended_on=_day(entry),
+    )
 
 
 def _standing(standing: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
@@ -368,8 +398,8 @@ def _standing(standing: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
     e.ApplicationOpened: _opened,
     e.EligibilityConfirmed: _confirmed,
-    e.EligibilityRefused: _status(Status.NOT_ELIGIBLE),
-    e.ApplicationWithdrawn: _status(Status.WITHDRAWN),
+    e.EligibilityRefused: _failed(Status.NOT_ELIGIBLE),
+    e.ApplicationWithdrawn: _failed(Status.WITHDRAWN),
     e.FeePaid: _paid,
     e.ExcessPaymentReceived: _paid,
     e.FeeItemUsed: _used,
@@ -390,7 +420,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Candidacy]] = {
     e.RefundApproved: _refund_state("approved"),
     e.RefundDeclined: _refund_state("declined"),
     e.RefundAccepted: _accepted,
-    e.RefundSettled: _refund_state("settled"),
+    e.RefundSettled: _settled,
     e.RefundClosed: _refund_state("closed"),
     e.RefundAbnormal: _refund_state("abnormal"),
     e.AdmissionTicketIssued: _ticket,

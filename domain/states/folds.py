@@ -16,6 +16,7 @@ from domain.actors import agency_of, subject_of
 from domain.states import application, editions
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
+from domain.values.sealed_fields import DataClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +60,23 @@ class Registration(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ProposedErasure:
+    """An erasure that waits for a second person. by: who proposed it."""
+
+    id: str
+    reason: e.ErasureReason
+    findings_sha256: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """A person, without personal data.
 
     held_by: whose document a contested registration names. agency: the organisation that registered
-    them; None: they registered themselves.
+    them; None: they registered themselves. proposal: the last one. erased: by two persons; nothing
+    new begins for this person, while some classes of their data may be kept. destroyed: the classes
+    that went.
     """
 
     id: str
@@ -74,8 +87,15 @@ class Person:
     agency: str | None = None
     registration: Registration = Registration.REGISTERED
     held_by: str | None = None
+    proposal: ProposedErasure | None = None
     erased: bool = False
+    destroyed: frozenset[DataClass] = frozenset()
     version: int = 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether name and document were destroyed."""
+        return DataClass.IDENTITY in self.destroyed
 
 
 def seat_key(room: str, seat: int) -> str:
@@ -227,8 +247,15 @@ def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
     )
 
 
-def _erased(state: Person, fact: e.PersonalDataErased, entry: Any) -> Person:
-    return replace(state, erased=True)
+def _erasure_proposed(state: Person, fact: e.ErasureProposed, entry: Any) -> Person:
+    by = subject_of(entry)
+    proposal = ProposedErasure(fact.proposal, fact.reason, fact.findings_sha256, by)
+    return replace(state, proposal=proposal)
+
+
+def _erased(state: Person, fact: e.ErasureConfirmed | e.ErasureContinued, entry: Any) -> Person:
+    destroyed = state.destroyed | frozenset(fact.destroyed)
+    return replace(state, erased=True, destroyed=destroyed)
 
 
 def _scheduled(state: ExamSession | None, fact: e.ExamSessionScheduled, entry: Any) -> ExamSession:
@@ -300,7 +327,9 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LoginAssigned: _assigned,
     e.RegistrationRejected: _rejected,
     e.PersonCorrected: _corrected,
-    e.PersonalDataErased: _erased,
+    e.ErasureProposed: _erasure_proposed,
+    e.ErasureConfirmed: _erased,
+    e.ErasureContinued: _erased,
     e.ExamSessionScheduled: _scheduled,
     e.SeatAssigned: _seated,
     e.ExamSessionHeld: _held,

@@ -106,7 +106,7 @@ def decide_freeze_report(world: States, command: FreezeReport, context: Context)
         certificate = find(state, CertificateKind.NATIONAL)
         if certificate.progress not in REPORTABLE or certificate.standing != "valid":
             raise out_of_order(certificate)
-        if world.person(state.person_id).erased:
+        if world.person(state.person_id).is_unknown:
             raise PersonErased()
         rows.append(e.ReportRow(application_id=state.id, number=certificate.number))
         facts.append(

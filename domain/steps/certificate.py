@@ -178,7 +178,7 @@ def decide_issue_certificates(
     ]
     if not waiting:
         raise _nothing_to_issue(state)
-    if world.person(state.person_id).erased:
+    if world.person(state.person_id).is_unknown:
         raise PersonErased()
     issued_on = command.issued_on or context.today
     ensure_day(context, "issued_on", issued_on, final_from(world, state))
@@ -252,7 +252,7 @@ def decide_correct(world: States, command: CorrectCertificate, context: Context)
     Source: source-document 3.2(3), 5.3.
     """
     state, certificate = _in_standing(world, command, ("valid", "suspended"))
-    if world.person(state.person_id).erased:
+    if world.person(state.person_id).is_unknown:
         raise PersonErased()
     version = _next_version(certificate)
     assert certificate.issued_on is not None, "only an issued certificate has a standing to correct"
@@ -275,7 +275,7 @@ def decide_reissue(world: States, command: ReissueCertificate, context: Context)
     Source: source-document 5.3.
     """
     state, certificate = _in_standing(world, command, ("valid",))
-    if world.person(state.person_id).erased:
+    if world.person(state.person_id).is_unknown:
         raise PersonErased()
     reissued_on = command.reissued_on or context.today
     issued_on = certificate.issued_on

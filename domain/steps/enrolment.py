@@ -12,7 +12,14 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
-from domain.claims import Claim, live_claim, live_claim_of, login_claims, reviewed_claim
+from domain.claims import (
+    Claim,
+    application_claim,
+    live_claim,
+    live_claim_of,
+    login_claims,
+    reviewed_claim,
+)
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -456,7 +463,10 @@ def _reads_of_opening(cached: StateHint, command: OpenApplication, context: Cont
             stream_of("edition", EditionKind.ELIGIBILITY),
         ),
         versions=(stream_of("application", application_id),),
-        claims=(live_claim(command.person_id, rules.occupation, command.level),),
+        claims=(
+            live_claim(command.person_id, rules.occupation, command.level),
+            application_claim(command.person_id, application_id),
+        ),
         persons=(command.person_id,),
     )
 

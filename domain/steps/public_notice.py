@@ -11,7 +11,7 @@ from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
-from domain.claims import live_claim_of
+from domain.claims import live_claim_of, objection_claim
 from domain.command_spec import (
     CommandSpec,
     ReadSet,
@@ -398,8 +398,10 @@ def _reads_of_extension(cached: StateHint, command: ExtendNotice, context: Conte
 
 
 def _reads_of_objection(cached: StateHint, command: FileObjection, context: Context) -> ReadSet:
+    objection_id = command.objection_id or context.new_id()
     return ReadSet(
         streams=(stream_of("notice", command.notice_id), stream_of("person", command.person_id)),
+        claims=(objection_claim(command.person_id, command.notice_id, objection_id),),
         persons=(command.person_id,),
     )
 

@@ -70,14 +70,16 @@ SELECT ledger, position, kind, number FROM (
         false AS is_end
     FROM (
         SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data,
-            j.topic IN ('person_corrected.v1', 'personal_data_erased.v1') AS is_person
+            j.topic IN ('person_corrected.v1', 'erasure_confirmed.v1', 'erasure_continued.v1')
+                AS is_person
         FROM page p
         JOIN certledger.journal j
             ON j.ledger = p.ledger AND j.position > p.after AND j.position <= p.upto
         WHERE j.topic IN ('certificate_reported.v1', 'certificate_accepted.v1',
             'certificate_rejected.v1', 'certificate_visible.v1', 'certificate_corrected.v1',
             'certificate_reissued.v1', 'certificate_suspended.v1', 'certificate_reinstated.v1',
-            'certificate_revoked.v1', 'person_corrected.v1', 'personal_data_erased.v1')
+            'certificate_revoked.v1', 'person_corrected.v1', 'erasure_confirmed.v1',
+            'erasure_continued.v1')
     ) e
     UNION ALL
     SELECT p.ledger, p.upto, NULL,

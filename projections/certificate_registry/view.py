@@ -33,7 +33,7 @@ from projections.certificate_registry.tables import (
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, PersonEntry, View, topics
-from projections.masking import erased_person, masked_person
+from projections.masking import erased_person, is_identity_gone, masked_person
 
 # --- ledger, persons, applications --------------------------------------------------------------
 
@@ -98,7 +98,11 @@ def _upsert_person(rows: RowBuffer, person: Row) -> None:
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
+    """ErasureConfirmed and ErasureContinued: the position counts also if no name went."""
     person = rows.require(PEOPLE, entry.data["person_id"])
+    if not is_identity_gone(entry):
+        _upsert_person(rows, {**person, "position": entry.position})
+        return
     _upsert_person(rows, {**erased_person(person, entry), **dict.fromkeys(_INDEXES)})
 
 
@@ -306,7 +310,7 @@ VIEW = View(
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
         e.RegistrationContested.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
-        e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
+        **{fact.TOPIC: Handles(_erased, (PEOPLE,)) for fact in e.ERASURE},
         e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
         e.ResultPublished.TOPIC: Handles(_result, (APPLICATIONS,)),
         e.CertificateNumbered.TOPIC: Handles(_numbered, (APPLICATIONS, PEOPLE, CERTIFICATES)),
@@ -322,6 +326,7 @@ VIEW = View(
         e.CertificateRevoked.TOPIC: Handles(_revoked, _ONE),
     },
     ignores=topics(
+        e.ErasureProposed,
         *(e.IssuerUrlSet, *e.EDITION, *e.KEY, e.LogContinuedElsewhere),
         *(*e.SETTLEMENT, *e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from domain.errors import LedgerError
-from domain.events import REGISTRATION, PersonalDataErased, PersonCorrected
+from domain.events import ERASURE, REGISTRATION, PersonCorrected
 from domain.store.errors import SealBroken
 from domain.store.journal import envelope as envelopes
 from domain.store.journal.key_ranges import KEY_TOPICS
@@ -36,6 +36,7 @@ _length = struct.Struct(">i")
 
 NO_LIMIT = 2**62
 
+_ERASURES = frozenset(fact.TOPIC for fact in ERASURE)
 _PERSONS = frozenset(fact.TOPIC for fact in (*REGISTRATION, PersonCorrected))
 """Topics with a person's identity."""
 _MASKED = ("name", "document_number")
@@ -179,7 +180,7 @@ def decode(events: Iterable[Stored], vault: FieldOpener) -> Iterator[Entry]:
             yield PersonEntry(position, parsed, envelope, open_fields)
             continue
         entry = Entry(position, parsed, envelope)
-        if topic == PersonalDataErased.TOPIC:
+        if topic in _ERASURES:
             vault.forget(person_owner(entry.data["person_id"]))
         yield entry
 

@@ -9,6 +9,7 @@ from domain.store.journal.data_keys import (
     SELECT_ERASED,
     SELECT_NAMED_KEYS,
     DataKey,
+    KeyClass,
     key_from_row,
     named_keys,
     owner_streams,
@@ -76,10 +77,10 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> View
             cursor.execute(SELECT_NAMED_KEYS, named_keys(ledger, names))
             return list(map(key_from_row, cursor.fetchall()))
 
-    def erased(owners: Iterable[str]) -> set[str]:
+    def erased(owners: Iterable[str]) -> set[KeyClass]:
         with connection.cursor() as cursor:
             cursor.execute(SELECT_ERASED, (ledger, owner_streams(owners)))
-            return {owner for (owner,) in cursor.fetchall()}
+            return {(owner, data_class) for owner, data_class in cursor.fetchall()}
 
     vault = ViewVault(
         ledger,

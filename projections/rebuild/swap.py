@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import psycopg2
 import psycopg2.errors
 
-from domain.events import PersonalDataErased
+from domain.events import ERASURE
 from domain.store.postgres.connection import Connection, Cursor
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter, lock_positions, set_position
@@ -112,9 +112,9 @@ def await_erasures(connection: Connection, view: View) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT EXISTS (SELECT FROM certledger.tracking t JOIN certledger.journal j "
-                "ON j.ledger = t.ledger AND j.topic = %s AND j.position > t.position "
+                "ON j.ledger = t.ledger AND j.topic = ANY(%s) AND j.position > t.position "
                 "WHERE t.view = %s)",
-                (PersonalDataErased.TOPIC, view.name),
+                ([fact.TOPIC for fact in ERASURE], view.name),
             )
             if cursor.fetchone() == (False,):
                 return

@@ -17,7 +17,7 @@ from domain import events as e
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
-from projections.masking import erased_person, masked_person, masks
+from projections.masking import erased_person, is_identity_gone, masked_person, masks
 from projections.score_board.tables import (
     APPLICATIONS,
     NOTICES,
@@ -34,6 +34,9 @@ def _person(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
+    """ErasureConfirmed and ErasureContinued."""
+    if not is_identity_gone(entry):
+        return
     person = rows.require(PEOPLE, entry.data["person_id"])
     rows.upsert(PEOPLE, {**erased_person(person, entry), "erased": True})
 
@@ -213,7 +216,7 @@ VIEW = View(
         e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
         e.RegistrationContested.TOPIC: Handles(_person, (PEOPLE,)),
         e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
-        e.PersonalDataErased.TOPIC: Handles(_erased, (PEOPLE,)),
+        **{fact.TOPIC: Handles(_erased, (PEOPLE,)) for fact in e.ERASURE},
         e.ExamSessionScheduled.TOPIC: Handles(_session, (SESSIONS,)),
         e.ExamSessionHeld.TOPIC: Handles(_session_ended, (SESSIONS,)),
         e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
@@ -227,6 +230,7 @@ VIEW = View(
         e.ObjectionUpheld.TOPIC: Handles(_upheld, (ROWS, OBJECTIONS)),
     },
     ignores=topics(
+        e.ErasureProposed,
         *(*e.LEDGER, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
         *e.SETTLEMENT,
         *(*e.REVIEW, *e.REFUND, *e.SEAT),

@@ -38,6 +38,23 @@ CALENDARS = Table(
     },
     key=("kind", "edition"),
 )
+ERASED = Table(
+    "worklist_erased",
+    {
+        "person_id": "id",  # erased by two persons; some of their data may be kept
+        "position": "bigint",
+    },
+    key=("person_id",),
+)
+AWAITED = Table(
+    "worklist_awaited",
+    {
+        "notice_id": "id",  # its end may end what is kept
+        "person_id": "id",
+        "position": "bigint",
+    },
+    key=("notice_id", "person_id"),
+)
 DONE = Table(
     "worklist_done",
     {

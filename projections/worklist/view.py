@@ -8,6 +8,7 @@ the idempotency key of its command follows. The queries are in queries.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -23,10 +24,13 @@ from domain.values.working_days import (
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
-from projections.worklist.tables import CALENDARS, DONE, ITEMS, NOTICES
+from projections.worklist.tables import AWAITED, CALENDARS, DONE, ERASED, ITEMS, NOTICES
 
 EXTEND_NOTICE = "extend_notice"
 """Calculate the provisional end of a public notice again."""
+
+CONTINUE_ERASURE = "continue_erasure"
+"""Examine again what is kept of an erased person's data, and destroy what nothing keeps."""
 
 _ONE_DAY = timedelta(days=1)
 
@@ -98,6 +102,12 @@ def _extended(rows: RowBuffer, entry: Entry) -> None:
     _credit(rows, entry)
 
 
+def _notice_closed(rows: RowBuffer, entry: Entry) -> None:
+    _closed(rows, entry)
+    for awaited in rows.group(AWAITED, entry.data["notice_id"]):
+        _due(rows, entry, awaited["person_id"], CONTINUE_ERASURE, entry.recorded_at)
+
+
 def _closed(rows: RowBuffer, entry: Entry) -> None:
     notice = rows.get(NOTICES, _NOTICE, entry.data["notice_id"])
     if notice is not None:
@@ -157,20 +167,70 @@ def _table(edition: str, content: str) -> WorkingCalendar:
     return HolidayTable.model_validate_json(content).calendar(edition)
 
 
+# --- erasures -------------------------------------------------------------------------------------
+
+
+def _erased(rows: RowBuffer, entry: Entry) -> None:
+    """ErasureConfirmed and ErasureContinued say what is kept and until when."""
+    data = entry.data
+    person_id = data["person_id"]
+    rows.upsert(ERASED, {"person_id": person_id, "position": entry.position})
+    for notice_id in data["awaited"]:
+        awaited = {"notice_id": notice_id, "person_id": person_id}
+        rows.upsert(AWAITED, {**awaited, "position": entry.position})
+    last_day = _first_last_day(data["kept"])
+    if last_day is None:
+        _settled(rows, entry, person_id, CONTINUE_ERASURE)
+    else:
+        due_at = format_instant(closes_at(date.fromisoformat(last_day)))
+        _due(rows, entry, person_id, CONTINUE_ERASURE, due_at)
+    _credit(rows, entry)
+
+
+def _first_last_day(kept: Iterable[Row]) -> str | None:
+    """The last day of the class that goes first; None if every class waits for something."""
+    days: dict[str, list[str | None]] = {}
+    for each in kept:
+        days.setdefault(each["data_class"], []).append(each["until"])
+    known = [[day for day in found if day is not None] for found in days.values() if all(found)]
+    return min(map(max, known), default=None)
+
+
+def _changed(rows: RowBuffer, entry: Entry) -> None:
+    """Something happened that changes what has to be kept, if the person was erased."""
+    person_id = entry.data["person_id"]
+    if rows.get(ERASED, person_id) is not None:
+        _due(rows, entry, person_id, CONTINUE_ERASURE, entry.recorded_at)
+
+
+_CHANGES = (
+    e.ExcessPaymentReceived,
+    e.RefundSettled,
+    e.ScoreCorrected,
+    e.ResultPublished,
+    e.CertificateRevoked,
+)
+"""What may begin or end to keep data of somebody whose applications are over."""
+
 VIEW = View(
     name="worklist",
-    version=4,
-    tables=(ITEMS, NOTICES, CALENDARS, DONE),
+    version=5,
+    tables=(ITEMS, NOTICES, CALENDARS, ERASED, AWAITED, DONE),
     handles={
         e.EditionAdopted.TOPIC: Handles(_adopted),
         e.PublicNoticeOpened.TOPIC: Handles(_opened),
         e.PublicNoticeExtended.TOPIC: Handles(_extended),
-        e.PublicNoticeClosed.TOPIC: Handles(_closed),
+        e.PublicNoticeClosed.TOPIC: Handles(_notice_closed, (AWAITED,)),
+        **{fact.TOPIC: Handles(_erased) for fact in e.ERASURE},
+        **{fact.TOPIC: Handles(_changed, (ERASED,)) for fact in _CHANGES},
     },
     ignores=topics(
-        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.ELIGIBILITY, *e.APPLICATION, *e.PAYMENT),
-        *e.DOCUMENT,
-        *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE),
-        *(e.ResultPublished, *e.OBJECTION, e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),
+        *(*e.LEDGER, e.EditionProposed, *e.REGISTRATION, *e.SETTLEMENT),
+        *(e.PersonCorrected, e.ErasureProposed),
+        *(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.DOCUMENT, *e.REVIEW),
+        *(fact for fact in e.REFUND if fact is not e.RefundSettled),
+        *(*e.EXAM_SESSION, *e.SEAT, *(fact for fact in e.SCORE if fact is not e.ScoreCorrected)),
+        *(*e.OBJECTION, e.SerialTaken, e.ReportFrozen),
+        *(fact for fact in e.CERTIFICATE if fact is not e.CertificateRevoked),
     ),
 )

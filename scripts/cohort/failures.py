@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from domain.documents.materials import MaterialKind
-from scripts.cohort.journey import REGISTRAR, Case, Cohort, start_of
+from scripts.cohort.journey import REGISTRAR, REGULATOR, Case, Cohort, start_of
 from scripts.cohort.qualifications import PROFILES
 from scripts.cohort.refunds import Script, refund, refund_both
 from scripts.cohort.rng import at
@@ -129,8 +129,17 @@ def withdrawn(cohort: Cohort) -> None:
         "erasures",
         erased.now,
         REGISTRAR,
+        id="ER0001",
         person_id=erased.person.id,
         reason="本人申请",
+    )
+    erased.now = at(date(2026, 6, 11), 9, 15)
+    cohort.tables.add(
+        "erasure_confirmations",
+        erased.now,
+        REGULATOR,
+        person_id=erased.person.id,
+        proposal="ER0001",
     )
 
 

@@ -18,7 +18,7 @@ AGENCY, GROUP_AGENCY = "agency.01", "agency.02"
 CERTIFIER, PROVINCE = "certifier.01", "province.01"
 FINANCE, CASHIER, CALLBACK = "finance.01", "finance.02", "finance.pay"
 EXAM_OFFICE, EXAMINERS, VERIFIER = "exams.office", ("exam.01", "exam.02"), "score.01"
-REGISTRAR, OPERATOR = "registrar.01", "operator.01"
+REGISTRAR, REGULATOR, OPERATOR = "registrar.01", "regulator.01", "operator.01"
 STAFF = (
     (OPERATOR, "operator", "浙江今日头条科技有限公司"),
     (FINANCE, "finance", "浙江今日头条科技有限公司"),
@@ -35,6 +35,7 @@ STAFF = (
     (EXAMINERS[1], "examiner", "浙江今日头条科技有限公司考务部"),
     (VERIFIER, "score_verifier", "浙江今日头条科技有限公司质量督导部"),
     (REGISTRAR, "registrar", "浙江今日头条科技有限公司"),
+    (REGULATOR, "regulator", "浙江省职业技能鉴定监管机构"),
 )
 REVIEWERS = {
     "initial": (AGENCY,),

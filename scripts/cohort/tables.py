@@ -29,6 +29,7 @@ FILES: dict[str, tuple[str, str, str]] = {
         "person_id document_type document_country document_number name reason",
     ),
     "erasures": ("erasures.csv", "ER", "person_id reason"),
+    "erasure_confirmations": ("erasure_confirmations.csv", "EC", "person_id proposal"),
     "applications": (
         "applications.csv",
         "",

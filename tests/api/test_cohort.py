@@ -99,9 +99,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_every_event_of_the_cohort_could_have_been_decided(loaded: Ledger) -> None:
     judge = judged_journal(loaded.journal, loaded.vault)
     assert judge.unlawful == []
-    # One person was erased: the registration, the application with its assessment, and the
-    # withdrawal with what was owed for it.
-    assert judge.reasons == Counter({KEY_GONE: 5})
+    # Of the one person who was erased the phone is gone; the law keeps the other records.
+    assert judge.reasons == Counter({KEY_GONE: 1})
     assert judge.judged + judge.not_judged == loaded.journal.head().position > 1_000
 
 
@@ -382,9 +381,12 @@ def test_certificates_are_corrected_lost_suspended_and_revoked(facts: dict[str, 
         assert len(facts[f"certificate_{topic}"]) == changes[change]
 
 
-def test_one_person_was_erased_and_cannot_be_read_any_more(facts: dict[str, Any]) -> None:
-    (erased,) = facts["personal_data_erased"]
+def test_one_person_was_erased_by_two_and_the_records_are_kept(facts: dict[str, Any]) -> None:
+    (erased,) = facts["erasure_confirmed"]
     assert erased["person_id"] == rows("erasures")[0]["person_id"]
+    assert {each["because"] for each in erased["kept"]} == {
+        *("assessment_records", "accounting_records", "bank_statements"),
+    }
     assert len(facts["person_registered"]) == len(rows("persons"))
 
 
@@ -396,6 +398,6 @@ def test_the_cohort_shows_every_fact_of_a_journey_but_some(facts: dict[str, Any]
     assert topics - set(facts) == {
         *("registration_contested", "registration_joined", "registration_rejected"),
         *("login_assigned", "person_recognised"),
-        *("public_notice_extended", "issuer_url_set"),
+        *("public_notice_extended", "issuer_url_set", "erasure_continued"),
         *("key_introduced", "key_retired", "log_continued_elsewhere"),
     }

@@ -24,6 +24,7 @@ from tests.support.actors import (
     FINANCE_2,
     PROVINCE,
     REGISTRAR,
+    REGULATOR,
     VERIFIER,
     VERIFIER_2,
     candidate,
@@ -216,7 +217,12 @@ class RequestGenerator:
         document = self._guess.persons[person]["document"]
         other = f"P{next(self._new_candidates)}"
         again = new_request("register", ASSISTANT, person=other, document=document)
-        return [new_request("erase", REGISTRAR, person=person), again][: rng.randint(1, 2)]
+        named = {"person": person, "proposal": f"E{next(self._new_candidates)}"}
+        return [
+            new_request("propose_erasure", REGISTRAR, **named),
+            new_request("confirm_erasure", REGULATOR, **named),
+            again,
+        ][: rng.randint(2, 3)]
 
     def _about(self, rng: random.Random, app: str) -> list[Request]:
         """Requests that fit the state of one application."""

@@ -85,7 +85,7 @@ def read_stored(dsn: str, ledger: str) -> Stored:
             claims = rows("SELECT kind, key, position, released_position FROM certledger.claims")
             keys = rows(
                 "SELECT split_part(owner, '/', 2), max(wrapped) FROM certledger.data_keys",
-                "AND owner LIKE 'person/%%' GROUP BY owner",
+                "AND owner LIKE 'person/%%' AND class = 'identity' GROUP BY owner",
             )
     finally:
         connection.close()

@@ -206,9 +206,9 @@ class DomainSpec:
         return self._expected[key]
 
     def final(self, stored: Stored) -> Iterable[Violation]:
-        """Keys are destroyed exactly for erased persons."""
+        """Keys of an identity are destroyed exactly where an erasure destroyed them."""
         model = self.model(stored.position)
-        erased = {person for person, p in model.persons.items() if p["erased"]}
+        erased = {person for person, p in model.persons.items() if "identity" in p["destroyed"]}
         gone = {person for person, wrapped in stored.keys.items() if wrapped is None}
         if erased != gone or model.persons.keys() != stored.keys.keys():
             different = (model.persons.keys() ^ stored.keys.keys()) | (erased ^ gone)

@@ -97,12 +97,12 @@ class Scenario:
 def expect_readable(ledger: Ledger, model: Journey) -> None:
     """Sealed fields open without any cache, unless their person is erased."""
     for app, a in model.apps.items():
-        erased = model.persons[a["person"]]["erased"]
+        erased = "statements" in model.persons[a["person"]]["destroyed"]
         facts = [entry.fact for entry in ledger.history(f"application-{app}")]
         [assessed] = [fact for fact in facts if hasattr(fact, "qualifications")]
         assert (assessed.qualifications is None) is erased, app
     for person, p in model.persons.items():
-        if not p["erased"]:
+        if "identity" not in p["destroyed"]:
             identity = ledger.identity(person)
             assert identity.document_number == document_of(int(p["document"][1:]))
             assert identity.name == name_of(int(person[1:]))

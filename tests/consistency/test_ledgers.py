@@ -26,7 +26,7 @@ from tests.consistency.faults import (
     terminate_connections,
 )
 from tests.consistency.scenario import Scenario
-from tests.support.actors import ASSISTANT, REGISTRAR
+from tests.support.actors import ASSISTANT, REGISTRAR, REGULATOR
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -98,9 +98,11 @@ def test_commands_on_top_of_a_failed_batch_are_executed_again(
         again = {"person": "P900", "document": register.fields["document"]}
         futures = scenario.ask(
             here, register, opened, paid, register,
-            new_request("erase", REGISTRAR, person=person),
+            new_request("propose_erasure", REGISTRAR, person=person, proposal="E1"),
+            new_request("confirm_erasure", REGULATOR, person=person, proposal="E1"),
             new_request("withdraw", ASSISTANT, app=opened.fields["app"]),
-            new_request("erase", REGISTRAR, person=person),
+            new_request("propose_erasure", REGISTRAR, person=person, proposal="E1"),
+            new_request("confirm_erasure", REGULATOR, person=person, proposal="E1"),
             new_request("open", ASSISTANT, **opened.fields | {"app": "A900"}),
             new_request("register", ASSISTANT, **again),
         )  # fmt: skip

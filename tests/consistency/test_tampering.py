@@ -259,7 +259,7 @@ SUPERUSER_CASES |= {
             "FROM certledger.journal j JOIN certledger.logins l USING (ledger) WHERE j.topic = "
             "'person_registered.v1' AND convert_from(envelope, 'UTF8')::json -> 'data' ->> "
             "'person_id' IN (SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id' "
-            "FROM certledger.journal WHERE topic = 'personal_data_erased.v1') "
+            "FROM certledger.journal WHERE topic = 'erasure_confirmed.v1') "
             "AND l.pseudonym = (SELECT min(pseudonym) FROM certledger.logins) LIMIT 1",
         ),
         ("logins: position ", "was erased, and their login is still there"),

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from domain.events import CATALOGUE, PersonalDataErased
+from domain.events import CATALOGUE, ERASURE, Fact
 from domain.service.ledger import LedgerSecrets
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
 from domain.store.privacy.field_encryption import Vault, stored_keys
-from domain.values.sealed_fields import DataClass, person_owner
+from domain.values.sealed_fields import person_owner
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
@@ -28,9 +28,11 @@ from tests.support.ledgers import SECRETS
 from tests.support.world import World
 
 
-def keys_of(person_id: str) -> tuple[tuple[str, str], ...]:
-    """The keys that an erasure of a person destroys."""
-    return tuple((person_owner(person_id), each.value) for each in DataClass)
+def keys_of(fact: Fact) -> tuple[tuple[str, str], ...]:
+    """The keys that a fact destroys."""
+    if not isinstance(fact, ERASURE):
+        return ()
+    return tuple((person_owner(fact.person_id), each.value) for each in fact.destroyed)
 
 
 class ProjectedLedger:
@@ -62,13 +64,12 @@ class ProjectedLedger:
             for entry in entries:
                 sealer = self._vault.encryptor(transaction.batch)
                 drafted = self._mapper.new_event(_full(self.name, entry), sealer)
-                erased = isinstance(entry.fact, PersonalDataErased)
                 transaction.append(
                     [
                         AppendRequest(
                             (drafted,),
                             fresh_keys=sealer.fresh_keys,
-                            destroy_keys=keys_of(entry.fact.person_id) if erased else (),
+                            destroy_keys=keys_of(entry.fact),
                         )
                     ]
                 )

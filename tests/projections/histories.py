@@ -93,7 +93,7 @@ class Story:
             lambda: self.attempt(lambda: cmd.use(self._item(), n), candidate(n)),
             lambda: self.attempt(lambda: cmd.pay_again(n, provider=Provider.ALIPAY), FINANCE),
             lambda: self.sometimes(0.2) and self.attempt(lambda: cmd.withdraw(n), candidate(n)),
-            lambda: self.sometimes(0.3) and self.attempt(lambda: cmd.erase(n)),
+            lambda: self.sometimes(0.3) and self.attempt(lambda: cmd.erase(self.world, n)),
             lambda: self.attempt(lambda: cmd.correct_person(n, name="张伟"), ASSISTANT),
             lambda: self.refund(n),
             lambda: self.refund(n),

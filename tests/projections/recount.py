@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from domain import events as e
 from domain.events import Component
+from domain.values.sealed_fields import DataClass
 
 
 class WorldEntry(Protocol):
@@ -154,5 +155,6 @@ def certificates(entries: Entries) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def erased(entries: Entries) -> set[str]:
-    """Persons whose data are gone."""
-    return {f.person_id for f in of(entries, e.PersonalDataErased)}
+    """Persons whose names are gone."""
+    facts = (f for kind in e.ERASURE for f in of(entries, kind))
+    return {f.person_id for f in facts if DataClass.IDENTITY in f.destroyed}

@@ -190,7 +190,7 @@ def _certificates(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
 
 POOLS: dict[str, Any] = {
     "person": PERSONS, "document": ("d1", "d2", "d3"), "login": (True, True, False),
-    "app": APPS, "level": (4, 5),
+    "app": APPS, "level": (4, 5), "proposal": ("E1", "E2"),
     "eligible": (True, True, False), "payment": PAYMENTS, "txn": ("T1", "T2", "T-PAY1"),
     "lines": (WHOLE, WHOLE, WHOLE[:1], [*WHOLE[:1], *WHOLE[:1]], [(c, 1) for c, _ in WHOLE]),
     "item": (*MATERIAL, "theory_exam"), "file": tuple(f"f-{k}" for k in FILE_KINDS[:3]),
@@ -209,7 +209,8 @@ POOLS: dict[str, Any] = {
 
 FIELDS: dict[str, str] = {
     "register": "person document login", "join": "person", "refuse_registration": "person",
-    "erase": "person", "open": "app person level eligible",
+    "propose_erasure": "person proposal", "confirm_erasure": "person proposal",
+    "open": "app person level eligible",
     "withdraw": "app", "pay": "app payment txn lines", "use": "app item",
     "hand_in": "app kind file", "submit": "app", "review": "app stage verdict round missing",
     "order_refund": "app payment component", "approve_refund": "app refund",

@@ -35,11 +35,14 @@ from domain.steps import (
 from domain.steps import review as reviews
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import Level, Marks
+from domain.values.sealed_fields import DataClass
 from tests.support.actors import (
     AGENCY,
     CERTIFIER,
     OPERATOR,
     PROVINCE,
+    REGISTRAR,
+    REGULATOR,
 )
 from tests.support.key_facts import introduced, key_named
 from tests.support.synthetic_identity import citizen
@@ -204,9 +207,33 @@ def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
     return enrolment.WithdrawApplication(application_id=f"A{n}", reason="个人原因")
 
 
-def erase(n: int = 1) -> erasure.ErasePersonalData:
-    """Candidate n's personal data is erased."""
-    return erasure.ErasePersonalData(person_id=f"P{n}", reason=e.ErasureReason.REQUEST)
+def propose_erasure(n: int = 1, proposal: str | None = None) -> erasure.ProposeErasure:
+    """The erasure of candidate n's data is proposed."""
+    return erasure.ProposeErasure(
+        person_id=f"P{n}", proposal=proposal or f"ER{n}", reason=e.ErasureReason.REQUEST
+    )
+
+
+def confirm_erasure(n: int = 1, proposal: str | None = None) -> erasure.ConfirmErasure:
+    """A second person confirms it."""
+    return erasure.ConfirmErasure(person_id=f"P{n}", proposal=proposal or f"ER{n}")
+
+
+def erase(world: Any, n: int = 1) -> None:
+    """Two persons erase candidate n's data, in a world in memory or on PostgreSQL."""
+    world.do(propose_erasure(n), by=REGISTRAR)
+    world.do(confirm_erasure(n), by=REGULATOR)
+
+
+def destroyed(n: int = 1, *classes: DataClass) -> e.ErasureContinued:
+    """The fact that keys of an erased person went, of all classes if none is named."""
+    return e.ErasureContinued(
+        person_id=f"P{n}",
+        edition="retention-2026.1",
+        destroyed=classes or tuple(DataClass),
+        kept=(),
+        awaited=(),
+    )
 
 
 def pay(n: int = 1, world: World | None = None, **changed: Any) -> payment.RecordPayment:

@@ -12,6 +12,7 @@ from domain.editions.packaged import packaged_editions
 from domain.states.editions import Editions, calendar_on, document_rules_on
 from domain.steps.edition_adoption import ProposeEdition
 from domain.values.working_days import WorkingCalendar
+from tests.support.service import LedgerClient
 
 DECEMBER = date(2026, 12, 1)
 
@@ -41,6 +42,25 @@ def changed(
         valid_from=valid_from,
         content=packaged_content(kind) | content,
     )
+
+
+def no_retention() -> ProposeEdition:
+    """Nothing is kept longer than the day on which it ends, and accounts keep no name."""
+    rules = packaged_content(EditionKind.RETENTION)["rules"]
+    for rule in rules:
+        rule |= {"years": 0}
+        if rule["starts"] == "accounting_year_ended":
+            rule |= {"classes": ["money"]}
+    return changed(EditionKind.RETENTION, "retention-none", date(2026, 1, 1), rules=rules)
+
+
+def adopt_over_http(ledger: LedgerClient, proposal: ProposeEdition) -> None:
+    """Two persons adopt an edition."""
+    body = proposal.model_dump(mode="json", exclude={"kind"})
+    path = f"editions/{proposal.kind.value}"
+    proposed = ledger.caller("operator").write(path, body)
+    adoption = f"{path}/{proposed['outcome']['sha256']}/adoption"
+    ledger.caller("certifier").write(adoption)
 
 
 def calendar_2027(edition: str = "cn-2027.1", valid_from: date = DECEMBER) -> ProposeEdition:

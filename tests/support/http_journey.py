@@ -135,6 +135,14 @@ class Journey:
             assert answer.status_code in (201, 202), f"{kind}: {answer.status_code} {answer.text}"
         self.candidate(at).write(f"{self.application}/submission")
 
+    def erase(self, at: str, reason: str = "request") -> dict[str, Any]:
+        """Two persons erase the candidate's data. Returns: the second receipt."""
+        person = f"persons/P{self.n}"
+        proposed = self.staff("registrar", at).write(f"{person}/erasure", {"reason": reason})
+        path = f"{person}/erasure/{proposed['outcome']['proposal']}/confirmation"
+        seen = {"findings_sha256": proposed["outcome"]["findings_sha256"]}
+        return self.staff("regulator", at).write(path, seen)
+
     def review(self, verdicts: str = "ppp", at: str = REVIEWED_AT) -> None:
         """The three reviews, in order; verdicts: p pass, r reject, one letter each."""
         for (stage, role), verdict in zip(STAGES, verdicts, strict=False):

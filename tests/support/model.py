@@ -23,6 +23,22 @@ CLOSED = {"not_eligible", "rejected", "withdrawn"}  # 报考未成功, 2.4(1)
 HOLDING = {"ordered", "approved", "accepted", "abnormal", "settled"}
 SITE = "S000033000123"
 
+CLASSES = ("identity", "contact", "statements", "remarks", "money", "certificate")
+NEEDED = {  # what keeps which classes of a person's data, PIPL art. 47
+    "assessment_records": "identity statements remarks",
+    "certificates": "identity certificate",
+    "accounting_records": "identity money",
+    "bank_statements": "money",
+    "certificate_in_force": "identity remarks certificate",
+    "certificate_due": "identity remarks certificate",
+    "unreported_number": "identity remarks certificate",
+    "open_refund": "identity contact remarks money",
+    "open_notice": "identity contact statements remarks",
+    "open_objection": "identity contact remarks",
+}
+RECORDS_YEARS, VOUCHERS_YEARS, STATEMENTS_YEARS = 5, 30, 10
+KINDS = ("national", "omc")
+
 OFF = {date(2026, 9, 25) + timedelta(n) for n in range(3)}  # 中秋
 OFF |= {date(2026, 10, 1) + timedelta(n) for n in range(7)}  # 国庆
 WORKED = {date(2026, 9, 20), date(2026, 10, 10)}
@@ -66,6 +82,13 @@ def month_after(day: date) -> date:
     last = (later + timedelta(32)).replace(day=1) - timedelta(1)
     term = later.replace(day=min(day.day, last.day))
     return term if works(term) else after_working_days(term, 1)
+
+
+def years_after(day: date, years: int) -> date:
+    """The corresponding day of a later year; the last of February for its 29th."""
+    if (day.month, day.day) == (2, 29) and (day.year + years) % 4:
+        day -= timedelta(1)
+    return day.replace(year=day.year + years)
 
 
 def passes(marks: str | None) -> bool:
@@ -150,6 +173,7 @@ class Model:
         self.persons[person] = {
             "subject": subject, "by": self.by[0], "document": document, "erased": False,
             "registration": "contested" if holder else "registered", "holder": holder,
+            "proposal": None, "destroyed": set(),
         }  # fmt: skip
 
     def holder(self, document: str) -> str | None:
@@ -179,16 +203,112 @@ class Model:
     def refuse_registration(self, person: str) -> None:
         self.contested(person)["registration"] = "rejected"
 
-    def erase(self, person: str) -> None:
-        p = self.find(self.persons, person)
-        self.own(person)
+    def erasable(self, person: str) -> dict[str, Any]:
+        p: dict[str, Any] = self.find(self.persons, person)
         refuse("person_erased", not p["erased"])
+        return p
+
+    def not_needed(self, person: str) -> None:
         refuse("person_still_needed", not [c for c in self.claims if c[:2] == ("live", person)])
+
+    def propose_erasure(self, person: str, proposal: str) -> None:
+        p = self.erasable(person)
+        self.not_needed(person)
+        refuse("already_exists", (p["proposal"] or [None])[0] != proposal)
+        p["proposal"] = (proposal, self.by[0], self.kept(person))
+
+    def confirm_erasure(self, person: str, proposal: str) -> None:
+        p = self.erasable(person)
+        found, by, kept = p["proposal"] or (None, None, None)
+        refuse("not_found", found == proposal)
+        refuse("second_person_needed", by != self.by[0])
+        refuse("own_application", p["subject"] != self.by[0])
+        self.not_needed(person)
+        refuse("findings_changed", kept == self.kept(person))
         p["erased"] = True
+        p["destroyed"] = {*CLASSES} - {each for each, _ in kept}
         if p["subject"] is not None:
             self.release("login", p["subject"])
             acting = {self.by[0]} if self.by[1] != "candidate" else set()
             self.gone |= {p["subject"]} - self.staff - acting
+
+    # --- what has to be kept ---------------------------------------------------------------------
+
+    def kept(self, person: str) -> dict[tuple[str, str], date | None]:
+        """(class, what keeps it) -> the last day; None: until that has ended."""
+        found: dict[tuple[str, str], date | None] = {}
+
+        def keep(because: str, until: date | None, only: str = "") -> None:
+            if until is not None and until < self.today:
+                return
+            for each in NEEDED[because].split():
+                if only and each not in only.split():
+                    continue
+                before = found.get((each, because), until)
+                open_end = before is None or until is None
+                found[each, because] = None if open_end else max(before, until)
+
+        for a in self.apps.values():
+            if a["person"] == person:
+                self._keep_procedure(a, keep)
+                self._keep_money(a, keep)
+                self._keep_certificates(a, keep)
+        for n in self.notices.values():
+            if person in n["objectors"].values():
+                self._keep_objection(n, keep)
+        return found
+
+    def _keep_objection(self, n: dict[str, Any], keep: Any) -> None:
+        if not n["closed"]:
+            keep("open_objection", None)
+        else:
+            until = years_after(n["ends"], RECORDS_YEARS)
+            keep("assessment_records", until, "identity remarks")
+
+    def _keep_procedure(self, a: dict[str, Any], keep: Any) -> None:
+        failed = a["status"] in CLOSED
+        over = a["closed_on"] if failed else self.final_day(a)
+        if over is None:
+            keep("open_notice", None)
+            return
+        keep("assessment_records", years_after(over, RECORDS_YEARS))
+        last = [self.numbers.get(a["certs"].get(kind, "")) for kind in KINDS]
+        due = any(n is None or n["because"] == "issued_in_error" for n in last)
+        if not failed and due and all(map(passes, a["marks"].values())):
+            keep("certificate_due", None)
+
+    def final_day(self, a: dict[str, Any]) -> date | None:
+        """The first day on which the result was final; None if it is not."""
+        n = self.notices[a["notices"][-1]] if a["notices"] else None
+        if n is None or a["public"] is None or not n["closed"] or a["id"] in n["withheld"]:
+            return None
+        day: date = n["ends"] + timedelta(1)
+        return day
+
+    def _keep_money(self, a: dict[str, Any], keep: Any) -> None:
+        settled = {
+            (r["payment"], r["component"]) for r in a["refunds"].values() if r["state"] == "settled"
+        }
+        for (payment, component), line in a["paid"].items():
+            used = component == "study_material" and a["used"] & set(MATERIAL)
+            owed = line["excess"] or (a["status"] in CLOSED and not used)
+            if line["fen"] and owed and (payment, component) not in settled:
+                keep("open_refund", None)
+        if a["moved"]:
+            year = max(a["moved"]).year
+            keep("accounting_records", date(year + VOUCHERS_YEARS, 12, 31))
+            keep("bank_statements", date(year + STATEMENTS_YEARS, 12, 31))
+
+    def _keep_certificates(self, a: dict[str, Any], keep: Any) -> None:
+        for n in (self.numbers[number] for number in a["certs"].values()):
+            if n["standing"] == "revoked":
+                keep("certificates", n["ended"])
+                continue
+            if n["version"]:
+                keep("certificate_in_force", None)
+            reported = n["kind"] == "omc" or n["progress"] in ("accepted", "visible")
+            if not n["version"] or not reported:
+                keep("unreported_number", None)
 
     def open(self, app: str, person: str, level: int, eligible: bool) -> None:
         p = self.find(self.persons, person)
@@ -202,6 +322,7 @@ class Model:
             "used": set(), "files": {}, "helpers": set(), "asked": set(), "round": 0,
             "passed": 0, "reviews": [], "session": None, "ticket": None, "marks": {},
             "markers": {}, "verified": False, "notices": [], "public": None, "certs": {},
+            "closed_on": None if eligible else self.today, "moved": [],
         }  # fmt: skip
         if eligible:
             self.claim(*self.live(a))
@@ -210,7 +331,7 @@ class Model:
         a = self.own_app(app)
         refuse("application_not_open", a["status"] not in CLOSED | {"enrolled"})
         self.release(*self.live(a))
-        a["status"] = "withdrawn"
+        a |= {"status": "withdrawn", "closed_on": self.today}
 
     # --- fees ------------------------------------------------------------------------------------
 
@@ -226,6 +347,7 @@ class Model:
             a["status"] = "paid"
         self.claim("txn", txn)
         self.claim("payment", payment)
+        a["moved"].append(self.today)
         for component, fen in lines:
             a["paid"][payment, component] = {"fen": fen, "excess": not owed}
 
@@ -279,7 +401,7 @@ class Model:
         elif verdict == "return":
             a |= {"status": "supplement", "asked": set(missing)}
         else:
-            a["status"] = "rejected"
+            a |= {"status": "rejected", "closed_on": self.today}
             self.release(*self.live(a))
 
     # --- money that goes back --------------------------------------------------------------------
@@ -325,11 +447,13 @@ class Model:
             "accepted": {"approved"}, "settled": {"accepted", "abnormal"},
             "closed": {"approved", "accepted"}, "abnormal": {"accepted"},
         }[outcome]  # fmt: skip
-        _, r = self.step(app, refund, before)
+        a, r = self.step(app, refund, before)
         if outcome == "accepted":
             self.claim("provider_refund", "wechat", no)
             r["provider_no"] = no
         elif outcome == "settled" and no != r["provider_no"]:
             refuse("wrong_provider_refund", channel == "bank_transfer")
             self.claim("provider_refund", "bank", no)
+        if outcome == "settled":
+            a["moved"].append(self.today)
         r["state"] = outcome

@@ -148,7 +148,12 @@ def _change(
 
 COMMAND_BUILDERS: dict[str, Callable[..., Any]] = {
     "register": _register,
-    "erase": lambda m, now, person: c.erase(int(person[1:])),
+    "propose_erasure": lambda m, now, person, proposal: c.propose_erasure(
+        int(person[1:]), proposal=proposal
+    ),
+    "confirm_erasure": lambda m, now, person, proposal: c.confirm_erasure(
+        int(person[1:]), proposal=proposal
+    ),
     "join": lambda m, now, person: JoinRegistration(person_id=person),
     "refuse_registration": lambda m, now, person: RejectRegistration(
         person_id=person, reason="所持证件与登记不符"

@@ -11,14 +11,26 @@ import pickle
 from datetime import datetime
 from typing import Any
 
-from tests.support.model import CLOSED, EXAMS, MATERIAL, SITE, day_of, month_after, passes, refuse
+from tests.support.model import (
+    CLASSES,
+    CLOSED,
+    EXAMS,
+    MATERIAL,
+    NEEDED,
+    SITE,
+    day_of,
+    month_after,
+    passes,
+    refuse,
+)
 from tests.support.model_results import KINDS, Journey
 
 Expected = tuple[str, str, dict[str, Any]]
 """Topic without its version, stream, and some of the fields in JSON."""
 
 STAFF_OF = {
-    "register": "candidate agency", "erase": "registrar", "open": "candidate agency",
+    "register": "candidate agency", "propose_erasure": "registrar",
+    "confirm_erasure": "registrar regulator", "open": "candidate agency",
     "join": "agency certifier", "refuse_registration": "agency certifier",
     "withdraw": "candidate agency", "pay": "finance", "use": "candidate agency",
     "hand_in": "candidate agency", "submit": "candidate agency",
@@ -110,8 +122,27 @@ class ModelWithFacts(Journey):
     def refuse_registration_facts(self, person: str) -> list[Expected]:
         return [("registration_rejected", f"person-{person}", {})]
 
-    def erase_facts(self, person: str) -> list[Expected]:
-        return [("personal_data_erased", f"person-{person}", {})]
+    def propose_erasure_facts(self, person: str, proposal: str) -> list[Expected]:
+        kept = self.persons[person]["proposal"][2]
+        ends = [each for each in CLASSES if each not in {of for of, _ in kept}]
+        fields = {"proposal": proposal, "ends": ends, "kept": self._in_order(kept)}
+        return [("erasure_proposed", f"person-{person}", fields)]
+
+    def confirm_erasure_facts(self, person: str, proposal: str) -> list[Expected]:
+        kept = self._in_order(self.persons[person]["proposal"][2])
+        return [("erasure_confirmed", f"person-{person}", {"proposal": proposal, "kept": kept})]
+
+    def _in_order(self, kept: dict[tuple[str, str], Any]) -> list[dict[str, Any]]:
+        return [
+            {
+                "data_class": of,
+                "because": because,
+                "until": until and str(until),
+            }
+            for of in CLASSES
+            for because in NEEDED
+            if (until := kept.get((of, because), "")) != ""
+        ]
 
     def open_facts(self, app: str, person: str, level: int, eligible: bool) -> list[Expected]:
         answer = "eligibility_confirmed" if eligible else "eligibility_refused"

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.model import (
     EXAMS,
+    KINDS,
     KNOWN_THROUGH,
     SITE,
     Model,
@@ -16,8 +17,6 @@ from tests.support.model import (
     passes,
     refuse,
 )
-
-KINDS = ("national", "omc")
 
 
 class Journey(Model):
@@ -97,7 +96,7 @@ class Journey(Model):
         ends = after_working_days(self.today, 5)
         self.notices[notice] = {
             "rows": {a["id"]: (a["marks"]["theory"], a["marks"]["practical"]) for a in rows},
-            "ends": ends, "provisional": ends > KNOWN_THROUGH, "objections": {},
+            "ends": ends, "provisional": ends > KNOWN_THROUGH, "objections": {}, "objectors": {},
             "withheld": set(), "closed": False,
         }  # fmt: skip
         for a in rows:
@@ -116,6 +115,7 @@ class Journey(Model):
         refuse("row_not_in_notice", app in n["rows"])
         refuse("already_exists", objection not in n["objections"])
         n["objections"][objection] = (app, "open")
+        n["objectors"][objection] = person
 
     def resolve(self, notice: str, objection: str, outcome: str) -> None:
         n = self.find(self.notices, notice)
@@ -174,7 +174,7 @@ class Journey(Model):
         self.numbers[number] = {
             "app": a["id"], "kind": kind, "year": year, "progress": "numbered",
             "standing": "valid", "because": None, "version": 0, "issued": None,
-            "report": None, "seen": [],
+            "report": None, "seen": [], "ended": None,
         }  # fmt: skip
 
     def number(self, app: str) -> None:
@@ -192,12 +192,16 @@ class Journey(Model):
         if "omc" in kinds:
             self.take(a, "omc", year, "allocated")
 
+    def not_destroyed(self, person: str) -> None:
+        """Name and document are needed."""
+        refuse("person_erased", "identity" not in self.persons[person]["destroyed"])
+
     def issue(self, app: str) -> None:
         a = self.find(self.apps, app)
         numbers = [self.numbers[n] for n in a["certs"].values()]
         due = [n for n in numbers if (n["progress"], n["standing"]) == ("numbered", "valid")]
         refuse("certificate_out_of_order", due)
-        refuse("person_erased", not self.persons[a["person"]]["erased"])
+        self.not_destroyed(a["person"])
         refuse("year_differs", all(n["year"] == self.today.year for n in due))
         for n in due:
             n |= {"progress": "issued", "version": 1, "issued": self.today}
@@ -211,12 +215,13 @@ class Journey(Model):
         refuse("certificate_out_of_order", n["standing"] in allowed)
         refuse("certificate_out_of_order", n["version"] or what == "revoke")
         if what in ("correct", "reissue"):
-            refuse("person_erased", not self.persons[a["person"]]["erased"])
+            self.not_destroyed(a["person"])
         if what in ("correct", "reissue"):
             n["version"] += 1
         if what == "correct":
             n |= {"progress": "issued", "seen": []}
         n["because"] = because
+        n["ended"] = self.today if what == "revoke" else None
         after = {"suspend": "suspended", "reinstate": "valid", "revoke": "revoked"}
         n["standing"] = after.get(what, n["standing"])
 
@@ -233,7 +238,7 @@ class Journey(Model):
             n = self.national(app)
             ready = n["progress"] in ("issued", "rejected") and n["standing"] == "valid"
             refuse("certificate_out_of_order", ready)
-            refuse("person_erased", not self.persons[self.apps[app]["person"]]["erased"])
+            self.not_destroyed(self.apps[app]["person"])
         for app in apps:
             self.national(app).update(progress="reported", report=report)
         self.reports[report] = {self.apps[app]["certs"]["national"]: app for app in apps}

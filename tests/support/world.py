@@ -99,6 +99,7 @@ class World:
     identities: dict[str, Identity] = field(default_factory=dict)
     person_claims: dict[str, tuple[PersonIndex, ...]] = field(default_factory=dict)
     ids: int = 0
+    sealed: frozenset[tuple[str, DataClass]] = frozenset()
     forgotten: frozenset[str] = frozenset()
     staff: frozenset[str] = frozenset()
 
@@ -142,6 +143,13 @@ class World:
     def holder(self, kind: str, index: str) -> str | None:
         found = [p for p, indexes in self.person_claims.items() if (kind, index) in indexes]
         return found[0] if found else None
+
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        found = (key for of_kind, key in self.claims if of_kind == kind)
+        return tuple(sorted(key for key in found if key.startswith(prefix)))
+
+    def sealed_classes(self, person_id: str) -> frozenset[DataClass]:
+        return frozenset(each for owner, each in self.sealed if owner == person_owner(person_id))
 
     def known(self, kind: str, key: str | None = None) -> Any:
         """The state of one stream, None if there is none, as the state cache would return it."""
@@ -222,6 +230,7 @@ class World:
             assert stream == stream_of_fact(fact), f"{fact.TOPIC} does not belong to {stream}"
             self.append(fact, actor, now)
         for owner, data_class in decision.erases:
+            self.sealed -= {(owner, DataClass(data_class))}
             if data_class == DataClass.IDENTITY:
                 del self.identities[owner.removeprefix(person_owner(""))]
         if actor.role is not Role.CANDIDATE:
@@ -239,6 +248,11 @@ class World:
         assert snapshots.restore(snapshots.take(stream, folded)) == folded
         self.states[stream] = folded
         self.entries.append(entry)
+        data = fact.model_dump(mode="json")
+        classes = {mark.data_class for _, mark, _, _ in declared_values(type(fact), data)}
+        self.sealed |= {
+            (person_owner(data["person_id"]), each) for each in classes if each is not None
+        }
         if isinstance(fact, IDENTITY_FACTS):
             assert fact.name is not None
             assert fact.document_number is not None
@@ -265,7 +279,8 @@ class ReadSetChecker:
         kind = {"candidacy": "application", "editions": "edition"}.get(name, name)
 
         def read(*key: str) -> Any:
-            self._expect(stream_of(kind, *key), self._read_set.streams)
+            if not self._read_set.is_open_ended:
+                self._expect(stream_of(kind, *key), self._read_set.streams)
             return getattr(self._world, name)(*key)
 
         return read
@@ -292,6 +307,14 @@ class ReadSetChecker:
             streams = (*read.streams, stream_of("person", found))
             self._read_set = read._replace(streams=streams, persons=(*read.persons, found))
         return found
+
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        assert self._read_set.is_open_ended
+        return self._world.claims_under(kind, prefix)
+
+    def sealed_classes(self, person_id: str) -> frozenset[DataClass]:
+        self._expect(person_id, self._read_set.persons)
+        return self._world.sealed_classes(person_id)
 
     def take(self, decision: Decision) -> None:
         """Check the versions, claims and keys that appending the decision needs."""

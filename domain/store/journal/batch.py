@@ -44,6 +44,7 @@ class CommittedState(Protocol):
 
     def last_version(self, stream: str) -> int | None: ...
     def claim(self, claim: Claim) -> int | None: ...
+    def claims_under(self, kind: str, prefix: str) -> set[str]: ...
     def command(self, name: tuple[str, str]) -> KnownCommand | None: ...
     def data_keys(self, owner: str) -> Sequence[DataKey]: ...
     def tracked(self, view: str) -> int | None: ...
@@ -135,6 +136,19 @@ class Batch:
             holder = self.live_claims[claim]
             return None if holder is None else holder.position
         return self.committed.claim(claim)
+
+    def claims_under(self, kind: str, prefix: str) -> set[str]:
+        """The keys of the claims of a kind that begin like this and are taken."""
+        return self.claims_with(kind, prefix, self.committed.claims_under(kind, prefix))
+
+    def claims_with(self, kind: str, prefix: str, stored: set[str]) -> set[str]:
+        """As `claims_under`; stored: those that were taken before this batch."""
+        changed = {
+            key: holder is not None
+            for (of_kind, key), holder in self.live_claims.items()
+            if of_kind == kind and key.startswith(prefix)
+        }
+        return {key for key in {*stored, *changed} if changed.get(key, True)}
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
         """The command recorded under this (principal, key)."""

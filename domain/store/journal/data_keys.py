@@ -63,9 +63,15 @@ def named_keys(ledger: str, names: Iterable[KeyName]) -> tuple[Any, ...]:
     return [*owners], [*classes], [*generations], ledger
 
 
-SELECT_ERASED = """SELECT DISTINCT 'person/' || substr(stream, 8) FROM certledger.journal
-WHERE ledger = %s AND topic = 'personal_data_erased.v1' AND stream = ANY(%s)"""
-"""Which owners were erased by an event; takes the ledger and their streams (`owner_streams`)."""
+ERASURE_TOPICS = ("erasure_confirmed.v1", "erasure_continued.v1")
+"""The events that destroy keys of persons; `destroyed` in their data names the classes."""
+
+SELECT_ERASED = f"""SELECT DISTINCT 'person/' || substr(j.stream, 8), c.class
+FROM certledger.journal j CROSS JOIN LATERAL json_array_elements_text(
+    convert_from(j.envelope, 'UTF8')::json -> 'data' -> 'destroyed') AS c (class)
+WHERE j.ledger = %s AND j.topic IN {ERASURE_TOPICS} AND j.stream = ANY(%s)"""
+"""Owners and classes that were erased by an event; takes the ledger and the streams of the owners
+(`owner_streams`)."""
 
 
 def owner_streams(owners: Iterable[str]) -> list[str]:

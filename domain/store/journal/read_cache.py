@@ -42,6 +42,10 @@ SELECT_RECORDED_AT = (
 )
 
 
+SELECT_CLAIMS_UNDER = """SELECT key FROM certledger.claims
+WHERE ledger = %s AND kind = %s AND key >= %s AND key < %s AND released_position IS NULL"""
+
+
 class HeadConflict(Exception):
     """Another writer has appended: the batch has to be executed again on the new head."""
 
@@ -180,6 +184,20 @@ class ReadCache:
         if claim not in self._claims:
             self._read(ReadRequest(claims=(claim,)))
         return self._claims[claim]
+
+    def claims_under(self, kind: str, prefix: str) -> set[str]:
+        """The keys of the claims of a kind that begin like this and are taken.
+
+        At one round trip each time. What another process has committed since conflicts with this
+        batch at its commit. prefix: in ASCII, not empty.
+        """
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        with self._connection.cursor() as cursor:
+            cursor.execute(SELECT_CLAIMS_UNDER, (self._ledger, kind, prefix, end))
+            found = {key for (key,) in cursor.fetchall()}
+        if self._preceding is None:
+            return found
+        return self._preceding.claims_with(kind, prefix, found)
 
     def command(self, name: tuple[str, str]) -> KnownCommand | None:
         """The command recorded under (principal, key). Raises: SealBroken."""

@@ -27,6 +27,7 @@ from domain.store.journal.data_keys import (
     SELECT_KEYS,
     SELECT_NAMED_KEYS,
     DataKey,
+    KeyClass,
     key_from_row,
     named_keys,
     owner_streams,
@@ -57,8 +58,8 @@ PAD_BYTES = 32
 
 _CACHE_KEYS = 40_000
 
-Erased = Callable[[Iterable[str]], set[str]]
-"""Those of some owners whose keys an event destroyed."""
+Erased = Callable[[Iterable[str]], set[KeyClass]]
+"""The keys of some owners, all generations, that an event destroyed."""
 
 ReadKeys = Callable[[Iterable[KeyName]], Iterable[DataKey]]
 """Reads the committed rows of keys, as far as they exist."""
@@ -275,11 +276,12 @@ class Vault(BlindIndexes):
         return {name: self._put(row) for name, row in rows.items()}
 
     def _ensure_erased(self, destroyed: Iterable[DataKey]) -> None:
-        """Raises: WrongKey for a key that was destroyed and whose owner no event erased."""
-        names = {row.owner: str(row.name) for row in destroyed}
+        """Raises: WrongKey for a key that was destroyed, and by no event."""
+        names = {(row.owner, row.data_class): str(row.name) for row in destroyed}
         if names and self._erased is not None:
-            for owner in sorted(names.keys() - self._erased(names)):
-                reason = f"key {names[owner]} was destroyed, and no event erased what it sealed"
+            erased = self._erased({owner for owner, _ in names})
+            for each in sorted(names.keys() - erased):
+                reason = f"key {names[each]} was destroyed, and no event erased what it sealed"
                 raise WrongKey(reason=reason)
 
     def _put(self, row: DataKey, key: bytes | None = None) -> _CachedKey:
@@ -396,13 +398,13 @@ def stored_keys(journal: Journal) -> ReadKeys:
 
 
 def erased_owners(journal: Journal) -> Erased:
-    """A function that reads which owners of a ledger an event erased; the `erased` of a Vault.
+    """A function that reads which keys of a ledger an event destroyed; the `erased` of a Vault.
 
     It looks for the event only: that its seal is right is for the readers of the journal to check.
     """
 
-    def read(owners: Iterable[str]) -> set[str]:
+    def read(owners: Iterable[str]) -> set[KeyClass]:
         rows = journal.query(SELECT_ERASED, (journal.ledger, owner_streams(owners)))
-        return {owner for (owner,) in rows}
+        return {(owner, data_class) for owner, data_class in rows}
 
     return read

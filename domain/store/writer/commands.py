@@ -178,6 +178,10 @@ class BatchView:
         """Position of the event that took the claim, None if it is free."""
         return self._transaction.batch.claim((kind, key))
 
+    def claims_under(self, kind: str, prefix: str) -> set[str]:
+        """The keys of the claims of a kind that begin like this and are taken."""
+        return self._transaction.batch.claims_under(kind, prefix)
+
     def data_keys(self, owner: str) -> Sequence[DataKey]:
         """The owner's key rows for the vault, in order of class and generation."""
         return self._transaction.batch.data_keys(owner)

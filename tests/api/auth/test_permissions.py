@@ -46,6 +46,7 @@ POST   {L}/persons/P0/corrections           A G
 POST   {L}/persons/P0/joining               A Z
 POST   {L}/persons/P0/rejection             A Z
 POST   {L}/persons/P0/erasure               G
+POST   {L}/persons/P0/erasure/E0/confirmation  G S
 POST   {L}/applications                     C A
 GET    {L}/applications                     C A Z P X V G F S
 GET    {A}                                  C A Z P X V G F S

@@ -18,7 +18,6 @@ import pytest
 from api.imports.importer import Import, ImportStopped
 from api.settings import Settings
 from api.transparency.log_keys import make_log_key
-from domain.decision import NotFound
 from domain.service.ledger import Ledger
 from domain.store.blobs import Blobs
 from domain.store.errors import Unavailable
@@ -155,11 +154,14 @@ def test_an_erased_person_stays_erased_when_the_files_are_imported_again(
     (folder / "erasures.csv").write_text(
         "id,occurred_at,by,role,person_id,reason\n" + erased, encoding="utf-8"
     )
+    confirmed = f"EC1,2026-10-02 10:00,regulator.01,regulator,{person},E1\n"
+    (folder / "erasure_confirmations.csv").write_text(
+        "id,occurred_at,by,role,person_id,proposal\n" + confirmed, encoding="utf-8"
+    )
     assert load(*ledger, folder).refused == []
     again = load(*ledger, folder)
     assert (again.accepted, again.refused) == (0, [])
-    with pytest.raises(NotFound):
-        ledger[0].identity(person)
+    assert ledger[0].state("person", person).erased
 
 
 def test_documents_are_stored_in_the_blob_store(ledger: tuple[Ledger, Blobs]) -> None:

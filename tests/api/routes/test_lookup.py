@@ -12,6 +12,7 @@ import pytest
 
 from domain.store.embedded.server import EmbeddedPostgres
 from tests.support.commands import document_of
+from tests.support.editions import adopt_over_http, no_retention
 from tests.support.http_journey import ISSUED_AT, Journey, certified
 from tests.support.postgres import fresh_database
 from tests.support.service import LedgerClient, new_ledger, running, settings_for
@@ -165,18 +166,31 @@ def test_a_suspension_and_a_revocation_are_visible_with_the_next_lookup(client: 
     assert "不实" not in str(certificate)
 
 
+def test_a_certificate_in_force_is_found_although_its_holder_was_erased(client: httpx.Client):
+    ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
+    journey, numbers = certified(ledger)
+    journey.erase(ISSUED_AT)
+    wait_for_registry(ledger)
+    [certificate] = found(ledger, certificate_number=numbers["national"], name=NAME)
+    assert certificate["standing"] == "valid"
+
+
 def test_an_erased_person_is_found_by_link_only(client: httpx.Client):
     ledger = new_ledger(client, "2026-03-01T08:00:00+08:00")
     journey, numbers = certified(ledger)
     wait_for_registry(ledger)
     token = link_of(ledger, numbers["national"])
-    journey.staff("registrar", ISSUED_AT).write("persons/P1/erasure", {"reason": "request"})
+    adopt_over_http(ledger, no_retention())
+    registrar = journey.staff("registrar", ISSUED_AT)
+    revocation = {"reason_class": "holder_request", "reason": "本人申请"}
+    for kind in numbers:
+        registrar.write(f"{journey.application}/certificates/{kind}/revocation", revocation)
+    journey.erase("2026-10-16T10:00:00+08:00")
     wait_for_registry(ledger)
     assert found(ledger, certificate_number=numbers["national"], name=NAME) == []
     shown = ledger.client.get(f"/v/{token}").json()
-    assert (shown["masked_name"], shown["standing"]) == ("已删除", "valid")
-    person = ledger.caller("registrar").read("persons/P1")
-    assert (person["name"], person["erased"]) == ("已删除", True)
+    assert (shown["masked_name"], shown["standing"]) == ("已删除", "revoked")
+    assert ledger.caller("registrar").get("persons/P1").status_code == 410
 
 
 def test_guessing_is_rate_limited_and_staff_searches_are_not(

@@ -7,6 +7,7 @@ from api.routes.routers import ACCESS, ROUTES
 from domain.commands import SPECS
 
 WITHOUT_ROUTE: dict[str, str] = {
+    "ContinueErasure": "the service does it when it is due",
     "IntroduceKey": "keys are changed on the machine that has them",
     "ContinueLog": "two operators accept a loss on the machine that has the keys",
     "RetireKey": "keys are changed on the machine that has them",

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -18,16 +18,18 @@ from api.worker.background_worker import BackgroundWorker
 from api.worker.outcomes import LONGEST_PAUSE_S, Outcomes
 from api.worker.works import WORKS
 from domain.actors import service_actor
+from domain.decision import NotFound
+from domain.eligibility.qualifications import Qualifications
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.steps.public_notice import ExtendNotice
 from domain.store.keys.command_hashes import CommandHasher
 from projections.worklist.queries import WorkItem
 from tests.projections.grammar import ProjectedLedger
-from tests.support.actors import CERTIFIER, OPERATOR
-from tests.support.commands import adopt, open_ledger
+from tests.support.actors import ASSISTANT, CERTIFIER, OPERATOR, candidate
+from tests.support.commands import adopt, apply_for, erase, open_ledger, register
 from tests.support.editions import calendar_2027
 from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY
-from tests.support.ledgers import SECRETS, submit
+from tests.support.ledgers import SECRETS, PostgresWorld, submit
 from tests.support.provisional_notices import (
     BEYOND_EVERY_CALENDAR,
     CLOSES_AT,
@@ -37,7 +39,7 @@ from tests.support.provisional_notices import (
 )
 from tests.support.waiting import wait_until
 
-EXTENDED = "public_notice_extended.v1"
+EXTENDED, CONTINUED = "public_notice_extended.v1", "erasure_continued.v1"
 CALENDAR = calendar_2027(valid_from=date(2026, 11, 1))
 
 
@@ -88,6 +90,33 @@ def test_a_notice_is_corrected_when_the_calendar_is_adopted(
     assert (notice, envelope["data"]["calendar_edition"]) == ("N1", "cn-2027.1")
     assert envelope["data"]["ends_on"] == "2027-10-14"
     assert envelope["actor"] == service_actor("extend_notice").to_envelope()
+
+
+def test_what_was_kept_of_an_erased_person_goes_on_its_day_and_once(
+    ledger: ProjectedLedger, dsn: str
+) -> None:
+    """The application was refused in 2019, so its records were kept until 2024."""
+    ledgers = Ledgers(dsn, SECRETS)
+    world = PostgresWorld(ledgers.get("omc"))
+    world.now = datetime(2019, 5, 6, 1, 0, tzinfo=UTC)
+    for command, by in (
+        (open_ledger(), OPERATOR),
+        (register(), ASSISTANT),
+        (apply_for(qualifications=Qualifications()), candidate(1)),
+    ):
+        world.do(command, by=by)
+    erase(world)
+    assert world.ledger.identity("P1")
+    with working(dsn) as worker:
+        wait_until(lambda: world.ledger.state("person", "P1").is_unknown)
+        wait_until(lambda: worker.refused("omc", "continue_erasure") == (0, None))
+    continued = [e.parsed for e in ledger.journal.read(0, 100) if e.topic == CONTINUED]
+    [only] = continued
+    assert only["actor"] == service_actor("continue_erasure").to_envelope()
+    assert only["data"]["destroyed"] == ["identity", "statements"]
+    with pytest.raises(NotFound):
+        world.ledger.identity("P1")
+    ledgers.close()
 
 
 def test_what_becomes_due_while_it_works_is_done_too(ledger: ProjectedLedger, dsn: str) -> None:

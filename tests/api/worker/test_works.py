@@ -9,6 +9,7 @@ import pytest
 from api.worker.works import WORKS, Work
 from domain.actors import Role
 from domain.commands import SPECS
+from domain.steps.erasure import ContinueErasure
 from domain.steps.public_notice import CLOSE_NOTICE, CloseNotice, ExtendNotice
 from projections.worklist import view as worklist
 from projections.worklist.queries import WorkItem
@@ -27,18 +28,19 @@ def test_a_work_whose_command_is_left_to_people_is_a_mistake() -> None:
 
 
 def test_the_key_follows_from_work_item_and_attempt() -> None:
-    [work] = WORKS
+    work = WORKS[0]
     assert work.key(ITEM) == "extend_notice|N1|2"
     assert work.key(ITEM._replace(folded=9)) == work.key(ITEM)
     assert work.key(ITEM._replace(attempt=3)) != work.key(ITEM)
 
 
 def test_a_work_makes_the_command_of_its_item() -> None:
-    [work] = WORKS
-    assert work.command(ITEM) == ExtendNotice(notice_id="N1")
+    extend, erase = WORKS
+    assert extend.command(ITEM) == ExtendNotice(notice_id="N1")
+    assert erase.command(ITEM._replace(item_id="P1")) == ContinueErasure(person_id="P1")
 
 
 def test_every_work_has_a_name_of_its_own_that_the_worklist_knows() -> None:
     names = [work.name for work in WORKS]
     assert len(set(names)) == len(names)
-    assert set(names) == {worklist.EXTEND_NOTICE}
+    assert set(names) == {worklist.EXTEND_NOTICE, worklist.CONTINUE_ERASURE}

@@ -10,7 +10,8 @@ from domain.decision import NotFound
 from domain.events import CATALOGUE, Fact
 from domain.lawfulness.history import PHOTO_IDENTITY, History, RecordedCommand, RecordedFact
 from tests.domain.test_command_spec import HistoryRun, run_every_command
-from tests.support.actors import FINANCE
+from tests.support.actors import ASSISTANT, FINANCE
+from tests.support.commands import erase, register
 from tests.support.journeys import a_rejected_application
 from tests.support.recorded_histories import Envelope, RecordingWorld, blind_index, judged
 
@@ -43,14 +44,16 @@ def test_a_fact_in_the_stream_of_something_else_changes_nothing() -> None:
 def test_the_identity_that_a_photo_is_compared_with_ends_with_the_erasure() -> None:
     world = RecordingWorld()
     run_every_command(HistoryRun(world))
+    world.do(register(9), by=ASSISTANT)
+    erase(world, 9)
     history = judged(world.commands).history
     assert history.identity("P1") == PHOTO_IDENTITY
     with pytest.raises(NotFound):
-        history.identity("P3")
+        history.identity("P9")
 
 
 def _fold(history: History, stream: str, fact: Fact, by: Actor = FINANCE) -> None:
     data: Envelope = fact.model_dump(mode="json")
     at = "2026-03-02T01:00:00.000000Z"
-    recorded = RecordedFact(1, stream, 1, fact.TOPIC, by, data, fact)
+    recorded = RecordedFact(1, stream, 1, fact.TOPIC, by, data, fact, at)
     history.fold(RecordedCommand(by, at, at, [recorded]))

@@ -12,7 +12,7 @@ from domain.service.command_execution import OccurredTooEarly
 from domain.service.ledger import Ledgers, OccurredInFuture
 from domain.service.receipt import Receipt
 from domain.service.snapshots import INTERVAL
-from domain.steps import erasure, payment
+from domain.steps import payment
 from domain.store.errors import IdempotencyKeyReused, ReservedLedgerName
 from domain.values.primitives import RESERVED_LEDGERS
 from tests.support import journeys
@@ -20,6 +20,7 @@ from tests.support.actors import ASSISTANT, OPERATOR, candidate
 from tests.support.commands import (
     apply_for,
     correct_person,
+    erase,
     introduce_key,
     open_ledger,
     register,
@@ -142,7 +143,7 @@ def test_personal_data_is_sealed_in_the_journal_and_open_to_the_ledger(
 def test_erasure_makes_data_unreadable_and_keeps_the_bytes(world: PostgresWorld) -> None:
     receipt = world.do(register(1), by=ASSISTANT)
     before = world.ledger.journal.read(receipt.first_position - 1, 1)[0]
-    world.do(erasure.ErasePersonalData(person_id="P1", reason="request"))
+    erase(world)
     with pytest.raises(NotFound):
         world.ledger.identity("P1")
     after = world.ledger.journal.read(receipt.first_position - 1, 1)[0]

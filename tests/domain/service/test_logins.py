@@ -21,14 +21,22 @@ from domain.service.ledger import Ledger, Ledgers
 from domain.service.logins import LoginsOfCommand
 from domain.service.receipt import Receipt
 from domain.steps.enrolment import PersonErased, RegisterPerson
-from domain.steps.erasure import ErasePersonalData
 from domain.steps.review import ReviewedBefore
 from domain.store.errors import ClaimTaken, SealBroken
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.writer.commands import BatchView
 from tests.support import journeys, tampering
-from tests.support.actors import AGENCY, ASSISTANT, OPERATOR, REGISTRAR, candidate, staff
-from tests.support.commands import correct_person, fees, give, open_ledger, register, score
+from tests.support.actors import AGENCY, ASSISTANT, OPERATOR, REGISTRAR, REGULATOR, candidate, staff
+from tests.support.commands import (
+    confirm_erasure,
+    correct_person,
+    fees,
+    give,
+    open_ledger,
+    propose_erasure,
+    register,
+    score,
+)
 from tests.support.keys import LOGIN_KEY
 from tests.support.ledgers import SECRETS, PostgresWorld, a_real_ledger, request_of, submit
 from tests.support.postgres import Database
@@ -239,12 +247,18 @@ def test_a_login_found_under_a_retired_key_is_written_again_under_the_active_one
 # --- erasure --------------------------------------------------------------------------------------
 
 
+def erased(ledger: Ledger) -> None:
+    """Two persons erase candidate 1's data."""
+    submit(ledger, propose_erasure(), REGISTRAR, key="proposed")
+    submit(ledger, confirm_erasure(), REGULATOR, key="confirmed")
+
+
 def test_the_login_of_a_candidate_goes_with_their_erasure(
     world: PostgresWorld, second: Ledger, database: Database
 ) -> None:
     world.do(register(1), by=by_phone())
     old = second.logins.find(PHONE)
-    world.do(ErasePersonalData(person_id="P1", reason="request"), by=REGISTRAR)
+    erased(world.ledger)
     assert not [row for row in rows(database) if str(old) in row]
     # The other service still has the old pseudonym in memory, and draws another one.
     submit(second, register(2), by_phone(), key="again")
@@ -262,8 +276,7 @@ def test_an_erased_login_is_nobodys_in_every_process(world: PostgresWorld, secon
     for ledger in (world.ledger, second):
         assert ledger.logins.find(PHONE) == ledger.state("person", "P1").subject
         assert ledger.recorded_command(PHONE, "mine", request)
-    erase = ErasePersonalData(person_id="P1", reason="request")
-    submit(world.ledger, erase, REGISTRAR, key="erase")
+    erased(world.ledger)
     for ledger in (world.ledger, second):
         assert ledger.logins.find(PHONE) is None
         assert ledger.recorded_command(PHONE, "mine", request) is None
@@ -279,8 +292,7 @@ def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
     submit(world.ledger, register(1), by_phone(), key="mine")
     submit(second, person(2), cashier, key="as staff")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="request")
-    submit(world.ledger, erase, REGISTRAR, key="erase")
+    erased(world.ledger)
     for n, ledger in ((3, world.ledger), (4, second)):
         submit(ledger, person(n), cashier, key=f"later {n}")
     assert subjects(world.ledger)[-2:] == [old, old]
@@ -288,24 +300,26 @@ def test_the_login_of_staff_stays_when_their_data_as_a_candidate_are_erased(
         submit(second, correct_person(1), by_phone(), key="corrected")
 
 
-def test_a_registrar_whose_first_command_erases_their_own_data_stays(world: PostgresWorld) -> None:
+def test_a_registrar_whose_first_command_is_about_their_own_data_stays(
+    world: PostgresWorld,
+) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="request")
-    submit(world.ledger, erase, by_phone(Role.REGISTRAR), key="erase")
-    assert subjects(world.ledger)[-1] == old == world.ledger.logins.find(PHONE)
+    submit(world.ledger, propose_erasure(), by_phone(Role.REGISTRAR), key="erase")
+    submit(world.ledger, confirm_erasure(), REGULATOR, key="confirmed")
+    assert subjects(world.ledger)[-2] == old == world.ledger.logins.find(PHONE)
 
 
 def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
-    erase = ErasePersonalData(person_id="P1", reason="request")
+    submit(world.ledger, propose_erasure(), REGISTRAR, key="proposed")
     answers: list[Future[Receipt]] = [
         world.ledger.submit(each, by, key=f"k{n}", request=request_of(each))
         for n, (each, by) in enumerate(
             (
                 (person(2), by_phone(Role.AGENCY)),
-                (erase, REGISTRAR),
+                (confirm_erasure(), REGULATOR),
                 (person(3), by_phone(Role.AGENCY)),
             )
         )
@@ -323,7 +337,7 @@ def test_an_erased_pseudonym_is_not_drawn_again_although_the_cache_forgot_it(
     old = world.ledger.logins.find(PHONE)
     named = LoginsOfCommand(world.ledger.logins)
     assert named.guess_actor(by_phone()) == old
-    world.do(ErasePersonalData(person_id="P1", reason="request"), by=REGISTRAR)
+    erased(world.ledger)
     world.ledger.logins.clear()
     with world.ledger.journal.transaction() as transaction:
         view = BatchView(transaction, lambda stream: 0)
@@ -409,8 +423,7 @@ def test_the_audit_names_staff_whose_row_was_deleted(
 def test_the_audit_expects_the_row_of_staff_who_were_erased(world: PostgresWorld) -> None:
     submit(world.ledger, register(1), by_phone(), key="mine")
     submit(world.ledger, person(2), by_phone(Role.AGENCY), key="as staff")
-    erase = ErasePersonalData(person_id="P1", reason="request")
-    submit(world.ledger, erase, REGISTRAR, key="erase")
+    erased(world.ledger)
     assert findings(world.ledger) == []
 
 

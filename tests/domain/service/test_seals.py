@@ -231,7 +231,7 @@ def test_a_key_that_is_put_back_after_an_erasure_shows_nobody(
     opened: Callable[[], Ledger], world: PostgresWorld, database: Database
 ) -> None:
     kept = database.execute("SELECT class, wrapped FROM certledger.data_keys")
-    world.do(erase(1), by=REGISTRAR)
+    erase(world)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.data_keys DISABLE TRIGGER ALL")
         for data_class, wrapped in kept:

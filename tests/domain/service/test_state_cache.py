@@ -12,7 +12,7 @@ from domain.service.state_cache import CachedState, PendingEvent, StateCache
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from tests.support.actors import OPERATOR
-from tests.support.commands import introduce_key, open_ledger
+from tests.support.commands import destroyed, introduce_key, open_ledger
 
 NOW = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 MAPPER = EntryMapper(catalogue=Catalogue(e.CATALOGUE))
@@ -136,7 +136,7 @@ def test_committed_events_are_not_applied_over_a_gap():
 def test_least_recently_used_states_are_evicted():
     cache = StateCache(MAPPER, no_snapshot, states_max=1)
     cache.apply_committed([event(1)])
-    person = e.PersonalDataErased(person_id="P1", reason=e.ErasureReason.REQUEST)
+    person = destroyed()
     cache._put("person-P1", CachedState(person, NOW))
     assert cache.cached_version("ledger") == NO_EVENTS
     assert cache.state("person-P1") == person

@@ -13,8 +13,16 @@ from domain.service.tail_check import TailCheck
 from domain.store.errors import LogDiffers
 from domain.store.keys.login_keys import LoginKeys
 from tests.support import tampering
-from tests.support.actors import ASSISTANT, OPERATOR, REGISTRAR, candidate
-from tests.support.commands import erase, fees, introduce_key, open_ledger, register
+from tests.support.actors import ASSISTANT, OPERATOR, REGISTRAR, REGULATOR, candidate
+from tests.support.commands import (
+    confirm_erasure,
+    erase,
+    fees,
+    introduce_key,
+    open_ledger,
+    propose_erasure,
+    register,
+)
 from tests.support.keys import LOGIN_KEY
 from tests.support.ledgers import SECRETS, PostgresWorld, a_real_ledger, submit
 from tests.support.postgres import Database
@@ -179,7 +187,7 @@ def test_the_login_of_an_erased_candidate_may_be_gone(
     database: Database, world: PostgresWorld, tail: TailCheck
 ) -> None:
     erased = pseudonym(world, end(world))
-    world.do(erase(3), REGISTRAR)
+    erase(world, 3)
     assert not database.execute("SELECT FROM certledger.logins WHERE pseudonym = %s", erased)
     compare(world, tail)
     compare(world, tail)
@@ -191,7 +199,7 @@ def test_the_login_of_somebody_else_may_not_go_with_an_erasure(
 ) -> None:
     """The claim says that the erasure ended it, and the events do not."""
     other = pseudonym(world, end(world) - 1)
-    world.do(erase(3), REGISTRAR)
+    erase(world, 3)
     with tampering.superuser(database) as cursor:
         cursor.execute("ALTER TABLE certledger.claims DISABLE TRIGGER ALL")
         cursor.execute(
@@ -207,7 +215,7 @@ def test_the_login_of_staff_may_not_go_with_the_erasure_of_their_own_data(
 ) -> None:
     world.do(register(4, subject=ASSISTANT.subject), ASSISTANT)
     acted = pseudonym(world, end(world))
-    world.do(erase(4), REGISTRAR)
+    erase(world, 4)
     compare(world, tail)
     with tampering.superuser(database) as cursor:
         cursor.execute(f"{DROP} certledger.logins WHERE pseudonym = %s", (acted,))
@@ -262,7 +270,8 @@ def test_what_is_being_recorded_and_erased_at_that_moment_is_no_difference(
         for n in range(begin, begin + 15):
             submit(world.ledger, register(n), candidate(n), key=f"r{n}")
             if n % 2:
-                submit(world.ledger, erase(n), REGISTRAR, key=f"e{n}")
+                submit(world.ledger, propose_erasure(n), REGISTRAR, key=f"p{n}")
+                submit(world.ledger, confirm_erasure(n), REGULATOR, key=f"e{n}")
 
     compared = 0
     with ThreadPoolExecutor() as pool:

@@ -24,7 +24,7 @@ from domain.steps.certificate import (
 )
 from domain.steps.enrolment import PersonErased
 from tests.support.actors import REGISTRAR
-from tests.support.commands import PASSED, erase, report
+from tests.support.commands import PASSED, destroyed, report
 from tests.support.journeys import (
     final_results,
     issued_certificates,
@@ -123,7 +123,7 @@ def test_a_report_id_is_given_once_and_made_up_where_none_is_given():
 
 def test_who_was_erased_is_reported_no_more():
     world = issued_certificates()
-    world.do(erase())
+    world.append(destroyed())
     given(world).when(report()).fails(PersonErased)
 
 

@@ -27,8 +27,8 @@ from tests.support.actors import REGISTRAR
 from tests.support.commands import (
     ISSUED_AT,
     correct_person,
+    destroyed,
     document_of,
-    erase,
     material,
     name_of,
     when,
@@ -133,7 +133,7 @@ def test_the_year_is_in_both_numbers():
 
 def test_no_certificate_is_made_for_a_person_who_was_erased():
     world = numbered_certificates()
-    world.do(erase())
+    world.append(destroyed())
     given(world).when(issue()).fails(PersonErased)
 
 
@@ -223,7 +223,7 @@ def test_a_corrected_certificate_shows_the_name_as_it_was_put_right():
 
 def test_no_text_is_put_right_for_a_person_who_was_erased():
     world = issued_certificates()
-    world.do(erase())
+    world.append(destroyed())
     given(world).when(step(CorrectCertificate)).fails(PersonErased)
 
 
@@ -253,7 +253,7 @@ def test_a_certificate_is_made_again_between_its_issue_and_today():
 
 def test_no_certificate_is_made_again_for_a_person_who_was_erased():
     world = issued_certificates()
-    world.do(erase())
+    world.append(destroyed())
     given(world).when(step(ReissueCertificate)).fails(PersonErased)
 
 

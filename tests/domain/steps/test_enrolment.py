@@ -176,7 +176,7 @@ def test_refusals_of_an_application_come_in_their_order():
     unknown = apply_for(person_id="P9", **everything_wrong)
     given(world).when(unknown, by=candidate(2)).fails(NotFound, what="person")
     erased = world.copy()
-    erased.do(erase())
+    erase(erased)
     given(erased).when(apply_for(**everything_wrong), by=candidate(2)).fails(PersonErased)
     given(world).when(apply_for(**everything_wrong), by=candidate(2)).fails(NotYourOwn)
     opened = world.copy()

@@ -12,8 +12,8 @@ from tests.support.actors import ASSISTANT, REGISTRAR, candidate
 from tests.support.commands import (
     correct_person,
     document_of,
-    erase,
     name_of,
+    propose_erasure,
     register,
 )
 from tests.support.journeys import (
@@ -159,7 +159,7 @@ def test_before_the_last_review_the_agency_still_corrects_who_somebody_is():
 
 def test_an_unknown_person_cannot_be_corrected_or_erased():
     given(an_open_ledger()).when(correct_person()).fails(NotFound, what="person")
-    given(an_open_ledger()).when(erase()).fails(NotFound, what="person")
+    given(an_open_ledger()).when(propose_erasure()).fails(NotFound, what="person")
 
 
 def test_a_correction_is_checked_like_a_registration():

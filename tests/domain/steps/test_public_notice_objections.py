@@ -82,7 +82,7 @@ def test_nobody_objects_in_somebody_elses_name():
 
 def test_who_was_erased_objects_no_more():
     world = a_registered_person(8, published_results())
-    world.do(erase(8))
+    erase(world, 8)
     given(world).when(object_to(by=8)).fails(PersonErased)
 
 

@@ -30,7 +30,7 @@ from projections.engine.view import ERASED
 from projections.engine.wrong_views import WrongViews
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import REGISTRAR
-from tests.support.commands import PASSED, correct_person, document_of, erase, national_number
+from tests.support.commands import PASSED, correct_person, destroyed, document_of, national_number
 from tests.support.journeys import (
     issued_certificates,
     numbered_certificates,
@@ -121,7 +121,7 @@ def test_a_passport_is_found_with_its_country_and_without_one(ledger: ProjectedL
     assert len(found(ledger, number=NUMBER, documents=(anywhere,))) == 1
     of_another = VAULT.blind_index("document", "passport:USA:X1234567")
     assert found(ledger, **name, documents=(of_another,)) == []
-    world.do(erase(), by=REGISTRAR)
+    world.append(destroyed())
     ledger.record(world).fold()
     assert found(ledger, **name, documents=(anywhere,)) == []
 
@@ -330,7 +330,7 @@ def test_a_corrected_name_matches_and_the_old_one_does_not(ledger: ProjectedLedg
 def test_an_erased_person_s_certificate_is_found_by_its_link_only(ledger: ProjectedLedger) -> None:
     world = issued_certificates()
     known = indexes(world)
-    world.do(erase())
+    world.append(destroyed())
     ledger.record(world).fold()
     assert found(ledger, number=NUMBER, **known) == []
     assert found(ledger, number=NUMBER, names=known["names"]) == []
@@ -354,7 +354,7 @@ def test_the_row_contains_the_current_public_record_after_every_event(
         lambda: world.do(step(c.CorrectCertificate), by=REGISTRAR),
         lambda: world.do(step(c.ReissueCertificate), by=REGISTRAR),
         lambda: world.do(revoke(), by=REGISTRAR),
-        lambda: world.do(erase()),
+        lambda: world.append(destroyed()),
     ]
     answers = set()
     for happens in happened:

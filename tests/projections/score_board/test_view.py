@@ -22,8 +22,8 @@ from tests.support.commands import (
     close,
     correct,
     correct_person,
+    destroyed,
     document_of,
-    erase,
     object_to,
     publish,
     settle,
@@ -233,7 +233,7 @@ def test_a_corrected_name_changes_every_page_at_once(ledger: ProjectedLedger) ->
 
 def test_an_erased_person_is_gone_from_every_page(ledger: ProjectedLedger) -> None:
     world = final_results()
-    world.do(erase())
+    world.append(destroyed())
     ledger.record(world).fold()
     with ledger.cursor() as cursor:
         (row,) = q.rows(cursor, "omc", "N1")

@@ -40,7 +40,7 @@ def row(login: str, keys: LoginKeys = KEYS) -> LoginRow:
     return sealed_row(keys.names("omc", login)[0], new_pseudonym(), SEALER.of("omc"))
 
 
-ERASED = "personal_data_erased.v1"
+ERASED = "erasure_confirmed.v1"
 
 
 def append(journal: Journal, version: int, **changes: object) -> None:

@@ -419,7 +419,8 @@ def test_a_key_that_was_destroyed_without_an_event_opens_nothing_and_is_no_erasu
 def test_a_key_that_went_with_the_event_of_its_person_is_an_erasure(journal: Journal) -> None:
     vault = vault_of(journal, erased=erased_owners(journal))
     sealed = {person: seal(journal, vault, person, "王小明", person) for person in ("p1", "p2")}
-    event = draft("person-p1", 1, topic="personal_data_erased.v1", person_id="p1")
+    gone = {"person_id": "p1", "destroyed": ["identity"]}
+    event = draft("person-p1", 1, topic="erasure_confirmed.v1", **gone)
     with journal.transaction() as transaction:
         keys = (("person/p1", "identity"),)
         transaction.append([AppendRequest((event,), destroy_keys=keys)])
