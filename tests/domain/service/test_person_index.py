@@ -32,7 +32,7 @@ def world(database: Database) -> Iterator[PostgresWorld]:
         for n in (1, 2, 3):
             real.do(register(n), by=ASSISTANT)
         real.do(correct_person(document_number=document_of(9)), by=REGISTRAR)
-        real.do(erase(2), by=REGISTRAR)
+        erase(real, 2)
         yield real
 
 

@@ -212,10 +212,14 @@ def test_an_open_application_of_the_registration_ends_before_it_is_joined() -> N
     given(world).when(join, by=CERTIFIER).then_kinds(e.RegistrationJoined, e.LoginAssigned)
 
 
-@pytest.mark.parametrize("left", [correct_person(document_number=document_of(9)), erase()])
+def recorded_again(world: World) -> None:
+    world.do(correct_person(document_number=document_of(9)), by=REGISTRAR)
+
+
+@pytest.mark.parametrize("left", [recorded_again, erase], ids=["corrected", "erased"])
 def test_nobody_is_joined_to_a_person_whose_document_it_is_no_longer(left) -> None:
     world = contested()
-    world.do(left, by=REGISTRAR)
+    left(world)
     given(world).when(JoinRegistration(person_id="P2"), by=AGENCY).fails(DocumentsDiffer)
     same = correct_person(2, document_number=document_of(1))
     given(world).when(same, by=AGENCY).then_kinds(e.PersonCorrected)
@@ -229,7 +233,7 @@ def test_a_rejected_registration_does_nothing_more() -> None:
     world = rejected()
     given(world).when(apply_for(2), by=candidate(2)).fails(RegistrationClosed)
     given(world).when(correct_person(2), by=AGENCY).fails(RegistrationClosed)
-    world.do(erase(2), by=REGISTRAR)
+    erase(world, 2)
     given(world).when(register(3), by=candidate(2)).then_kinds(e.PersonRegistered)
 
 
@@ -262,5 +266,5 @@ def test_what_is_settled_or_was_never_contested_is_not_settled_again(command) ->
 @pytest.mark.parametrize("command", BOTH, ids=["join", "reject"])
 def test_an_erased_registration_is_not_settled(command) -> None:
     world = contested()
-    world.do(erase(2), by=REGISTRAR)
+    erase(world, 2)
     given(world).when(command, by=CERTIFIER).fails(PersonErased)
