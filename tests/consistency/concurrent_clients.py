@@ -70,7 +70,7 @@ class Preparation:
     def application(self, n: int, upto: str) -> None:
         """Candidate n, up to some step."""
         app, own = f"A{n}", candidate(n)
-        self.do("register", ASSISTANT, person=f"P{n}", document=f"d{n}")
+        self.do("register", ASSISTANT, person=f"P{n}", document=f"d{n}", login=True)
         self.do("open", own, app=app, person=f"P{n}", level=4, eligible=True)
         if upto == "pay":
             return
@@ -187,7 +187,7 @@ class RequestGenerator:
         whole = {"app": app, "payment": f"PAY{n}", "txn": f"T{n}", "lines": WHOLE}
         opened = {"app": app, "person": f"P{n}", "level": 4, "eligible": rng.random() < 0.9}
         requests = [
-            new_request("register", ASSISTANT, person=f"P{n}", document=f"d{n}"),
+            new_request("register", ASSISTANT, person=f"P{n}", document=f"d{n}", login=True),
             new_request("open", candidate(n), **opened),
             new_request("pay", FINANCE, **whole),
             new_request("use", candidate(n), app=app, item=rng.choice(MATERIAL)),
@@ -216,7 +216,7 @@ class RequestGenerator:
         person = rng.choice(sorted(self._guess.persons))
         document = self._guess.persons[person]["document"]
         other = f"P{next(self._new_candidates)}"
-        again = new_request("register", ASSISTANT, person=other, document=document)
+        again = new_request("register", ASSISTANT, person=other, document=document, login=True)
         named = {"person": person, "proposal": f"E{next(self._new_candidates)}"}
         return [
             new_request("propose_erasure", REGISTRAR, **named),

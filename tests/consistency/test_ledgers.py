@@ -95,7 +95,7 @@ def test_commands_on_top_of_a_failed_batch_are_executed_again(
         stack.callback(held_commit.close)
         register, opened, paid = (replace(w, key=w.kind) for w in scenario.new_candidate())
         person = register.fields["person"]
-        again = {"person": "P900", "document": register.fields["document"]}
+        again = {"person": "P900", "document": register.fields["document"], "login": True}
         futures = scenario.ask(
             here, register, opened, paid, register,
             new_request("propose_erasure", REGISTRAR, person=person, proposal="E1"),
