@@ -34,7 +34,7 @@ from projections.engine.view import ViewError
 
 GOOD, ALTERED, NOT_CHECKED, NO_HEADS = 0, 1, 2, 3
 
-_LABEL = 12  # columns of the name of a check
+_LABEL = 14  # columns of the name of a check
 
 
 class CannotVerify(click.ClickException):

@@ -174,7 +174,7 @@ class ServiceEndpoint:
         except httpx.TransportError as error:
             return Unknown(type(error).__name__)
         body = answer.json()
-        if answer.status_code in (200, 201):
+        if answer.status_code in (200, 201, 202):
             again = answer.headers.get("idempotency-replayed") == "true"
             return Replayed(body) if again else Wrote(body)
         return _of_code(body["code"])

@@ -62,7 +62,7 @@ MORNING = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)
 STREAMS = tuple("abcdefgh")
 CLAIMS = tuple(("number", str(n)) for n in range(4))
 PERSONS = tuple(f"p{n}" for n in range(12))
-CLASS = DataClass.REMARKS.value
+CLASS = DataClass.IDENTITY.value
 KEYS = range(100)
 """Idempotency keys that several clients share."""
 NOTHING_RECORDED = (Overloaded, DeadlineExceeded, Unavailable, Closed)

@@ -57,7 +57,7 @@ def test_a_corrected_document_passes_its_index_on():
 
 def test_an_erasure_leaves_no_index():
     world = journeys.a_registered_person()
-    world.do(erase(), by=REGISTRAR)
+    erase(world)
     assert world.person_claims == {"P1": ()}
 
 

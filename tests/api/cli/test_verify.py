@@ -51,17 +51,17 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     folder = copy.settings.data_dir / "heads"
     by_key = copy.settings.data_dir / "keys" / "log_omc@signed"
     assert lines[2] == (
-        f"  heads       7 compared: 3 of the database, 3 of {folder}, 1 of {by_key}"
+        f"  heads         7 compared: 3 of the database, 3 of {folder}, 1 of {by_key}"
     )
-    assert lines[3] == "              signed by certledger.example/omc, the key of this machine"
+    assert lines[3] == "                signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
-        *("events", "heads", "commands", "claims", "keys", "logins", "snapshots"),
+        *("events", "heads", "commands", "claims", "keys", "person", "logins", "snapshots"),
         *("attachments", "lawfulness"),
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"
-    assert lines[-2] == f"  views       {len(VIEWS)} views compared with a rebuild"
+    assert lines[-2] == f"  views         {len(VIEWS)} views compared with a rebuild"
     assert lines[-1] == "views: good"
 
 
@@ -108,7 +108,7 @@ def test_without_any_head_the_code_is_three(verify: Program, copy: Copy) -> None
     (copy.settings.data_dir / "keys" / "log_omc@signed").unlink()
     code, out, err = verify("verify")
     assert (code, err) == (3, "")
-    assert "  heads       0 compared\n" in out
+    assert "  heads         0 compared\n" in out
     assert out.endswith("omc: nothing found, but there was no signed head to compare with\n")
 
 
