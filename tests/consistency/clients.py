@@ -20,7 +20,7 @@ from domain.store.errors import (
     Unavailable,
 )
 from tests.consistency.concurrent_clients import actor_of
-from tests.consistency.domain_reads import LEDGER, PAGE, SHOWN
+from tests.consistency.domain_reads import GONE, LEDGER, PAGE, SHOWN
 from tests.consistency.domain_spec import Read, Request
 from tests.consistency.history import (
     Answer,
@@ -42,6 +42,7 @@ NOT_NOW = frozenset(
     {
         *("database_unreachable", "deadline_exceeded", "journal_closed", "journal_unavailable"),
         *("overloaded", "read_timeout", "request_in_progress", "server_busy", "view_behind"),
+        "record_outdated",
     }
 )
 """Codes unrelated to the state: nothing was recorded."""
@@ -90,7 +91,8 @@ class LedgerEndpoint:
             state = self._ledger.state("application", read.of)
             return state.status.value, state.version
         if read.what == "person":
-            return self._ledger.state("person", read.of).version
+            state = self._ledger.state("person", read.of)
+            return GONE if state.is_unknown else state.version
         if read.what == "history":
             found = self._ledger.history(f"application-{read.of}")
             return [(one.originator_version, type(one.fact).TOPIC) for one in found] or None
@@ -194,6 +196,8 @@ class ServiceEndpoint:
             return NotDone(type(error).__name__)
         if answer.status_code == 404:
             what = NOTHING_THERE.get(read.what)
+        elif answer.status_code == 410:
+            what = GONE
         elif answer.status_code == 200:
             what = SHOWN[read.what](answer.json())
         else:

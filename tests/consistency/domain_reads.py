@@ -20,6 +20,9 @@ PAGE = 60
 
 # --- the ledger itself ----------------------------------------------------------------------------
 
+GONE = "gone"
+"""What is read of a person whose name and document are destroyed."""
+
 
 def _version(spec: DomainSpec, stream: str, position: int) -> int:
     return sum(event.stream == stream for event in spec.stored.events[:position])
@@ -34,9 +37,13 @@ def application(spec: DomainSpec, model: Journey, read: Read, position: int) -> 
 
 
 def person(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any:
-    """Version, or None if there is no such person."""
-    known = read.of in model.persons
-    return _version(spec, f"person-{read.of}", position) if known else None
+    """Version, GONE once name and document are destroyed, or None if there is no such person."""
+    found = model.persons.get(read.of)
+    if found is None:
+        return None
+    if "identity" in found["destroyed"]:
+        return GONE
+    return _version(spec, f"person-{read.of}", position)
 
 
 def history(spec: DomainSpec, model: Journey, read: Read, position: int) -> Any:

@@ -125,6 +125,7 @@ def deployment() -> Iterator[Deployment]:
             "index_key": KEY, "journal_key": SEALER.active.text, "token_key": TOKEN_KEY,
             "command_key": text_of(COMMAND_KEY), "idempotency_key": text_of(IDEMPOTENCY_KEY),
             "lookup_limit": False, "login_key": KEY, "link_key": KEY,
+            "work": False,  # the specification knows the events of clients only
         }  # fmt: skip
         loaded = load_settings(**settings)
         keys = load_service_keys(loaded)
