@@ -1,9 +1,10 @@
 INSERT INTO views.bench_certificates (ledger, application_id, kind, number, person_id,
-    masked_name, masked_number, document_type, name_index, document_index, organisation_name,
+    masked_name, masked_number, document_type, name_index, document_index, holder_position,
+    organisation_name,
     issuer_name, source, occupation, occupation_name, edition, level, job_type, theory, practical,
     issued, issued_on, progress, seen_province_on, seen_nation_on, report_id, standing,
     reason_class, version, reissued_on, current_since, verify_token, position,
-    changed_at, answer)
+    changed_at, history_sha256, answer)
 WITH facts AS MATERIALIZED (
     SELECT ledger, position, split_part(topic, '.', 1) AS what, occurred_at, recorded_at,
         convert_from(envelope, 'UTF8')::jsonb -> 'data' AS data
@@ -24,7 +25,8 @@ people AS (
     SELECT DISTINCT ON (ledger, person_id) ledger, data ->> 'person_id' AS person_id,
         '*' AS masked_name, '*' AS masked_number, data ->> 'document_type' AS document_type,
         encode(sha256(convert_to(data ->> 'name', 'UTF8')), 'hex') AS name_index,
-        encode(sha256(convert_to(data ->> 'document_number', 'UTF8')), 'hex') AS document_index
+        encode(sha256(convert_to(data ->> 'document_number', 'UTF8')), 'hex') AS document_index,
+        position AS holder_position
     FROM facts WHERE what IN ('person_registered', 'person_corrected')
     ORDER BY ledger, person_id, position DESC),
 ledgers AS (
@@ -66,14 +68,15 @@ certificates AS (
     FROM facts WHERE starts_with(what, 'certificate_')
     GROUP BY 1, 2, 3)
 SELECT c.ledger, c.application_id, c.kind, c.number, c.person_id, p.masked_name,
-    p.masked_number, p.document_type, p.name_index, p.document_index, b.organisation_name,
+    p.masked_number, p.document_type, p.name_index, p.document_index, p.holder_position,
+    b.organisation_name,
     b.issuer_name, c.source, a.occupation, a.occupation_name, a.edition, a.level, a.job_type,
     r.theory, r.practical, c.version > 0,
     c.issued_on, c.progress, c.seen_province_on, c.seen_nation_on, c.report_id, c.standing,
     c.reason_class, c.version, c.reissued_on, c.current_since,
     CASE WHEN c.version > 0 THEN c.ledger || '-aa' || left(encode(sha256(convert_to(
         concat_ws('|', c.ledger, c.kind, c.number, c.version), 'UTF8')), 'hex'), 32) END,
-    c.position, c.changed_at,
+    c.position, c.changed_at, '-',
     CASE WHEN c.version > 0 THEN json_build_array(c.ledger, c.kind, c.number, p.masked_name,
         p.masked_number, p.document_type, a.occupation, a.occupation_name, a.edition, a.level,
         a.job_type, r.theory, r.practical, c.issued_on, b.organisation_name, b.issuer_name,

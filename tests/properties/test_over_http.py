@@ -176,7 +176,7 @@ class ServiceComparison(ModelComparison):
             super().teardown()
 
 
-ServiceComparison.TestCase.settings = few_examples(13, steps=24)
+ServiceComparison.TestCase.settings = few_examples(18, steps=24)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -19,6 +19,7 @@ from domain.decision import Command
 from domain.steps import authority_report as reports
 from domain.steps import (
     certificate,
+    contested_registration,
     edition_adoption,
     enrolment,
     erasure,
@@ -94,6 +95,8 @@ ROUTES: dict[type[Command], tuple[str, str, Body]] = {
     enrolment.RegisterPerson: ("POST", "persons", _json),
     erasure.ProposeErasure: ("POST", "persons/{person_id}/erasure", _json),
     erasure.ConfirmErasure: ("POST", "persons/{person_id}/erasure/{proposal}/confirmation", _json),
+    contested_registration.JoinRegistration: ("POST", "persons/{person_id}/joining", _nothing),
+    contested_registration.RejectRegistration: ("POST", "persons/{person_id}/rejection", _json),
     enrolment.OpenApplication: ("POST", "applications", _json),
     enrolment.WithdrawApplication: ("POST", f"{A}/withdrawal", _json),
     payment.RecordPayment: ("POST", f"{A}/payments", _json),
