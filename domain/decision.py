@@ -119,10 +119,9 @@ class States(Protocol):
     Each method raises NotFound for an unknown thing, except `series`: a series begins with its
     first number, so an unknown one is empty, and `editions`: the packaged ones need no fact.
     `claimed`: whether the claim is taken at present. `holder`: the person who has a blind index of
-    a kind at present, None if nobody has; see `domain.person_claims`.
-    `claimed`: whether the claim is taken at present. `claims_under`: the keys of the claims of a
-    kind that begin like this and are taken, in order. `sealed_classes`: those of which a person has
-    a data key.
+    a kind at present, None if nobody has; see `domain.person_claims`. `claims_under`: the keys of
+    the claims of a kind that begin like this and are taken, in order. `sealed_classes`: those of
+    which a person has a data key.
     """
 
     def ledger(self) -> LedgerState: ...

@@ -284,34 +284,23 @@ def _ordered(state: Candidacy, fact: e.RefundOrdered, entry: Any) -> Candidacy:
     return replace(state, refunds=(*state.refunds, refund))
 
 
+def _refund(before: Candidacy, refund_no: str, **changes: Any) -> Candidacy:
+    """The state after a change of one refund."""
+    refunds = (replace(r, **changes) if r.refund_no == refund_no else r for r in before.refunds)
+    return replace(before, refunds=tuple(refunds))
+
+
 def _accepted(state: Candidacy, fact: e.RefundAccepted, entry: Any) -> Candidacy:
-    moved = (
-        replace(r, state="accepted", provider_refund_id=fact.provider_refund_id)
-        if r.refund_no == fact.refund_no
-        else r
-        for r in state.refunds
-    )
-    return replace(state, refunds=tuple(moved))
+    number = fact.provider_refund_id
+    return _refund(state, fact.refund_no, state="accepted", provider_refund_id=number)
 
 
 def _settled(state: Candidacy, fact: e.RefundSettled, entry: Any) -> Candidacy:
-    moved = (
-        replace(r, state="settled", settled_at=fact.settled_at)
-        if r.refund_no == fact.refund_no
-        else r
-        for r in state.refunds
-    )
-    return replace(state, refunds=tuple(moved))
+    return _refund(state, fact.refund_no, state="settled", settled_at=fact.settled_at)
 
 
 def _refund_state(reached: str) -> Callable[[Candidacy, Any, Any], Candidacy]:
-    def fold(state: Candidacy, fact: Any, entry: Any) -> Candidacy:
-        moved = (
-            replace(r, state=reached) if r.refund_no == fact.refund_no else r for r in state.refunds
-        )
-        return replace(state, refunds=tuple(moved))
-
-    return fold
+    return lambda state, fact, entry: _refund(state, fact.refund_no, state=reached)
 
 
 def _ticket(state: Candidacy, fact: e.AdmissionTicketIssued, entry: Any) -> Candidacy:

@@ -197,7 +197,9 @@ def _log_continued(state: LedgerState, fact: e.LogContinuedElsewhere, entry: Any
     )
 
 
-def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> Person:
+def _registered(
+    state: Person | None, fact: e.PersonRegistered | e.RegistrationContested, entry: Any
+) -> Person:
     return Person(
         fact.person_id,
         fact.subject,
@@ -209,16 +211,8 @@ def _registered(state: Person | None, fact: e.PersonRegistered, entry: Any) -> P
 
 
 def _contested(state: Person | None, fact: e.RegistrationContested, entry: Any) -> Person:
-    return Person(
-        fact.person_id,
-        fact.subject,
-        fact.document_type,
-        fact.document_country,
-        registered_by=subject_of(entry),
-        agency=agency_of(entry),
-        registration=Registration.CONTESTED,
-        held_by=fact.held_by,
-    )
+    registration = Registration.CONTESTED
+    return replace(_registered(state, fact, entry), registration=registration, held_by=fact.held_by)
 
 
 def _recognised(state: Person, fact: e.PersonRecognised, entry: Any) -> Person:

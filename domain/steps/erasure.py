@@ -195,7 +195,9 @@ def _destroying(
 # --- read sets and specs --------------------------------------------------------------------------
 
 
-def _reads(command: ProposeErasure | ConfirmErasure, cached: StateHint) -> ReadSet:
+def _reads_of_erasure(
+    cached: StateHint, command: ProposeErasure | ConfirmErasure, context: Context
+) -> ReadSet:
     """What can be named; the applications and objections are found while it is decided."""
     editions = cached("edition", EditionKind.ELIGIBILITY) or Editions(EditionKind.ELIGIBILITY)
     claims = live_claims(command.person_id, editions)
@@ -210,14 +212,6 @@ def _reads(command: ProposeErasure | ConfirmErasure, cached: StateHint) -> ReadS
     return ReadSet(streams, (), claims, persons=(command.person_id,), is_open_ended=True)
 
 
-def _reads_of_proposal(cached: StateHint, command: ProposeErasure, context: Context) -> ReadSet:
-    return _reads(command, cached)
-
-
-def _reads_of_confirmation(cached: StateHint, command: ConfirmErasure, context: Context) -> ReadSet:
-    return _reads(command, cached)
-
-
 def _reads_of_continuation(
     cached: StateHint, command: ContinueErasure, context: Context
 ) -> ReadSet:
@@ -229,12 +223,12 @@ def _reads_of_continuation(
 
 
 PROPOSE_ERASURE = CommandSpec(
-    ProposeErasure, decide_propose_erasure, _reads_of_proposal, roles=frozenset({Role.REGISTRAR})
+    ProposeErasure, decide_propose_erasure, _reads_of_erasure, roles=frozenset({Role.REGISTRAR})
 )
 CONFIRM_ERASURE = CommandSpec(
     ConfirmErasure,
     decide_confirm_erasure,
-    _reads_of_confirmation,
+    _reads_of_erasure,
     roles=frozenset({Role.REGISTRAR, Role.REGULATOR}),
 )
 CONTINUE_ERASURE = CommandSpec(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from domain.store.postgres.migrate import migrate
 from tests.consistency.faults import reject_poison
+from tests.consistency.live_ledger import LiveLedger, running_on
+from tests.support.honest import Copy
 from tests.support.honest_fixtures import copy, honest
 from tests.support.keys import journal_of
 from tests.support.postgres import Database
@@ -22,3 +26,10 @@ def dsn(database: Database) -> str:
     journal.close()
     reject_poison(database.dsn)
     return database.dsn
+
+
+@pytest.fixture
+def live(copy: Copy) -> Iterator[LiveLedger]:
+    """A service that runs on a copy of the honest database."""
+    with running_on(copy) as running:
+        yield running

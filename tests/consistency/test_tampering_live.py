@@ -45,7 +45,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,6 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
-
-
-@pytest.fixture
-def live(copy: Copy) -> Iterator[LiveLedger]:
-    with running_on(copy) as running:
-        yield running
 
 
 # --- events ---------------------------------------------------------------------------------------

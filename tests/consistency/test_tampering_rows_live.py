@@ -18,9 +18,7 @@ from tests.consistency.live_ledger import (
     PATIENCE_S,
     LiveLedger,
     another_on,
-    running_on,
 )
-from tests.support.honest import Copy
 from tests.support.rolled_back import fees_from, problems, refusal
 from tests.support.service import LedgerClient
 from tests.support.waiting import wait_until
@@ -28,12 +26,6 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
-
-
-@pytest.fixture
-def live(copy: Copy) -> Iterator[LiveLedger]:
-    with running_on(copy) as running:
-        yield running
 
 
 @pytest.fixture

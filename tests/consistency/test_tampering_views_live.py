@@ -7,24 +7,15 @@ Covers: projections/certificate_registry/standing_changes.py, projections/engine
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.consistency.live_ledger import PATIENCE_S, LiveLedger, running_on
+from tests.consistency.live_ledger import PATIENCE_S, LiveLedger
 from tests.support.cohort import rows
-from tests.support.honest import Copy
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
-
-
-@pytest.fixture
-def live(copy: Copy) -> Iterator[LiveLedger]:
-    with running_on(copy) as running:
-        yield running
 
 
 def test_an_earlier_row_with_a_name_of_before_a_correction_is_not_shown(live: LiveLedger) -> None:
