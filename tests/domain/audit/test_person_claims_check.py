@@ -1,0 +1,46 @@
+"""The audit of person claims, while persons are registered and erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from domain.audit import person_claims_check
+from domain.audit.events import run
+from domain.audit.person_claims_check import PersonClaimsCheck
+from tests.support.actors import ASSISTANT
+from tests.support.commands import erase, register
+from tests.support.ledgers import PostgresWorld, a_real_ledger
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def world(database: Database) -> Iterator[PostgresWorld]:
+    """Four persons, and an audit that reads one row at a time."""
+    with a_real_ledger(database) as world:
+        for n in (1, 2, 3, 4):
+            world.do(register(n), by=ASSISTANT)
+        yield world
+
+
+def test_what_is_registered_and_erased_while_the_rows_are_read_is_no_finding(
+    world: PostgresWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(person_claims_check, "_PAGE", 1)
+    journal = world.ledger.journal
+    check = PersonClaimsCheck(journal, world.ledger.vault)
+    steps = iter((*(("register", n) for n in range(5, 9)), ("erase", 4), ("erase", 5)))
+
+    def pace(position: int) -> None:
+        match next(steps, None):
+            case ("register", n):
+                world.do(register(n), by=ASSISTANT)
+            case ("erase", n):
+                erase(world, n)
+
+    upto = journal.head().position
+    run(journal, [check], upto, pace)
+    assert next(steps, None) is None, "everything happened meanwhile"
+    assert check.result.findings == []
+    assert check.result.counts["person claims"] > 0
