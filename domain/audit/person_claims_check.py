@@ -43,9 +43,7 @@ class PersonClaimsCheck:
     def finish(self, upto: int, pace: Pace) -> None:
         """Compare every row. Raises: Unavailable; what `pace` raises."""
         missing = {
-            (person, index)
-            for person, (_, indexes) in self._expected.items()
-            for index in indexes
+            (person, index) for person, (_, indexes) in self._expected.items() for index in indexes
         }
         unexpected: list[tuple[str, str]] = []
         after = ("", "", "")

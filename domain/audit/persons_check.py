@@ -15,12 +15,16 @@ from domain.events import ERASURE
 from domain.store.journal.data_keys import KeyClass
 from domain.store.journal.journal import Journal
 from domain.store.privacy.field_encryption import Vault
-from domain.values.sealed_fields import KEY, parse_key_name, person_owner, sealed_values
+from domain.values.sealed_fields import (
+    KEY,
+    KeyName,
+    parse_key_name,
+    person_owner,
+    sealed_values,
+)
 
-# A later generation is of what was written since.
 _LEFT = """SELECT k.owner, k.class, k.generation FROM certledger.data_keys k
-JOIN unnest(%s::text[], %s::text[], %s::timestamptz[]) AS e (owner, class, at)
-    ON k.owner = e.owner AND k.class = e.class AND k.created_at < e.at
+JOIN unnest(%s::text[], %s::text[]) AS e (owner, class) ON k.owner = e.owner AND k.class = e.class
 WHERE k.ledger = %s AND k.wrapped IS NOT NULL ORDER BY k.owner, k.class, k.generation"""
 _ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data'
 FROM certledger.journal WHERE ledger = %s AND topic = ANY(%s) AND position > %s"""
@@ -37,13 +41,6 @@ class _Sample(NamedTuple):
     sealed: dict[str, str]
 
 
-class _Erased(NamedTuple):
-    """The last event that destroyed a class of somebody's keys. recorded_at: as in the envelope."""
-
-    position: int
-    recorded_at: str
-
-
 class PersonsCheck:
     """Keys that open nothing, keys destroyed without an erasure, and keys left after one."""
 
@@ -54,23 +51,34 @@ class PersonsCheck:
         self._vault = vault
         self._seen: set[int] = set()  # hashes: the names of all keys would fill the memory
         self._destroyed: dict[str, int] = {}
-        self._erased: dict[KeyClass, _Erased] = {}
+        # The last event that destroyed a class of keys, and the keys of it that came after. By
+        # position: the times in the table are as easily changed as the keys.
+        self._erased: dict[KeyClass, int] = {}
+        self._later: dict[KeyClass, set[str]] = {}
 
     def page(self, events: Sequence[Event]) -> None:
         """Open one value of each key that is new."""
         samples: dict[str, _Sample] = {}
         for event in events:
             if event.topic in _ERASURES:
-                last = _Erased(event.position, event.envelope["recorded_at"])
-                self._erased.update(dict.fromkeys(_destroyed(event.data), last))
+                for each in _destroyed(event.data):
+                    self._erased[each] = event.position
+                    self._later.pop(each, None)
             stream, version = event.envelope["stream"], event.envelope["version"]
             for path, sealed in sealed_values(event.data):
                 name = sealed[KEY]
                 if hash(name) not in self._seen:
                     self._seen.add(hash(name))
                     samples[name] = _Sample(event.position, stream, version, path, sealed)
+                    self._note_later(name)
         if samples:
             self._open(samples)
+
+    def _note_later(self, name: str) -> None:
+        """A key that is used for the first time."""
+        each = _class_of(name)
+        if each in self._erased:
+            self._later.setdefault(each, set()).add(name)
 
     def _open(self, samples: dict[str, _Sample]) -> None:
         self._vault.forget()
@@ -96,17 +104,28 @@ class PersonsCheck:
         since = self._journal.query(_ERASED_SINCE, (ledger, _ERASURES, upto))
         late = {each for (data,) in since for each in _destroyed(data)}
         for name, position in self._destroyed.items():
-            key = parse_key_name(name)[:2]
-            if key not in self._erased and key not in late:
+            each = _class_of(name)
+            is_erased = each in self._erased and name not in self._later.get(each, ())
+            if not is_erased and each not in late:
                 what = "was destroyed, and no event erased what it sealed"
                 self.result.find(what, position, f"key {name}")
-        gone = [(*key, last.recorded_at) for key, last in self._erased.items()]
-        columns = [list(column) for column in zip(*gone, strict=True)] or [[], [], []]
-        for owner, data_class, generation in self._journal.query(_LEFT, (*columns, ledger)):
-            what = "is there although its owner was erased"
-            row = f"key {owner}/{data_class}/{generation}"
-            self.result.find(what, self._erased[owner, data_class].position, row)
+        columns = [list(column) for column in zip(*self._erased, strict=True)] or [[], []]
+        for row in self._journal.query(_LEFT, (*columns, ledger)):
+            key = KeyName(*row)
+            each, name = (key.owner, key.data_class), str(key)
+            # A key that was not seen was first used since.
+            if hash(name) in self._seen and name not in self._later.get(each, ()):
+                what = "is there although its owner was erased"
+                self.result.find(what, self._erased[each], f"key {name}")
         self.result.count("persons erased", len({owner for owner, _ in self._erased}))
+
+
+def _class_of(name: str) -> KeyClass:
+    """The owner and the class of a key; empty for what no key is called."""
+    try:
+        return parse_key_name(name)[:2]
+    except ValueError:
+        return "", ""
 
 
 def _destroyed(data: Any) -> list[KeyClass]:
