@@ -155,7 +155,8 @@ class CommandExecution:
 
     def receipt_of(self, outcome: Accepted | Replayed) -> Receipt:
         """The receipt of an outcome. Raises: ValueError for a stored receipt it cannot decode."""
-        self._logins.committed()
+        has_acted = isinstance(outcome, Accepted) and self._principal is None
+        self._logins.committed(has_acted=has_acted)
         if self._receipt is not None and self._receipt[0] is outcome.receipt:
             return self._receipt[1]
         return Receipt.from_bytes(outcome.receipt, replayed=isinstance(outcome, Replayed))

@@ -166,10 +166,15 @@ class LoginsOfCommand:
             each for each in pseudonyms if each != acting and not view.acted_as_staff(each)
         )
 
-    def committed(self) -> None:
-        """The command is committed: cache what it found and wrote."""
+    def committed(self, *, has_acted: bool) -> None:
+        """The command is committed: cache what it found and wrote.
+
+        has_acted: it recorded events under the actor's own name, so that it makes its actor staff
+            for `acted_as_staff`, too. A repeated request and an import do not.
+        """
         for login, known in self._found.items():
-            self._logins.remember(login, known)
+            is_staff = known.is_staff and has_acted
+            self._logins.remember(login, known._replace(is_staff=is_staff))
 
 
 @lru_cache(4096)  # one actor sends many commands

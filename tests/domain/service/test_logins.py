@@ -20,6 +20,7 @@ from domain.events import Stage, Subject
 from domain.service.ledger import Ledger, Ledgers
 from domain.service.logins import LoginsOfCommand
 from domain.service.receipt import Receipt
+from domain.service.tail_check import TailCheck
 from domain.steps.enrolment import PersonErased, RegisterPerson
 from domain.steps.review import ReviewedBefore
 from domain.store.errors import ClaimTaken, SealBroken
@@ -308,6 +309,28 @@ def test_a_registrar_whose_first_command_is_about_their_own_data_stays(
     submit(world.ledger, propose_erasure(), by_phone(Role.REGISTRAR), key="erase")
     submit(world.ledger, confirm_erasure(), REGULATOR, key="confirmed")
     assert subjects(world.ledger)[-2] == old == world.ledger.logins.find(PHONE)
+
+
+@pytest.mark.parametrize("how", ["a repeated request", "an imported row"])
+def test_who_recorded_nothing_as_staff_is_another_one_after_their_erasure(
+    world: PostgresWorld, how: str
+) -> None:
+    """Neither is a command of theirs as staff, for which the row would stay."""
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    old = world.ledger.logins.find(PHONE)
+    cashier = by_phone(Role.AGENCY)
+    if how == "a repeated request":
+        assert submit(world.ledger, register(1), cashier, key="mine").replayed
+    else:
+        request = request_of(person(3))
+        imported = world.ledger.submit(
+            person(3), cashier, key="row", request=request, principal="certledger/import"
+        )
+        imported.result(timeout=20)
+    erased(world.ledger)
+    submit(world.ledger, person(2), cashier, key="as staff")
+    assert subjects(world.ledger)[-1] == world.ledger.logins.find(PHONE) != old
+    TailCheck(world.ledger.journal).compare(world.ledger.journal.head().position)
 
 
 def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
