@@ -109,7 +109,8 @@ class TailCheck:
         while self._commands and self._commands[0].last <= upto:
             self._commands.popleft()
         for pseudonym in [each for each, acted in self._actors.items() if acted.last <= upto]:
-            del self._actors[pseudonym], self._logins[pseudonym]
+            del self._actors[pseudonym]
+            self._logins.pop(pseudonym, None)  # not there if `_read` was broken off
 
     def _compare_known(self, after: int) -> None:
         """Compare the hashes of what was checked before; check again what differs."""
@@ -131,11 +132,12 @@ class TailCheck:
         """Check the rows of a range of events, and remember them."""
         ledger = self._journal.ledger
         arguments = {"ledger": ledger, "after": after, "upto": upto}
-        for row in self._journal.query(_COMMANDS, arguments):
-            self._commands.append(self._checked(row, after))
+        rows = self._journal.query(_COMMANDS, arguments)
+        checked = [self._checked(row, after) for row in rows]
         fresh = {pseudonym: () for pseudonym in self._actors.keys() - self._logins.keys()}
         if fresh:
             self._check_logins(fresh)
+        self._commands += checked
         self._end = upto
 
     def _checked(self, row: tuple[Any, ...], after: int) -> _Command:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psycopg2.errors
 import pytest
 
 from domain.service.ledger import Ledgers
@@ -258,6 +259,20 @@ def test_only_the_tail_is_compared(database: Database, world: PostgresWorld) -> 
     with tampering.superuser(database) as cursor:
         cursor.execute(f"{DROP} certledger.commands WHERE last_position = %s", (end(world) - 1,))
     assert "no command recorded event" in difference(world, tail)
+
+
+def test_a_check_that_was_broken_off_does_not_hinder_the_next(
+    database: Database, world: PostgresWorld
+) -> None:
+    tail = TailCheck(world.ledger.journal, events=2)
+    database.execute("REVOKE SELECT ON certledger.logins FROM certledger_app")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        compare(world, tail)
+    database.execute("GRANT SELECT ON certledger.logins TO certledger_app")
+    for n in (4, 5, 6):  # more than the tail
+        world.do(register(n), candidate(n))
+    compare(world, tail)
+    compare(world, tail)
 
 
 def test_what_is_being_recorded_and_erased_at_that_moment_is_no_difference(
