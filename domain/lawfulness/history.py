@@ -17,7 +17,13 @@ from domain.commands import OpenedInStates
 from domain.decision import Identity, LedgerNotOpen, NotFound, stream_of
 from domain.editions.edition import EditionKind
 from domain.events import ERASURE, Fact
-from domain.person_claims import BlindIndex, PersonIndex, person_claims_of
+from domain.person_claims import (
+    CONTESTED,
+    DOCUMENT,
+    BlindIndex,
+    PersonIndex,
+    person_claims_of,
+)
 from domain.states import folds
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
@@ -167,6 +173,11 @@ class History:
     def holder(self, kind: str, index: str) -> str | None:
         """The person who has an index, as far as their number can be opened."""
         return self.holders.get((kind, index))
+
+    def document(self, person_id: str) -> str | None:
+        """The index of a person's document, or of the one they contest; None if it is unknown."""
+        indexes = dict(self.indexes.get(person_id, ()))
+        return indexes.get(DOCUMENT) or indexes.get(CONTESTED)
 
     def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
         """Of the kinds that are never released; prefix: up to the first vertical bar."""

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from domain.commands import decide
-from domain.decision import Context, Decision, KeyInUse, SignatureCheck
+from domain.decision import Command, Context, Decision, KeyInUse, SignatureCheck
 from domain.errors import LedgerError
-from domain.events import CERTIFICATE_TEXT, Fact, KeyIntroduced
+from domain.events import CERTIFICATE_TEXT, Fact, KeyIntroduced, RegistrationJoined
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
 from domain.person_claims import BlindIndex
+from domain.steps.contested_registration import DocumentsDiffer, decide_join
 
 
 class Ports(NamedTuple):
@@ -84,9 +85,18 @@ def lawful(history: History, recorded: RecordedCommand, ports: Ports) -> Verdict
     except Exception as error:
         # Facts that no decision made may lack anything, and break the inverse on any line.
         return unlawful(first, clause_of(inverse.spec.decide), f"no such command: {why(error)}")
-    clause = clause_of(inverse.spec.decide)
     if command is None:
+        clause = clause_of(inverse.spec.decide)
         return unlawful(first, clause, "no command of this kind records it")
+    return _decided_again(history, recorded, inverse, command, ports)
+
+
+def _decided_again(
+    history: History, recorded: RecordedCommand, inverse: Inverse, command: Command, ports: Ports
+) -> Verdict:
+    """Whether the command, decided on the states as they were, makes what it recorded."""
+    first = recorded.facts[0]
+    clause = clause_of(inverse.spec.decide)
     try:
         misplaced = _misplaced(history, recorded, inverse)
         if misplaced is not None:
@@ -96,7 +106,11 @@ def lawful(history: History, recorded: RecordedCommand, ports: Ports) -> Verdict
         # As above: on states that unlawful facts are part of, a decision may fail anywhere.
         return unlawful(first, clause, why(error))
     different = _difference(decision, recorded.facts) or _claimed(history, decision, recorded)
-    return None if different is None else unlawful(different[0], clause, different[1])
+    if different is not None:
+        return unlawful(different[0], clause, different[1])
+    if isinstance(first.fact, RegistrationJoined):
+        return _joined(history, first, first.fact)
+    return None
 
 
 def unlawful(fact: RecordedFact, clause: str, reason: str) -> Unlawful:
@@ -258,3 +272,13 @@ def _claimed(history: History, decision: Decision, recorded: RecordedCommand) ->
         if claim in history.claims and claim not in decision.releases:
             return first, f"claim_taken: another {claim[0]} is claimed already"
     return None
+
+
+def _joined(history: History, first: RecordedFact, fact: RegistrationJoined) -> Verdict:
+    """Whether the registrations show one document, which the decision has not at hand here."""
+    one, other = map(history.document, (fact.person_id, fact.joined_to))
+    if one is None or other is None:
+        return NotJudged(HOLDER_ERASED)
+    if one == other:
+        return None
+    return unlawful(first, clause_of(decide_join), why(DocumentsDiffer()))

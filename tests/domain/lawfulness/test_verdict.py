@@ -29,6 +29,8 @@ from domain.values.primitives import Marks, format_instant
 from tests.support import journeys
 from tests.support.actors import (
     AGENCY,
+    ASSISTANT,
+    CERTIFIER,
     EXAMINER,
     FINANCE,
     FINANCE_2,
@@ -41,9 +43,12 @@ from tests.support.actors import (
 from tests.support.commands import (
     ENDED_AT,
     continue_log,
+    correct_person,
+    document_of,
     open_ledger,
     order,
     pay_again,
+    register,
     withdraw,
 )
 from tests.support.key_facts import id_of, introduce, introduced, key_named
@@ -108,6 +113,19 @@ def position_of(world: World, topic: str) -> int:
 
 
 # --- facts that were inserted ---------------------------------------------------------------------
+
+
+def test_a_join_with_a_person_who_has_another_document_is_named() -> None:
+    """Source: source-document 3.1(1)."""
+    world = journeys.an_open_ledger()
+    world.do(register(1, subject=None), by=ASSISTANT)
+    world.do(register(2, document_number=document_of(1)), by=candidate(2))
+    world.do(correct_person(1, document_number=document_of(3)), by=REGISTRAR)
+    joined = e.RegistrationJoined(person_id="P2", joined_to="P1")
+    assigned = e.LoginAssigned(person_id="P1", subject="candidate-2")
+    found = inserted(world, joined, assigned, by=CERTIFIER)
+    assert (found.topic, found.clause) == ("registration_joined.v1", "3.1(1)")
+    assert "documents_differ" in found.reason
 
 
 def revoked_certificate() -> World:
