@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from domain.events import CATALOGUE
+from domain.values.sealed_fields import models_in
 from projections.catalogue import VIEWS
 from projections.engine.tables import Table
 from tests.support.ledgers import a_real_ledger
@@ -24,6 +26,16 @@ def test_every_row_says_input_key_and_who_has_it() -> None:
     for row in ROWS:
         assert len(row) == 4, row
         assert all(row), row
+
+
+def test_every_hash_in_an_envelope_has_its_row() -> None:
+    models = {model for fact in CATALOGUE.values() for model in (fact, *models_in(fact))}
+    hashes = {
+        name for model in models for name in model.model_fields if re.search("sha256|_root$", name)
+    }
+    assert {"card_sha256", "file_sha256", "old_head_root"} <= hashes
+    named = {name for row in ROWS for name in re.findall(r"`([a-z_0-9]+)`", row[0])}
+    assert hashes <= named
 
 
 def test_every_column_of_bytes_and_ids_has_its_row(database: Database) -> None:
