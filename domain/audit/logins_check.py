@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from domain.actors import Role
-from domain.audit.events import Event
+from domain.audit.events import Event, events_since
 from domain.audit.results import CheckResult, Pace
 from domain.events import REGISTRATION, ErasureConfirmed, LoginAssigned, RegistrationJoined
 from domain.store.errors import SealBroken
@@ -23,8 +23,6 @@ _NAMING = frozenset(fact.TOPIC for fact in (*REGISTRATION, LoginAssigned))
 _PAGE = 1000
 _READ = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
 WHERE ledger = %s AND (key_id, mac) > (%s, %s) ORDER BY key_id, mac LIMIT {_PAGE}"""
-_ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
-FROM certledger.journal WHERE ledger = %s AND topic = %s AND position > %s"""
 
 
 class LoginsCheck:
@@ -63,10 +61,9 @@ class LoginsCheck:
     def finish(self, upto: int, pace: Pace) -> None:
         """Compare every row. Raises: Unavailable; what `pace` raises."""
         rows = self._rows(upto, pace)
-        ledger = self._journal.ledger
-        since = self._journal.query(_ERASED_SINCE, (ledger, ErasureConfirmed.TOPIC, upto))
         erased = {subject for subject, _ in self._erased.values()}
-        for (person,) in since:
+        for event in events_since(self._journal, [ErasureConfirmed.TOPIC], upto):
+            person = str(event.data.get("person_id"))
             erased.add(self._persons.pop(person, ("", 0))[0])
         for person, (subject, position) in self._persons.items():
             if subject not in rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from domain.audit.events import Event
+from domain.audit.events import Event, events_since
 from domain.audit.results import CheckResult, Pace
 from domain.person_claims import TOPICS
 from domain.service.person_index import opened_claims
@@ -19,8 +19,6 @@ _PAGE = 5000
 _ROWS = """SELECT kind, index, person_id FROM certledger.person_claims
 WHERE ledger = %s AND (kind, index, person_id) > (%s, %s, %s)
 ORDER BY kind, index, person_id LIMIT %s"""
-_CHANGED_SINCE = """SELECT DISTINCT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id'
-FROM certledger.journal WHERE ledger = %s AND topic = ANY(%s) AND position > %s"""
 
 
 class PersonClaimsCheck:
@@ -58,8 +56,8 @@ class PersonClaimsCheck:
             after = rows[-1]
             pace(upto)
         # Asked after the rows were read: what changed one of them is committed by now.
-        arguments = (self._journal.ledger, [*TOPICS], upto)
-        changed = {person for (person,) in self._journal.query(_CHANGED_SINCE, arguments)}
+        since = events_since(self._journal, TOPICS, upto)
+        changed = {str(event.data.get("person_id")) for event in since}
         for kind, person in unexpected:
             if person not in changed:
                 self._unexpected(kind, person)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from domain.audit.events import Event
+from domain.audit.events import Event, events_since
 from domain.audit.results import CheckResult, Pace
 from domain.errors import LedgerError
 from domain.events import ERASURE
@@ -26,8 +26,6 @@ from domain.values.sealed_fields import (
 _LEFT = """SELECT k.owner, k.class, k.generation FROM certledger.data_keys k
 JOIN unnest(%s::text[], %s::text[]) AS e (owner, class) ON k.owner = e.owner AND k.class = e.class
 WHERE k.ledger = %s AND k.wrapped IS NOT NULL ORDER BY k.owner, k.class, k.generation"""
-_ERASED_SINCE = """SELECT convert_from(envelope, 'UTF8')::json -> 'data'
-FROM certledger.journal WHERE ledger = %s AND topic = ANY(%s) AND position > %s"""
 _ERASURES = [fact.TOPIC for fact in ERASURE]
 
 
@@ -100,9 +98,8 @@ class PersonsCheck:
 
     def finish(self, upto: int, pace: Pace) -> None:
         """Compare the destroyed keys with the erasures."""
-        ledger = self._journal.ledger
-        since = self._journal.query(_ERASED_SINCE, (ledger, _ERASURES, upto))
-        late = {each for (data,) in since for each in _destroyed(data)}
+        since = events_since(self._journal, _ERASURES, upto)
+        late = {each for event in since for each in _destroyed(event.data)}
         for name, position in self._destroyed.items():
             each = _class_of(name)
             is_erased = each in self._erased and name not in self._later.get(each, ())
@@ -110,7 +107,7 @@ class PersonsCheck:
                 what = "was destroyed, and no event erased what it sealed"
                 self.result.find(what, position, f"key {name}")
         columns = [list(column) for column in zip(*self._erased, strict=True)] or [[], []]
-        for row in self._journal.query(_LEFT, (*columns, ledger)):
+        for row in self._journal.query(_LEFT, (*columns, self._journal.ledger)):
             key = KeyName(*row)
             each, name = (key.owner, key.data_class), str(key)
             # A key that was not seen was first used since.
@@ -128,8 +125,8 @@ def _class_of(name: str) -> KeyClass:
         return "", ""
 
 
-def _destroyed(data: Any) -> list[KeyClass]:
+def _destroyed(data: dict[str, Any]) -> list[KeyClass]:
     """The keys that an event destroyed, as far as its data have the form."""
-    if not isinstance(data, dict) or not isinstance(data.get("destroyed"), list):
+    if not isinstance(data.get("destroyed"), list):
         return []
     return [(person_owner(str(data.get("person_id"))), str(each)) for each in data["destroyed"]]

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from domain.store.journal.data_keys import (
-    SELECT_ERASED,
+    SELECT_ERASURES,
     SELECT_NAMED_KEYS,
     DataKey,
     KeyClass,
+    erased_classes,
     key_from_row,
     named_keys,
     owner_streams,
@@ -79,8 +80,8 @@ def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> View
 
     def erased(owners: Iterable[str]) -> set[KeyClass]:
         with connection.cursor() as cursor:
-            cursor.execute(SELECT_ERASED, (ledger, owner_streams(owners)))
-            return {(owner, data_class) for owner, data_class in cursor.fetchall()}
+            cursor.execute(SELECT_ERASURES, (ledger, owner_streams(owners)))
+            return erased_classes(cursor.fetchall())
 
     vault = ViewVault(
         ledger,

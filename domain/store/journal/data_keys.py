@@ -7,9 +7,11 @@ seal is the matter of `domain.store.privacy`. Owners and names: `domain.values.s
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from domain.store.journal import envelope as envelopes
 from domain.values.sealed_fields import KeyName, person_owner
 
 _PERSON = person_owner("")
@@ -66,12 +68,23 @@ def named_keys(ledger: str, names: Iterable[KeyName]) -> tuple[Any, ...]:
 ERASURE_TOPICS = ("erasure_confirmed.v1", "erasure_continued.v1")
 """The events that destroy keys of persons; `destroyed` in their data names the classes."""
 
-SELECT_ERASED = f"""SELECT DISTINCT 'person/' || substr(j.stream, 8), c.class
-FROM certledger.journal j CROSS JOIN LATERAL json_array_elements_text(
-    convert_from(j.envelope, 'UTF8')::json -> 'data' -> 'destroyed') AS c (class)
-WHERE j.ledger = %s AND j.topic IN {ERASURE_TOPICS} AND j.stream = ANY(%s)"""
-"""Owners and classes that were erased by an event; takes the ledger and the streams of the owners
-(`owner_streams`)."""
+SELECT_ERASURES = f"""SELECT stream, envelope FROM certledger.journal
+WHERE ledger = %s AND topic IN {ERASURE_TOPICS} AND stream = ANY(%s)"""
+"""The events that destroyed keys of some owners; takes the ledger and `owner_streams`."""
+
+
+def erased_classes(rows: Iterable[Sequence[Any]]) -> set[KeyClass]:
+    """What the rows of SELECT_ERASURES destroyed.
+
+    A row that has not the form of such an event destroyed nothing; somebody may have inserted it.
+    """
+    found: set[KeyClass] = set()
+    for stream, envelope in rows:
+        owner = person_owner(stream.removeprefix("person-"))
+        with suppress(ValueError, KeyError, TypeError):
+            data = envelopes.parse(bytes(envelope))["data"]
+            found.update((owner, each) for each in data["destroyed"])
+    return found
 
 
 def owner_streams(owners: Iterable[str]) -> list[str]:

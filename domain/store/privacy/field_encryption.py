@@ -23,11 +23,12 @@ import orjson
 
 from domain.store.errors import WrongKey
 from domain.store.journal.data_keys import (
-    SELECT_ERASED,
+    SELECT_ERASURES,
     SELECT_KEYS,
     SELECT_NAMED_KEYS,
     DataKey,
     KeyClass,
+    erased_classes,
     key_from_row,
     named_keys,
     owner_streams,
@@ -404,7 +405,7 @@ def erased_owners(journal: Journal) -> Erased:
     """
 
     def read(owners: Iterable[str]) -> set[KeyClass]:
-        rows = journal.query(SELECT_ERASED, (journal.ledger, owner_streams(owners)))
-        return {(owner, data_class) for owner, data_class in rows}
+        rows = journal.query(SELECT_ERASURES, (journal.ledger, owner_streams(owners)))
+        return erased_classes(rows)
 
     return read
