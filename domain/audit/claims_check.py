@@ -30,9 +30,9 @@ LIMIT 100"""
 
 
 def _row(claim: Claim) -> str:
-    """The row in words; a person's claim without its key, the pseudonym of their login."""
+    """The row in words. Its key names nobody: persons are in it by id or pseudonym."""
     kind, key = claim
-    return f"claim {kind}" if kind.startswith("person_") else f"claim {kind} {key}"
+    return f"claim {kind} {key}"
 
 
 class ClaimsCheck:

@@ -156,7 +156,7 @@ SUPERUSER_CASES = {
     ),
     "all claims deleted": Case(
         (f"{DROP} certledger.claims",),
-        (", claim person_login: is missing; this event took it",),
+        (", claim person_login ", ": is missing; this event took it"),
     ),
     "a claim that no event took": Case(
         ("INSERT INTO certledger.claims VALUES ('omc', 'certificate_number', 'S1', 40, NULL)",),
