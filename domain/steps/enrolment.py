@@ -239,9 +239,10 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     Once all three reviews of some application compared them with the documents, only the registrar
     corrects them: anybody else could turn the certificate into another person's. An agency corrects
     nobody whom another one registered. A contested registration whose document is nobody else's
-    any more is contested no longer.
+    any more is contested no longer; an agency that enters a document of somebody else makes it a
+    contested one, and the answer is the same: else an agency could try numbers by corrections.
     Raises: NotFound, NotYourOwn, PersonErased, RegistrationClosed, PersonReviewed,
-        InvalidIdentityDocument, InvalidName, DocumentTaken.
+        InvalidIdentityDocument, InvalidName, DocumentTaken for the registrar.
     Source: source-document 3.2(2), 3.2(3).
     """
     person = world.person(command.person_id)
@@ -256,7 +257,8 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     holder = world.holder(*identified.document)
     if holder == person.id:
         holder = None
-    if holder is not None and person.registration is not Registration.CONTESTED:
+    is_contested = person.registration is Registration.CONTESTED
+    if holder is not None and not is_contested and context.actor.role is not Role.AGENCY:
         raise DocumentTaken()
     fact = e.PersonCorrected(
         person_id=person.id, reason=command.reason, held_by=holder, **identified.fields

@@ -176,6 +176,24 @@ def test_a_registered_person_is_not_corrected_to_anothers_document() -> None:
     given(world).when(again, by=REGISTRAR).fails(DocumentTaken)
 
 
+def test_an_agency_learns_from_no_correction_whose_document_it_is() -> None:
+    """Source: source-document 3.1(1)."""
+    world = a_registered_person()
+    world.do(register(2), by=ASSISTANT)
+    known, free = (
+        given(world).when(correct_person(2, document_number=document_of(n)), by=AGENCY).decided
+        for n in (1, 9)
+    )
+    [(stream, fact)], [(other, same)] = known.facts, free.facts
+    assert (stream, type(fact), known.outcome) == (other, type(same), free.outcome)
+    again = correct_person(2, document_number=document_of(1))
+    after = given(world).when(again, by=AGENCY).then_kinds(e.PersonCorrected)
+    assert after.person("P2").registration is Registration.CONTESTED
+    back = correct_person(2, document_number=document_of(2))
+    after = given(after).when(back, by=AGENCY).then_kinds(e.PersonCorrected)
+    assert after.person("P2").registration is Registration.REGISTERED
+
+
 # --- joining --------------------------------------------------------------------------------------
 
 
