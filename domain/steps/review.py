@@ -124,9 +124,9 @@ class WrongReviewer(LedgerError):
 
 
 class RegistrationUnsettled(LedgerError):
-    """The applicant's registration is {registration}: their document is another person's so far.
+    """No review passes while the applicant's registration is {registration}.
 
-    It is joined to that person, rejected, or corrected first.
+    A contested one is joined to the person whose document it names, rejected, or corrected first.
     """
 
     code = "registration_unsettled"

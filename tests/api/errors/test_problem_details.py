@@ -33,8 +33,9 @@ from domain import claims
 from domain.decision import NotFound
 from domain.errors import LedgerError
 from domain.steps.certificate import CertificateOutOfOrder
+from domain.steps.enrolment import RegistrationClosed
 from domain.steps.payment import WrongAmount
-from domain.steps.review import ReviewOutOfOrder
+from domain.steps.review import RegistrationUnsettled, ReviewOutOfOrder
 from domain.store.errors import BlobDamaged, Overloaded
 from tests.support.service import Caller, LedgerClient
 
@@ -144,6 +145,21 @@ def test_an_out_of_order_error_names_the_current_state():
         kind="national", progress="not_numbered", standing="not_issued"
     )
     assert "“未编号、未颁发”" in title_and_detail(certificate, "zh")[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (RegistrationClosed(registration="joined"), "该登记已结束:已并入。"),
+        (RegistrationClosed(registration="rejected"), "该登记已结束:未通过。"),
+        (
+            RegistrationUnsettled(registration="rejected"),
+            "报考人的登记为“未通过”,审核不能通过;存疑登记须先并入、驳回或更正。",
+        ),
+    ],
+)
+def test_the_state_of_a_registration_is_a_chinese_sentence(error: LedgerError, detail: str):
+    assert problem_of(error, "zh", "0" * 32)["detail"] == detail
 
 
 def test_every_kind_of_claim_has_a_word():
