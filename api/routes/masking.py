@@ -10,6 +10,7 @@ from api.auth.permissions import SEES_IDENTITY
 from api.http.dependencies import QueryContext
 from domain.actors import Role
 from domain.decision import Identity, NotFound
+from domain.states.folds import Person, Registration
 from domain.values.identity_documents import mask_number
 from domain.values.person_names import mask_name
 
@@ -27,9 +28,12 @@ class PersonShown(BaseModel):
     document_number: str = Field(description="in full, or masked: 330*************17")
     masked: bool = Field(description="whether name and number are masked")
     registration: str | None = Field(
-        description="registered, contested, joined or rejected; null for candidates and agencies"
+        description="registered, contested, joined or rejected; null for candidates and agencies "
+        "until it is joined or rejected"
     )
-    erased: bool = Field(description="whether the personal data were erased")
+    erased: bool = Field(
+        description="whether an erasure was confirmed; what the law keeps is shown until its day"
+    )
     version: int = Field(description="of the person's own stream")
 
 
@@ -58,14 +62,17 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
         "name": _name(identity, full),
         "document_number": _number(identity, full),
         "masked": not full,
-        "registration": person.registration.value if _sees_registration(reading) else None,
-        "erased": identity is None,
+        "registration": person.registration.value if _sees_registration(reading, person) else None,
+        "erased": person.erased,
         "version": person.version,
     }
 
 
-def _sees_registration(reading: QueryContext) -> bool:
-    """Not those who register: a contested one would tell them whose numbers are known."""
+def _sees_registration(reading: QueryContext, person: Person) -> bool:
+    """Not those who register, until it is settled: a contested one would show whose numbers are
+    known."""
+    if person.registration in (Registration.JOINED, Registration.REJECTED):
+        return True
     principal = reading.principal
     return principal is not None and principal.role not in (Role.CANDIDATE, Role.AGENCY)
 
