@@ -9,7 +9,7 @@ postgres/       connections, asynchronous queries, notifications, migrations
 keys/           ids of keys; seals, which the database alone cannot make
 journal/        one ledger's events: envelopes, batches, transactions, reads
 writer/         group commit: one writer thread per ledger, optimistic execution, retry
-privacy/        field encryption with a key per person, blind indexes
+privacy/        field encryption, blind indexes
 mapper.py       facts to events and back
 blobs.py        attachments by their SHA-256
 tlog/           Merkle tree, signed notes, checkpoints, audit

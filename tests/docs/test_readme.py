@@ -1,4 +1,7 @@
-"""What the README tells a reader to type is typed here, on a fresh service with its example."""
+"""What the README tells a reader to type is typed here, on a fresh service with its example.
+
+So is the guide that erases a person of that example.
+"""
 
 import json
 import os
@@ -51,10 +54,13 @@ def _wait(process: subprocess.Popen, log: Path) -> None:
         time.sleep(0.2)
 
 
-def run_page(page: str, service: tuple[str, Path], folder: Path) -> str:
-    """Run every bash block of a page in one shell, as a reader would. Returns: what it printed."""
+def run_page(page: str, service: tuple[str, Path], folder: Path, before: str = "") -> str:
+    """Run every bash block of a page in one shell, as a reader would. Returns: what it printed.
+
+    before: what the reader has typed already.
+    """
     address, data = service
-    script = "set -eu\n" + "\n".join(block.text for block in blocks(page, "bash"))
+    script = "\n".join(["set -eu", before, *(block.text for block in blocks(page, "bash"))])
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     program = programs / "certledger"
@@ -114,6 +120,16 @@ def test_a_second_time_the_same_commands_record_nothing_new(service, printed, tm
     again = run_page("README.zh.md", service, tmp_path)
     assert _ids(again) == _ids(printed)
     assert '"recorded":0,"replayed":2,"refused":0' in again
+
+
+def test_a_person_is_erased_by_two_as_the_guide_says(service, tmp_path):
+    before = 'export PATH="$PWD/.venv/bin:$PATH"'  # docs/README.md
+    typed = run_page("docs/how-to/erase-a-person.md", service, tmp_path, before)
+    topics = re.findall(r'"topics":\["([^"]+)"\]', typed)
+    assert topics == ["erasure_proposed.v1", "erasure_confirmed.v1"]
+    text = (ROOT / "docs/how-to/erase-a-person.md").read_text("utf-8")
+    [stated] = re.findall(r'"basis": ("[^"]+")', text)
+    assert f'"until":"2056-12-31","basis":{stated},"years":30' in typed
 
 
 def _ids(printed: str) -> list[str]:
