@@ -206,7 +206,7 @@ def exclusive_rebuild(
             if not wait:
                 raise RebuildRunning(f"view {view.name} is already being rebuilt")
             log.warning("view %s is being rebuilt or audited; waiting", view.name)
-            cursor.execute(f"SELECT pg_advisory_lock({_LOCK})", (view.name,))
+            _await_lock(connection, view)
         live = generations.in_force(cursor, [view.name for view in views])
     for view in views:
         if view.name in live:
@@ -217,6 +217,13 @@ def exclusive_rebuild(
         if not connection.closed:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock_all()")
+
+
+def _await_lock(connection: Connection, view: View) -> None:
+    """Take the lock when it is free, however long that takes; it outlasts the transaction."""
+    with transaction(connection) as cursor:
+        cursor.execute("SET LOCAL lock_timeout = 0")
+        cursor.execute(f"SELECT pg_advisory_lock({_LOCK})", (view.name,))
 
 
 def ensure_not_awaited(connection: Connection) -> None:

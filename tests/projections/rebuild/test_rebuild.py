@@ -7,12 +7,14 @@ projections/rebuild/compare.py, projections/rebuild/swap.py
 import multiprocessing
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace as changed
 from typing import Any
 
 import pytest
 
 from domain.store.embedded.server import SUPERUSER
+from domain.store.postgres import connection as connection_module
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.tables import Table
@@ -37,6 +39,7 @@ NAMES = [view.name for view in VIEWS]
 
 WAITING_FOR_A_LOCK = """SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database()"""
+WAITING_FOR_LONG = f"{WAITING_FOR_A_LOCK} AND clock_timestamp() - a.query_start > '0.5 s'"
 
 
 def check(dsn: str, **options: Any) -> list[Difference]:
@@ -246,6 +249,25 @@ def test_an_audit_gives_way_to_a_rebuild_that_waits(ledger: ProjectedLedger, dsn
     after = current_generations(ledger)
     assert all(after[name] > before[name] for name in NAMES)
     assert leftovers(ledger) == []
+
+
+def test_a_rebuild_waits_for_another_longer_than_for_any_other_lock(
+    ledger: ProjectedLedger, dsn: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rebuild takes minutes; every other wait for a lock ends after seconds."""
+    ledger.record(a_paid_application()).fold()
+    monkeypatch.setitem(connection_module._SETTINGS, "lock_timeout", "100ms")
+    before = current_generations(ledger)
+    with ThreadPoolExecutor(1) as threads, database.connect() as other, other.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_lock(hashtextextended('certledger rebuild score_board', 0))"
+        )
+        waiting = threads.submit(rebuild.replace, dsn, SECRETS, processes=1, wait=True)
+        wait_until(lambda: waiting.done() or database.execute(WAITING_FOR_LONG) == [(1,)])
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        waiting.result(60)
+    after = current_generations(ledger)
+    assert all(after[name] > before[name] for name in NAMES)
 
 
 def test_tables_of_a_killed_rebuild_are_dropped_by_the_next(
