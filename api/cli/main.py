@@ -65,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not hasattr(error, "pgcode"):
             raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        _exit(1, f"certledger: the database can't be used: {lines[0]}")
+        hint = getattr(getattr(error, "diag", None), "message_hint", None)
+        _exit(1, f"certledger: the database can't be used: {lines[0]}{f'. {hint}' if hint else ''}")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -22,6 +22,7 @@ from api.cli.environment import open_environment
 from api.settings import Settings
 from api.transparency.log_keys import log_key_path, make_log_key
 from domain.store.embedded.server import SUPERUSER
+from domain.store.postgres.migrate import migrate, migrations
 from domain.store.tlog.signed_note import Verifier
 from tests.support.cohort import COHORT, Program, load
 from tests.support.ledgers import SITE_CODE
@@ -128,6 +129,20 @@ def test_a_missing_secret_is_named_and_never_shown(
     assert code == 1
     assert "CERTLEDGER_MASTER_KEY" in err
     assert "secret-word" not in err
+    assert is_one_line(err)
+
+
+def test_a_database_of_before_the_keys_by_class_is_refused_in_one_line(
+    capsys: pytest.CaptureFixture[str], database: Database, tmp_path: Path
+) -> None:
+    migrate(database.dsn, migrations()[:7])
+    database.execute(
+        "INSERT INTO certledger.person_keys VALUES ('omc', 'P1', 'AES-256-GCM', 'k', '', now())"
+    )
+    code, _, err = Program(capsys, settings_for(database, tmp_path))("migrate")
+    assert code == 1
+    assert "written by a version whose sealed values have another form" in err
+    assert "Begin with an empty database or a new data directory." in err
     assert is_one_line(err)
 
 
