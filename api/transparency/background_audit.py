@@ -55,7 +55,10 @@ PASSES = 3
 """How often a round reads each event: for the log, for the checks, for the views."""
 
 UNCOMPARED_S = 600.0
-"""After so long without a comparison of the views that is a finding, seconds."""
+"""After so long in which the views could not be compared that is a finding, seconds."""
+
+UNCOMPARED_INTERVAL_S = 60.0
+"""From the end of a round that could not compare the views to the next one at most, seconds."""
 
 STOP_SECONDS = 10.0
 
@@ -175,8 +178,7 @@ class Auditor:
         self._state = AuditState(sequence=time.time_ns())
         self._worked_since = self._reported_at = time.monotonic()
         self._done = 0
-        self._compared_at = time.monotonic()
-        self._skipped = False
+        self._uncompared_since: float | None = None  # the first of the rounds in a row that skipped
 
     def round(self) -> None:
         """One round over every ledger and view, then wait until the next is due.
@@ -203,7 +205,10 @@ class Auditor:
             self._done += sizes[name]
         self._check_views()
         self._complete()
-        self._wait(started + self._settings.audit_interval_s)
+        due = started + self._settings.audit_interval_s
+        if self._uncompared_since is not None:
+            due = min(due, time.monotonic() + UNCOMPARED_INTERVAL_S)
+        self._wait(due)
 
     def _guarded(self, ledger: str, work: Callable[[], None]) -> None:
         """Run a check; what it cannot read is a finding too. Raises: Stopped, psycopg2.Error."""
@@ -241,7 +246,6 @@ class Auditor:
 
     def _check_views(self) -> None:
         """Compare the views with a rebuild, one by one if they cannot be compared together."""
-        self._skipped = False
         self._check_definitions()
         try:
             self._compare(VIEWS)
@@ -253,14 +257,16 @@ class Auditor:
         except StoreError:
             for view in VIEWS:
                 self._compare_alone(view)
-        self._compared_at = time.monotonic()
+        self._uncompared_since = None
 
     def _skip(self, error: ViewError) -> None:
         """The round is not complete; after UNCOMPARED_S that is a finding."""
-        self._skipped = True
+        now = time.monotonic()
+        if self._uncompared_since is None:
+            self._uncompared_since = now
         self._round.wrong_views |= self._last.wrong_views
         log.info("the views were not compared: %s", error)
-        if time.monotonic() - self._compared_at > UNCOMPARED_S:
+        if now - self._uncompared_since > UNCOMPARED_S:
             what = f"were not compared with a rebuild for a long time: {error}"
             self._add([AuditFinding("views", None, None, None, what)], 1)
 
@@ -341,7 +347,9 @@ class Auditor:
             self._state,
             position=self._state.of,
             last_complete_at=(
-                self._state.last_complete_at if self._skipped else format_instant(datetime.now(UTC))
+                format_instant(datetime.now(UTC))
+                if self._uncompared_since is None
+                else self._state.last_complete_at
             ),
         )
         self._report()

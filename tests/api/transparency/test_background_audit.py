@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import httpx
 import pytest
 
 from api.cli.environment import open_environment
-from api.transparency import audit_state
+from api.transparency import audit_state, background_audit
 from api.transparency.audit_state import (
     CHANNEL,
     SILENT_S,
@@ -28,6 +30,7 @@ from api.transparency.audit_state import (
     stored_report,
     to_payload,
 )
+from api.transparency.background_audit import Auditor
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
@@ -288,6 +291,40 @@ def test_an_altered_event_is_named_within_a_round_and_stops_commands(audited: Au
     )
     assert 3000 in {each["position"] for each in audited.found("events")}
     wait_until(lambda: "log_not_continued" in audited.problems(), ROUND_S)
+
+
+def test_views_that_give_way_to_a_rebuild_once_are_no_finding_and_always_are_one(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long ago they were compared: a round of a large journal may take hours."""
+    monkeypatch.setattr(background_audit, "UNCOMPARED_S", 0.0)
+    settings = settings_for(database.dsn, tmp_path, audit_interval_s=1, audit_cpu_percent=100)
+    ours, theirs = Pipe()
+    with (
+        ours,
+        theirs,
+        open_environment(settings) as store,
+        closing(connect(store.dsn, name="test")) as connection,
+        database.connect() as other,
+        other.cursor() as rebuilding,
+    ):
+        store.ensure_views()
+        rebuilding.execute(
+            "SELECT pg_advisory_lock(hashtextextended('certledger rebuild score_board', 0))"
+        )
+        given = store.ledgers, store.blobs, settings, store.dsn, store.secrets
+        auditor = Auditor(*given, connection, ours)
+
+        def found_in_a_round() -> list[str]:
+            auditor.round()
+            state = stored_report(connection, ROW_KEYS)
+            assert state is not None
+            return [each.check for each in state.findings]
+
+        assert found_in_a_round() == []
+        assert found_in_a_round() == ["views"]
+        rebuilding.execute("SELECT pg_advisory_unlock_all()")
+        assert found_in_a_round() == []
 
 
 # --- reports --------------------------------------------------------------------------------------
