@@ -23,6 +23,8 @@ _JSON, _CSV = "NULL 'null', ESCAPE '\\'", "NULL ''"
 # JSON text may contain a zero character and a column may not: replaced, it does not stop a view.
 _ZERO = "\\u0000"
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
+_NOT_STORED_IN_JSON = (b"u0000", b'""', b'\\"\\"')
+"""What JSON, or JSON in a JSON text, has of such a character or of an empty text, which is NULL."""
 
 _UTC_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
@@ -30,6 +32,10 @@ _UTC_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""
 def _storable(value: Any) -> Any:
     """The value as COPY would store it."""
     return value.replace("\0", _NO_ZERO) or None if type(value) is str else value
+
+
+def _stored(row: Row) -> Row:
+    return {name: _storable(value) for name, value in row.items()}
 
 
 class TableWriter:
@@ -126,6 +132,9 @@ class TableWriter:
             return None
         columns = dict(zip(self.table.derived, derived, strict=True))
         key_text, payload = self.table.sealed(row, columns)
+        if any(changed in payload for changed in _NOT_STORED_IN_JSON):
+            # Over the values as stored, which are what is read again.
+            key_text, payload = self.table.sealed(_stored(row), columns)
         return row_seal(self._row_keys[0], ledger, self._view, key_text, payload).hex()
 
     def _derived(self, ledger: str, row: Row) -> list[str | None]:
@@ -133,7 +142,7 @@ class TableWriter:
         for value in derived:
             if value and (_ZERO in value or '""' in value):
                 # Derived from the values as stored, so that a later write derives the same.
-                stored = {name: _storable(value) for name, value in row.items()}
+                stored = _stored(row)
                 return [derive(ledger, stored) for derive in self._derivations]
         return derived
 

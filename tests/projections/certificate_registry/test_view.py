@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from domain.events import CertificateKind, RevocationReason
+from domain.events import CertificateIssued, CertificateKind, LedgerOpened, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.store.errors import RecordOutdated, ViewWrong
@@ -373,6 +373,19 @@ def test_a_certificate_that_is_not_issued_has_no_public_record(ledger: Projected
 
 
 # --- counting ------------------------------------------------------------------------------------
+
+
+def test_a_zero_character_in_a_name_does_not_stop_the_registry(ledger: ProjectedLedger) -> None:
+    """A column cannot hold it: the row that is read again is not the row that was written."""
+    world = issued_certificates()
+    opened = next(entry for entry in world.entries if isinstance(entry.fact, LedgerOpened))
+    fact = opened.fact.model_copy(update={"organisation_name": "评价\0机构"})
+    world.entries[world.entries.index(opened)] = replace(opened, fact=fact)
+    facts = [type(entry.fact) for entry in world.entries]
+    ledger.record(world).fold(batch=facts.index(CertificateIssued))
+    assert (
+        found(ledger, number=NUMBER, **indexes(world))[0]["organisation_name"] == "评价\ufffd机构"
+    )
 
 
 def test_statistics_count_valid_certificates_by_level_occupation_and_month(
