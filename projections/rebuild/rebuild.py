@@ -338,22 +338,26 @@ def _store_positions(
 ) -> None:
     """Store the positions of the new tables; here, so that the processes only add rows."""
     with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT reached.ledger, reached.upto, sha256('\\x00'::bytea || j.envelope) "
+            "FROM unnest(%s::text[], %s::bigint[]) AS reached (ledger, upto) "
+            "JOIN certledger.journal j ON j.ledger = reached.ledger AND j.position = reached.upto",
+            ([ledger for ledger, _, _ in shares], [upto for _, _, upto in shares]),
+        )
+        leaves = {(ledger, upto): bytes(leaf) for ledger, upto, leaf in cursor.fetchall()}
+        rows = []
         for ledger, group, upto in shares:
-            cursor.execute(
-                "SELECT sha256('\\x00'::bytea || envelope) FROM certledger.journal "
-                "WHERE ledger = %s AND position = %s",
-                (ledger, upto),
-            )
             # None if the live view says that it has come to a position where there is no event.
-            leaf = next((bytes(leaf) for (leaf,) in cursor.fetchall()), None)
+            leaf = leaves.get((ledger, upto))
             for view in group:
                 number = numbers[view.name]
                 seal = leaf and progress_seal(row_keys, ledger, view.name, number, upto, leaf)
-                cursor.execute(
-                    "INSERT INTO certledger.tracking (ledger, view, position, leaf_hash, seal) "
-                    "VALUES (%s, %s, %s, %s, %s)",
-                    (ledger, generations.tracking_name(view, number), upto, leaf, seal),
-                )
+                rows.append((ledger, generations.tracking_name(view, number), upto, leaf, seal))
+        cursor.execute(
+            "INSERT INTO certledger.tracking (ledger, view, position, leaf_hash, seal) "
+            "SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bytea[], %s::bytea[])",
+            tuple(map(list, zip(*rows, strict=True))) or ([],) * 5,
+        )
 
 
 # --- helpers -------------------------------------------------------------------------------------
