@@ -50,7 +50,8 @@ lawfulness/        whether recorded facts could have been decided: judge.py, `la
                    verdict.py, inverses.py (facts to command), history.py
 stored_facts.py    the one catalogue by which all of them read events of every version
 service/           ledger.py (load, decide, append), command_execution.py (one command),
-                   command_ids.py (random), logins.py (pseudonyms), state_cache.py, snapshots.py,
+                   command_ids.py (random), logins.py (pseudonyms), named_actors.py (who staff are),
+                   state_cache.py, snapshots.py,
                    receipt.py, receipt_futures.py, key_check.py, person_index.py (computes
                    the table of blind indexes again),
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss),
@@ -66,6 +67,7 @@ Glossary, Chinese to fact:
 评价机构备案 LedgerOpened; 发证地址 IssuerUrlSet
 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
 日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
+工作人员署名 ActorNamed
 登记 PersonRegistered; 登记存疑 RegistrationContested; 确认为已登记人员 PersonRecognised
 并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected; 更正 PersonCorrected
 删除拟定 ErasureProposed; 删除确认 ErasureConfirmed; 续删 ErasureContinued

@@ -27,6 +27,11 @@ class Role(StrEnum):
     SERVICE = "service"  # 服务自身
 
 
+def is_named(subject: str, role: Role) -> bool:
+    """Whether a fact names who acts: of staff, not of candidates nor of the service itself."""
+    return role not in (Role.CANDIDATE, Role.SERVICE) and not subject.startswith(SERVICE_SUBJECTS)
+
+
 ROLES_OF_PEOPLE = tuple(role for role in Role if role is not Role.SERVICE)
 """What a token or an imported row may name: nobody acts as the service itself."""
 

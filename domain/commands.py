@@ -11,9 +11,9 @@ from typing import Any
 
 from domain.claims import Holder, Opening, ProviderRefund, claims_of, reviewed_claim
 from domain.command_spec import CommandSpec, ReadSet, StateHint
-from domain.decision import Command, Context, Decision, NotFound, States
+from domain.decision import Command, Context, Decision, Naming, NotFound, States, stream_of
 from domain.errors import LedgerError
-from domain.events import ApplicationOpened, Fact
+from domain.events import ActorNamed, ApplicationOpened, Fact
 from domain.person_claims import person_claims_of
 from domain.steps import (
     authority_report,
@@ -60,9 +60,12 @@ READ_SETS = {spec.command: spec.read_set for spec in SPECS}
 def decide(world: States, command: Command, context: Context) -> Decision:
     """The decision of a command, with what its facts claim and release.
 
+    Its last fact names an actor whom no fact names yet.
     Raises: the `LedgerError` that refuses it.
     """
     decision = DECISIONS[type(command)](world, command, context)
+    if context.naming is not None:
+        decision = replace(decision, facts=(*decision.facts, _naming(context, context.naming)))
     facts = [fact for _, fact in decision.facts]
     opened = OpenedInStates(world, facts)
     changes = [claims_of(fact, opened) for fact in facts]
@@ -73,6 +76,13 @@ def decide(world: States, command: Command, context: Context) -> Decision:
     if not (claims or releases or persons):
         return decision
     return replace(decision, claims=claims, releases=releases, person_claims=persons)
+
+
+def _naming(context: Context, naming: Naming) -> tuple[str, ActorNamed]:
+    """The fact that names the actor, with its stream."""
+    subject = context.actor.subject
+    fact = ActorNamed(subject=subject, name=naming.name, login=naming.login)
+    return stream_of("actor", subject), fact
 
 
 class OpenedInStates:
@@ -124,6 +134,10 @@ def read_set_of(cached: StateHint, command: Command, context: Context) -> ReadSe
     context: as the decision gets it, with the same ids; its time may be an earlier one.
     """
     try:
-        return READ_SETS[type(command)](cached, command, context)
+        found = READ_SETS[type(command)](cached, command, context)
     except LedgerError:
         return ReadSet()  # the decision refuses the command and says why
+    if context.naming is None:
+        return found
+    actor = stream_of("actor", context.actor.subject)
+    return found._replace(versions=(*found.versions, actor), matters=(*found.matters, actor))

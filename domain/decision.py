@@ -57,6 +57,13 @@ SignatureCheck = Callable[[str, bytes, bytes, bytes], bool]
 """`is_signature(algorithm, public_key, message, signature)`: whether the key made it."""
 
 
+class Naming(NamedTuple):
+    """Who acts, in clear. name: None if it is not known."""
+
+    login: str | None
+    name: str | None = None
+
+
 class Context(NamedTuple):
     """The actor, the time, and the source of new ids.
 
@@ -66,6 +73,8 @@ class Context(NamedTuple):
     digest_card: hashes a canonical card under a new salt, `(card_sha256, salt in hex)`.
     keys: of the service, which a ledger names when it opens.
     pseudonym: of another login that the command names; the actor's is their subject.
+    naming: of an actor who is to be named, because no fact names them: a member of staff whose
+        first command this is.
     """
 
     now: datetime
@@ -77,6 +86,7 @@ class Context(NamedTuple):
     digest_card: Callable[[bytes], tuple[str, str]]
     keys: tuple[KeyInUse, ...] = ()
     pseudonym: Callable[[str], str] = _as_it_is
+    naming: Naming | None = None
 
     @property
     def today(self) -> date:

@@ -7,8 +7,8 @@ changes; a changed shape gets the next version and an upcaster (see
 
 One file because it is the list of everything that can
 happen.
-Reading order: the ledger, editions of rules, the person, the five steps, refunds, the exam session,
-the public notice, the certificates, the report to the authority.
+Reading order: the ledger, editions of rules, staff, the person, the five steps, refunds, the exam
+session, the public notice, the certificates, the report to the authority.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ CertificateText = Annotated[str | None, Sealed(DataClass.CERTIFICATE)]
 Remark = Annotated[LongText | None, Sealed(DataClass.REMARKS)]
 MatterRemark = Annotated[LongText | None, Sealed(None)]
 """A text that concerns no one person."""
+MatterText = Annotated[ShortText | None, Sealed(None)]
+"""A short text that goes by the retention of its stream."""
 KeyId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 3166 alpha-3")]
 HttpsUrl = Annotated[
@@ -74,6 +76,18 @@ class EditionFact(Fact):
     def edition_id(self) -> str:
         """The id of the stream."""
         return self.kind.value
+
+
+class ActorFact(Fact):
+    """A fact about a member of staff who acts in the ledger (工作人员)."""
+
+    STREAM: ClassVar[str] = "actor"
+    subject: Id = Field(description="pseudonym")
+
+    @property
+    def actor_id(self) -> str:
+        """The id of the stream."""
+        return self.subject
 
 
 class PersonFact(Fact):
@@ -220,6 +234,17 @@ class EditionAdopted(_Edition):
     """
 
     TOPIC: ClassVar[str] = "edition_adopted.v1"
+
+
+# --- staff ----------------------------------------------------------------------------------------
+
+
+class ActorNamed(ActorFact):
+    """Who a member of staff is (工作人员署名), recorded with the first command of their login."""
+
+    TOPIC: ClassVar[str] = "actor_named.v1"
+    name: MatterText = Field(default=None, description="as their token says it")
+    login: MatterText
 
 
 # --- the person ---------------------------------------------------------------------------------
@@ -1114,6 +1139,7 @@ class ReportFrozen(ReportFact):
 KEY = (KeyIntroduced, KeyRetired)
 LEDGER = (LedgerOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
 EDITION = (EditionProposed, EditionAdopted)
+ACTOR = (ActorNamed,)
 REGISTRATION = (PersonRegistered, RegistrationContested)
 SETTLEMENT = (PersonRecognised, RegistrationJoined, LoginAssigned, RegistrationRejected)
 ERASURE = (ErasureConfirmed, ErasureContinued)

@@ -72,6 +72,7 @@ READ_ACCESS: dict[str, Roles] = {
     "lookup_certificate": PUBLIC,
     "verify_certificate": PUBLIC,
     # oversight
+    "list_actors": _of(S, B),
     "get_talent_statistics": _of(Z, P, G, S),
     "list_events": _of(S),
 }
@@ -95,6 +96,9 @@ OWN_ONLY = frozenset(
 
 SEES_IDENTITY = frozenset({A, Z, P, G})
 """Roles whose work needs names and document numbers in full: they compare them with documents."""
+
+SEES_STAFF = frozenset({S, B})
+"""Roles that see who a member of staff is; all others see the pseudonym."""
 
 
 class UnauthorizedRoute(LookupError):

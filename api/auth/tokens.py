@@ -33,6 +33,8 @@ EVERY_LEDGER = "*"
 LEEWAY_S = 30
 """How far the clocks of two machines may differ, seconds."""
 TOKEN_BYTES_MAX = 8192
+NAME_MAX = 200
+"""Characters of a name."""
 CACHED_MAX = 10_000
 """Verified tokens that are cached until they expire, so that each signature is verified once."""
 JWKS_FRESH_S = 600
@@ -67,8 +69,9 @@ class IssuerUnreachable(LedgerError):
 class Principal:
     """The bearer of a verified token.
 
-    subject: the login, which is stored nowhere. expires_at: seconds since 1970. actor: the same,
-    for `Ledger.submit`, which records the login's pseudonym.
+    subject: the login, which is stored nowhere but for staff, sealed. expires_at: seconds since
+    1970. name: of the person, None if the token has none. actor: the same, for `Ledger.submit`,
+    which records the login's pseudonym.
     """
 
     subject: str
@@ -78,6 +81,7 @@ class Principal:
     expires_at: int
     backfill: bool = False
     on_behalf_of: str | None = None
+    name: str | None = field(default=None, repr=False)
     actor: Actor = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,12 +109,13 @@ def mint_token(
     audience: str,
     lifetime_s: int,
     backfill: bool = False,
+    name: str | None = None,
     now_s: int | None = None,
 ) -> str:
     """A signed token for one person in one role.
 
     ledgers: names, or "*" for all. lifetime_s: seconds from now. backfill: the bearer may state
-    when something happened (`Occurred-At`), to import a history.
+    when something happened (`Occurred-At`), to import a history. name: of the person.
     """
     now = int(time.time()) if now_s is None else now_s
     claims: dict[str, Any] = {
@@ -127,6 +132,8 @@ def mint_token(
     }
     if backfill:
         claims["backfill"] = True
+    if name is not None:
+        claims["name"] = name
     algorithm = algorithm_of(key)
     return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id(key.public_key())})
 
@@ -308,6 +315,9 @@ class TokenChecker:
             raise TokenInvalid(reason="role") from None
         if role not in ROLES_OF_PEOPLE:
             raise TokenInvalid(reason="role")
+        name = claims.get("name") or None  # issuers write an empty one for somebody without
+        if name is not None and not (isinstance(name, str) and len(name) <= NAME_MAX):
+            raise TokenInvalid(reason="name")
         behalf = claims.get("on_behalf_of")
         if behalf is not None and not (isinstance(behalf, str) and _ID.fullmatch(behalf)):
             raise TokenInvalid(reason="on_behalf_of")
@@ -319,6 +329,7 @@ class TokenChecker:
             expires_at=int(claims["exp"]) + LEEWAY_S,
             backfill=claims.get("backfill") is True,
             on_behalf_of=behalf,
+            name=name,
         )
 
     async def close(self) -> None:

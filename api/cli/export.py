@@ -30,6 +30,8 @@ HIDDEN_COLUMNS = frozenset(
 TABLES: dict[str, Table] = {
     table.name: table for view in VIEWS for table in view.tables if table.name not in HIDDEN_TABLES
 }
+ACTOR_COLUMNS = frozenset({"subject", "ordered_by", "approved_by"})
+"""Columns with a pseudonym of staff; a column after each has the name."""
 SHEET_ROWS_MAX = 1_048_575
 CATCH_UP_S = 600.0
 """How long a view may take to catch up with the journal, seconds."""
@@ -61,7 +63,8 @@ def export(
 ) -> None:
     """Write views or events to a file.
 
-    Names and document numbers are masked in the views; reasons are in clear until they are erased.
+    Names and document numbers are masked in the views; reasons are in clear until they are erased,
+    and who acted is named.
     All of these are sealed in the events. A text that a spreadsheet would take for a formula gets
     an apostrophe in front, in CSV only.
     """
@@ -115,6 +118,15 @@ def _columns(table: Table) -> list[str]:
     return [name for name in table.columns if name not in HIDDEN_COLUMNS]
 
 
+def _header(table: Table) -> list[str]:
+    """The columns of the file: the name of who acted follows their pseudonym."""
+    return [each for name in _columns(table) for each in _with_name(name)]
+
+
+def _with_name(column: str) -> tuple[str, ...]:
+    return (column, f"{column}_name") if column in ACTOR_COLUMNS else (column,)
+
+
 def _catch_up(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table]) -> None:
     """Bring the views up to date with the journal; rebuilds none of them.
 
@@ -138,11 +150,17 @@ def _rows(connection: Connection, ledger: Ledger, table: Table) -> Iterator[Sequ
 
 
 def _opened(ledger: Ledger, table: Table, rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Any]]:
-    """The rows with their sealed columns opened; None where a key was destroyed."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    for place, name in enumerate(_columns(table)):
+    """The rows with their sealed columns opened, None where a key was destroyed, and with names."""
+    columns: list[Sequence[Any]] = []
+    for name, column in zip(_columns(table), zip(*rows, strict=True), strict=True):
         if kind_of(table.columns[name]) == "sealed":
-            columns[place] = list(ledger.open_texts(columns[place]))
+            columns.append(ledger.open_texts(column))
+        else:
+            columns.append(column)
+        if name in ACTOR_COLUMNS:
+            staff = ledger.actors.members(subject for subject in column if subject is not None)
+            shown = {subject: member.shown for subject, member in staff.items()}
+            columns.append([shown.get(subject) for subject in column])
     yield from zip(*columns, strict=True)
 
 
@@ -153,7 +171,7 @@ def _csv(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table], o
         _written(out, "w", newline="", encoding="utf-8-sig") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(_columns(table))
+        writer.writerow(_header(table))
         for row in _rows(connection, ledger, table):
             writer.writerow([_text(value) for value in row])
             count += 1
@@ -179,7 +197,7 @@ def _xlsx(environment: CliEnvironment, ledger: Ledger, tables: Sequence[Table], 
     with environment.snapshot() as connection:
         for table in tables:
             sheet = workbook.create_sheet(table.name[:31])
-            sheet.append(_columns(table))
+            sheet.append(_header(table))
             for number, row in enumerate(_rows(connection, ledger, table), start=1):
                 if number > SHEET_ROWS_MAX:
                     raise click.ClickException(f"{table.name} has more rows than a sheet: use csv")

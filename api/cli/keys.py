@@ -20,6 +20,7 @@ from domain.store.journal.journal import check_ledger_name
 @click.command()
 @click.option("--role", required=True, type=click.Choice([role.value for role in ROLES_OF_PEOPLE]))
 @click.option("--subject", required=True, help="The login that the token speaks for.")
+@click.option("--name", help="The person's name, by which staff are recorded.")
 @click.option("--organisation", default="public", show_default=True)
 @click.option("--ledger", "ledgers", multiple=True, help="Valid for this ledger; all by default.")
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="Lifetime of the token.")
@@ -30,6 +31,7 @@ from domain.store.journal.journal import check_ledger_name
 def token(
     role: str,
     subject: str,
+    name: str | None,
     organisation: str,
     ledgers: tuple[str, ...],
     hours: float | None,
@@ -55,6 +57,7 @@ def token(
         audience=settings.token_audience,
         lifetime_s=max(lifetime_s, 1),
         backfill=backfill,
+        name=name,
     )
     click.echo(minted)
 

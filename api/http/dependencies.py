@@ -148,6 +148,7 @@ class CommandContext:
             key=self._key(part),
             request=self.request,
             occurred_at=self.occurred_at,
+            actor_name=self.principal.name,
             timeout_seconds=self.service.settings.deadline_s,
             future=LoopReceiptFuture(loop=asyncio.get_running_loop()),
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
 
+from api.auth.permissions import SEES_STAFF
 from api.http.dependencies import QueryContext
 from api.routes.masking import sees_identity
-from domain.actors import Actor, actor_of
+from domain.actors import Actor, actor_of, subject_of
 from domain.editions.edition import EditionKind
 from domain.eligibility.explanations import explain
 from domain.eligibility.rule_sets import AnyPredicate
@@ -28,7 +29,9 @@ class EntryShown(BaseModel):
     topic: str = Field(description="such as fee_paid.v1")
     occurred_at: str
     recorded_at: str | None
-    actor: dict[str, Any] = Field(description="who did it, as stored, and their name")
+    actor: dict[str, Any] = Field(
+        description="who did it, as stored, and their name, if the caller may see it"
+    )
     command_id: str
     data: dict[str, Any] = Field(description="the fact; null: masked, erased or never given")
     masked: list[str] = Field(description="fields that are masked for this caller")
@@ -45,7 +48,8 @@ def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[s
     person = read.ledger.state("person", person_id)
     full = sees_identity(read, person)
     entries = read.ledger.history(stream)
-    shown = [_shown(entry, full, person) for entry in entries]
+    names = _staff_names(read, entries)
+    shown = [_shown(entry, full, person, names) for entry in entries]
     opened: ApplicationOpened | None = None
     for entry, row in zip(entries, shown, strict=True):
         if isinstance(entry.fact, ApplicationOpened):
@@ -81,12 +85,22 @@ def _masked(fact: Fact, data: dict[str, Any]) -> Iterator[str]:
             yield path.removeprefix("/")
 
 
-def _name_of(actor: Actor, person: Person) -> str | None:
+def _staff_names(read: QueryContext, entries: Sequence[Any]) -> Mapping[str, str | None]:
+    """What to call the staff of a history, by pseudonym; nothing if the caller may not see it."""
+    if read.principal is None or read.principal.role not in SEES_STAFF:
+        return {}
+    members = read.ledger.actors.members(map(subject_of, entries))
+    return {subject: member.shown for subject, member in members.items()}
+
+
+def _name_of(actor: Actor, person: Person, names: Mapping[str, str | None]) -> str | None:
     """What to call an actor instead of their pseudonym: a candidate is the person of that id."""
-    return person.id if actor.subject == person.subject else None
+    return person.id if actor.subject == person.subject else names.get(actor.subject)
 
 
-def _shown(entry: Any, full: bool, person: Person) -> dict[str, Any]:
+def _shown(
+    entry: Any, full: bool, person: Person, names: Mapping[str, str | None]
+) -> dict[str, Any]:
     fact: Fact = entry.fact
     data = fact.model_dump(mode="json")
     masked = [] if full else list(_masked(fact, data))
@@ -96,7 +110,7 @@ def _shown(entry: Any, full: bool, person: Person) -> dict[str, Any]:
         "topic": fact.TOPIC,
         "occurred_at": format_instant(entry.occurred_at),
         "recorded_at": None if entry.recorded_at is None else format_instant(entry.recorded_at),
-        "actor": actor.to_envelope() | {"name": _name_of(actor, person)},
+        "actor": actor.to_envelope() | {"name": _name_of(actor, person, names)},
         "command_id": str(entry.command_id),
         "data": data,
         "masked": masked,

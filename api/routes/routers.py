@@ -3,6 +3,7 @@
 from api.auth.permissions import Roles
 from api.http.routing import AuthorizedRoute
 from api.routes import (
+    actors,
     application_certificates,
     applications,
     authority_reports,
@@ -44,6 +45,7 @@ ROUTERS = (
     finance.routes,
     statistics.routes,
     journal.routes,
+    actors.routes,
     health.routes,
 )
 

@@ -23,6 +23,7 @@ from domain.audit.snapshots_check import SnapshotsCheck
 from domain.service.ledger import Ledger, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.journal.journal import Journal
+from domain.store.keys.login_keys import LoginKeys
 from domain.store.mapper import EntryMapper
 from domain.store.privacy.field_encryption import Vault
 from domain.store.tlog.audit import AuditReport, KeptHead, stored_head, verify
@@ -41,12 +42,13 @@ class AuditSubject(NamedTuple):
     journal: Journal
     mapper: EntryMapper
     vault: Vault
+    login_keys: LoginKeys
 
 
 def subject_of(ledger: Ledger, *, seals: bool = True) -> AuditSubject:
     """A ledger to be audited. seals: False where the journal key is not known."""
     journal = ledger.journal if seals else Journal(ledger.journal.dsn, ledger.name, None)
-    return AuditSubject(ledger.name, journal, ledger.mapper, ledger.vault)
+    return AuditSubject(ledger.name, journal, ledger.mapper, ledger.vault, ledger.logins.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def event_checks(
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
         PersonsCheck(ledger.journal, ledger.vault),
         PersonClaimsCheck(ledger.journal, ledger.vault),
-        LoginsCheck(ledger.journal),
+        LoginsCheck(ledger.journal, ledger.vault, ledger.login_keys),
         SnapshotsCheck(ledger.journal, ledger.mapper),
     ]
     if blobs is not None:

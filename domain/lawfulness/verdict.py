@@ -12,10 +12,19 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from domain.actors import is_named
 from domain.commands import decide
-from domain.decision import Command, Context, Decision, KeyInUse, SignatureCheck
+from domain.decision import (
+    Command,
+    Context,
+    Decision,
+    KeyInUse,
+    Naming,
+    SignatureCheck,
+    stream_of,
+)
 from domain.errors import LedgerError
-from domain.events import CERTIFICATE_TEXT, Fact, KeyIntroduced, RegistrationJoined
+from domain.events import CERTIFICATE_TEXT, ActorNamed, Fact, KeyIntroduced, RegistrationJoined
 from domain.lawfulness.history import History, RecordedCommand, RecordedFact
 from domain.lawfulness.inverses import BY_FIRST, Inverse
 from domain.person_claims import BlindIndex
@@ -101,7 +110,7 @@ def _decided_again(
         misplaced = _misplaced(history, recorded, inverse)
         if misplaced is not None:
             return unlawful(misplaced[0], clause, misplaced[1])
-        decision = decide(history, command, _context(recorded, ports))
+        decision = decide(history, command, _context(history, recorded, ports))
     except Exception as error:
         # As above: on states that unlawful facts are part of, a decision may fail anywhere.
         return unlawful(first, clause, why(error))
@@ -173,7 +182,7 @@ def _is_later(one: str, other: str) -> bool:
     return datetime.fromisoformat(one) - datetime.fromisoformat(other) > CLOCKS_DIFFER
 
 
-def _context(recorded: RecordedCommand, ports: Ports) -> Context:
+def _context(history: History, recorded: RecordedCommand, ports: Ports) -> Context:
     """Time, actor and keys as they were. Every id is in the command, so none is new."""
     keys: tuple[KeyInUse, ...] = ()
     if recorded.facts[0].originator_id == "ledger":
@@ -194,7 +203,18 @@ def _context(recorded: RecordedCommand, ports: Ports) -> Context:
         is_signature=ports.is_signature,
         digest_card=lambda card: next(cards),
         keys=keys,
+        naming=_naming(history, recorded),
     )
+
+
+def _naming(history: History, recorded: RecordedCommand) -> Naming | None:
+    """Who has to be named by the last fact, in the words of the one recorded; None: nobody."""
+    actor = recorded.actor
+    is_known = history.exists(stream_of("actor", actor.subject))
+    if is_known or not is_named(actor.subject, actor.role):
+        return None
+    last = recorded.facts[-1].fact
+    return Naming(last.login, last.name) if isinstance(last, ActorNamed) else Naming(None)
 
 
 def _no_id() -> str:

@@ -11,6 +11,7 @@
 | tail_check.py | compares commands and logins of the last events, every second |
 | recovery.py | continues the log under another origin, after a loss that two persons accept |
 | key_check.py | whether the keys of this service are those that a ledger names |
+| logins.py, named_actors.py | which pseudonym a login has; who a pseudonym of staff is |
 | receipt.py, receipt_futures.py | what a caller gets, and how it reaches threads and event loops |
 
 The walk of a command, in the order of the calls. The writer thread makes those marked `>`;

@@ -26,6 +26,7 @@ from domain.decision import (
     Identity,
     KeyInUse,
     LedgerNotOpen,
+    Naming,
     NotFound,
     stream_of,
 )
@@ -93,17 +94,20 @@ class CommandExecution:
         occurred_at: datetime | None,
         correlation_id: UUID,
         principal: str | None = None,
+        actor_name: str | None = None,
     ) -> None:
         """actor: named by their login. logins: of this command, with the actor's guessed.
 
         command_id: random. occurred_at: when it happened, aware; None: the time of recording.
         principal: of the command's key; the actor's pseudonym if None.
+        actor_name: of the person who acts, None if it is not known.
         """
         self._environment = environment
         self._command = command
         self._actor = actor
         self._logins = logins
         self._principal = principal
+        self._actor_name = actor_name
         self._command_id = command_id
         self._occurred_at = occurred_at
         self._correlation_id = correlation_id
@@ -113,7 +117,8 @@ class CommandExecution:
     def read_set(self, now: datetime) -> ReadSet:
         """The read set of the command, as far as cached states tell it at this moment."""
         actor = pseudonymous(self._actor, self._logins.guess_actor(self._actor))
-        context = self._context(self._occurred_at or now, actor, self._logins.guess)
+        naming = self._logins.guess_naming(self._actor, self._actor_name)
+        context = self._context(self._occurred_at or now, actor, self._logins.guess, naming)
         return read_set_of(self._environment.states.cached, self._command, context)
 
     def principal(self, view: BatchView) -> str:
@@ -134,6 +139,7 @@ class CommandExecution:
             self._occurred_at or view.recorded_at,
             actor,
             lambda login: self._logins.find(login, view),
+            self._logins.find_naming(self._actor, self._actor_name, view),
         )
         reader = StateReader(self._environment, view)
         decision = decide(reader, self._command, context)
@@ -155,13 +161,18 @@ class CommandExecution:
 
     def receipt_of(self, outcome: Accepted | Replayed) -> Receipt:
         """The receipt of an outcome. Raises: ValueError for a stored receipt it cannot decode."""
-        has_acted = isinstance(outcome, Accepted) and self._principal is None
-        self._logins.committed(has_acted=has_acted)
+        self._logins.committed(is_replayed=isinstance(outcome, Replayed))
         if self._receipt is not None and self._receipt[0] is outcome.receipt:
             return self._receipt[1]
         return Receipt.from_bytes(outcome.receipt, replayed=isinstance(outcome, Replayed))
 
-    def _context(self, now: datetime, actor: Actor, pseudonym: Callable[[str], str]) -> Context:
+    def _context(
+        self,
+        now: datetime,
+        actor: Actor,
+        pseudonym: Callable[[str], str],
+        naming: Naming | None,
+    ) -> Context:
         numbers = count()
         return Context(
             now=now,
@@ -173,6 +184,7 @@ class CommandExecution:
             digest_card=_digest_card,
             keys=self._environment.keys,
             pseudonym=pseudonym,
+            naming=naming,
         )
 
     def _blind_index(self, kind: str, text: str) -> str:

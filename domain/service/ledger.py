@@ -25,6 +25,7 @@ from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
 from domain.service.key_check import KeysOf, check_keys, no_keys
 from domain.service.logins import Logins, LoginsOfCommand
+from domain.service.named_actors import NamedActors
 from domain.service.person_index import ensure_person_claims
 from domain.service.receipt_futures import LoopReceiptFuture, ReceiptFuture, resolve_batch
 from domain.service.snapshots import INTERVAL, SnapshotStore
@@ -128,7 +129,8 @@ class Ledger:
         self._states = StateCache(self.mapper, self._restore)
         self._is_history_lost = False
         self.journal.last_seen.lost = self._history_lost
-        self.logins = Logins(self.journal, secrets.login_keys)
+        self.actors = NamedActors(self.journal, self.mapper)
+        self.logins = Logins(self.journal, secrets.login_keys, self.actors)
         self._environment = Environment(
             name, self.vault, self.mapper, self._states, self.logins, keys
         )
@@ -162,6 +164,7 @@ class Ledger:
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
+        actor_name: str | None = None,
         timeout_seconds: float = 10.0,
     ) -> ReceiptFuture: ...
 
@@ -176,6 +179,7 @@ class Ledger:
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
+        actor_name: str | None = None,
         timeout_seconds: float = 10.0,
         future: F,
     ) -> F: ...
@@ -190,6 +194,7 @@ class Ledger:
         principal: str | None = None,
         occurred_at: datetime | None = None,
         correlation_id: UUID | None = None,
+        actor_name: str | None = None,
         timeout_seconds: float = 10.0,
         future: F | None = None,
     ) -> F | ReceiptFuture:
@@ -200,11 +205,9 @@ class Ledger:
         key, request, principal: the Idempotency-Key, the whole request in one spelling and its
             sender: the actor's pseudonym if None. The same three give the same receipt again; of
             the first two only keyed hashes are stored.
-        occurred_at: when it happened, aware; now by default.
-        future: gets the receipt, such as a `LoopReceiptFuture` of the waiting loop; a new
-            `ReceiptFuture` if None.
-        Returns: the future. It raises the `LedgerError` that refused the command; then nothing
-            was recorded.
+        occurred_at: when it happened, aware; now by default. actor_name: recorded of staff.
+        future: gets the receipt; a new `ReceiptFuture` if None.
+        Returns: the future. It raises the `LedgerError` of a refusal: nothing was recorded.
         Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
         """
         self.guard.check()
@@ -221,6 +224,7 @@ class Ledger:
             occurred_at,
             correlation_id or command_id,
             principal,
+            actor_name,
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
         read_set = execution.read_set(now)

@@ -13,19 +13,28 @@ from functools import lru_cache
 from threading import Lock
 from typing import NamedTuple
 
-from domain.actors import Actor, Role
+from domain.actors import Actor, Role, is_named
+from domain.decision import Naming, stream_of
+from domain.service.named_actors import NamedActors
+from domain.store.errors import SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.journal.logins import LoginRow, new_pseudonym, sealed_row
 from domain.store.keys.login_keys import LoginKeys, LoginName
 from domain.store.writer.commands import BatchView
 from domain.values.logins import is_service, normal_form
 
+_UNASKED = "?"
+"""No pseudonym."""
+
 CACHED_MAX = 100_000
 """Logins whose pseudonym is in memory, about 300 bytes each."""
 
 
 class KnownLogin(NamedTuple):
-    """What is committed of a login. is_staff: it has acted as staff, so that its row stays."""
+    """What is committed of a login.
+
+    is_staff: it has acted as staff, so that its row stays, and a fact names who it is.
+    """
 
     pseudonym: str
     is_staff: bool = False
@@ -40,15 +49,16 @@ class Logins:
     that reads everything else, by `find` with a query.
     """
 
-    def __init__(self, journal: Journal, keys: LoginKeys) -> None:
+    def __init__(self, journal: Journal, keys: LoginKeys, named: NamedActors) -> None:
+        self.keys = keys
+        self.named = named
         self._journal = journal
-        self._keys = keys
         self._cached: OrderedDict[str, KnownLogin] = OrderedDict()
         self._lock = Lock()
 
     def names(self, login: str) -> tuple[LoginName, ...]:
         """The names of a login's rows, the one under the active key first."""
-        return self._keys.names(self._journal.ledger, login)
+        return self.keys.names(self._journal.ledger, login)
 
     def cached(self, login: str) -> KnownLogin | None:
         """What is cached of a login. A name of the service is its own pseudonym."""
@@ -83,6 +93,7 @@ class Logins:
         """Drop everything that is cached."""
         with self._lock:
             self._cached.clear()
+        self.named.clear()
 
 
 class LoginsOfCommand:
@@ -98,6 +109,7 @@ class LoginsOfCommand:
         self._drawn: set[str] = set()
         self._unsettled: dict[str, tuple[LoginName, ...]] = {}
         self._found: dict[str, KnownLogin] = {}
+        self._earlier: str | None = _UNASKED
 
     @property
     def names(self) -> tuple[LoginName, ...]:
@@ -124,10 +136,36 @@ class LoginsOfCommand:
                 self._unsettled[login] = self._logins.names(login)
         return guess.pseudonym
 
+    def guess_naming(self, actor: Actor, name: str | None) -> Naming | None:
+        """Who is to be named by a fact with this command, as far as it is known by now.
+
+        actor: named by their login. name: of the person, None if it is not known.
+        """
+        if not is_named(actor.subject, actor.role):
+            return None
+        known = self._logins.cached(actor.subject)
+        is_known = known is not None and known.is_staff
+        return None if is_known else Naming(actor.subject, name)
+
+    def find_naming(self, actor: Actor, name: str | None, view: BatchView) -> Naming | None:
+        """Who is to be named by a fact with this command, in its batch.
+
+        Raises: SealBroken for a login that a fact names already, under another pseudonym.
+        """
+        naming = self.guess_naming(actor, name)
+        pseudonym = self.find_actor(actor, view)
+        if naming is None or view.version(stream_of("actor", pseudonym)) > 0:
+            return None
+        earlier = self._named(actor.subject)
+        if earlier is not None and earlier != pseudonym:
+            raise SealBroken(ledger=view.sealer.ledger, what="login", position=view.position)
+        return naming
+
     def begin(self) -> None:
         """Forget the last execution: a batch is executed again if its commit failed."""
         self.rows.clear()
         self._found.clear()
+        self._earlier = _UNASKED
 
     def find(self, login: str, view: BatchView, *, is_staff: bool = False) -> str:
         """The pseudonym in a batch; adds to `rows` if there is none under the active key.
@@ -139,10 +177,11 @@ class LoginsOfCommand:
             return guess
         found = self._found.get(login)
         if found is None:
-            found = self._found[login] = KnownLogin(self._find(login, guess, view), is_staff)
+            pseudonym = self._find(login, guess, view, is_staff)
+            found = self._found[login] = KnownLogin(pseudonym, is_staff)
         return found.pseudonym
 
-    def _find(self, login: str, guess: str, view: BatchView) -> str:
+    def _find(self, login: str, guess: str, view: BatchView, is_staff: bool) -> str:
         active, *retired = self._unsettled[login]
         row = view.login(active)
         if row is not None:
@@ -150,9 +189,17 @@ class LoginsOfCommand:
         old = next((found for name in retired if (found := view.login(name)) is not None), None)
         # A guess that was cached is the pseudonym of somebody whose row has gone since.
         fresh = guess if login in self._drawn else new_pseudonym()
-        row = sealed_row(active, fresh if old is None else old.pseudonym, view.sealer)
+        # Of staff whose row was lost, a fact has the pseudonym; new staff are few.
+        named = self._named(login) if is_staff and old is None else None
+        row = sealed_row(active, named or (fresh if old is None else old.pseudonym), view.sealer)
         self.rows.append(row)
         return row.pseudonym
+
+    def _named(self, login: str) -> str | None:
+        """The pseudonym under which a committed fact names a login; asked once a command."""
+        if self._earlier is _UNASKED:
+            self._earlier = self._logins.named.pseudonym_of(login)
+        return self._earlier
 
     @staticmethod
     def forgettable(pseudonyms: Iterable[str], actor: Actor, view: BatchView) -> tuple[str, ...]:
@@ -166,15 +213,13 @@ class LoginsOfCommand:
             each for each in pseudonyms if each != acting and not view.acted_as_staff(each)
         )
 
-    def committed(self, *, has_acted: bool) -> None:
+    def committed(self, *, is_replayed: bool) -> None:
         """The command is committed: cache what it found and wrote.
 
-        has_acted: it recorded events under the actor's own name, so that it makes its actor staff
-            for `acted_as_staff`, too. A repeated request and an import do not.
+        is_replayed: it was recorded before, perhaps in another role than this time's.
         """
         for login, known in self._found.items():
-            is_staff = known.is_staff and has_acted
-            self._logins.remember(login, known._replace(is_staff=is_staff))
+            self._logins.remember(login, known._replace(is_staff=False) if is_replayed else known)
 
 
 @lru_cache(4096)  # one actor sends many commands

@@ -19,6 +19,7 @@ from domain.service.command_execution import CommandExecution, Environment
 from domain.service.command_ids import CommandIds
 from domain.service.ledger import LedgerSecrets
 from domain.service.logins import Logins, LoginsOfCommand
+from domain.service.named_actors import NamedActors
 from domain.service.receipt import Receipt
 from domain.service.state_cache import StateCache
 from domain.steps.log_recovery import ContinueLog
@@ -162,7 +163,7 @@ def _command(
     mapper = EntryMapper(catalogue=STORED_FACTS, vault=vault)
     states = StateCache(mapper, lambda _: None)
     command_id = CommandIds().draw()
-    logins = Logins(journal, secrets.login_keys)
+    logins = Logins(journal, secrets.login_keys, NamedActors(journal, mapper))
     actor = Actor(subject=confirmed_by, role=Role.OPERATOR, organisation=ORGANISATION)
     named = LoginsOfCommand(logins)
     sender = named.guess_actor(actor)

@@ -26,6 +26,7 @@ from domain.store.journal.snapshot_table import (
 )
 
 STATE_CLASSES: dict[str, type[Any]] = {
+    "actor": states.NamedActor,
     "application": Candidacy,
     "edition": Editions,
     "ledger": states.LedgerState,

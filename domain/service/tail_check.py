@@ -70,7 +70,7 @@ class _Command(NamedTuple):
 
 
 class _Acted(NamedTuple):
-    """Who acted in the tail. last: position; is_staff: also by a command of their own as staff."""
+    """Who acted in the tail. last: position; is_staff: also as staff, by an import, too."""
 
     last: int
     is_staff: bool
@@ -152,10 +152,10 @@ class TailCheck:
         begin = max(command.first_position or 0, after + 1)
         if (begin, command.last_position) != (first, last):
             self._differs(f"a row of commands names event {columns[3]}, which is of another one")
-        self._note_actor(bytes(actor), principal, last)
+        self._note_actor(bytes(actor), last)
         return _Command(last, bytes(stored_hash))
 
-    def _note_actor(self, actor: bytes, principal: str, position: int) -> None:
+    def _note_actor(self, actor: bytes, position: int) -> None:
         try:
             found = orjson.loads(actor)
             subject, role = str(found["subject"]), found["role"]
@@ -163,7 +163,7 @@ class TailCheck:
             return  # an altered event, which its readers refuse
         if subject and not is_service(subject):
             before = self._actors.get(subject)
-            is_staff = role != Role.CANDIDATE and principal == subject
+            is_staff = role != Role.CANDIDATE
             self._actors[subject] = _Acted(
                 position, is_staff or (before is not None and before.is_staff)
             )

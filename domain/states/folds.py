@@ -60,6 +60,14 @@ class Registration(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedActor:
+    """A member of staff whose name and login are recorded. id: their pseudonym."""
+
+    id: str
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ProposedErasure:
     """An erasure that waits for a second person. by: who proposed it."""
 
@@ -264,6 +272,10 @@ def _seated(state: ExamSession, fact: e.SeatAssigned, entry: Any) -> ExamSession
     )
 
 
+def _named(state: NamedActor | None, fact: e.ActorNamed, entry: Any) -> NamedActor:
+    return NamedActor(fact.subject)
+
+
 def _held(state: ExamSession, fact: e.ExamSessionHeld, entry: Any) -> ExamSession:
     return replace(state, ended_at=fact.ended_at)
 
@@ -314,6 +326,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.KeyIntroduced: _key_introduced,
     e.KeyRetired: _key_retired,
     e.LogContinuedElsewhere: _log_continued,
+    e.ActorNamed: _named,
     e.PersonRegistered: _registered,
     e.RegistrationContested: _contested,
     e.PersonRecognised: _recognised,

@@ -397,7 +397,8 @@ VIEW = View(
         (e.RefundAbnormal, _abnormal),
     ),
     ignores=topics(
-        *(*e.LEDGER, e.EditionProposed, *e.PERSON, *e.APPLICATION, *e.ELIGIBILITY, *e.DOCUMENT),
+        *(*e.LEDGER, *e.ACTOR, e.EditionProposed, *e.PERSON, *e.APPLICATION),
+        *(*e.ELIGIBILITY, *e.DOCUMENT),
         *(*e.INITIAL_REVIEW, *e.SECOND_REVIEW, e.FinalReviewReturned, e.FinalReviewRejected),
         *(*e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),
         *(e.SerialTaken, *e.CERTIFICATE, e.ReportFrozen),

@@ -231,7 +231,8 @@ VIEW = View(
     },
     ignores=topics(
         e.ErasureProposed,
-        *(*e.LEDGER, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn, *e.PAYMENT, *e.DOCUMENT),
+        *(*e.LEDGER, *e.ACTOR, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn),
+        *(*e.PAYMENT, *e.DOCUMENT),
         *e.SETTLEMENT,
         *(*e.REVIEW, *e.REFUND, *e.SEAT),
         *(e.TheoryScoreRecorded, e.PracticalScoreRecorded, e.ScoresVerified),

@@ -225,7 +225,7 @@ VIEW = View(
         **{fact.TOPIC: Handles(_changed, (ERASED,)) for fact in _CHANGES},
     },
     ignores=topics(
-        *(*e.LEDGER, e.EditionProposed, *e.REGISTRATION, *e.SETTLEMENT),
+        *(*e.LEDGER, *e.ACTOR, e.EditionProposed, *e.REGISTRATION, *e.SETTLEMENT),
         *(e.PersonCorrected, e.ErasureProposed),
         *(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.DOCUMENT, *e.REVIEW),
         *(fact for fact in e.REFUND if fact is not e.RefundSettled),

@@ -162,6 +162,8 @@ def test_an_agency_learns_the_id_with_the_right_name_only(guessed: Guessed) -> N
     number = min(guessed.taken)
     agency = guessed.ledger.caller("agency", "agency-2", organisation="another agency")
     free = with_check("33010619950416000")
+    first = agency.write("persons", as_document(with_check("33010619950417000")) | {"name": "王五"})
+    assert first["topics"][-1] == "actor_named.v1"
     wrong, unknown = (
         agency.send("persons", as_document(each) | {"name": "李四"}) for each in (number, free)
     )

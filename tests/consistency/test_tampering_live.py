@@ -489,7 +489,7 @@ def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: L
 AUDITED = {
     "superuser": {
         "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
-        "commands": f"{DROP} certledger.commands WHERE first_position = 40",
+        "commands": f"{DROP} certledger.commands WHERE first_position = 1",
         "heads": f"{DROP} certledger.checkpoints",
         "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
     },
@@ -498,7 +498,7 @@ AUDITED = {
         "WHERE kind = 'refund' AND released_position IS NULL",
         "commands": "INSERT INTO certledger.commands SELECT ledger, principal, reverse(key), "
         "request_hash, command_id, first_position, last_position, receipt, seal, seal_key "
-        "FROM certledger.commands WHERE first_position = 40",
+        "FROM certledger.commands WHERE first_position = 1",
         "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
     },
 }

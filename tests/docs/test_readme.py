@@ -110,7 +110,7 @@ def test_the_commands_lead_from_the_application_to_the_certificate_and_the_refun
     assert {card["kind"] for card in found} == {"national", "omc"}
     assert {card["standing"] for card in found} == {"valid"}
     assert {card["masked_name"] for card in found} == {"王**"}
-    refused = [a["outcome"] for a in answers if a.get("topics") == ["refund_refused.v1"]]
+    refused = [a["outcome"] for a in answers if "refund_refused.v1" in a.get("topics", ())]
     assert refused == [{"clause": "2.4(1)", "refused": "study_material_used"}]
     assert "omc: good" in printed
     assert (folder / "ticket.pdf").read_bytes().startswith(b"%PDF")
@@ -125,8 +125,8 @@ def test_a_second_time_the_same_commands_record_nothing_new(service, printed, tm
 def test_a_person_is_erased_by_two_as_the_guide_says(service, tmp_path):
     before = 'export PATH="$PWD/.venv/bin:$PATH"'  # docs/README.md
     typed = run_page("docs/how-to/erase-a-person.md", service, tmp_path, before)
-    topics = re.findall(r'"topics":\["([^"]+)"\]', typed)
-    assert topics == ["erasure_proposed.v1", "erasure_confirmed.v1"]
+    firsts = re.findall(r'"topics":\["([^"]+)"', typed)
+    assert firsts == ["erasure_proposed.v1", "erasure_confirmed.v1"]
     text = (ROOT / "docs/how-to/erase-a-person.md").read_text("utf-8")
     [stated] = re.findall(r'"basis": ("[^"]+")', text)
     assert f'"until":"2056-12-31","basis":{stated},"years":30' in typed

@@ -66,7 +66,7 @@ def test_a_topic_is_the_name_of_the_fact_and_a_version(fact):
 @pytest.mark.parametrize("fact", FACTS)
 def test_a_fact_names_the_stream_it_belongs_to(fact):
     kinds = {"ledger", "person", "application", "session", "notice", "series", "report"}
-    assert fact.STREAM in kinds | {"edition"}
+    assert fact.STREAM in kinds | {"edition", "actor"}
     assert fact.STREAM == "ledger" or hasattr(
         fact.model_validate(sample(fact)), f"{fact.STREAM}_id"
     )

@@ -11,7 +11,7 @@ from domain import events as e
 from projections.catalogue import VIEWS
 
 GROUPS = (
-    *(e.LEDGER, e.EDITION, e.PERSON, e.ELIGIBILITY, e.APPLICATION, e.PAYMENT, e.DOCUMENT),
+    *(e.LEDGER, e.EDITION, e.ACTOR, e.PERSON, e.ELIGIBILITY, e.APPLICATION, e.PAYMENT, e.DOCUMENT),
     *(e.REVIEW, e.REFUND, e.EXAM_SESSION, e.SEAT, e.SCORE, e.NOTICE, e.OBJECTION, e.CERTIFICATE),
 )
 ALONE = (e.ResultPublished, e.SerialTaken, e.ReportFrozen)

@@ -27,7 +27,7 @@ from tests.support.forged_histories import (
     lawful_history,
 )
 from tests.support.model_facts import Expected, ModelWithFacts
-from tests.support.recorded_histories import Envelope, Keys, blind_index, judged
+from tests.support.recorded_histories import Envelope, Keys, blind_index, judged, name_staff
 
 FEW, MANY = 40, 300
 
@@ -82,6 +82,7 @@ class SideBySide:
 
     def is_named(self, events: list[Envelope]) -> bool:
         """Whether the judge names one of these events; then its history goes back."""
+        name_staff(self.judge, events)
         history = self.judge.history
         before = history.copy()
         found = self.judge.unlawful_count

@@ -41,6 +41,7 @@ TEXTS = {
     "document_country": "FRA",
     "phone": "13800000000",
     "subject": "2c5ea4c0f4dd4a29a3e3c1b5f60718a2",
+    "login": "ouyang@example.cn",
     "alternative": "1.2(2)",
     "nearest": "1.2(2)",
     "text": "应为82分",

@@ -13,10 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from domain.actors import Actor
+from domain.actors import Actor, is_named
 from domain.commands import SPECS
-from domain.decision import Command, Decision
+from domain.decision import Command, Context, Decision, Naming
 from domain.lawfulness.judge import Judge
+from domain.states.folds import NamedActor
 from domain.store.journal.journal import Journal
 from domain.store.keys.key_signatures import is_signature
 from domain.store.privacy.field_encryption import Vault
@@ -68,11 +69,21 @@ def envelope_of(entry: Entry, command: int) -> Envelope:
 class RecordingWorld(World):
     """A world that keeps what each command recorded.
 
-    commands: the envelopes of each command. Where a history leaves the actor to the default, one
+    commands: the envelopes of each command. names_staff: False if all staff were named before it,
+    which keeps a history short. Where a history leaves the actor to the default, one
     who may send the command is the actor.
     """
 
     commands: list[list[Envelope]] = field(default_factory=list)
+    names_staff: bool = False
+
+    def context(self, actor: Actor, now: datetime) -> Context:
+        """As in every world; who acts as staff for the first time is named."""
+        found = super().context(actor, now)
+        known = f"actor-{actor.subject}" in self.states
+        if known or not (self.names_staff and is_named(actor.subject, actor.role)):
+            return found
+        return found._replace(naming=Naming(actor.subject, "张三"))
 
     def do(self, command: Command, by: Actor = OPERATOR, at: datetime | None = None) -> Decision:
         """As in every world, by somebody whose role may."""
@@ -118,14 +129,29 @@ def judged(
     commands: Iterable[Iterable[Envelope]],
     keys: Keys | None = None,
     share: tuple[int, int] = (0, 1),
+    *,
+    names_staff: bool = False,
 ) -> Judge:
-    """A judge that has seen a whole history, whose positions count up."""
+    """A judge that has seen a whole history, whose positions count up.
+
+    names_staff: False if its staff were named before it.
+    """
     judge = Judge("omc", (keys or Keys()).open, blind_index, is_signature, share=share)
-    events = (envelope for command in commands for envelope in command)
+    events = [envelope for command in commands for envelope in command]
+    if not names_staff:
+        name_staff(judge, events)
     for position, envelope in enumerate(events, 1):
         judge.next(position, envelope)
     judge.close()
     return judge
+
+
+def name_staff(judge: Judge, events: Iterable[Envelope]) -> None:
+    """Everybody who acts in these events was named before them."""
+    for event in events:
+        actor = event["actor"]
+        if isinstance(actor, dict) and isinstance(subject := actor.get("subject"), str):
+            judge.history.states.setdefault(f"actor-{subject}", NamedActor(subject, 1))
 
 
 def judged_journal(journal: Journal, vault: Vault) -> Judge:

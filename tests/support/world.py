@@ -20,7 +20,7 @@ from typing import Any
 from domain import events as e
 from domain.actors import Actor, Role
 from domain.command_spec import ReadSet
-from domain.commands import READ_SETS, decide
+from domain.commands import READ_SETS, decide, read_set_of
 from domain.decision import (
     Claim,
     Command,
@@ -210,9 +210,10 @@ class World:
 
     def _read_set(self, command: Command, context: Context) -> ReadSet | None:
         try:
-            return READ_SETS[type(command)](self.known, command, context)
+            READ_SETS[type(command)](self.known, command, context)
         except LedgerError:
             return None
+        return read_set_of(self.known, command, context)
 
     def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
         """Append a decision as the journal does: claims and facts, all or nothing."""

@@ -84,9 +84,17 @@ FROM unnest({}::text[]) AS w (view) CROSS JOIN LATERAL (
 
 _LOGINS = """SELECT 'login', l.key_id, l.pseudonym, NULL::bigint, NULL::bigint, l.mac,
     NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, l.seal, l.seal_key
-FROM unnest({}::text[], {}::text[]) AS w (key_id, mac) CROSS JOIN LATERAL (
+FROM unnest({0}::text[], {1}::text[]) AS w (key_id, mac) CROSS JOIN LATERAL (
     SELECT * FROM certledger.logins k WHERE k.ledger = $1 AND k.key_id = w.key_id
-    AND k.mac = decode(w.mac, 'hex') LIMIT 1) l"""
+    AND k.mac = decode(w.mac, 'hex') LIMIT 1) l
+UNION ALL SELECT 'version', e.stream, e.topic, e.position, e.version, e.envelope, NULL::bytea,
+    NULL::timestamptz, NULL::timestamptz, NULL::uuid, e.seal, e.seal_key
+FROM unnest({0}::text[], {1}::text[]) AS w (key_id, mac) CROSS JOIN LATERAL (
+    SELECT * FROM certledger.logins k WHERE k.ledger = $1 AND k.key_id = w.key_id
+    AND k.mac = decode(w.mac, 'hex') LIMIT 1) l CROSS JOIN LATERAL (
+    SELECT * FROM certledger.journal j
+    WHERE j.ledger = $1 AND j.stream = 'actor-' || l.pseudonym ORDER BY j.version DESC LIMIT 1) e"""
+"""With the last event of the login's stream: whether a fact names who it is."""
 
 _HOLDERS = """SELECT 'holder', p.kind, p.index, NULL::bigint, NULL::bigint, NULL::bytea,
     NULL::bytea, NULL::timestamptz, NULL::timestamptz, NULL::uuid, NULL::bytea, p.person_id

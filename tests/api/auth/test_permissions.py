@@ -106,6 +106,7 @@ POST   /lookup                              *
 GET    /v/00000000000000000000000000000000  *
 GET    {L}/statistics/talent                Z P G S
 GET    {L}/events                           S
+GET    {L}/actors                           S O
 """
 
 ROWS = [line.split() for line in EXPECTED.strip().splitlines()]

@@ -68,6 +68,12 @@ def test_a_token_names_bearer_role_and_ledgers():
     assert found.actor.role is Role.FINANCE
 
 
+def test_a_token_may_say_the_name_of_its_bearer():
+    assert check(mint_token(KEY, **CLAIMS, name="王五")).name == "王五"
+    assert check(mint_token(KEY, **CLAIMS)).name is None
+    assert check(forged({"name": ""})).name is None
+
+
 def test_a_star_is_valid_for_every_ledger():
     assert check(mint_token(KEY, **(CLAIMS | {"ledgers": ["*"]}))).may_enter("anything")
 
@@ -102,6 +108,8 @@ def test_an_es256_key_signs_as_well():
         ({"ledgers": ["UPPER"]}, "ledgers"),
         ({"org": 7}, "organisation"),
         ({"on_behalf_of": 7}, "on_behalf_of"),
+        ({"name": 7}, "name"),
+        ({"name": "王" * 201}, "name"),
     ],
 )
 def test_a_token_with_a_wrong_claim_is_refused_by_reason(changes: dict[str, Any], reason: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,15 @@ import pytest
 from api.cli.environment import open_environment
 from api.settings import Settings
 from tests.api.cli.test_main import SETTINGS, settings_for
+from tests.support.actors import AGENCY, ASSISTANT
 from tests.support.cohort import Program
-from tests.support.journeys import a_paid_application, open_ledger, set_fees
+from tests.support.commands import register
+from tests.support.journeys import (
+    a_paid_application,
+    a_rejected_application,
+    open_ledger,
+    set_fees,
+)
 from tests.support.ledgers import SITE_CODE, PostgresWorld
 from tests.support.postgres import Database
 
@@ -69,3 +77,20 @@ def test_an_export_from_newer_tables_asks_for_the_newer_program(
     code, output, err = export(program, "refund_lines", tmp_path / "lines.csv")
     assert (code, output, err.count("\n")) == (1, "", 1)
     assert "use the newer program" in err
+
+
+def test_a_table_names_who_acted_next_to_their_pseudonym(
+    program: Program, database: Database, tmp_path: Path
+) -> None:
+    given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
+    with open_environment(Settings(database_url=database.dsn, data_dir=tmp_path, **given)) as store:
+        world = PostgresWorld(store.ledgers.get("omc"))
+        world.receipts += [world.do(register(9), by=ASSISTANT)] * 100  # other keys than before
+        a_rejected_application(world=world, n=2)
+    out = tmp_path / "steps.csv"
+    assert export(program, "refund_steps", out)[0] == 0
+    header, row, *_ = csv.reader(out.read_text("utf-8-sig").splitlines())
+    found = dict(zip(header, row, strict=True))
+    assert header.index("subject_name") == header.index("subject") + 1
+    assert len(bytes.fromhex(found["subject"])) == 16
+    assert found["subject_name"] == AGENCY.subject

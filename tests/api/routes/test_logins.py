@@ -1,6 +1,7 @@
 """A login is stored nowhere: a whole journey of people who sign in with their phone numbers.
 
-Covers: api/http/dependencies.py, api/routes/history.py, api/routes/masking.py
+Covers: api/http/dependencies.py, api/routes/history.py, api/routes/masking.py,
+    api/routes/actors.py
 """
 
 from __future__ import annotations
@@ -107,7 +108,11 @@ def test_no_login_of_a_whole_journey_is_stored_anywhere(
     for path in ("refunds", "postings", "statistics/talent"):
         role = "registrar" if path.startswith("stat") else "finance"
         assert logins_in(ledger.caller(role).get(path, min_position=head).text, phones) == []
-    history = ledger.caller("regulator").get("applications/A1/history").text
+    history = ledger.caller("agency").get("applications/A1/history").text
+    to_regulator = ledger.caller("regulator").get("applications/A1/history").text
+    candidates = {phone_of(Journey(ledger, n).login) for n in (1, 2)}
+    assert candidates < ledger.phones
+    assert logins_in(to_regulator, candidates) == []
     events = ledger.caller("regulator").get("events", limit=200).text
     assert '"role":"candidate"' in events
     wait_until(lambda: by_phone.database.execute("SELECT 1 FROM certledger.checkpoints"))
@@ -186,3 +191,33 @@ def test_an_exchanged_login_opens_nobody_elses_application(by_phone: Running) ->
         again = ByPhone(client, ledger.name, ledger.site_code)
         thief = again.caller("candidate", "candidate-1").get("persons/P2")
         assert (thief.status_code, thief.json()["code"]) == (503, "seal_broken")
+
+
+def test_operator_and_regulator_see_staff_by_name_and_all_others_by_pseudonym(
+    by_phone: Running,
+) -> None:
+    ledger = by_phone.ledger
+    journey = Journey(ledger, 1)
+    journey.register()
+    journey.apply()
+    ledger.caller("agency", "agency-9", name="李四").write(
+        "applications/A1/withdrawal", {"reason": "本人申请"}
+    )
+
+    def shown(role: str) -> tuple[str | None, str]:
+        *_, last = ledger.caller(role).read("applications/A1/history")["data"]
+        return last["actor"]["name"], last["actor"]["subject"]
+
+    name, subject = shown("regulator")
+    assert name == "李四"
+    assert shown("agency") == shown("finance") == (None, subject)
+    for role in ("regulator", "operator"):
+        actors = ledger.caller(role).read("actors")["data"]
+        [found] = [each for each in actors if each["subject"] == subject]
+        assert (found["name"], found["login"]) == ("李四", phone_of("agency-9"))
+        first = ledger.caller(role).read("actors", limit=1)
+        assert first["data"] == actors[:1]
+        rest = ledger.caller(role).read("actors", after=first["next_after"])
+        assert rest["data"] == actors[1:]
+        assert phone_of(journey.login) not in {each["login"] for each in actors}
+    assert ledger.caller("finance").get("actors").status_code == 403

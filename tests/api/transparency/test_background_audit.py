@@ -126,8 +126,8 @@ CASES = {
         {"row": "claim refund"},
     ),
     "commands": (
-        f"{SET} certledger.commands SET receipt = '{{}}' WHERE first_position = 40",
-        {"position": 40},
+        f"{SET} certledger.commands SET receipt = '{{}}' WHERE first_position = 1",
+        {"position": 1},
     ),
     "snapshots": (
         f"{SET} certledger.snapshots SET state = state || ' '::bytea",

@@ -127,7 +127,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
     make_log_key(settings, "omc")
     with ledgers_of(settings) as ledgers:
         receipt = submit(ledgers.create("omc", SITE_CODE), open_ledger(), OPERATOR, key="open")
-    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 9)
+    assert receipt.topics == ("ledger_opened.v1", *("key_introduced.v1",) * 9, "actor_named.v1")
     return settings
 
 

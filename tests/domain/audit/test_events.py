@@ -6,6 +6,7 @@ from domain.audit.events import EventCheck, events_since, run
 from domain.audit.logins_check import LoginsCheck
 from domain.audit.person_claims_check import PersonClaimsCheck
 from domain.audit.persons_check import PersonsCheck
+from domain.events import ErasureConfirmed
 from tests.support import tampering
 from tests.support.actors import ASSISTANT
 from tests.support.commands import erase, register
@@ -20,19 +21,19 @@ def test_an_inserted_envelope_that_is_no_json_breaks_off_no_check(database: Data
         journal = world.ledger.journal
         upto = journal.head().position
         erase(world)
-        confirmed = journal.head().position
+        [confirmed] = [each.position for each in journal.read(upto, 10, (ErasureConfirmed.TOPIC,))]
         with tampering.application_role(database) as cursor:
             cursor.execute(
-                "INSERT INTO certledger.journal SELECT ledger, position + 1, stream, version + 1, "
+                "INSERT INTO certledger.journal SELECT ledger, %s, stream, version + 1, "
                 "gen_random_uuid(), topic, 'x'::bytea, leaf_hash, occurred_at, recorded_at, seal, "
                 "seal_key FROM certledger.journal WHERE position = %s",
-                (confirmed,),
+                (journal.head().position + 1, confirmed),
             )
-        found = events_since(journal, ["erasure_confirmed.v1"], upto)
+        found = events_since(journal, [ErasureConfirmed.TOPIC], upto)
         assert [event.position for event in found] == [confirmed]
         vault = world.ledger.vault
         checks: list[EventCheck] = [
-            LoginsCheck(journal),
+            LoginsCheck(journal, vault, world.ledger.logins.keys),
             PersonsCheck(journal, vault),
             PersonClaimsCheck(journal, vault),
         ]

@@ -17,9 +17,9 @@ from tests.support.recorded_histories import Envelope, RecordingWorld, blind_ind
 
 
 def test_claims_and_states_are_those_of_the_decisions() -> None:
-    world = RecordingWorld()
+    world = RecordingWorld(names_staff=True)
     run_every_command(HistoryRun(world))
-    history = judged(world.commands).history
+    history = judged(world.commands, names_staff=True).history
     assert history.claims == {*world.claims}
     assert history.states == world.states
 
@@ -42,11 +42,11 @@ def test_a_fact_in_the_stream_of_something_else_changes_nothing() -> None:
 
 
 def test_the_identity_that_a_photo_is_compared_with_ends_with_the_erasure() -> None:
-    world = RecordingWorld()
+    world = RecordingWorld(names_staff=True)
     run_every_command(HistoryRun(world))
     world.do(register(9), by=ASSISTANT)
     erase(world, 9)
-    history = judged(world.commands).history
+    history = judged(world.commands, names_staff=True).history
     assert history.identity("P1") == PHOTO_IDENTITY
     with pytest.raises(NotFound):
         history.identity("P9")

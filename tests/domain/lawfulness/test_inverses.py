@@ -11,6 +11,7 @@ from tests.support.recorded_histories import RecordingWorld
 
 FOLLOWING = {
     e.LoginAssigned,
+    e.ActorNamed,
     e.EligibilityConfirmed,
     e.EligibilityRefused,
     e.RefundEntitled,

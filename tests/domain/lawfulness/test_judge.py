@@ -29,6 +29,7 @@ from tests.support.recorded_histories import (
     blind_index,
     judged,
     judged_journal,
+    name_staff,
 )
 from tests.support.world import World
 
@@ -163,6 +164,7 @@ def test_a_value_that_does_not_open_is_named() -> None:
         raise WrongKey(reason="it was moved")
 
     judge = Judge("omc", refuse, blind_index, is_signature)
+    name_staff(judge, (x for c in world.commands for x in c))
     for position, envelope in enumerate((x for c in world.commands for x in c), 1):
         judge.next(position, envelope)
     judge.close()

@@ -90,7 +90,7 @@ def test_a_commit_whose_outcome_was_unknown_has_the_ids_that_were_drawn(
         assert proxy.has_cut.is_set()
         again = submit(ledger, register(1), ASSISTANT, key="k1")
         ledger.close()
-    stored = world.ledger.journal.read(before, 99)
+    stored = world.ledger.journal.read(before, 99, ("person_registered.v1",))
     assert [event.parsed["command_id"] for event in stored] == [r.command_id for r in receipts]
     rows = world.ledger.journal.query(
         "SELECT command_id::text FROM certledger.commands WHERE first_position > %s "

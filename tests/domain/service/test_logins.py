@@ -1,6 +1,7 @@
 """An actor is known by a pseudonym; their login is stored nowhere.
 
-Covers: domain/service/logins.py, domain/service/command_execution.py, domain/service/ledger.py
+Covers: domain/service/logins.py, domain/service/named_actors.py,
+    domain/service/command_execution.py, domain/service/ledger.py
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from domain.actors import Actor, Role
 from domain.audit.events import Event
 from domain.audit.logins_check import LoginsCheck
 from domain.decision import NotYourOwn, OwnApplication
-from domain.events import Stage, Subject
+from domain.events import ActorNamed, Stage, Subject
 from domain.service.ledger import Ledger, Ledgers
 from domain.service.logins import LoginsOfCommand
 from domain.service.receipt import Receipt
@@ -24,6 +25,7 @@ from domain.service.tail_check import TailCheck
 from domain.steps.enrolment import PersonErased, RegisterPerson
 from domain.steps.review import ReviewedBefore
 from domain.store.errors import ClaimTaken, SealBroken
+from domain.store.journal.statements import ReadRequest
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.writer.commands import BatchView
 from tests.support import journeys, tampering
@@ -308,29 +310,41 @@ def test_a_registrar_whose_first_command_is_about_their_own_data_stays(
     old = world.ledger.logins.find(PHONE)
     submit(world.ledger, propose_erasure(), by_phone(Role.REGISTRAR), key="erase")
     submit(world.ledger, confirm_erasure(), REGULATOR, key="confirmed")
-    assert subjects(world.ledger)[-2] == old == world.ledger.logins.find(PHONE)
+    confirmed_and_named = 2
+    assert subjects(world.ledger)[-confirmed_and_named - 1] == old
+    assert world.ledger.logins.find(PHONE) == old
 
 
-@pytest.mark.parametrize("how", ["a repeated request", "an imported row"])
-def test_who_recorded_nothing_as_staff_is_another_one_after_their_erasure(
-    world: PostgresWorld, how: str
+def test_who_only_repeated_a_request_as_staff_is_another_one_after_their_erasure(
+    world: PostgresWorld,
 ) -> None:
-    """Neither is a command of theirs as staff, for which the row would stay."""
+    """It records nothing of theirs as staff, for which the row would stay."""
     submit(world.ledger, register(1), by_phone(), key="mine")
     old = world.ledger.logins.find(PHONE)
     cashier = by_phone(Role.AGENCY)
-    if how == "a repeated request":
-        assert submit(world.ledger, register(1), cashier, key="mine").replayed
-    else:
-        request = request_of(person(3))
-        imported = world.ledger.submit(
-            person(3), cashier, key="row", request=request, principal="certledger/import"
-        )
-        imported.result(timeout=20)
+    assert submit(world.ledger, register(1), cashier, key="mine").replayed
     erased(world.ledger)
     submit(world.ledger, person(2), cashier, key="as staff")
     assert subjects(world.ledger)[-1] == world.ledger.logins.find(PHONE) != old
     TailCheck(world.ledger.journal).compare(world.ledger.journal.head().position)
+
+
+def test_who_acted_as_staff_in_an_imported_row_stays_after_their_erasure(
+    world: PostgresWorld,
+) -> None:
+    """The import records it under their pseudonym, and names them."""
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    old = world.ledger.logins.find(PHONE)
+    cashier = by_phone(Role.AGENCY)
+    world.ledger.submit(
+        person(3), cashier, key="row", request=request_of(person(3)), principal="certledger/import"
+    ).result(timeout=20)
+    assert named(world.ledger)[-1].login == PHONE
+    erased(world.ledger)
+    submit(world.ledger, person(2), cashier, key="as staff")
+    assert subjects(world.ledger)[-1] == world.ledger.logins.find(PHONE) == old
+    TailCheck(world.ledger.journal).compare(world.ledger.journal.head().position)
+    assert findings(world.ledger) == []
 
 
 def test_who_acts_as_staff_in_the_batch_of_the_erasure_stays(world: PostgresWorld) -> None:
@@ -452,7 +466,103 @@ def test_the_audit_expects_the_row_of_staff_who_were_erased(world: PostgresWorld
 
 def findings(ledger: Ledger) -> list[str]:
     """What the audit says about the logins of a ledger."""
-    check = LoginsCheck(ledger.journal)
+    check = LoginsCheck(ledger.journal, ledger.vault, ledger.logins.keys)
     check.page([Event(event.position, event.parsed) for event in ledger.journal.events()])
     check.finish(ledger.journal.head().position, lambda upto: None)
     return [str(finding) for finding in check.result.findings]
+
+
+# --- who staff are --------------------------------------------------------------------------------
+
+
+def named(ledger: Ledger) -> list[ActorNamed]:
+    """The facts that name staff, in order."""
+    recorded = ledger.journal.read(0, 1000, (ActorNamed.TOPIC,))
+    return [entry.fact for entry in ledger.mapper.entries(recorded)]
+
+
+def test_the_first_command_of_staff_names_them_and_no_other(
+    world: PostgresWorld, second: Ledger
+) -> None:
+    command = person(1)
+    world.ledger.submit(
+        command, AGENCY, key="first", request=request_of(command), actor_name="王五"
+    ).result(timeout=20)
+    submit(world.ledger, person(2), AGENCY, key="again")
+    submit(second, person(3), AGENCY, key="from another service")
+    submit(world.ledger, register(4), candidate(4), key="a candidate's")
+    operator, agency = named(world.ledger)
+    subject = world.ledger.logins.find(AGENCY.subject)
+    assert agency == ActorNamed(subject=subject, name="王五", login=AGENCY.subject)
+    assert (operator.login, operator.name) == (OPERATOR.subject, None)
+    assert world.ledger.actors.members([str(subject)])[str(subject)].shown == "王五"
+
+
+def test_the_name_and_login_of_staff_are_sealed_under_a_key_of_their_stream(
+    world: PostgresWorld, database: Database
+) -> None:
+    command = person(1)
+    by = staff("wang.wu@example.cn", Role.AGENCY, "agency")
+    world.ledger.submit(
+        command, by, key="first", request=request_of(command), actor_name="王五"
+    ).result(timeout=20)
+    subject = world.ledger.logins.find(by.subject)
+    [recorded] = world.ledger.journal.stream(f"actor-{subject}")
+    keys = {recorded.data[field]["key"] for field in ("name", "login")}
+    assert keys == {f"matter/actor-{subject}/1"}
+    dump = "".join("".join(rows(database, table)) for table in ("journal", "commands", "logins"))
+    for text in ("王五", "wang.wu"):
+        assert text.encode().hex() not in dump
+
+
+def test_a_candidate_who_acts_as_staff_is_named_then(world: PostgresWorld) -> None:
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    submit(world.ledger, person(2), by_phone(Role.AGENCY), key="as staff")
+    assert [fact.login for fact in named(world.ledger)] == [OPERATOR.subject, PHONE]
+
+
+def test_a_repeated_request_in_another_role_names_nobody_and_the_next_command_does(
+    world: PostgresWorld,
+) -> None:
+    """Its receipt is that of the candidate; they have not acted as staff yet."""
+    submit(world.ledger, register(1), by_phone(), key="mine")
+    assert submit(world.ledger, register(1), by_phone(Role.AGENCY), key="mine").replayed
+    submit(world.ledger, person(2), by_phone(Role.AGENCY), key="as staff")
+    assert [fact.login for fact in named(world.ledger)] == [OPERATOR.subject, PHONE]
+
+
+def test_staff_whose_row_was_deleted_have_the_same_pseudonym_after_a_restart(
+    world: PostgresWorld, second: Ledger, database: Database
+) -> None:
+    submit(world.ledger, person(1), AGENCY, key="one")
+    known = world.ledger.logins.find(AGENCY.subject)
+    with tampering.superuser(database) as cursor:
+        cursor.execute("DELETE FROM certledger.logins WHERE pseudonym = %s", (known,))
+    submit(second, person(2), AGENCY, key="two")
+    assert subjects(second)[-1] == known
+    assert len(named(second)) == 2, "nobody is named twice"
+    assert findings(second) == []
+
+
+def test_a_login_of_staff_that_somebody_gave_a_second_pseudonym_is_refused(
+    world: PostgresWorld, second: Ledger, database: Database
+) -> None:
+    """It acted as a candidate after its row was deleted, which drew another pseudonym."""
+    submit(world.ledger, person(1), AGENCY, key="one")
+    known = world.ledger.logins.find(AGENCY.subject)
+    with tampering.superuser(database) as cursor:
+        cursor.execute("DELETE FROM certledger.logins WHERE pseudonym = %s", (known,))
+    submit(second, register(2), by_phone(phone=AGENCY.subject), key="mine")
+    with pytest.raises(SealBroken, match="login"):
+        submit(second, person(3), AGENCY, key="as staff")
+    assert any("acted as staff, and the row" in found for found in findings(second))
+    assert any("has another pseudonym" in found for found in findings(second))
+
+
+def test_naming_staff_takes_no_further_message(world: PostgresWorld, second: Ledger) -> None:
+    """Whether a fact names them is read with the row of their login."""
+    world.do(person(1), by=AGENCY)
+    request = ReadRequest(logins=second.logins.names(AGENCY.subject))
+    with second.journal.transaction(request) as transaction:
+        stream = f"actor-{second.logins.find(AGENCY.subject)}"
+        assert transaction._versions == {stream: 1}

@@ -25,7 +25,7 @@ from tests.support.commands import (
     register,
 )
 from tests.support.keys import LOGIN_KEY
-from tests.support.ledgers import SECRETS, PostgresWorld, a_real_ledger, submit
+from tests.support.ledgers import SECRETS, PostgresWorld, a_real_ledger, request_of, submit
 from tests.support.postgres import Database
 
 SET, DROP = "UPDATE", "DELETE FROM"  # apart, because no file may change the journal
@@ -211,10 +211,20 @@ def test_the_login_of_somebody_else_may_not_go_with_an_erasure(
     assert "is missing" in difference(world, tail)
 
 
+@pytest.mark.parametrize("sender", [None, "certledger/import"])
 def test_the_login_of_staff_may_not_go_with_the_erasure_of_their_own_data(
-    database: Database, world: PostgresWorld, tail: TailCheck
+    database: Database, world: PostgresWorld, tail: TailCheck, sender: str | None
 ) -> None:
-    world.do(register(4, subject=ASSISTANT.subject), ASSISTANT)
+    """Whether they sent their command or it was imported: a fact names them as staff."""
+    command = register(4, subject=ASSISTANT.subject)
+    world.ledger.submit(
+        command,
+        ASSISTANT,
+        key="own",
+        request=request_of(command),
+        principal=sender,
+        occurred_at=world.now,
+    ).result(timeout=20)
     acted = pseudonym(world, end(world))
     erase(world, 4)
     compare(world, tail)
