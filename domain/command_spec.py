@@ -31,6 +31,7 @@ class ReadSet(NamedTuple):
     streams whose matter keys it seals with. holders: blind indexes of which it asks whose they are.
     is_open_ended: the decision reads more, which it finds on its way, at a round trip each; for
     commands that are rare.
+    files: owners of the keys of files that it names.
     """
 
     streams: tuple[str, ...] = ()
@@ -40,11 +41,12 @@ class ReadSet(NamedTuple):
     matters: tuple[str, ...] = ()
     holders: tuple[PersonIndex, ...] = ()
     is_open_ended: bool = False
+    files: tuple[str, ...] = ()
 
     @property
     def owners(self) -> tuple[str, ...]:
         """The owners of the data keys."""
-        return (*map(person_owner, self.persons), *map(matter_owner, self.matters))
+        return (*map(person_owner, self.persons), *map(matter_owner, self.matters), *self.files)
 
 
 class StateHint(Protocol):

@@ -576,11 +576,20 @@ class FeeItemUsed(ApplicationFact):
 
 
 class DocumentSubmitted(ApplicationFact):
-    """One file was submitted; the blob store has its bytes. Source: 3.1, 3.1(1)-(5)."""
+    """One file was submitted; the blob store has it, sealed. Source: 3.1, 3.1(1)-(5).
+
+    The key that seals the hash of the plain bytes seals the file, too.
+    """
 
     TOPIC: ClassVar[str] = "document_submitted.v1"
     kind: MaterialKind
-    sha256: Sha256Hex
+    sha256: Sha256Hex = Field(description="of the sealed file; its name in the blob store")
+    plain_sha256: StatementText = Field(
+        default=None, description="of the plain bytes; null: a photo"
+    )
+    photo_sha256: CertificateText = Field(
+        default=None, description="of the plain bytes of a photo; null: another document"
+    )
     size_bytes: int = Field(ge=1, le=10_485_760, description="bytes")
     media_type: ShortText
     taken_on: date | None = Field(default=None, description="photos: the day it was taken")
@@ -1126,11 +1135,14 @@ class ReportRow(BaseModel):
 
 
 class ReportFrozen(ReportFact):
-    """The eleven-column report file was created; its hash fixes its bytes. Source: 5.3."""
+    """The rows of the eleven-column report were stored; their hash fixes them. Source: 5.3.
+
+    The blob store has a line a row, in order of number, each sealed under its person's key.
+    """
 
     TOPIC: ClassVar[str] = "report_frozen.v1"
     batch_type: Literal["new", "correction", "addendum"] = Field(description="新增, 更正, 补录")
-    file_sha256: Sha256Hex
+    file_sha256: Sha256Hex = Field(description="of the sealed rows; their name in the blob store")
     rows: tuple[ReportRow, ...] = Field(min_length=1, max_length=500)
 
 

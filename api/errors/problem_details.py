@@ -78,8 +78,8 @@ _BY_STATUS: dict[int, str] = {
         photo_too_many_pixels photo_too_old picture_animated picture_not_rgb
         picture_too_many_pixels picture_transparent picture_unreadable
         qualification_in_future reason_missing rejection_needs_reason report_code_unknown
-        search_needs_name
-        report_row_repeated report_size_wrong reserved_ledger_name room_twice
+        report_file_unreadable report_row_missing report_row_repeated report_size_wrong
+        reserved_ledger_name room_twice search_needs_name
         row_not_in_notice row_twice same_file_twice score_differs score_unchanged
         subjects_overlap table_has_bad_cells table_header_wrong table_too_many_columns
         table_too_many_rows table_unreadable too_early too_many_rows unknown_fee_line
@@ -97,9 +97,9 @@ _BY_STATUS: dict[int, str] = {
         wrong_key wrong_service_key
     """,
     503: """
-        database_unreachable deadline_exceeded issuer_unreachable journal_closed record_outdated
-        journal_unavailable log_not_continued outcome_unknown overloaded read_timeout seal_broken
-        server_busy view_behind view_being_made view_wrong
+        database_unreachable deadline_exceeded file_key_changed issuer_unreachable journal_closed
+        record_outdated journal_unavailable log_not_continued outcome_unknown overloaded
+        read_timeout seal_broken server_busy view_behind view_being_made view_wrong
     """,
 }
 

@@ -1,7 +1,7 @@
 """Files for the authorities: the upward report, the acceptance file, the talent statistics.
 
-The upward report is frozen: its SHA-256 goes into the journal, so the same rows must give the
-same bytes. Workbooks are therefore written with a fixed clock and stored, not deflated
+The upward report is put together from its stored rows whenever it is asked for, and the same rows
+must give the same bytes. Workbooks are therefore written with a fixed clock, and not deflated
 (compressors differ between machines); a test pins a digest, to detect a change of openpyxl's XML.
 Identifiers are text cells: a spreadsheet would round 18 digits.
 Reading order: safe workbooks and CSV, the upward report, the acceptance file, the statistics.
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -171,8 +171,15 @@ class ReportBatch(BaseModel):
     prepared_on: date = Field(description="制表日期")
 
 
-class FrozenFile(NamedTuple):
-    """A frozen file: its bytes, their SHA-256 (hex), and its number of rows."""
+class FrozenRow(NamedTuple):
+    """A row as it was reported. cells: by REPORT_HEADER; None of a person who was erased since."""
+
+    certificate_number: str
+    cells: Sequence[str] | None
+
+
+class ReportFile(NamedTuple):
+    """A report as a file: its bytes, their SHA-256 (hex), and its number of rows."""
 
     content: bytes
     sha256: str
@@ -185,17 +192,28 @@ REPORT_HEADER = (
 )  # fmt: skip
 
 
-def build_report(batch: ReportBatch, rows: Iterable[SheetRow]) -> FrozenFile:
-    """The report of one batch as XLSX: first sheet the 11 fixed columns, second the batch.
+R = TypeVar("R", bound=SheetRow | FrozenRow)
 
-    Rows are sorted by certificate number, so that the same set gives the same bytes.
+
+def in_report_order(rows: Iterable[R]) -> list[R]:
+    """The rows of a report sorted by certificate number, as they are stored and shown.
+
     Raises: ReportRowRepeated, ReportSizeWrong.
-    Source: source-document 5.3
     """
     ordered = sorted(rows, key=lambda row: row.certificate_number)
     if not 1 <= len(ordered) <= REPORT_ROWS_MAX:
         raise ReportSizeWrong(count=len(ordered), limit=REPORT_ROWS_MAX)
     _refuse_repeats(row.certificate_number for row in ordered)
+    return ordered
+
+
+def build_report(batch: ReportBatch, rows: Iterable[SheetRow | FrozenRow]) -> ReportFile:
+    """The report of one batch as XLSX: first sheet the 11 fixed columns, second the batch.
+
+    The same set of rows gives the same bytes. Raises: ReportRowRepeated, ReportSizeWrong.
+    Source: source-document 5.3
+    """
+    ordered = in_report_order(rows)
     summary = (
         ("批次号", batch.number),
         ("批次类型", batch.kind.value),
@@ -210,15 +228,56 @@ def build_report(batch: ReportBatch, rows: Iterable[SheetRow]) -> FrozenFile:
             Sheet("批次信息", ("项目", "内容"), summary),
         )
     )
-    return FrozenFile(content, hashlib.sha256(content).hexdigest(), len(ordered))
+    return ReportFile(content, hashlib.sha256(content).hexdigest(), len(ordered))
 
 
-def _report_cells(row: SheetRow) -> tuple[str, ...]:
+ERASED = "个人信息已删除"
+"""Instead of the name in the row of a person who was erased."""
+
+
+def frozen_row(row: SheetRow) -> FrozenRow:
+    """A row with its cells."""
+    return FrozenRow(row.certificate_number, _report_cells(row))
+
+
+def _report_cells(row: SheetRow | FrozenRow) -> Sequence[str]:
+    if isinstance(row, FrozenRow):
+        erased = (ERASED, *[""] * 6, row.certificate_number, *[""] * 3)
+        return erased if row.cells is None else row.cells
     return (
         row.name, row.document_type_code, row.document_number, row.employer.strip() or "其他",
         row.occupation, row.job.strip(), str(int(row.level)), row.certificate_number,
         row.issued_on.isoformat(), row.evaluator, row.issuer,
     )  # fmt: skip
+
+
+class ReportFileUnreadable(LedgerError):
+    """The file is no report in the eleven columns: line {line}, {column}: {reason}"""
+
+    code = "report_file_unreadable"
+
+
+_REPORT_COLUMNS = tuple(
+    Column(title, (title,), required=title in ("姓名", "证件号码", "证书编号"))
+    for title in REPORT_HEADER
+)
+
+
+def read_report(data: bytes, filename: str) -> list[FrozenRow]:
+    """The rows of a report that was made by somebody else, with its cells as they are.
+
+    Returns: in order of certificate number.
+    Raises: ReportFileUnreadable for the first bad cell, ReportRowRepeated, ReportSizeWrong; the
+        errors of `api.files.tables.read_table` when the file as a whole cannot be read.
+    Source: source-document 5.3
+    """
+    table = read_table(data, filename, _REPORT_COLUMNS)
+    for problem in table.problems:
+        raise ReportFileUnreadable(line=problem.line, column=problem.column, reason=problem.reason)
+    return in_report_order(
+        FrozenRow(values["证书编号"], [values.get(title) or "" for title in REPORT_HEADER])
+        for _, values in table.rows
+    )
 
 
 # --- the acceptance file --------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from api.settings import Settings
 from api.transparency.audit_state import AuditListener
 from api.transparency.health_problems import HealthProblems
 from api.worker.background_worker import BackgroundWorker
+from domain.service.files import Files
 from domain.service.ledger import Ledger, Ledgers
 from domain.store.blobs import Blobs
 from domain.store.errors import UnknownLedger
@@ -73,6 +74,10 @@ class AppContext:
     problems: HealthProblems = field(default_factory=HealthProblems)
     _known: dict[str, Ledger] = field(default_factory=dict)
     _unknown: dict[str, float] = field(default_factory=dict)
+
+    def files(self, ledger: Ledger) -> Files:
+        """The sealed files of a ledger."""
+        return Files(ledger, self.blobs)
 
     def page(self, list_name: str, cursor: str | None, limit: int) -> PageRequest:
         """The page of a list that a request asks for, within the setting `page_rows_max`.

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -28,14 +29,20 @@ from api.http.canonical_request import canonical_request
 from api.http.context import AppContext
 from domain.actors import Role
 from domain.decision import Command, NotYourOwn
+from domain.errors import LedgerError
 from domain.events import PersonRegistered, RegistrationContested
+from domain.service.files import Files, HeldKey, SealedFile
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
 from domain.states.folds import Person
+from domain.store.errors import FileKeyChanged, OutcomeUnknown
 from domain.values.primitives import parse_instant
 
 T = TypeVar("T")
+
+SEALED_AGAIN_MAX = 3
+"""How often a file is sealed because another process was the first to use the key."""
 
 LEDGER_PATTERN = r"^[a-z][a-z0-9-]{1,30}$"
 
@@ -136,10 +143,13 @@ class CommandContext:
     occurred_at: datetime | None
     base: str = field(repr=False)
 
-    async def record(self, command: Command, part: str | None = None) -> Receipt:
+    async def record(
+        self, command: Command, part: str | None = None, files: Sequence[HeldKey] = ()
+    ) -> Receipt:
         """Execute a command, or find the receipt of its first execution.
 
         part: distinguishes the commands of one request, each under a key derived from its key.
+        files: the keys of the sealed files that it names.
         Raises: the LedgerError that refused it.
         """
         return await self.ledger.submit(
@@ -150,8 +160,35 @@ class CommandContext:
             occurred_at=self.occurred_at,
             actor_name=self.principal.name,
             timeout_seconds=self.service.settings.deadline_s,
+            files=files,
             future=LoopReceiptFuture(loop=asyncio.get_running_loop()),
         )
+
+    async def record_with_file(
+        self, store: Callable[[Files], SealedFile], command: Callable[[str], Command]
+    ) -> Receipt:
+        """Store a sealed file, then record the command that names it; without it, remove it.
+
+        store: seals and stores, blocking. command: of the file's name.
+        Raises: the LedgerError that refused it.
+        """
+        files = self.service.files(self.ledger)
+        for attempt in count(1):
+            # The file is stored before the fact that names it: no fact names a missing file.
+            sealed = await self.service.read(store, files)
+            try:
+                receipt = await self.record(command(sealed.sha256), files=sealed.keys)
+            except OutcomeUnknown:
+                raise  # a fact may name it
+            except LedgerError as refusal:
+                await self.service.read(files.discard, sealed.sha256)
+                if not isinstance(refusal, FileKeyChanged) or attempt == SEALED_AGAIN_MAX:
+                    raise
+            else:
+                if receipt.replayed:
+                    await self.service.read(files.discard, sealed.sha256)
+                return receipt
+        raise AssertionError("count ends never")
 
     async def replayed_receipt(self, part: str | None = None) -> Receipt | None:
         """The receipt of this very request if it was recorded already; None if not.

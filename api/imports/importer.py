@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -27,10 +27,16 @@ from api.imports.row_commands import RowCommand, RowContext
 from api.imports.row_types import BY, COMMON, ID, OCCURRED_AT, ORDER
 from api.imports.source_files import FileFault, RawRow, gather
 from domain.actors import Actor, Role
+from domain.decision import stream_of
+from domain.documents.materials import data_class_of
 from domain.errors import LedgerError
 from domain.events import PersonRecognised
+from domain.service.files import Files, SealedFile
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
+from domain.steps.authority_report import FreezeReport
+from domain.steps.enrolment import OpenApplication
+from domain.steps.review import SubmitDocument
 from domain.store import errors as store
 from domain.store.blobs import Blobs
 
@@ -45,7 +51,7 @@ PUBLIC = "public"
 
 FAILURES = (
     store.Overloaded, store.DeadlineExceeded, store.Unavailable, store.OutcomeUnknown, store.Closed,
-    store.WrongKey,
+    store.FileKeyChanged, store.WrongKey,
 )  # fmt: skip
 """Failures that say nothing about the row: they abort the import, which can be run again."""
 
@@ -188,20 +194,20 @@ class Import:
         Raises: ImportStopped when the ledger can't be reached; earlier rows stay recorded.
         """
         report = progress or (lambda done: None)
-        in_flight: deque[tuple[TimedRow, Future[Receipt]]] = deque()
-        stored: set[Path] = set()
+        in_flight: deque[_Sent] = deque()
+        files = RowFiles(Files(ledger, blobs))
+
+        def settle(at_most: int) -> None:
+            while len(in_flight) > at_most:
+                self._settle(in_flight.popleft(), files)
+                report(self.summary.done)
+
         try:
             for row, made, actor in self.commands():
-                for path in set(made.files) - stored:
-                    blobs.put(path.read_bytes())
-                    stored.add(path)
-                if len(in_flight) >= IN_FLIGHT:
-                    self._settle(*in_flight.popleft())
-                    report(self.summary.done)
-                in_flight.append((row, self._submit(ledger, row, made, actor)))
-            while in_flight:
-                self._settle(*in_flight.popleft())
-                report(self.summary.done)
+                # The rows of a report are about certificates that have to be there.
+                settle(0 if made.sheet else IN_FLIGHT - 1)
+                in_flight.append(self._send(ledger, files, row, made, actor))
+            settle(0)
         except ImportAborted as stop:
             cells = stop.row.cells
             raise ImportStopped(file=cells.file.name, line=cells.line, reason=stop.reason) from None
@@ -217,31 +223,42 @@ class Import:
                 continue
             yield row, made, actor
 
-    def _submit(
-        self, ledger: Ledger, row: TimedRow, made: RowCommand, actor: Actor
-    ) -> Future[Receipt]:
+    def _send(
+        self, ledger: Ledger, files: RowFiles, row: TimedRow, made: RowCommand, actor: Actor
+    ) -> _Sent:
+        sealed = None
         try:
-            return ledger.submit(
-                made.command,
+            sealed = files.store(made)
+            command = made.command if sealed is None else made.named(sealed.sha256)
+            answer: Future[Receipt] = ledger.submit(
+                command,
                 actor,
                 key=f"{row.cells.kind.name}/{row.id}",
                 request=_request(row, made, actor),
                 principal=PRINCIPAL,
                 occurred_at=row.occurred_at,
                 timeout_seconds=ANSWER_S,
+                files=() if sealed is None else sealed.keys,
             )
         except FAILURES as failure:
             raise ImportAborted(row, str(failure)) from None
         except LedgerError as refusal:
-            refused: Future[Receipt] = Future()
-            refused.set_exception(refusal)
-            return refused
+            answer = Future()
+            answer.set_exception(refusal)
+        return _Sent(row, answer, sealed)
 
-    def _settle(self, row: TimedRow, answer: Future[Receipt]) -> None:
-        """Wait for one receipt and count it. Raises: ImportAborted."""
+    def _settle(self, sent: _Sent, files: RowFiles) -> None:
+        """Wait for one receipt and count it; remove a file that no fact names.
+
+        Raises: ImportAborted.
+        """
+        row = sent.row
+        is_named = False
         try:
-            receipt = answer.result()
+            receipt = sent.answer.result()
+            is_named = not receipt.replayed
         except FAILURES as failure:
+            is_named = True  # perhaps
             raise ImportAborted(row, str(failure)) from None
         except store.IdempotencyKeyReused:
             reason = "was imported before with other content; a correction needs a new id"
@@ -260,6 +277,9 @@ class Import:
             self.summary.last_position = max(self.summary.last_position, receipt.last_position)
             self.summary.already_there += receipt.replayed
             self.summary.accepted += not receipt.replayed
+        finally:
+            if sent.sealed is not None and not is_named:
+                files.discard(sent.sealed)
 
     def _refuse(self, cells: RawRow, fault: RowError) -> None:
         self.summary.refused.append(Refused(cells, fault.column, fault.reason))
@@ -300,6 +320,62 @@ class Import:
             organisation=organisation,
             on_behalf_of=common.get("on_behalf_of"),
         )
+
+
+class _Sent(NamedTuple):
+    """A row whose command was submitted. sealed: its file, if it has one."""
+
+    row: TimedRow
+    answer: Future[Receipt]
+    sealed: SealedFile | None
+
+
+class RowFiles:
+    """Stores the files of rows, each under a key of the person it is about."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._persons: dict[str, str] = {}
+
+    def store(self, made: RowCommand) -> SealedFile | None:
+        """Seal and store the file of a row, if it has one. Call it for every row, in order.
+
+        Raises: NotFound, ReportRowMissing; Unavailable.
+        """
+        command = made.command
+        if isinstance(command, OpenApplication) and command.application_id is not None:
+            self._persons[command.application_id] = command.person_id
+        elif isinstance(command, SubmitDocument) and made.file is not None:
+            return self._files.store(
+                made.file.read_bytes(),
+                stream_of("application", command.application_id),
+                self._person(command.application_id),
+                data_class_of(command.material.kind),
+            )
+        elif isinstance(command, FreezeReport) and command.report_id is not None:
+            persons = dict(map(self._files.certified, command.application_ids))
+            if missing := persons.keys() ^ {row.certificate_number for row in made.sheet}:
+                raise ReportRowMissing(number=min(missing))
+            return self._files.store_rows(
+                stream_of("report", command.report_id),
+                [(persons[row.certificate_number], row.cells) for row in made.sheet],
+            )
+        return None
+
+    def discard(self, sealed: SealedFile) -> None:
+        """Remove a file that no fact names."""
+        self._files.discard(sealed.sha256)
+
+    def _person(self, application_id: str) -> str:
+        """Whom an application is of, which may be in flight. Raises: NotFound, Unavailable."""
+        known = self._persons.get(application_id)
+        return self._files.applicant(application_id) if known is None else known
+
+
+class ReportRowMissing(LedgerError):
+    """Certificate {number} is in the report's file or among its applications, and not in both."""
+
+    code = "report_row_missing"
 
 
 class RowError(Exception):

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from api.files.authority_report_xlsx import FrozenRow, read_report
 from api.files.upload_inspection import inspect_document, inspect_photo
 from api.imports import cell_parsers as v
 from api.imports.cell_parsers import CellFault
@@ -48,10 +49,21 @@ class RowContext(NamedTuple):
 
 
 class RowCommand(NamedTuple):
-    """A command, and files to keep before it is sent."""
+    """A command, and the file that is stored before it is sent.
+
+    The command of a file has the SHA-256 of its plain bytes where it will have that of the sealed
+    ones (`named`), so that the same row is always the same request.
+    file: a document. sheet: the rows of a report.
+    """
 
     command: Command
-    files: tuple[Path, ...] = ()
+    file: Path | None = None
+    sheet: tuple[FrozenRow, ...] = ()
+
+    def named(self, sha256: str) -> Command:
+        """The command with the name of its sealed file."""
+        field = "sealed_sha256" if self.file is not None else "file_sha256"
+        return self.command.model_copy(update={field: sha256})
 
 
 Values = dict[str, Any]
@@ -147,9 +159,10 @@ def submit_document(values: Values, row: RowContext) -> RowCommand:
     command = SubmitDocument(
         application_id=values["application_id"],
         material=fact,
+        sealed_sha256=fact.sha256,
         file_name=values.get("file_name") or path.name,
     )
-    return RowCommand(command, (path,))
+    return RowCommand(command, path)
 
 
 def _file_in(folder: Path, name: str) -> Path:
@@ -213,11 +226,13 @@ def number_certificates(values: Values, row: RowContext) -> RowCommand:
 
 
 def freeze_report(values: Values, row: RowContext) -> RowCommand:
-    """The file that was reported is stored with the command."""
+    """The rows of the file that was reported are stored with the command."""
     path = _file_in(row.folder, values.pop("file"))
     _stat(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return RowCommand(FreezeReport(report_id=row.id, file_sha256=digest, **values), (path,))
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    command = FreezeReport(report_id=row.id, file_sha256=digest, **values)
+    return RowCommand(command, sheet=tuple(read_report(data, path.name)))
 
 
 _CHANGES: dict[str, CommandSpec[Any]] = {

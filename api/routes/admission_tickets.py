@@ -137,10 +137,13 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
 def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
     """The submitted photo; None if none was submitted, which leaves the box empty.
 
-    Raises: UnknownBlob, BlobDamaged.
+    Raises: PersonErased, UnknownBlob, BlobDamaged.
     """
-    sha256 = state.documents.get(MaterialKind.PHOTO)
-    return None if sha256 is None else bytes(reading.service.blobs.get(sha256))
+    if MaterialKind.PHOTO not in state.documents:
+        return None
+    files = reading.service.files(reading.ledger)
+    data, _ = files.document_content(state.id, MaterialKind.PHOTO)
+    return data
 
 
 def document_rules_today(ledger: Ledger) -> DocumentRules:

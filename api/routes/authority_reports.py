@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from datetime import datetime
 from secrets import token_hex
 from typing import Any, Literal, Protocol
 
@@ -12,10 +14,12 @@ from starlette.responses import Response
 
 from api.files.authority_report_xlsx import (
     BatchKind,
-    FrozenFile,
+    FrozenRow,
     ReportBatch,
     SheetRow,
     build_report,
+    frozen_row,
+    in_report_order,
     read_answer,
 )
 from api.http.batch import make_row, new_outcome, record_all
@@ -32,9 +36,8 @@ from api.http.dependencies import (
 from api.http.multipart import form_schema, read_form
 from api.http.routing import READING, XLSX, file_response, router
 from api.routes.admission_tickets import document_rules_today
-from api.routes.score_board import today_in_china
 from domain import events as e
-from domain.decision import AlreadyExists, NotFound
+from domain.decision import AlreadyExists, NotFound, stream_of
 from domain.documents.document_rules import DocumentRules
 from domain.events import CertificateKind
 from domain.steps.authority_report import (
@@ -49,6 +52,7 @@ from domain.steps.authority_report import (
 from domain.steps.certificate import find, out_of_order
 from domain.steps.enrolment import PersonErased
 from domain.values.identity_documents import DocumentType
+from domain.values.working_days import shanghai_date
 
 TAG = "上报 · Reports"
 routes = router(TAG)
@@ -74,7 +78,7 @@ class ReportShown(BaseModel):
 
     report_id: str
     batch_type: str
-    file_sha256: str
+    file_sha256: str = Field(description="of the stored rows, each sealed, in order of number")
     rows: list[ReportRowShown]
 
 
@@ -89,20 +93,22 @@ class _ReportRequest(Protocol):
 async def freeze_report(
     context: CommandContext, request: CommandRequest, body: _ReportRequest
 ) -> Response:
-    """Build the workbook, store it, then record its hash. A repeated request builds nothing."""
+    """Store the rows, each sealed, then record the hash. A repeated request stores nothing."""
     receipt = await context.replayed_receipt()
     if receipt is None:
         # The file names the report, so its id is made before the command. It is random: the id
         # stays for ever, and one made from the caller's login could be tried out.
         report_id = body.report_id or token_hex(16)
-        file = await context.service.read(_build, context, body, report_id)
-        command = FreezeReport(
-            report_id=report_id,
-            batch_type=body.batch_type,
-            file_sha256=file.sha256,
-            application_ids=body.application_ids,
+        rows = await context.service.read(_rows, context, body, report_id)
+        receipt = await context.record_with_file(
+            lambda files: files.store_rows(stream_of("report", report_id), rows),
+            lambda sha256: FreezeReport(
+                report_id=report_id,
+                batch_type=body.batch_type,
+                file_sha256=sha256,
+                application_ids=body.application_ids,
+            ),
         )
-        receipt = await context.record(command)
     return receipt_response(receipt, context.path(f"/reports/{receipt.outcome['report_id']}"))
 
 
@@ -114,8 +120,8 @@ routes.routes += [
         tag=TAG,
         summary="生成并冻结上报文件 · Build and freeze a report",
         docs="""
-      按国家11列格式生成表格,存档并固定其哈希。· Builds the 11-column workbook of issued national
-      certificates, keeps it, and records its hash. Source: 5.3.""",
+      固定国家11列格式的各行,加密存档并记录哈希。· Freezes the rows of the 11-column workbook of
+      issued national certificates: stores each sealed, and records their hash. Source: 5.3.""",
         example={"batch_type": "new", "application_ids": ["A1", "A2"]},
         left_out=("file_sha256",),
         handler=freeze_report,
@@ -123,10 +129,12 @@ routes.routes += [
 ]
 
 
-def _build(context: CommandContext, body: _ReportRequest, report_id: str) -> FrozenFile:
-    """The workbook, stored as an attachment; blocking.
+def _rows(
+    context: CommandContext, body: _ReportRequest, report_id: str
+) -> list[tuple[str, Sequence[str] | None]]:
+    """The rows of the report in its order, each with the person it is about; blocking.
 
-    It is built before the decision, so what the decision would refuse is refused here in the same
+    They are made before the decision, so what the decision would refuse is refused here in the same
     order: otherwise the answer would name a later fault.
     Raises: AlreadyExists, RowTwice, NotFound, CertificateOutOfOrder, PersonErased,
         ReportCodeUnknown, ReportRowRepeated.
@@ -134,18 +142,16 @@ def _build(context: CommandContext, body: _ReportRequest, report_id: str) -> Fro
     if _is_known(context, report_id):
         raise AlreadyExists(what="report", id=report_id)
     opened = context.ledger.state("ledger").opened
-    batch = ReportBatch(
-        number=report_id, kind=BATCH_KINDS[body.batch_type], prepared_on=today_in_china()
-    )
     rules = document_rules_today(context.ledger)
     rows: dict[str, SheetRow] = {}
+    persons: dict[str, str] = {}
     for application_id in body.application_ids:
         if application_id in rows:
             raise RowTwice(application_id=application_id)
-        rows[application_id] = _report_row(context, opened, application_id, rules)
-    file = build_report(batch, rows.values())
-    context.service.blobs.put(file.content)
-    return file
+        person_id, row = _report_row(context, opened, application_id, rules)
+        rows[application_id], persons[row.certificate_number] = row, person_id
+    ordered = in_report_order(rows.values())
+    return [(persons[row.certificate_number], row.cells) for row in map(frozen_row, ordered)]
 
 
 def _is_known(context: CommandContext, report_id: str) -> bool:
@@ -158,8 +164,8 @@ def _is_known(context: CommandContext, report_id: str) -> bool:
 
 def _report_row(
     context: CommandContext, opened: e.LedgerOpened, application_id: str, rules: DocumentRules
-) -> SheetRow:
-    """One certificate as it is reported; blocking."""
+) -> tuple[str, SheetRow]:
+    """The person and one certificate as it is reported; blocking."""
     state = context.ledger.state("application", application_id)
     certificate = find(state, CertificateKind.NATIONAL)
     reportable = certificate.progress in REPORTABLE and certificate.standing == "valid"
@@ -168,7 +174,7 @@ def _report_row(
     if context.ledger.state("person", state.person_id).is_unknown:
         raise PersonErased()
     identity = context.ledger.identity(state.person_id)
-    return SheetRow(
+    row = SheetRow(
         name=identity.name,
         document_type_code=rules.report_code(DocumentType(identity.document_type)),
         document_number=identity.document_number,
@@ -180,6 +186,7 @@ def _report_row(
         evaluator=opened.organisation_name,
         issuer=opened.issuer_name,
     )
+    return state.person_id, row
 
 
 @routes.get(
@@ -214,7 +221,7 @@ def _shown(read: QueryContext, state: Any) -> dict[str, Any]:
                 "progress": certificate.progress,
             }
         )
-    frozen = _frozen(read, state.id)
+    frozen, _ = _frozen(read, state.id)
     return {
         "report_id": state.id,
         "batch_type": state.batch_type,
@@ -223,11 +230,11 @@ def _shown(read: QueryContext, state: Any) -> dict[str, Any]:
     }
 
 
-def _frozen(read: QueryContext, report_id: str) -> e.ReportFrozen:
-    """The fact that made a report; blocking. Raises: NotFound."""
+def _frozen(read: QueryContext, report_id: str) -> tuple[e.ReportFrozen, datetime]:
+    """The fact that made a report, and when it happened; blocking. Raises: NotFound."""
     for entry in read.ledger.history(f"report-{report_id}"):
         if isinstance(entry.fact, e.ReportFrozen):
-            return entry.fact
+            return entry.fact, entry.occurred_at
     raise NotFound(what="report", id=report_id)
 
 
@@ -238,19 +245,36 @@ def _frozen(read: QueryContext, report_id: str) -> e.ReportFrozen:
     responses={**file_response([XLSX], "上报表格 · the frozen workbook"), **READING},
 )
 async def get_report_file(read: Read, report_id: ThingId) -> Response:
-    """与冻结时逐字节相同。· The very bytes whose hash was frozen."""
-    frozen = await read.run(_frozen, read, report_id)
-    data = await read.run(read.service.blobs.get, frozen.file_sha256)
+    """由冻结的行重新生成;已删除个人信息者仅留证书编号。· Put together from the frozen rows, always
+    with the same bytes; of a person who was erased since only the certificate's number is left."""
+    data = await read.run(_file, read, report_id)
     headers = {
         "Content-Disposition": f'attachment; filename="report-{report_id}.xlsx"',
         "Cache-Control": "private, no-store",
-        "Repr-Digest": f"sha-256=:{_base64(frozen.file_sha256)}:",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(hashlib.sha256(data).digest()).decode()}:",
     }
     return Response(data, media_type=XLSX, headers=headers)
 
 
-def _base64(sha256: str) -> str:
-    return base64.b64encode(bytes.fromhex(sha256)).decode()
+def _file(read: QueryContext, report_id: str) -> bytes:
+    """The workbook of a report; blocking.
+
+    Raises: NotFound; PersonErased if nobody of it is left; UnknownBlob, BlobDamaged, WrongKey.
+    """
+    stream = stream_of("report", report_id)
+    fact, occurred_at = _frozen(read, report_id)
+    stored = read.service.files(read.ledger).rows(fact.file_sha256, stream)
+    if not any(stored):
+        raise PersonErased()
+    # Both are in order of number, so that the row of somebody who was erased has its number.
+    numbers = sorted(row.number for row in fact.rows)
+    rows = [FrozenRow(number, row) for number, row in zip(numbers, stored, strict=True)]
+    batch = ReportBatch(
+        number=report_id,
+        kind=BATCH_KINDS[fact.batch_type],
+        prepared_on=shanghai_date(occurred_at),
+    )
+    return build_report(batch, rows).content
 
 
 async def answer_report(

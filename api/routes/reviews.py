@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import date
-from typing import Any
 
 from starlette.responses import Response
 
 from api.errors.request import FieldInvalid
 from api.files.upload_inspection import inspect_document, inspect_photo
 from api.http.command_route import CommandRequest, CommandRoute
-from api.http.dependencies import CommandContext, QueryContext, Read, ThingId, receipt_response
+from api.http.dependencies import CommandContext, Read, ThingId, receipt_response
 from api.http.multipart import Form, UploadedFile, form_schema, read_form
 from api.http.routing import READING, file_response, router
-from domain import events as e
-from domain.decision import NotFound
-from domain.documents.materials import MaterialFact, MaterialKind
+from domain.decision import stream_of
+from domain.documents.materials import MaterialFact, MaterialKind, data_class_of
 from domain.steps.review import REVIEW, SUBMIT_DOCUMENT, SUBMIT_DOCUMENTS, SubmitDocument
 
 TAG = "资料与审核 · Documents and reviews"
@@ -31,9 +29,9 @@ FILE_NAME_LENGTH_MAX = 200
 async def submit_document(
     context: CommandContext, request: CommandRequest, application_id: str
 ) -> Response:
-    """Inspect the file, store it, then record what was found.
+    """Inspect the file, store it sealed, then record what was found.
 
-    Raises: MalformedMultipart, FieldInvalid, UploadMissing, FileProblem in all its kinds.
+    Raises: NotFound, MalformedMultipart, FieldInvalid, UploadMissing, FileProblem in all its kinds.
     """
     form = await read_form(request)
     context = context.for_form(request.method, request.path, form.canonical)
@@ -42,10 +40,23 @@ async def submit_document(
     if not 1 <= len(file.name) <= FILE_NAME_LENGTH_MAX:
         raise FieldInvalid(field="file")
     material = await context.service.read(measure, file, kind, taken_on)
-    # The bytes are stored before the fact that names them: no fact refers to a missing file.
-    await context.service.read(context.service.blobs.put, file.data)
-    command = SubmitDocument(application_id=application_id, material=material, file_name=file.name)
-    receipt = await context.record(command)
+    receipt = await context.replayed_receipt()
+    if receipt is None:
+        state = await context.service.read(context.ledger.state, "application", application_id)
+        receipt = await context.record_with_file(
+            lambda files: files.store(
+                file.data,
+                stream_of("application", application_id),
+                state.person_id,
+                data_class_of(kind),
+            ),
+            lambda sha256: SubmitDocument(
+                application_id=application_id,
+                material=material,
+                sealed_sha256=sha256,
+                file_name=file.name,
+            ),
+        )
     location = f"/applications/{application_id}/documents/{kind.value}"
     return receipt_response(receipt, context.path(location))
 
@@ -130,12 +141,9 @@ def _taken_on(form: Form) -> date | None:
 )
 async def get_document(read: Read, application_id: ThingId, kind: MaterialKind) -> Response:
     """最近一次提交的该类资料。· The document of that kind that was handed in last."""
-    state = await read.candidacy(application_id)
-    sha256 = state.documents.get(kind)
-    if sha256 is None:
-        raise NotFound(what="document", id=kind.value)
-    media_type = await read.run(_media_type, read, application_id, sha256)
-    data = await read.run(read.service.blobs.get, sha256)
+    await read.candidacy(application_id)
+    files = read.service.files(read.ledger)
+    data, media_type = await read.run(files.document_content, application_id, kind)
     extension = media_type.rpartition("/")[2]
     return Response(
         data,
@@ -147,15 +155,6 @@ async def get_document(read: Read, application_id: ThingId, kind: MaterialKind) 
             "Cache-Control": "private, no-store",
         },
     )
-
-
-def _media_type(read: QueryContext, application_id: str, sha256: str) -> str:
-    """As it was found when the document came in; blocking."""
-    for entry in read.ledger.history(f"application-{application_id}"):
-        fact: Any = entry.fact
-        if isinstance(fact, e.DocumentSubmitted) and fact.sha256 == sha256:
-            return fact.media_type
-    return "application/octet-stream"
 
 
 routes.routes += [

@@ -151,7 +151,7 @@ def event_checks(
         SnapshotsCheck(ledger.journal, ledger.mapper),
     ]
     if blobs is not None:
-        checks.append(AttachmentsCheck(blobs))
+        checks.append(AttachmentsCheck(blobs, ledger.journal, ledger.vault))
     if judge:
         checks.append(LawfulnessCheck(ledger.name, ledger.vault))
     return checks

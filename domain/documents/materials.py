@@ -44,6 +44,7 @@ from domain.documents.errors import (
 )
 from domain.documents.kinds import MaterialKind as MaterialKind
 from domain.values.primitives import Sha256Hex
+from domain.values.sealed_fields import DataClass
 
 TWO_INCH_FORMATS_MM = ((35, 49), (35, 53))
 """Formats sold as 2-inch photos (小2寸 35x49, 大2寸 35x53), width x height."""
@@ -65,6 +66,11 @@ class Background(StrEnum):
     WHITE = "white"
     UNEVEN = "uneven"  # light, but shaded from one part to another
     NOT_WHITE = "not_white"
+
+
+def data_class_of(kind: MaterialKind) -> DataClass:
+    """Under which of the applicant's keys a file lies: the photo goes with the certificate."""
+    return DataClass.CERTIFICATE if kind is MaterialKind.PHOTO else DataClass.STATEMENTS
 
 
 class PhotoFact(BaseModel):

@@ -252,11 +252,12 @@ def _submit_document(facts: Facts, states: States) -> Command:
         application_id=document.application_id,
         material=MaterialFact(
             kind=document.kind,
-            sha256=document.sha256,
+            sha256=document.plain_sha256 or document.photo_sha256 or "",
             size_bytes=document.size_bytes,
             media_type=document.media_type,
             photo=photo,
         ),
+        sealed_sha256=document.sha256,
         file_name=f"{PHOTO_IDENTITY.name}_{PHOTO_IDENTITY.document_number}.jpg",
     )
 

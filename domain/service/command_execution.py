@@ -30,14 +30,15 @@ from domain.decision import (
     NotFound,
     stream_of,
 )
+from domain.documents.materials import MaterialKind, data_class_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
-from domain.events import ERASURE
+from domain.events import ERASURE, DocumentSubmitted
 from domain.person_claims import IDENTITY_FACTS, IdentityFact
 from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
-from domain.service.state_cache import CachedState, PendingEvent, StateCache
+from domain.service.state_cache import IDENTITY, CachedState, PendingEvent, StateCache
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
@@ -45,7 +46,7 @@ from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
 from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
-from domain.store.privacy.field_encryption import FieldEncryptor, Vault
+from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
 from domain.store.writer.commands import Accepted, BatchView, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
 from domain.values.sealed_fields import DataClass, blanked, person_owner
@@ -95,12 +96,14 @@ class CommandExecution:
         correlation_id: UUID,
         principal: str | None = None,
         actor_name: str | None = None,
+        files: Sequence[HeldKey] = (),
     ) -> None:
         """actor: named by their login. logins: of this command, with the actor's guessed.
 
         command_id: random. occurred_at: when it happened, aware; None: the time of recording.
         principal: of the command's key; the actor's pseudonym if None.
         actor_name: of the person who acts, None if it is not known.
+        files: the keys of the sealed files that it names.
         """
         self._environment = environment
         self._command = command
@@ -111,6 +114,7 @@ class CommandExecution:
         self._command_id = command_id
         self._occurred_at = occurred_at
         self._correlation_id = correlation_id
+        self._files = files
         self._indexes: dict[tuple[str, str], str] = {}
         self._receipt: tuple[bytes, Receipt] | None = None
 
@@ -119,7 +123,8 @@ class CommandExecution:
         actor = pseudonymous(self._actor, self._logins.guess_actor(self._actor))
         naming = self._logins.guess_naming(self._actor, self._actor_name)
         context = self._context(self._occurred_at or now, actor, self._logins.guess, naming)
-        return read_set_of(self._environment.states.cached, self._command, context)
+        found = read_set_of(self._environment.states.cached, self._command, context)
+        return found._replace(files=tuple({held.name.owner for held in self._files}))
 
     def principal(self, view: BatchView) -> str:
         """Whose command it is in a batch: a pseudonym. Called before `execute`.
@@ -145,7 +150,9 @@ class CommandExecution:
         decision = decide(reader, self._command, context)
         if self._occurred_at is not None:
             reader.ensure_after(decision, self._occurred_at)
-        encryptor = FieldEncryptor(self._environment.vault, view)
+        encryptor = self._environment.vault.encryptor(view)
+        for held in self._files:
+            encryptor.hold(held)
         events = tuple(self._events(decision, view, encryptor, context))
         return AppendRequest(
             events=events,
@@ -277,18 +284,32 @@ class StateReader:
         return person
 
     def identity(self, person_id: str) -> Identity:
-        sealed = self._environment.states.identity(stream_of("person", person_id), self._view)
+        sealed = self._environment.states.sealed(stream_of("person", person_id), self._view)
         rows = self._view.data_keys(person_owner(person_id))
         keys = [key for key in rows if key.data_class == DataClass.IDENTITY]
-        if sealed is None or not keys or self.person(person_id).is_unknown:
+        if not sealed or not keys or self.person(person_id).is_unknown:
             raise NotFound(what="identity of person", id=person_id)
         for key in keys:
             self._environment.vault.cache_key(key)
-        return identity_of(person_id, (self._environment.mapper.entry_of(sealed),))
+        return identity_of(person_id, (self._environment.mapper.entry_of(sealed[IDENTITY]),))
 
     def candidacy(self, application_id: str) -> Candidacy:
         application: Candidacy = self._get("application", application_id)
         return application
+
+    def document_sha256(self, application_id: str, kind: MaterialKind) -> str | None:
+        sealed = self._environment.states.sealed(
+            stream_of("application", application_id), self._view
+        )
+        if kind not in sealed:
+            return None
+        person_id = self.candidacy(application_id).person_id
+        for key in self._view.data_keys(person_owner(person_id)):
+            if key.data_class == data_class_of(kind):
+                self._environment.vault.cache_key(key)
+        fact = self._environment.mapper.entry_of(sealed[kind]).fact
+        assert isinstance(fact, DocumentSubmitted)
+        return fact.plain_sha256 or fact.photo_sha256
 
     def session(self, session_id: str) -> states.ExamSession:
         session: states.ExamSession = self._get("session", session_id)

@@ -41,6 +41,7 @@ from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import (
+    HeldKey,
     MasterKeys,
     Vault,
     erased_owners,
@@ -166,6 +167,7 @@ class Ledger:
         correlation_id: UUID | None = None,
         actor_name: str | None = None,
         timeout_seconds: float = 10.0,
+        files: Sequence[HeldKey] = (),
     ) -> ReceiptFuture: ...
 
     @overload
@@ -181,6 +183,7 @@ class Ledger:
         correlation_id: UUID | None = None,
         actor_name: str | None = None,
         timeout_seconds: float = 10.0,
+        files: Sequence[HeldKey] = (),
         future: F,
     ) -> F: ...
 
@@ -196,16 +199,17 @@ class Ledger:
         correlation_id: UUID | None = None,
         actor_name: str | None = None,
         timeout_seconds: float = 10.0,
+        files: Sequence[HeldKey] = (),
         future: F | None = None,
     ) -> F | ReceiptFuture:
         """Queue a command; never blocks.
 
-        actor: their subject is a login, which is recorded as its pseudonym, or a name of the
-            service.
+        actor: their subject is a login, recorded as its pseudonym, or a name of the service.
         key, request, principal: the Idempotency-Key, the whole request in one spelling and its
             sender: the actor's pseudonym if None. The same three give the same receipt again; of
             the first two only keyed hashes are stored.
         occurred_at: when it happened, aware; now by default. actor_name: recorded of staff.
+        files: the keys of the sealed files that the command names.
         future: gets the receipt; a new `ReceiptFuture` if None.
         Returns: the future. It raises the `LedgerError` of a refusal: nothing was recorded.
         Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
@@ -225,6 +229,7 @@ class Ledger:
             correlation_id or command_id,
             principal,
             actor_name,
+            files,
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
         read_set = execution.read_set(now)

@@ -9,12 +9,14 @@ Reading order: StateCache.fold, StateCache.apply_committed, then what else is ca
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from domain.decision import stream_of
+from domain.events import DocumentSubmitted
 from domain.person_claims import IDENTITY_FACTS
 from domain.service.snapshots import SNAPSHOTTED, kind_of
 from domain.states import folds as states
@@ -25,8 +27,13 @@ from domain.store.writer.commands import BatchView
 STATES_MAX = 20_000
 """Folded states cached per ledger, about 1 kB each."""
 
-IDENTITIES_MAX = 1_000
-"""Sealed identities of persons cached with their states, about 1 kB each."""
+SEALED_MAX = 2_000
+"""Streams whose sealed values are cached with their states, about 1 kB a value."""
+
+IDENTITY = "identity"
+"""Under which a person's name and document are among the sealed values of their stream."""
+
+NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -44,13 +51,14 @@ class PendingEvent:
 class CachedState(NamedTuple):
     """The folded state of a stream.
 
-    occurred_at: of its last event. identity: of a person, the envelope of the event with their
-    name and document, which stay sealed in it.
+    occurred_at: of its last event. sealed: envelopes of the events whose sealed values a decision
+    may need, which stay sealed in them: of a person the one with name and document (IDENTITY), of
+    an application that of each document in force (its kind); None if they were dropped.
     """
 
     state: Any
     occurred_at: datetime
-    identity: bytes | None = None
+    sealed: Mapping[str, bytes] | None = NOTHING
 
 
 class StateCache:
@@ -71,13 +79,13 @@ class StateCache:
         self._states_max = states_max
         self._states: OrderedDict[str, CachedState] = OrderedDict()
         self._without_snapshot: set[str] = set()
-        self._identities: deque[str] = deque()
+        self._sealed: deque[str] = deque()
 
     def clear(self) -> None:
         """Forget everything: the history that it was made of is not the journal's."""
         self._states = OrderedDict()
         self._without_snapshot = set()
-        self._identities = deque()
+        self._sealed = deque()
 
     def state(self, stream: str) -> Any | None:
         """The cached state of a stream, perhaps an old one; None if it is not cached."""
@@ -122,14 +130,22 @@ class StateCache:
                 return self._project(memo.state_after, pending[index + 1 :])
         return self._project(cached, pending)
 
-    def identity(self, stream: str, view: BatchView) -> bytes | None:
-        """The sealed identity of a person in a command's read view; None if there is none."""
+    def sealed(self, stream: str, view: BatchView) -> Mapping[str, bytes]:
+        """The sealed values of a stream in a command's read view; see CachedState."""
         cached = self.fold(stream, view)
-        if cached is not None and cached.identity is None:
+        if cached is not None and cached.sealed is None:
             # Only the state is cached: read the whole stream again.
             self._states.pop(stream, None)
             cached = self.fold(stream, view)
-        return None if cached is None else cached.identity
+        if cached is None:
+            return NOTHING
+        if cached.sealed is not None:
+            return cached.sealed
+        # Dropped before an earlier command of the batch: its events go by their memos.
+        sealed = NOTHING
+        for recorded in view.committed(stream) + view.pending(stream):
+            sealed = _with_sealed(sealed, self._entry(recorded).fact, recorded.envelope) or NOTHING
+        return sealed
 
     def apply_committed(self, events: Sequence[RecordedEvent]) -> None:
         """Apply the events of a committed batch to the cached states."""
@@ -148,24 +164,24 @@ class StateCache:
     def _next(self, cached: CachedState | None, recorded: RecordedEvent) -> CachedState:
         """The state after one more event."""
         memo: PendingEvent | None = recorded.memo
-        if memo is not None:
-            if memo.state_after is not None:
-                return memo.state_after
-            entry = memo.entry
-        else:
-            # Sealed fields stay sealed: states hold no personal data.
-            entry = self._mapper.sealed_entry(recorded)
-        identity = None if cached is None else cached.identity
-        if isinstance(entry.fact, IDENTITY_FACTS):
-            identity = recorded.envelope
+        if memo is not None and memo.state_after is not None:
+            return memo.state_after
+        entry = self._entry(recorded)
+        sealed = NOTHING if cached is None else cached.sealed
+        sealed = _with_sealed(sealed, entry.fact, recorded.envelope)
         following = CachedState(
             states.evolve(None if cached is None else cached.state, entry),
             recorded.occurred_at,
-            identity,
+            sealed,
         )
         if memo is not None:
             memo.state_after = following
         return following
+
+    def _entry(self, recorded: RecordedEvent) -> JournalEntry:
+        """The entry of an event; sealed fields stay sealed: states hold no personal data."""
+        memo: PendingEvent | None = recorded.memo
+        return self._mapper.sealed_entry(recorded) if memo is None else memo.entry
 
     def _put(self, stream: str, cached: CachedState) -> None:
         states = self._states  # another thread may clear the cache meanwhile
@@ -173,15 +189,26 @@ class StateCache:
         states.move_to_end(stream)
         while len(states) > self._states_max:
             states.popitem(last=False)
-        if cached.identity is not None:
-            self._identities.append(stream)
-            if len(self._identities) > IDENTITIES_MAX:
-                self._drop_identity(self._identities.popleft())
+        if cached.sealed:
+            self._sealed.append(stream)
+            if len(self._sealed) > SEALED_MAX:
+                self._drop_sealed(self._sealed.popleft())
 
-    def _drop_identity(self, stream: str) -> None:
+    def _drop_sealed(self, stream: str) -> None:
         cached = self._states.get(stream)
         if cached is not None:
-            self._states[stream] = cached._replace(identity=None)
+            self._states[stream] = cached._replace(sealed=None)
+
+
+def _with_sealed(
+    sealed: Mapping[str, bytes] | None, fact: object, envelope: bytes
+) -> Mapping[str, bytes] | None:
+    """The sealed values of a stream after one more fact; None: the earlier ones were dropped."""
+    if isinstance(fact, IDENTITY_FACTS):
+        return {IDENTITY: envelope}
+    if isinstance(fact, DocumentSubmitted) and sealed is not None:
+        return {**sealed, fact.kind: envelope}
+    return sealed
 
 
 def _after(cached: CachedState | None, events: list[RecordedEvent]) -> list[RecordedEvent]:

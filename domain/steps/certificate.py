@@ -157,7 +157,7 @@ def _digest(
         "issuer_name": issuer.issuer_name,
         "organisation_name": issuer.organisation_name,
         "issued_on": issued_on,
-        "photo_sha256": state.documents.get(MaterialKind.PHOTO),
+        "photo_sha256": world.document_sha256(state.id, MaterialKind.PHOTO),
     }
     digest, salt = context.digest_card(canonical_card(card))
     return {"card_sha256": digest, "card_salt": salt}

@@ -47,6 +47,7 @@ from domain.states.application import Candidacy, Status
 from domain.states.editions import document_rules_on
 from domain.states.folds import Person, Registration
 from domain.steps.refund import refund_entitlement
+from domain.values.primitives import Sha256Hex
 
 ROUNDS_MAX = 99
 """Submissions of one application: a bound far above what any applicant needs."""
@@ -158,6 +159,7 @@ class SubmitDocument(Command):
 
     application_id: e.Id
     material: MaterialFact
+    sealed_sha256: Sha256Hex = Field(description="of the sealed file, its name in the store")
     file_name: str = Field(min_length=1, max_length=200)
 
 
@@ -221,14 +223,17 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
         problems += check_photo(material.photo, submitted_on=context.today, rules=rules)
     if problems:
         raise DocumentFaulty(**_describe(problems))
-    for kind, sha256 in state.documents.items():
-        if sha256 == material.sha256 and kind is not material.kind:
+    for kind in state.documents:
+        if kind is not material.kind and world.document_sha256(state.id, kind) == material.sha256:
             raise SameFileTwice(kind=kind.value, label=kind.chinese_name)
+    is_photo = material.kind is MaterialKind.PHOTO
     fact = e.DocumentSubmitted(
         application_id=state.id,
         person_id=state.person_id,
         kind=material.kind,
-        sha256=material.sha256,
+        sha256=command.sealed_sha256,
+        plain_sha256=None if is_photo else material.sha256,
+        photo_sha256=material.sha256 if is_photo else None,
         size_bytes=material.size_bytes,
         media_type=material.media_type,
         taken_on=material.photo.taken_on if material.photo else None,
@@ -338,11 +343,10 @@ def _return(state: Candidacy, command: Review, reason: str) -> Decision:
 
 
 def _reads_of_document(cached: StateHint, command: SubmitDocument, context: Context) -> ReadSet:
-    """A photo's name is compared with the person's, which is decrypted for that."""
+    """Other documents' hashes and the person's name are opened, the new hash is sealed."""
     ids = (command.application_id,)
-    with_photo = command.material.photo is not None
     streams = (*with_persons(cached, ids), stream_of("edition", EditionKind.DOCUMENTS))
-    return ReadSet(streams, persons=persons_of(cached, ids) if with_photo else ())
+    return ReadSet(streams, persons=persons_of(cached, ids))
 
 
 def _reads_of_review(cached: StateHint, command: Review, context: Context) -> ReadSet:

@@ -1,7 +1,8 @@
 """Content-addressed store for attachments: a blob's name is the SHA-256 of its bytes.
 
-The journal holds the hash, this store the bytes; reading detects a blob that was altered. Works on
-any fsspec URL; a local folder is the default.
+What comes here is sealed already (`domain.store.privacy.sealed_files`). The journal holds the hash,
+this store the bytes; reading detects a blob that was altered. Works on any fsspec URL; a local
+folder is the default.
 """
 
 import hashlib
@@ -64,6 +65,16 @@ class Blobs:
         if hashlib.sha256(content).hexdigest() != sha256:
             raise BlobDamaged(sha256=sha256)
         return content
+
+    def delete(self, sha256: str) -> None:
+        """Remove a blob, if it is there. Raises: ValueError for no hash."""
+        path = self._path(sha256)
+        try:
+            self._files.rm_file(path)
+        except FileNotFoundError:
+            return
+        if isinstance(self._files, LocalFileSystem):
+            _flush(path.rpartition("/")[0])
 
     def _is_whole(self, name: str, path: str) -> bool:
         """False also for a damaged blob, so that storing the same bytes again repairs it."""

@@ -203,6 +203,12 @@ class WrongKey(StoreError):
     code = "wrong_key"
 
 
+class FileKeyChanged(StoreError):
+    """The key that the file was sealed under is not in use any more; send the request again."""
+
+    code = "file_key_changed"
+
+
 class BlobDamaged(StoreError):
     """The stored attachment {sha256} no longer has that hash."""
 

@@ -31,6 +31,7 @@ from domain.decision import (
     NotFound,
     stream_of,
 )
+from domain.documents.kinds import MaterialKind
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.person_claims import DOCUMENT, IDENTITY_FACTS, PersonIndex
@@ -118,6 +119,17 @@ class World:
 
     def candidacy(self, application_id: str) -> Candidacy:
         return self._get(stream_of("application", application_id), "application", application_id)
+
+    def document_sha256(self, application_id: str, kind: MaterialKind) -> str | None:
+        for entry in reversed(self.entries):
+            fact = entry.fact
+            if (
+                isinstance(fact, e.DocumentSubmitted)
+                and (fact.application_id, fact.kind) == (application_id, kind)
+                and fact.person_id in self.identities
+            ):
+                return fact.plain_sha256 or fact.photo_sha256
+        return None
 
     def session(self, session_id: str) -> states.ExamSession:
         return self._get(stream_of("session", session_id), "session", session_id)
@@ -290,6 +302,12 @@ class ReadSetChecker:
         self._expect(stream_of("person", person_id), self._read_set.streams)
         self._expect(person_id, self._read_set.persons)
         return self._world.identity(person_id)
+
+    def document_sha256(self, application_id: str, kind: MaterialKind) -> str | None:
+        self._expect(stream_of("application", application_id), self._read_set.streams)
+        person = self._world.candidacy(application_id).person_id
+        self._expect(person, self._read_set.persons)
+        return self._world.document_sha256(application_id, kind)
 
     def exists(self, stream: str) -> bool:
         self._expect(stream, (*self._read_set.versions, *self._read_set.streams))

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
 
-from domain.store.errors import WrongKey
+from domain.store.errors import FileKeyChanged, WrongKey
 from domain.store.journal.data_keys import (
     SELECT_ERASURES,
     SELECT_KEYS,
@@ -36,7 +37,7 @@ from domain.store.journal.data_keys import (
 from domain.store.journal.envelope import canonical_json
 from domain.store.journal.journal import Journal
 from domain.store.privacy.blind_index import BlindIndexes
-from domain.store.privacy.cipher_suites import AES, KEY_BYTES, forget_derived, suite_named
+from domain.store.privacy.cipher_suites import AES, KEY_BYTES, Suite, forget_derived, suite_named
 from domain.values.sealed_fields import (
     KEY,
     SEALED,
@@ -57,7 +58,11 @@ GENERATION = timedelta(days=365)
 PAD_BYTES = 32
 """A plaintext is padded to a multiple of this, so that its length tells little."""
 
+OFFER_SECONDS = 60.0
+"""How long a new key is remembered until a transaction stores it; then it is drawn again."""
+
 _CACHE_KEYS = 40_000
+_OFFERS = 40_000
 
 Erased = Callable[[Iterable[str]], set[KeyClass]]
 """The keys of some owners, all generations, that an event destroyed."""
@@ -101,6 +106,22 @@ class _CachedKey:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A key that was drawn, and that no transaction may have stored yet."""
+
+    key: bytes = field(repr=False)
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key that something outside the journal is sealed under: a file."""
+
+    name: KeyName
+    key: bytes = field(repr=False)
+
+
 class Vault(BlindIndexes):
     """Seals and opens the fields of one ledger. Thread-safe."""
 
@@ -131,7 +152,13 @@ class Vault(BlindIndexes):
         self._erased = erased
         self._cache_seconds = cache_seconds
         self._cache: dict[str, _CachedKey] = {}
+        self._offered: dict[str, _Offer] = {}
         self._lock = threading.Lock()
+
+    @property
+    def suite(self) -> Suite:
+        """What fields and files are sealed with from now on."""
+        return self._suite
 
     # --- opening ---------------------------------------------------------------------------------
 
@@ -177,7 +204,14 @@ class Vault(BlindIndexes):
             body = base64.b64decode(encoded, validate=True)
         except ValueError:
             raise WrongKey(reason="it is not base64") from None
-        context = self._context(stream, version, path, name)
+        plain = self.decrypt(name, suite, body, self._context(stream, version, path, name))
+        return None if plain is None else _unpadded(plain)
+
+    def decrypt(self, name: str, suite: Suite, body: bytes, context: bytes) -> bytes | None:
+        """The plaintext of bytes sealed under a named key; None after it was destroyed.
+
+        Raises: WrongKey as `open`.
+        """
         with self._lock:
             cached = self._cache.get(name)
         fresh = cached is None or cached.until < time.monotonic()
@@ -187,13 +221,24 @@ class Vault(BlindIndexes):
         if cached.key is None:
             return None
         try:
-            return _unpadded(suite.decrypt(cached.key, body, context))
+            return suite.decrypt(cached.key, body, context)
         except WrongKey:
             if fresh:
                 raise
         # The cached key may belong to a command that was refused in the end.
         cached = self._fetch({name})[name]
-        return None if cached.key is None else _unpadded(suite.decrypt(cached.key, body, context))
+        return None if cached.key is None else suite.decrypt(cached.key, body, context)
+
+    def is_destroyed(self, name: str) -> bool:
+        """Whether a key is destroyed by now; asks the database.
+
+        Raises: WrongKey if it does not exist, or no event erased its owner.
+        """
+        row = self.current_keys([{KEY: name}]).get(name)
+        if row is None:
+            raise WrongKey(reason=f"there is no key {name}")
+        self._ensure_erased([row] if row.wrapped is None else [])
+        return row.wrapped is None
 
     def cache_key(self, row: DataKey) -> None:
         """Cache the key of a row that was just read, so that `open` need not read it again."""
@@ -205,14 +250,20 @@ class Vault(BlindIndexes):
         """The encryptor of one append. keys: the read view of its command."""
         return FieldEncryptor(self, keys)
 
+    def offering_encryptor(self, keys: KeyRows) -> "FieldEncryptor":
+        """An encryptor of what is stored before its command is executed.
+
+        It stores no key: the next append in this process that is the first to use one of its keys
+        does. keys: committed rows.
+        """
+        return FieldEncryptor(self, keys, is_offering=True)
+
     def forget(self, owner: str | None = None) -> None:
         """Drop an owner's keys from memory, or all; call it after the COMMIT of an erasure."""
         with self._lock:
-            if owner is None:
-                self._cache.clear()
-            else:
-                for name in [name for name in self._cache if name.startswith(owner + "/")]:
-                    del self._cache[name]
+            for known in (self._cache, self._offered):
+                for name in [n for n in known if owner is None or n.startswith(owner + "/")]:
+                    del known[name]
         forget_derived()
 
     # --- data keys -------------------------------------------------------------------------------
@@ -242,10 +293,26 @@ class Vault(BlindIndexes):
         return len(rows)
 
     def _new_key(self, name: KeyName, now: datetime) -> tuple[DataKey, bytes]:
-        key = os.urandom(KEY_BYTES)
+        key = self._drawn(name)
         active = self._master_keys.active
         wrapped = self._suite.encrypt(self._master_keys.keys[active], key, self._key_context(name))
         return DataKey(*name, self._suite.name, active, wrapped, now), key
+
+    def _drawn(self, name: KeyName) -> bytes:
+        """A new key of this name: the one that was drawn in the last OFFER_SECONDS, else another.
+
+        It may have sealed a file already, or belong to a command that is not committed yet.
+        """
+        now = time.monotonic()
+        with self._lock:
+            # Oldest first: a key that is drawn once more moves to the end.
+            for old, offer in list(islice(self._offered.items(), 2)):
+                if offer.until < now or len(self._offered) >= _OFFERS:
+                    del self._offered[old]
+            known = self._offered.pop(str(name), None)
+            key = os.urandom(KEY_BYTES) if known is None else known.key
+            self._offered[str(name)] = _Offer(key, now + OFFER_SECONDS)
+        return key
 
     def _unwrap(self, row: DataKey) -> bytes:
         assert row.wrapped is not None
@@ -309,9 +376,10 @@ class FieldEncryptor:
     `fresh_keys` goes into the AppendRequest: the transaction that first uses a key stores it.
     """
 
-    def __init__(self, vault: Vault, keys: KeyRows) -> None:
+    def __init__(self, vault: Vault, keys: KeyRows, *, is_offering: bool = False) -> None:
         self._vault = vault
         self._rows = keys
+        self._is_offering = is_offering
         self._fresh: list[DataKey] = []
         self._keys: dict[tuple[str, str], tuple[str, bytes]] = {}
 
@@ -319,6 +387,28 @@ class FieldEncryptor:
     def fresh_keys(self) -> tuple[DataKey, ...]:
         """Keys made here, to be stored with the events."""
         return tuple(self._fresh)
+
+    @property
+    def held_keys(self) -> tuple[HeldKey, ...]:
+        """Every key that was used."""
+        return tuple(HeldKey(parse_key_name(name), key) for name, key in self._keys.values())
+
+    def key(self, person: str | None, data_class: DataClass | None, stream: str) -> HeldKey:
+        """The key of a class of somebody, or the stream's, as `seal` would take it."""
+        if data_class is None or person is None:
+            name, key = self._key(matter_owner(stream), "")
+        else:
+            name, key = self._key_about(person, data_class, stream)
+        return HeldKey(parse_key_name(name), key)
+
+    def hold(self, held: HeldKey) -> None:
+        """Make sure that this append leaves a key in use, or stores it as an offered one.
+
+        Raises: FileKeyChanged if another key is in use by now.
+        """
+        name, key = self._key(held.name.owner, held.name.data_class)
+        if name != str(held.name) or key != held.key:
+            raise FileKeyChanged()
 
     def seal(
         self, mark: Sealed, person: str | None, stream: str, version: int, path: str, value: Any
@@ -365,8 +455,9 @@ class FieldEncryptor:
             generation = 1 if last is None else last.generation + 1
             last, key = self._vault._new_key(KeyName(owner, data_class, generation), now)
             self._fresh.append(last)
-            # A later command of the same batch may open this before the key is committed.
-            self._vault._put(last, key)
+            if not self._is_offering:
+                # A later command of the same batch may open this before the key is committed.
+                self._vault._put(last, key)
         found = self._keys[owner, data_class] = str(last.name), key
         return found
 

