@@ -42,6 +42,7 @@ from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
 from api.worker.background_worker import BackgroundWorker
+from api.worker.file_deletion_job import FileDeletionJob
 from domain.decision import NotFound
 from domain.errors import LedgerError
 from domain.service.guards import LOG_NOT_CONTINUED
@@ -176,9 +177,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, ledgers, undo)
-        worker = BackgroundWorker(dsn, ledgers) if settings.work else None
-        if worker is not None:
-            undo.callback(worker.start().stop)
+        worker = _worker(dsn, ledgers, settings, undo)
         readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -247,6 +246,18 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     runner.start()
     undo.callback(runner.stop)
     return ReadModels(progress, runner, connections, WrongViews(), row_keys_of(secrets))
+
+
+def _worker(
+    dsn: str, ledgers: Ledgers, settings: Settings, undo: ExitStack
+) -> BackgroundWorker | None:
+    """What does due work, started; None if this service leaves that to others."""
+    if not settings.work:
+        return None
+    worker = BackgroundWorker(dsn, ledgers)
+    undo.callback(worker.start().stop)
+    undo.callback(FileDeletionJob(dsn, ledgers, Blobs(settings.blobs)).start().stop)
+    return worker
 
 
 def _audit(

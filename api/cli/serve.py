@@ -151,12 +151,14 @@ def work(data: Path | None) -> None:
     `serve` or `project` keep up to date.
     """
     from api.worker.background_worker import BackgroundWorker
+    from api.worker.file_deletion_job import FileDeletionJob
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
         environment.ensure_views()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        with BackgroundWorker(environment.dsn, environment.ledgers):
+        dsn, ledgers = environment.dsn, environment.ledgers
+        with BackgroundWorker(dsn, ledgers), FileDeletionJob(dsn, ledgers, environment.blobs):
             click.echo("doing what is due")
             stopped.wait()

@@ -132,6 +132,21 @@ class Files:
         state = self._ledger.state("application", application_id)
         return find(state, CertificateKind.NATIONAL).number, state.person_id
 
+    def delete_erased(self, position: int) -> bool:
+        """Delete the document that an event names, if an erasure destroyed its key.
+
+        The event is read from the journal: what a view says is not enough to delete a file.
+        Returns: False if there is no such event, or the key is there. Raises: WrongKey, SealBroken,
+            Unavailable, OSError.
+        """
+        for event in self._ledger.journal.read(position - 1, 1):
+            if event.topic == DocumentSubmitted.TOPIC:
+                found = stored_document(event.data)
+                if self._ledger.vault.is_destroyed(found.key):
+                    self.discard(found.sha256)
+                    return True
+        return False
+
     def discard(self, sha256: str) -> None:
         """Remove a file that no fact names, or whose key is destroyed; may be repeated."""
         try:

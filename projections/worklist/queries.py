@@ -51,6 +51,24 @@ def due(
     return [WorkItem(**row) for row in select(cursor, SQL["due"], arguments)]
 
 
+class ErasedFile(NamedTuple):
+    """A file to be deleted.
+
+    erased_at, named_at: positions of the facts that destroyed its key, and that name it.
+    """
+
+    erased_at: int
+    named_at: int
+
+
+def erased_files(
+    cursor: Cursor, ledger: str, after: ErasedFile, limit: int = 100
+) -> list[ErasedFile]:
+    """The files whose keys an erasure destroyed, in order, after one of them."""
+    arguments = {"ledger": ledger, "limit": limit, **after._asdict()}
+    return [ErasedFile(**row) for row in select(cursor, SQL["erased_files"], arguments)]
+
+
 def backlog(
     cursor: Cursor, ledgers: Sequence[str], now: datetime, overdue_before: datetime
 ) -> list[Row]:

@@ -14,6 +14,14 @@ CROSS JOIN LATERAL (
 LEFT JOIN certledger.tracking t ON t.ledger = i.ledger AND t.view = 'worklist'
 ORDER BY i.due_at, i.ledger, i.item_id
 
+-- erased_files --
+-- Where files are named whose keys were destroyed after a position, in order.
+SELECT erased_at, named_at FROM views.worklist_files
+WHERE ledger = %(ledger)s AND (erased_at, named_at) > (%(erased_at)s, %(named_at)s)
+  AND erased_at IS NOT NULL
+ORDER BY erased_at, named_at
+LIMIT %(limit)s
+
 -- backlog --
 -- How much is due and overdue, since when, and when the service last did something by itself.
 SELECT ledger, work, coalesce(b.due, 0) AS due, coalesce(b.overdue, 0) AS overdue,

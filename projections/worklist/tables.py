@@ -55,6 +55,19 @@ AWAITED = Table(
     },
     key=("notice_id", "person_id"),
 )
+FILES = Table(
+    "worklist_files",
+    {
+        "person_id": "id",
+        "sha256": "id",  # of the sealed file
+        "data_class": "id",  # of the key that sealed it
+        "named_at": "bigint",  # position of the fact that names the file
+        "erased_at": "bigint?",  # position of the fact that destroyed the key; null: it is there
+        "position": "bigint",
+    },
+    key=("person_id", "sha256"),
+    indexes=("(ledger, erased_at) WHERE erased_at IS NOT NULL",),
+)
 DONE = Table(
     "worklist_done",
     {

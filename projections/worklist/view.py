@@ -8,13 +8,14 @@ the idempotency key of its command follows. The queries are in queries.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import date, timedelta
 from functools import lru_cache
 
 from domain import events as e
 from domain.values.logins import SERVICE_SUBJECTS
 from domain.values.primitives import format_instant
+from domain.values.sealed_fields import KEY, parse_key_name
 from domain.values.working_days import (
     HolidayTable,
     WorkingCalendar,
@@ -24,7 +25,15 @@ from domain.values.working_days import (
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
-from projections.worklist.tables import AWAITED, CALENDARS, DONE, ERASED, ITEMS, NOTICES
+from projections.worklist.tables import (
+    AWAITED,
+    CALENDARS,
+    DONE,
+    ERASED,
+    FILES,
+    ITEMS,
+    NOTICES,
+)
 
 EXTEND_NOTICE = "extend_notice"
 """Calculate the provisional end of a public notice again."""
@@ -167,6 +176,26 @@ def _table(edition: str, content: str) -> WorkingCalendar:
     return HolidayTable.model_validate_json(content).calendar(edition)
 
 
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _file(rows: RowBuffer, entry: Entry) -> None:
+    data = entry.data
+    sealed = data["plain_sha256"] or data["photo_sha256"]
+    name = parse_key_name(sealed[KEY])
+    if name.data_class:  # else it lies under the key of its matter, which no erasure destroys
+        row = {"person_id": data["person_id"], "sha256": data["sha256"]}
+        row |= {"data_class": name.data_class, "named_at": entry.position, "erased_at": None}
+        rows.upsert(FILES, {**row, "position": entry.position})
+
+
+def _files_erased(rows: RowBuffer, entry: Entry, destroyed: Container[str]) -> None:
+    """The keys of some classes of a person were destroyed; their files are to be deleted."""
+    for file in rows.group(FILES, entry.data["person_id"]):
+        if file["erased_at"] is None and file["data_class"] in destroyed:
+            rows.upsert(FILES, {**file, "erased_at": entry.position, "position": entry.position})
+
+
 # --- erasures -------------------------------------------------------------------------------------
 
 
@@ -184,6 +213,7 @@ def _erased(rows: RowBuffer, entry: Entry) -> None:
     else:
         due_at = format_instant(closes_at(date.fromisoformat(last_day)))
         _due(rows, entry, person_id, CONTINUE_ERASURE, due_at)
+    _files_erased(rows, entry, data["destroyed"])
     _credit(rows, entry)
 
 
@@ -214,20 +244,22 @@ _CHANGES = (
 
 VIEW = View(
     name="worklist",
-    version=5,
-    tables=(ITEMS, NOTICES, CALENDARS, ERASED, AWAITED, DONE),
+    version=6,
+    tables=(ITEMS, NOTICES, CALENDARS, ERASED, AWAITED, FILES, DONE),
     handles={
+        e.DocumentSubmitted.TOPIC: Handles(_file),
         e.EditionAdopted.TOPIC: Handles(_adopted),
         e.PublicNoticeOpened.TOPIC: Handles(_opened),
         e.PublicNoticeExtended.TOPIC: Handles(_extended),
         e.PublicNoticeClosed.TOPIC: Handles(_notice_closed, (AWAITED,)),
-        **{fact.TOPIC: Handles(_erased) for fact in e.ERASURE},
+        **{fact.TOPIC: Handles(_erased, (FILES,)) for fact in e.ERASURE},
         **{fact.TOPIC: Handles(_changed, (ERASED,)) for fact in _CHANGES},
     },
     ignores=topics(
         *(*e.LEDGER, *e.ACTOR, e.EditionProposed, *e.REGISTRATION, *e.SETTLEMENT),
         *(e.PersonCorrected, e.ErasureProposed),
-        *(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.DOCUMENT, *e.REVIEW),
+        *(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.REVIEW),
+        *(fact for fact in e.DOCUMENT if fact is not e.DocumentSubmitted),
         *(fact for fact in e.REFUND if fact is not e.RefundSettled),
         *(*e.EXAM_SESSION, *e.SEAT, *(fact for fact in e.SCORE if fact is not e.ScoreCorrected)),
         *(*e.OBJECTION, e.SerialTaken, e.ReportFrozen),

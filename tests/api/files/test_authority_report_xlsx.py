@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from api.files.authority_report_xlsx import (
     REPORT_HEADER,
     BatchKind,
+    FrozenRow,
     ReportBatch,
+    ReportFileUnreadable,
     ReportRowRepeated,
     ReportSizeWrong,
     Sheet,
@@ -22,7 +24,9 @@ from api.files.authority_report_xlsx import (
     TalentRow,
     build_report,
     build_talent_export,
+    frozen_row,
     read_answer,
+    read_report,
     write_csv,
     write_xlsx,
 )
@@ -143,6 +147,31 @@ def test_the_digest_of_a_known_report_does_not_change():
 
 def test_one_changed_letter_changes_the_digest():
     assert build_report(BATCH, [row(name="王小朋")]).sha256 != build_report(BATCH, [row()]).sha256
+
+
+def test_stored_rows_give_the_bytes_of_the_report_that_was_frozen():
+    frozen = [frozen_row(row(2)), frozen_row(row(1))]
+    assert build_report(BATCH, frozen) == build_report(BATCH, [row(1), row(2)])
+
+
+def test_the_row_of_who_was_erased_shows_its_number_only():
+    erased = FrozenRow(row(1).certificate_number, None)
+    report = build_report(BATCH, [frozen_row(row(2)), erased])
+    cells = list(load_workbook(io.BytesIO(report.content)).worksheets[0].values)[1:]
+    assert [cell for cell in cells[0] if cell] == ["个人信息已删除", row(1).certificate_number]
+    assert cells[1][7] == row(2).certificate_number
+    assert report.row_count == 2
+
+
+def test_a_report_of_somebody_else_is_read_with_its_cells_as_they_are():
+    end = ("", "互联网营销师", "", "4")
+    rows = [(f"姓名{n}", "外国人", f"E{n}", *end, f"S{n}", "2026", "甲", "乙") for n in (2, 1)]
+    found = read_report(write_csv(REPORT_HEADER, rows), "r.csv")
+    assert [each.certificate_number for each in found] == ["S1", "S2"]
+    assert [tuple(each.cells or ()) for each in found] == [rows[1], rows[0]]
+    with pytest.raises(ReportFileUnreadable) as refused:
+        read_report(write_csv(REPORT_HEADER, [("", *rows[0][1:])]), "r.csv")
+    assert (refused.value.line, refused.value.column) == (2, "姓名")
 
 
 def test_a_certificate_is_reported_once_in_a_batch():

@@ -14,14 +14,14 @@ from domain.service.files import Files, SealedFile
 from domain.service.ledger import Ledger, Ledgers
 from domain.service.receipt import Receipt
 from domain.steps.enrolment import PersonErased
-from domain.steps.erasure import ErasePersonalData
 from domain.steps.review import SameFileTwice
 from domain.store.blobs import Blobs
 from domain.store.errors import BlobDamaged, FileKeyChanged, UnknownBlob
 from domain.values.sealed_fields import DataClass
-from tests.support.actors import OPERATOR, Actor, candidate
+from tests.support.actors import Actor, candidate
 from tests.support.commands import (
     apply_for,
+    erase,
     hand_in,
     material,
     open_ledger,
@@ -155,20 +155,20 @@ def test_after_an_erasure_a_file_is_gone_whether_its_bytes_are_or_not(
     world: PostgresWorld, blobs: Blobs
 ) -> None:
     files = Files(world.ledger, blobs)
-    sealed = upload(world, files, 1)
-    upload(world, files, 2)
+    sealed = upload(world, files, 1, PHOTO)
+    upload(world, files, 2, PHOTO)
     world.do(withdraw(1), by=candidate(1), at=LATER)
-    world.do(ErasePersonalData(person_id="P1", reason="request"), by=OPERATOR)
+    erase(world, 1)
     with pytest.raises(PersonErased):
-        files.document_content("A1", WORK)
+        files.document_content("A1", PHOTO)
     files.discard(sealed.sha256)
     files.discard(sealed.sha256)
     with pytest.raises(PersonErased):
-        files.document_content("A1", WORK)
-    assert files.document_content("A2", WORK)[0] == SCAN
+        files.document_content("A1", PHOTO)
+    assert files.document_content("A2", PHOTO)[0] == SCAN
 
 
-def test_a_damaged_and_a_missing_file_are_told_apart(
+def test_a_damaged_file_is_another_fault_than_a_missing_one(
     world: PostgresWorld, blobs: Blobs, tmp_path: Path
 ) -> None:
     files = Files(world.ledger, blobs)
@@ -203,11 +203,11 @@ def test_a_file_whose_new_key_another_process_was_faster_with_is_sealed_again(
 ) -> None:
     other = Ledgers(database.dsn, SECRETS)
     try:
-        elsewhere = other.get("omc")
+        ledger = other.get("omc")
         late = store(Files(world.ledger, blobs), 1, PHOTO)
-        fast = store(Files(elsewhere, blobs), 1, PHOTO)
+        fast = store(Files(ledger, blobs), 1, PHOTO)
         assert late.keys != fast.keys
-        record(elsewhere, fast, 1, PHOTO)
+        record(ledger, fast, 1, PHOTO)
         with pytest.raises(FileKeyChanged):
             record(world.ledger, late, 1, PHOTO)
         again = store(Files(world.ledger, blobs), 1, PHOTO)
@@ -236,18 +236,18 @@ def test_a_table_is_stored_row_by_row_and_loses_the_row_of_who_is_erased(
     world: PostgresWorld, blobs: Blobs, tmp_path: Path
 ) -> None:
     files = Files(world.ledger, blobs)
-    rows = [("P1", ["邱健刚", "S1"]), ("P2", ["付雪玲", "S2"])]
+    world.do(register(3), by=candidate(3))  # no application, so nothing keeps their data
+    rows = [("P3", ["邱健刚", "S1"]), ("P2", ["付雪玲", "S2"])]
     sealed = files.store_rows("report-R1", rows)
     assert {str(held.name) for held in sealed.keys} == {
-        "person/P1/identity/1",
+        "person/P3/identity/1",
         "person/P2/identity/1",
     }
     [stored] = stored_bytes(tmp_path)
     assert hashlib.sha256(stored).hexdigest() == sealed.sha256
     assert "邱健刚".encode() not in stored
     assert files.rows(sealed.sha256, "report-R1") == [row for _, row in rows]
-    world.do(withdraw(1), by=candidate(1), at=LATER)
-    world.do(ErasePersonalData(person_id="P1", reason="request"), by=OPERATOR)
+    erase(world, 3)
     assert files.rows(sealed.sha256, "report-R1") == [None, ["付雪玲", "S2"]]
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from domain import events as e
-from domain.service.state_cache import CachedState, PendingEvent, StateCache
+from domain.service.state_cache import IDENTITY, CachedState, PendingEvent, StateCache
 from domain.store.journal.records import NO_EVENTS, RecordedEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from tests.support.actors import OPERATOR
@@ -158,7 +158,7 @@ def test_the_snapshot_of_a_long_stream_is_looked_up_once():
 def test_an_evicted_identity_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("domain.service.state_cache.IDENTITIES_MAX", 1)
+    monkeypatch.setattr("domain.service.state_cache.SEALED_MAX", 1)
     cache = StateCache(MAPPER, no_snapshot)
     known = {"document_type": "resident_id"}
     registered = [
@@ -169,7 +169,7 @@ def test_an_evicted_identity_is_read_again(
     cache.apply_committed(registered)
     assert cache.cached("person", "P1") is not None
     identities = [
-        cache.identity(event.stream, StubView(cache, [event], [])) for event in registered
+        cache.sealed(event.stream, StubView(cache, [event], []))[IDENTITY] for event in registered
     ]
     assert identities == [b"person_registered.v1"] * 2
-    assert cache.identity("person-P3", StubView(cache, [], [])) is None
+    assert cache.sealed("person-P3", StubView(cache, [], [])) == {}

@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
+from domain.documents.materials import MaterialKind
+from domain.events import DocumentSubmitted
 from projections.rebuild.compare import Difference
 from projections.rebuild.rebuild import check
 from projections.worklist import queries
-from projections.worklist.queries import WorkItem
+from projections.worklist.queries import ErasedFile, WorkItem
 from projections.worklist.view import EXTEND_NOTICE, VIEW
 from tests.projections.grammar import ProjectedLedger
-from tests.support.commands import adopt_edition
+from tests.support.actors import candidate
+from tests.support.commands import adopt_edition, erase, withdraw
 from tests.support.editions import calendar_2027
-from tests.support.journeys import an_open_ledger
+from tests.support.journeys import an_application_with_documents, an_open_ledger
 from tests.support.ledgers import SECRETS
 from tests.support.provisional_notices import CLOSES_AT, closed, extended, opened
 
+FIRST = ErasedFile(0, 0)
 BEFORE = CLOSES_AT - timedelta(seconds=1)
 
 
@@ -131,6 +135,33 @@ def test_a_rebuilt_worklist_equals_the_live_one(ledger: ProjectedLedger, dsn: st
     found: list[Difference] = []
     assert check(dsn, SECRETS, [VIEW], processes=1, on_difference=found.append) == 0, found
     assert [(item.item_id, item.attempt) for item in due(ledger, LATER)] == [("N4", 1), ("N2", 2)]
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_the_files_of_destroyed_keys_are_named_in_order_of_the_erasures(
+    ledger: ProjectedLedger,
+) -> None:
+    world = an_application_with_documents()
+    ledger.record(world).fold()
+
+    def erased(after: ErasedFile = FIRST) -> list[ErasedFile]:
+        with ledger.cursor() as cursor:
+            return queries.erased_files(cursor, ledger.name, after)
+
+    assert erased() == []
+    world.do(withdraw(1), by=candidate(1))
+    erase(world, 1)
+    ledger.record(world).fold()
+    documents = [
+        position
+        for position, entry in enumerate(world.entries, 1)
+        if isinstance(entry.fact, DocumentSubmitted) and entry.fact.kind is MaterialKind.PHOTO
+    ]
+    assert [file.named_at for file in erased()] == documents
+    assert {file.erased_at for file in erased()} == {len(world.entries)}
+    assert erased(after=erased()[0]) == []
 
 
 # --- what is asked ----------------------------------------------------------------------------
