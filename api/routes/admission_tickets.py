@@ -18,6 +18,7 @@ from domain.service.ledger import Ledger
 from domain.states.application import Candidacy
 from domain.states.editions import document_rules_on
 from domain.states.folds import ExamSession
+from domain.steps.enrolment import PersonErased
 from domain.values.identity_documents import DocumentType
 from domain.values.primitives import format_instant
 from domain.values.working_days import shanghai_date
@@ -135,14 +136,17 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
 
 
 def _photo(reading: QueryContext, state: Candidacy) -> bytes | None:
-    """The submitted photo; None if none was submitted, which leaves the box empty.
+    """The submitted photo; None if none was submitted or it is erased, which leaves the box empty.
 
-    Raises: PersonErased, UnknownBlob, BlobDamaged.
+    Raises: UnknownBlob, BlobDamaged, WrongKey.
     """
     if MaterialKind.PHOTO not in state.documents:
         return None
     files = reading.service.files(reading.ledger)
-    data, _ = files.document_content(state.id, MaterialKind.PHOTO)
+    try:
+        data, _ = files.document_content(state.id, MaterialKind.PHOTO)
+    except PersonErased:  # of a photo that goes before name and number do
+        return None
     return data
 
 

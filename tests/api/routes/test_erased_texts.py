@@ -159,6 +159,23 @@ def test_what_is_written_about_an_erased_person_is_sealed_for_the_matter(
     assert reasons_in(journey)["refund_declined.v1"] == "账户已注销"
 
 
+def test_no_uploaded_file_of_an_erased_person_is_given_out(ledger: LedgerClient) -> None:
+    journey = Journey(ledger)
+    journey.register()
+    journey.apply()
+    journey.pay()
+    journey.hand_in()
+    journey.candidate(LATER).write("applications/A1/withdrawal", {"reason": REASON})
+    settle_everything(journey)
+    agency, kinds = ledger.caller("agency"), ("photo", "identity_proof", "work_history")
+    documents = [f"applications/A1/documents/{kind}" for kind in kinds]
+    assert {agency.get(each).status_code for each in documents} == {200}
+    journey.erase(THE_DAY_AFTER)
+    answers = [agency.get(each) for each in documents]
+    assert {answer.status_code for answer in answers} == {410}
+    assert {answer.json()["code"] for answer in answers} == {"person_erased"}
+
+
 def test_the_reason_of_an_erasure_is_one_of_a_list(journey: Journey) -> None:
     registrar = journey.staff("registrar", LATER)
     answer = registrar.send("persons/P1/erasure", json={"reason": REASON})

@@ -35,6 +35,7 @@ from tests.support.http_journey import (
 )
 from tests.support.service import Caller, LedgerClient
 
+EMPTY_BOX = "照  片"
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
@@ -78,6 +79,27 @@ def test_a_ticket_is_there_to_read_and_to_print(ledger: LedgerClient, seated: di
     text = PdfReader(io.BytesIO(pdf.content)).pages[0].extract_text()
     assert seated[1] in text
     assert candidate.get("applications/A1/ticket.pdf").content == pdf.content
+
+
+def test_a_ticket_whose_photo_is_erased_has_an_empty_box(
+    ledger: LedgerClient, seated: dict[int, str]
+):
+    """Nobody needs the photo of who has failed; their name is in books that are kept."""
+    score(ledger, {ticket: ("10", "10") for ticket in seated.values()})
+    publish_and_close(ledger)
+    tickets = ledger.caller("certifier")
+
+    def printed() -> str:
+        pdf = tickets.get("applications/A1/ticket.pdf")
+        assert (pdf.status_code, pdf.headers["content-type"]) == (200, "application/pdf")
+        return PdfReader(io.BytesIO(pdf.content)).pages[0].extract_text()
+
+    assert EMPTY_BOX not in printed()
+    Journey(ledger).erase(CLOSED_AT)
+    photo = tickets.get("applications/A1/documents/photo")
+    assert (photo.status_code, photo.json()["code"]) == (410, "person_erased")
+    assert EMPTY_BOX in printed()
+    assert name_of(1) in printed()
 
 
 def test_nobody_sits_who_is_not_enrolled(ledger: LedgerClient):
