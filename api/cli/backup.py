@@ -10,7 +10,8 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -55,8 +56,8 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
         how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
         _run(programs / "pg_basebackup", f"--dbname={dsn}", f"--pgdata={cluster}", *how)
     files = _verify(cluster)
-    named = ["blobs"] if settings.blob_url is None else []
-    _copy(settings, out, named)
+    if settings.blob_url is None:
+        _copy(settings, out, ["blobs"], copy_function=_copy_if_there)
     if with_keys:
         _copy(settings, out, ["keys"], but=f"*{NEWEST_HEAD}")
     click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
@@ -88,7 +89,13 @@ def _verify(cluster: Path) -> int:
 
 
 def _copy(
-    settings: Settings, out: Path, names: Sequence[str], *, only: str = "*", but: str = ""
+    settings: Settings,
+    out: Path,
+    names: Sequence[str],
+    *,
+    only: str = "*",
+    but: str = "",
+    copy_function: Callable[[str, str], object] = shutil.copy2,
 ) -> None:
     """Copy folders of the data directory, if they exist. only, but: patterns of their files."""
     home = settings.data_dir.expanduser().absolute()
@@ -101,7 +108,16 @@ def _copy(
             shutil.copytree(
                 home / name,
                 out / name,
-                copy_function=shutil.copy2,
+                copy_function=copy_function,
                 ignore=None if (only, but) == ("*", "") else left_out,
                 dirs_exist_ok=True,
             )
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    """Copy an attachment, unless it has gone since it was listed.
+
+    Only those go that no event names, or whose key an erasure destroyed.
+    """
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)

@@ -5,26 +5,20 @@ Covers: api/cli/serve.py, api/cli/backup.py
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
 
 import httpx
 import pytest
 
 from tests.support.cohort import COHORT
+from tests.support.service_processes import ROOT, certledger, environment, run, served
 from tests.support.waiting import wait_until
-
-ROOT = COHORT.parents[1]
-START_S = 90
 
 
 @pytest.fixture
@@ -33,41 +27,6 @@ def data() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="certledger-serve-", dir="/tmp"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-def certledger(data: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "api.cli", *arguments, "--data", str(data)]
-
-
-@contextmanager
-def served(data: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The service and its address, once it says that it is ready."""
-    command = certledger(data, "serve", "--port", "0", *arguments)
-    how = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "env": _environment()}
-    with (data / "stderr.log").open("w") as log, subprocess.Popen(command, stderr=log, **how) as it:
-        watch = Timer(START_S, it.kill)
-        watch.start()
-        try:
-            assert it.stdout is not None
-            line = it.stdout.readline()
-            watch.cancel()
-            assert line.startswith("ready http://127.0.0.1:"), (data / "stderr.log").read_text()
-            yield it, line.split()[1]
-        finally:
-            watch.cancel()
-            it.kill()
-
-
-def _environment() -> dict[str, str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CERTLEDGER_")}
-    return environment | {"PYTHONPATH": str(ROOT)}
-
-
-def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = certledger(data, *arguments)
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=_environment(), timeout=START_S
-    )
 
 
 @pytest.mark.slow
@@ -113,7 +72,7 @@ def test_an_empty_service_has_no_ledger(data: Path) -> None:
 def test_an_interrupted_cohort_is_completed_at_the_next_start(data: Path) -> None:
     command = certledger(data, "serve", "--port", "0")
     with subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_environment()
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment()
     ) as cut_short:
         assert cut_short.stderr is not None
         assert cut_short.stderr.readline().startswith("importing into omc: ")
@@ -143,7 +102,7 @@ def test_a_taken_port_is_reported_before_anything_starts(data: Path) -> None:
 def test_due_work_is_left_to_a_process_of_its_own(data: Path) -> None:
     with served(data, "--empty", "--no-work") as (process, url):
         assert httpx.get(f"{url}/health", trust_env=False).json()["worker"] == "off"
-        how = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "env": _environment()}
+        how = {"cwd": ROOT, "stdout": subprocess.PIPE, "text": True, "env": environment()}
         with subprocess.Popen(certledger(data, "work"), **how) as worker:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "doing what is due\n"
