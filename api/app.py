@@ -43,6 +43,7 @@ from api.web import routes as web
 from api.web.error_pages import render_error
 from api.worker.background_worker import BackgroundWorker
 from api.worker.file_deletion_job import FileDeletionJob
+from api.worker.key_renewal_job import KeyRenewalJob
 from domain.decision import NotFound
 from domain.errors import LedgerError
 from domain.service.guards import LOG_NOT_CONTINUED
@@ -56,7 +57,8 @@ from domain.store.keys.seals import Sealer, seal_key
 from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
-from domain.store.privacy.field_encryption import MasterKeys
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
+from domain.store.privacy.key_renewal import check_epochs
 from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
@@ -69,7 +71,7 @@ STOP_WAIT_S = 30.0
 """How long a stop waits for writes that were begun, seconds."""
 
 MASTER_KEY_ID = "1"
-"""Id of the master key of the settings; stored with every key that it wraps."""
+"""Id of the master key of the settings; stored in the files of epochs that it wraps."""
 
 log = logging.getLogger("certledger")
 
@@ -146,8 +148,8 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     """Open everything the service works with; blocking, a second or two.
 
     closing: what has to be closed is pushed onto it, to be closed in the opposite order.
-    Raises: SettingsInvalid, CannotStart, WrongServiceKey, and psycopg2.Error when the database
-        can't be reached.
+    Raises: SettingsInvalid, CannotStart, WrongServiceKey, WrongEpochKey, and psycopg2.Error when
+        the database can't be reached.
     """
     secrets = load_service_keys(settings)
     with ExitStack() as undo:
@@ -175,9 +177,10 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         undo.callback(ledgers.close)
         for name in ledgers.names():
             ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
+        check_epochs(dsn, ledger_secrets.epoch_keys)
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, ledgers, undo)
-        worker = _worker(dsn, ledgers, settings, undo)
+        worker = _worker(dsn, ledger_secrets, ledgers, settings, undo)
         readers = ReaderPool(
             threads=settings.reader_threads,
             queue_max=settings.reader_queue_max,
@@ -221,15 +224,27 @@ def ensure_issuer_url(settings: Settings, ledger: Ledger) -> None:
 
 def secrets_of_ledgers(settings: Settings, secrets: ServiceKeys) -> LedgerSecrets:
     """What ledgers and views are opened with."""
-    keys = MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: secrets.master_key})
     suite = AES if settings.crypto == "aes" else SM4
+    epoch_keys = epoch_keys_of(settings, secrets.master_key)
     sealer = Sealer(seal_key(secrets.journal_key), map(seal_key, secrets.journal_keys_retired))
     hasher = CommandHasher(
         secrets.command_key, secrets.idempotency_key, secrets.command_keys_retired
     )
     logins = LoginKeys(secrets.login_key, secrets.login_keys_retired)
     return LedgerSecrets(
-        keys, secrets.index_key, sealer, hasher, logins, secrets.link_keys, suite.name
+        epoch_keys, secrets.index_key, sealer, hasher, logins, secrets.link_keys, suite.name
+    )
+
+
+def epoch_keys_of(settings: Settings, master_key: bytes) -> EpochKeys:
+    """The files of epochs as the settings say."""
+    suite = AES if settings.crypto == "aes" else SM4
+    return EpochKeys(
+        MasterKeys(MASTER_KEY_ID, {MASTER_KEY_ID: master_key}),
+        settings.key_directories,
+        settings.epoch_days,
+        settings.backup_days,
+        suite.name,
     )
 
 
@@ -249,11 +264,12 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
 
 
 def _worker(
-    dsn: str, ledgers: Ledgers, settings: Settings, undo: ExitStack
+    dsn: str, secrets: LedgerSecrets, ledgers: Ledgers, settings: Settings, undo: ExitStack
 ) -> BackgroundWorker | None:
     """What does due work, started; None if this service leaves that to others."""
     if not settings.work:
         return None
+    undo.callback(KeyRenewalJob(dsn, secrets).start().stop)
     worker = BackgroundWorker(dsn, ledgers)
     undo.callback(worker.start().stop)
     undo.callback(FileDeletionJob(dsn, ledgers, Blobs(settings.blobs)).start().stop)

@@ -67,8 +67,26 @@ class Settings(BaseSettings):
     )
     master_key: SecretStr | None = Field(
         default=None,
-        description="base64 of 32 bytes that wrap every person's data key; made in the data "
-        "directory when the embedded database is used",
+        description="base64 of 32 bytes that wrap the keys of epochs, under which all others are; "
+        "made in the data directory when the embedded database is used",
+    )
+    key_dir: str = Field(
+        default="",
+        description="directories of the keys of epochs, one or two that exist, separated by a "
+        "comma, which all services of a database share; unset: `keys/epochs` in the data directory",
+    )
+    epoch_days: int = Field(
+        default=30,
+        ge=1,
+        le=366,
+        description="days after which the key that wraps all others is replaced and destroyed",
+    )
+    backup_days: int = Field(
+        default=35,
+        ge=0,
+        le=3660,
+        description="days for which backups of the keys of epochs last: what is erased can be "
+        "opened with one until the end of the epoch and so many days more",
     )
     index_key: SecretStr | None = Field(
         default=None,
@@ -269,6 +287,17 @@ class Settings(BaseSettings):
             key_bytes(given)
         return given
 
+    @field_validator("key_dir")
+    @classmethod
+    def _are_directories(cls, given: str) -> str:
+        found = [*filter(None, map(str.strip, given.split(",")))]
+        if len(found) > 2:
+            raise ValueError("one or two directories")
+        for one in found:
+            if not Path(one).expanduser().is_dir():
+                raise ValueError(f"{one} is no directory")
+        return given
+
     @field_validator("head_places")
     @classmethod
     def _are_places(cls, given: str) -> str:
@@ -298,6 +327,13 @@ class Settings(BaseSettings):
     def head_place_list(self) -> tuple[str, ...]:
         """The second places of heads: directories and addresses."""
         return tuple(filter(None, map(str.strip, self.head_places.split(","))))
+
+    @property
+    def key_directories(self) -> tuple[Path, ...]:
+        """The directories of the keys of epochs, absolute."""
+        given = [*filter(None, map(str.strip, self.key_dir.split(",")))]
+        paths = [*map(Path, given)] or [self.data_dir / "keys" / "epochs"]
+        return tuple(path.expanduser().absolute() for path in paths)
 
     @property
     def lookup_processes_wanted(self) -> int:

@@ -12,14 +12,17 @@ import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import date, timedelta
 from fnmatch import fnmatch
 from pathlib import Path
 
 import click
 
 from api.cli.environment import data_option, open_cluster, settings_of
-from api.settings import Settings
+from api.settings import KEY_BYTES, Settings
 from api.transparency.log_keys import NEWEST_HEAD
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
+from domain.values.working_days import shanghai_date
 
 
 @click.command()
@@ -37,7 +40,7 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
     """Copy the embedded database and the attachments, while the service runs.
 
     The copy is a data directory: `certledger serve --data DIR` starts on it. The keys are not
-    copied unless --with-keys is given.
+    copied unless --with-keys is given; then the command says by which day to delete the copy.
     """
     settings = settings_of(data)
     if not settings.embedded:
@@ -51,6 +54,7 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
     _copy(settings, out, ["heads"])
     if with_keys:
         _copy(settings, out, ["keys"], only=f"*{NEWEST_HEAD}")
+        _copy_epoch_keys(settings, out)
     with open_cluster(settings) as (dsn, programs):
         cluster = out / "postgres"
         how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
@@ -60,9 +64,41 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
         _copy(settings, out, ["blobs"], copy_function=_copy_if_there)
     if with_keys:
         _copy(settings, out, ["keys"], but=f"*{NEWEST_HEAD}")
+        _copy_epoch_keys(settings, out)
     click.echo(f"backup of {settings.data_dir} in {out}: {files} database files verified")
     if not with_keys:
         click.echo("the keys are not in it; without them no name in it can ever be read")
+    elif (day := _delete_by(settings)) is not None:
+        click.echo(
+            f"until it is deleted, it opens whatever is erased from now on: delete it by {day}, or "
+            "it delays every erasure beyond the day that was named"
+        )
+
+
+def _epoch_keys(settings: Settings) -> EpochKeys:
+    """The files of epochs, to be listed and copied; no key is opened."""
+    nothing = MasterKeys("", {"": bytes(KEY_BYTES)})
+    days = settings.epoch_days, settings.backup_days
+    return EpochKeys(nothing, settings.key_directories, *days)
+
+
+def _copy_epoch_keys(settings: Settings, out: Path) -> None:
+    """Copy the keys of epochs to where the copy looks for them.
+
+    Before the database and after it: an epoch may end meanwhile, and a key that the copy needs be
+    destroyed.
+    """
+    target = out / "keys" / "epochs"
+    for path in _epoch_keys(settings).files():
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy2(path, target / path.name)
+
+
+def _delete_by(settings: Settings) -> date | None:
+    """The day that the answer to an erasure names today; None before the first epoch."""
+    keys = _epoch_keys(settings)
+    end = keys.last_end()
+    return None if end is None else shanghai_date(end) + timedelta(days=keys.backup_days)
 
 
 def _run(program: Path, *arguments: str) -> None:

@@ -152,13 +152,20 @@ def work(data: Path | None) -> None:
     """
     from api.worker.background_worker import BackgroundWorker
     from api.worker.file_deletion_job import FileDeletionJob
+    from api.worker.key_renewal_job import KeyRenewalJob
+    from domain.store.privacy.key_renewal import check_epochs
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
+        check_epochs(environment.dsn, environment.secrets.epoch_keys)
         environment.ensure_views()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
         dsn, ledgers = environment.dsn, environment.ledgers
-        with BackgroundWorker(dsn, ledgers), FileDeletionJob(dsn, ledgers, environment.blobs):
+        with (
+            BackgroundWorker(dsn, ledgers),
+            FileDeletionJob(dsn, ledgers, environment.blobs),
+            KeyRenewalJob(dsn, environment.secrets),
+        ):
             click.echo("doing what is due")
             stopped.wait()

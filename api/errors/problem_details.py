@@ -94,7 +94,7 @@ _BY_STATUS: dict[int, str] = {
         malformed_rule_set migration_changed no_journal_key no_log_key not_canonical
         nothing_to_recover pdf_font_unusable rejected_by_database settings_invalid store_error
         tracking_behind unknown_material_key unknown_proposal unknown_topic unreadable_event
-        wrong_key wrong_service_key
+        wrong_epoch_key wrong_key wrong_service_key
     """,
     503: """
         database_unreachable deadline_exceeded file_key_changed issuer_unreachable journal_closed

@@ -39,12 +39,14 @@ class HealthSnapshot:
     """State of the database and the views. at: when it was taken, `time.monotonic`; None: never.
 
     views: the rows of `/health`. backlog: of the worklist, by ledger and work.
+    epochs_overdue: epochs that are over for long and still have a key.
     """
 
     database_ok: bool = False
     at: float | None = None
     views: list[dict[str, Any]] = field(default_factory=list)
     backlog: list[dict[str, Any]] = field(default_factory=list)
+    epochs_overdue: int = 0
 
 
 @dataclass

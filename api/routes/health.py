@@ -21,6 +21,7 @@ from api.http.dependencies import json_response
 from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
 from api.worker.background_worker import BackgroundWorker
+from api.worker.key_renewal_job import count_overdue
 from domain.store.errors import LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.failures import SEAL_MISSING, VIEW_WRONG
@@ -61,7 +62,10 @@ class ProblemHealth(BaseModel):
         description="when it was found, RFC 3339; of work_overdue: since when the oldest is due; "
         "null if not known"
     )
-    count: int | None = Field(description="of work_overdue: how much is overdue")
+    count: int | None = Field(
+        description="of work_overdue: how much is overdue; without a "
+        "ledger, how many epochs are over and still have a key"
+    )
 
 
 class AuditFindingHealth(BaseModel):
@@ -130,15 +134,18 @@ async def watch_database(service: AppContext) -> None:
         try:
             states = await service.read(service.views.states)
             due = await _backlog(service, {state.ledger for state in states})
+            epochs = await _overdue_epochs(service)
             service.health = HealthSnapshot(
-                True, time.monotonic(), [_view(state) for state in states], due
+                True, time.monotonic(), [_view(state) for state in states], due, epochs
             )
             service.problems.clear("database_unreachable")
         except Exception:
             # Any failure means that the database does not answer as it should; the next check
             # shows whether it does again.
             before = service.health
-            service.health = HealthSnapshot(False, time.monotonic(), before.views, before.backlog)
+            service.health = HealthSnapshot(
+                False, time.monotonic(), before.views, before.backlog, before.epochs_overdue
+            )
             service.problems.raise_("database_unreachable")
         await asyncio.sleep(CHECK_EVERY_S)
 
@@ -151,6 +158,12 @@ async def _backlog(service: AppContext, ledgers: set[str]) -> list[dict[str, Any
         return await service.read(service.views.ask, backlog, sorted(ledgers), now, overdue_before)
     except ViewBeingMade:
         return service.health.backlog
+
+
+async def _overdue_epochs(service: AppContext) -> int:
+    """How many epochs are over for long and have a key all the same."""
+    before = datetime.now(UTC) - timedelta(seconds=service.settings.work_overdue_s)
+    return await service.read(service.views.ask, count_overdue, before)
 
 
 def _view(state: ViewState) -> dict[str, Any]:
@@ -262,6 +275,9 @@ def problems_of(service: AppContext) -> list[dict[str, Any]]:
     if service.settings.background_audit and service.audit.is_silent:
         blank = dict.fromkeys(("ledger", "view", "position", "since", "count"))
         found.append({"code": "work_overdue", **blank})
+    if count := service.health.epochs_overdue:
+        blank = dict.fromkeys(("ledger", "view", "position", "since"))
+        found.append({"code": "work_overdue", **blank, "count": count})
     return found + _overdue(service.health.backlog)
 
 

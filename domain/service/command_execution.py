@@ -237,10 +237,17 @@ class CommandExecution:
             last_position=last.position,
             topics=tuple([r.topic for r in recorded]),
             recorded_at=rfc3339(first.recorded_at),
-            outcome=decision.outcome,
+            outcome=self._outcome(first, decision),
         )
         self._receipt = receipt.to_bytes(), receipt
         return self._receipt[0]
+
+    def _outcome(self, first: RecordedEvent, decision: Decision) -> dict[str, Any]:
+        """The outcome of the decision; for an erasure, with the day from which nothing opens it."""
+        if not decision.erases:
+            return decision.outcome
+        day = self._environment.vault.unreadable_from(first.recorded_at)
+        return {**decision.outcome, "unreadable_from": day.isoformat()}
 
 
 class StateReader:

@@ -40,9 +40,10 @@ from domain.store.keys.command_hashes import CommandHasher, LedgerCommandHasher
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import EntryMapper, JournalEntry
+from domain.store.privacy.bucket_keys import bucket_keys_of
+from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.field_encryption import (
     HeldKey,
-    MasterKeys,
     Vault,
     erased_owners,
     stored_keys,
@@ -76,7 +77,7 @@ class LedgerSecrets:
     link_keys: of links on certificates.
     """
 
-    master_keys: MasterKeys
+    epoch_keys: EpochKeys
     index_key: bytes = field(repr=False)
     sealer: Sealer
     hasher: CommandHasher
@@ -89,7 +90,7 @@ def vault_of(journal: Journal, secrets: LedgerSecrets) -> Vault:
     """A vault of a ledger, with no key in memory yet."""
     return Vault(
         journal.ledger,
-        secrets.master_keys,
+        bucket_keys_of(journal, secrets.epoch_keys),
         secrets.index_key,
         stored_keys(journal),
         algorithm=secrets.algorithm,

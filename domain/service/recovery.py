@@ -33,6 +33,7 @@ from domain.store.journal.transaction import Transaction
 from domain.store.keys.seals import LedgerSealer, Sealer, SealKey, SealRange
 from domain.store.mapper import EntryMapper
 from domain.store.postgres.connection import connect
+from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.field_encryption import Vault, stored_keys
 from domain.store.writer.commands import (
     Accepted,
@@ -155,7 +156,7 @@ def _command(
     )
     vault = Vault(
         proposal.ledger,
-        secrets.master_keys,
+        bucket_keys_of(journal, secrets.epoch_keys),
         secrets.index_key,
         stored_keys(journal),
         algorithm=secrets.algorithm,

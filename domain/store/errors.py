@@ -152,6 +152,12 @@ class WrongServiceKey(StoreError):
     code = "wrong_service_key"
 
 
+class WrongEpochKey(StoreError):
+    """wrong_key:epoch: {reason}"""
+
+    code = "wrong_epoch_key"
+
+
 # --- the set-up ----------------------------------------------------------------------------------
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from domain.store.journal.data_keys import (
     SELECT_ERASURES,
@@ -18,7 +18,9 @@ from domain.store.journal.data_keys import (
 from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
-from domain.store.privacy.field_encryption import MasterKeys, Vault
+from domain.store.privacy.bucket_keys import BucketKeys, StoredBuckets
+from domain.store.privacy.epoch_keys import EpochKeys
+from domain.store.privacy.field_encryption import Vault
 from domain.values.certificate_links import LinkKeys
 from domain.values.sealed_fields import KeyName
 
@@ -27,7 +29,7 @@ class VaultSecrets(Protocol):
     """The keys a vault needs; `domain.service.ledger.LedgerSecrets` is one."""
 
     @property
-    def master_keys(self) -> MasterKeys: ...
+    def epoch_keys(self) -> EpochKeys: ...
     @property
     def index_key(self) -> bytes: ...
     @property
@@ -73,19 +75,20 @@ def row_keys_of(secrets: VaultSecrets) -> tuple[bytes, ...]:
 def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:
     """A ledger's vault that reads data keys on the given connection."""
 
-    def key_rows(names: Iterable[KeyName]) -> list[DataKey]:
+    def query(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
         with connection.cursor() as cursor:
-            cursor.execute(SELECT_NAMED_KEYS, named_keys(ledger, names))
-            return list(map(key_from_row, cursor.fetchall()))
+            cursor.execute(statement, arguments)
+            return cursor.fetchall()
+
+    def key_rows(names: Iterable[KeyName]) -> list[DataKey]:
+        return list(map(key_from_row, query(SELECT_NAMED_KEYS, named_keys(ledger, names))))
 
     def erased(owners: Iterable[str]) -> set[KeyClass]:
-        with connection.cursor() as cursor:
-            cursor.execute(SELECT_ERASURES, (ledger, owner_streams(owners)))
-            return erased_classes(cursor.fetchall())
+        return erased_classes(query(SELECT_ERASURES, (ledger, owner_streams(owners))))
 
     vault = ViewVault(
         ledger,
-        secrets.master_keys,
+        BucketKeys(ledger, secrets.epoch_keys, StoredBuckets(ledger, query)),
         secrets.index_key,
         key_rows,
         algorithm=secrets.algorithm,

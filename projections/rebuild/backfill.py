@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor
-from domain.store.privacy.field_encryption import MasterKeys
+from domain.store.privacy.epoch_keys import EpochKeys
 from domain.values.certificate_links import LinkKeys
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
@@ -45,7 +45,7 @@ DEFAULT_SIZES = Sizes()
 class Keys:
     """The keys of a vault by themselves, to be pickled for a child process."""
 
-    master_keys: MasterKeys
+    epoch_keys: EpochKeys
     index_key: bytes = field(repr=False)
     sealer: Sealer
     link_keys: LinkKeys

@@ -240,7 +240,7 @@ def _backfill(
         processes = _cores() if sum(ends) >= _PARALLEL_EVENTS else 1
     shares = _shares(views, heads, processes)
     keys = Keys(
-        secrets.master_keys,
+        secrets.epoch_keys,
         secrets.index_key,
         secrets.sealer,
         secrets.link_keys,

@@ -28,8 +28,10 @@ from domain.person_claims import document_index, named_index
 from domain.service.ledger import LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.journal import envelope as envelopes
+from domain.store.journal.bucket_keys import bucket_of
 from domain.store.journal.data_keys import DataKey
 from domain.store.journal.journal import Journal
+from domain.store.privacy.bucket_keys import BucketKeys, bucket_keys_of
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.store.tlog.merkle import CompactRange
 from domain.values.certificate_numbers import format_national, format_omc
@@ -61,8 +63,8 @@ _COPY = {
     "receipt, seal, seal_key",
     "claims": "ledger, kind, key, position, released_position",
     "person_claims": "ledger, kind, index, person_id",
-    "data_keys": "ledger, owner, class, generation, algorithm, master_key_id, wrapped, created_at, "
-    "destroyed_at",
+    "data_keys": "ledger, owner, class, generation, algorithm, bucket, bucket_generation, wrapped, "
+    "created_at, destroyed_at",
 }
 
 
@@ -99,8 +101,8 @@ def take_over(task: Task) -> CompactRange:
     tree = CompactRange()
     tree.extend(task.opening)
     head = journal.head()
-    journal.close()
-    writer = _People(task, tree, head.recorded_at)
+    buckets = bucket_keys_of(journal, task.secrets.epoch_keys)
+    writer = _People(task, tree, head.recorded_at, buckets)
     connection = psycopg2.connect(task.dsn, options="-c synchronous_commit=off")
     with connection.cursor() as cursor:
         for begin in range(1, task.persons + 1, _PERSONS_AT_ONCE):
@@ -116,6 +118,7 @@ def take_over(task: Task) -> CompactRange:
             )
             connection.commit()
     connection.close()
+    journal.close()
     return tree
 
 
@@ -196,7 +199,9 @@ def _receipt(ledger: str, registration: Stream, candidacies: Iterable[Stream]) -
 class _People:
     """Builds the rows of persons, one by one."""
 
-    def __init__(self, task: Task, tree: CompactRange, recorded_at: datetime) -> None:
+    def __init__(
+        self, task: Task, tree: CompactRange, recorded_at: datetime, buckets: BucketKeys
+    ) -> None:
         self.recorded_at = recorded_at
         self.rows: dict[str, list[bytes]] = {table: [] for table in _COPY}
         self._task = task
@@ -213,7 +218,7 @@ class _People:
         }
         secrets = task.secrets
         self._vault = Vault(
-            task.ledger, secrets.master_keys, secrets.index_key, lambda _: {},
+            task.ledger, buckets, secrets.index_key, lambda _: {},
             algorithm=secrets.algorithm,
         )  # fmt: skip
         self._registration = _registration(task.ledger)
@@ -279,9 +284,10 @@ class _People:
         [key] = sealer.fresh_keys
         assert key.wrapped is not None
         named = (key.owner.encode(), key.data_class.encode())
-        wrapped = (key.algorithm.encode(), key.master_key_id.encode(), key.wrapped)
-        row = (*map(_field, named), _int(4, key.generation), *map(_field, wrapped),
-               _time(self.recorded_at), _NULL)  # fmt: skip
+        assert key.bucket_generation is not None
+        row = (*map(_field, named), _int(4, key.generation), _field(key.algorithm.encode()),
+               _int(4, bucket_of(key.owner)), _int(4, key.bucket_generation),
+               _field(key.wrapped), _time(self.recorded_at), _NULL)  # fmt: skip
         self.rows["data_keys"].append(self._begin["data_keys"] + b"".join(row))
 
     def _record(self, stream: Stream, values: dict[bytes, Any]) -> None:

@@ -105,8 +105,8 @@ class LiveLedger:
 
 
 def as_texts(settings: Settings) -> dict[str, Any]:
-    """The data directory and every secret of the settings, as another process gets them."""
-    texts: dict[str, Any] = {"data_dir": str(settings.data_dir)}
+    """The directories and every secret of the settings, as another process gets them."""
+    texts: dict[str, Any] = {"data_dir": str(settings.data_dir), "key_dir": settings.key_dir}
     for name, value in settings:
         if isinstance(value, SecretStr):
             texts[name] = value.get_secret_value()

@@ -166,7 +166,7 @@ def _seal(
         return ()
     wrapped = os.urandom(48)
     data["sealed_with"] = digest_of(wrapped)
-    return (DataKey(person_owner(ask.person), CLASS, 1, "aes-256-gcm", "test", wrapped, now),)
+    return (DataKey(person_owner(ask.person), CLASS, 1, "aes-256-gcm", 1, wrapped, now),)
 
 
 def _draft(

@@ -34,7 +34,7 @@ from tests.consistency.faults import terminate_connections
 from tests.consistency.history import Shown, Wrote
 from tests.consistency.scenario import Scenario
 from tests.consistency.service_process import ServiceProcess
-from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY, SEALER, text_of
+from tests.support.keys import COMMAND_KEY, EPOCH_DIRECTORY, IDEMPOTENCY_KEY, SEALER, text_of
 from tests.support.ledgers import SITE_CODE
 from tests.support.over_http import routes_of
 from tests.support.postgres import Database
@@ -122,6 +122,7 @@ def deployment() -> Iterator[Deployment]:
         migrate(server.dsn())
         settings = {
             "database_url": server.dsn(), "data_dir": str(folder / "service"), "master_key": KEY,
+            "key_dir": str(EPOCH_DIRECTORY),
             "index_key": KEY, "journal_key": SEALER.active.text, "token_key": TOKEN_KEY,
             "command_key": text_of(COMMAND_KEY), "idempotency_key": text_of(IDEMPOTENCY_KEY),
             "lookup_limit": False, "login_key": KEY, "link_key": KEY,

@@ -15,6 +15,7 @@ from domain.service.ledger import LedgerSecrets
 from domain.store.journal.records import AppendRequest, NewEvent
 from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
+from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.field_encryption import Vault, stored_keys
 from domain.values.sealed_fields import person_owner
 from projections.catalogue import VIEWS
@@ -47,7 +48,13 @@ class ProjectedLedger:
         self.connection: Any = connect(dsn, name="test")
         generations.ensure(self.connection, self.views)
         self.recorded = 0
-        vault = Vault(ledger, SECRETS.master_keys, SECRETS.index_key, stored_keys(self.journal))
+        self.bucket_keys = bucket_keys_of(self.journal, SECRETS.epoch_keys)
+        vault = Vault(
+            ledger,
+            self.bucket_keys,
+            SECRETS.index_key,
+            stored_keys(self.journal),
+        )
         self._mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
         self._vault = vault
 

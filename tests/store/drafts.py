@@ -43,7 +43,7 @@ def append(stream: str, *versions: int, **rest: Any) -> AppendRequest:
 def data_key(person: str, data_class: str = "identity", generation: int = 1) -> DataKey:
     """A key row of a person, of which nothing but the row is right."""
     owner = f"person/{person}"
-    return DataKey(owner, data_class, generation, "aes-256-gcm", "2026", b"wrapped", MORNING)
+    return DataKey(owner, data_class, generation, "aes-256-gcm", 1, b"wrapped", MORNING)
 
 
 def command(key: str, request: bytes = b"request") -> CommandKey:

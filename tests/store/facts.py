@@ -7,9 +7,12 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.store.journal.journal import Journal
 from domain.store.mapper import Catalogue, JournalEntry
-from domain.store.privacy.field_encryption import MasterKeys, Vault, stored_keys
+from domain.store.privacy.bucket_keys import bucket_keys_of
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
+from domain.store.privacy.field_encryption import Vault, stored_keys
 from domain.values.sealed_fields import DataClass, Sealed
 from tests.store.drafts import ACTOR, id_of
+from tests.support.keys import EPOCH_DIRECTORY
 
 
 class Fact(BaseModel):
@@ -61,13 +64,14 @@ def catalogue() -> Catalogue:
 
 
 MASTER_KEYS = MasterKeys("2026", {"2026": b"m" * 32})
+EPOCH_KEYS = EpochKeys(MASTER_KEYS, (EPOCH_DIRECTORY,))
 INDEX_KEY = b"i" * 32
 
 
 def vault_of(journal: Journal, **changes) -> Vault:
-    given = {"master_keys": MASTER_KEYS, "index_key": INDEX_KEY} | changes
-    master_keys, index_key = given.pop("master_keys"), given.pop("index_key")
-    return Vault("omc", master_keys, index_key, stored_keys(journal), **given)
+    given = {"epoch_keys": EPOCH_KEYS, "index_key": INDEX_KEY} | changes
+    buckets, index_key = bucket_keys_of(journal, given.pop("epoch_keys")), given.pop("index_key")
+    return Vault("omc", buckets, index_key, stored_keys(journal), **given)
 
 
 def entry(stream: str, version: int, fact: BaseModel) -> JournalEntry:

@@ -18,7 +18,7 @@ from domain.store.tlog.audit import AuditReport, KeptHead, verify
 from domain.store.tlog.checkpoints import CheckpointSigner
 from domain.store.tlog.signed_note import Signer
 from tests.store.drafts import append, command, data_key
-from tests.support.keys import journal_of
+from tests.support.keys import add_buckets, journal_of
 from tests.support.postgres import Database
 
 SIGNER = Signer("certledger.example/omc", b"k" * 32)
@@ -50,12 +50,17 @@ ATTACKS = [
     "UPDATE certledger.data_keys SET generation = 2",
     "DELETE FROM certledger.data_keys",
     "TRUNCATE certledger.data_keys",
+    "UPDATE certledger.data_keys SET bucket = 1 - least(bucket, 1)",
+    "TRUNCATE certledger.bucket_keys CASCADE",
+    "DELETE FROM certledger.epochs",
+    "TRUNCATE certledger.epochs CASCADE",
 ]
 
 
 def fill(journal: Journal) -> None:
     """Seven events, a checkpoint over the first five, and something in every table."""
     journal.create_ledger("S000000000001")
+    add_buckets(journal)
     keys = tuple(data_key(person) for person in ("wang", "gone"))
     with journal.transaction() as transaction:
         transaction.append(

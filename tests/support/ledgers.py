@@ -15,16 +15,16 @@ from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.service.receipt import Receipt
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.postgres.migrate import migrate
-from domain.store.privacy.field_encryption import MasterKeys
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
 from domain.values.certificate_links import LinkKeys
 from tests.support.actors import OPERATOR
-from tests.support.keys import HASHER, LOGIN_KEY, SEALER
+from tests.support.keys import EPOCH_DIRECTORY, HASHER, LOGIN_KEY, SEALER
 from tests.support.postgres import Database
 from tests.support.world import World
 
 SITE_CODE = "S000033000123"
 SECRETS = LedgerSecrets(
-    MasterKeys("test", {"test": bytes(range(32))}),
+    EpochKeys(MasterKeys("test", {"test": bytes(range(32))}), (EPOCH_DIRECTORY,)),
     bytes(range(32, 64)),
     SEALER,
     HASHER,

@@ -28,7 +28,14 @@ from api.server.main import Server, listen
 from api.settings import Settings, load_settings
 from api.transparency.log_keys import LogKeyExists, make_log_key
 from domain.actors import Role
-from tests.support.keys import COMMAND_KEY, IDEMPOTENCY_KEY, LOGIN_KEY, SEALER, text_of
+from tests.support.keys import (
+    COMMAND_KEY,
+    EPOCH_DIRECTORY,
+    IDEMPOTENCY_KEY,
+    LOGIN_KEY,
+    SEALER,
+    text_of,
+)
 
 ISSUER = "certledger"
 TOKEN_KEY = new_token_key()
@@ -45,6 +52,7 @@ def settings_for(dsn: str, folder: Path, **given: Any) -> Settings:
         database_url=dsn,
         data_dir=folder,
         master_key=key,
+        key_dir=str(EPOCH_DIRECTORY),
         index_key=key,
         journal_key=SEALER.active.text,
         command_key=text_of(COMMAND_KEY),

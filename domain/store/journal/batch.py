@@ -174,7 +174,7 @@ class Batch:
     def _as_left(self, key: DataKey) -> DataKey:
         """The key row, without the key if this batch destroys it."""
         gone = self.destroyed.get((key.owner, key.data_class), 0)
-        return key._replace(wrapped=None) if key.generation <= gone else key
+        return key._replace(bucket_generation=None, wrapped=None) if key.generation <= gone else key
 
     def tracked(self, view: str) -> int | None:
         """Position the view has reached."""

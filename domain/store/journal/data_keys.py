@@ -3,7 +3,8 @@
 Destroying a key erases what it sealed (crypto-shredding): the wrapped key becomes NULL, and a
 trigger refuses any later one. Who has the database can destroy one too, but not record the event
 that belongs to it. What is erased is decided in `domain.steps.erasure`; what the keys
-seal is the matter of `domain.store.privacy`. Owners and names: `domain.values.sealed_fields`.
+seal is the matter of `domain.store.privacy`. Owners and names: `domain.values.sealed_fields`; what
+wraps the keys: `domain.store.journal.bucket_keys`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,15 +24,15 @@ KeyClass = tuple[str, str]
 class DataKey(NamedTuple):
     """A row of a wrapped data key.
 
-    owner, data_class, generation: see KeyName. wrapped: None after it was destroyed.
-    created_at: its first use, aware.
+    owner, data_class, generation: see KeyName. bucket_generation: of the bucket key that wraps it.
+    wrapped: None, like the former, after it was destroyed. created_at: its first use, aware.
     """
 
     owner: str
     data_class: str
     generation: int
     algorithm: str
-    master_key_id: str
+    bucket_generation: int | None
     wrapped: bytes | None
     created_at: datetime
 
@@ -47,7 +48,7 @@ def key_from_row(row: Sequence[Any]) -> DataKey:
     return key if key.wrapped is None else key._replace(wrapped=bytes(key.wrapped))
 
 
-_COLUMNS = "owner, class, generation, algorithm, master_key_id, wrapped, created_at"
+_COLUMNS = "owner, class, generation, algorithm, bucket_generation, wrapped, created_at"
 
 SELECT_KEYS = f"SELECT {_COLUMNS} FROM certledger.data_keys "
 """Begins a query for keys; the condition follows. See `key_from_row`."""
@@ -98,14 +99,23 @@ def owner_streams(owners: Iterable[str]) -> list[str]:
 
 
 INSERT_KEYS = """INSERT INTO certledger.data_keys (ledger, owner, class, generation, algorithm,
-    master_key_id, wrapped, created_at, destroyed_at)
-SELECT $1, r.owner, r.class, r.generation, r.algorithm, r.master_key_id, decode(r.wrapped, 'hex'),
+    bucket, bucket_generation, wrapped, created_at, destroyed_at)
+SELECT $1, r.owner, r.class, r.generation, r.algorithm, r.bucket,
+    CASE WHEN r.wrapped IS NOT NULL THEN r.bucket_generation END, decode(r.wrapped, 'hex'),
     $2, CASE WHEN r.wrapped IS NULL THEN $3::timestamptz END
-FROM unnest($4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::text[])
-    AS r (owner, class, generation, algorithm, master_key_id, wrapped)"""
+FROM unnest($4::text[], $5::text[], $6::int[], $7::text[], $8::int[], $9::int[], $10::text[])
+    AS r (owner, class, generation, algorithm, bucket, bucket_generation, wrapped)"""
 
-DESTROY_KEYS = """UPDATE certledger.data_keys k SET wrapped = NULL, destroyed_at = $1
-FROM unnest($3::text[], $4::text[], $5::int[]) AS r (owner, class, generation)
-WHERE k.ledger = $2 AND k.owner = r.owner AND k.class = r.class AND k.generation <= r.generation
-AND k.destroyed_at IS NULL"""
-"""Every generation up to the given one: a later command of the batch may have made the next."""
+DESTROY_KEYS = """WITH gone AS (
+    UPDATE certledger.data_keys k
+    SET wrapped = NULL, destroyed_at = $1
+    FROM unnest($3::text[], $4::text[], $5::int[]) AS r (owner, class, generation)
+    WHERE k.ledger = $2 AND k.owner = r.owner AND k.class = r.class
+    AND k.generation <= r.generation AND k.destroyed_at IS NULL RETURNING k.bucket)
+UPDATE certledger.bucket_keys b SET stale = true FROM (SELECT DISTINCT bucket FROM gone) g
+WHERE b.ledger = $2 AND b.bucket = g.bucket AND NOT b.stale"""
+"""Every generation up to the given one: a later command of the batch may have made the next.
+
+All keys of the buckets become stale, whichever of them wrapped it: an older copy may have it under
+another one.
+"""

@@ -313,7 +313,7 @@ class ReadCache:
         elif kind == "key":
             wrapped = None if x is None else bytes(x)
             algorithm = bytes(y).decode()
-            self._owners[a].append(DataKey(a, b, n, algorithm, seal_key, wrapped, since))
+            self._owners[a].append(DataKey(a, b, n, algorithm, m, wrapped, since))
         elif kind == "tracked":
             self._views[a] = n
         elif kind == "holder":

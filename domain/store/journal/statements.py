@@ -15,6 +15,7 @@ import psycopg2
 from psycopg2.errorcodes import NOT_NULL_VIOLATION
 
 from domain.store.journal.batch import Batch
+from domain.store.journal.bucket_keys import bucket_of
 from domain.store.journal.data_keys import DESTROY_KEYS, INSERT_KEYS
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.logins import FORGET_LOGINS, INSERT_LOGINS
@@ -70,9 +71,9 @@ FROM unnest({}::text[], {}::text[]) AS w (kind, key) CROSS JOIN LATERAL (
     SELECT * FROM certledger.claims k WHERE k.ledger = $1 AND k.kind = w.kind AND k.key = w.key
     AND k.released_position IS NULL LIMIT 1) c"""
 
-_KEYS = """SELECT 'key', d.owner, d.class, d.generation::bigint, NULL::bigint, d.wrapped,
-    convert_to(d.algorithm, 'UTF8'), d.created_at, NULL::timestamptz, NULL::uuid, NULL::bytea,
-    d.master_key_id
+_KEYS = """SELECT 'key', d.owner, d.class, d.generation::bigint, d.bucket_generation::bigint,
+    d.wrapped, convert_to(d.algorithm, 'UTF8'), d.created_at, NULL::timestamptz, NULL::uuid,
+    NULL::bytea, NULL::text
 FROM unnest({}::text[]) AS w (owner) CROSS JOIN LATERAL (
     SELECT * FROM certledger.data_keys k
     WHERE k.ledger = $1 AND k.owner = w.owner ORDER BY k.class, k.generation) d"""
@@ -318,7 +319,10 @@ def _add_persons(message: _Message, batch: Batch, now: str) -> None:
     """The keys of persons, new ones and those that are destroyed."""
     add, ledger = message.execute, batch.ledger
     if batch.fresh_keys:
-        key_rows = [(*key[:-2], _hex(key.wrapped)) for key in batch.new_keys()]
+        key_rows = [
+            (*key[:4], bucket_of(key.owner), key.bucket_generation, _hex(key.wrapped))
+            for key in batch.new_keys()
+        ]
         add("certledger_keys", ledger, now, now, *_columns(key_rows))
     if batch.destroyed:
         gone = [(*named, last) for named, last in batch.destroyed.items()]

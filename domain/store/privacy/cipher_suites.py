@@ -54,21 +54,44 @@ class Suite:
 
     def decrypt(self, key: bytes, sealed: bytes, context: bytes) -> bytes:
         """The plaintext. Raises: WrongKey if the key, the bytes or the context differ."""
-        nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-        if len(body) < _TAG_BYTES:
-            raise WrongKey(reason="it is too short")
-        try:
-            return _keyed_cipher(self, key).decrypt(nonce, body, context)
-        except InvalidTag:
-            raise WrongKey(
-                reason="the key, the value or its place in the journal differs"
-            ) from None
+        return _decrypt(_keyed_cipher(self, key), sealed, context)
+
+    def keyed(self, key: bytes) -> "KeyedSuite":
+        """The cipher under one key that is used again and again."""
+        return KeyedSuite(self.name, self._cipher(_derive(self, key)))
 
     def mac(self, key: bytes, message: bytes) -> str:
         """Keyed hash, 64 hex digits."""
         maker = _keyed(self, key).copy()
         maker.update(message)
         return maker.finalize().hex()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedSuite:
+    """The cipher of a suite under one key; see `Suite.encrypt` and `Suite.decrypt`."""
+
+    name: str
+    _cipher: _Sealing
+
+    def encrypt(self, plaintext: bytes, context: bytes) -> bytes:
+        """Returns: nonce ‖ ciphertext ‖ tag."""
+        nonce = _fresh_nonce()
+        return nonce + self._cipher.encrypt(nonce, plaintext, context)
+
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
+        """The plaintext. Raises: WrongKey."""
+        return _decrypt(self._cipher, sealed, context)
+
+
+def _decrypt(cipher: _Sealing, sealed: bytes, context: bytes) -> bytes:
+    nonce, body = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+    if len(body) < _TAG_BYTES:
+        raise WrongKey(reason="it is too short")
+    try:
+        return cipher.decrypt(nonce, body, context)
+    except InvalidTag:
+        raise WrongKey(reason="the key, the value or its place in the journal differs") from None
 
 
 _nonces: list[bytes] = []
@@ -105,6 +128,10 @@ def _keyed_cipher(suite: Suite, key: bytes) -> _Sealing:
 
 @lru_cache(maxsize=4096)
 def _derived(suite: Suite, key: bytes) -> bytes:
+    return _derive(suite, key)
+
+
+def _derive(suite: Suite, key: bytes) -> bytes:
     """The suite's own key: a person's key may be used by two suites after the default changes."""
     info = b"certledger " + suite.name.encode()
     kdf = HKDF(algorithm=suite._digest(), length=suite._cipher_key_bytes, salt=None, info=info)

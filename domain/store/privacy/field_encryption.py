@@ -1,12 +1,12 @@
 """Crypto-shredding: seals fields under data keys of persons and matters.
 
-The database stores each data key wrapped under a master key that is not in the database. An erasure
-destroys keys: the journal's bytes, hashes and proofs stay, and what they sealed can no longer be
-opened. `domain.steps.erasure` decides it, `DESTROY_KEYS` of `domain.store.journal.data_keys`
-destroys the keys. A backup of the database still holds the wrapped keys, so an erasure is complete
-only when the backups from before it have expired. Owners, classes and names of keys:
-`domain.values.sealed_fields`.
-Reading order: MasterKeys, KeyRows, Vault.open, FieldEncryptor.seal, Vault.rewrap, stored_keys.
+The database stores each data key wrapped by a bucket key, and that wrapped by the key of an epoch,
+which is not in the database. An erasure destroys data keys: the journal's bytes, hashes and proofs
+stay, and what they sealed can no longer be opened. `domain.steps.erasure` decides it,
+`DESTROY_KEYS` of `domain.store.journal.data_keys` destroys the keys. An older copy of the database
+still holds them, wrapped; it is of no use once the key of the epoch was destroyed (`epoch_keys`).
+Owners, classes and names of keys: `domain.values.sealed_fields`.
+Reading order: KeyRows, Vault.open, FieldEncryptor.seal, stored_keys.
 """
 
 import base64
@@ -16,16 +16,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, Protocol
 
 import orjson
 
 from domain.store.errors import FileKeyChanged, WrongKey
+from domain.store.journal.bucket_keys import bucket_of
 from domain.store.journal.data_keys import (
     SELECT_ERASURES,
-    SELECT_KEYS,
     SELECT_NAMED_KEYS,
     DataKey,
     KeyClass,
@@ -37,6 +37,7 @@ from domain.store.journal.data_keys import (
 from domain.store.journal.envelope import canonical_json
 from domain.store.journal.journal import Journal
 from domain.store.privacy.blind_index import BlindIndexes
+from domain.store.privacy.bucket_keys import BucketKeys
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, Suite, forget_derived, suite_named
 from domain.values.sealed_fields import (
     KEY,
@@ -69,24 +70,6 @@ Erased = Callable[[Iterable[str]], set[KeyClass]]
 
 ReadKeys = Callable[[Iterable[KeyName]], Iterable[DataKey]]
 """Reads the committed rows of keys, as far as they exist."""
-
-
-@dataclass(frozen=True, slots=True)
-class MasterKeys:
-    """The keys that wrap the data keys. active: id of the key that wraps new ones.
-
-    keys: id -> 32 bytes; an old key is needed until everything under it is re-wrapped.
-    """
-
-    active: str
-    keys: Mapping[str, bytes] = field(repr=False)
-
-    def __post_init__(self) -> None:
-        if self.active not in self.keys:
-            raise ValueError(f"there is no master key {self.active!r}")
-        for name, key in self.keys.items():
-            if len(key) != KEY_BYTES:
-                raise ValueError(f"master key {name!r} must have {KEY_BYTES} bytes")
 
 
 class KeyRows(Protocol):
@@ -128,7 +111,7 @@ class Vault(BlindIndexes):
     def __init__(
         self,
         ledger: str,
-        master_keys: MasterKeys,
+        buckets: BucketKeys,
         index_key: bytes,
         read_keys: ReadKeys,
         *,
@@ -138,6 +121,7 @@ class Vault(BlindIndexes):
     ) -> None:
         """Keep the keys; reads nothing from the database yet.
 
+        buckets: of the ledger; they wrap its data keys.
         index_key: at least 32 bytes; losing or changing it makes every blind index useless.
         read_keys: committed key rows; see `stored_keys`.
         algorithm: aes-256-gcm or sm4-gcm, for fields sealed from now on.
@@ -147,7 +131,7 @@ class Vault(BlindIndexes):
         """
         super().__init__(index_key, algorithm)
         self.ledger = ledger
-        self._master_keys = master_keys
+        self._buckets = buckets
         self._read_keys = read_keys
         self._erased = erased
         self._cache_seconds = cache_seconds
@@ -264,39 +248,25 @@ class Vault(BlindIndexes):
             for known in (self._cache, self._offered):
                 for name in [n for n in known if owner is None or n.startswith(owner + "/")]:
                     del known[name]
+            if owner is None:
+                self._buckets.forget()
         forget_derived()
 
     # --- data keys -------------------------------------------------------------------------------
 
-    def rewrap(self, journal: Journal, limit: int = 1000) -> int:
-        """Wrap keys of an older master key under the active one; part of key rotation.
+    def unreadable_from(self, now: datetime) -> date:
+        """The day from which nothing opens what is erased now, in Asia/Shanghai.
 
-        Returns: how many were re-wrapped. Call until it is 0; then the old master key may go.
+        Raises: WrongEpochKey, Unavailable.
         """
-        rows = journal.query(
-            SELECT_KEYS
-            + "WHERE ledger = %s AND wrapped IS NOT NULL AND master_key_id <> %s LIMIT %s",
-            (self.ledger, self._master_keys.active, limit),
-        )
-        for old in map(key_from_row, rows):
-            key = self._unwrap(old)
-            # The algorithm column cannot be changed: a key keeps the suite of its first wrapping.
-            new = suite_named(old.algorithm).encrypt(
-                self._master_keys.keys[self._master_keys.active], key, self._key_context(old.name)
-            )
-            journal.change(
-                "UPDATE certledger.data_keys SET wrapped = %s, master_key_id = %s WHERE ledger = %s"
-                " AND owner = %s AND class = %s AND generation = %s AND wrapped = %s",
-                (new, self._master_keys.active, self.ledger, *old.name, old.wrapped),
-            )
-        self.forget()
-        return len(rows)
+        return self._buckets.unreadable_from(now)
 
     def _new_key(self, name: KeyName, now: datetime) -> tuple[DataKey, bytes]:
         key = self._drawn(name)
-        active = self._master_keys.active
-        wrapped = self._suite.encrypt(self._master_keys.keys[active], key, self._key_context(name))
-        return DataKey(*name, self._suite.name, active, wrapped, now), key
+        suite = self._suite.name
+        generation, bucket_key = self._buckets.newest(bucket_of(name.owner), suite)
+        wrapped = bucket_key.encrypt(key, data_key_context(self.ledger, name))
+        return DataKey(*name, suite, generation, wrapped, now), key
 
     def _drawn(self, name: KeyName) -> bytes:
         """A new key of this name: the one that was drawn in the last OFFER_SECONDS, else another.
@@ -316,11 +286,9 @@ class Vault(BlindIndexes):
 
     def _unwrap(self, row: DataKey) -> bytes:
         assert row.wrapped is not None
-        master = self._master_keys.keys.get(row.master_key_id)
-        if master is None:
-            raise WrongKey(reason=f"master key {row.master_key_id!r} is not configured")
-        context = self._key_context(row.name)
-        return suite_named(row.algorithm).decrypt(master, row.wrapped, context)
+        bucket = bucket_of(row.owner)
+        bucket_key = self._buckets.find(bucket, row.bucket_generation, row.algorithm)
+        return bucket_key.decrypt(row.wrapped, data_key_context(self.ledger, row.name))
 
     def _key_of(self, row: DataKey) -> bytes | None:
         """The key of a row known to be current; from the cache if it is the same row.
@@ -365,9 +333,6 @@ class Vault(BlindIndexes):
 
     def _context(self, stream: str, version: int, path: str, key: str) -> bytes:
         return f"certledger field v1|{self.ledger}|{stream}|{version}|{path}|{key}".encode()
-
-    def _key_context(self, name: KeyName) -> bytes:
-        return f"certledger data key v1|{self.ledger}|{name}".encode()
 
 
 class FieldEncryptor:
@@ -460,6 +425,11 @@ class FieldEncryptor:
                 self._vault._put(last, key)
         found = self._keys[owner, data_class] = str(last.name), key
         return found
+
+
+def data_key_context(ledger: str, name: KeyName) -> bytes:
+    """What a wrapped data key is bound to."""
+    return f"certledger data key v1|{ledger}|{name}".encode()
 
 
 def _key_name(text: str) -> KeyName:

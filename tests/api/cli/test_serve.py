@@ -5,12 +5,15 @@ Covers: api/cli/serve.py, api/cli/backup.py
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -116,7 +119,10 @@ def test_due_work_is_left_to_a_process_of_its_own(data: Path) -> None:
 def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
     copy = data / "copy"
     names = ("ledger.json", "editions.csv", "edition_adoptions.csv", "staff.csv")
-    files = [str(COHORT / name) for name in names]
+    person = data / "persons.csv"
+    with (COHORT / "persons.csv").open(encoding="utf-8") as lines:
+        person.write_text("".join(islice(lines, 2)), encoding="utf-8")
+    files = [*(str(COHORT / name) for name in names), str(person)]
     with served(data, "--empty") as (process, _):
         assert run(data, "import", *files, "--ledger", "omc").returncode == 0
         (data / "blobs" / "aa").mkdir(parents=True, exist_ok=True)
@@ -125,12 +131,17 @@ def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
         taken = run(data, "backup", "--out", str(copy), "--with-keys")
         assert (taken.returncode, taken.stderr) == (0, "")
         assert "database files verified" in taken.stdout
+        [epoch] = (data / "keys" / "epochs").iterdir()
+        end = datetime.fromisoformat(json.loads(epoch.read_bytes())["ends_at"])
+        last = (end + timedelta(hours=8)).date() + timedelta(days=35)
+        assert f"delete it by {last}, or it delays every erasure" in taken.stdout
         again = run(data, "backup", "--out", str(copy))
         assert (again.returncode, again.stderr) == (1, f"certledger: {copy} is not empty\n")
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     assert (copy / "blobs" / "aa" / "attachment").read_bytes() == b"content"
     assert {"log_omc", "log_omc@signed"} <= {path.name for path in (copy / "keys").iterdir()}
+    assert (copy / "keys" / "epochs" / epoch.name).exists()
     restored = run(copy, "import", *files, "--ledger", "omc")
-    assert restored.stdout == "0 accepted, 5 already there, 0 refused\n"
+    assert restored.stdout == "0 accepted, 6 already there, 0 refused\n"
     assert run(copy, "verify").stdout.endswith("omc: good\n")

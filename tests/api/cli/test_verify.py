@@ -33,7 +33,8 @@ def program_for(copy: Copy, capsys: pytest.CaptureFixture[str], **given: str) ->
         name: getattr(settings, name).get_secret_value()
         for name in ("database_url", *SYMMETRIC_KEYS, "token_key")
     }
-    texts = secrets | {"data_dir": str(settings.data_dir)} | given
+    places = {"data_dir": str(settings.data_dir), "key_dir": settings.key_dir}
+    texts = secrets | places | given
     return Program(capsys, {f"CERTLEDGER_{name.upper()}": text for name, text in texts.items()})
 
 

@@ -125,7 +125,10 @@ def test_no_login_of_a_whole_journey_is_stored_anywhere(
             f"CERTLEDGER_{each.upper()}": getattr(settings, each).get_secret_value()
             for each in secrets
         }
-        | {"CERTLEDGER_DATA_DIR": str(settings.data_dir)},
+        | {
+            "CERTLEDGER_DATA_DIR": str(settings.data_dir),
+            "CERTLEDGER_KEY_DIR": settings.key_dir,
+        },
     )
     logged = caplog.text + "".join(capsys.readouterr())
     out = tmp_path / "events.ndjson"

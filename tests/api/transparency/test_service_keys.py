@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from domain.events import KeyPurpose
 from domain.service.ledger import Ledgers
 from domain.steps.ledger_setup import SetIssuerUrl
 from domain.steps.service_keys import SIGNING, key_statement
-from domain.store.errors import WrongServiceKey
+from domain.store.errors import WrongEpochKey, WrongServiceKey
 from domain.store.keys.key_signatures import is_signature
 from domain.store.postgres.migrate import migrate
 from domain.store.tlog.signed_note import Signer
@@ -172,6 +173,22 @@ def test_a_service_with_another_log_key_does_not_start(settings: Settings) -> No
 def test_a_service_without_the_log_key_starts_and_signs_nothing(settings: Settings) -> None:
     (settings.data_dir / "keys" / "log_omc").unlink()
     start(settings)
+
+
+def test_a_service_without_the_key_of_an_epoch_does_not_start(
+    settings: Settings, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir(), there.mkdir()
+    settings = settings.model_copy(update={"key_dir": f"{here},{there}"})
+    with ledgers_of(settings) as ledgers:
+        ledgers.get("omc").vault.unreadable_from(datetime.now(UTC))  # begins the first epoch
+    start(settings)
+    start(settings.model_copy(update={"key_dir": str(there)}))
+    for path in (*here.iterdir(), *there.iterdir()):
+        path.unlink()
+    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: the key of epoch 1 is not in "):
+        start(settings)
 
 
 def test_every_purpose_of_the_service_is_one_a_fact_can_name() -> None:

@@ -243,15 +243,15 @@ def test_no_decision_rests_on_a_person_whose_key_was_destroyed(
 def test_a_key_that_is_put_back_after_an_erasure_shows_nobody(
     opened: Callable[[], Ledger], world: PostgresWorld, database: Database
 ) -> None:
-    kept = database.execute("SELECT class, wrapped FROM certledger.data_keys")
+    kept = database.execute("SELECT class, wrapped, bucket_generation FROM certledger.data_keys")
     erase(world)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.data_keys DISABLE TRIGGER ALL")
-        for data_class, wrapped in kept:
+        for data_class, *row in kept:
             cursor.execute(
-                "UPDATE certledger.data_keys SET wrapped = %s, destroyed_at = NULL "
-                "WHERE class = %s",
-                (wrapped, data_class),
+                "UPDATE certledger.data_keys SET wrapped = %s, bucket_generation = %s, "
+                "destroyed_at = NULL WHERE class = %s",
+                (*row, data_class),
             )
     ledger = opened()
     with pytest.raises(NotFound):

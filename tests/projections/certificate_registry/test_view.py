@@ -20,7 +20,7 @@ from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow, RecordVisibility
 from domain.store.errors import RecordOutdated, ViewWrong
 from domain.store.keys.seals import Sealer, seal_key
-from domain.store.privacy.field_encryption import Vault
+from domain.store.privacy.blind_index import BlindIndexes
 from domain.values.certificate_links import LinkKeys, link_of
 from domain.values.identity_documents import DocumentType, same_person_key
 from projections.certificate_registry import public_record
@@ -41,7 +41,7 @@ from tests.support.world import World
 
 NATIONAL, OMC = CertificateKind.NATIONAL, CertificateKind.OMC
 NUMBER = "S000033000123264000001"
-VAULT = Vault("omc", SECRETS.master_keys, SECRETS.index_key, lambda persons: {})
+INDEXES = BlindIndexes(SECRETS.index_key, SECRETS.algorithm)
 LINK_KEY = SECRETS.link_keys.active
 
 
@@ -61,7 +61,7 @@ def indexes(world: World, n: int = 1, country: str | None = None) -> dict[str, t
     """Name and document of candidate n, as the asker's words would be indexed."""
     who = world.identity(f"P{n}")
     key = same_person_key(who.document_type, who.document_number, country)
-    name, document = VAULT.blind_index("name", who.name), VAULT.blind_index("document", key)
+    name, document = INDEXES.blind_index("name", who.name), INDEXES.blind_index("document", key)
     return {"names": (name,), "documents": (document,)}
 
 
@@ -115,11 +115,11 @@ def test_a_passport_is_found_with_its_country_and_without_one(ledger: ProjectedL
     world.do(correct_person(**named, document_country="FRA"), by=REGISTRAR)
     ledger.record(world).fold()
     name = {"names": indexes(world)["names"]}
-    anywhere = VAULT.blind_index("document", "passport:X1234567")
+    anywhere = INDEXES.blind_index("document", "passport:X1234567")
     assert len(found(ledger, **indexes(world, country="FRA"))) == 2
     assert len(found(ledger, **name, documents=(anywhere,))) == 2
     assert len(found(ledger, number=NUMBER, documents=(anywhere,))) == 1
-    of_another = VAULT.blind_index("document", "passport:USA:X1234567")
+    of_another = INDEXES.blind_index("document", "passport:USA:X1234567")
     assert found(ledger, **name, documents=(of_another,)) == []
     world.append(destroyed())
     ledger.record(world).fold()
@@ -322,7 +322,7 @@ def test_a_corrected_name_matches_and_the_old_one_does_not(ledger: ProjectedLedg
     world.do(correct_person(name="钱壹"), by=REGISTRAR)
     ledger.record(world).fold()
     new = indexes(world)
-    assert new["names"] == (VAULT.blind_index("name", "钱壹"),) != old["names"]
+    assert new["names"] == (INDEXES.blind_index("name", "钱壹"),) != old["names"]
     assert found(ledger, number=NUMBER, names=old["names"]) == []
     assert len(found(ledger, number=NUMBER, names=new["names"])) == 1
 

@@ -33,7 +33,7 @@ from domain.store.journal.statements import ReadRequest
 from domain.store.tlog.audit import verify
 from tests.store.drafts import ACTOR, MORNING, append, command, data_key, draft, id_of
 from tests.support import tampering
-from tests.support.keys import journal_of
+from tests.support.keys import add_buckets, journal_of
 from tests.support.postgres import Database
 
 IDENTITY = ("person/p", "identity")
@@ -243,6 +243,7 @@ def test_a_tracked_position_only_moves_forward(journal: Journal) -> None:
 
 
 def test_a_key_is_the_next_generation_of_its_class(journal: Journal) -> None:
+    add_buckets(journal)
     first, second = data_key("p"), data_key("p", generation=2)
     with pytest.raises(RejectedByDatabase):
         write(journal, append("a", 1, fresh_keys=(second,)))
@@ -262,6 +263,7 @@ def test_a_key_is_the_next_generation_of_its_class(journal: Journal) -> None:
 
 
 def test_a_key_may_be_made_and_destroyed_in_one_transaction(journal: Journal) -> None:
+    add_buckets(journal)
     write(
         journal,
         append("a", 1, fresh_keys=(data_key("p"), data_key("p", "contact"))),
@@ -280,6 +282,7 @@ def test_a_key_may_be_made_and_destroyed_in_one_transaction(journal: Journal) ->
 
 
 def test_the_database_knows_the_owners_and_their_classes(journal: Journal) -> None:
+    add_buckets(journal)
     for owner, data_class in (("person/p", ""), ("person/p", "other"), ("p", "identity")):
         with pytest.raises(psycopg2.errors.CheckViolation):
             key = data_key("p")._replace(owner=owner, data_class=data_class)

@@ -20,7 +20,7 @@ from domain.store.tlog.audit import verify
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.store.writer.group_commit import Committer
 from tests.store.drafts import append, command, data_key, next_event
-from tests.support.keys import journal_of
+from tests.support.keys import add_buckets, journal_of
 from tests.support.postgres import Database
 
 
@@ -161,6 +161,7 @@ def test_a_command_repeated_during_its_commit_gets_the_first_receipt(
 def test_a_person_being_erased_is_erased_for_the_next_batch(
     committer: Committer, journal: Journal
 ) -> None:
+    add_buckets(journal)
     key = data_key("p")
     committer.submit(next_event("p", fresh_keys=(key,))).result(60)
 

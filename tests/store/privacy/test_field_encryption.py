@@ -21,18 +21,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.store.errors import WrongKey
+from domain.store.journal.bucket_keys import BucketKey
 from domain.store.journal.data_keys import DataKey
 from domain.store.journal.journal import Journal
 from domain.store.journal.records import AppendRequest, RecordedEvent
+from domain.store.privacy.bucket_keys import BucketKeys, StoredBuckets, new_bucket
+from domain.store.privacy.cipher_suites import suite_named
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
 from domain.store.privacy.field_encryption import (
     FieldEncryptor,
-    MasterKeys,
     Vault,
     erased_owners,
 )
 from domain.values.sealed_fields import DataClass, Sealed
 from tests.store.drafts import append, draft
-from tests.store.facts import INDEX_KEY, MASTER_KEYS, vault_of
+from tests.store.facts import EPOCH_KEYS, INDEX_KEY, MASTER_KEYS, vault_of
+from tests.support.keys import EPOCH_DIRECTORY
 
 ALGORITHMS = ["aes-256-gcm", "sm4-gcm"]
 IDENTITY, REMARKS = Sealed(DataClass.IDENTITY), Sealed(DataClass.REMARKS)
@@ -40,6 +44,26 @@ MATTER = Sealed(None)
 NOW = datetime(2026, 9, 1, 2, tzinfo=UTC)
 
 Value = dict[str, str]
+
+
+class Buckets:
+    """Bucket keys in memory, under an epoch of this run."""
+
+    def __init__(self) -> None:
+        self.epoch = EPOCH_KEYS.make(1, NOW + timedelta(days=30))
+        self.rows = [new_bucket("omc", (n, 1), self.epoch, "aes-256-gcm") for n in range(1024)]
+
+    def read(self) -> list[BucketKey]:
+        return self.rows
+
+    def make(self, keys: EpochKeys, algorithm: str) -> None:
+        raise AssertionError("they are there")
+
+    def newest_epoch(self) -> tuple[int, str]:
+        return self.epoch.name
+
+
+BUCKETS = Buckets()
 
 
 class Rows:
@@ -54,7 +78,9 @@ class Rows:
 
     def destroy(self, owner: str, data_class: str = "") -> None:
         self.rows = [
-            row._replace(wrapped=None) if row.name[:2] == (owner, data_class) else row
+            row._replace(bucket_generation=None, wrapped=None)
+            if row.name[:2] == (owner, data_class)
+            else row
             for row in self.rows
         ]
 
@@ -62,7 +88,7 @@ class Rows:
         """A vault whose keys are these."""
         return Vault(
             "omc",
-            MASTER_KEYS,
+            BucketKeys("omc", EPOCH_KEYS, BUCKETS),
             INDEX_KEY,
             lambda names: [row for row in self.rows if row.name in set(names)],
             **changes,
@@ -121,10 +147,26 @@ def opened_independently(rows: Rows, sealed: Value, place: str) -> bytes:
     assert sealed.keys() == {"key", "sealed"}
     [row] = [row for row in rows.rows if sealed["key"] == name_of(row)]
     wrapped_for = f"certledger data key v1|omc|{sealed['key']}"
-    key = decrypt(row.algorithm, b"m" * 32, row.wrapped, wrapped_for)
+    key = decrypt(row.algorithm, bucket_key_of(row.owner), row.wrapped, wrapped_for)
     suite, _, encoded = sealed["sealed"].partition(":")
     context = f"certledger field v1|omc|{place}|{sealed['key']}"
     return decrypt(suite, key, base64.b64decode(encoded, validate=True), context)
+
+
+def bucket_key_of(owner: str) -> bytes:
+    """The key of an owner's bucket, from its row, the file of its epoch and the master key."""
+    number = int.from_bytes(hashlib.sha256(owner.encode()).digest()[:2]) >> 6
+    [bucket] = [row for row in BUCKETS.rows if row.bucket == number]
+    [path] = EPOCH_DIRECTORY.glob(f"epoch_{bucket.epoch}_{bucket.key_id}")
+    file = json.loads(path.read_bytes())
+    assert file.keys() == {"algorithm", "ends_at", "master_key_id", "wrapped"}
+    context = f"certledger epoch key v1|{bucket.epoch}|{bucket.key_id}|{file['ends_at']}"
+    wrapped = base64.b64decode(file["wrapped"], validate=True)
+    epoch_key = decrypt(file["algorithm"], b"m" * 32, wrapped, context)
+    named = hmac.digest(epoch_key, b"certledger key id v1\0epoch", "sha256")[:4].hex()
+    assert named == bucket.key_id
+    context = f"certledger bucket key v1|omc|{number}|{bucket.generation}"
+    return decrypt(bucket.algorithm, epoch_key, bucket.wrapped, context)
 
 
 def name_of(row: DataKey) -> str:
@@ -164,15 +206,14 @@ def test_a_sealed_value_is_what_its_format_says(algorithm: str, value: Any, text
 
 
 def test_the_vector_of_the_format_opens() -> None:
-    """Made once by another program, from master key, data key and nonces that count up."""
-    row = DataKey("person/P1", "remarks", 1, "aes-256-gcm", "2026", WRAPPED, NOW)
+    """Made once by another program, from data key and nonce."""
+    key = bytes(range(32))
+    suite, context = suite_named("aes-256-gcm"), b"certledger data key v1|omc|person/P1/remarks/1"
+    wrapped = suite.encrypt(bucket_key_of("person/P1"), key, context)
+    row = DataKey("person/P1", "remarks", 1, suite.name, 1, wrapped, NOW)
     assert Rows(row).vault().open("application-A1", 4, "/reason", VECTOR) == "证明 expired"
 
 
-WRAPPED = bytes.fromhex(
-    "000102030405060708090a0bfd88111f4eed038560d7f48bdc2bf0be8a78df9b"
-    "e18b3ccb5d59554670718f69d20384d172522c819ccdc679094172e4"
-)
 VECTOR = {
     "key": "person/P1/remarks/1",
     "sealed": "aes-256-gcm:DA0ODxAREhMUFRYX9SHX/I+ujlRvLjn4o6RnroXDAJeqDpz3"
@@ -253,7 +294,10 @@ def test_a_ciphertext_of_another_ledger_person_or_class_does_not_open(journal: J
         with pytest.raises(WrongKey):
             vault.open("a", 1, "/name", sealed | {"key": other})
     rows = vault._read_keys([("person/p1", "identity", 1)])
-    other_ledger = Vault("other", MASTER_KEYS, INDEX_KEY, lambda _: rows)
+    buckets = StoredBuckets("omc", journal.query)
+    other_ledger = Vault(
+        "other", BucketKeys("other", EPOCH_KEYS, buckets), INDEX_KEY, lambda _: rows
+    )
     with pytest.raises(WrongKey):
         other_ledger.open("a", 1, "/name", sealed)
 
@@ -476,26 +520,7 @@ def test_the_rows_of_keys_are_read_as_far_as_they_exist(journal: Journal) -> Non
     assert [*vault.current_keys([sealed, lost, odd])] == [sealed["key"]]
 
 
-# --- master keys ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_keys_are_rewrapped_under_a_new_master_key(journal: Journal, algorithm: str) -> None:
-    sealed = {
-        person: seal(journal, vault_of(journal, algorithm=algorithm), person, person, person)
-        for person in ("p1", "p2", "p3")
-    }
-    erase(journal, "p3")
-    both = MasterKeys("2027", {"2026": b"m" * 32, "2027": b"n" * 32})
-    rotating = vault_of(journal, master_keys=both)
-    assert [rotating.rewrap(journal, limit=1) for _ in range(3)] == [1, 1, 0]
-    new_only = vault_of(journal, master_keys=MasterKeys("2027", {"2027": b"n" * 32}))
-    assert new_only.open("p1", 1, "/name", sealed["p1"]) == "p1"
-    assert new_only.open("p2", 1, "/name", sealed["p2"]) == "p2"
-    assert new_only.open("p3", 1, "/name", sealed["p3"]) is None
-    old_only = vault_of(journal)
-    with pytest.raises(WrongKey, match="2027"):
-        old_only.open("p1", 1, "/name", sealed["p1"])
+# --- wrong keys ----------------------------------------------------------------------------------
 
 
 def test_a_value_without_its_key_is_refused(journal: Journal) -> None:

@@ -1,0 +1,205 @@
+"""The files of epochs: in every directory, and gone when nothing needs them.
+
+Covers: domain/store/privacy/epoch_keys.py
+"""
+
+import json
+import os
+import shutil
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from domain.store.errors import WrongEpochKey, WrongKey
+from domain.store.postgres.connection import connect
+from domain.store.privacy.bucket_keys import BucketKeys, StoredBuckets
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
+from domain.store.privacy.key_renewal import KeyRenewal, check_epochs, count_overdue
+from tests.store.facts import MASTER_KEYS
+from tests.store.wrapped_keys import Safe, files_of
+from tests.support.keys import journal_of
+from tests.support.postgres import Database, fresh_database
+
+DAY = timedelta(days=1)
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_a_missing_key_of_an_epoch_is_named_at_the_start(
+    safe: Safe, directories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    safe.seal("p1")
+    check_epochs(safe.journal.dsn, safe.keys)
+    for directory in directories:
+        directory.rename(tmp_path / f"moved-{directory.name}")
+    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: the key of epoch 1 is not in"):
+        check_epochs(safe.journal.dsn, safe.keys)
+    moved = EpochKeys(MASTER_KEYS, (tmp_path / "moved-one",))
+    check_epochs(safe.journal.dsn, moved)
+    other_master = EpochKeys(MasterKeys("2026", {"2026": b"x" * 32}), (tmp_path / "moved-one",))
+    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: epoch_1_[0-9a-f]{8} does not open"):
+        check_epochs(safe.journal.dsn, other_master)
+
+
+def test_a_database_of_before_the_end_of_an_epoch_is_refused(
+    safe: Safe, database: Database
+) -> None:
+    sealed = safe.seal("p1")
+    safe.journal.close()
+    backup = files_of(safe.keys)
+    with fresh_database(database.server, f"TEMPLATE {database.name}") as restored:
+        safe.finish(safe.end())
+        check_epochs(database.dsn, safe.keys)
+        with pytest.raises(WrongEpochKey, match="a copy from before that key was destroyed"):
+            check_epochs(restored.dsn, safe.keys)
+        [directory, _] = safe.keys.directories
+        for name, content in backup.items():  # as the message says
+            path = directory / name
+            path.write_bytes(content)
+            path.chmod(0o600)
+        check_epochs(restored.dsn, safe.keys)
+        with closing(journal_of(restored.dsn)) as journal:
+            old = Safe(journal, safe.keys, safe.now, safe.renewal)
+            assert old.vault().open("a", 1, "/name", sealed) == "p1"
+
+
+def test_a_file_that_one_directory_lacks_is_copied_from_the_other(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    one, two = directories
+    sealed = safe.seal("p1")
+    [name] = {path.name for path in safe.keys.files()}
+    (two / name).unlink()
+    assert safe.vault().open("a", 1, "/name", sealed) == "p1"
+    safe.round()
+    assert (two / name).exists()
+    (one / name).write_bytes(b"")
+    os.truncate(one / name, 0)
+    with pytest.raises(WrongEpochKey, match="is damaged"):
+        safe.vault().open("a", 1, "/name", sealed)
+
+
+def test_a_key_that_is_over_is_overwritten_in_every_directory(
+    safe: Safe, directories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    safe.seal("p1")
+    links = []
+    for path in safe.keys.files():
+        links.append(tmp_path / f"link-{path.parent.name}")
+        os.link(path, links[-1])
+    before = [link.read_bytes() for link in links]
+    safe.finish(safe.end())
+    assert [path.name for path in safe.keys.files()] == [
+        path.name for path in safe.keys.files() if path.name.startswith("epoch_2_")
+    ]
+    for link, content in zip(links, before, strict=True):
+        assert len(link.read_bytes()) == len(content)
+        assert link.read_bytes() != content
+
+
+def test_a_directory_that_was_away_loses_its_destroyed_keys_when_it_is_back(
+    safe: Safe, directories: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, two = directories
+    safe.seal("p1")
+    away = tmp_path / "away"
+    shutil.copytree(two, away)
+    safe.finish(safe.end())
+    shutil.copytree(away, two, dirs_exist_ok=True)
+    assert len(list(two.iterdir())) == 2
+    safe.round(safe.end() - DAY)
+    assert [path.name[:8] for path in two.iterdir()] == ["epoch_2_"]
+
+
+def test_files_of_other_databases_in_the_directory_stay(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    safe.seal("p1")
+    other = EpochKeys(MASTER_KEYS, directories).make(1, safe.end())
+    safe.finish(safe.end())
+    assert safe.keys.open(*other.name) == other
+    check_epochs(safe.journal.dsn, safe.keys)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_key_that_others_can_read_is_refused(safe: Safe, mode: int) -> None:
+    sealed = safe.seal("p1")
+    for path in safe.keys.files():
+        assert path.stat().st_mode & 0o777 == 0o600
+        path.chmod(mode)
+    with pytest.raises(WrongEpochKey, match="open to others"):
+        safe.vault().open("a", 1, "/name", sealed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ends_at": "2099-01-01T00:00:00Z"},
+        {"wrapped": "AAAA"},
+        {"wrapped": "!"},
+        {"wrapped": None},
+        {"algorithm": "rot13"},
+        {"master_key_id": "2020"},
+    ],
+    ids=str,
+)
+def test_an_altered_file_does_not_open(safe: Safe, change: dict[str, Any]) -> None:
+    safe.seal("p1")
+    for path in safe.keys.files():
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | change))
+    with pytest.raises(WrongEpochKey, match=r"does not open|is damaged"):
+        check_epochs(safe.journal.dsn, safe.keys)
+
+
+def test_the_files_are_wrapped_again_under_a_new_master_key(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    sealed = safe.seal("p1")
+    before = files_of(safe.keys)
+    both = MasterKeys("2027", {"2026": b"m" * 32, "2027": b"n" * 32})
+    rotating = EpochKeys(both, directories)
+    safe.round(renewal=KeyRenewal(rotating, "aes-256-gcm"))
+    after = files_of(rotating)
+    assert before.keys() == after.keys()
+    assert {json.loads(content)["master_key_id"] for content in after.values()} == {"2027"}
+    new_only = EpochKeys(MasterKeys("2027", {"2027": b"n" * 32}), directories)
+    assert safe.vault(keys=new_only).open("a", 1, "/name", sealed) == "p1"
+    with pytest.raises(WrongEpochKey, match="2027"):
+        safe.vault().open("a", 1, "/name", sealed)
+
+
+def test_an_epoch_that_is_over_for_long_is_counted(safe: Safe) -> None:
+    safe.seal("p1")
+    end = safe.end()
+    with closing(connect(safe.journal.dsn, name="test")) as connection:
+        cursor = connection.cursor()
+        assert count_overdue(cursor, end) == 0
+        assert count_overdue(cursor, end + timedelta(seconds=1)) == 1
+        safe.finish(end + DAY)
+        assert count_overdue(cursor, end + 2 * DAY) == 0
+
+
+def test_a_reader_makes_no_buckets(safe: Safe) -> None:
+    reader = BucketKeys("omc", safe.keys, StoredBuckets("omc", safe.journal.query))
+    with pytest.raises(WrongKey, match="no bucket keys"):
+        reader.newest(0, "aes-256-gcm")
+    safe.seal("p1")
+    reader.forget()
+    assert reader.newest(0, "aes-256-gcm")[0] == 1
+
+
+def test_the_key_of_an_ended_epoch_stays_ended(safe: Safe) -> None:
+    safe.seal("p1")
+    safe.finish(safe.end())
+    for attack in (
+        "UPDATE certledger.epochs SET destroyed_at = NULL",
+        "UPDATE certledger.epochs SET destroyed_at = now() WHERE destroyed_at IS NOT NULL",
+    ):
+        with pytest.raises(psycopg2.errors.RestrictViolation):
+            safe.journal.change(attack)
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+        safe.journal.change("DELETE FROM certledger.bucket_keys")
