@@ -156,6 +156,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         dsn = _database(settings, undo)
         migrate(dsn)
         ledger_secrets = secrets_of_ledgers(settings, secrets)
+        check_epochs(dsn, ledger_secrets.epoch_keys)
         access = RegistryConfig(
             dsn, secrets.index_key, ledger_secrets.algorithm, ledger_secrets.sealer.row_keys()
         )
@@ -177,7 +178,6 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         undo.callback(ledgers.close)
         for name in ledgers.names():
             ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
-        check_epochs(dsn, ledger_secrets.epoch_keys)
         undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, ledgers, undo)
         worker = _worker(dsn, ledger_secrets, ledgers, settings, undo)

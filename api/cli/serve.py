@@ -64,9 +64,10 @@ def serve(
         if settings.embedded:
             # Open until the end, so that the database is not stopped between loading and serving.
             closing.enter_context(open_database(settings))
-            if not empty:
-                with open_environment(settings) as environment:
-                    load_example(environment)
+        with open_environment(settings) as environment:
+            environment.check_epochs()  # here, where a refusal is one line
+            if settings.embedded and not empty:
+                load_example(environment)
         serving.set()  # from here on a SIGTERM causes a clean stop
         run(settings, ready=_announce)
 
@@ -134,6 +135,7 @@ def project(data: Path | None) -> None:
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
+        environment.check_epochs()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
         with new_runner(environment.dsn, environment.secrets):
@@ -153,11 +155,10 @@ def work(data: Path | None) -> None:
     from api.worker.background_worker import BackgroundWorker
     from api.worker.file_deletion_job import FileDeletionJob
     from api.worker.key_renewal_job import KeyRenewalJob
-    from domain.store.privacy.key_renewal import check_epochs
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
-        check_epochs(environment.dsn, environment.secrets.epoch_keys)
+        environment.check_epochs()
         environment.ensure_views()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())

@@ -193,9 +193,11 @@ routes.routes += [
         summary="确认删除个人信息 · Confirm an erasure",
         docs="""
         须由拟定人以外的人确认。无须保存的类别当即销毁密钥,其余各类到期由系统自行销毁;哈希与
-        证明不变。· By somebody else than who proposed it. The keys of the classes that nothing
-        keeps are destroyed: what they sealed can't be read again, while hashes and proofs stay
-        valid. The service destroys the others on their day. PIPL art. 47.""",
+        证明不变。outcome.unreadable_from 为任何备份也无法再打开之日。· By somebody else than who
+        proposed it. The keys of the classes that nothing keeps are destroyed: what they sealed
+        can't be read again, while hashes and proofs stay valid. outcome.unreadable_from is the
+        day from which no backup opens it either. The service destroys the other classes on their
+        day. PIPL art. 47.""",
         example={"findings_sha256": "0" * 64},
         location="/persons/{person_id}",
     ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from domain.audit.attachments_check import AttachmentsCheck
+from domain.audit.bucket_keys_check import BucketKeysCheck
 from domain.audit.claims_check import ClaimsCheck
 from domain.audit.commands_check import CommandsCheck
 from domain.audit.events import EventCheck, run
@@ -145,6 +146,7 @@ def event_checks(
     """The checks that follow the events, each at its beginning. judge: with lawfulness."""
     checks: list[EventCheck] = [
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
+        BucketKeysCheck(ledger.journal, ledger.vault.epoch_keys),
         PersonsCheck(ledger.journal, ledger.vault),
         PersonClaimsCheck(ledger.journal, ledger.vault),
         LoginsCheck(ledger.journal, ledger.vault, ledger.login_keys),

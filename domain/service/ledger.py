@@ -33,6 +33,7 @@ from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
 from domain.states.editions import Editions
 from domain.store.errors import ReservedLedgerName, UnknownLedger
+from domain.store.journal.bucket_keys import SELECT_NEEDED_EPOCHS
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
 from domain.store.journal.records import CommandKey, KnownCommand, RecordedEvent
@@ -42,12 +43,8 @@ from domain.store.keys.seals import Sealer
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.epoch_keys import EpochKeys
-from domain.store.privacy.field_encryption import (
-    HeldKey,
-    Vault,
-    erased_owners,
-    stored_keys,
-)
+from domain.store.privacy.field_encryption import HeldKey, Vault, erased_owners, stored_keys
+from domain.store.privacy.key_renewal import check_needed_epochs
 from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
@@ -424,7 +421,7 @@ class Ledgers:
         """A ledger by its name.
 
         Raises: UnknownLedger, Unavailable; WrongServiceKey if a key of this service is not one that
-            the ledger names; what `keys_of` raises.
+            the ledger names; WrongEpochKey; what `keys_of` raises.
         """
         found = self._open.get(name)
         if found is not None:
@@ -434,7 +431,7 @@ class Ledgers:
             raise UnknownLedger(ledger=name)
         keys = check_keys(self._dsn, name, self._keys_of)
         if self._keys_of is not no_keys:  # else it is opened for an audit, which changes nothing
-            self._ensure_person_claims(name)
+            self._prepare(name)
         with self._lock:
             found = self._open.get(name)
             if found is None:
@@ -450,10 +447,16 @@ class Ledgers:
                 self._open[name] = found
             return found
 
-    def _ensure_person_claims(self, name: str) -> None:
-        """Complete the table of blind indexes before anything is recorded."""
+    def _prepare(self, name: str) -> None:
+        """Complete the table of blind indexes before anything is recorded.
+
+        Raises: WrongEpochKey: without the keys of epochs nobody would have an index.
+        """
         journal = Journal(self._dsn, name, self._secrets.sealer.of(name))
         try:
+            check_needed_epochs(
+                lambda: journal.query(SELECT_NEEDED_EPOCHS), self._secrets.epoch_keys
+            )
             ensure_person_claims(journal, vault_of(journal, self._secrets))
         finally:
             journal.close()

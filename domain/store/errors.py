@@ -152,12 +152,6 @@ class WrongServiceKey(StoreError):
     code = "wrong_service_key"
 
 
-class WrongEpochKey(StoreError):
-    """wrong_key:epoch: {reason}"""
-
-    code = "wrong_epoch_key"
-
-
 # --- the set-up ----------------------------------------------------------------------------------
 
 
@@ -207,6 +201,12 @@ class WrongKey(StoreError):
     """A sealed value cannot be opened: {reason}"""
 
     code = "wrong_key"
+
+
+class WrongEpochKey(WrongKey):
+    """wrong_key:epoch: {reason}"""
+
+    code = "wrong_epoch_key"
 
 
 class FileKeyChanged(StoreError):

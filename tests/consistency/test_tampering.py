@@ -280,7 +280,8 @@ def test_the_honest_database_is_good_and_every_check_compared_something(copy: Co
         str(folder / "keys" / "log_omc@signed"): 1,
     }
     counted = {check.check: check.counts for check in report.checks}
-    for check in ("commands", "claims", "keys", "logins", "snapshots", "lawfulness", "attachments"):
+    names = ("commands", "claims", "bucket keys", "keys", "logins", "snapshots", "lawfulness")
+    for check in (*names, "attachments"):
         assert counted[check], check
         assert next(iter(counted[check].values())) > 0, check
 

@@ -73,12 +73,13 @@ class Attacker:
         return False
 
 
-def epoch_key(name: str, content: bytes) -> bytes | None:
+def epoch_key(name: str, content: bytes, master_key: bytes = b"m" * 32) -> bytes | None:
+    """The key of an epoch's file; None if the master key does not open it."""
     _, number, key_id = name.split("_")
     file = json.loads(content)
     wrapped = base64.b64decode(file["wrapped"])
     context = f"certledger epoch key v1|{number}|{key_id}|{file['ends_at']}"
-    return try_open(file["algorithm"], b"m" * 32, wrapped, context)
+    return try_open(file["algorithm"], master_key, wrapped, context)
 
 
 def files_of(keys: EpochKeys) -> dict[str, bytes]:

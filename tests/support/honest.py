@@ -27,7 +27,7 @@ from tests.support.service import settings_for
 
 TABLES = (
     *("journal", "ledgers", "commands", "claims", "data_keys", "logins", "checkpoints"),
-    "snapshots",
+    *("snapshots", "bucket_keys", "epochs"),
 )
 
 

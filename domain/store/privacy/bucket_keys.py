@@ -35,6 +35,9 @@ from domain.store.privacy.epoch_keys import Epoch, EpochKeys
 CACHE_SECONDS = 15.0
 """How long the newest generations are used without reading the rows again."""
 
+RETRY_SECONDS = 1.0
+"""How long the rows are not read again for an epoch whose key could not be opened."""
+
 Query = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 """Runs a statement that reads. Returns: its rows."""
 
@@ -72,7 +75,13 @@ class BucketKeys:
         self._keyed: dict[tuple[int, int, str], KeyedSuite] = {}
         self._keys: dict[Name, bytes] = {}
         self._opened: dict[int, Epoch] = {}
+        self._closed: dict[int, float] = {}  # epoch -> until when it is taken for one without a key
         self._lock = threading.RLock()
+
+    @property
+    def epoch_keys(self) -> EpochKeys:
+        """The keys that wrap them."""
+        return self._epochs
 
     def newest(self, bucket: int, algorithm: str) -> tuple[int, KeyedSuite]:
         """The generation of a bucket that wraps new data keys, and its cipher in a suite.
@@ -91,11 +100,12 @@ class BucketKeys:
     def find(self, bucket: int, generation: int | None, algorithm: str) -> KeyedSuite:
         """The cipher of a bucket key in a suite. Raises: WrongKey if there is none."""
         keyed = self._keyed.get((bucket, generation or 0, algorithm))
-        if keyed is not None:
+        if keyed is not None and self._until >= time.monotonic():
             return keyed
         with self._lock:
             name = bucket, generation or 0
-            if name not in self._rows:
+            # Also when they are old, so that no key of a generation that is gone stays in memory.
+            if name not in self._rows or self._until < time.monotonic():
                 self._refresh()
             key = self._unwrap(name)
             keyed = self._keyed[(*name, algorithm)] = suite_named(algorithm).keyed(key)
@@ -136,13 +146,22 @@ class BucketKeys:
     def _unwrap(self, name: Name) -> bytes:
         found = self._keys.get(name)
         if found is None:
-            try:
-                found = self._open(name)
-            except WrongEpochKey:
-                self._refresh()  # the rows may be of before the end of their epoch
-                found = self._open(name)
-            self._keys[name] = found
+            found = self._keys[name] = self._open_current(name)
         return found
+
+    def _open_current(self, name: Name) -> bytes:
+        """Open a key, with the rows as they are now if its epoch cannot be opened."""
+        try:
+            return self._open(name)
+        except WrongEpochKey:
+            if self._closed.get(self._rows[name].epoch, 0.0) > time.monotonic():
+                raise
+        self._refresh()  # the rows may be of before the end of their epoch
+        try:
+            return self._open(name)
+        except WrongEpochKey:
+            self._closed[self._rows[name].epoch] = time.monotonic() + RETRY_SECONDS
+            raise
 
     def _open(self, name: Name) -> bytes:
         row = self._rows.get(name)

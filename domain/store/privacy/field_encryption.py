@@ -39,6 +39,7 @@ from domain.store.journal.journal import Journal
 from domain.store.privacy.blind_index import BlindIndexes
 from domain.store.privacy.bucket_keys import BucketKeys
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, Suite, forget_derived, suite_named
+from domain.store.privacy.epoch_keys import EpochKeys
 from domain.values.sealed_fields import (
     KEY,
     SEALED,
@@ -244,15 +245,24 @@ class Vault(BlindIndexes):
 
     def forget(self, owner: str | None = None) -> None:
         """Drop an owner's keys from memory, or all; call it after the COMMIT of an erasure."""
+        if owner is None:
+            self._buckets.forget()
+        self.forget_data_keys(owner)
+
+    def forget_data_keys(self, owner: str | None = None) -> None:
+        """As `forget`, but for the bucket keys."""
         with self._lock:
             for known in (self._cache, self._offered):
                 for name in [n for n in known if owner is None or n.startswith(owner + "/")]:
                     del known[name]
-            if owner is None:
-                self._buckets.forget()
         forget_derived()
 
     # --- data keys -------------------------------------------------------------------------------
+
+    @property
+    def epoch_keys(self) -> EpochKeys:
+        """The keys of epochs, under which all others are."""
+        return self._buckets.epoch_keys
 
     def unreadable_from(self, now: datetime) -> date:
         """The day from which nothing opens what is erased now, in Asia/Shanghai.

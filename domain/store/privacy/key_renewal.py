@@ -15,10 +15,11 @@ Reading order: KeyRenewal.round, `_turn`, `_rewrap_buckets`, `_renew`, `_destroy
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from domain.store.errors import WrongEpochKey
 from domain.store.journal.bucket_keys import (
     LOCK_EPOCHS,
     SELECT_BUCKETS,
@@ -82,7 +83,10 @@ _END_EPOCHS = """UPDATE certledger.epochs e SET destroyed_at = %s
 WHERE e.destroyed_at IS NULL AND e.epoch < (SELECT max(epoch) FROM certledger.epochs)
 AND NOT EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
 
-_DESTROYED = "SELECT epoch, key_id FROM certledger.epochs WHERE destroyed_at IS NOT NULL"
+_DESTROYED = """SELECT epoch, key_id FROM certledger.epochs e
+WHERE destroyed_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
+"""Who has the database may mark an epoch as destroyed that wraps something: its file stays."""
 
 _PENDING = """SELECT EXISTS (SELECT FROM certledger.bucket_keys WHERE stale)
 OR (SELECT count(*) > 1 FROM certledger.epochs WHERE destroyed_at IS NULL)"""
@@ -269,15 +273,34 @@ def check_epochs(dsn: str, epoch_keys: EpochKeys) -> None:
     connection = connect(dsn, name="certledger keys")
     try:
         with connection.cursor() as cursor:
-            cursor.execute(SELECT_NEEDED_EPOCHS)
-            needed = cursor.fetchall()
+
+            def read() -> list[tuple[int, str]]:
+                cursor.execute(SELECT_NEEDED_EPOCHS)
+                return cursor.fetchall()
+
+            needed = check_needed_epochs(read, epoch_keys)
     finally:
         connection.close()
-    epoch_keys.check(needed)
     strange = {path.name for path in epoch_keys.files()}
     strange -= {f"epoch_{number}_{key_id}" for number, key_id in needed}
     if strange:
         log.info("files of epochs that nothing here needs: %s", ", ".join(sorted(strange)))
+
+
+def check_needed_epochs(
+    read: Callable[[], list[tuple[int, str]]], epoch_keys: EpochKeys
+) -> list[tuple[int, str]]:
+    """Open the keys of the epochs that SELECT_NEEDED_EPOCHS names.
+
+    read: its rows as they are now. Returns: the rows. Raises: WrongEpochKey.
+    """
+    needed = read()
+    try:
+        epoch_keys.check(needed)
+    except WrongEpochKey:
+        needed = read()  # another process may have ended one meanwhile
+        epoch_keys.check(needed)
+    return needed
 
 
 def count_overdue(cursor: Cursor, before: datetime) -> int:

@@ -116,13 +116,41 @@ def test_due_work_is_left_to_a_process_of_its_own(data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
-    copy = data / "copy"
+@pytest.mark.timeout(300)
+def test_nothing_starts_without_the_key_of_an_epoch(data: Path) -> None:
+    assert run(data, "import", *one_person(data), "--ledger", "omc").returncode == 0
+    epochs = data / "keys" / "epochs"
+    [file] = epochs.iterdir()
+    epochs.rename(data / "away")
+    refusal = (
+        f"certledger: wrong_key:epoch: the key of epoch 1 is not in {epochs} ({file.name}). Either "
+        "the directory is another one, or the database is a copy from before that key was "
+        "destroyed: put the file back from a backup of the directory\n"
+    )
+    writing = ("import", str(COHORT), "--ledger", "omc")
+    for command in (("serve", "--port", "0"), ("project",), ("work",), writing):
+        refused = run(data, *command)
+        assert (refused.returncode, refused.stdout) == (1, ""), command
+        assert refused.stderr.endswith(refusal), command
+        assert "Traceback" not in refused.stderr, command
+    (data / "away").rename(epochs)
+    again = run(data, "import", *one_person(data), "--ledger", "omc")
+    assert again.stdout == "0 accepted, 6 already there, 0 refused\n"
+
+
+def one_person(data: Path) -> list[str]:
+    """Files of the example that open a ledger and register one person."""
     names = ("ledger.json", "editions.csv", "edition_adoptions.csv", "staff.csv")
     person = data / "persons.csv"
     with (COHORT / "persons.csv").open(encoding="utf-8") as lines:
         person.write_text("".join(islice(lines, 2)), encoding="utf-8")
-    files = [*(str(COHORT / name) for name in names), str(person)]
+    return [*(str(COHORT / name) for name in names), str(person)]
+
+
+@pytest.mark.slow
+def test_a_backup_of_a_running_service_is_a_data_directory(data: Path) -> None:
+    copy = data / "copy"
+    files = one_person(data)
     with served(data, "--empty") as (process, _):
         assert run(data, "import", *files, "--ledger", "omc").returncode == 0
         (data / "blobs" / "aa").mkdir(parents=True, exist_ok=True)

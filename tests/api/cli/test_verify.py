@@ -57,8 +57,8 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     assert lines[3] == "                signed by certledger.example/omc, the key of this machine"
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
-        *("events", "heads", "commands", "claims", "keys", "person", "logins", "snapshots"),
-        *("attachments", "lawfulness"),
+        *("events", "heads", "commands", "claims", "bucket", "keys", "person", "logins"),
+        *("snapshots", "attachments", "lawfulness"),
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"
@@ -78,6 +78,17 @@ def test_a_finding_says_what_and_where_and_the_code_is_one(verify: Program, copy
     assert "omc: claims: position " in err
     assert ", claim refund RPAY" in err
     assert " WRONG\n" in out
+
+
+def test_the_keys_of_epochs_are_missed(
+    copy: Copy, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    code, out, err = program_for(copy, capsys, key_dir=str(other))("verify")
+    assert code == 1
+    assert f"omc: bucket keys: epoch 1: the key of epoch 1 is not in {other} (epoch_1_" in err
+    assert "  bucket keys   1 epochs in use; 1 WRONG\n" in out
 
 
 def test_the_quick_audit_checks_events_seals_and_heads_only(verify: Program, copy: Copy) -> None:

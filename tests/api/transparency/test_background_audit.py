@@ -129,6 +129,11 @@ CASES = {
         f"{SET} certledger.commands SET receipt = '{{}}' WHERE first_position = 1",
         {"position": 1},
     ),
+    "bucket keys": (
+        f"{DROP} certledger.bucket_keys WHERE bucket = (SELECT min(bucket) FROM "
+        "certledger.bucket_keys WHERE bucket NOT IN (SELECT bucket FROM certledger.data_keys))",
+        {"position": None},
+    ),
     "snapshots": (
         f"{SET} certledger.snapshots SET state = state || ' '::bytea",
         {"row": "snapshot"},

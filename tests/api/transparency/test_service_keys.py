@@ -185,10 +185,18 @@ def test_a_service_without_the_key_of_an_epoch_does_not_start(
         ledgers.get("omc").vault.unreadable_from(datetime.now(UTC))  # begins the first epoch
     start(settings)
     start(settings.model_copy(update={"key_dir": str(there)}))
+    other = settings.model_copy(update={"master_key": type(settings.master_key)(OTHER)})
+    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: epoch_1_.* does not open: "):
+        start(other)
     for path in (*here.iterdir(), *there.iterdir()):
         path.unlink()
     with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: the key of epoch 1 is not in "):
         start(settings)
+    with (
+        ledgers_of(settings) as ledgers,
+        pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: the key of epoch 1 is not in "),
+    ):
+        ledgers.get("omc")  # as a command that writes opens it
 
 
 def test_every_purpose_of_the_service_is_one_a_fact_can_name() -> None:
