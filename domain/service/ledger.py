@@ -218,16 +218,8 @@ class Ledger:
         sender = logins.guess_actor(actor) if principal is None else principal
         command_id = self._command_ids.draw()
         execution = CommandExecution(
-            self._environment,
-            command,
-            actor,
-            logins,
-            command_id,
-            occurred_at,
-            correlation_id or command_id,
-            principal,
-            actor_name,
-            files,
+            *(self._environment, command, actor, logins, command_id, occurred_at),
+            *(correlation_id or command_id, principal, actor_name, files),
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
         read_set = execution.read_set(now)
