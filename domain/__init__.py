@@ -84,7 +84,7 @@ Glossary, Chinese to fact:
 考试结束 ExamSessionHeld; 理论成绩 TheoryScoreRecorded; 技能成绩 PracticalScoreRecorded
 成绩更正 ScoreCorrected; 成绩复核 ScoresVerified
 公示 PublicNoticeOpened, PublicNoticeExtended, PublicNoticeClosed; 公示结果 ResultPublished
-异议 ObjectionFiled, ObjectionDismissed, ObjectionUpheld
+异议 ObjectorNamed, ObjectionFiled, ObjectionDismissed, ObjectionUpheld
 序列号 SerialTaken; 证书编号 CertificateNumbered; 发证 CertificateIssued
 上报 ReportFrozen, CertificateReported, CertificateAccepted, CertificateRejected
 可查询 CertificateVisible; 证书更正 CertificateCorrected; 补发 CertificateReissued

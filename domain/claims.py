@@ -168,7 +168,7 @@ def _opened(fact: e.ApplicationOpened, opened: Opened) -> ClaimChange:
 
 
 def _objected(fact: e.ObjectionFiled, opened: Opened) -> ClaimChange:
-    return ClaimChange((objection_claim(fact.person_id, fact.notice_id, fact.objection_id),))
+    return ClaimChange((objection_claim(fact.objector_id, fact.notice_id, fact.objection_id),))
 
 
 def _confirmed(fact: e.EligibilityConfirmed, opened: Opened) -> ClaimChange:

@@ -35,6 +35,8 @@ ContactText = Annotated[str | None, Sealed(DataClass.CONTACT)]
 StatementText = Annotated[str | None, Sealed(DataClass.STATEMENTS)]
 CertificateText = Annotated[str | None, Sealed(DataClass.CERTIFICATE)]
 Remark = Annotated[LongText | None, Sealed(DataClass.REMARKS)]
+ObjectorRemark = Annotated[LongText | None, Sealed(DataClass.REMARKS, of="objector_id")]
+"""A text of somebody other than the applicant."""
 MatterRemark = Annotated[LongText | None, Sealed(None)]
 """A text that concerns no one person."""
 MatterText = Annotated[ShortText | None, Sealed(None)]
@@ -355,7 +357,7 @@ class KeptBy(StrEnum):
     UNREPORTED_NUMBER = "unreported_number"  # 证书编号未上报
     OPEN_REFUND = "open_refund"  # 应退未退
     OPEN_NOTICE = "open_notice"  # 公示未结束
-    OPEN_OBJECTION = "open_objection"  # 异议所在公示未结束
+    OPEN_OBJECTION = "open_objection"  # 所提或所涉异议的公示未结束
 
 
 class KeptClass(BaseModel):
@@ -953,14 +955,23 @@ class ResultPublished(ApplicationFact):
     passed: bool
 
 
+class ObjectorNamed(PersonFact):
+    """Who is not registered gave their name for an objection (异议人). Source: 5.1."""
+
+    TOPIC: ClassVar[str] = "objector_named.v1"
+    name: IdentityText = Field(description="of the person or the organisation that objects")
+    contact: ContactText = Field(default=None, description="phone or address")
+
+
 class ObjectionFiled(NoticeFact):
     """A person objected to a row within the period; the row waits for the outcome. Source: 5.1."""
 
     TOPIC: ClassVar[str] = "objection_filed.v1"
     objection_id: Id
     application_id: Id
-    person_id: Id = Field(description="who objects; the text is sealed under their key")
-    text: Remark
+    person_id: Id = Field(description="the applicant")
+    objector_id: Id = Field(description="who objects; the text is sealed under their key")
+    text: ObjectorRemark
 
 
 class ObjectionDismissed(NoticeFact):
@@ -1172,7 +1183,7 @@ EXAM_SESSION = (ExamSessionScheduled, ExamSessionHeld)
 SEAT = (SeatAssigned, AdmissionTicketIssued)
 SCORE = (TheoryScoreRecorded, PracticalScoreRecorded, ScoreCorrected, ScoresVerified)
 NOTICE = (PublicNoticeOpened, PublicNoticeExtended, PublicNoticeClosed)
-OBJECTION = (ObjectionFiled, ObjectionDismissed, ObjectionUpheld)
+OBJECTION = (ObjectorNamed, ObjectionFiled, ObjectionDismissed, ObjectionUpheld)
 CERTIFICATE_TEXT = (CertificateIssued, CertificateCorrected, CertificateReissued)
 CERTIFICATE = (
     *(CertificateNumbered, CertificateIssued, CertificateReported, CertificateAccepted),

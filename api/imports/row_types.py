@@ -420,7 +420,9 @@ ROW_TYPES = (
         (
             NOTICE,
             APPLICATION,
-            PERSON,
+            Column("objector_id", ("异议人编号", "人员编号", "考生编号")),
+            Column("objector_name", ("异议人姓名",), personal=True),
+            Column("objector_contact", ("异议人联系方式",), personal=True),
             Column("text", ("异议内容",), required=True, personal=True),
         ),
         own=True,

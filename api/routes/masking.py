@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -9,7 +10,9 @@ from pydantic import BaseModel, Field
 from api.auth.permissions import SEES_IDENTITY
 from api.http.dependencies import QueryContext
 from domain.actors import Role
-from domain.decision import Identity, NotFound
+from domain.decision import Identity, NotFound, stream_of
+from domain.events import ObjectorNamed
+from domain.service.ledger import Ledger
 from domain.states.folds import Person, Registration
 from domain.values.identity_documents import mask_number
 from domain.values.person_names import mask_name
@@ -22,14 +25,16 @@ class PersonShown(BaseModel):
     """A person as this caller may see them."""
 
     person_id: str
-    document_type: str
+    document_type: str | None = Field(description="null: an objector who is not registered")
     document_country: str | None = Field(description="签发国 of a passport, ISO 3166 alpha-3")
     name: str = Field(description="in full, or masked: 张*")
-    document_number: str = Field(description="in full, or masked: 330*************17")
+    document_number: str | None = Field(
+        description="in full, or masked: 330*************17; null: an objector"
+    )
     masked: bool = Field(description="whether name and number are masked")
     registration: str | None = Field(
-        description="registered, contested, joined or rejected; null for candidates and agencies "
-        "until it is joined or rejected"
+        description="registered, contested, joined, rejected or objector; null for candidates and "
+        "agencies until it is joined or rejected"
     )
     erased: bool = Field(
         description="whether an erasure was confirmed; what the law keeps is shown until its day"
@@ -51,6 +56,8 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
     """A person, masked for the caller; blocking. Raises: NotFound."""
     person = reading.ledger.state("person", person_id)
     full = sees_identity(reading, person)
+    if person.registration is Registration.OBJECTOR:
+        return _show_objector(reading, person, full)
     try:
         identity: Identity | None = reading.ledger.identity(person_id)
     except NotFound:  # erased: the state exists, the key does not
@@ -66,6 +73,56 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
         "erased": person.erased,
         "version": person.version,
     }
+
+
+_SEES_OBJECTORS = frozenset({Role.CERTIFIER, Role.REGISTRAR, Role.REGULATOR})
+
+
+def _show_objector(reading: QueryContext, person: Person, full: bool) -> dict[str, Any]:
+    """Who objected, for those who settle objections, erase, or supervise.
+
+    Raises: NotFound for all others, such as agencies: it is no registered person.
+    """
+    if reading.principal is None or reading.principal.role not in _SEES_OBJECTORS:
+        raise NotFound(what="person", id=person.id)
+    named = objector_named(reading.ledger, person.id)
+    name = ERASED if named.name is None else named.name
+    return {
+        "person_id": person.id,
+        "document_type": None,
+        "document_country": None,
+        "name": name if full or named.name is None else mask_name(name),
+        "document_number": None,
+        "masked": not full,
+        "registration": person.registration.value,
+        "erased": person.erased,
+        "version": person.version,
+    }
+
+
+def show_objector(reading: QueryContext, person_id: str) -> dict[str, str | None]:
+    """Who objects, registered or not, as a part of their objection; blocking. Raises: NotFound."""
+    person = reading.ledger.state("person", person_id)
+    full = sees_identity(reading, person)
+    name, contact = None, None
+    if person.registration is Registration.OBJECTOR:
+        named = objector_named(reading.ledger, person_id)
+        name, contact = named.name, named.contact
+    else:
+        with suppress(NotFound):  # erased
+            name = reading.ledger.identity(person_id).name
+    return {
+        "objector_id": person.id,
+        "objector_name": name if full or name is None else mask_name(name),
+        "objector_contact": contact if full else None,
+    }
+
+
+def objector_named(ledger: Ledger, person_id: str) -> ObjectorNamed:
+    """The fact that names an objector who is not registered; blocking. Raises: NotFound."""
+    fact = ledger.history(stream_of("person", person_id))[0].fact
+    assert isinstance(fact, ObjectorNamed), "the first fact of an objector"
+    return fact
 
 
 def _sees_registration(reading: QueryContext, person: Person) -> bool:

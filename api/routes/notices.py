@@ -57,9 +57,11 @@ routes.routes += [
         tag=TAG,
         summary="提出异议 · File an objection",
         docs="""
-        公示期内实名提出;该行暂缓终定。· Within the period, by a known person; the row is held
-        until it is settled. The text is sealed. Source: 5.1.""",
-        example={"application_id": "A1", "person_id": "P1", "text": "理论成绩疑似漏判一题"},
+        公示期内实名提出;该行暂缓终定。异议人未登记的,须填姓名。· Within the period, by a known
+        person, or by somebody who is not registered and gives their name; the row is held until it
+        is settled. Name, contact and text are sealed under keys of who objects, and neither the
+        applicant nor an agency reads them. Source: 5.1.""",
+        example={"application_id": "A1", "objector_id": "P1", "text": "理论成绩疑似漏判一题"},
         location="/notices/{notice_id}",
     ),
     CommandRoute(

@@ -25,9 +25,10 @@ from api.http.dependencies import (
 )
 from api.http.read_models import SCORE_BOARD
 from api.http.routing import OPEN_READING, READING, router
+from api.routes.masking import show_objector
 from api.routes.rows import open_texts, pick
 from domain import events as e
-from domain.decision import NotFound
+from domain.decision import NotFound, stream_of
 from domain.values.working_days import shanghai_date
 from projections.score_board import queries as board
 
@@ -120,12 +121,19 @@ class NoticeRowsBody(BaseModel):
 
 
 class ObjectionShown(BaseModel):
-    """One objection. text: null once the person's data were erased."""
+    """One objection. text: null once the data of who objects were erased."""
 
     objection_id: str
     application_id: str
     state: str = Field(description="open, dismissed, upheld")
     reason: str | None
+    objector_id: str | None = Field(description="who objects")
+    objector_name: str | None = Field(
+        description="in full, or masked: 张*; null once their data were erased"
+    )
+    objector_contact: str | None = Field(
+        description="of who is not registered; null for roles that see masked names"
+    )
     text: str | None
     filed_at: datetime
     settled_at: datetime | None
@@ -311,15 +319,21 @@ async def list_objections(
     await read.wait_for_position(SCORE_BOARD, min_position)
     found = await read.ask(board.objections, notice_id)
     await open_texts(read, found, "reason")
-    texts = await read.run(_texts, read, notice_id)
+    filed = await read.run(_filed, read, notice_id)
     shown = [
-        pick(row, ObjectionShown, without="text") | {"text": texts.get(row["objection_id"])}
-        for row in found
+        pick({**row, **filed.get(row["objection_id"], _UNKNOWN)}, ObjectionShown) for row in found
     ]
     return json_response({"data": shown})
 
 
-def _texts(read: QueryContext, notice_id: str) -> dict[str, str | None]:
-    """Texts of the objections by id; blocking."""
-    facts = [entry.fact for entry in read.ledger.history(f"notice-{notice_id}")]
-    return {fact.objection_id: fact.text for fact in facts if isinstance(fact, e.ObjectionFiled)}
+_UNKNOWN = dict.fromkeys(("objector_id", "objector_name", "objector_contact", "text"))
+
+
+def _filed(read: QueryContext, notice_id: str) -> dict[str, dict[str, str | None]]:
+    """Text and objector of the objections by id; blocking."""
+    facts = [entry.fact for entry in read.ledger.history(stream_of("notice", notice_id))]
+    return {
+        fact.objection_id: {"text": fact.text, **show_objector(read, fact.objector_id)}
+        for fact in facts
+        if isinstance(fact, e.ObjectionFiled)
+    }

@@ -412,11 +412,14 @@ def _extend_notice(facts: Facts, states: States) -> Command:
 
 def _file_objection(facts: Facts, states: States) -> Command:
     objection: e.ObjectionFiled = facts[0]
+    named: e.ObjectorNamed | None = facts[1] if len(facts) > 1 else None
     return public_notice.FileObjection(
         notice_id=objection.notice_id,
         application_id=objection.application_id,
         objection_id=objection.objection_id,
-        person_id=objection.person_id,
+        objector_id=objection.objector_id,
+        objector_name=None if named is None else named.name or "",
+        objector_contact=None if named is None else named.contact,
         text=objection.text or "",
     )
 

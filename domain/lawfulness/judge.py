@@ -34,7 +34,6 @@ from domain.lawfulness.verdict import (
 from domain.person_claims import IDENTITY_FACTS, BlindIndex
 from domain.values.sealed_fields import (
     KEY,
-    PERSON_FIELD,
     DeclaredValue,
     declared_values,
     has_sealed,
@@ -239,7 +238,7 @@ def _is_key_of(key: str, value: DeclaredValue, envelope: Mapping[str, Any]) -> b
     owner, _, _ = key.rpartition("/")
     if owner == matter_owner(envelope["stream"]):
         return True
-    person = envelope["data"].get(PERSON_FIELD)
+    person = envelope["data"].get(value.mark.of)
     if value.mark.data_class is None or type(person) is not str:
         return False
     return owner == f"{person_owner(person)}/{value.mark.data_class}"

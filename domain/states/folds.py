@@ -57,6 +57,7 @@ class Registration(StrEnum):
     CONTESTED = "contested"  # 存疑
     JOINED = "joined"  # 并入
     REJECTED = "rejected"  # 驳回
+    OBJECTOR = "objector"  # 异议人, who is not registered
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,15 @@ class ProposedErasure:
 class Person:
     """A person, without personal data.
 
-    held_by: whose document a contested registration names. agency: the organisation that registered
-    them; None: they registered themselves. proposal: the last one. erased: by two persons; nothing
-    new begins for this person, while some classes of their data may be kept. destroyed: the classes
-    that went.
+    document_type: None of an objector who is not registered. held_by: whose document a contested
+    registration names. agency: the organisation that registered or named them; None: they
+    registered themselves. proposal: the last one. erased: by two persons; nothing new begins for
+    this person, while some classes of their data may be kept. destroyed: the classes that went.
     """
 
     id: str
     subject: str | None
-    document_type: DocumentType
+    document_type: DocumentType | None
     document_country: str | None
     registered_by: str = ""
     agency: str | None = None
@@ -140,7 +141,8 @@ class ExamSession:
 class Notice:
     """A public notice, its period and its objections.
 
-    objections, open_objections: objection id -> application id.
+    objections, open_objections: objection id -> application id. objectors: objection id -> the
+    person who objected.
     upheld: ids of upheld objections. withheld: ids of applications whose rows do not become final,
     because of an upheld objection or, at the closing, because their scores had changed.
     """
@@ -151,6 +153,7 @@ class Notice:
     provisional: bool
     objections: dict[str, str] = field(default_factory=dict)
     open_objections: dict[str, str] = field(default_factory=dict)
+    objectors: dict[str, str] = field(default_factory=dict)
     upheld: frozenset[str] = frozenset()
     withheld: frozenset[str] = frozenset()
     closed: bool = False
@@ -249,6 +252,18 @@ def _corrected(state: Person, fact: e.PersonCorrected, entry: Any) -> Person:
     )
 
 
+def _objector_named(state: Person | None, fact: e.ObjectorNamed, entry: Any) -> Person:
+    return Person(
+        fact.person_id,
+        None,
+        None,
+        None,
+        registered_by=subject_of(entry),
+        agency=agency_of(entry),
+        registration=Registration.OBJECTOR,
+    )
+
+
 def _erasure_proposed(state: Person, fact: e.ErasureProposed, entry: Any) -> Person:
     by = subject_of(entry)
     proposal = ProposedErasure(fact.proposal, fact.reason, fact.findings_sha256, by)
@@ -293,6 +308,7 @@ def _objection(state: Notice, fact: e.ObjectionFiled, entry: Any) -> Notice:
         state,
         objections={**state.objections, fact.objection_id: fact.application_id},
         open_objections={**state.open_objections, fact.objection_id: fact.application_id},
+        objectors={**state.objectors, fact.objection_id: fact.objector_id},
     )
 
 
@@ -334,6 +350,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LoginAssigned: _assigned,
     e.RegistrationRejected: _rejected,
     e.PersonCorrected: _corrected,
+    e.ObjectorNamed: _objector_named,
     e.ErasureProposed: _erasure_proposed,
     e.ErasureConfirmed: _erased,
     e.ErasureContinued: _erased,

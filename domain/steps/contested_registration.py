@@ -16,7 +16,7 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.editions import Editions
 from domain.states.folds import Person, Registration
-from domain.steps.enrolment import PersonErased, live_claims
+from domain.steps.enrolment import PersonErased, live_claims, registered_person
 from domain.values.identity_documents import same_person_key
 
 
@@ -65,7 +65,7 @@ class RejectRegistration(Command):
 
 def _contested(world: States, person_id: str, context: Context) -> Person:
     """Raises: NotFound, OwnRegistration, PersonErased, RegistrationNotContested."""
-    person = world.person(person_id)
+    person = registered_person(world, person_id)
     if context.actor.subject in (person.subject, person.registered_by):
         raise OwnRegistration()
     if person.erased:

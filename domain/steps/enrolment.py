@@ -34,6 +34,7 @@ from domain.decision import (
     Context,
     Decision,
     InTheFuture,
+    NotFound,
     NotYourOwn,
     States,
     ensure_own,
@@ -245,7 +246,7 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
         InvalidIdentityDocument, InvalidName, DocumentTaken for the registrar.
     Source: source-document 3.2(2), 3.2(3).
     """
-    person = world.person(command.person_id)
+    person = registered_person(world, command.person_id)
     ensure_own(context, person, "person")
     ensure_agency(context, person)
     if person.erased:
@@ -266,6 +267,14 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
     return Decision(
         facts=((stream_of("person", person.id), fact),),
     )
+
+
+def registered_person(world: States, person_id: str) -> Person:
+    """A person who has a registration; an objector without one is none. Raises: NotFound."""
+    person = world.person(person_id)
+    if person.registration is Registration.OBJECTOR:
+        raise NotFound(what="person", id=person_id)
+    return person
 
 
 def ensure_agency(context: Context, person: Person) -> None:
@@ -381,7 +390,7 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
         application of one person for one occupation and level.
     Source: source-document 1.1, 1.2(1), 1.2(2), 1.2(3), 1.2(4), 3.2(1).
     """
-    person = world.person(command.person_id)
+    person = registered_person(world, command.person_id)
     if person.erased:
         raise PersonErased()
     ensure_own(context, person, "person")

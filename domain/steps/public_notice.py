@@ -5,9 +5,9 @@ Source: source-document 5.1.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from domain import events as e
 from domain.actors import Role
@@ -27,6 +27,7 @@ from domain.decision import (
     Context,
     Decision,
     NotFound,
+    NotYourOwn,
     States,
     ensure_not_own,
     ensure_own,
@@ -36,8 +37,8 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.editions import calendar_on
-from domain.states.folds import ExamSession, Notice
-from domain.steps.enrolment import PersonErased
+from domain.states.folds import ExamSession, Notice, Registration
+from domain.steps.enrolment import PersonErased, ensure_agency
 from domain.steps.exam import SessionNotHeld
 from domain.values.opaque_ids import OpaqueId
 from domain.values.working_days import (
@@ -131,13 +132,33 @@ class ExtendNotice(Command):
 
 
 class FileObjection(Command):
-    """Object to one row within the period."""
+    """Object to one row within the period.
+
+    By a person who is known, or by somebody who is not registered and gives their name.
+    """
 
     notice_id: e.Id
     application_id: e.Id
     objection_id: OpaqueId | None = None
-    person_id: e.Id
+    objector_id: OpaqueId | None = Field(
+        default=None, description="who objects: a known person, or with a name the id of a new one"
+    )
+    objector_name: e.ShortText | None = Field(
+        default=None, description="姓名或单位名称 of who objects, if they are not registered"
+    )
+    objector_contact: e.ShortText | None = Field(
+        default=None, description="联系方式 of who objects, if they are not registered"
+    )
     text: str = Field(min_length=1, max_length=2000)
+
+    @model_validator(mode="after")
+    def _says_who_objects(self) -> Self:
+        if self.objector_name is None:
+            if self.objector_id is None:
+                raise ValueError("objector_id or objector_name is needed")
+            if self.objector_contact is not None:
+                raise ValueError("objector_contact needs objector_name")
+        return self
 
 
 class ResolveObjection(Command):
@@ -273,19 +294,46 @@ def _running(notice: Notice, context: Context) -> bool:
     return context.now < closes_at(notice.ends_on)
 
 
-def decide_file_objection(world: States, command: FileObjection, context: Context) -> Decision:
-    """A known person objects to a row inside the period; the row is held until it is settled.
+def _objector(
+    world: States, command: FileObjection, context: Context
+) -> tuple[str, tuple[tuple[str, e.Fact], ...]]:
+    """Who objects, and the fact that names them if nobody knows them yet.
 
-    While the end is provisional it may still move, so nobody is turned away by it.
-    Raises: NotFound, NotYourOwn, PersonErased, NoticeClosed, NoticeOver, RowNotInNotice,
-        AlreadyExists.
+    A candidate objects in their own name. Raises: NotFound, NotYourOwn, PersonErased, AlreadyExists
+    for the id of a new objector.
+    """
+    if command.objector_name is None:
+        assert command.objector_id is not None, "the command says who objects"
+        person = world.person(command.objector_id)
+        ensure_own(context, person, "person")
+        if person.registration is Registration.OBJECTOR:
+            ensure_agency(context, person)
+        if person.erased:
+            raise PersonErased()
+        return person.id, ()
+    if context.actor.role is Role.CANDIDATE:
+        raise NotYourOwn(what="person")
+    objector_id = command.objector_id or context.new_id()
+    stream = stream_of("person", objector_id)
+    if world.exists(stream):
+        raise AlreadyExists(what="person", id=objector_id)
+    named = e.ObjectorNamed(
+        person_id=objector_id, name=command.objector_name, contact=command.objector_contact
+    )
+    return objector_id, ((stream, named),)
+
+
+def decide_file_objection(world: States, command: FileObjection, context: Context) -> Decision:
+    """Anybody who gives their name objects to a row inside the period; it waits for the outcome.
+
+    Who is not registered gets an id and data keys of their own. While the end is provisional it may
+    still move, so nobody is turned away by it.
+    Raises: NotFound, NotYourOwn, PersonErased, AlreadyExists for the id of a new objector,
+        NoticeClosed, NoticeOver, RowNotInNotice, AlreadyExists.
     Source: source-document 5.1.
     """
     notice = world.notice(command.notice_id)
-    person = world.person(command.person_id)
-    ensure_own(context, person, "person")
-    if person.erased:
-        raise PersonErased()
+    objector_id, named = _objector(world, command, context)
     if notice.closed:
         raise NoticeClosed(notice_id=notice.id)
     if not notice.provisional and not _running(notice, context):
@@ -299,11 +347,13 @@ def decide_file_objection(world: States, command: FileObjection, context: Contex
         notice_id=notice.id,
         objection_id=objection_id,
         application_id=command.application_id,
-        person_id=person.id,
+        person_id=world.candidacy(command.application_id).person_id,
+        objector_id=objector_id,
         text=command.text,
     )
     return Decision(
-        facts=((stream_of("notice", notice.id), fact),), outcome={"objection_id": objection_id}
+        facts=((stream_of("notice", notice.id), fact), *named),
+        outcome={"objection_id": objection_id, "objector_id": objector_id},
     )
 
 
@@ -313,7 +363,7 @@ def decide_resolve_objection(
     """Dismissed: the row stays. Upheld: it leaves this notice and waits for its correction.
 
     Raises: NotFound, NoticeClosed, NotFound for an unknown or settled objection, OwnApplication
-        if the row is one's own.
+        if the row or the objection is one's own.
     Source: source-document 5.1.
     """
     notice = world.notice(command.notice_id)
@@ -323,7 +373,8 @@ def decide_resolve_objection(
     if application_id is None:
         raise NotFound(what="open objection", id=command.objection_id)
     state = world.candidacy(application_id)
-    ensure_not_own(context, world.person(state.person_id))
+    for each in (state.person_id, notice.objectors[command.objection_id]):
+        ensure_not_own(context, world.person(each))
     cls = e.ObjectionDismissed if command.outcome == "dismissed" else e.ObjectionUpheld
     fact = cls(
         notice_id=notice.id,
@@ -398,11 +449,20 @@ def _reads_of_extension(cached: StateHint, command: ExtendNotice, context: Conte
 
 
 def _reads_of_objection(cached: StateHint, command: FileObjection, context: Context) -> ReadSet:
+    """In the order in which the decision makes ids."""
+    is_new = command.objector_name is not None
+    objector_id = command.objector_id or context.new_id()
     objection_id = command.objection_id or context.new_id()
+    objector = (stream_of("person", objector_id),)
     return ReadSet(
-        streams=(stream_of("notice", command.notice_id), stream_of("person", command.person_id)),
-        claims=(objection_claim(command.person_id, command.notice_id, objection_id),),
-        persons=(command.person_id,),
+        streams=(
+            stream_of("notice", command.notice_id),
+            stream_of("application", command.application_id),
+            *(() if is_new else objector),
+        ),
+        versions=objector if is_new else (),
+        claims=(objection_claim(objector_id, command.notice_id, objection_id),),
+        persons=(objector_id,),
     )
 
 
@@ -410,7 +470,12 @@ def _reads_of_resolution(cached: StateHint, command: ResolveObjection, context: 
     notice = cached("notice", command.notice_id)
     found = None if notice is None else notice.open_objections.get(command.objection_id)
     row = () if found is None else (found,)
-    streams = (stream_of("notice", command.notice_id), *with_persons(cached, row))
+    objector = None if notice is None else notice.objectors.get(command.objection_id)
+    streams = (
+        stream_of("notice", command.notice_id),
+        *with_persons(cached, row),
+        *(() if objector is None else (stream_of("person", objector),)),
+    )
     return ReadSet(streams, persons=persons_of(cached, row))
 
 
@@ -440,7 +505,7 @@ FILE_OBJECTION = CommandSpec(
     FileObjection,
     decide_file_objection,
     _reads_of_objection,
-    roles=frozenset({Role.CANDIDATE, Role.AGENCY}),
+    roles=frozenset({Role.CANDIDATE, Role.AGENCY, Role.CERTIFIER}),
 )
 RESOLVE_OBJECTION = CommandSpec(
     ResolveObjection,

@@ -129,6 +129,7 @@ def _applications(
     for key in world.claims_under("person_application", f"{person_id}|"):
         state = world.candidacy(key.partition("|")[2])
         yield from _procedure(world, state, rules, awaited)
+        yield from _objected_to(world, state, awaited)
         yield from _money(state, rules)
         for certificate in state.certificates.values():
             yield from _certificate(certificate, rules)
@@ -190,6 +191,18 @@ def _certificate(certificate: Certificate, rules: _Rules) -> Iterator[_Keeper]:
 
 
 # --- objections -----------------------------------------------------------------------------------
+
+
+def _objected_to(world: States, state: Candidacy, awaited: dict[str, None]) -> Iterator[_Keeper]:
+    """What somebody wrote against one of the application's rows.
+
+    Also of a row that another notice made final meanwhile: the objection to it has no outcome yet.
+    """
+    for notice_id in state.notices:
+        notice = world.notice(notice_id)
+        if not notice.closed and state.id in notice.objections.values():
+            awaited[notice.id] = None
+            yield _running(KeptBy.OPEN_OBJECTION)
 
 
 def _objections(

@@ -20,7 +20,6 @@ from domain.store.journal import envelope as envelopes
 from domain.store.journal.records import NewEvent, RecordedEvent
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
 from domain.values.sealed_fields import (
-    PERSON_FIELD,
     declared_values,
     map_sealed,
     sealed_values,
@@ -188,7 +187,7 @@ class EntryMapper(Mapper[str]):
         for path, mark, holder, name in declared_values(type(fact), data):
             if encryptor is None:
                 raise ValueError(f"{topic}{path} is sealed: it needs an encryptor")
-            person = data.get(PERSON_FIELD)
+            person = data.get(mark.of)
             holder[name] = encryptor.seal(mark, person, stream, version, path, holder[name])
         return NewEvent(
             stream=stream,

@@ -40,9 +40,11 @@ class Sealed:
 
     data_class: under which key of the person that the fact names; None for a text that concerns no
         one person: then the stream's matter key seals it, and it goes by that stream's retention.
+    of: the field of the fact that names this person.
     """
 
     data_class: DataClass | None
+    of: str = PERSON_FIELD
 
 
 # --- owners and names of keys ---------------------------------------------------------------------

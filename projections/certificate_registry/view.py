@@ -99,7 +99,9 @@ def _upsert_person(rows: RowBuffer, person: Row) -> None:
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
     """ErasureConfirmed and ErasureContinued: the position counts also if no name went."""
-    person = rows.require(PEOPLE, entry.data["person_id"])
+    person = rows.get(PEOPLE, entry.data["person_id"])
+    if person is None:  # an objector who is not registered has no row
+        return
     if not is_identity_gone(entry):
         _upsert_person(rows, {**person, "position": entry.position})
         return

@@ -37,8 +37,9 @@ def _erased(rows: RowBuffer, entry: Entry) -> None:
     """ErasureConfirmed and ErasureContinued."""
     if not is_identity_gone(entry):
         return
-    person = rows.require(PEOPLE, entry.data["person_id"])
-    rows.upsert(PEOPLE, {**erased_person(person, entry), "erased": True})
+    person = rows.get(PEOPLE, entry.data["person_id"])
+    if person is not None:  # an objector who is not registered has no row
+        rows.upsert(PEOPLE, {**erased_person(person, entry), "erased": True})
 
 
 def _session(rows: RowBuffer, entry: Entry) -> None:
@@ -230,7 +231,7 @@ VIEW = View(
         e.ObjectionUpheld.TOPIC: Handles(_upheld, (ROWS, OBJECTIONS)),
     },
     ignores=topics(
-        e.ErasureProposed,
+        *(e.ErasureProposed, e.ObjectorNamed),
         *(*e.LEDGER, *e.ACTOR, *e.EDITION, *e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),
         *e.SETTLEMENT,

@@ -161,7 +161,7 @@ class Sitting:
             id=objection_id,
             notice_id=notice_id,
             application_id=case.id,
-            person_id=objector.id,
+            objector_id=objector.id,
             text=text,
         )
         return objection_id

@@ -65,7 +65,7 @@ FILES: dict[str, tuple[str, str, str]] = {
     ),
     "notices": ("notices.csv", "", "session_id late_reason"),
     "notice_closings": ("notice_closings.csv", "NC", "notice_id"),
-    "objections": ("objections.csv", "", "notice_id application_id person_id text"),
+    "objections": ("objections.csv", "", "notice_id application_id objector_id text"),
     "objection_outcomes": (
         "objection_outcomes.csv",
         "OR",

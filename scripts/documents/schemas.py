@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from domain.editions.contents import CONTENTS
 from domain.editions.edition import EditionKind
 from domain.events import Fact
-from domain.values.sealed_fields import models_in, sealed_fields
+from domain.values.sealed_fields import PERSON_FIELD, models_in, sealed_fields
 from scripts.documents.citations import CITED, clauses, expand
 
 SEALED: dict[str, Any] = {
@@ -54,6 +54,8 @@ def _mark_sealed(model: type[BaseModel], schema: dict[str, Any]) -> None:
         opened = [each for each in field["anyOf"] if each != {"type": "null"}]
         field["anyOf"] = [*opened, SEALED, {"type": "null"}]
         field["x-sealed"] = mark.data_class.value if mark.data_class else "matter"
+        if mark.of != PERSON_FIELD:
+            field["x-sealed-of"] = mark.of
 
 
 def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
@@ -61,7 +63,8 @@ def shape(field: dict[str, Any], parts: dict[str, Any]) -> str:
     if "x-sealed" in field:
         opened = [each for each in field["anyOf"] if each != SEALED]
         shapes = " or ".join(shape(each, parts) for each in opened)
-        return f"{shapes}, **sealed: {field['x-sealed']}**"
+        whose = f" of `{field['x-sealed-of']}`" if "x-sealed-of" in field else ""
+        return f"{shapes}, **sealed: {field['x-sealed']}{whose}**"
     if "$ref" in field:
         name = field["$ref"].rpartition("/")[2]
         part = parts[name]

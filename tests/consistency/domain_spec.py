@@ -56,7 +56,7 @@ _OUTCOMES = {
     "open": lambda m, f: {"application_id": f["app"]},
     "number": lambda m, f: dict(m.apps[f["app"]]["certs"]),
     "seat": lambda m, f: {"ticket_number": m.apps[f["app"]]["ticket"]},
-    "object": lambda m, f: {"objection_id": f["objection"]},
+    "object": lambda m, f: {"objection_id": f["objection"], "objector_id": f["person"]},
     "pay": lambda m, f: {
         "payment_id": f["payment"],
         "excess": any(m.apps[f["app"]]["paid"][f["payment"], c]["excess"] for c, _ in f["lines"]),

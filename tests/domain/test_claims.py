@@ -16,7 +16,7 @@ WITHOUT_CLAIMS = {
     *("ledger_opened.v1", "edition_proposed.v1", "edition_adopted.v1"),
     *("erasure_proposed.v1", "erasure_continued.v1"),
     *("issuer_url_set.v1", "person_corrected.v1", "person_recognised.v1"),
-    *("registration_rejected.v1", "actor_named.v1"),
+    *("registration_rejected.v1", "actor_named.v1", "objector_named.v1"),
     *("key_introduced.v1", "key_retired.v1", "log_continued_elsewhere.v1"),
     *("eligibility_refused.v1", "fee_item_used.v1"),
     *("document_submitted.v1", "documents_submitted.v1"),

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from domain import events as e
 from domain.events import CATALOGUE, ITEMS, Component, EditionAdopted, Item, Stage, Subject
 from domain.lawfulness.history import stream_of_fact
-from domain.values.sealed_fields import models_in, sealed_fields
+from domain.values.sealed_fields import DataClass, Sealed, models_in, sealed_fields
 from tests.support.golden import sample
 
 FACTS = [pytest.param(fact, id=topic) for topic, fact in CATALOGUE.items()]

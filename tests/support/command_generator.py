@@ -32,7 +32,7 @@ PEOPLE: dict[str, Actor] = {
 REVIEWERS = dict(zip(STAGES, ("agency-1", "certifier-1", "province-1"), strict=True))
 
 SETTLEMENTS = ("join", "refuse_registration")
-PERSONS = ("P1", "P2", "P3")
+PERSONS, OUTSIDERS = ("P1", "P2", "P3"), ("W1",)
 APPS = ("A1", "A2", "A3", "A4")
 PAYMENTS = ("PAY1", "PAY2", "PAY3", "PAY4", "PAY5")
 MARKS = (None, "0", "59.5", "60", "72", "100")
@@ -152,8 +152,11 @@ def _result(model: Journey, a: dict[str, Any], login: str) -> list[GeneratedComm
                 ("resolve", "verifier-2", fields | {"outcome": o}) for o in ("dismissed", "upheld")
             ]
         objection = {"notice": notice, "objection": f"O{a['id']}", "person": a["person"]}
+        outsider = objection | {"person": OUTSIDERS[0], "objection": f"OW{a['id'][1:]}"}
+        named = outsider | {"named": OUTSIDERS[0] not in model.persons}
         return [
-            ("object", login, app | objection),
+            ("object", login, app | objection | {"named": False}),
+            ("object", "certifier-1", app | named),
             ("wait", "", {"days": 8}),
             ("close_notice", "registrar-1", {"notice": notice}),
         ]
@@ -190,6 +193,7 @@ def _certificates(model: Journey, a: dict[str, Any]) -> list[GeneratedCommand]:
 
 POOLS: dict[str, Any] = {
     "person": PERSONS, "document": ("d1", "d2", "d3"), "login": (True, True, False),
+    "named": (False, True),
     "app": APPS, "level": (4, 5), "proposal": ("E1", "E2"),
     "eligible": (True, True, False), "payment": PAYMENTS, "txn": ("T1", "T2", "T-PAY1"),
     "lines": (WHOLE, WHOLE, WHOLE[:1], [*WHOLE[:1], *WHOLE[:1]], [(c, 1) for c, _ in WHOLE]),
@@ -218,7 +222,7 @@ FIELDS: dict[str, str] = {
     "schedule": "session starts seats", "seat": "app session", "end_session": "session",
     "score": "session ticket subject marks", "verify": "app theory practical",
     "correct": "app subject marks objection", "publish": "notice session reason",
-    "object": "notice app objection person", "resolve": "notice objection outcome",
+    "object": "notice app objection person named", "resolve": "notice objection outcome",
     "close_notice": "notice", "number": "app", "import_number": "app year serial site",
     "issue": "app", "change": "app kind what because", "report": "report apps",
     "answer": "report number accepted reason", "see": "app scope", "wait": "days",
@@ -239,7 +243,9 @@ def arbitrary_command(model: Journey, draw: Draw, now: datetime) -> GeneratedCom
     elif kind == "resolve":
         known |= {"outcome": ["dismissed", "upheld"], "objection": ["OA1", "OA2", "O1"]}
     elif kind == "object":
-        known["objection"] = ["OA1", "OA2", "O1"]
+        known |= {"objection": ["OA1", "OA2", "O1"], "person": [*PERSONS, *OUTSIDERS]}
+    elif kind in ("propose_erasure", "confirm_erasure"):
+        known["person"] = [*PERSONS, *OUTSIDERS]
     fields = {name: draw(known.get(name) or POOLS[name]) for name in FIELDS[kind].split()}
     if kind == "change" and fields["what"] != "revoke":
         del fields["because"]

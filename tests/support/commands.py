@@ -207,22 +207,26 @@ def withdraw(n: int = 1) -> enrolment.WithdrawApplication:
     return enrolment.WithdrawApplication(application_id=f"A{n}", reason="个人原因")
 
 
-def propose_erasure(n: int = 1, proposal: str | None = None) -> erasure.ProposeErasure:
-    """The erasure of candidate n's data is proposed."""
-    return erasure.ProposeErasure(
-        person_id=f"P{n}", proposal=proposal or f"ER{n}", reason=e.ErasureReason.REQUEST
-    )
+def propose_erasure(
+    n: int = 1, proposal: str | None = None, person: str | None = None
+) -> erasure.ProposeErasure:
+    """The erasure of the data of candidate n, or of another person, is proposed."""
+    reason = e.ErasureReason.REQUEST
+    person_id, proposal = person or f"P{n}", proposal or f"ER{n}"
+    return erasure.ProposeErasure(person_id=person_id, proposal=proposal, reason=reason)
 
 
-def confirm_erasure(n: int = 1, proposal: str | None = None) -> erasure.ConfirmErasure:
+def confirm_erasure(
+    n: int = 1, proposal: str | None = None, person: str | None = None
+) -> erasure.ConfirmErasure:
     """A second person confirms it."""
-    return erasure.ConfirmErasure(person_id=f"P{n}", proposal=proposal or f"ER{n}")
+    return erasure.ConfirmErasure(person_id=person or f"P{n}", proposal=proposal or f"ER{n}")
 
 
-def erase(world: Any, n: int = 1) -> None:
-    """Two persons erase candidate n's data, in a world in memory or on PostgreSQL."""
-    world.do(propose_erasure(n), by=REGISTRAR)
-    world.do(confirm_erasure(n), by=REGULATOR)
+def erase(world: Any, n: int = 1, person: str | None = None) -> None:
+    """Two persons erase somebody's data, in a world in memory or on PostgreSQL."""
+    world.do(propose_erasure(n, person=person), by=REGISTRAR)
+    world.do(confirm_erasure(n, person=person), by=REGULATOR)
 
 
 def destroyed(n: int = 1, *classes: DataClass) -> e.ErasureContinued:
@@ -392,10 +396,16 @@ def object_to(n: int = 1, by: int | None = None, **changed: Any) -> public_notic
         "notice_id": "N1",
         "application_id": f"A{n}",
         "objection_id": f"O{n}",
-        "person_id": f"P{by or n}",
+        "objector_id": f"P{by or n}",
         "text": "技能考核第二题漏判",
     }
     return public_notice.FileObjection(**(given | changed))
+
+
+def object_as_outsider(n: int = 1, **changed: Any) -> public_notice.FileObjection:
+    """As `object_to`, by somebody with the id W<n> who is not registered."""
+    named = {"objector_id": f"W{n}", "objector_name": "王证", "objector_contact": "0571-87654321"}
+    return object_to(n, **(named | changed))
 
 
 def settle(outcome: str, n: int = 1, notice: str = "N1") -> public_notice.ResolveObjection:

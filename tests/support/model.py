@@ -183,8 +183,13 @@ class Model:
                 return name
         return None
 
+    def registered(self, person: str) -> dict[str, Any]:
+        p: dict[str, Any] = self.find(self.persons, person)
+        refuse("not_found", p["registration"] != "objector")
+        return p
+
     def contested(self, person: str) -> dict[str, Any]:
-        p = self.find(self.persons, person)
+        p = self.registered(person)
         refuse("own_registration", self.by[0] not in (p["subject"], p["by"]))
         refuse("person_erased", not p["erased"])
         refuse("registration_not_contested", p["registration"] == "contested")
@@ -251,12 +256,19 @@ class Model:
         for a in self.apps.values():
             if a["person"] == person:
                 self._keep_procedure(a, keep)
+                self._keep_objected_to(a, keep)
                 self._keep_money(a, keep)
                 self._keep_certificates(a, keep)
         for n in self.notices.values():
             if person in n["objectors"].values():
                 self._keep_objection(n, keep)
         return found
+
+    def _keep_objected_to(self, a: dict[str, Any], keep: Any) -> None:
+        for n in (self.notices[name] for name in a["notices"]):
+            rows = {app for app, _ in n["objections"].values()}
+            if a["id"] in rows and not n["closed"]:
+                keep("open_objection", None)
 
     def _keep_objection(self, n: dict[str, Any], keep: Any) -> None:
         if not n["closed"]:
@@ -311,7 +323,7 @@ class Model:
                 keep("unreported_number", None)
 
     def open(self, app: str, person: str, level: int, eligible: bool) -> None:
-        p = self.find(self.persons, person)
+        p = self.registered(person)
         refuse("person_erased", not p["erased"])
         self.own(person)
         refuse("registration_closed", p["registration"] in {"registered", "contested"})

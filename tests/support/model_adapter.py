@@ -149,10 +149,10 @@ def _change(
 COMMAND_BUILDERS: dict[str, Callable[..., Any]] = {
     "register": _register,
     "propose_erasure": lambda m, now, person, proposal: c.propose_erasure(
-        int(person[1:]), proposal=proposal
+        proposal=proposal, person=person
     ),
     "confirm_erasure": lambda m, now, person, proposal: c.confirm_erasure(
-        int(person[1:]), proposal=proposal
+        proposal=proposal, person=person
     ),
     "join": lambda m, now, person: JoinRegistration(person_id=person),
     "refuse_registration": lambda m, now, person: RejectRegistration(
@@ -184,11 +184,12 @@ COMMAND_BUILDERS: dict[str, Callable[..., Any]] = {
     "publish": lambda m, now, notice, session, reason: OpenNotice(
         notice_id=notice, session_id=session, late_reason=reason
     ),
-    "object": lambda m, now, notice, app, objection, person: FileObjection(
+    "object": lambda m, now, notice, app, objection, person, named=False: FileObjection(
         notice_id=notice,
         application_id=app,
         objection_id=objection,
-        person_id=person,
+        objector_id=person,
+        objector_name="王证" if named else None,
         text="漏判一题",
     ),
     "resolve": lambda m, now, notice, objection, outcome: ResolveObjection(

@@ -38,7 +38,7 @@ STAFF_OF = {
     "approve_refund": "finance", "decline_refund": "finance", "refund_outcome": "finance",
     "schedule": "certifier", "seat": "agency certifier", "end_session": "certifier examiner",
     "score": "examiner", "verify": "score_verifier", "correct": "certifier examiner",
-    "publish": "certifier registrar", "object": "candidate agency",
+    "publish": "certifier registrar", "object": "candidate agency certifier",
     "resolve": "certifier score_verifier", "close_notice": "certifier registrar",
     "number": "registrar", "import_number": "registrar", "issue": "registrar",
     "change": "registrar", "report": "registrar", "answer": "province registrar",
@@ -278,9 +278,13 @@ class ModelWithFacts(Journey):
         row = {"notice_id": notice, **whose, **a["marks"], "passed": passed}
         return self._of(a["id"], "result_published", **row)
 
-    def object_facts(self, notice: str, app: str, objection: str, person: str) -> list[Expected]:
-        fields = {"objection_id": objection, "application_id": app, "person_id": person}
-        return [("objection_filed", f"notice-{notice}", fields)]
+    def object_facts(
+        self, notice: str, app: str, objection: str, person: str, named: bool = False
+    ) -> list[Expected]:
+        fields = {"objection_id": objection, **self._whose(app), "objector_id": person}
+        filed = ("objection_filed", f"notice-{notice}", fields)
+        who: Expected = ("objector_named", f"person-{person}", {"person_id": person})
+        return [filed, who] if named else [filed]
 
     def resolve_facts(self, notice: str, objection: str, outcome: str) -> list[Expected]:
         app, _ = self.notices[notice]["objections"][objection]

@@ -106,9 +106,18 @@ class Journey(Model):
     def over(self, n: dict[str, Any]) -> bool:
         return self.today > n["ends"]
 
-    def object(self, notice: str, app: str, objection: str, person: str) -> None:
-        n, p = self.find(self.notices, notice), self.find(self.persons, person)
+    def object(
+        self, notice: str, app: str, objection: str, person: str, named: bool = False
+    ) -> None:
+        """Any known person, or somebody who gives their name instead. 5.1."""
+        n = self.find(self.notices, notice)
+        if named:
+            self.name_objector(person)
+        self.find(self.persons, person)
         self.own(person)
+        p = self.persons[person]
+        mine = self.by[1] != "agency" or p.get("by_agency") in (None, self.by[2])
+        refuse("not_your_own", p["registration"] != "objector" or mine)
         refuse("person_erased", not p["erased"])
         refuse("notice_closed", not n["closed"])
         refuse("notice_over", n["provisional"] or not self.over(n))
@@ -117,12 +126,22 @@ class Journey(Model):
         n["objections"][objection] = (app, "open")
         n["objectors"][objection] = person
 
+    def name_objector(self, person: str) -> None:
+        refuse("not_your_own", self.by[1] != "candidate")
+        refuse("already_exists", person not in self.persons)
+        self.persons[person] = {
+            "subject": None, "by": self.by[0], "document": None, "erased": False,
+            "registration": "objector", "holder": None, "proposal": None, "destroyed": set(),
+            "by_agency": self.by[2] if self.by[1] == "agency" else None,
+        }  # fmt: skip
+
     def resolve(self, notice: str, objection: str, outcome: str) -> None:
         n = self.find(self.notices, notice)
         refuse("notice_closed", not n["closed"])
         app, state = n["objections"].get(objection, (None, None))
         refuse("not_found", state == "open")
         self.not_own(self.apps[app])
+        refuse("own_application", self.persons[n["objectors"][objection]]["subject"] != self.by[0])
         n["objections"][objection] = (app, outcome)
         if outcome == "upheld":
             n["withheld"].add(app)

@@ -245,7 +245,7 @@ class World:
         for owner, data_class in decision.erases:
             self.sealed -= {(owner, DataClass(data_class))}
             if data_class == DataClass.IDENTITY:
-                del self.identities[owner.removeprefix(person_owner(""))]
+                self.identities.pop(owner.removeprefix(person_owner("")), None)
         if actor.role is not Role.CANDIDATE:
             self.staff |= {actor.subject}
         self.forgotten |= {*decision.forgets} - self.staff
@@ -262,9 +262,10 @@ class World:
         self.states[stream] = folded
         self.entries.append(entry)
         data = fact.model_dump(mode="json")
-        classes = {mark.data_class for _, mark, _, _ in declared_values(type(fact), data)}
         self.sealed |= {
-            (person_owner(data["person_id"]), each) for each in classes if each is not None
+            (person_owner(data[mark.of]), mark.data_class)
+            for _, mark, _, _ in declared_values(type(fact), data)
+            if mark.data_class is not None
         }
         if isinstance(fact, IDENTITY_FACTS):
             assert fact.name is not None
@@ -350,7 +351,7 @@ class ReadSetChecker:
                 if mark.data_class is None:
                     self._expect(stream, self._read_set.matters)
                 else:
-                    self._expect(data["person_id"], self._read_set.persons)
+                    self._expect(data[mark.of], self._read_set.persons)
 
     def _expect(self, key: Any, declared: Sequence[Any]) -> None:
         assert key in declared or not self._strict, f"{key} is read but not in the read set"

@@ -85,7 +85,7 @@ GET    {L}/notices/N0/objections            Z V G
 POST   {L}/notices                          Z G
 POST   {L}/notices/N0/extension             Z G
 POST   {L}/notices/N0/close                 Z G
-POST   {L}/notices/N0/objections            C A
+POST   {L}/notices/N0/objections            C A Z
 POST   {L}/notices/N0/objections/O0/resolution  Z V
 GET    {A}/certificates                     C A P G
 POST   {A}/certificates/numbers             G

@@ -218,7 +218,7 @@ def test_an_objection_holds_its_row_until_it_is_settled(
     candidate = Journey(ledger, 2).candidate("2026-10-09T09:00:00+08:00")
     filed = candidate.write(
         "notices/N1/objections",
-        {"application_id": "A2", "person_id": "P2", "text": "疑似漏判", "objection_id": "O1"},
+        {"application_id": "A2", "objector_id": "P2", "text": "疑似漏判", "objection_id": "O1"},
     )
     rows = certifier.read("notices/N1/rows", min_position=filed["last_position"])["data"]
     assert {r["application_id"]: r["state"] for r in rows} == {

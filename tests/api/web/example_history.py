@@ -124,7 +124,7 @@ def _running_notice(history: History) -> None:
     _sitting(ledger, "S2", {5: ("90", "60"), 6: ("72", None), 7: ("59.5", "88")})
     body = {"notice_id": "N2", "session_id": "S2", "late_reason": "考场停电,阅卷延期"}
     ledger.caller("certifier").write("notices", body)
-    objection = {"application_id": "A7", "person_id": "P7", "text": "理论第三题漏判"}
+    objection = {"application_id": "A7", "objector_id": "P7", "text": "理论第三题漏判"}
     ledger.caller("candidate", "candidate-7").write("notices/N2/objections", objection)
 
 

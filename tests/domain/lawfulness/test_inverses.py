@@ -17,6 +17,7 @@ FOLLOWING = {
     e.RefundEntitled,
     e.AdmissionTicketIssued,
     e.ResultPublished,
+    e.ObjectorNamed,
     e.CertificateNumbered,
     e.CertificateReported,
 }

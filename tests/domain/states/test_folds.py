@@ -166,7 +166,9 @@ def test_a_notice_separates_open_from_resolved_objections():
     for n, outcome in ((1, e.ObjectionDismissed), (2, e.ObjectionUpheld), (3, None)):
         objection = {"notice_id": "N1", "objection_id": f"O{n}"}
         world.append(
-            e.ObjectionFiled(**objection, application_id="A1", person_id="P1", text="漏判")
+            e.ObjectionFiled(
+                **objection, application_id="A1", person_id="P1", objector_id="P2", text="漏判"
+            )
         )
         if outcome:
             row = {"application_id": "A1", "person_id": "P1"}

@@ -10,7 +10,7 @@ import pytest
 from domain import events as e
 from domain.actors import service_actor
 from domain.decision import AlreadyExists, NotFound, OwnApplication
-from domain.events import CertificateKind, KeptBy
+from domain.events import CertificateKind, KeptBy, Subject
 from domain.steps.certificate import RevokeCertificate
 from domain.steps.enrolment import PersonErased
 from domain.steps.erasure import (
@@ -21,23 +21,36 @@ from domain.steps.erasure import (
 )
 from domain.steps.refund import SecondPersonNeeded
 from domain.steps.retention_findings import findings_of, years_after
-from domain.values.sealed_fields import DataClass
+from domain.values.sealed_fields import DataClass, declared_values
 from tests.support import refunds
-from tests.support.actors import FINANCE, REGISTRAR, REGULATOR, VERIFIER, candidate, staff
+from tests.support.actors import (
+    CERTIFIER,
+    EXAMINER_2,
+    FINANCE,
+    REGISTRAR,
+    REGULATOR,
+    VERIFIER,
+    candidate,
+    staff,
+)
 from tests.support.commands import (
     CLOSED_AT,
     PASSED,
     apply_for,
     close,
     confirm_erasure,
+    correct,
     correct_person,
     document_of,
     erase,
+    object_as_outsider,
     object_to,
     pay_again,
     propose_erasure,
+    publish,
     register,
     settle,
+    verify,
 )
 from tests.support.journeys import (
     a_paid_application,
@@ -57,10 +70,12 @@ OTHER_REGISTRAR = staff("registrar-2", REGISTRAR.role, "omc")
 FAILED = ("59.5", "100")
 
 
-def kept(world: World, n: int = 1) -> dict[str, dict[str, date | None]]:
+def kept(world: World, n: int = 1, person: str | None = None) -> dict[str, dict[str, date | None]]:
     """By class and cause, until when."""
     found: dict[str, dict[str, date | None]] = {}
-    for each in findings_of(world, f"P{n}", world.context(REGISTRAR, world.now).today).kept:
+    for each in findings_of(
+        world, person or f"P{n}", world.context(REGISTRAR, world.now).today
+    ).kept:
         found.setdefault(each.data_class.value, {})[each.because.value] = each.until
     return found
 
@@ -187,6 +202,59 @@ def test_an_objection_keeps_who_objects_until_the_notice_ends():
     world.do(close(), by=REGISTRAR, at=CLOSED_AT)
     for_years = {"assessment_records": date(2031, 10, 13)}
     assert kept(world, 8) == {"identity": for_years, "remarks": for_years}
+
+
+def test_an_objector_who_is_not_registered_is_erased_like_any_person():
+    """What they wrote goes with their keys, not with the applicant's."""
+    world = published_results()
+    world.do(object_as_outsider(), by=CERTIFIER)
+    assert {*kept(world, person="W1")} == {"identity", "contact", "remarks"}
+    erase(world, person="W1")
+    assert world.facts(e.ErasureConfirmed)[-1].awaited == ("N1",)
+    world.do(settle("dismissed"), by=VERIFIER)
+    world.do(close(), by=REGISTRAR, at=CLOSED_AT)
+    for_years = {"assessment_records": date(2031, 10, 13)}
+    assert kept(world, person="W1") == {"identity": for_years, "remarks": for_years}
+    gone = world.do(ContinueErasure(person_id="W1"), by=SERVICE, at=on("2031-10-14"))
+    assert {each for _, each in gone.erases} == {"identity", "contact", "remarks"}
+    assert {owner for owner, _ in gone.erases} == {"person/W1"}
+
+
+def test_the_erasure_of_an_applicant_leaves_what_an_objector_wrote_and_the_other_way_round():
+    """Each text lies under a key of who wrote it, each reason under the applicant's."""
+    world = published_results(FAILED)
+    world.do(object_as_outsider(), by=CERTIFIER)
+    world.do(settle("dismissed"), by=VERIFIER)
+    data = {each.TOPIC: each.model_dump(mode="json") for each in world.facts()}
+    owners = {
+        value.path: (data[topic][value.mark.of], value.mark.data_class.value)
+        for topic in ("objection_filed.v1", "objection_dismissed.v1", "objector_named.v1")
+        for value in declared_values(e.CATALOGUE[topic], data[topic])
+    }
+    assert owners == {
+        "/text": ("W1", "remarks"),
+        "/name": ("W1", "identity"),
+        "/contact": ("W1", "contact"),
+        "/reason": ("P1", "remarks"),
+    }
+
+
+def test_an_unfinished_objection_keeps_the_applicants_data_although_another_notice_made_it_final():
+    """Another notice made the corrected result final meanwhile. Source: source-document 5.1."""
+    world = published_results(FAILED)
+    world.do(object_to(), by=candidate(1))
+    world.do(settle("upheld"), by=VERIFIER)
+    world.do(correct(Subject.THEORY, "59", objection_id="O1"), by=EXAMINER_2)
+    world.do(verify("59", "100"), by=VERIFIER)
+    world.do(object_as_outsider(objection_id="O2"), by=CERTIFIER)
+    world.do(publish("N2"), by=REGISTRAR)
+    world.do(close("N2"), by=REGISTRAR, at=CLOSED_AT)
+    assert not world.notice("N1").closed
+    assert {*kept(world)["contact"]} == {"open_objection"}
+    assert findings_of(world, "P1", date(2026, 10, 14)).awaited == ("N1",)
+    world.do(settle("dismissed", 2), by=VERIFIER)
+    world.do(close("N1"), by=REGISTRAR)
+    assert "contact" not in kept(world)
 
 
 def test_the_receipt_says_which_rule_keeps_which_class_until_when():

@@ -9,6 +9,7 @@ from domain.actors import Role
 from domain.decision import AlreadyExists, NotFound, NotYourOwn, OwnApplication
 from domain.events import Subject
 from domain.steps.certificate import IssueCertificates
+from domain.steps.contested_registration import JoinRegistration, RejectRegistration
 from domain.steps.enrolment import PersonErased
 from domain.steps.exam import ScoreUnchanged
 from domain.steps.number_allocation import NotPassed, NumberCertificates, ResultNotFinal
@@ -19,14 +20,17 @@ from domain.steps.public_notice import (
     ObjectionsOpen,
     RowNotInNotice,
 )
-from tests.support.actors import OPERATOR, REGISTRAR, VERIFIER, candidate, staff
+from tests.support.actors import AGENCY, CERTIFIER, REGISTRAR, VERIFIER, candidate, staff
 from tests.support.commands import (
     CLOSED_AT,
     ISSUED_AT,
     PASSED,
+    apply_for,
     close,
     correct,
+    correct_person,
     erase,
+    object_as_outsider,
     object_to,
     publish,
     settle,
@@ -47,6 +51,12 @@ def an_open_objection(*pairs: object) -> World:
     return world
 
 
+def an_objection_of_an_outsider() -> World:
+    world = published_results()
+    world.do(object_as_outsider(), by=CERTIFIER)
+    return world
+
+
 def an_upheld_objection() -> World:
     world = an_open_objection(FAILED)
     world.do(settle("upheld"))
@@ -64,16 +74,101 @@ def test_a_candidate_objects_to_their_own_row():
             objection_id="O1",
             application_id="A1",
             person_id="P1",
+            objector_id="P1",
             text="技能考核第二题漏判",
         )
     )
 
 
 def test_anybody_who_is_known_objects_to_any_row():
-    """Source: source-document 5.1."""
+    """The fact names both, the applicant and who objects. Source: source-document 5.1."""
     world = a_registered_person(8, published_results())
-    given(world).when(object_to(by=8), by=candidate(8)).then_kinds(e.ObjectionFiled)
-    given(world).when(object_to(by=9), by=OPERATOR).fails(NotFound, what="person")
+    given(world).when(object_to(by=8), by=candidate(8)).then(
+        e.ObjectionFiled(
+            notice_id="N1",
+            objection_id="O1",
+            application_id="A1",
+            person_id="P1",
+            objector_id="P8",
+            text="技能考核第二题漏判",
+        )
+    )
+    given(world).when(object_to(by=9), by=AGENCY).fails(NotFound, what="person")
+
+
+def test_who_is_not_registered_objects_under_their_name_and_gets_an_id():
+    """Source: source-document 5.1."""
+    named = e.ObjectorNamed(person_id="W1", name="王证", contact="0571-87654321")
+    filed = e.ObjectionFiled(
+        notice_id="N1",
+        objection_id="O1",
+        application_id="A1",
+        person_id="P1",
+        objector_id="W1",
+        text="技能考核第二题漏判",
+    )
+    given(published_results()).when(object_as_outsider(), by=CERTIFIER).returns(
+        objection_id="O1", objector_id="W1"
+    ).then(filed, named)
+    given(published_results()).when(
+        object_as_outsider(objector_id=None, objection_id=None), by=AGENCY
+    ).returns(objector_id="id-1", objection_id="id-2")
+
+
+def test_an_objector_objects_again_under_their_id():
+    world = an_objection_of_an_outsider()
+    again = object_to(objection_id="O2", objector_id="W1")
+    given(world).when(again, by=CERTIFIER).then_kinds(e.ObjectionFiled)
+    given(world).when(object_as_outsider(objection_id="O2"), by=CERTIFIER).fails(
+        AlreadyExists, what="person"
+    )
+
+
+def test_an_agency_names_no_objector_of_another_agency():
+    world = published_results()
+    world.do(object_as_outsider(), by=AGENCY)
+    again = object_to(objection_id="O2", objector_id="W1")
+    other = staff("agency-9", Role.AGENCY, "another-agency")
+    given(world).when(again, by=other).fails(NotYourOwn)
+    given(world).when(again, by=AGENCY).then_kinds(e.ObjectionFiled)
+
+
+def test_a_candidate_names_no_objector():
+    given(published_results()).when(object_as_outsider(), by=candidate(2)).fails(NotYourOwn)
+    given(an_objection_of_an_outsider()).when(
+        object_to(objection_id="O2", objector_id="W1"), by=candidate(2)
+    ).fails(NotYourOwn)
+
+
+@pytest.mark.parametrize(
+    ("given_fields", "fault"),
+    [
+        ({"objector_id": None}, "objector_id or objector_name is needed"),
+        ({"objector_contact": "0571-87654321"}, "objector_contact needs objector_name"),
+    ],
+)
+def test_an_objection_says_who_objects(given_fields, fault):
+    with pytest.raises(ValueError, match=fault):
+        object_to(**given_fields)
+
+
+def test_an_objector_is_no_registered_person():
+    """They apply for nothing, and nobody gives them a document."""
+    world = an_objection_of_an_outsider()
+    for command, by in (
+        (apply_for(1, application_id="A9", person_id="W1"), AGENCY),
+        (correct_person(1, person_id="W1"), REGISTRAR),
+        (JoinRegistration(person_id="W1"), CERTIFIER),
+        (RejectRegistration(person_id="W1", reason="x"), CERTIFIER),
+    ):
+        given(world).when(command, by=by).fails(NotFound, what="person")
+
+
+def test_nobody_settles_their_own_objection():
+    world = a_registered_person(8, published_results())
+    world.do(object_to(by=8), by=candidate(8))
+    himself = staff("candidate-8", Role.SCORE_VERIFIER, "exam-office")
+    given(world).when(settle("upheld"), by=himself).fails(OwnApplication)
 
 
 def test_nobody_objects_in_somebody_elses_name():
