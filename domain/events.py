@@ -33,6 +33,7 @@ Id = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$")]
 IdentityText = Annotated[str | None, Sealed(DataClass.IDENTITY)]
 ContactText = Annotated[str | None, Sealed(DataClass.CONTACT)]
 StatementText = Annotated[str | None, Sealed(DataClass.STATEMENTS)]
+MoneyText = Annotated[str | None, Sealed(DataClass.MONEY)]
 CertificateText = Annotated[str | None, Sealed(DataClass.CERTIFICATE)]
 Remark = Annotated[LongText | None, Sealed(DataClass.REMARKS)]
 ObjectorRemark = Annotated[LongText | None, Sealed(DataClass.REMARKS, of="objector_id")]
@@ -774,6 +775,10 @@ class _RefundOutcome(_Refund, _Evidence):
     )
     fee_returned_fen: Fen | None = Field(
         default=None, description="fen of its fee that the provider gives back; null: not known"
+    )
+    received_account: MoneyText = Field(
+        default=None,
+        description="where the money goes or went, masked, as the provider names it; null: unknown",
     )
 
 

@@ -341,6 +341,7 @@ ROW_TYPES = (
             Column("evidence_sha256", ("凭据指纹",)),
             Column("provider_refund_fen", ("渠道退款金额(分)",), v.whole),
             Column("fee_returned_fen", ("退回手续费(分)",), v.whole),
+            Column("received_account", ("退款入账账户",), personal=True),
             REASON,
         ),
     ),

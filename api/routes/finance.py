@@ -76,6 +76,7 @@ class StepRow(BaseModel):
     channel: str | None
     clause: str | None
     reason: str | None
+    received_account: str | None = Field(description="masked, as the provider names it")
     occurred_at: datetime
     recorded_at: datetime
     position: int
@@ -204,6 +205,7 @@ async def get_refund_steps(
         raise NotFound(what="refund", id=refund_no)
     steps = await read.ask(ledger_of_refunds.steps, refund_no=refund_no, as_of=moment)
     await open_texts(read, [found, *steps], "reason")
+    await open_texts(read, steps, "received_account")
     return json_response(pick(found, RefundRow) | {"steps": [pick(row, StepRow) for row in steps]})
 
 

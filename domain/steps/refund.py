@@ -41,6 +41,7 @@ from domain.decision import (
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, RefundRefusal
 from domain.states.application import CLOSED, Candidacy, PaidLine, Refund, Status
+from domain.values.payee_accounts import MaskedAccount
 from domain.values.primitives import Fen, Instant, Sha256Hex
 
 V = TypeVar("V")
@@ -141,6 +142,9 @@ class RecordRefundOutcome(_RefundStep):
     )
     fee_returned_fen: Fen | None = Field(
         default=None, description="fen of its fee that the provider gives back"
+    )
+    received_account: MaskedAccount | None = Field(
+        default=None, description="退款入账账户, masked, as the provider names it"
     )
 
     @model_validator(mode="after")
@@ -372,6 +376,7 @@ class _Said(TypedDict):
     evidence_sha256: str | None
     provider_refund_fen: int | None
     fee_returned_fen: int | None
+    received_account: str | None
 
 
 def _said(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> _Said:
@@ -383,6 +388,7 @@ def _said(command: RecordRefundOutcome, state: Candidacy, refund: Refund) -> _Sa
         "evidence_sha256": command.evidence_sha256,
         "provider_refund_fen": command.provider_refund_fen,
         "fee_returned_fen": command.fee_returned_fen,
+        "received_account": command.received_account,
     }
 
 
@@ -473,7 +479,8 @@ def _reads_of_outcome(cached: StateHint, command: RecordRefundOutcome, context: 
     if refund is not None and command.provider_refund_id is not None:
         providers = dict.fromkeys((paid_line_of(state, refund).provider, e.Provider.BANK))
         claims = tuple(provider_refund_claim(p, command.provider_refund_id) for p in providers)
-    persons = () if state is None or command.reason is None else (state.person_id,)
+    seals = command.reason is not None or command.received_account is not None
+    persons = (state.person_id,) if state is not None and seals else ()
     return ReadSet((stream_of("application", command.application_id),), (), claims, persons)
 
 

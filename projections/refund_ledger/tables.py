@@ -86,6 +86,7 @@ STEPS = Table(
         "channel": "id?",
         "clause": "text?",
         "reason": "sealed?",
+        "received_account": "sealed?",
         "subject": "text",
         "role": "id",
         "occurred_at": "time",

@@ -57,6 +57,7 @@ def _step(rows: RowBuffer, entry: Entry, step: str, line: Row, fen: int, **more:
             "channel": None,
             "clause": None,
             "reason": None,
+            "received_account": None,
             **more,
             "position": entry.position,
             "payment_id": line["payment_id"],
@@ -293,6 +294,8 @@ def _move(
     )
     shown = ("provider_refund_id", "channel", "reason")
     details = {name: changes[name] for name in shown if name in changes}
+    if "received_account" in entry.data:
+        details["received_account"] = entry.sealed("received_account")
     _step(rows, entry, state, line, fen, refund_no=refund["refund_no"], **details)
     return moved
 
@@ -377,7 +380,7 @@ def _handles(*folds: tuple[type[e.Fact], Callable[[RowBuffer, Entry], None]]) ->
 
 VIEW = View(
     name="refund_ledger",
-    version=5,
+    version=6,
     tables=(LINES, REFUNDS, STEPS, POSTINGS, RATES, COUNTERS),
     handles=_handles(
         (e.EditionAdopted, _adopted),

@@ -148,7 +148,47 @@ def test_the_list_of_what_is_in_clear_is_no_longer_than_it_must_be():
 def test_a_fact_with_fields_of_a_person_names_the_person(fact):
     models = (fact, *models_in(fact))
     marks = [mark for model in models for _, mark in sealed_fields(model)]
-    assert all(mark.data_class is None for mark in marks) or "person_id" in fact.model_fields
+    named = {mark.of for mark in marks if mark.data_class is not None}
+    assert named <= fact.model_fields.keys()
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_a_fact_about_an_application_names_the_applicant(fact):
+    """A fact of a public notice or a session too, which belongs to another stream."""
+    assert "application_id" not in fact.model_fields or "person_id" in fact.model_fields
+
+
+MONEY_ARRIVED = {"source", "evidence_sha256", "channel_id", "paid_at"}
+PROVIDER_SAID = {
+    *("source", "evidence_sha256", "provider_refund_fen", "fee_returned_fen"),
+    "received_account",
+}
+FOR_RECONCILIATION = {
+    "fee_paid.v1": MONEY_ARRIVED,
+    "excess_payment_received.v1": MONEY_ARRIVED,
+    "fee_item_used.v1": {"payment_id", "used_at"},
+    "refund_entitled.v1": {"lines", "not_refundable"},
+    "refund_ordered.v1": {"channel_id", "provider", "provider_transaction_id"},
+    "refund_accepted.v1": PROVIDER_SAID | {"accepted_at", "provider_refund_id"},
+    "refund_settled.v1": PROVIDER_SAID | {"settled_at", "provider_refund_id", "channel"},
+    "refund_closed.v1": PROVIDER_SAID | {"closed_at"},
+    "refund_abnormal.v1": PROVIDER_SAID | {"abnormal_at"},
+    "application_opened.v1": {"agency"},
+}
+"""What a comparison with a provider's bills needs of each fact about money: by what it is known,
+the merchant account, the provider's own time and amounts, and where the money went."""
+
+
+@pytest.mark.parametrize("topic", FOR_RECONCILIATION)
+def test_a_fact_about_money_says_what_a_bill_is_compared_with(topic):
+    """In its first version, so that no later one has to add it. Source: source-document 2.4."""
+    assert FOR_RECONCILIATION[topic] <= CATALOGUE[topic].model_fields.keys()
+
+
+def test_an_account_that_money_went_back_to_is_sealed_under_the_persons_key_for_money():
+    for topic in ("accepted", "settled", "closed", "abnormal"):
+        marks = dict(sealed_fields(CATALOGUE[f"refund_{topic}.v1"]))
+        assert marks["received_account"] == Sealed(DataClass.MONEY)
 
 
 @pytest.mark.parametrize("fact", FACTS)

@@ -40,6 +40,8 @@ TEXTS = {
     "document_number": "330106199503151275",
     "document_country": "FRA",
     "phone": "13800000000",
+    "contact": "0571-87654321",
+    "received_account": "招商银行信用卡0403",
     "subject": "2c5ea4c0f4dd4a29a3e3c1b5f60718a2",
     "login": "ouyang@example.cn",
     "alternative": "1.2(2)",

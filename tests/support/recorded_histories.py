@@ -23,7 +23,6 @@ from domain.store.keys.key_signatures import is_signature
 from domain.store.privacy.field_encryption import Vault
 from domain.values.primitives import format_instant
 from domain.values.sealed_fields import (
-    PERSON_FIELD,
     KeyName,
     declared_values,
     matter_owner,
@@ -50,7 +49,7 @@ def envelope_of(entry: Entry, command: int) -> Envelope:
     for _, mark, holder, name in declared_values(type(fact), data):
         key = KeyName(matter_owner(entry.originator_id), "", 1)
         if mark.data_class is not None:
-            key = KeyName(person_owner(data[PERSON_FIELD]), mark.data_class.value, 1)
+            key = KeyName(person_owner(data[mark.of]), mark.data_class.value, 1)
         holder[name] = {"key": str(key), "sealed": f"test:{json.dumps(holder[name])}"}
     return {
         "actor": entry.actor,

@@ -127,6 +127,9 @@ def test_reviews_are_given_in_order_by_the_right_people_once(paid: Journey):
     assert rejected.json()["code"] == "reason_missing"
 
 
+ACCOUNT = "招商银行信用卡0403"
+
+
 def refund_of(journey: Journey, component: str) -> dict[str, str]:
     return {"payment_id": f"PAY{journey.n}", "component": component}
 
@@ -148,7 +151,7 @@ def test_a_rejected_candidate_gets_both_components_back(paid: Journey):
     settled = finance.write(
         f"{path}/{number}/outcome",
         {"outcome": "settled", "provider_refund_id": "503", "channel": "original",
-         "settled_at": LATER},
+         "settled_at": LATER, "received_account": ACCOUNT},
     )  # fmt: skip
     listed = finance.read("refunds", state="settled", min_position=settled["last_position"])
     assert [(r["refund_no"], r["amount_fen"]) for r in listed["data"]] == [(number, 30_000)]
@@ -156,6 +159,11 @@ def test_a_rejected_candidate_gets_both_components_back(paid: Journey):
     reply = finance.read(f"refunds/{number}/steps")
     steps = [step["step"] for step in reply["steps"]]
     assert steps == ["ordered", "approved", "accepted", "settled"]
+    accounts = [step["received_account"] for step in reply["steps"]]
+    assert accounts == [None, None, None, ACCOUNT]
+    assert ACCOUNT in paid.candidate().get(f"{paid.application}/history").text
+    assert ACCOUNT not in finance.get(f"{paid.application}/history").text
+    assert ACCOUNT not in ledger.caller("regulator").get("events", limit=500).text
     assert reply["steps"][0]["role"] == "candidate"
     assert "candidate-1" not in str(reply), "a login is shown to nobody"
     before = finance.read(f"refunds/{number}/steps", as_of=str(made["last_position"]))

@@ -52,6 +52,7 @@ EVIDENCE = {
     "evidence_sha256": "b" * 64,
     "provider_refund_fen": 29_400,
     "fee_returned_fen": 180,
+    "received_account": "招商银行信用卡0403",
 }
 
 
@@ -74,6 +75,11 @@ def test_what_the_provider_says_of_a_refund_is_recorded_with_its_evidence():
     given(world).when(closed, by=FINANCE).then(
         e.RefundClosed(**which, **EVIDENCE, reason="余额不足", closed_at=at)
     )
+
+
+def test_an_account_with_its_whole_number_is_refused():
+    with pytest.raises(ValueError, match="an account is masked"):
+        provider_outcome("accepted", received_account="招商银行 6225 8801 0000 0403")
 
 
 @pytest.mark.parametrize("outcome", ["accepted", "settled", "closed", "abnormal"])
