@@ -12,7 +12,8 @@ values/            primitives.py (Fen, Marks, Level, Instant), person_names.py, 
                    identity_documents.py, certificate_numbers.py, certificate_cards.py,
                    certificate_links.py, provinces.py, countries.py, working_days.py,
                    sealed_fields.py (which fields are sealed), key_ids.py, opaque_ids.py (ids
-                   that tell nothing), fast_replace.py (copies a frozen state)
+                   that tell nothing), payee_accounts.py (masked), fast_replace.py (copies a
+                   frozen state)
 documents/         step 3, application documents: materials.py (rules), document_rules.py (rules as
                    data), kinds.py, errors.py
 eligibility/       step 1: assessment.py by rule_sets.py and predicates.py over qualifications.py,
@@ -54,6 +55,7 @@ service/           ledger.py (load, decide, append), command_execution.py (one c
                    state_cache.py, snapshots.py,
                    receipt.py, receipt_futures.py, key_check.py, person_index.py (computes
                    the table of blind indexes again),
+                   public_cards.py (what a certificate says, made again),
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss),
                    tail_check.py (compares the last commands and logins)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,

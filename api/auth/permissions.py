@@ -71,6 +71,7 @@ READ_ACCESS: dict[str, Roles] = {
     # the public lookup
     "lookup_certificate": PUBLIC,
     "verify_certificate": PUBLIC,
+    "get_card": PUBLIC,
     # oversight
     "list_actors": _of(S, B),
     "get_talent_statistics": _of(Z, P, G, S),

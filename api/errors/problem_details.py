@@ -88,7 +88,7 @@ _BY_STATUS: dict[int, str] = {
     """,
     429: "lookups_too_fast",
     500: """
-        bad_note blob_damaged claim_not_held command_key_missing database_not_unicode
+        bad_note blob_damaged card_differs claim_not_held command_key_missing database_not_unicode
         database_too_new head_exists head_place_silent internal_error journal_incomplete
         journal_key_needed ledger_changed log_differs log_key_exists log_key_unusable
         malformed_rule_set migration_changed no_journal_key no_log_key not_canonical

@@ -431,7 +431,7 @@ def no_such_link() -> NotFound:
 
 def link_result(row: Row) -> tuple[bytes, str]:
     """The JSON answer to the link of a certificate, and its entity tag."""
-    _, record, replaced = row  # a LinkedCertificate
+    _, record, replaced, _ = row  # a LinkedCertificate
     shown = _certificate(record)
     shown["replaced"] = replaced
     body = orjson.dumps(shown)

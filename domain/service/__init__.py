@@ -12,6 +12,7 @@
 | recovery.py | continues the log under another origin, after a loss that two persons accept |
 | key_check.py | whether the keys of this service are those that a ledger names |
 | logins.py, named_actors.py | which pseudonym a login has; who a pseudonym of staff is |
+| public_cards.py | the public card of a certificate, made again from its facts |
 | receipt.py, receipt_futures.py | what a caller gets, and how it reaches threads and event loops |
 
 The walk of a command, in the order of the calls. The writer thread makes those marked `>`;

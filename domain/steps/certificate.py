@@ -22,7 +22,16 @@ from domain.command_spec import (
     reads_application_and_keys,
     with_persons,
 )
-from domain.decision import Command, Context, Decision, NotFound, States, ensure_day, stream_of
+from domain.decision import (
+    Command,
+    Context,
+    Decision,
+    Identity,
+    NotFound,
+    States,
+    ensure_day,
+    stream_of,
+)
 from domain.documents.materials import MaterialKind
 from domain.errors import LedgerError
 from domain.events import CertificateKind
@@ -139,9 +148,26 @@ def _digest(
     """
     identity = world.identity(state.person_id)
     issuer = world.ledger().opened
+    photo = world.document_sha256(state.id, MaterialKind.PHOTO)
+    card = card_of(context.ledger, issuer, state, certificate, identity, photo, issued_on, version)
+    digest, salt = context.digest_card(canonical_card(card))
+    return {"card_sha256": digest, "card_salt": salt}
+
+
+def card_of(
+    ledger: str,
+    issuer: e.LedgerOpened,
+    state: Candidacy,
+    certificate: Certificate,
+    identity: Identity,
+    photo_sha256: str | None,
+    issued_on: date,
+    version: int,
+) -> Card:
+    """What a version of a certificate shows, from what was known just before it. Source: 5.2."""
     theory, practical = (None if marks is None else str(marks) for marks in state.marks())
-    card: Card = {
-        "ledger": context.ledger,
+    return {
+        "ledger": ledger,
         "kind": certificate.kind.value,
         "number": certificate.number,
         "version": version,
@@ -157,10 +183,8 @@ def _digest(
         "issuer_name": issuer.issuer_name,
         "organisation_name": issuer.organisation_name,
         "issued_on": issued_on,
-        "photo_sha256": world.document_sha256(state.id, MaterialKind.PHOTO),
+        "photo_sha256": photo_sha256,
     }
-    digest, salt = context.digest_card(canonical_card(card))
-    return {"card_sha256": digest, "card_salt": salt}
 
 
 def decide_issue_certificates(

@@ -38,11 +38,15 @@ class FoundCertificate(NamedTuple):
 
 
 class LinkedCertificate(NamedTuple):
-    """A row of `by_tokens`. asked: the token. replaced: whether it belongs to an older version."""
+    """A row of `by_tokens`. asked: the token. replaced: whether it belongs to an older version.
+
+    version: that it belongs to; None: the current one.
+    """
 
     asked: str
     answer: str
     replaced: bool
+    version: int | None
 
 
 Stored = tuple[Any, ...]
@@ -62,10 +66,11 @@ def checked_linked(checks: RecordChecks, row: Stored) -> LinkedCertificate:
     asked, *sealed, seal, version, position = row
     public_record.check(checks, *sealed)
     if version is None:
-        return LinkedCertificate(asked, row[5], False)
+        return LinkedCertificate(asked, row[5], False, None)
     ledger, kind, number, answer = row[1], row[3], row[4], row[5]
     public_record.check_link(checks, ledger, seal, asked, kind, number, version, position)
-    return LinkedCertificate(asked, answer, public_record.decode(answer)["version"] != version)
+    replaced = public_record.decode(answer)["version"] != version
+    return LinkedCertificate(asked, answer, replaced, version)
 
 
 def prepared() -> dict[str, str]:
@@ -224,6 +229,15 @@ def listed(
     named = {"ledger": ledger, "kind": kind, "standing": standing, "after": after, "limit": limit}
     wanted = None if progress is None else list(progress)
     return _whole(cursor, checks, "listed", named | {"progress": wanted})
+
+
+def application_of(
+    cursor: Cursor, ledger: str, number: str, kind: str, checks: RecordChecks
+) -> str | None:
+    """The application that a certificate belongs to. Raises: ViewWrong, RecordOutdated."""
+    named = {"ledger": ledger, "number": number, "kind": kind}
+    found = _whole(cursor, checks, "of_number", named)
+    return found[0]["application_id"] if found else None
 
 
 def history(

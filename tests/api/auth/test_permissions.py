@@ -104,6 +104,7 @@ POST   {L}/reports/R0/answers               P G
 POST   {A}/visibility                       P G
 POST   /lookup                              *
 GET    /v/00000000000000000000000000000000  *
+GET    /v/00000000000000000000000000000000/card  *
 GET    {L}/statistics/talent                Z P G S
 GET    {L}/events                           S
 GET    {L}/actors                           S O
