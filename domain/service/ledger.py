@@ -207,13 +207,11 @@ class Ledger:
             sender: the actor's pseudonym if None. The same three give the same receipt again; of
             the first two only keyed hashes are stored.
         occurred_at: when it happened, aware; now by default. actor_name: recorded of staff.
-        files: the keys of the sealed files that the command names.
-        future: gets the receipt; a new `ReceiptFuture` if None.
+        files: keys of the files that it names. future: gets the receipt; a new one if None.
         Returns: the future. It raises the `LedgerError` of a refusal: nothing was recorded.
         Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
         """
         self.guard.check()
-        now = _present(occurred_at)
         logins = LoginsOfCommand(self.logins)
         sender = logins.guess_actor(actor) if principal is None else principal
         command_id = self._command_ids.draw()
@@ -222,7 +220,7 @@ class Ledger:
             *(correlation_id or command_id, principal, actor_name, files),
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
-        read_set = execution.read_set(now)
+        read_set = execution.read_set(_present(occurred_at))
         queued = QueuedCommand(
             execute=execution.execute,
             streams=read_set.streams,
