@@ -91,8 +91,8 @@ class Holder:
     name: str
 
 
-OPENING_EVENTS = 10
-"""Of a ledger: its opening, and the introduction of each key in use."""
+OPENING_EVENTS = 11
+"""Of a ledger: its opening, the introduction of each key in use, and the name of who opened it."""
 
 
 @dataclass(frozen=True)
