@@ -2,13 +2,14 @@
 
 A notification is only a hint: its receiver reads the tables to learn what changed. Notifications
 that are lost with a broken connection therefore cost nothing but time, because `check` is called
-after every connect and after every period of silence.
+after every connect and then regularly, however many notifications somebody sends.
 """
 
 import logging
 import os
 import select
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import psycopg2
@@ -42,8 +43,8 @@ class NotificationListener:
 
         on_notifications: called in the background thread; must return soon and never raise.
         check: called with the connection after connecting, when notifications may have been
-            missed, and after every `silence_seconds` without one. It must query the server, so that
-            a peer that vanished without closing the connection is detected.
+            missed, and then every `silence_seconds`. It must query the server, so that a peer that
+            vanished without closing the connection is detected.
         """
         self._open_connection = open_connection
         self._channels = channels
@@ -92,9 +93,12 @@ class NotificationListener:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _receive(self, connection: Connection) -> None:
+        checked_at = time.monotonic()
         while not self._stopped:
-            if not _wait_readable(self._silence_seconds, connection.fileno(), self._wake_reader):
+            left = checked_at + self._silence_seconds - time.monotonic()
+            if left <= 0 or not _wait_readable(left, connection.fileno(), self._wake_reader):
                 self._check(connection)
+                checked_at = time.monotonic()
             connection.poll()
             if connection.notifies:
                 received = [(notify.channel, notify.payload) for notify in connection.notifies]

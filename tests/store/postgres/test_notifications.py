@@ -1,4 +1,4 @@
-"""A listener delivers notifications, reconnects, and checks after every connect and silence."""
+"""A listener delivers notifications, reconnects, and checks after every connect and regularly."""
 
 from __future__ import annotations
 
@@ -87,6 +87,19 @@ def test_a_killed_connection_is_reopened_and_checked(
 def test_silence_is_checked(heard: Heard, listen: Callable[..., NotificationListener]) -> None:
     listen(silence_seconds=0.05)
     wait_until(lambda: heard.checks >= 3)
+
+
+def test_notifications_put_no_check_off(
+    database: Database, heard: Heard, listen: Callable[..., NotificationListener]
+) -> None:
+    """Anybody who may connect to the database can send as many as they like."""
+    listen(silence_seconds=1)
+
+    def notify_and_count() -> int:
+        database.execute("SELECT pg_notify('one', 'again')")
+        return heard.checks
+
+    wait_until(lambda: notify_and_count() >= 3)
 
 
 def test_an_unreachable_server_is_retried_and_stopping_does_not_wait_for_it(
