@@ -254,7 +254,7 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     undo.callback(connections.close)
     with connections.connection() as connection:
         schema.ensure(connection, VIEWS)
-    progress = ProgressTracker(dsn, VIEWS)
+    progress = ProgressTracker(dsn, VIEWS, row_keys_of(secrets))
     progress.start()
     undo.callback(progress.stop)
     runner = RunnerProcess(dsn, secrets, FORMAT)

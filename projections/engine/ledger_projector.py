@@ -107,7 +107,7 @@ class LedgerProjector:
                 name: Pause(position, 0.0, self._retry_seconds)
                 for name, position in cursor.fetchall()
             }
-            payload = to_payload(self.ledger, self._positions.items())
+            payload = to_payload(self._row_keys, self.ledger, self._positions.items())
             cursor.execute(f"NOTIFY {PROGRESS_CHANNEL}, %s", (payload,))
         for view in wrong:
             if view.name in before:
@@ -254,7 +254,8 @@ class LedgerProjector:
                 f"DELETE FROM {generations.SCHEMA}.pauses WHERE ledger = %s AND view = ANY(%s)",
                 (self.ledger, resumed),
             )
-        payload = to_payload(self.ledger, [(name, last.position) for name in names])
+        reached = [(name, last.position) for name in names]
+        payload = to_payload(self._row_keys, self.ledger, reached)
         leaf = last.leaf
         seals = [self._seal(target, last.position, leaf) for target in targets]
         cursor.execute(_END, (last.position, leaf, names, seals, self.ledger, payload))

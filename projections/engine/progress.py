@@ -1,5 +1,8 @@
 """The positions of all views, as this process knows them, and futures that wait for a position.
 
+A position that is too large would end the wait for it, and a reader would be shown what was there
+before their own write. So nothing is believed without a seal: neither a notification, which anybody
+can send who may connect to the database, nor what is stored.
 Reading order: ProgressTracker, Positions.
 """
 
@@ -10,9 +13,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
+from typing import Any
 
+from domain.store.errors import SealBroken, ViewWrong
+from domain.store.keys.seals import check_row, row_seal
 from domain.store.postgres.connection import Connection, connect
 from domain.store.postgres.notifications import Notification, NotificationListener
+from projections.engine import generations, progress_seals
 from projections.engine.view import View
 
 Progress = tuple[str, str, int]
@@ -25,20 +32,39 @@ POLL_SECONDS = 1.0
 """How long a change that no runner announces, such as the swap of a rebuild, may go unnoticed."""
 
 
-def to_payload(ledger: str, positions: Iterable[tuple[str, int]]) -> str:
-    """The notification of one commit: `ledger view=position …`."""
-    return " ".join([ledger, *(f"{view}={position}" for view, position in positions)])
+_POSITIONS = f"""SELECT t.ledger, t.view, g.generation, {progress_seals.COLUMNS}
+FROM certledger.tracking t JOIN {generations.SCHEMA}.generations g ON g.view = t.view
+{progress_seals.JOINED}
+WHERE t.view = ANY(%s)"""
+
+_UNCHECKED = "SELECT ledger, view, position FROM certledger.tracking WHERE view = ANY(%s)"
+
+_NO_SEAL = "-"
+_NOTIFIED = ("", "", "progress notification")
+"""In place of ledger, view and key of a row: what the seal of a notification is over."""
 
 
-def from_payload(payload: str) -> list[Progress]:
-    """The progress in a payload; parts of another form are ignored."""
-    ledger, *parts = payload.split(" ")
-    found = []
-    for part in parts:
-        view, _, position = part.partition("=")
-        if position.isdigit():
-            found.append((ledger, view, int(position)))
-    return found
+def to_payload(row_keys: Sequence[bytes], ledger: str, positions: Iterable[tuple[str, int]]) -> str:
+    """The notification of one commit: `seal ledger view=position …`; `-` without a key."""
+    text = " ".join([ledger, *(f"{view}={position}" for view, position in positions)])
+    seal = row_seal(row_keys[0], *_NOTIFIED, text.encode()).hex() if row_keys else _NO_SEAL
+    return f"{seal} {text}"
+
+
+def from_payload(row_keys: Sequence[bytes], payload: str) -> list[Progress]:
+    """The progress in a payload; nothing if it has no right seal. No keys: it is not checked.
+
+    Only the active key is good: what was announced before an accepted loss of events says nothing.
+    """
+    seal, _, text = payload.partition(" ")
+    try:
+        if row_keys:
+            check_row(row_keys[:1], *_NOTIFIED, text.encode(), bytes.fromhex(seal))
+        ledger, *parts = text.split(" ")
+        named = (part.rpartition("=") for part in parts)
+        return [(ledger, view, int(position)) for view, _, position in named]
+    except (SealBroken, ValueError):
+        return []
 
 
 class ProgressTracker:
@@ -48,9 +74,19 @@ class ProgressTracker:
     """
 
     def __init__(
-        self, dsn: str, views: Sequence[View], *, poll_seconds: float = POLL_SECONDS
+        self,
+        dsn: str,
+        views: Sequence[View],
+        row_keys: Sequence[bytes] = (),
+        *,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """Opens nothing yet. dsn: any login that is a member of certledger_app."""
+        """Opens nothing yet.
+
+        dsn: any login that is a member of certledger_app. row_keys: check what is announced and
+        stored, see `vaults.row_keys_of`; the tables of views must exist then. None: not checked.
+        """
+        self._row_keys = tuple(row_keys)
         self._names = [view.name for view in views]
         self._positions = Positions()
         self._listener = NotificationListener(
@@ -101,15 +137,28 @@ class ProgressTracker:
 
     def _on_notifications(self, received: list[Notification]) -> None:
         for _, payload in received:
-            self._positions.advance(from_payload(payload))
+            self._positions.advance(from_payload(self._row_keys, payload))
 
     def _read_positions(self, connection: Connection) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT ledger, view, position FROM certledger.tracking WHERE view = ANY(%s)",
-                (self._names,),
-            )
-            self._positions.advance(cursor.fetchall())
+            if not self._row_keys:
+                cursor.execute(_UNCHECKED, (self._names,))
+                self._positions.advance(cursor.fetchall())
+                return
+            cursor.execute(_POSITIONS, (self._names,))
+            self._positions.advance(list(filter(None, map(self._checked, cursor.fetchall()))))
+
+    def _checked(self, row: tuple[Any, ...]) -> Progress | None:
+        """The progress in a row of _POSITIONS, if it is new and has a right seal."""
+        ledger, view, generation, *stored = row
+        progress = progress_seals.StoredProgress(*stored)
+        if progress.position <= self._positions.known(ledger, view):
+            return None
+        try:
+            progress_seals.check_progress(self._row_keys, ledger, view, generation, progress)
+        except ViewWrong:
+            return None  # it is not shown, see `health`
+        return ledger, view, progress.position
 
 
 class Positions:
@@ -119,6 +168,11 @@ class Positions:
         self._known: dict[tuple[str, str], int] = {}
         self._waiting: dict[tuple[str, str], list[tuple[int, Future[int]]]] = {}
         self._lock = threading.Lock()
+
+    def known(self, ledger: str, view: str) -> int:
+        """The position that is known of a view; 0 if none is."""
+        with self._lock:
+            return self._known.get((ledger, view), 0)
 
     def when_reached(self, ledger: str, view: str, position: int) -> Future[int]:
         """A future of the view's position once it is at least `position`; cancel it to give up."""

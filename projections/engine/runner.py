@@ -225,11 +225,13 @@ class Runner:
         """
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended('certledger views of ' || %s, 0)), "
-                "EXISTS (SELECT FROM certledger.ledgers WHERE ledger = %s)",
-                (ledger, ledger),
+                # Of ledgers that exist only: anybody who may connect can name others in
+                # notifications, and each lock would stay.
+                "SELECT pg_try_advisory_lock(hashtextextended('certledger views of ' || ledger, 0))"
+                " FROM certledger.ledgers WHERE ledger = %s",
+                (ledger,),
             )
-            if cursor.fetchone() != (True, True):
+            if cursor.fetchone() != (True,):
                 return None
         projector = LedgerProjector(
             ledger,
