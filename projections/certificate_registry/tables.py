@@ -1,46 +1,73 @@
 """The tables of the certificate registry; view.py fills them."""
 
+from domain import events as e
 from projections.certificate_registry import public_record
-from projections.engine.tables import Table
+from projections.engine.tables import Follows, Table, whole_row
 from projections.masking import PERSON_COLUMNS
 
+_OF_PERSONS = frozenset(fact.TOPIC for fact in (*e.REGISTRATION, e.PersonCorrected, *e.ERASURE))
+_OF_CERTIFICATES = frozenset(
+    fact.TOPIC
+    for fact in (
+        *(e.CertificateNumbered, e.CertificateIssued, e.CertificateReported),
+        *(e.CertificateAccepted, e.CertificateRejected, e.CertificateVisible),
+        *(e.CertificateCorrected, e.CertificateReissued, e.CertificateSuspended),
+        *(e.CertificateReinstated, e.CertificateRevoked),
+    )
+)
+_OF_APPLICATIONS = frozenset({e.ApplicationOpened.TOPIC, e.ResultPublished.TOPIC})
+
+_LEDGER_COLUMNS = {
+    "name": "id",  # always "ledger": one row for each ledger
+    "organisation_name": "text",
+    "issuer_name": "text",
+    "site_code": "text",
+    "position": "bigint",
+    "seal": "id?",
+}
 LEDGER = Table(
     "certificate_book",
-    {
-        "name": "id",  # always "ledger": one row for each ledger
-        "organisation_name": "text",
-        "issuer_name": "text",
-        "site_code": "text",
-        "position": "bigint",
-    },
+    _LEDGER_COLUMNS,
     key=("name",),
+    sealed=whole_row("book", _LEDGER_COLUMNS),  # of one event: there is no earlier row
+    secret=frozenset({"seal"}),
 )
+_PEOPLE_COLUMNS = {
+    **PERSON_COLUMNS,
+    "name_index": "id?",
+    "document_index": "id?",
+    "passport_index": "id?",  # of a passport's number without its country
+    "certificates": "ids",  # the person's certificate numbers, in order of allocation
+    "position": "bigint",  # of the event that all but the list of numbers is from
+    "seal": "id?",
+}
 PEOPLE = Table(
     "certificate_people",
-    {
-        **PERSON_COLUMNS,
-        "name_index": "id?",
-        "document_index": "id?",
-        "passport_index": "id?",  # of a passport's number without its country
-        "certificates": "ids",  # the person's certificate numbers, in order of allocation
-        "position": "bigint",
-    },
+    _PEOPLE_COLUMNS,
     key=("person_id",),
-    secret=frozenset({"name_index", "document_index", "passport_index"}),
+    sealed=whole_row("person", _PEOPLE_COLUMNS),
+    follows=(Follows("person", "person_id", "position", _OF_PERSONS),),
+    secret=frozenset({"name_index", "document_index", "passport_index", "seal"}),
 )
+_APPLICATIONS_COLUMNS = {
+    "application_id": "id",
+    "occupation": "id",
+    "occupation_name": "text",
+    "edition": "text",
+    "level": "int",
+    "job_type": "text?",
+    "theory": "text?",
+    "practical": "text?",
+    "position": "bigint",
+    "seal": "id?",
+}
 APPLICATIONS = Table(
     "certificate_applications",
-    {
-        "application_id": "id",
-        "occupation": "id",
-        "occupation_name": "text",
-        "edition": "text",
-        "level": "int",
-        "job_type": "text?",
-        "theory": "text?",
-        "practical": "text?",
-    },
+    _APPLICATIONS_COLUMNS,
     key=("application_id",),
+    sealed=whole_row("application", _APPLICATIONS_COLUMNS),
+    follows=(Follows("application", "application_id", "position", _OF_APPLICATIONS),),
+    secret=frozenset({"seal"}),
 )
 CERTIFICATES = Table(
     "certificates",
@@ -98,6 +125,10 @@ CERTIFICATES = Table(
     # So that a lookup needs no other table.
     derived={"answer": public_record.encode},
     sealed=public_record.sealed,
+    follows=(
+        Follows("application", "application_id", "position", _OF_CERTIFICATES, ("number", "kind")),
+        Follows("person", "person_id", "holder_position", _OF_PERSONS),
+    ),
     secret=frozenset({"verify_token", "name_index", "document_index", "passport_index", "seal"}),
 )
 STATES = Table(

@@ -30,6 +30,7 @@ from projections.certificate_registry.tables import (
     PEOPLE,
     STATES,
 )
+from projections.engine.row_seals import ViewWrong
 from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, PersonEntry, View, topics
@@ -53,15 +54,14 @@ def _holder(person: Row) -> Row:
     return {name: person[name] for name in _HOLDER} | {"holder_position": person["position"]}
 
 
-def _person(rows: RowBuffer, entry: Entry) -> None:
-    """A registration, contested or not, and PersonCorrected."""
-    known = rows.get(PEOPLE, entry.data["person_id"])
-    _upsert_person(
-        rows,
-        masked_person(entry)
-        | _indexes(rows, entry)
-        | {"certificates": [] if known is None else known["certificates"]},
-    )
+def _registered(rows: RowBuffer, entry: Entry) -> None:
+    """A registration, contested or not."""
+    rows.upsert(PEOPLE, masked_person(entry) | _indexes(rows, entry) | {"certificates": []})
+
+
+def _corrected_person(rows: RowBuffer, entry: Entry) -> None:
+    numbers = rows.require(PEOPLE, entry.data["person_id"])["certificates"]
+    _upsert_person(rows, masked_person(entry) | _indexes(rows, entry) | {"certificates": numbers})
 
 
 def _indexes(rows: RowBuffer, entry: Entry) -> dict[str, str | None]:
@@ -85,16 +85,25 @@ def _indexes(rows: RowBuffer, entry: Entry) -> dict[str, str | None]:
 
 
 def _upsert_person(rows: RowBuffer, person: Row) -> None:
-    """Write a person, and the columns that their certificates repeat."""
+    """Write a person, and the columns that their certificates repeat.
+
+    Raises: ViewWrong if a certificate is missing.
+    """
     rows.upsert(PEOPLE, person)
     if not person["certificates"]:
         return
     holder = _holder(person)
     rows.prefetch(CERTIFICATES, person["certificates"])
     for number in person["certificates"]:
-        for certificate in rows.group(CERTIFICATES, number):
-            if certificate["person_id"] == person["person_id"]:
-                rows.upsert(CERTIFICATES, {**certificate, **holder})
+        theirs = [
+            certificate
+            for certificate in rows.group(CERTIFICATES, number)
+            if certificate["person_id"] == person["person_id"]
+        ]
+        if not theirs:
+            raise ViewWrong(view=VIEW_NAME)
+        for certificate in theirs:
+            rows.upsert(CERTIFICATES, {**certificate, **holder})
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
@@ -110,8 +119,8 @@ def _erased(rows: RowBuffer, entry: Entry) -> None:
 
 def _application(rows: RowBuffer, entry: Entry) -> None:
     row = {name: entry.data[name] for name in _DESCRIBED}
-    unmarked = {"theory": None, "practical": None}
-    rows.upsert(APPLICATIONS, {**row, **unmarked, "application_id": entry.data["application_id"]})
+    row |= {"theory": None, "practical": None, "position": entry.position}
+    rows.upsert(APPLICATIONS, {**row, "application_id": entry.data["application_id"]})
 
 
 _DESCRIBED = ("occupation", "occupation_name", "edition", "level", "job_type")
@@ -121,7 +130,7 @@ def _result(rows: RowBuffer, entry: Entry) -> None:
     """A certificate states the marks as published. Source: source-document 5.1."""
     application = rows.require(APPLICATIONS, entry.data["application_id"])
     marks = {name: entry.data[name] for name in ("theory", "practical")}
-    rows.upsert(APPLICATIONS, {**application, **marks})
+    rows.upsert(APPLICATIONS, {**application, **marks, "position": entry.position})
 
 
 # --- certificates -------------------------------------------------------------------------------
@@ -173,13 +182,13 @@ def _numbered(rows: RowBuffer, entry: Entry) -> None:
     application = rows.require(APPLICATIONS, data["application_id"])
     person = rows.require(PEOPLE, data["person_id"])
     rows.upsert(PEOPLE, {**person, "certificates": [*person["certificates"], data["number"]]})
-    ledger = rows.get(LEDGER, "ledger") or {}
+    ledger = rows.require(LEDGER, "ledger")
     described = {name: application[name] for name in (*_DESCRIBED, "theory", "practical")}
     row = {
         **described,
         **_holder(person),
-        "organisation_name": ledger.get("organisation_name"),
-        "issuer_name": ledger.get("issuer_name"),
+        "organisation_name": ledger["organisation_name"],
+        "issuer_name": ledger["issuer_name"],
         "application_id": data["application_id"],
         "kind": data["kind"],
         "number": data["number"],
@@ -305,13 +314,13 @@ _ONE = (CERTIFICATES,)
 
 VIEW = View(
     name=VIEW_NAME,
-    version=10,
+    version=11,
     tables=(LEDGER, PEOPLE, APPLICATIONS, CERTIFICATES, STATES, OLD_TOKENS),
     handles={
         e.LedgerOpened.TOPIC: Handles(_ledger_opened),
-        e.PersonRegistered.TOPIC: Handles(_person, (PEOPLE,)),
-        e.RegistrationContested.TOPIC: Handles(_person, (PEOPLE,)),
-        e.PersonCorrected.TOPIC: Handles(_person, (PEOPLE,)),
+        e.PersonRegistered.TOPIC: Handles(_registered, (PEOPLE,)),
+        e.RegistrationContested.TOPIC: Handles(_registered, (PEOPLE,)),
+        e.PersonCorrected.TOPIC: Handles(_corrected_person, (PEOPLE,)),
         **{fact.TOPIC: Handles(_erased, (PEOPLE,)) for fact in e.ERASURE},
         e.ApplicationOpened.TOPIC: Handles(_application, (APPLICATIONS,)),
         e.ResultPublished.TOPIC: Handles(_result, (APPLICATIONS,)),

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 from domain.store.postgres.connection import Cursor
 from projections.engine.generations import physical
+from projections.engine.journal_reader import FieldOpener
+from projections.engine.latest_rows import check_latest
 from projections.engine.progress_seals import progress_seal
-from projections.engine.rows import KeyedTexts, RowBuffer
+from projections.engine.rows import BatchStart, Loader, RowBuffer
 from projections.engine.table_writer import TableWriter
 from projections.engine.tables import Row, Table
 from projections.engine.view import Entry, View
@@ -29,37 +31,44 @@ class GenerationWriter:
             t.name: TableWriter(t, physical(t, number), view.name, row_keys) for t in view.tables
         }
         self.tables = {t.name: t for t in view.tables}
+        self._checks_age = bool(row_keys) and any(t.follows for t in view.tables)
 
     def row_buffer(
         self,
         cursor: Cursor,
         ledger: str,
-        keyed: KeyedTexts,
+        vault: FieldOpener,
         *,
         complete: bool = False,
     ) -> RowBuffer:
         """A buffer for the rows of a ledger, loaded on demand through the cursor."""
-        loader = self._loader(cursor, ledger)
-        return RowBuffer(ledger, self.view.tables, keyed, loader, complete=complete)
+        loader = self._loader(cursor, vault)
+        return RowBuffer(ledger, self.view.tables, vault, loader, complete=complete)
 
     def apply(
         self,
         cursor: Cursor,
         ledger: str,
         entries: Sequence[Entry],
-        keyed: KeyedTexts,
+        vault: FieldOpener,
     ) -> None:
         """Fold a batch and write the rows that changed.
 
-        Raises: UnhandledTopic, psycopg2.Error, and what a fold raises; the caller then rolls back.
+        Raises: UnhandledTopic, psycopg2.Error, ViewWrong, SealBroken, and what a fold raises; the
+            caller then rolls back.
         """
-        rows = self.row_buffer(cursor, ledger, keyed)
+        rows = self.row_buffer(cursor, ledger, vault)
         self.prefetch(rows, entries)
         self.view.fold(entries, rows)
         self.write(cursor, rows)
 
-    def prefetch(self, rows: RowBuffer, entries: Iterable[Entry]) -> None:
-        """Load the rows that folding these entries will read."""
+    def prefetch(self, rows: RowBuffer, entries: Sequence[Entry]) -> None:
+        """Load the rows that folding these entries will read.
+
+        Raises: ViewWrong, SealBroken.
+        """
+        if self._checks_age and entries:
+            rows.batch = _start_of(entries)
         for name, groups in self.view.wanted(entries).items():
             rows.prefetch(self.tables[name], groups)
 
@@ -94,11 +103,23 @@ class GenerationWriter:
         self.flush(cursor)
         rows.reset()
 
-    def _loader(self, cursor: Cursor, ledger: str) -> Callable[[Table, Iterable[str]], list[Row]]:
-        def load(table: Table, groups: Iterable[str]) -> list[Row]:
-            return self.writers[table.name].load(cursor, ledger, groups)
+    def _loader(self, cursor: Cursor, vault: FieldOpener) -> Loader:
+        def load(table: Table, groups: Iterable[str], batch: BatchStart) -> list[Row]:
+            rows = self.writers[table.name].load(cursor, vault.ledger, groups)
+            if rows and table.follows and self._checks_age:
+                sealer = vault.sealer(cursor)
+                if sealer is not None:
+                    check_latest(cursor, sealer, self.view.name, table, rows, batch)
+            return rows
 
         return load
+
+
+def _start_of(entries: Sequence[Entry]) -> BatchStart:
+    versions: dict[str, int] = {}
+    for entry in entries:
+        versions.setdefault(entry.envelope["stream"], entry.envelope["version"])
+    return BatchStart(entries[0].position - 1, versions)
 
 
 def lock_positions(cursor: Cursor, ledger: str, names: Sequence[str]) -> dict[str, int]:

@@ -7,14 +7,25 @@ dict, so that a row that was loaded stays what the database holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from projections.engine.tables import Row, Table
 
-Loader = Callable[[Table, Iterable[str]], list[Row]]
-"""Newest rows of a table whose group column is one of the given values."""
+
+class BatchStart(NamedTuple):
+    """Where events begin that are folded together: the tables are of those before them.
+
+    after: the position before the first. versions: stream -> version of its first event in it.
+    """
+
+    after: int
+    versions: Mapping[str, int]
+
+
+Loader = Callable[[Table, Iterable[str], BatchStart], list[Row]]
+"""Newest rows of a table whose group column is one of the given values, before a batch."""
 
 
 class KeyedTexts(Protocol):
@@ -33,7 +44,7 @@ Key = Any
 """The value of a table's key column; a tuple of them where the key has several."""
 
 
-def no_rows(table: Table, groups: Iterable[str]) -> list[Row]:
+def no_rows(table: Table, groups: Iterable[str], batch: BatchStart) -> list[Row]:
     """The loader of a view that begins empty."""
     return []
 
@@ -78,6 +89,8 @@ class RowBuffer:
         self.ledger = ledger
         self.keyed = keyed
         self.complete = complete
+        self.batch = BatchStart(0, {})
+        """What is being folded."""
         self._loader = loader
         self._tables = tuple(tables)
         self._buffers = {table.name: _TableRows(table) for table in self._tables}
@@ -140,7 +153,7 @@ class RowBuffer:
             return
         for group in missing:
             buffer.groups[group] = []
-        for row in self._loader(table, missing):
+        for row in self._loader(table, missing, self.batch):
             key = buffer.key(row)
             buffer.rows[key] = row
             buffer.groups[key if buffer.is_single else key[0]].append(key)

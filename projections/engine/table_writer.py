@@ -23,7 +23,7 @@ _JSON, _CSV = "NULL 'null', ESCAPE '\\'", "NULL ''"
 # JSON text may contain a zero character and a column may not: replaced, it does not stop a view.
 _ZERO = "\\u0000"
 _NO_ZERO = "\N{REPLACEMENT CHARACTER}"
-_NOT_STORED_IN_JSON = (b"u0000", b'""', b'\\"\\"')
+_ZERO_IN_JSON, _EMPTY, _EMPTY_IN_JSON = b"u0000", b'""', b'\\"\\"'
 """What JSON, or JSON in a JSON text, has of such a character or of an empty text, which is NULL."""
 
 _UTC_TEXT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
@@ -58,7 +58,8 @@ class TableWriter:
         listed = ", ".join(("ledger", *names))
         self._copy = f"COPY {physical} ({listed}) FROM STDIN (FORMAT csv, {{options}})"
         self._derivations = tuple(table.derived.values())
-        self._lists = [n for n, kind in table.columns.items() if kind_of(kind) == "ids"]
+        columns = table.columns
+        self._lists = [n for n, each in enumerate(names) if kind_of(columns[each]) == "ids"]
         key = ", ".join(("ledger", *table.key))
         replaced = ", ".join(f"{n} = excluded.{n}" for n in names if n not in table.key)
         self._upsert = (
@@ -85,9 +86,9 @@ class TableWriter:
         """
         if not rows:
             return
-        if self._lists:
-            rows = [row | {name: array(row[name]) for name in self._lists} for row in rows]
         values = self._complete(ledger, rows)
+        if self._lists:
+            values = [self._with_lists(row) for row in values]
         line_format, text = _JSON, _json_lines(ledger, values)
         if text is None:
             line_format, text = _CSV, _csv_lines(ledger, values)
@@ -98,6 +99,13 @@ class TableWriter:
         self._buffered_bytes += len(text)
         if self._buffered_bytes > _BUFFER_BYTES:
             self.flush(cursor)
+
+    def _with_lists(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Values with lists as COPY reads them."""
+        written = list(values)
+        for n in self._lists:
+            written[n] = array(written[n])
+        return tuple(written)
 
     def flush(self, cursor: Cursor) -> None:
         """Write the buffered rows. Raises: psycopg2.Error; the rows are then dropped."""
@@ -130,9 +138,9 @@ class TableWriter:
         """The seal of a row; None without the key."""
         if not self._row_keys or self.table.sealed is None:
             return None
-        columns = dict(zip(self.table.derived, derived, strict=True))
+        columns = dict(zip(self.table.derived, derived, strict=True)) if derived else {}
         key_text, payload = self.table.sealed(row, columns)
-        if any(changed in payload for changed in _NOT_STORED_IN_JSON):
+        if _ZERO_IN_JSON in payload or _EMPTY in payload or _EMPTY_IN_JSON in payload:
             # Over the values as stored, which are what is read again.
             key_text, payload = self.table.sealed(_stored(row), columns)
         return row_seal(self._row_keys[0], ledger, self._view, key_text, payload).hex()

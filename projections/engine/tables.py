@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
+
+import orjson
 
 Row = dict[str, Any]
 """Column -> value: text, int, bool, None, or a list of text. Times and days are text (ISO 8601)."""
@@ -33,6 +36,22 @@ def kind_of(declared: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Follows:
+    """The events of one stream that write the rows of a table.
+
+    stream: its kind; column `id` has the id in it. position: the column that has the position of
+        the last of them. topics: of these events. same: columns whose values they must have in
+        their data, where the stream has events of several rows.
+    """
+
+    stream: str
+    id: str
+    position: str
+    topics: frozenset[str]
+    same: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table of a view; `ledger` is its first column and the first of its primary key.
 
@@ -46,6 +65,7 @@ class Table:
         computed when a row is written, and no fold sees them.
     sealed: (row, derived columns) -> the row's key as text, and what its seal is over. Such a table
         has a last column `seal`, written under a key that is not in the database; null without it.
+    follows: which events write its rows; a row that is not of the last of them is not read.
     secret: columns whose values are never printed.
     """
 
@@ -57,6 +77,7 @@ class Table:
     triggers: tuple[str, ...] = ()
     derived: Mapping[str, Callable[[str, Row], str | None]] = field(default_factory=dict)
     sealed: Callable[[Row, Row], tuple[str, bytes]] | None = None
+    follows: tuple[Follows, ...] = ()
     secret: frozenset[str] = frozenset()
 
     @property
@@ -69,3 +90,17 @@ class Table:
         """Columns of the primary key; rows of a history differ by position."""
         extra = ("position",) if self.kind == "history" else ()
         return ("ledger", *self.key, *extra)
+
+
+def whole_row(kind: str, columns: Mapping[str, str]) -> Callable[[Row, Row], tuple[str, bytes]]:
+    """`Table.sealed` over all columns of a row, the first of which is its key.
+
+    kind: differs from those of the view's other tables.
+    """
+    names = [name for name in columns if name != SEAL]
+    key, values = names[0], itemgetter(*names)
+
+    def sealed(row: Row, derived: Row) -> tuple[str, bytes]:
+        return f"{kind}|{row[key]}", orjson.dumps(values(row))
+
+    return sealed

@@ -169,9 +169,9 @@ def _folds(buffers: Buffers) -> Folds:
 def _fold(entries: Iterable[Entry], folds: Folds, buffers: Buffers) -> None:
     """Fold entry by entry through all views, each while it is in the processor's cache."""
     if not all(rows.complete for _, rows in buffers):
-        entries = list(entries)
+        read = entries = list(entries)
         for target, rows in buffers:
-            target.prefetch(rows, entries)
+            target.prefetch(rows, read)
     for entry in entries:
         wanted = folds.get(entry.topic)
         if wanted is None:
