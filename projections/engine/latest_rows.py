@@ -26,14 +26,20 @@ from projections.engine.row_seals import ViewWrong
 from projections.engine.rows import BatchStart
 from projections.engine.tables import Follows, Row, Table
 
+# LIMIT and OFFSET keep each part a loop over its index: a hash of the journal would take seconds.
 _EVENTS = """SELECT j.position, j.seal_key, j.seal, j.envelope
 FROM unnest(%(streams)s::text[], %(firsts)s::bigint[], %(before)s::bigint[])
     AS wanted (stream, first, before)
-JOIN certledger.journal f
-    ON f.ledger = %(ledger)s AND f.position = wanted.first AND f.stream = wanted.stream
-JOIN certledger.journal j
-    ON j.ledger = %(ledger)s AND j.stream = wanted.stream AND j.version >= f.version
-    AND (j.version < wanted.before OR (wanted.before IS NULL AND j.position <= %(after)s))
+CROSS JOIN LATERAL (
+    SELECT version FROM certledger.journal
+    WHERE ledger = %(ledger)s AND position = wanted.first AND stream = wanted.stream LIMIT 1
+) f
+CROSS JOIN LATERAL (
+    SELECT position, seal_key, seal, envelope FROM certledger.journal
+    WHERE ledger = %(ledger)s AND stream = wanted.stream AND version >= f.version
+        AND (version < wanted.before OR (wanted.before IS NULL AND position <= %(after)s))
+    OFFSET 0
+) j
 ORDER BY j.position"""
 
 _Event = tuple[int, dict[str, Any]]
