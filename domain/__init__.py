@@ -52,16 +52,16 @@ lawfulness/        whether recorded facts could have been decided: judge.py, `la
 stored_facts.py    the one catalogue by which all of them read events of every version
 service/           ledger.py (load, decide, append), command_execution.py (one command),
                    command_ids.py (random), logins.py (pseudonyms), named_actors.py (who staff are),
-                   state_cache.py, snapshots.py,
+                   state_cache.py, snapshots.py, files.py (seals files before they are stored),
                    receipt.py, receipt_futures.py, key_check.py, person_index.py (computes
                    the table of blind indexes again),
                    public_cards.py (what a certificate says, made again),
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss),
                    tail_check.py (compares the last commands and logins)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,
-                   claims_check.py, person_claims_check.py, persons_check.py, logins_check.py,
-                   snapshots_check.py,
-                   attachments_check.py, lawfulness_check.py over results.py
+                   claims_check.py, person_claims_check.py, bucket_keys_check.py, persons_check.py,
+                   logins_check.py, snapshots_check.py, attachments_check.py, lawfulness_check.py
+                   over results.py
 store/             the only access to PostgreSQL; it has a map of its own
 
 Glossary, Chinese to fact:
