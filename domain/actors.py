@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.values.logins import SERVICE_SUBJECTS
+from domain.values.logins import SERVICE_SUBJECTS, normal_form
 from domain.values.opaque_ids import OPAQUE_ID_PATTERN
 
 
@@ -80,6 +80,11 @@ def subject_of(entry: Any) -> str:
     actor = entry.actor
     subject: str = actor.subject if isinstance(actor, Actor) else actor["subject"]
     return subject
+
+
+def is_same_organisation(one: str, other: str) -> bool:
+    """Whether two names of organisations are one; width, case and white space do not count."""
+    return one == other or normal_form(one) == normal_form(other)
 
 
 def agency_of(entry: Any) -> str | None:

@@ -35,6 +35,7 @@ from domain.service.files import Files, HeldKey, SealedFile
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
+from domain.states.application import Candidacy
 from domain.states.folds import Person
 from domain.store.errors import FileKeyChanged, OutcomeUnknown
 from domain.values.primitives import parse_instant
@@ -249,17 +250,51 @@ class QueryContext:
     async def candidacy(self, application_id: str) -> Any:
         """An application that the caller may see. Raises: NotFound, NotYourOwn."""
         state = await self.state("application", application_id)
-        await self.ensure_own(state.person_id, "application")
+        if not self.may_see(state):
+            raise NotYourOwn(what="application")
+        await self._ensure_own(state.person_id, "application")
         return state
 
-    async def ensure_own(self, person_id: str, what: str) -> None:
-        """A candidate reads what is theirs. Raises: NotYourOwn."""
+    def may_see(self, state: Candidacy) -> bool:
+        """Whether an application is the caller's to see; of a candidate, their person says that."""
+        agency = self.agency
+        return agency is None or state.is_of_agency(agency)
+
+    @property
+    def agency(self) -> str | None:
+        """The organisation of a caller in the role of an agency; None: another role, or nobody."""
+        principal = self.principal
+        is_agency = principal is not None and principal.role is Role.AGENCY
+        return principal.organisation if principal is not None and is_agency else None
+
+    async def ensure_own_person(self, person_id: str) -> None:
+        """A candidate reads what is theirs, an agency whom its applications concern.
+
+        Raises: NotFound, NotYourOwn.
+        """
+        await self._ensure_own(person_id, "person")
+        agency = self.agency
+        if agency is not None and not await self.run(self._is_concerned, person_id, agency):
+            raise NotYourOwn(what="person")
+
+    async def _ensure_own(self, person_id: str, what: str) -> None:
         principal = self.principal
         if principal is None or principal.role is not Role.CANDIDATE:
             return
         person = await self.state("person", person_id)
         if not await self.run(self.is_own, person):
             raise NotYourOwn(what=what)
+
+    def _is_concerned(self, person_id: str, agency: str) -> bool:
+        """As `domain.steps.agency_rights.ensure_concerned`; blocking."""
+        person: Person = self.ledger.state("person", person_id)
+        if person.is_known_to(agency):
+            return True
+        for key in self.ledger.claims_under("person_application", f"{person_id}|"):
+            state: Candidacy = self.ledger.state("application", key.partition("|")[2])
+            if state.person_id == person_id and state.is_of_agency(agency):
+                return True
+        return False
 
     def is_own(self, person: Person) -> bool:
         """Whether the caller's login is this person's; blocking.

@@ -112,22 +112,26 @@ async def list_applications(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Response:
-    """最新在前。某人的列表只含曾符合条件的报考。· The newest first. The list of one person holds
-    the applications that were found eligible; the whole list holds all of them."""
+    """最新在前。某人的列表只含曾符合条件的报考;报名机构只见本机构的。· The newest first. The list
+    of one person holds the applications that were found eligible; the whole list holds all of them.
+    An agency sees its own, and those that name no agency."""
     if person_id is None and read.principal is not None and read.principal.role is Role.CANDIDATE:
         raise NotYourOwn(what="list")
     if person_id is not None:
-        await read.ensure_own(person_id, "person")
+        if read.agency is None:
+            await read.ensure_own_person(person_id)
         states = await read.run(applications_of, read.ledger, person_id)
-        return json_response({"data": _rows(states, status), "next": None})
+        return json_response({"data": _rows(read, states, status), "next": None})
     page = read.service.page(f"applications|{read.ledger.name}|{status}", cursor, limit)
     before = page.after[0] if page.after else None
     listed = await read.run(newest_applications, read.ledger, before, page.rows_max)
     following = None if listed.after is None else page.cursor([listed.after])
-    return json_response({"data": _rows(listed.states, status), "next": following})
+    return json_response({"data": _rows(read, listed.states, status), "next": following})
 
 
-def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]]:
+def _rows(
+    read: QueryContext, states: list[Candidacy], status: Status | None
+) -> list[dict[str, Any]]:
     return [
         {
             "application_id": state.id,
@@ -137,7 +141,7 @@ def _rows(states: list[Candidacy], status: Status | None) -> list[dict[str, Any]
             "version": state.version,
         }
         for state in states
-        if status is None or state.status is status
+        if read.may_see(state) and (status is None or state.status is status)
     ]
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from api.http.command_route import CommandRoute
-from api.http.dependencies import Cursor, Limit, Read, ThingId, etag, json_response
+from api.http.dependencies import Cursor, Limit, QueryContext, Read, ThingId, etag, json_response
 from api.http.routing import READING, file_response, router
 from api.routes.admission_tickets import TicketBody, ticket_of, ticket_pdf_of
 from api.routes.stream_listing import newest_sessions
@@ -25,7 +25,7 @@ class SeatShown(BaseModel):
     """A seat that is taken."""
 
     seat: str = Field(description="room#number")
-    application_id: str
+    application_id: str | None = Field(description="null: another agency's application")
 
 
 class SessionShown(BaseModel):
@@ -105,15 +105,32 @@ async def list_sessions(read: Read, limit: Limit = 50, cursor: Cursor = None) ->
     responses={200: {"model": SessionShown}, **READING},
 )
 async def get_session(read: Read, session_id: ThingId) -> Response:
-    """时间、地点、考场;工作人员可见座位。· Time, place, rooms; staff also see who sits where."""
+    """时间、地点、考场;工作人员可见座位。· Time, place, rooms; staff also see who sits where, an
+    agency its own applications."""
     state = await read.state("session", session_id)
     staff = read.principal is not None and read.principal.role is not Role.CANDIDATE
-    return read.conditional_response(etag(state.version), lambda: _shown(state, seats=staff))
+    hidden = await read.run(_of_others, read, state)
+    # An application that named no agency becomes some agency's without a fact of the session.
+    tag = etag(f"{state.version}.{len(hidden)}" if hidden else state.version)
+    return read.conditional_response(tag, lambda: _shown(state, seats=staff, hidden=hidden))
 
 
-def _shown(state: ExamSession, *, seats: bool) -> dict[str, Any]:
+def _of_others(read: QueryContext, state: ExamSession) -> frozenset[str]:
+    """The seated applications that are not the caller's to see; blocking."""
+    if read.agency is None:
+        return frozenset()
+    seated = [read.ledger.state("application", each) for each in state.seats.values()]
+    return frozenset(each.id for each in seated if not read.may_see(each))
+
+
+def _shown(
+    state: ExamSession, *, seats: bool, hidden: frozenset[str] = frozenset()
+) -> dict[str, Any]:
     plan = state.scheduled
-    taken = [{"seat": seat, "application_id": a} for seat, a in sorted(state.seats.items())]
+    taken = [
+        {"seat": seat, "application_id": None if each in hidden else each}
+        for seat, each in sorted(state.seats.items())
+    ]
     return {
         "session_id": state.id,
         "name": plan.name,

@@ -124,7 +124,7 @@ def limit_for(request: Request, read: Read) -> RateLimiter:
 async def get_person(read: Read, person_id: ThingId) -> Response:
     """按角色显示完整或脱敏的姓名与证件号。· Name and number in full or masked, by role."""
     person = await read.state("person", person_id)
-    await read.ensure_own(person_id, "person")
+    await read.ensure_own_person(person_id)
     if person.is_unknown:
         raise PersonErased()
     shown = await read.run(show_person, read, person_id)

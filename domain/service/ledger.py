@@ -282,6 +282,13 @@ class Ledger:
         found: Editions | None = states.project(None, map(self.mapper.sealed_entry, recorded))
         return found or Editions(kind)
 
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        """The keys of the claims of a kind that begin like this and are taken, in order.
+
+        prefix: in ASCII, not empty. Raises: Unavailable.
+        """
+        return self.journal.claims_under(kind, prefix)
+
     def history(self, stream: str) -> list[JournalEntry]:
         """Every entry of a stream, personal fields decrypted."""
         return self.mapper.entries(self.journal.stream(stream))

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain import events as e
-from domain.actors import actor_of, subject_of
+from domain.actors import actor_of, is_same_organisation, subject_of
 from domain.documents.materials import MaterialKind
 from domain.events import CertificateKind, Component, Item, RevocationReason, Stage
 from domain.values.fast_replace import replace
@@ -169,6 +169,22 @@ class Candidacy:
     def has_passed(self) -> bool:
         """Both subjects 60 or more; an absence is never a pass. Source: 4.3(3)."""
         return all(marks is not None and passes(marks) for marks in self.marks())
+
+    @property
+    def responsible_agency(self) -> str | None:
+        """The agency that the application names, else the one that gave the first initial review.
+
+        None: it is open to every agency.
+        """
+        if self.agency is not None:
+            return self.agency
+        initial = (each.organisation for each in self.reviewed if each.stage is Stage.INITIAL)
+        return next(initial, None)
+
+    def is_of_agency(self, organisation: str) -> bool:
+        """Whether an agency may work on this application. Source: 3.2(2)."""
+        agency = self.responsible_agency
+        return agency is None or is_same_organisation(agency, organisation)
 
     def refund(self, refund_no: str) -> Refund | None:
         """The refund of that number, if there is one."""

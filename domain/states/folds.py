@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from domain import events as e
-from domain.actors import agency_of, subject_of
+from domain.actors import agency_of, is_same_organisation, subject_of
 from domain.states import application, editions
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
@@ -84,8 +84,9 @@ class Person:
 
     document_type: None of an objector who is not registered. held_by: whose document a contested
     registration names. agency: the organisation that registered or named them; None: they
-    registered themselves. proposal: the last one. erased: by two persons; nothing new begins for
-    this person, while some classes of their data may be kept. destroyed: the classes that went.
+    registered themselves. recognised_by: the agencies that gave their name and document.
+    proposal: the last one. erased: by two persons; nothing new begins for this person, while some
+    classes of their data may be kept. destroyed: the classes that went.
     """
 
     id: str
@@ -94,6 +95,7 @@ class Person:
     document_country: str | None
     registered_by: str = ""
     agency: str | None = None
+    recognised_by: tuple[str, ...] = ()
     registration: Registration = Registration.REGISTERED
     held_by: str | None = None
     proposal: ProposedErasure | None = None
@@ -105,6 +107,15 @@ class Person:
     def is_unknown(self) -> bool:
         """Whether name and document were destroyed."""
         return DataClass.IDENTITY in self.destroyed
+
+    def is_registered_by(self, agency: str) -> bool:
+        """Whether this agency registered them."""
+        return self.agency is not None and is_same_organisation(self.agency, agency)
+
+    def is_known_to(self, agency: str) -> bool:
+        """Whether this agency registered them, or gave their name and document."""
+        known = any(is_same_organisation(each, agency) for each in self.recognised_by)
+        return known or self.is_registered_by(agency)
 
 
 def seat_key(room: str, seat: int) -> str:
@@ -227,7 +238,10 @@ def _contested(state: Person | None, fact: e.RegistrationContested, entry: Any) 
 
 
 def _recognised(state: Person, fact: e.PersonRecognised, entry: Any) -> Person:
-    return state
+    agency = agency_of(entry)
+    if agency is None or state.is_known_to(agency):
+        return state
+    return replace(state, recognised_by=(*state.recognised_by, agency))
 
 
 def _joined(state: Person, fact: e.RegistrationJoined, entry: Any) -> Person:

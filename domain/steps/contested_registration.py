@@ -16,6 +16,7 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.editions import Editions
 from domain.states.folds import Person, Registration
+from domain.steps.agency_rights import ensure_concerned
 from domain.steps.enrolment import PersonErased, live_claims, registered_person
 from domain.values.identity_documents import same_person_key
 
@@ -64,8 +65,9 @@ class RejectRegistration(Command):
 
 
 def _contested(world: States, person_id: str, context: Context) -> Person:
-    """Raises: NotFound, OwnRegistration, PersonErased, RegistrationNotContested."""
+    """Raises: NotFound, NotYourOwn, OwnRegistration, PersonErased, RegistrationNotContested."""
     person = registered_person(world, person_id)
+    ensure_concerned(context, world, person)
     if context.actor.subject in (person.subject, person.registered_by):
         raise OwnRegistration()
     if person.erased:
@@ -79,8 +81,8 @@ def decide_join(world: States, command: JoinRegistration, context: Context) -> D
     """Two registrations are one person: theirs from now on is the first, with the login.
 
     Applications under the contested one end first, so that one person has one live application.
-    Raises: NotFound, OwnRegistration, PersonErased, RegistrationNotContested, DocumentsDiffer,
-        RegistrationInUse, PersonHasLogin.
+    Raises: NotFound, NotYourOwn, OwnRegistration, PersonErased, RegistrationNotContested,
+        DocumentsDiffer, RegistrationInUse, PersonHasLogin.
     Source: source-document 3.1(1).
     """
     person = _contested(world, command.person_id, context)
@@ -110,7 +112,7 @@ def _document_key(world: States, person: Person) -> str:
 def decide_reject(world: States, command: RejectRegistration, context: Context) -> Decision:
     """The registration is over, and its login stays bound to it until it is erased.
 
-    Raises: NotFound, OwnRegistration, PersonErased, RegistrationNotContested.
+    Raises: NotFound, NotYourOwn, OwnRegistration, PersonErased, RegistrationNotContested.
     Source: source-document 3.1(1).
     """
     person = _contested(world, command.person_id, context)
@@ -132,13 +134,18 @@ def _reads_of_join(cached: StateHint, command: JoinRegistration, context: Contex
         streams=(*streams, stream_of("edition", EditionKind.ELIGIBILITY)),
         claims=claims,
         persons=persons,
+        is_open_ended=context.actor.role is Role.AGENCY,
     )
 
 
 def _reads_of_rejection(
     cached: StateHint, command: RejectRegistration, context: Context
 ) -> ReadSet:
-    return ReadSet((stream_of("person", command.person_id),), persons=(command.person_id,))
+    return ReadSet(
+        (stream_of("person", command.person_id),),
+        persons=(command.person_id,),
+        is_open_ended=context.actor.role is Role.AGENCY,
+    )
 
 
 _SETTLES = frozenset({Role.AGENCY, Role.CERTIFIER})

@@ -35,7 +35,6 @@ from domain.decision import (
     Decision,
     InTheFuture,
     NotFound,
-    NotYourOwn,
     States,
     ensure_own,
     stream_of,
@@ -50,6 +49,7 @@ from domain.person_claims import PersonIndex, document_index, named_index
 from domain.states.application import CLOSED, Status
 from domain.states.editions import Editions, occupations, rule_set_on
 from domain.states.folds import Person, Registration
+from domain.steps.agency_rights import ensure_known, ensure_may_correct, ensure_own_application
 from domain.steps.refund import refund_entitlement
 from domain.values.identity_documents import (
     DocumentType,
@@ -239,16 +239,17 @@ def decide_correct_person(world: States, command: CorrectPerson, context: Contex
 
     Once all three reviews of some application compared them with the documents, only the registrar
     corrects them: anybody else could turn the certificate into another person's. An agency corrects
-    nobody whom another one registered. A contested registration whose document is nobody else's
-    any more is contested no longer; an agency that enters a document of somebody else makes it a
-    contested one, and the answer is the same: else an agency could try numbers by corrections.
+    whom it registered, and who applied to it by themselves. A contested registration whose document
+    is nobody else's any more is contested no longer; an agency that enters a document of somebody
+    else makes it a contested one, and the answer is the same: else an agency could try numbers by
+    corrections.
     Raises: NotFound, NotYourOwn, PersonErased, RegistrationClosed, PersonReviewed,
         InvalidIdentityDocument, InvalidName, DocumentTaken for the registrar.
     Source: source-document 3.2(2), 3.2(3).
     """
     person = registered_person(world, command.person_id)
     ensure_own(context, person, "person")
-    ensure_agency(context, person)
+    ensure_may_correct(context, world, person)
     if person.erased:
         raise PersonErased()
     ensure_not_closed(person)
@@ -275,13 +276,6 @@ def registered_person(world: States, person_id: str) -> Person:
     if person.registration is Registration.OBJECTOR:
         raise NotFound(what="person", id=person_id)
     return person
-
-
-def ensure_agency(context: Context, person: Person) -> None:
-    """An agency has no rights over a person whom another one registered. Raises: NotYourOwn."""
-    actor = context.actor
-    if actor.role is Role.AGENCY and person.agency not in (None, actor.organisation):
-        raise NotYourOwn(what="person")
 
 
 def ensure_not_closed(person: Person) -> None:
@@ -380,7 +374,8 @@ def agency_of(command: OpenApplication, context: Context) -> str | None:
 def decide_open_application(world: States, command: OpenApplication, context: Context) -> Decision:
     """Opened and assessed at once; a refusal says what is missing and can be appealed.
 
-    Years are counted up to today at the latest: nobody has worked tomorrow yet.
+    Years are counted up to today at the latest: nobody has worked tomorrow yet. An agency opens for
+    whom it registered, or whose name and document it gave.
     Order of refusals: unknown person, erased person, not your own, a registration that is over,
     known application, unknown rules, job type, a day of the count to come, then what `assess`
     refuses.
@@ -394,6 +389,7 @@ def decide_open_application(world: States, command: OpenApplication, context: Co
     if person.erased:
         raise PersonErased()
     ensure_own(context, person, "person")
+    ensure_known(context, person)
     ensure_not_closed(person)
     application_id = command.application_id or context.new_id()
     stream = stream_of("application", application_id)
@@ -430,7 +426,7 @@ def decide_withdraw(world: States, command: WithdrawApplication, context: Contex
     Source: source-document 2.4(1), 2.4(2).
     """
     state = world.candidacy(command.application_id)
-    ensure_own(context, world.person(state.person_id), "application")
+    ensure_own_application(context, world, state)
     if state.status in CLOSED or state.status is Status.ENROLLED:
         raise ApplicationNotOpen(status=state.status.value)
     stream = stream_of("application", state.id)
@@ -461,6 +457,7 @@ def _reads_of_correction(cached: StateHint, command: CorrectPerson, context: Con
         claims=(reviewed_claim(command.person_id),),
         persons=(command.person_id,),
         holders=(identify(context, command).document,),
+        is_open_ended=context.actor.role is Role.AGENCY,
     )
 
 

@@ -39,6 +39,7 @@ from domain.errors import LedgerError
 from domain.events import Item, Subject
 from domain.states.application import Candidacy, Status
 from domain.states.folds import ExamSession, seat_key
+from domain.steps.agency_rights import ensure_agency
 from domain.steps.payment import use_fact
 from domain.steps.refund import SecondPersonNeeded
 from domain.values.primitives import Instant, Level, Marks
@@ -263,11 +264,12 @@ def decide_assign_seat(world: States, command: AssignSeat, context: Context) -> 
     """A seat, a ticket number and the ticket; the ticket number holds session, room and seat.
 
     The claim refuses a second seat of one person in one session, whatever they applied for.
-    Raises: NotFound, NotEnrolled, AlreadySeated, WrongSession, SessionOver, SeatTaken,
+    Raises: NotFound, NotYourOwn, NotEnrolled, AlreadySeated, WrongSession, SessionOver, SeatTaken,
         SessionFull.
     Source: source-document 4.1, 4.2.
     """
     state = world.candidacy(command.application_id)
+    ensure_agency(context, state)
     session = world.session(command.session_id)
     if state.status is not Status.ENROLLED:
         raise NotEnrolled(status=state.status.value)

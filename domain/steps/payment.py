@@ -26,7 +26,6 @@ from domain.decision import (
     Decision,
     States,
     TooEarly,
-    ensure_own,
     ensure_past,
     stream_of,
 )
@@ -35,6 +34,7 @@ from domain.errors import LedgerError
 from domain.events import ITEMS, Component, Item
 from domain.states.application import CLOSED, Candidacy, Status
 from domain.states.editions import fees_on
+from domain.steps.agency_rights import ensure_own_application
 from domain.values.opaque_ids import OpaqueId
 from domain.values.primitives import Instant, Sha256Hex
 from domain.values.working_days import shanghai_date
@@ -199,7 +199,7 @@ def decide_use_item(world: States, command: UseItem, context: Context) -> Decisi
     Source: source-document 2.2, 2.3, 2.4(1).
     """
     state = world.candidacy(command.application_id)
-    ensure_own(context, world.person(state.person_id), "application")
+    ensure_own_application(context, world, state)
     component = component_of(command.item)
     if component is Component.CERTIFICATION_FEE:
         raise UsedBySitting(item=command.item.value)

@@ -37,8 +37,9 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.editions import calendar_on
-from domain.states.folds import ExamSession, Notice, Registration
-from domain.steps.enrolment import PersonErased, ensure_agency
+from domain.states.folds import ExamSession, Notice
+from domain.steps.agency_rights import ensure_concerned
+from domain.steps.enrolment import PersonErased
 from domain.steps.exam import SessionNotHeld
 from domain.values.opaque_ids import OpaqueId
 from domain.values.working_days import (
@@ -306,8 +307,7 @@ def _objector(
         assert command.objector_id is not None, "the command says who objects"
         person = world.person(command.objector_id)
         ensure_own(context, person, "person")
-        if person.registration is Registration.OBJECTOR:
-            ensure_agency(context, person)
+        ensure_concerned(context, world, person)
         if person.erased:
             raise PersonErased()
         return person.id, ()
@@ -463,6 +463,7 @@ def _reads_of_objection(cached: StateHint, command: FileObjection, context: Cont
         versions=objector if is_new else (),
         claims=(objection_claim(objector_id, command.notice_id, objection_id),),
         persons=(objector_id,),
+        is_open_ended=context.actor.role is Role.AGENCY and not is_new,
     )
 
 

@@ -34,13 +34,13 @@ from domain.decision import (
     States,
     TooEarly,
     ensure_not_own,
-    ensure_own,
     ensure_past,
     stream_of,
 )
 from domain.errors import LedgerError
 from domain.events import ITEMS, Component, RefundRefusal
 from domain.states.application import CLOSED, Candidacy, PaidLine, Refund, Status
+from domain.steps.agency_rights import ensure_own_application
 from domain.values.payee_accounts import MaskedAccount
 from domain.values.primitives import Fen, Instant, Sha256Hex
 
@@ -264,7 +264,7 @@ def decide_order_refund(world: States, command: OrderRefund, context: Context) -
     Source: source-document 2.4(1), 2.4(2), 2.4(3).
     """
     state = world.candidacy(command.application_id)
-    ensure_own(context, world.person(state.person_id), "application")
+    ensure_own_application(context, world, state)
     named = {"component": command.component.value, "payment_id": command.payment_id}
     line = _paid_line(state, command)
     if line is None:

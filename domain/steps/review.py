@@ -28,7 +28,6 @@ from domain.decision import (
     Decision,
     OwnApplication,
     States,
-    ensure_own,
     stream_of,
 )
 from domain.documents.errors import DocumentProblem, EnrolmentProofNotAccepted
@@ -46,6 +45,7 @@ from domain.events import Stage
 from domain.states.application import Candidacy, Status
 from domain.states.editions import document_rules_on
 from domain.states.folds import Person, Registration
+from domain.steps.agency_rights import ensure_agency, ensure_own_application
 from domain.steps.refund import refund_entitlement
 from domain.values.primitives import Sha256Hex
 
@@ -204,7 +204,7 @@ def decide_submit_document(world: States, command: SubmitDocument, context: Cont
     Source: source-document 2.1, 3.1(1)-(5).
     """
     state = world.candidacy(command.application_id)
-    ensure_own(context, world.person(state.person_id), "application")
+    ensure_own_application(context, world, state)
     _ensure_documents_open(state)
     material = command.material
     rules = document_rules_on(world.editions(EditionKind.DOCUMENTS), context.today)
@@ -251,7 +251,7 @@ def decide_submit_documents(world: States, command: SubmitDocuments, context: Co
     Source: source-document 3.1, 3.1(2), 3.2(1), 3.2(2).
     """
     state = world.candidacy(command.application_id)
-    ensure_own(context, world.person(state.person_id), "application")
+    ensure_own_application(context, world, state)
     _ensure_documents_open(state)
     missing = check_completeness(
         set(state.documents) - state.asked_again, {*state.required, *state.asked_again}
@@ -291,13 +291,14 @@ def _ensure_reviewer(state: Candidacy, person: Person, command: Review, context:
 def decide_review(world: States, command: Review, context: Context) -> Decision:
     """Three reviews in order; 终审 passed *is* 报考成功, any rejection is 报考未成功.
 
-    Order of refusals: unknown application, not in review, not due, stale round, wrong role,
-    own application, reviewed before, unsettled registration, no reason.
-    Raises: NotFound, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
+    Order of refusals: unknown application, another agency's, not in review, not due, stale round,
+    wrong role, own application, reviewed before, unsettled registration, no reason.
+    Raises: NotFound, NotYourOwn, ReviewOutOfOrder, RoundChanged, WrongReviewer, OwnApplication,
         ReviewedBefore, RegistrationUnsettled, ReasonMissing.
     Source: source-document 3.2, 3.2(1), 3.2(2), 2.4(1), 2.4(3).
     """
     state = world.candidacy(command.application_id)
+    ensure_agency(context, state)
     due = state.next_stage() if state.status is Status.IN_REVIEW else None
     if command.stage is not due:
         raise ReviewOutOfOrder(

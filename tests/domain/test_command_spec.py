@@ -145,7 +145,7 @@ def settle_registrations(run: Any) -> None:
     for n in (7, 8):
         run.do(register(n, document_number=document_of(6)), by=candidate(n))
     run.do(JoinRegistration(person_id="P7"), by=CERTIFIER)
-    run.do(RejectRegistration(person_id="P8", reason="所持证件与登记不符"), by=AGENCY)
+    run.do(RejectRegistration(person_id="P8", reason="所持证件与登记不符"), by=CERTIFIER)
 
 
 def refund_the_withdrawn(run: Any) -> None:

@@ -149,7 +149,23 @@ class Model:
     def own_app(self, app: str) -> dict[str, Any]:
         a = self.find(self.apps, app)
         self.own(a["person"])
+        self.agencys(a)
         return a
+
+    def agencys(self, a: dict[str, Any]) -> None:
+        """An agency acts on what names it, or no agency before one has reviewed it. 3.2(2)."""
+        refuse("not_your_own", self.by[1] != "agency" or self.is_agencys(a))
+
+    def is_agencys(self, a: dict[str, Any]) -> bool:
+        reviewed = [house for stage, _, house in a["reviews"] if stage == "initial"]
+        named = [a["agency"]] if a["agency"] else reviewed
+        return not named or named[0] == self.by[2]
+
+    def concerns(self, person: str) -> None:
+        """An agency acts for whom it registered, or of whom it has an application."""
+        theirs = [a for a in self.apps.values() if a["person"] == person]
+        known = self.persons[person]["agency"] == self.by[2] or any(map(self.is_agencys, theirs))
+        refuse("not_your_own", self.by[1] != "agency" or known)
 
     def own(self, person: str) -> None:
         mine = self.persons[person]["subject"] == self.by[0]
@@ -174,6 +190,7 @@ class Model:
             "subject": subject, "by": self.by[0], "document": document, "erased": False,
             "registration": "contested" if holder else "registered", "holder": holder,
             "proposal": None, "destroyed": set(),
+            "agency": self.by[2] if self.by[1] == "agency" else None,
         }  # fmt: skip
 
     def holder(self, document: str) -> str | None:
@@ -190,6 +207,7 @@ class Model:
 
     def contested(self, person: str) -> dict[str, Any]:
         p = self.registered(person)
+        self.concerns(person)
         refuse("own_registration", self.by[0] not in (p["subject"], p["by"]))
         refuse("person_erased", not p["erased"])
         refuse("registration_not_contested", p["registration"] == "contested")
@@ -326,6 +344,7 @@ class Model:
         p = self.registered(person)
         refuse("person_erased", not p["erased"])
         self.own(person)
+        refuse("not_your_own", self.by[1] != "agency" or p["agency"] == self.by[2])
         refuse("registration_closed", p["registration"] in {"registered", "contested"})
         refuse("already_exists", app not in self.apps)
         a = self.apps[app] = {
@@ -335,6 +354,7 @@ class Model:
             "passed": 0, "reviews": [], "session": None, "ticket": None, "marks": {},
             "markers": {}, "verified": False, "notices": [], "public": None, "certs": {},
             "closed_on": None if eligible else self.today, "moved": [],
+            "agency": self.by[2] if self.by[1] == "agency" else None,
         }  # fmt: skip
         if eligible:
             self.claim(*self.live(a))
@@ -395,6 +415,7 @@ class Model:
 
     def review(self, app: str, stage: str, verdict: str, round: int, missing: list[str]) -> None:
         a = self.find(self.apps, app)
+        self.agencys(a)
         refuse("review_out_of_order", a["status"] == "in_review")
         refuse("review_out_of_order", STAGES[a["passed"]] == stage)
         refuse("round_changed", a["round"] == round)

@@ -29,7 +29,9 @@ class Journey(Model):
         self.sessions[session] = {"starts": starts, "seats": seats, "taken": [], "ended": None}
 
     def seat(self, app: str, session: str) -> None:
-        a, s = self.find(self.apps, app), self.find(self.sessions, session)
+        a = self.find(self.apps, app)
+        self.agencys(a)
+        s = self.find(self.sessions, session)
         refuse("not_enrolled", a["status"] == "enrolled")
         refuse("already_seated", a["session"] is None)
         refuse("wrong_session", a["level"] == 4)
@@ -115,9 +117,8 @@ class Journey(Model):
             self.name_objector(person)
         self.find(self.persons, person)
         self.own(person)
+        self.concerns(person)
         p = self.persons[person]
-        mine = self.by[1] != "agency" or p.get("by_agency") in (None, self.by[2])
-        refuse("not_your_own", p["registration"] != "objector" or mine)
         refuse("person_erased", not p["erased"])
         refuse("notice_closed", not n["closed"])
         refuse("notice_over", n["provisional"] or not self.over(n))
@@ -132,7 +133,7 @@ class Journey(Model):
         self.persons[person] = {
             "subject": None, "by": self.by[0], "document": None, "erased": False,
             "registration": "objector", "holder": None, "proposal": None, "destroyed": set(),
-            "by_agency": self.by[2] if self.by[1] == "agency" else None,
+            "agency": self.by[2] if self.by[1] == "agency" else None,
         }  # fmt: skip
 
     def resolve(self, notice: str, objection: str, outcome: str) -> None:

@@ -25,7 +25,7 @@ from domain.store.journal.batch import Batch
 from domain.store.journal.key_ranges import KEY_STREAM_SQL, KEY_TOPICS, with_key_ranges
 from domain.store.journal.last_seen import LastSeen
 from domain.store.journal.logins import SELECT_LOGINS, LoginRow, login_from_row
-from domain.store.journal.read_cache import HeadConflict, ReadCache
+from domain.store.journal.read_cache import SELECT_CLAIMS_UNDER, HeadConflict, ReadCache
 from domain.store.journal.records import Head, KnownCommand, RecordedEvent
 from domain.store.journal.sealed_rows import (
     COMMAND_COLUMNS,
@@ -357,6 +357,15 @@ class Journal:
         """Last position recorded at or before an aware time; 0 if there is none."""
         rows = self.query(_POSITION_AT, {"ledger": self.ledger, "time": time})
         return rows[0][0] or 0
+
+    def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
+        """The keys of the claims of a kind that begin like this and are taken, in order.
+
+        prefix: in ASCII, not empty. Raises: Unavailable.
+        """
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        rows = self.query(SELECT_CLAIMS_UNDER, (self.ledger, kind, prefix, end))
+        return tuple(sorted(key for (key,) in rows))
 
     def command(self, principal: str, key: str) -> KnownCommand | None:
         """The recorded command of a principal and Idempotency-Key; None if there is none.
