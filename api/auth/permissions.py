@@ -41,6 +41,9 @@ READ_ACCESS: dict[str, Roles] = {
     # people
     "find_person": _of(C, A, Z, P, G),
     "get_person": _of(C, A, Z, P, G, S),
+    "get_erasure": _of(G, S),
+    "list_erasures": _of(G, S),
+    "list_contested_registrations": _of(Z, P, G),
     # step 1: applications
     "list_applications": _of(C, A, Z, P, X, V, G, F, S),
     "get_application": _of(C, A, Z, P, X, V, G, F, S),

@@ -48,7 +48,7 @@ def show_history(read: QueryContext, stream: str, person_id: str) -> list[dict[s
     person = read.ledger.state("person", person_id)
     full = sees_identity(read, person)
     entries = read.ledger.history(stream)
-    names = _staff_names(read, entries)
+    names = staff_names(read, entries)
     shown = [_shown(entry, full, person, names) for entry in entries]
     opened: ApplicationOpened | None = None
     for entry, row in zip(entries, shown, strict=True):
@@ -85,7 +85,7 @@ def _masked(fact: Fact, data: dict[str, Any]) -> Iterator[str]:
             yield path.removeprefix("/")
 
 
-def _staff_names(read: QueryContext, entries: Sequence[Any]) -> Mapping[str, str | None]:
+def staff_names(read: QueryContext, entries: Sequence[Any]) -> Mapping[str, str | None]:
     """What to call the staff of a history, by pseudonym; nothing if the caller may not see it."""
     if read.principal is None or read.principal.role not in SEES_STAFF:
         return {}
@@ -93,7 +93,7 @@ def _staff_names(read: QueryContext, entries: Sequence[Any]) -> Mapping[str, str
     return {subject: member.shown for subject, member in members.items()}
 
 
-def _name_of(actor: Actor, person: Person, names: Mapping[str, str | None]) -> str | None:
+def name_of_actor(actor: Actor, person: Person, names: Mapping[str, str | None]) -> str | None:
     """What to call an actor instead of their pseudonym: a candidate is the person of that id."""
     return person.id if actor.subject == person.subject else names.get(actor.subject)
 
@@ -110,7 +110,7 @@ def _shown(
         "topic": fact.TOPIC,
         "occurred_at": format_instant(entry.occurred_at),
         "recorded_at": None if entry.recorded_at is None else format_instant(entry.recorded_at),
-        "actor": actor.to_envelope() | {"name": _name_of(actor, person, names)},
+        "actor": actor.to_envelope() | {"name": name_of_actor(actor, person, names)},
         "command_id": str(entry.command_id),
         "data": data,
         "masked": masked,

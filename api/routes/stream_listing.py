@@ -34,8 +34,34 @@ def list_streams(ledger: Ledger, kind: str, topic: str, before: int | None, limi
         "AND position < %s ORDER BY position DESC LIMIT %s",
         (ledger.name, topic, before or 2**62, limit + 1),
     )
-    states = [ledger.state(kind, _key(stream, kind)) for _, stream in rows[:limit]]
+    states = [ledger.state(kind, key_of(stream, kind)) for _, stream in rows[:limit]]
     return Listing(states, rows[limit - 1][0] if len(rows) > limit else None)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """Names of streams in order. after: position at which the next page continues, or None."""
+
+    streams: list[str]
+    after: int | None
+
+
+def newest_streams(
+    ledger: Ledger, topics: Sequence[str], ending: Sequence[str], before: int | None, limit: int
+) -> StreamPage:
+    """Streams with an event of some topics that none of others follows, the newest first; blocking.
+
+    Hints only: what a stream says now is in its state. before, limit: as for `list_streams`.
+    """
+    rows = ledger.journal.query(
+        "SELECT position, stream FROM certledger.journal j WHERE ledger = %s AND topic = ANY(%s) "
+        "AND position < %s AND NOT EXISTS (SELECT FROM certledger.journal later "
+        "WHERE later.ledger = j.ledger AND later.stream = j.stream AND later.version > j.version "
+        "AND later.topic = ANY(%s)) ORDER BY position DESC LIMIT %s",
+        (ledger.name, list(topics), before or 2**62, list(ending), limit + 1),
+    )
+    streams = [stream for _, stream in rows[:limit]]
+    return StreamPage(streams, rows[limit - 1][0] if len(rows) > limit else None)
 
 
 def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Listing:
@@ -62,7 +88,7 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
         (ledger.name, f"{person_id}|", f"{person_id}}}"),
     )
     return [
-        ledger.state("application", _key(stream, "application"))
+        ledger.state("application", key_of(stream, "application"))
         for _, stream in rows
         if stream.startswith("application-")
     ]
@@ -99,7 +125,7 @@ def own_person(ledger: Ledger, login: str, text: str) -> str:
         for event in ledger.journal.read(position - 1, _EVENTS_OF_A_COMMAND):
             if not event.stream.startswith("person-"):
                 continue
-            person = ledger.state("person", _key(event.stream, "person"))
+            person = ledger.state("person", key_of(event.stream, "person"))
             if person.subject != pseudonym or person.erased:
                 continue
             identity = ledger.identity(person.id)
@@ -116,5 +142,6 @@ def _no_such_person() -> NotFound:
     return NotFound(what="person", id="with this document")
 
 
-def _key(stream: str, kind: str) -> str:
+def key_of(stream: str, kind: str) -> str:
+    """The id in the name of a stream of a kind."""
     return stream.removeprefix(f"{kind}-")

@@ -21,7 +21,15 @@ from domain.command_spec import (
     cached_applications,
     notice_streams,
 )
-from domain.decision import Claim, Command, Context, Decision, States, stream_of
+from domain.decision import (
+    Claim,
+    Command,
+    Context,
+    Decision,
+    RecordedMatters,
+    States,
+    stream_of,
+)
 from domain.errors import LedgerError
 from domain.events import CertificateKind
 from domain.states.application import Candidacy
@@ -85,7 +93,7 @@ def series_id(kind: CertificateKind, year: int, level: int) -> str:
     return f"{kind.value}-{year}-{int(level)}"
 
 
-def final_from(world: States, state: Candidacy) -> date:
+def final_from(world: RecordedMatters, state: Candidacy) -> date:
     """The first day on which the result was final: published, period over, row not withheld.
 
     Raises: ResultNotFinal. Source: 5.1.

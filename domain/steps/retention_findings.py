@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from domain import events as e
-from domain.decision import States
+from domain.decision import RecordedMatters
 from domain.editions.edition import EditionKind, canonical_json
 from domain.editions.retention import RetentionKind, RetentionRule, RetentionRules
 from domain.events import CertificateKind, KeptBy
@@ -83,7 +83,7 @@ class Findings(NamedTuple):
         return hashlib.sha256(canonical_json(content)).hexdigest()
 
 
-def findings_of(world: States, person_id: str, today: date) -> Findings:
+def findings_of(world: RecordedMatters, person_id: str, today: date) -> Findings:
     """What keeps a person's data on a day, of all their applications and objections."""
     editions = world.editions(EditionKind.RETENTION)
     rules = {each.kind: each for each in editions.rules(RetentionRules, today).rules}
@@ -112,7 +112,7 @@ def _later(one: date | None, other: date | None) -> date:
     return max(one, other)
 
 
-def rules_in(world: States, today: date) -> dict[str, RetentionRule]:
+def rules_in(world: RecordedMatters, today: date) -> dict[str, RetentionRule]:
     """The rules of retention on a day by their kind, to tell their years and basis."""
     rules = world.editions(EditionKind.RETENTION).rules(RetentionRules, today).rules
     return {each.kind.value: each for each in rules}
@@ -124,7 +124,7 @@ _Rules = dict[RetentionKind, RetentionRule]
 
 
 def _applications(
-    world: States, person_id: str, rules: _Rules, awaited: dict[str, None]
+    world: RecordedMatters, person_id: str, rules: _Rules, awaited: dict[str, None]
 ) -> Iterator[_Keeper]:
     for key in world.claims_under("person_application", f"{person_id}|"):
         state = world.candidacy(key.partition("|")[2])
@@ -136,7 +136,7 @@ def _applications(
 
 
 def _procedure(
-    world: States, state: Candidacy, rules: _Rules, awaited: dict[str, None]
+    world: RecordedMatters, state: Candidacy, rules: _Rules, awaited: dict[str, None]
 ) -> Iterator[_Keeper]:
     """The records of the procedure, from when it failed or its result was final."""
     closed_on = state.closed_on
@@ -153,7 +153,7 @@ def _procedure(
         yield _running(KeptBy.CERTIFICATE_DUE)
 
 
-def _final_on(world: States, state: Candidacy) -> date | None:
+def _final_on(world: RecordedMatters, state: Candidacy) -> date | None:
     try:
         return final_from(world, state)
     except ResultNotFinal:
@@ -206,7 +206,7 @@ def _objected_to(world: States, state: Candidacy, awaited: dict[str, None]) -> I
 
 
 def _objections(
-    world: States, person_id: str, rules: _Rules, awaited: dict[str, None]
+    world: RecordedMatters, person_id: str, rules: _Rules, awaited: dict[str, None]
 ) -> Iterator[_Keeper]:
     """What the person wrote against a row, their own or somebody else's."""
     for key in world.claims_under("person_objection", f"{person_id}|"):

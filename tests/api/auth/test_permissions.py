@@ -45,6 +45,9 @@ GET    {L}/persons/P0                       C A Z P G S
 POST   {L}/persons/P0/corrections           A G
 POST   {L}/persons/P0/joining               A Z
 POST   {L}/persons/P0/rejection             A Z
+GET    {L}/contested-registrations          Z P G
+GET    {L}/erasures                         G S
+GET    {L}/persons/P0/erasure               G S
 POST   {L}/persons/P0/erasure               G
 POST   {L}/persons/P0/erasure/E0/confirmation  G S
 POST   {L}/applications                     C A
