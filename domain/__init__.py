@@ -30,10 +30,11 @@ states/            application.py (one application), editions.py (which edition 
 decision.py        what a decision takes and returns: Command, States, Context, Decision
 command_spec.py    what a step declares of a command: CommandSpec, ReadSet
 steps/             commands, decisions, read sets and roles of each step
-  ledger_setup.py       opening a ledger
+  ledger_setup.py       opening a ledger, or that of the service
   service_keys.py       keys of the service: introduced, retired
   log_recovery.py       the log goes on under another origin
-  edition_adoption.py   two persons adopt an edition of rules
+  edition_adoption.py   two persons adopt an edition of rules; copies of it
+  agency_rights.py      whose applications and persons an agency works on
   enrolment.py          step 1: persons and applications
   contested_registration.py  step 1: a document that is another person's so far
   payment.py            step 2: the fee and the use of what it pays for
@@ -69,6 +70,7 @@ Glossary, Chinese to fact:
 评价机构备案 LedgerOpened; 发证地址 IssuerUrlSet
 启用密钥 KeyIntroduced; 停用密钥 KeyRetired
 日志续立 LogContinuedElsewhere; 规则版本拟定 EditionProposed; 规则版本启用 EditionAdopted
+服务账本开立 ServiceOpened; 规则版本复制 EditionCopied
 工作人员署名 ActorNamed
 登记 PersonRegistered; 登记存疑 RegistrationContested; 确认为已登记人员 PersonRecognised
 并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected; 更正 PersonCorrected

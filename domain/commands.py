@@ -33,6 +33,7 @@ from domain.steps import (
     service_keys,
 )
 from domain.steps.refund import paid_line_of
+from domain.values.primitives import SERVICE_LEDGER
 
 SPECS: tuple[CommandSpec[Any], ...] = (
     *ledger_setup.SPECS,
@@ -57,12 +58,39 @@ DECISIONS = {spec.command: spec.decide for spec in SPECS}
 READ_SETS = {spec.command: spec.read_set for spec in SPECS}
 
 
+IN_SERVICE = frozenset(
+    spec.command
+    for spec in (
+        *(ledger_setup.OPEN_SERVICE, edition_adoption.PROPOSE_EDITION),
+        *(edition_adoption.ADOPT_EDITION, *service_keys.SPECS, *log_recovery.SPECS),
+    )
+)
+"""The commands that the ledger `service` takes: no evaluation organisation has it."""
+
+IN_SERVICE_ONLY = frozenset({ledger_setup.OPEN_SERVICE.command})
+
+
+class NotInThisLedger(LedgerError):
+    """This is not done in the ledger {ledger}."""
+
+    code = "not_in_this_ledger"
+
+
+def _ensure_ledger(command: Command, context: Context) -> None:
+    """Raises: NotInThisLedger."""
+    is_service = context.ledger == SERVICE_LEDGER
+    allowed = type(command) in IN_SERVICE if is_service else type(command) not in IN_SERVICE_ONLY
+    if not allowed:
+        raise NotInThisLedger(ledger=context.ledger)
+
+
 def decide(world: States, command: Command, context: Context) -> Decision:
     """The decision of a command, with what its facts claim and release.
 
     Its last fact names an actor whom no fact names yet.
     Raises: the `LedgerError` that refuses it.
     """
+    _ensure_ledger(command, context)
     decision = DECISIONS[type(command)](world, command, context)
     if context.naming is not None:
         decision = replace(decision, facts=(*decision.facts, _naming(context, context.naming)))

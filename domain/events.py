@@ -150,6 +150,19 @@ class LedgerOpened(LedgerFact):
     log_origin: ShortText = Field(description="name of the ledger's log in its checkpoints")
 
 
+class ServiceOpened(LedgerFact):
+    """The operator's own ledger was opened, which says who its two first operators are (服务账本).
+
+    It holds what belongs to no evaluation organisation, such as editions of rules for all.
+    """
+
+    TOPIC: ClassVar[str] = "service_opened.v1"
+    organisation_name: ShortText = Field(description="运营方, who operates the service")
+    log_origin: ShortText = Field(description="name of the ledger's log in its checkpoints")
+    first: ShortText = Field(description="pseudonym")
+    second: ShortText = Field(description="pseudonym")
+
+
 class IssuerUrlSet(LedgerFact):
     """The address that links on certificates begin with, from a day on (发证地址). Source: 5.3."""
 
@@ -237,6 +250,21 @@ class EditionAdopted(_Edition):
     """
 
     TOPIC: ClassVar[str] = "edition_adopted.v1"
+
+
+class EditionCopied(_Edition):
+    """An edition that was adopted in the ledger `service` holds here too, from this fact on.
+
+    As if it were adopted here now; see EditionAdopted. Source: 2.1-2.3, 5.1.
+    """
+
+    TOPIC: ClassVar[str] = "edition_copied.v1"
+    service_position: int = Field(ge=1, description="where the ledger `service` adopted it")
+    in_the_way: Id | None = Field(
+        default=None,
+        description="the edition here that has its name, or the codes of its occupation; the copy "
+        "holds never",
+    )
 
 
 # --- staff ----------------------------------------------------------------------------------------
@@ -1165,8 +1193,8 @@ class ReportFrozen(ReportFact):
 # --- groups of facts, for readers that treat a part of the procedure alike -----------------------
 
 KEY = (KeyIntroduced, KeyRetired)
-LEDGER = (LedgerOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
-EDITION = (EditionProposed, EditionAdopted)
+LEDGER = (LedgerOpened, ServiceOpened, IssuerUrlSet, *KEY, LogContinuedElsewhere)
+EDITION = (EditionProposed, EditionAdopted, EditionCopied)
 ACTOR = (ActorNamed,)
 REGISTRATION = (PersonRegistered, RegistrationContested)
 SETTLEMENT = (PersonRecognised, RegistrationJoined, LoginAssigned, RegistrationRejected)

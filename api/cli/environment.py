@@ -30,6 +30,7 @@ from domain.store.privacy.key_renewal import check_epochs
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
 from domain.values.logins import is_service, normal_form
+from domain.values.primitives import SERVICE_LEDGER
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 
@@ -60,9 +61,12 @@ class CliEnvironment:
     blobs: Blobs
 
     def ledger(self, name: str | None) -> Ledger:
-        """The ledger of that name, or the only ledger. Raises: UnknownLedger, UsageError."""
+        """The ledger of that name, or the only one of an organisation.
+
+        Raises: UnknownLedger, UsageError.
+        """
         if name is None:
-            names = self.ledgers.names()
+            names = [each for each in self.ledgers.names() if each != SERVICE_LEDGER]
             if len(names) != 1:
                 known = ", ".join(names) or "none"
                 raise click.UsageError(f"choose a --ledger; there are: {known}.")

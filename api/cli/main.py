@@ -18,6 +18,7 @@ from api.cli.export import export
 from api.cli.import_ import import_
 from api.cli.keys import keys, token
 from api.cli.maintenance import migrate, rebuild
+from api.cli.operators import operators
 from api.cli.recover import heads, recover
 from api.cli.serve import project, serve, work
 from api.cli.verify import verify
@@ -37,7 +38,7 @@ def cli() -> None:
 
 for command in (
     *(serve, project, rebuild, verify, export, import_, token, keys, migrate, backup),
-    *(recover, heads, adopt, work),
+    *(recover, heads, adopt, operators, work),
 ):
     cli.add_command(command)
 

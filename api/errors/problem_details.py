@@ -38,15 +38,15 @@ _BY_STATUS: dict[int, str] = {
         reviewed_before
         role_not_allowed second_person_needed wrong_reviewer
     """,
-    404: "ledger_not_open not_found route_not_found unknown_blob unknown_ledger",
+    404: "ledger_not_open no_organisation not_found route_not_found unknown_blob unknown_ledger",
     405: "method_not_allowed",
     409: """
         already_exists already_refunded already_seated already_verified application_not_open
         erasure_not_confirmed findings_changed
         application_still_open certificate_already_numbered certificate_out_of_order
         claim_taken document_taken documents_closed documents_differ issuer_url_unchanged
-        item_used_up key_never_replaced ledger_already_open not_enrolled not_paid not_yet_payable
-        nothing_to_publish
+        item_used_up key_never_replaced ledger_already_open not_enrolled not_in_this_ledger not_paid
+        not_yet_payable nothing_to_publish
         notice_closed notice_end_known notice_end_provisional notice_over notice_running
         numbered_already objections_open only_key other_origin payment_first
         person_has_login person_reviewed person_still_needed registration_closed

@@ -108,7 +108,7 @@ def ticket_pdf_of(reading: QueryContext, state: Candidacy) -> bytes:
     rules = document_rules_today(reading.ledger)
     base = reading.service.settings.public_base_url
     sheet = TicketSheet(
-        organisation=reading.ledger.state("ledger").opened.organisation_name,
+        organisation=reading.ledger.state("ledger").organisation.organisation_name,
         session_title=plan.name,
         ticket_number=state.ticket_number or "",
         name=person["name"],

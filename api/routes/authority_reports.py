@@ -141,7 +141,7 @@ def _rows(
     """
     if _is_known(context, report_id):
         raise AlreadyExists(what="report", id=report_id)
-    opened = context.ledger.state("ledger").opened
+    opened = context.ledger.state("ledger").organisation
     rules = document_rules_today(context.ledger)
     rows: dict[str, SheetRow] = {}
     persons: dict[str, str] = {}

@@ -13,6 +13,7 @@ from api.http.command_route import CommandRoute
 from api.http.dependencies import AsOf, Read, as_of_moment, json_response
 from api.http.routing import OPEN_READING, READING, router
 from domain.editions.edition import Edition, EditionKind
+from domain.states.editions import Editions
 from domain.steps.edition_adoption import ADOPT_EDITION, PROPOSE_EDITION
 from domain.values.working_days import shanghai_date
 
@@ -39,6 +40,20 @@ class EditionBody(BaseModel):
     )
 
 
+class AdoptedBody(EditionBody):
+    """An edition that was adopted here, or copied from the ledger `service`."""
+
+    service_position: int | None = Field(
+        description="where the ledger `service` adopted it; null: it did not"
+    )
+
+
+class SetAsideBody(AdoptedBody):
+    """A copy that does not hold here."""
+
+    in_the_way: str = Field(description="the edition here that has its name, or its codes")
+
+
 class EditionDetailBody(EditionBody):
     """The same with its rules."""
 
@@ -63,7 +78,8 @@ class EditionsOfKindBody(BaseModel):
 
     valid_at: str
     in_force: list[EditionDetailBody] = Field(description="of eligibility one for each occupation")
-    adopted: list[EditionBody] = Field(description="every one, the packaged ones first")
+    adopted: list[AdoptedBody] = Field(description="every one, the packaged ones first")
+    set_aside: list[SetAsideBody] = Field(description="copies that do not hold here")
 
 
 class ProposalsBody(BaseModel):
@@ -106,7 +122,10 @@ async def get_editions(
         {
             "valid_at": day,
             "in_force": [_detail(each) for each in editions.in_force(day)],
-            "adopted": [_shown(each) for each in editions.all()],
+            "adopted": [_adopted(each, editions) for each in editions.all()],
+            "set_aside": [
+                _adopted(each, editions) | {"in_the_way": name} for each, name in editions.set_aside
+            ],
         }
     )
 
@@ -133,6 +152,10 @@ def _shown(edition: Edition) -> dict[str, Any]:
         "valid_from": edition.valid_from.isoformat(),
         "sha256": edition.sha256,
     }
+
+
+def _adopted(edition: Edition, editions: Editions) -> dict[str, Any]:
+    return _shown(edition) | {"service_position": editions.copies.get(edition.sha256)}
 
 
 def _detail(edition: Edition) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from api.http.routing import OPEN_READING, router
 from domain.decision import NotFound
 from domain.editions.edition import EditionKind
 from domain.states.editions import fees_on
-from domain.states.folds import LedgerState
+from domain.states.folds import LedgerState, NoOrganisation
 from domain.steps.ledger_setup import OPEN_LEDGER, SET_ISSUER_URL, OpenLedger, opening_fact
 from domain.values.certificate_numbers import format_national
 from domain.values.primitives import Level
@@ -83,8 +83,8 @@ async def list_ledgers(request: Request) -> Response:
         ledger = await service.ledger(name)
         try:
             found.append(_shown(name, await service.read(ledger.state, "ledger")))
-        except NotFound:
-            continue  # created, but not opened yet
+        except (NotFound, NoOrganisation):
+            continue  # created, but not opened yet; or the operator's own
     return json_response({"data": found})
 
 
@@ -154,7 +154,7 @@ async def get_ledger(read: Read) -> Response:
     today = shanghai_date(datetime.now(UTC))
     table = fees_on(editions, today)
     detail = {
-        "unified_social_credit_code": state.opened.unified_social_credit_code,
+        "unified_social_credit_code": state.organisation.unified_social_credit_code,
         "fees_edition": editions.in_force(today)[0].edition,
         "fees": [fee.model_dump(mode="json") for fee in table.fees],
         "issuer_urls": [each.model_dump(mode="json") for each in state.issuer_urls],
@@ -163,7 +163,7 @@ async def get_ledger(read: Read) -> Response:
 
 
 def _shown(name: str, state: LedgerState) -> dict[str, Any]:
-    opened = state.opened
+    opened = state.organisation
     return {
         "ledger": name,
         "organisation_name": opened.organisation_name,

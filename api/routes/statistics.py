@@ -113,7 +113,7 @@ async def _people(read: QueryContext, issued: tuple[date | None, date | None]) -
 
     Raises: TooManyRows.
     """
-    opened = (await read.state("ledger")).opened
+    opened = (await read.state("ledger")).organisation
     people: list[TalentRow] = []
     after: str | None = None
     while True:

@@ -16,7 +16,7 @@ from api.settings import Settings
 from api.transparency.head_places import other_places, own_place
 from api.transparency.log_keys import log_key_path, log_seed, newest_head_file
 from domain.errors import LedgerError
-from domain.events import KeyIntroduced, LedgerOpened, LogContinuedElsewhere
+from domain.events import KeyIntroduced, LedgerOpened, LogContinuedElsewhere, ServiceOpened
 from domain.store.errors import HeadPlaceSilent
 from domain.store.journal.journal import Journal
 from domain.store.tlog.audit import DATABASE, KeptHead
@@ -27,7 +27,8 @@ from domain.store.tlog.signed_note import Signer, Verifier
 
 _READ = """SELECT topic, position, envelope FROM certledger.journal
 WHERE ledger = %s AND stream = 'ledger' AND topic = ANY(%s) ORDER BY position"""
-_TOPICS = [LedgerOpened.TOPIC, KeyIntroduced.TOPIC, LogContinuedElsewhere.TOPIC]
+_OPENED = (LedgerOpened.TOPIC, ServiceOpened.TOPIC)
+_TOPICS = [*_OPENED, KeyIntroduced.TOPIC, LogContinuedElsewhere.TOPIC]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def logs_of(journal: Journal) -> list[Log]:
     for topic, _, envelope in journal.query(_READ, (journal.ledger, _TOPICS)):
         try:
             data = orjson.loads(envelope)["data"]
-            if topic == LedgerOpened.TOPIC:
+            if topic in _OPENED:
                 logs.append(Log(1, data["log_origin"]))
             elif topic == LogContinuedElsewhere.TOPIC:
                 old = logs[-1]

@@ -218,7 +218,7 @@ class BackgroundWorker:
         """Submit the command of an item; a refusal at once is the outcome too."""
         key = work.key(item)
         try:
-            command = work.command(item)
+            command = work.command(item, self._ledgers)
             return self._ledgers.get(item.ledger).submit(
                 command,
                 service_actor(work.name),

@@ -16,12 +16,16 @@ from typing import Any, Protocol
 
 from domain.actors import Role
 from domain.command_spec import CommandSpec
-from domain.decision import Command
+from domain.decision import Command, NotFound, stream_of
+from domain.events import EditionAdopted
+from domain.service.ledger import Ledgers
+from domain.steps.edition_adoption import COPY_EDITION, CopyEdition
 from domain.steps.erasure import CONTINUE_ERASURE, ContinueErasure
 from domain.steps.public_notice import EXTEND_NOTICE, ExtendNotice
+from domain.values.primitives import SERVICE_LEDGER
 from projections.engine.view import Cursor
 from projections.worklist import view as worklist
-from projections.worklist.queries import ItemKey, WorkItem, due
+from projections.worklist.queries import ItemKey, WorkItem, copies_due, due
 
 
 class DueQuery(Protocol):
@@ -43,14 +47,15 @@ class DueQuery(Protocol):
 class Work:
     """One kind of work.
 
-    name: its commands are recorded by the subject `certledger/<name>`. command: what does an item.
+    name: its commands are recorded by the subject `certledger/<name>`. command: what does an item;
+    it may read other ledgers, and raises a LedgerError if what it needs is not there.
     due: asks for its items.
     Raises: ValueError if the role `service` may not submit the command.
     """
 
     name: str
     spec: CommandSpec[Any]
-    command: Callable[[WorkItem], Command]
+    command: Callable[[WorkItem, Ledgers], Command]
     due: DueQuery = due
 
     def __post_init__(self) -> None:
@@ -62,16 +67,37 @@ class Work:
         return f"{self.name}|{item.item_id}|{item.attempt}"
 
 
-def _extend_notice(item: WorkItem) -> Command:
+def _extend_notice(item: WorkItem, ledgers: Ledgers) -> Command:
     return ExtendNotice(notice_id=item.item_id)
 
 
-def _continue_erasure(item: WorkItem) -> Command:
+def _continue_erasure(item: WorkItem, ledgers: Ledgers) -> Command:
     return ContinueErasure(person_id=item.item_id)
+
+
+def _copy_edition(item: WorkItem, ledgers: Ledgers) -> Command:
+    """From the fact in the ledger `service`, and not from the worklist.
+
+    Raises: NotFound if no edition of that hash was adopted there.
+    """
+    kind, _, sha256 = item.item_id.partition(".")
+    service = ledgers.get(SERVICE_LEDGER)
+    for event in service.journal.stream(stream_of("edition", kind)):
+        fact = service.mapper.sealed_entry(event).fact
+        if isinstance(fact, EditionAdopted) and fact.sha256 == sha256:
+            return CopyEdition(
+                kind=fact.kind,
+                edition=fact.edition,
+                valid_from=fact.valid_from,
+                content=fact.content,
+                service_position=event.position,
+            )
+    raise NotFound(what="adopted edition", id=sha256)
 
 
 WORKS = (
     Work(worklist.EXTEND_NOTICE, EXTEND_NOTICE, _extend_notice),
     Work(worklist.CONTINUE_ERASURE, CONTINUE_ERASURE, _continue_erasure),
+    Work(worklist.COPY_EDITION, COPY_EDITION, _copy_edition, copies_due),
 )
 """Every work, in the order in which an overdue one matters."""

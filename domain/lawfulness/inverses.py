@@ -3,7 +3,7 @@
 A command that is rebuilt names what the facts name: their ids, days and amounts, as a client may
 name them. What a decision used but no fact holds is filled in so that it refuses nothing: the name
 of a photo's file and its measures, and names and numbers as people typed them. Every spec has an
-inverse; a test compares the two lists.
+inverse; a test compares the two lists. One file because it is one table.
 Reading order: Inverse, one function a command, INVERSES, BY_FIRST.
 """
 
@@ -69,6 +69,15 @@ def _open_ledger(facts: Facts, states: States) -> Command:
     )
 
 
+def _open_service(facts: Facts, states: States) -> Command:
+    opened: e.ServiceOpened = facts[0]
+    return ledger_setup.OpenService(
+        organisation_name=opened.organisation_name,
+        log_origin=opened.log_origin,
+        second=opened.second,
+    )
+
+
 def _propose_edition(facts: Facts, states: States) -> Command:
     proposed: e.EditionProposed = facts[0]
     return edition_adoption.ProposeEdition(
@@ -82,6 +91,17 @@ def _propose_edition(facts: Facts, states: States) -> Command:
 def _adopt_edition(facts: Facts, states: States) -> Command:
     adopted: e.EditionAdopted = facts[0]
     return edition_adoption.AdoptEdition(kind=adopted.kind, sha256=adopted.sha256)
+
+
+def _copy_edition(facts: Facts, states: States) -> Command:
+    copied: e.EditionCopied = facts[0]
+    return edition_adoption.CopyEdition(
+        kind=copied.kind,
+        edition=copied.edition,
+        valid_from=copied.valid_from,
+        content=copied.content,
+        service_position=copied.service_position,
+    )
 
 
 def _set_issuer_url(facts: Facts, states: States) -> Command:
@@ -508,8 +528,10 @@ def _record_visibility(facts: Facts, states: States) -> Command:
 
 INVERSES: tuple[Inverse, ...] = (
     Inverse(ledger_setup.OPEN_LEDGER, (e.LedgerOpened,), _open_ledger),
+    Inverse(ledger_setup.OPEN_SERVICE, (e.ServiceOpened,), _open_service),
     Inverse(edition_adoption.PROPOSE_EDITION, (e.EditionProposed,), _propose_edition),
     Inverse(edition_adoption.ADOPT_EDITION, (e.EditionAdopted,), _adopt_edition),
+    Inverse(edition_adoption.COPY_EDITION, (e.EditionCopied,), _copy_edition),
     Inverse(ledger_setup.SET_ISSUER_URL, (e.IssuerUrlSet,), _set_issuer_url),
     Inverse(service_keys.INTRODUCE_KEY, (e.KeyIntroduced,), _introduce_key),
     Inverse(service_keys.RETIRE_KEY, (e.KeyRetired,), _retire_key),

@@ -49,7 +49,7 @@ from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
 from domain.values.certificate_links import LinkKeys
-from domain.values.primitives import RESERVED_LEDGERS
+from domain.values.primitives import RESERVED_LEDGERS, SERVICE_LEDGER
 from domain.values.sealed_fields import parse_placed, person_owner
 
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
@@ -466,6 +466,16 @@ class Ledgers:
         """
         if name in RESERVED_LEDGERS:
             raise ReservedLedgerName(ledger=name)
+        return self._create(name, site_code)
+
+    def create_service(self) -> Ledger:
+        """Create the operator's own ledger if there is none; a command opens it afterwards.
+
+        Raises: Unavailable; what `keys_of` raises, before anything is created.
+        """
+        return self._create(SERVICE_LEDGER, None)
+
+    def _create(self, name: str, site_code: str | None) -> Ledger:
         self._keys_of(name, opening=True)
         journal = Journal(self._dsn, name, None)
         try:

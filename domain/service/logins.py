@@ -126,6 +126,7 @@ class LoginsOfCommand:
 
     def guess(self, login: str, *, is_staff: bool = False) -> str:
         """The pseudonym as it is cached, else a new one. is_staff: of the actor, by their role."""
+        login = normal_form(login)  # a command may name one person in two spellings
         guess = self._guesses.get(login)
         if guess is None:
             known = self._logins.cached(login)
@@ -172,6 +173,7 @@ class LoginsOfCommand:
 
         Raises: SealBroken.
         """
+        login = normal_form(login)
         guess = self.guess(login, is_staff=is_staff)
         if login not in self._unsettled:
             return guess

@@ -66,7 +66,7 @@ def card_at(
     issued_on = text.issued_on if isinstance(text, CertificateIssued) else certificate.issued_on
     assert issued_on is not None, "only an issued certificate has another version"
     identity = _identity_at(ledger, state.person_id, event.position)
-    issuer = ledger.state("ledger").opened
+    issuer = ledger.state("ledger").organisation
     shown: Any = None if photo is None else ledger.mapper.entry(photo).fact
     card = canonical_card(
         card_of(

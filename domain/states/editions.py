@@ -38,10 +38,16 @@ class ProposedEdition:
 
 @dataclass(frozen=True, slots=True)
 class Editions:
-    """The editions of one kind. adopted: in order. proposals: by their hash."""
+    """The editions of one kind. adopted: in order, copied ones too. proposals: by their hash.
+
+    copies: hash -> position in the ledger `service`, also of those that do not hold here.
+    set_aside: those, each with the name of the edition in its way.
+    """
 
     id: EditionKind
     adopted: tuple[Edition, ...] = ()
+    copies: dict[str, int] = field(default_factory=dict)
+    set_aside: tuple[tuple[Edition, str], ...] = ()
     proposals: dict[str, ProposedEdition] = field(default_factory=dict)
     version: int = 0
 
@@ -130,7 +136,7 @@ def _rule_set(edition: Edition) -> RuleSet:
 # --- folds ----------------------------------------------------------------------------------------
 
 
-def edition_of(fact: e.EditionProposed | e.EditionAdopted) -> Edition:
+def edition_of(fact: e.EditionProposed | e.EditionAdopted | e.EditionCopied) -> Edition:
     """The edition in a fact."""
     return Edition(fact.kind, fact.edition, fact.valid_from, fact.content, fact.sha256)
 
@@ -141,7 +147,7 @@ def _proposed(state: Editions | None, fact: e.EditionProposed, entry: Any) -> Ed
     return replace(state, proposals={**state.proposals, fact.sha256: proposal})
 
 
-def _adopted(state: Editions, fact: e.EditionAdopted, entry: Any) -> Editions:
+def _adopted(state: Editions, fact: e.EditionAdopted | e.EditionCopied, entry: Any) -> Editions:
     """Other proposals under the name that is taken now can never be adopted."""
     return replace(
         state,
@@ -154,8 +160,18 @@ def _adopted(state: Editions, fact: e.EditionAdopted, entry: Any) -> Editions:
     )
 
 
+def _copied(state: Editions | None, fact: e.EditionCopied, entry: Any) -> Editions:
+    """A copy is as an adoption, unless something is in its way."""
+    state = state or Editions(fact.kind)
+    state = replace(state, copies={**state.copies, fact.sha256: fact.service_position})
+    if fact.in_the_way is None:
+        return _adopted(state, fact, entry)
+    return replace(state, set_aside=(*state.set_aside, (edition_of(fact), fact.in_the_way)))
+
+
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.EditionProposed: _proposed,
     e.EditionAdopted: _adopted,
+    e.EditionCopied: _copied,
 }
 """Fact class -> the fold that applies it."""

@@ -13,22 +13,36 @@ from typing import Any
 
 from domain import events as e
 from domain.actors import agency_of, is_same_organisation, subject_of
+from domain.errors import LedgerError
 from domain.states import application, editions
 from domain.values.fast_replace import replace
 from domain.values.identity_documents import DocumentType
 from domain.values.sealed_fields import DataClass
 
 
+class NoOrganisation(LedgerError):
+    """This is the operator's ledger; no evaluation organisation has it."""
+
+    code = "no_organisation"
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    """The organisation of a ledger, and the keys in use, in order of introduction."""
+    """How a ledger was opened, and the keys in use, in order of introduction."""
 
     id: str
-    opened: e.LedgerOpened
+    opened: e.LedgerOpened | e.ServiceOpened
     keys: tuple[e.KeyIntroduced, ...] = ()
     continuations: tuple[e.LogContinuedElsewhere, ...] = ()
     issuer_urls: tuple[e.IssuerUrlSet, ...] = ()
     version: int = 0
+
+    @property
+    def organisation(self) -> e.LedgerOpened:
+        """The evaluation organisation. Raises: NoOrganisation in the ledger `service`."""
+        if not isinstance(self.opened, e.LedgerOpened):
+            raise NoOrganisation()
+        return self.opened
 
     @property
     def log_origin(self) -> str:
@@ -191,7 +205,9 @@ class Report:
     version: int = 0
 
 
-def _ledger_opened(state: LedgerState | None, fact: e.LedgerOpened, entry: Any) -> LedgerState:
+def _ledger_opened(
+    state: LedgerState | None, fact: e.LedgerOpened | e.ServiceOpened, entry: Any
+) -> LedgerState:
     return LedgerState(id="ledger", opened=fact)
 
 
@@ -352,6 +368,7 @@ def _frozen(state: Report | None, fact: e.ReportFrozen, entry: Any) -> Report:
 
 FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.LedgerOpened: _ledger_opened,
+    e.ServiceOpened: _ledger_opened,
     e.IssuerUrlSet: _issuer_url_set,
     e.KeyIntroduced: _key_introduced,
     e.KeyRetired: _key_retired,

@@ -147,7 +147,7 @@ def _digest(
     Raises: NotFound for a person who was erased.
     """
     identity = world.identity(state.person_id)
-    issuer = world.ledger().opened
+    issuer = world.ledger().organisation
     photo = world.document_sha256(state.id, MaterialKind.PHOTO)
     card = card_of(context.ledger, issuer, state, certificate, identity, photo, issued_on, version)
     digest, salt = context.digest_card(canonical_card(card))

@@ -1,4 +1,4 @@
-"""Opening a ledger, and setting the address of its links."""
+"""Opening a ledger or that of the service, and setting the address of links."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from domain.actors import Role
 from domain.command_spec import CommandSpec, ReadSet, StateHint
 from domain.decision import Command, Context, Decision, LedgerAlreadyOpen, States, TooEarly
 from domain.errors import LedgerError
+from domain.steps.refund import SecondPersonNeeded
 from domain.steps.service_keys import ensure_introduced, introduction_of
 from domain.values.certificate_numbers import format_national
+from domain.values.logins import Login, normal_form
 from domain.values.primitives import Level
 
 
@@ -24,6 +26,14 @@ class OpenLedger(Command):
     unified_social_credit_code: str
     site_code: str
     log_origin: e.ShortText
+
+
+class OpenService(Command):
+    """Open the operator's own ledger. The actor is the first operator."""
+
+    organisation_name: e.ShortText
+    log_origin: e.ShortText
+    second: Login
 
 
 class SetIssuerUrl(Command):
@@ -68,6 +78,29 @@ def decide_open_ledger(world: States, command: OpenLedger, context: Context) -> 
     return Decision(facts=tuple(("ledger", fact) for fact in (opening_fact(command), *keys)))
 
 
+def decide_open_service(world: States, command: OpenService, context: Context) -> Decision:
+    """Once, while the ledger is empty: it names two operators, and the keys of the service.
+
+    Raises: LedgerAlreadyOpen, SecondPersonNeeded; KeyIsSecret, KeyIdDiffers, KeyNotSigned.
+    Source: docs/production.md, the operator's ledger.
+    """
+    if world.exists("ledger"):
+        raise LedgerAlreadyOpen()
+    second = context.pseudonym(command.second)
+    if normal_form(second) == normal_form(context.actor.subject):
+        raise SecondPersonNeeded()
+    opened = e.ServiceOpened(
+        organisation_name=command.organisation_name,
+        log_origin=command.log_origin,
+        first=context.actor.subject,
+        second=second,
+    )
+    keys = [introduction_of(key) for key in context.keys]
+    for key in keys:
+        ensure_introduced(key, None, context)
+    return Decision(facts=tuple(("ledger", fact) for fact in (opened, *keys)))
+
+
 def decide_set_issuer_url(world: States, command: SetIssuerUrl, context: Context) -> Decision:
     """Several may follow; the newest that has begun is printed, and older ones must redirect to it.
 
@@ -89,6 +122,11 @@ def _reads_version(cached: StateHint, command: OpenLedger, context: Context) -> 
     return ReadSet(versions=("ledger",))
 
 
+def _reads_of_service(cached: StateHint, command: OpenService, context: Context) -> ReadSet:
+    context.pseudonym(command.second)
+    return ReadSet(versions=("ledger",))
+
+
 def _reads_ledger(cached: StateHint, command: SetIssuerUrl, context: Context) -> ReadSet:
     return ReadSet(("ledger",))
 
@@ -97,8 +135,12 @@ OPEN_LEDGER = CommandSpec(
     OpenLedger, decide_open_ledger, _reads_version, roles=frozenset({Role.OPERATOR})
 )
 
+OPEN_SERVICE = CommandSpec(
+    OpenService, decide_open_service, _reads_of_service, roles=frozenset({Role.OPERATOR})
+)
+
 SET_ISSUER_URL = CommandSpec(
     SetIssuerUrl, decide_set_issuer_url, _reads_ledger, roles=frozenset({Role.OPERATOR})
 )
 
-SPECS = (OPEN_LEDGER, SET_ISSUER_URL)
+SPECS = (OPEN_LEDGER, OPEN_SERVICE, SET_ISSUER_URL)

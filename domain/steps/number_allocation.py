@@ -170,7 +170,7 @@ def number_of(
 ) -> str:
     """A serial as it is printed. Raises: SerialExhausted."""
     if kind is CertificateKind.NATIONAL:
-        return str(format_national(ledger.opened.site_code, year, level, serial))
+        return str(format_national(ledger.organisation.site_code, year, level, serial))
     return str(format_omc(year, level, serial))
 
 
@@ -228,7 +228,7 @@ def decide_import_number(world: States, command: ImportNumber, context: Context)
     if not is_unnumbered(state, CertificateKind.NATIONAL):
         raise NumberedAlready(kind=CertificateKind.NATIONAL.value)
     number = NationalNumber.parse(command.number)
-    own = world.ledger().opened.site_code
+    own = world.ledger().organisation.site_code
     if number.site_code != own or number.grade != state.level:
         raise ForeignNumber(number=str(number), level=int(state.level))
     _ensure_year(context, number.year, first_day)

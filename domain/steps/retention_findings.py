@@ -193,7 +193,9 @@ def _certificate(certificate: Certificate, rules: _Rules) -> Iterator[_Keeper]:
 # --- objections -----------------------------------------------------------------------------------
 
 
-def _objected_to(world: States, state: Candidacy, awaited: dict[str, None]) -> Iterator[_Keeper]:
+def _objected_to(
+    world: RecordedMatters, state: Candidacy, awaited: dict[str, None]
+) -> Iterator[_Keeper]:
     """What somebody wrote against one of the application's rows.
 
     Also of a row that another notice made final meanwhile: the objection to it has no outcome yet.

@@ -262,7 +262,10 @@ Slug = Annotated[
 ]
 """Key of a ledger, that is of one evaluation organisation (评价机构备案), such as `omc`."""
 
-RESERVED_LEDGERS = frozenset({"service", "v", "t", "checks", "accounts", "verify"})
+SERVICE_LEDGER = "service"
+"""The operator's own ledger: of what belongs to no evaluation organisation."""
+
+RESERVED_LEDGERS = frozenset({SERVICE_LEDGER, "v", "t", "checks", "accounts", "verify"})
 """Names that no evaluation organisation's ledger has: they begin addresses, and `service` is the
 ledger of the operator."""
 

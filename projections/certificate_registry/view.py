@@ -338,7 +338,7 @@ VIEW = View(
     },
     ignores=topics(
         e.ErasureProposed,
-        *(e.IssuerUrlSet, *e.EDITION, *e.ACTOR, *e.KEY, e.LogContinuedElsewhere),
+        *(e.ServiceOpened, e.IssuerUrlSet, *e.EDITION, *e.ACTOR, *e.KEY, e.LogContinuedElsewhere),
         *(*e.SETTLEMENT, *e.ELIGIBILITY, e.ApplicationWithdrawn),
         *(*e.PAYMENT, *e.DOCUMENT),
         *(*e.REVIEW, *e.REFUND, *e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.NOTICE, *e.OBJECTION),

@@ -221,6 +221,12 @@ def _adopted(rows: RowBuffer, entry: Entry) -> None:
         )
 
 
+def _copied(rows: RowBuffer, entry: Entry) -> None:
+    """A copy of what the ledger `service` adopted rules alike, unless something is in its way."""
+    if entry.data["in_the_way"] is None:
+        _adopted(rows, entry)
+
+
 def _rates(rows: RowBuffer, component: str) -> rules.Rates:
     """The rates of a component so far, in the order in which `vat_fen` reads them.
 
@@ -384,6 +390,7 @@ VIEW = View(
     tables=(LINES, REFUNDS, STEPS, POSTINGS, RATES, COUNTERS),
     handles=_handles(
         (e.EditionAdopted, _adopted),
+        (e.EditionCopied, _copied),
         (e.FeePaid, _received),
         (e.ExcessPaymentReceived, _received),
         (e.FeeItemUsed, _used),

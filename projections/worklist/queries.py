@@ -9,8 +9,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from domain.values.primitives import SERVICE_LEDGER
 from projections.engine.tables import Row
 from projections.engine.view import Cursor, queries, select
+from projections.worklist.view import COPY_EDITION
 
 SQL = queries("worklist")
 
@@ -69,6 +71,25 @@ def erased_files(
     return [ErasedFile(**row) for row in select(cursor, SQL["erased_files"], arguments)]
 
 
+def copies_due(
+    cursor: Cursor,
+    work: str,
+    ledgers: Sequence[str],
+    now: datetime,
+    *,
+    without: Collection[ItemKey] = (),
+    limit: int = 100,
+) -> list[WorkItem]:
+    """The editions of the ledger `service` that others do not have yet, in order of adoption.
+
+    As `due`. item_id: kind and hash of the edition.
+    """
+    left_out = list(zip(*without, strict=True)) or [(), (), ()]
+    named = {"ledgers": list(ledgers), "now": now, "limit": limit, "service": SERVICE_LEDGER}
+    arguments = named | {"but_ledgers": list(left_out[0]), "but_items": list(left_out[1])}
+    return [WorkItem(**row) for row in select(cursor, SQL["copies_due"], arguments)]
+
+
 def backlog(
     cursor: Cursor, ledgers: Sequence[str], now: datetime, overdue_before: datetime
 ) -> list[Row]:
@@ -76,5 +97,11 @@ def backlog(
 
     overdue_before: what was due by then is overdue. oldest_due_at, last_done_at: aware, or None.
     """
-    arguments = {"ledgers": list(ledgers), "now": now, "overdue_before": overdue_before}
+    arguments = {
+        "ledgers": list(ledgers),
+        "now": now,
+        "overdue_before": overdue_before,
+        "service": SERVICE_LEDGER,
+        "copying": COPY_EDITION,
+    }
     return select(cursor, SQL["backlog"], arguments)

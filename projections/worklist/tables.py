@@ -38,6 +38,24 @@ CALENDARS = Table(
     },
     key=("kind", "edition"),
 )
+ADOPTED = Table(
+    "worklist_adopted",
+    {
+        "sha256": "id",  # of an edition that two persons adopted in this ledger
+        "edition_kind": "id",
+        "adopted_at": "time",
+        "position": "bigint",
+    },
+    key=("sha256",),
+)
+COPIED = Table(
+    "worklist_copied",
+    {
+        "sha256": "id",  # of an edition that was copied from the ledger `service`
+        "position": "bigint",
+    },
+    key=("sha256",),
+)
 ERASED = Table(
     "worklist_erased",
     {

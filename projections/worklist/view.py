@@ -26,8 +26,10 @@ from projections.engine.rows import RowBuffer
 from projections.engine.tables import Row
 from projections.engine.view import Entry, Handles, View, topics
 from projections.worklist.tables import (
+    ADOPTED,
     AWAITED,
     CALENDARS,
+    COPIED,
     DONE,
     ERASED,
     FILES,
@@ -40,6 +42,10 @@ EXTEND_NOTICE = "extend_notice"
 
 CONTINUE_ERASURE = "continue_erasure"
 """Examine again what is kept of an erased person's data, and destroy what nothing keeps."""
+
+COPY_EDITION = "copy_edition"
+"""Let an edition of the ledger `service` hold in another one too. What is due follows from what
+both ledgers adopted and copied: it is no item of either."""
 
 _ONE_DAY = timedelta(days=1)
 
@@ -125,6 +131,27 @@ def _closed(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _adopted(rows: RowBuffer, entry: Entry) -> None:
+    data = entry.data
+    rows.upsert(
+        ADOPTED,
+        {
+            "sha256": data["sha256"],
+            "edition_kind": data["kind"],
+            "adopted_at": entry.recorded_at,
+            "position": entry.position,
+        },
+    )
+    _begun(rows, entry)
+
+
+def _copied(rows: RowBuffer, entry: Entry) -> None:
+    rows.upsert(COPIED, {"sha256": entry.data["sha256"], "position": entry.position})
+    if entry.data["in_the_way"] is None:
+        _begun(rows, entry)
+    _credit(rows, entry)
+
+
+def _begun(rows: RowBuffer, entry: Entry) -> None:
     """A calendar that knows the days of a provisional end makes its correction due."""
     data = entry.data
     if data["kind"] != _CALENDAR:
@@ -244,11 +271,12 @@ _CHANGES = (
 
 VIEW = View(
     name="worklist",
-    version=6,
-    tables=(ITEMS, NOTICES, CALENDARS, ERASED, AWAITED, FILES, DONE),
+    version=7,
+    tables=(ITEMS, NOTICES, CALENDARS, ADOPTED, COPIED, ERASED, AWAITED, FILES, DONE),
     handles={
         e.DocumentSubmitted.TOPIC: Handles(_file),
         e.EditionAdopted.TOPIC: Handles(_adopted),
+        e.EditionCopied.TOPIC: Handles(_copied),
         e.PublicNoticeOpened.TOPIC: Handles(_opened),
         e.PublicNoticeExtended.TOPIC: Handles(_extended),
         e.PublicNoticeClosed.TOPIC: Handles(_notice_closed, (AWAITED,)),

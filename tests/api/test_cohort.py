@@ -393,11 +393,12 @@ def test_one_person_was_erased_by_two_and_the_records_are_kept(facts: dict[str, 
 def test_the_cohort_shows_every_fact_of_a_journey_but_some(facts: dict[str, Any]) -> None:
     topics = {topic.removesuffix(".v1") for topic in CATALOGUE}
     # A notice is extended only where the calendar of its year was not known yet.
-    # Keys, the address of the service and the continued log are the business of its operators.
+    # Keys, addresses, the continued log and the ledger `service` are the business of operators.
     # Nobody registers with another's document, and everybody registers once.
     assert topics - set(facts) == {
         *("registration_contested", "registration_joined", "registration_rejected"),
         *("login_assigned", "person_recognised"),
         *("public_notice_extended", "issuer_url_set", "erasure_continued"),
         *("key_introduced", "key_retired", "log_continued_elsewhere"),
+        *("service_opened", "edition_copied"),
     }

@@ -22,7 +22,7 @@ from domain.steps.contested_registration import JoinRegistration, RejectRegistra
 from domain.steps.enrolment import RegisterPerson
 from domain.steps.erasure import ConfirmErasure, ContinueErasure, ProposeErasure
 from domain.steps.exam import CloseSession
-from domain.steps.ledger_setup import SetIssuerUrl
+from domain.steps.ledger_setup import OpenService, SetIssuerUrl
 from domain.steps.public_notice import ExtendNotice
 from domain.store.postgres.connection import PgConnection
 from tests.support.actors import (
@@ -48,6 +48,7 @@ from tests.support.commands import (
     apply_for,
     close,
     continue_log,
+    copy_of,
     correct,
     correct_person,
     document_of,
@@ -60,6 +61,7 @@ from tests.support.commands import (
     national_number,
     object_to,
     open_ledger,
+    open_service,
     order,
     pay,
     publish,
@@ -75,13 +77,15 @@ from tests.support.commands import (
     verify,
     withdraw,
 )
+from tests.support.editions import calendar_2027
 from tests.support.ledgers import a_real_ledger
 from tests.support.postgres import Database
 from tests.support.world import ReadSetChecker, World
 
 ERASURE = (ProposeErasure, ConfirmErasure, ContinueErasure)
-REFUSED = {ExtendNotice, numbering.ImportNumber}
-"""Refused in this history: the calendar is known, and the numbers are allocated here."""
+REFUSED = {ExtendNotice, numbering.ImportNumber, OpenService}
+"""Refused in this history: the calendar is known, the numbers are allocated here, and the ledger is
+no operator's."""
 
 
 class HistoryRun:
@@ -108,6 +112,8 @@ def run_every_command(run: Any) -> None:
     run.do(open_ledger())
     run.do(fees())
     run.do(adopt(fees()), by=CERTIFIER)
+    run.do(copy_of(calendar_2027()), by=service_actor("copy_edition"))
+    run.do(open_service())
     run.do(SetIssuerUrl(url="https://cert.example.cn"), by=OPERATOR)
     run.do(schedule(), by=CERTIFIER)
     for n in (1, 2, 3, 4):

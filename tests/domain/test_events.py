@@ -20,6 +20,8 @@ NAMES_THINGS = {
     "organisation_name": "the evaluation organisation, as filed",
     "issuer_name": "the issuer, as printed",
     "agency": "the enrolment agency",
+    "service_opened.v1 first": "pseudonym of an operator",
+    "service_opened.v1 second": "pseudonym of another one",
     # occupations
     "occupation": "code of an occupation",
     "occupation_name": "its name in the classification",

@@ -29,7 +29,7 @@ def _due(cursor: Any, work: str, *given: Any, **named: Any) -> list[WorkItem]:
 UNGUARDED = Work(
     "schedule_session",
     replace(SCHEDULE_SESSION, roles=frozenset({Role.SERVICE})),
-    lambda item: schedule(session=None, name=item.item_id),
+    lambda item, _: schedule(session=None, name=item.item_id),
     _due,
 )
 """A work whose decision refuses no repetition and that never ends: each time that its command is

@@ -90,6 +90,20 @@ def open_ledger(**changed: Any) -> ledger_setup.OpenLedger:
     return ledger_setup.OpenLedger(**(given | changed))
 
 
+def open_service(second: str = "operator-2") -> ledger_setup.OpenService:
+    """Open the operator's own ledger."""
+    return ledger_setup.OpenService(
+        organisation_name="运营方", log_origin="example.org/service", second=second
+    )
+
+
+def copy_of(
+    proposal: edition_adoption.ProposeEdition, position: int = 7
+) -> edition_adoption.CopyEdition:
+    """Copy what two persons adopted at a position of the ledger `service`."""
+    return edition_adoption.CopyEdition(**dict(proposal), service_position=position)
+
+
 def introduce_key(key_id: str = "0a1b2c3d", **changed: Any) -> service_keys.IntroduceKey:
     given = {"purpose": "index", "key_id": key_id, "algorithm": "hmac-sha256"}
     return service_keys.IntroduceKey(**(given | changed))

@@ -66,6 +66,8 @@ TEXTS = {
     "old_head_size": 6556,
     "old_head_root": "5d" * 32,
     "old_head_note": "certledger.example/omc\n6556\nXV1d\n\n— certledger.example/omc AAEC\n",
+    "first": "7d865e959b2466918c9863afca942d0f",
+    "second": "1f40fc92da241694750979ee6cf582f2",
     "first_position": 6552,
     "positions_gone": 5,
     "new_origin": "certledger.example/omc/2",

@@ -88,12 +88,13 @@ def stream_of_fact(fact: e.Fact) -> str:
 
 @dataclass
 class World:
-    """Every state and claim of one ledger; `now` is the time of the last command.
+    """Every state and claim of one ledger, called name; `now` is the time of the last command.
 
     person_claims: the blind indexes of each person who has some.
     """
 
     now: datetime = START
+    name: str = "omc"
     states: dict[str, Any] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     claims: dict[Claim, int] = field(default_factory=dict)
@@ -187,7 +188,7 @@ class World:
             actor=actor,
             new_id=self._new_id,
             blind_index=blind_index,
-            ledger="omc",
+            ledger=self.name,
             is_signature=is_signature,
             digest_card=digest_card,
             pseudonym=self.pseudonym,

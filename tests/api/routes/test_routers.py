@@ -11,6 +11,8 @@ WITHOUT_ROUTE: dict[str, str] = {
     "IntroduceKey": "keys are changed on the machine that has them",
     "ContinueLog": "two operators accept a loss on the machine that has the keys",
     "RetireKey": "keys are changed on the machine that has them",
+    "OpenService": "the operator opens it on the machine, once",
+    "CopyEdition": "the service does it when it is due",
 }
 """Name of a command that has no route -> why. Every other command can be submitted over HTTP."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from domain.actors import service_actor
 from domain.editions.edition import EditionKind
 from domain.events import Component, Item, Provider
 from domain.steps.edition_adoption import ProposeEdition
@@ -19,7 +20,7 @@ from projections.refund_ledger.chart_of_accounts import ACCOUNTS
 from projections.refund_ledger.posting_rules import RULES
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import FINANCE, FINANCE_2, candidate
-from tests.support.commands import adopt_edition, order, pay, pay_again, use, withdraw
+from tests.support.commands import adopt_edition, copy_of, order, pay, pay_again, use, withdraw
 from tests.support.editions import changed
 from tests.support.journeys import (
     a_paid_application,
@@ -223,6 +224,19 @@ def test_the_tax_in_a_price_is_that_of_the_edition_that_held_when_it_was_posted(
     ledger.record(world).fold()
     untaxed = {"2205.02": 18_000, "6001.02": -18_000}
     assert entries(ledger, "material_used") == [taxed, untaxed]
+
+
+def test_rates_that_were_copied_hold_as_those_that_were_adopted(ledger: ProjectedLedger) -> None:
+    """Unless an edition of the ledger has the copy's name."""
+    world = an_enrolled_application()
+    adopt_edition(world, rates("posting-1", date(2026, 1, 1), 1_300))
+    for position, copy in enumerate((("posting-2", 300), ("posting-1", 0)), 1):
+        proposal = rates(copy[0], date(2026, 3, 1), copy[1])
+        world.do(copy_of(proposal, position), by=service_actor("copy_edition"))
+    world.do(use(Item.MOCK_EXAM), by=candidate())
+    ledger.record(world).fold()
+    taxed = {"2205.02": 18_000, "6001.02": -17_476, "2221": -524}
+    assert entries(ledger, "material_used") == [taxed]
 
 
 def test_vouchers_of_a_refund(ledger: ProjectedLedger) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
+from domain.actors import service_actor
 from domain.documents.materials import MaterialKind
+from domain.editions.edition import make_edition
 from domain.events import DocumentSubmitted
 from projections.rebuild.compare import Difference
 from projections.rebuild.rebuild import check
@@ -17,7 +19,7 @@ from projections.worklist.queries import ErasedFile, WorkItem
 from projections.worklist.view import EXTEND_NOTICE, VIEW
 from tests.projections.grammar import ProjectedLedger
 from tests.support.actors import candidate
-from tests.support.commands import adopt_edition, erase, withdraw
+from tests.support.commands import adopt_edition, copy_of, erase, withdraw
 from tests.support.editions import calendar_2027
 from tests.support.journeys import an_application_with_documents, an_open_ledger
 from tests.support.ledgers import SECRETS
@@ -111,6 +113,36 @@ def test_a_calendar_that_holds_later_makes_it_due_on_its_first_day(
     assert item.due_at == min(max(adopted_at, first_day), JUNE_CLOSES_AT)
 
 
+def copied(ledger: ProjectedLedger, *, own: bool) -> None:
+    """A calendar of 2027 is copied; own: an edition of the ledger has its name."""
+    world = an_open_ledger()
+    if own:
+        adopt_edition(world, calendar_2027(valid_from=date(2027, 12, 1)))
+    copy = copy_of(calendar_2027(valid_from=date(2026, 1, 1)))
+    world.do(copy, by=service_actor("copy_edition"))
+    ledger.record(world)
+
+
+def test_a_calendar_that_was_copied_makes_the_correction_due(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", **JUNE))
+    copied(ledger, own=False)
+    ledger.fold()
+    [item] = due(ledger, LATER)
+    assert item.due_at <= ledger.journal.head().recorded_at
+    [copy] = ledger.rows("worklist_copied")
+    assert copy["sha256"] == make_edition(**dict(calendar_2027(valid_from=date(2026, 1, 1)))).sha256
+    [done] = [row for row in ledger.rows("worklist_done") if row["work"] == "copy_edition"]
+    assert done["items"] == 1
+
+
+def test_a_copy_that_does_not_hold_makes_nothing_due(ledger: ProjectedLedger) -> None:
+    ledger.write(opened("N1", **JUNE))
+    copied(ledger, own=True)
+    ledger.fold()
+    assert len(ledger.rows("worklist_copied")) == 1
+    assert {row["valid_from"] for row in ledger.rows("worklist_calendars")} == {date(2027, 12, 1)}
+
+
 def test_another_calendar_leaves_alone_what_is_certain_or_closed(ledger: ProjectedLedger) -> None:
     ledger.write(opened("N1", **JUNE), opened("N2", **JUNE))
     ledger.write(extended("N1", by_the_service=False), closed("N2"))
@@ -128,7 +160,7 @@ def test_editions_of_other_rules_make_nothing_due(ledger: ProjectedLedger) -> No
 
 def test_a_rebuilt_worklist_equals_the_live_one(ledger: ProjectedLedger, dsn: str) -> None:
     ledger.write(opened("N1", **JUNE), opened("N2"), opened("N3", **JUNE), opened("N4"))
-    adopt(ledger)
+    copied(ledger, own=False)
     ledger.write(extended("N1", by_the_service=True), closed("N3"))
     ledger.write(extended("N2", by_the_service=True, ends_on_is_provisional=True))
     ledger.fold(batch=1)
