@@ -213,7 +213,7 @@ class World:
         now = at or self.now + timedelta(minutes=1)
         if normal_form(by.subject) in self.forgotten:
             by = by.model_copy(update={"subject": self.pseudonym(by.subject)})
-        read_set = self._read_set(command, self.copy().context(by, now))
+        read_set = self._read_set(command, lambda: self.copy().context(by, now))
         checked = ReadSetChecker(self, read_set)
         decision = decide(checked, command, self.context(by, now))
         checked.take(decision)
@@ -221,12 +221,13 @@ class World:
         self.now = now
         return decision
 
-    def _read_set(self, command: Command, context: Context) -> ReadSet | None:
+    def _read_set(self, command: Command, context: Callable[[], Context]) -> ReadSet | None:
+        """context: with the ids that the decision gets, made for each use."""
         try:
-            READ_SETS[type(command)](self.known, command, context)
+            READ_SETS[type(command)](self.known, command, context())
         except LedgerError:
             return None
-        return read_set_of(self.known, command, context)
+        return read_set_of(self.known, command, context())
 
     def record(self, decision: Decision, actor: Actor, now: datetime) -> None:
         """Append a decision as the journal does: claims and facts, all or nothing."""
