@@ -93,7 +93,10 @@ def _hand_in(model: Journey, now: datetime, app: str, kind: str, file: str) -> C
         person = model.apps[app]["person"] if app in model.apps else "P1"
         document = model.persons.get(person, {"document": "d1"})["document"]
         name = f"{c.name_of(int(person[1:]))}_{c.document_of(int(document[1:]))}.jpg"
-    return SubmitDocument(application_id=app, material=material, file_name=name)
+    sealed = c.sealed_name(material)
+    return SubmitDocument(
+        application_id=app, material=material, file_name=name, sealed_sha256=sealed
+    )
 
 
 def _review(model: Journey, now: datetime, app: str, **fields: Any) -> Command:
