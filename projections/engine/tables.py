@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -98,9 +99,11 @@ def whole_row(kind: str, columns: Mapping[str, str]) -> Callable[[Row, Row], tup
     kind: differs from those of the view's other tables.
     """
     names = [name for name in columns if name != SEAL]
-    key, values = names[0], itemgetter(*names)
+    # No function within this one: rebuilds send tables to other processes.
+    return partial(_seal_whole, kind, names[0], itemgetter(*names))
 
-    def sealed(row: Row, derived: Row) -> tuple[str, bytes]:
-        return f"{kind}|{row[key]}", orjson.dumps(values(row))
 
-    return sealed
+def _seal_whole(
+    kind: str, key: str, values: Callable[[Row], Any], row: Row, derived: Row
+) -> tuple[str, bytes]:
+    return f"{kind}|{row[key]}", orjson.dumps(values(row))

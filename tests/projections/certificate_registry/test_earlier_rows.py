@@ -13,7 +13,7 @@ from typing import Any
 import psycopg2.extensions
 import pytest
 
-from domain.events import CertificateKind, RevocationReason
+from domain.events import CertificateKind, LedgerOpened, RevocationReason
 from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow
 from domain.steps.number_allocation import NumberCertificates
@@ -169,6 +169,14 @@ def test_no_later_event_gives_an_earlier_row_a_new_seal(
     replace(dsn, SECRETS, processes=1)
     assert pause_of(ledger) is None
     assert check(dsn, SECRETS, processes=1) == 0
+
+
+def test_every_event_that_writes_a_row_is_one_that_its_table_follows() -> None:
+    """But for the issuer's, of which there is one."""
+    followed = {
+        topic for table in VIEW.tables for follows in table.follows for topic in follows.topics
+    }
+    assert followed == set(VIEW.handles) - {LedgerOpened.TOPIC}
 
 
 def test_an_earlier_row_is_noticed_by_a_runner_that_goes_on(
