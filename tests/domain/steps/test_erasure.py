@@ -242,11 +242,11 @@ def test_the_erasure_of_an_applicant_leaves_what_an_objector_wrote_and_the_other
 def test_an_unfinished_objection_keeps_the_applicants_data_although_another_notice_made_it_final():
     """Another notice made the corrected result final meanwhile. Source: source-document 5.1."""
     world = published_results(FAILED)
-    world.do(object_to(), by=candidate(1))
+    world.do(object_as_outsider(), by=CERTIFIER)
     world.do(settle("upheld"), by=VERIFIER)
     world.do(correct(Subject.THEORY, "59", objection_id="O1"), by=EXAMINER_2)
     world.do(verify("59", "100"), by=VERIFIER)
-    world.do(object_as_outsider(objection_id="O2"), by=CERTIFIER)
+    world.do(object_to(objector_id="W1", objection_id="O2"), by=CERTIFIER)
     world.do(publish("N2"), by=REGISTRAR)
     world.do(close("N2"), by=REGISTRAR, at=CLOSED_AT)
     assert not world.notice("N1").closed
