@@ -56,7 +56,7 @@ service/           ledger.py (load, decide, append), command_execution.py (one c
                    state_cache.py, snapshots.py, files.py (seals files before they are stored),
                    receipt.py, receipt_futures.py, key_check.py, person_index.py (computes
                    the table of blind indexes again),
-                   files.py (documents and reports), public_cards.py (what a certificate says),
+                   public_cards.py (what a certificate says, made again),
                    guards.py (stops the commands of a ledger), recovery.py (accepts a loss),
                    tail_check.py (compares the last commands and logins)
 audit/             full.py (all that a ledger stores against its events): commands_check.py,

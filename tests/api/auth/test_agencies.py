@@ -72,7 +72,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "review": {"verdict": "pass", "round": 1},
     "order_refund": {"payment_id": "PAY1", "component": "study_material"},
     "assign_seat": {"application_id": "A1"},
-    "file_objection": {"application_id": "A1", "person_id": "P1", "text": "漏判"},
+    "file_objection": {"application_id": "A1", "objector_id": "P1", "text": "漏判"},
 }  # fmt: skip
 
 
