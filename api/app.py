@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -37,6 +37,7 @@ from api.settings import PREFIX, Settings, SettingsInvalid
 from api.transparency.audit_state import AuditListener, AuditState
 from api.transparency.background_audit import AuditProcess
 from api.transparency.checkpoint_signing import CheckpointSigningJob, LogSigner
+from api.transparency.erasure_register import ErasureRegister
 from api.transparency.health_problems import HealthProblems
 from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
@@ -64,7 +65,7 @@ from projections.catalogue import VIEWS
 from projections.engine import generations as schema
 from projections.engine.progress import ProgressTracker
 from projections.engine.vaults import row_keys_of
-from projections.engine.wrong_views import EVERY_LEDGER, WrongViews
+from projections.engine.wrong_views import ERASURES_MISSING, EVERY_LEDGER, WrongViews
 from projections.runner_process import RunnerProcess
 
 STOP_WAIT_S = 30.0
@@ -148,8 +149,8 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
     """Open everything the service works with; blocking, a second or two.
 
     closing: what has to be closed is pushed onto it, to be closed in the opposite order.
-    Raises: SettingsInvalid, CannotStart, WrongServiceKey, WrongEpochKey, and psycopg2.Error when
-        the database can't be reached.
+    Raises: SettingsInvalid, CannotStart, WrongServiceKey, WrongEpochKey, HeadPlaceSilent when the
+        data directory can't be used, and psycopg2.Error when the database can't be reached.
     """
     secrets = load_service_keys(settings)
     with ExitStack() as undo:
@@ -162,23 +163,18 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         )
         views = _views(dsn, ledger_secrets, settings, undo)
         problems, signer = HealthProblems(), LogSigner(settings)
-
-        def watch(ledger: Ledger) -> None:
-            signer.watch(ledger)
-            ledger.guard.on_stop(lambda stop: problems.raise_(stop.code, ledger=ledger.name))
-            ledger.guard.on_stop(lambda _: views.forget(ledger.name))
-
+        register = _register(settings, problems, views)
         ledgers = Ledgers(
             dsn,
             ledger_secrets,
             keys_of=partial(keys_in_use, settings, secrets),
-            on_open=watch,
+            on_open=partial(_watch, signer, register, problems, views),
             write_unsigned=settings.write_unsigned,
         )
         undo.callback(ledgers.close)
         for name in ledgers.names():
-            ensure_issuer_url(settings, ledgers.get(name))  # opening it checks the keys
-        undo.callback(CheckpointSigningJob(signer, ledgers, problems).start().stop)
+            _ensure_ready(settings, register, ledgers.get(name))  # opening it checks the keys
+        undo.callback(CheckpointSigningJob(signer, register, ledgers, problems).start().stop)
         audit = _audit(dsn, ledger_secrets, settings, problems, views, ledgers, undo)
         worker = _worker(dsn, ledger_secrets, ledgers, settings, undo)
         readers = ReaderPool(
@@ -203,6 +199,27 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         )
         closing.push(undo.pop_all())
     return service
+
+
+def _watch(
+    signer: LogSigner,
+    register: ErasureRegister,
+    problems: HealthProblems,
+    views: ReadModels,
+    ledger: Ledger,
+) -> None:
+    """What every ledger is compared with while the service runs."""
+    signer.watch(ledger)
+    register.watch(ledger)
+    ledger.guard.on_stop(lambda stop: problems.raise_(stop.code, ledger=ledger.name))
+    ledger.guard.on_stop(lambda _: views.forget(ledger.name))
+
+
+def _ensure_ready(settings: Settings, register: ErasureRegister, ledger: Ledger) -> None:
+    """What is found out before anything of a ledger is shown. Raises: SettingsInvalid."""
+    ensure_issuer_url(settings, ledger)
+    with suppress(SealBroken):  # altered, which others report
+        register.compare(ledger)
 
 
 def ensure_issuer_url(settings: Settings, ledger: Ledger) -> None:
@@ -274,6 +291,15 @@ def _worker(
     undo.callback(worker.start().stop)
     undo.callback(FileDeletionJob(dsn, ledgers, Blobs(settings.blobs)).start().stop)
     return worker
+
+
+def _register(settings: Settings, problems: HealthProblems, views: ReadModels) -> ErasureRegister:
+    """The register of erasures; of a ledger that lacks one, no view is shown."""
+
+    def hide(ledgers: frozenset[str]) -> None:
+        views.wrong.set("erasures", ((ERASURES_MISSING, ledger) for ledger in ledgers))
+
+    return ErasureRegister(settings, problems, on_change=hide, have_folded=views.have_folded)
 
 
 def _audit(

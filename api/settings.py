@@ -248,8 +248,8 @@ class Settings(BaseSettings):
     )
     head_places: str = Field(
         default="",
-        description="second places of the signed heads, separated by commas: directories that "
-        "exist, https addresses, or http addresses on this machine",
+        description="second places of the signed heads and of the register of erasures, separated "
+        "by commas: directories that exist, https addresses, or http addresses on this machine",
     )
     head_places_required: bool = Field(
         default=False, description="whether signing waits while one of `head_places` is silent"

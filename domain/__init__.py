@@ -75,6 +75,7 @@ Glossary, Chinese to fact:
 登记 PersonRegistered; 登记存疑 RegistrationContested; 确认为已登记人员 PersonRecognised
 并入 RegistrationJoined; 账号关联 LoginAssigned; 登记驳回 RegistrationRejected; 更正 PersonCorrected
 删除拟定 ErasureProposed; 删除确认 ErasureConfirmed; 续删 ErasureContinued
+恢复后重新删除 ErasureRepeated
 报考 ApplicationOpened; 资质评估 EligibilityConfirmed, EligibilityRefused; 撤回 ApplicationWithdrawn
 缴费 FeePaid; 多付 ExcessPaymentReceived; 使用 FeeItemUsed
 报名资料 DocumentSubmitted; 资料提交 DocumentsSubmitted

@@ -67,6 +67,10 @@ class Opened(Protocol):
     def refund(self, application_id: str, refund_no: str) -> ProviderRefund: ...
     def rows(self, notice_id: str) -> Iterable[str]: ...
 
+    def is_erased(self, person_id: str) -> bool:
+        """Whether an erasure of the person was recorded before."""
+        ...
+
     def is_reviewed(self, person_id: str) -> bool:
         """Whether the documents of a person have passed all three reviews before."""
         ...
@@ -163,6 +167,13 @@ def _erased(fact: e.ErasureConfirmed, opened: Opened) -> ClaimChange:
     return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
 
 
+def _erased_again(fact: e.ErasureRepeated, opened: Opened) -> ClaimChange:
+    """The confirmation may be lost as well; if it is not, it has ended the claim."""
+    if opened.is_erased(fact.person_id):
+        return NO_CHANGE
+    return ClaimChange(releases=login_claims(opened.person(fact.person_id).subject))
+
+
 def _opened(fact: e.ApplicationOpened, opened: Opened) -> ClaimChange:
     return ClaimChange(takes=(application_claim(fact.person_id, fact.application_id),))
 
@@ -232,6 +243,7 @@ CLAIMS: dict[type[e.Fact], Callable[[Any, Opened], ClaimChange]] = {
     e.RegistrationJoined: _joined,
     e.LoginAssigned: _registered,
     e.ErasureConfirmed: _erased,
+    e.ErasureRepeated: _erased_again,
     e.ApplicationOpened: _opened,
     e.ObjectionFiled: _objected,
     e.EligibilityConfirmed: _confirmed,
@@ -289,6 +301,7 @@ class EarlierFacts:
         self._applications: dict[str, _Opening] = {}
         self._refunds: dict[tuple[str, str], ProviderRefund] = {}
         self._rows: dict[str, tuple[str, ...]] = {}
+        self._erased: set[str] = set()
         self._reviewed: set[str] = set()
         self._final: set[str] = set()
 
@@ -303,6 +316,8 @@ class EarlierFacts:
                 self._applications[fact.application_id] = _Opening(
                     fact.person_id, sys.intern(fact.occupation), int(fact.level)
                 )
+            case e.ErasureConfirmed() | e.ErasureRepeated():
+                self._erased.add(fact.person_id)
             case e.FinalReviewPassed():
                 self._reviewed.add(fact.person_id)
             case e.RefundOrdered():
@@ -333,6 +348,10 @@ class EarlierFacts:
     def rows(self, notice_id: str) -> tuple[str, ...]:
         """Raises: NotOpened."""
         return _known(self._rows, notice_id)
+
+    def is_erased(self, person_id: str) -> bool:
+        """See `Opened`."""
+        return person_id in self._erased
 
     def is_reviewed(self, person_id: str) -> bool:
         """See `Opened`."""

@@ -146,6 +146,10 @@ class OpenedInStates:
         """Raises: NotFound."""
         return self._world.notice(notice_id).opened.application_ids
 
+    def is_erased(self, person_id: str) -> bool:
+        """Raises: NotFound."""
+        return self._world.person(person_id).erased
+
     def is_reviewed(self, person_id: str) -> bool:
         """Whether the claim of it is taken."""
         return self._world.claimed(*reviewed_claim(person_id))

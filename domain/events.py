@@ -436,6 +436,15 @@ class ErasureContinued(_ErasureStep):
     TOPIC: ClassVar[str] = "erasure_continued.v1"
 
 
+class ErasureRepeated(_ErasureStep):
+    """An erasure that a restored database had lost was done again, as the register names it."""
+
+    TOPIC: ClassVar[str] = "erasure_repeated.v1"
+    lost_event_id: Id = Field(description="the event of the lost erasure")
+    lost_position: int = Field(ge=1, description="its position in the log that was lost")
+    classes: tuple[DataClass, ...] = Field(description="classes whose keys went with it")
+
+
 # --- step 1: eligibility (资质评估) ---------------------------------------------------------------
 
 
@@ -1198,7 +1207,9 @@ EDITION = (EditionProposed, EditionAdopted, EditionCopied)
 ACTOR = (ActorNamed,)
 REGISTRATION = (PersonRegistered, RegistrationContested)
 SETTLEMENT = (PersonRecognised, RegistrationJoined, LoginAssigned, RegistrationRejected)
-ERASURE = (ErasureConfirmed, ErasureContinued)
+ERASURE = (ErasureConfirmed, ErasureContinued, ErasureRepeated)
+FORGETTING = (ErasureConfirmed, ErasureRepeated)
+"""The facts from which on document and login of a person are free."""
 PERSON = (*REGISTRATION, *SETTLEMENT, PersonCorrected, ErasureProposed, *ERASURE)
 ELIGIBILITY = (EligibilityConfirmed, EligibilityRefused)
 APPLICATION = (ApplicationOpened, ApplicationWithdrawn)

@@ -45,7 +45,7 @@ IdentityFact = e.PersonRegistered | e.RegistrationContested | e.PersonCorrected
 FIRST_FACTS = e.REGISTRATION
 """The facts that a person begins with."""
 
-TOPICS = frozenset(fact.TOPIC for fact in (*IDENTITY_FACTS, e.ErasureConfirmed))
+TOPICS = frozenset(fact.TOPIC for fact in (*IDENTITY_FACTS, *e.FORGETTING))
 """The facts that change the indexes of a person."""
 
 
@@ -54,7 +54,7 @@ def person_claims_of(fact: e.Fact, blind_index: BlindIndex) -> PersonClaims | No
 
     fact: opened. A name or number that cannot be opened any more gives no index.
     """
-    if isinstance(fact, e.ErasureConfirmed):
+    if isinstance(fact, e.FORGETTING):
         return PersonClaims(fact.person_id, ())
     if not isinstance(fact, IDENTITY_FACTS):
         return None

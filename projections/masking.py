@@ -51,7 +51,7 @@ def masked_person(entry: Entry) -> Row:
 
 
 def is_identity_gone(entry: Entry) -> bool:
-    """Whether ErasureConfirmed or ErasureContinued destroyed name and document."""
+    """Whether a fact of an erasure destroyed name and document."""
     return DataClass.IDENTITY.value in entry.data["destroyed"]
 
 

@@ -1,5 +1,7 @@
 """`certledger backup`: copies the embedded database and the attachments of a running service.
 
+The register of erasures is in every backup: what is restored from it does not undo them unnoticed.
+
 It takes PostgreSQL's own base backup, verifies it against its manifest, and then copies the
 attachments: a file is stored before the event that names it, so no named file is missing.
 """
@@ -37,10 +39,11 @@ from domain.values.working_days import shanghai_date
 )
 @data_option
 def backup(out: Path, with_keys: bool, data: Path | None) -> None:
-    """Copy the embedded database and the attachments, while the service runs.
+    """Copy the embedded database, its heads, the register of erasures and the attachments.
 
-    The copy is a data directory: `certledger serve --data DIR` starts on it. The keys are not
-    copied unless --with-keys is given; then the command says by which day to delete the copy.
+    It may be taken while the service runs. The copy is a data directory: `certledger serve --data
+    DIR` starts on it. The keys are not copied unless --with-keys is given; then the command says by
+    which day to delete the copy.
     """
     settings = settings_of(data)
     if not settings.embedded:
@@ -60,6 +63,8 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
         how = ("--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256")
         _run(programs / "pg_basebackup", f"--dbname={dsn}", f"--pgdata={cluster}", *how)
     files = _verify(cluster)
+    # After the database: an erasure that it has or lacks is never missing here.
+    _copy(settings, out, ["erasures"])
     if settings.blob_url is None:
         _copy(settings, out, ["blobs"], copy_function=_copy_if_there)
     if with_keys:

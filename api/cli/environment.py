@@ -18,6 +18,7 @@ import click
 from api.auth.secrets import load_service_keys
 from api.settings import Settings, load_settings
 from api.transparency.checkpoint_signing import LogSigner
+from api.transparency.erasure_register import ErasureRegister
 from api.transparency.log_keys import log_key_path, log_seed
 from api.transparency.service_keys import keys_in_use
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
@@ -59,6 +60,7 @@ class CliEnvironment:
     secrets: LedgerSecrets = field(repr=False)
     ledgers: Ledgers
     blobs: Blobs
+    register: ErasureRegister
 
     def ledger(self, name: str | None) -> Ledger:
         """The ledger of that name, or the only one of an organisation.
@@ -96,6 +98,11 @@ class CliEnvironment:
     def check_epochs(self) -> None:
         """Open the keys without which a service must not start. Raises: WrongEpochKey."""
         check_epochs(self.dsn, self.secrets.epoch_keys)
+
+    def ensure_shown(self, ledger: Ledger) -> None:
+        """Raises: ErasuresMissing; what prevents the comparison with the register."""
+        self.register.compare(ledger)
+        ledger.guard.check_read()
 
     def ensure_views(self) -> None:
         """Create the tables of views that have none yet."""
@@ -151,23 +158,33 @@ def open_cluster(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 @contextmanager
-def open_environment(settings: Settings) -> Iterator[CliEnvironment]:
-    """The environment of a command. Raises: as `open_database`; SettingsInvalid."""
+def open_environment(settings: Settings, *, withhold: bool = True) -> Iterator[CliEnvironment]:
+    """The environment of a command. Raises: as `open_database`; SettingsInvalid.
+
+    withhold: whether a ledger that lacks erasures takes no commands.
+    """
     # Imported here, because the service's modules take half a second, too long for `--help`.
     from api.app import secrets_of_ledgers
 
     keys = load_service_keys(settings)
     secrets = secrets_of_ledgers(settings, keys)
+    signer, register = LogSigner(settings), ErasureRegister(settings)
+
+    def watch(ledger: Ledger) -> None:
+        signer.watch(ledger)
+        register.watch(ledger, withhold=withhold)
+
     with open_database(settings) as dsn:
         ledgers = Ledgers(
             dsn,
             secrets,
             keys_of=partial(keys_in_use, settings, keys),
-            on_open=LogSigner(settings).watch,
+            on_open=watch,
             write_unsigned=settings.write_unsigned,
         )
         try:
-            yield CliEnvironment(settings, dsn, secrets, ledgers, Blobs(settings.blobs))
+            blobs = Blobs(settings.blobs)
+            yield CliEnvironment(settings, dsn, secrets, ledgers, blobs, register)
         finally:
             ledgers.close()
 

@@ -74,6 +74,7 @@ def export(
         raise click.UsageError("ndjson holds the events of the journal: leave out --table.")
     with open_environment(settings_of(data)) as environment:
         chosen = environment.ledger(ledger)
+        environment.ensure_shown(chosen)
         if form == "ndjson":
             count = _events(chosen, out)
         else:

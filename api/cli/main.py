@@ -14,6 +14,7 @@ import click
 
 from api.cli.adopt import adopt
 from api.cli.backup import backup
+from api.cli.erasures import erasures
 from api.cli.export import export
 from api.cli.import_ import import_
 from api.cli.keys import keys, token
@@ -38,7 +39,7 @@ def cli() -> None:
 
 for command in (
     *(serve, project, rebuild, verify, export, import_, token, keys, migrate, backup),
-    *(recover, heads, adopt, operators, work),
+    *(recover, heads, erasures, adopt, operators, work),
 ):
     cli.add_command(command)
 

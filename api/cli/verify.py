@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from api.auth.secrets import new_token_key
 from api.cli.environment import CliEnvironment, data_option, open_environment
 from api.settings import KEY_BYTES, AuditSettings, Settings, load_settings
+from api.transparency.erasure_register import check_register
 from api.transparency.kept_heads import kept_heads, logs_of, lost_own_heads, vkey_of
 from domain.audit.full import AuditSubject, FullReport, audit_ledger, subject_of
 from domain.audit.results import CheckResult
@@ -56,7 +57,11 @@ class CannotVerify(click.ClickException):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A signed checkpoint that you have stored; may be given several times.",
 )
-@click.option("--quick", is_flag=True, help="Events, seals and heads only: a tenth of the time.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Events, seals, heads and the register of erasures only: a tenth of the time.",
+)
 @click.option("--views", is_flag=True, help="Compare the views with a rebuild, too.")
 @data_option
 def verify(
@@ -196,6 +201,8 @@ def _verify_ledger(
         hashes_only=quick,
         secrets=environment.secrets,
     )
+    erasures = check_register(environment.settings, ledger.name, ledger.journal)
+    report = replace(report, checks=[*report.checks, erasures])
     _print(report, trust)
     return _conclude(report)
 

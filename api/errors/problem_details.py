@@ -97,9 +97,9 @@ _BY_STATUS: dict[int, str] = {
         wrong_epoch_key wrong_key wrong_service_key
     """,
     503: """
-        database_unreachable deadline_exceeded file_key_changed issuer_unreachable journal_closed
-        record_outdated journal_unavailable log_not_continued outcome_unknown overloaded
-        read_timeout seal_broken server_busy view_behind view_being_made view_wrong
+        database_unreachable deadline_exceeded erasures_missing file_key_changed issuer_unreachable
+        journal_closed journal_unavailable log_not_continued outcome_unknown overloaded
+        read_timeout record_outdated seal_broken server_busy view_behind view_being_made view_wrong
     """,
 }
 

@@ -194,6 +194,7 @@ class CommandRoute(AuthorizedRoute):
         Raises: UnknownLedger, and what `context` and `command` raise; the refusal of the command.
         """
         ledger = await request.service.ledger(request.path_params["ledger"])
+        ledger.guard.check_read()  # a command may be preceded by reads
         context = self.context(request, ledger)
         if self.handler is not None:
             return await self.handler(context, request, **self._arguments(request))

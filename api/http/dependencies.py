@@ -327,10 +327,12 @@ class QueryContext:
 async def reading(
     request: Request, ledger: LedgerName, if_none_match: IfNoneMatch = None
 ) -> QueryContext:
-    """What a handler that reads is given."""
+    """What a handler that reads is given. Raises: UnknownLedger, ErasuresMissing."""
     service: AppContext = request.app.state.service
     principal = getattr(request.state, "principal", None)
-    return QueryContext(service, await service.ledger(ledger), principal, if_none_match)
+    found = await service.ledger(ledger)
+    found.guard.check_read()
+    return QueryContext(service, found, principal, if_none_match)
 
 
 Read = Annotated[QueryContext, Depends(reading)]

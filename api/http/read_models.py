@@ -90,6 +90,12 @@ class ReadModels:
         """Whether nothing of a view may be shown."""
         return self.wrong.concerns(view, ledger)
 
+    def have_folded(self, ledger: str, position: int) -> bool:
+        """Whether every view of a ledger has come to a position, as far as this process knows."""
+        waiting = [self._progress.when_reached(ledger, view.name, position) for view in VIEWS]
+        # `cancel` fails on a future that has its result.
+        return not any([each.cancel() for each in waiting])
+
     def forget(self, ledger: str) -> None:
         """Forget how far the views of a ledger have come: its journal lost a part of it."""
         self._progress.forget(ledger)

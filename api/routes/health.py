@@ -22,7 +22,7 @@ from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
 from api.worker.background_worker import BackgroundWorker
 from api.worker.key_renewal_job import count_overdue
-from domain.store.errors import LogNotContinued
+from domain.store.errors import ErasuresMissing, LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.failures import SEAL_MISSING, VIEW_WRONG
 from projections.engine.health import ViewState
@@ -51,9 +51,9 @@ class ProblemHealth(BaseModel):
     """One thing that is wrong."""
 
     code: str = Field(
-        description="log_not_continued, seal_missing, wrong_key:<purpose>, head_place_silent, "
-        "view_wrong:<view>, view_paused:<view>, database_unreachable, disk_full, clock_uncertain, "
-        "clock_unwitnessed or work_overdue"
+        description="log_not_continued, erasures_missing, seal_missing, wrong_key:<purpose>, "
+        "head_place_silent, view_wrong:<view>, view_paused:<view>, database_unreachable, "
+        "disk_full, clock_uncertain, clock_unwitnessed or work_overdue"
     )
     ledger: str | None
     view: str | None
@@ -72,8 +72,8 @@ class AuditFindingHealth(BaseModel):
     """One thing that the audit found; the log of the service says what it is."""
 
     check: str = Field(
-        description="events, heads, commands, claims, keys, snapshots, attachments, lawfulness, "
-        "views, definitions"
+        description="events, heads, erasures, commands, claims, keys, snapshots, attachments, "
+        "lawfulness, views, definitions"
     )
     ledger: str | None
     position: int | None = Field(description="the event it is about")
@@ -300,6 +300,11 @@ def _overdue(due: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def _with_problem(service: AppContext, code: str) -> set[str]:
+    """The ledgers with a problem."""
+    return {each.ledger for each in service.problems if each.code == code and each.ledger}
+
+
 class ReadyBody(BaseModel):
     """Ready for requests."""
 
@@ -321,8 +326,13 @@ async def ready(request: Request) -> Response:
     service: AppContext = request.app.state.service
     if not service.health.database_ok:
         raise DatabaseUnreachable()
-    stopped = {p.ledger for p in service.problems if p.code == LogNotContinued.code and p.ledger}
-    all_stopped = stopped and stopped >= {view["ledger"] for view in service.health.views}
-    if all_stopped and not service.settings.write_unsigned:
+    lacking = _with_problem(service, ErasuresMissing.code)
+    stopped = _with_problem(service, LogNotContinued.code)
+    if service.settings.write_unsigned:
+        stopped = set()
+    known = {view["ledger"] for view in service.health.views}
+    if lacking and lacking >= known:
+        raise ErasuresMissing(ledger=", ".join(sorted(lacking)))
+    if stopped | lacking and stopped | lacking >= known:
         raise LogNotContinued(ledger=", ".join(sorted(stopped)))
     return json_response({"status": "ready", "problems": problems_of(service)})

@@ -30,6 +30,7 @@ from api.transparency.audit_state import (
     stored_report,
     to_payload,
 )
+from api.transparency.erasure_register import check_register
 from api.transparency.kept_heads import kept_heads, logs_of, lost_own_heads, vkey_of
 from domain.audit.full import check_rest, subject_of
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
@@ -239,6 +240,8 @@ class Auditor:
         lost = lost_own_heads(self._settings, ledger.name, ledger.journal)
         found = [*report.findings, *lost]
         self._find(ledger.name, found, len(found))
+        erasures = check_register(self._settings, ledger.name, ledger.journal)
+        self._find(ledger.name, erasures.findings, erasures.found)
 
     def _check_rest(self, ledger: Ledger) -> None:
         for check in check_rest(subject_of(ledger), self._blobs, self._pace):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from api.settings import Settings
+from api.transparency.erasure_register import ErasureRegister
 from api.transparency.head_places import other_places, own_place
 from api.transparency.health_problems import HealthProblems
 from api.transparency.kept_heads import logs_of
@@ -38,6 +39,9 @@ REMOVE_EVERY_S = 600.0
 
 UNSEALED_EVERY_S = 60.0
 """Time between two comparisons of a ledger in which a seal is broken, seconds."""
+
+_SIGNED = "the log of ledger {} is not signed"
+_ERASURES = "the erasures of ledger {} are not compared with their register"
 
 log = logging.getLogger("certledger.signing")
 
@@ -177,10 +181,20 @@ class LogSigner:
 
 
 class CheckpointSigningJob:
-    """One thread that compares and signs the logs of all ledgers; `stop` signs a last time."""
+    """One thread that compares and signs the logs of all ledgers, and registers their erasures.
 
-    def __init__(self, signer: LogSigner, ledgers: Ledgers, problems: HealthProblems) -> None:
+    `stop` does both a last time.
+    """
+
+    def __init__(
+        self,
+        signer: LogSigner,
+        register: ErasureRegister,
+        ledgers: Ledgers,
+        problems: HealthProblems,
+    ) -> None:
         self._signer = signer
+        self._register = register
         self._ledgers = ledgers
         self._problems = problems
         self._reported: dict[str, str] = {}
@@ -212,7 +226,7 @@ class CheckpointSigningJob:
             try:
                 ledger = self._ledgers.get(name)
                 self._signer.sign(ledger)
-                self._reported.pop(name, None)
+                self._reported.pop(_SIGNED.format(name), None)
                 self._problems.clear("seal_missing", ledger=name)
                 self._problems.clear("head_place_silent", ledger=name)
             except SealBroken as error:
@@ -225,7 +239,20 @@ class CheckpointSigningJob:
                 self._report_once(name, error)
             except Exception:
                 log.warning("could not sign the log of ledger %s", name, exc_info=True)
+            self._compare_erasures(name)
         self._look_after_places()
+
+    def _compare_erasures(self, name: str) -> None:
+        """Also if the ledger is not signed here."""
+        try:
+            self._register.compare(self._ledgers.get(name))
+        except HeadPlaceSilent as error:
+            self._problems.raise_("head_place_silent", ledger=name)
+            self._report_once(name, error, _ERASURES)
+        except Exception as error:
+            self._report_once(name, error, _ERASURES)
+        else:
+            self._reported.pop(_ERASURES.format(name), None)
 
     def _look_after_places(self) -> None:
         if any(place.is_silent for place in self._signer.places):
@@ -236,8 +263,9 @@ class CheckpointSigningJob:
             self._remove_at = time.monotonic() + REMOVE_EVERY_S
             self._signer.remove_old_heads()
 
-    def _report_once(self, name: str, error: Exception) -> None:
+    def _report_once(self, name: str, error: Exception, what: str = _SIGNED) -> None:
         # Once instead of every second: it stays true until an operator acts.
-        if self._reported.get(name) != str(error):
-            self._reported[name] = str(error)
-            log.error("the log of ledger %s is not signed: %s", name, error)
+        line = what.format(name)
+        if self._reported.get(line) != str(error):
+            self._reported[line] = str(error)
+            log.error("%s: %s", line, error)

@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 CODES = frozenset(
     {
         *("clock_uncertain", "clock_unwitnessed", "database_unreachable", "disk_full"),
-        *("head_place_silent", "log_not_continued", "seal_missing", "view_paused"),
+        *(
+            "erasures_missing",
+            "head_place_silent",
+            "log_not_continued",
+            "seal_missing",
+            "view_paused",
+        ),
         *("view_wrong", "work_overdue", "wrong_key"),
     }
 )

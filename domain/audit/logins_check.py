@@ -16,9 +16,9 @@ from domain.audit.events import Event, events_since
 from domain.audit.results import CheckResult, Pace
 from domain.errors import LedgerError
 from domain.events import (
+    FORGETTING,
     REGISTRATION,
     ActorNamed,
-    ErasureConfirmed,
     LoginAssigned,
     RegistrationJoined,
 )
@@ -33,6 +33,7 @@ from domain.values.sealed_fields import is_sealed
 
 _NAMING = frozenset(fact.TOPIC for fact in (*REGISTRATION, LoginAssigned))
 _ROLES = frozenset(Role)
+_FORGETTING = frozenset(fact.TOPIC for fact in FORGETTING)
 _PAGE = 1000
 _READ = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
 WHERE ledger = %s AND (key_id, mac) > (%s, %s) ORDER BY key_id, mac LIMIT {_PAGE}"""
@@ -78,7 +79,7 @@ class LoginsCheck:
                 subject = event.data.get("subject")
                 if type(subject) is str and type(person) is str:
                     self._persons[person] = subject, event.position
-            elif event.topic == ErasureConfirmed.TOPIC and person in self._persons:
+            elif event.topic in _FORGETTING and person in self._persons:
                 self._erased[str(person)] = self._persons.pop(str(person))
 
     def _note_staff(self, event: Event) -> None:
@@ -99,7 +100,7 @@ class LoginsCheck:
         """Compare every row. Raises: Unavailable; what `pace` raises."""
         by_name = self._rows(upto, pace)
         rows = set(by_name.values())
-        for event in events_since(self._journal, [ErasureConfirmed.TOPIC], upto):
+        for event in events_since(self._journal, _FORGETTING, upto):
             self._persons.pop(str(event.data.get("person_id")), None)
         for person, (subject, position) in self._persons.items():
             if subject not in rows:

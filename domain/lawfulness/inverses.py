@@ -205,6 +205,11 @@ def _continue_erasure(facts: Facts, states: States) -> Command:
     return erasure.ContinueErasure(person_id=facts[0].person_id)
 
 
+def _repeat_erasure(facts: Facts, states: States) -> Command:
+    named = erasure.RepeatErasure.model_fields
+    return erasure.RepeatErasure(**{name: getattr(facts[0], name) for name in named})
+
+
 def _open_application(facts: Facts, states: States) -> Command:
     opened: e.ApplicationOpened = facts[0]
     assessed: e.EligibilityConfirmed | e.EligibilityRefused = facts[1]
@@ -545,6 +550,7 @@ INVERSES: tuple[Inverse, ...] = (
     Inverse(erasure.PROPOSE_ERASURE, (e.ErasureProposed,), _propose_erasure),
     Inverse(erasure.CONFIRM_ERASURE, (e.ErasureConfirmed,), _confirm_erasure),
     Inverse(erasure.CONTINUE_ERASURE, (e.ErasureContinued,), _continue_erasure),
+    Inverse(erasure.REPEAT_ERASURE, (e.ErasureRepeated,), _repeat_erasure),
     Inverse(enrolment.OPEN_APPLICATION, (e.ApplicationOpened,), _open_application),
     Inverse(enrolment.WITHDRAW_APPLICATION, (e.ApplicationWithdrawn,), _withdraw_application),
     Inverse(payment.RECORD_PAYMENT, (e.FeePaid, e.ExcessPaymentReceived), _record_payment),

@@ -1,7 +1,8 @@
-"""Stops the commands of a ledger whose journal does not continue its log.
+"""Stops the commands of a ledger whose journal does not continue its log, or lacks erasures.
 
-Begin with `WriteGuard.check`. A service compares a ledger with its log before the first command
-(`first_check`), and again and again while it runs (`api.transparency.checkpoint_signing`).
+Begin with `WriteGuard.check`. A service compares a ledger with its log and with the register of
+erasures before the first command (`require`), and again and again while it runs
+(`api.transparency.checkpoint_signing`, `api.transparency.erasure_register`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from domain.store.errors import LogNotContinued, SealBroken, Unavailable
+from domain.store.errors import ErasuresMissing, LogNotContinued, SealBroken, Unavailable
 
 LOG_NOT_CONTINUED = "log_not_continued"
 """The health code of a stopped ledger."""
@@ -30,7 +31,8 @@ class Stop:
 class WriteGuard:
     """Whether a ledger takes commands. Thread-safe.
 
-    A stop lasts until the process ends: the states that it holds may be of a lost history.
+    A stop lasts until the process ends: the states that it holds may be of a lost history. What
+    lacks erasures is withheld, reads included, until they are done again.
     """
 
     def __init__(self, ledger: str, *, write_unsigned: bool = False) -> None:
@@ -38,14 +40,15 @@ class WriteGuard:
         self.ledger = ledger
         self._write_unsigned = write_unsigned
         self._stop: Stop | None = None
-        self._first_check: Callable[[], None] | None = None
+        self._first_checks: list[Callable[[], None]] = []
+        self._is_withheld = False
         self._on_stop: list[Callable[[Stop], None]] = []
         self._lock = threading.Lock()
         self._checking = threading.Lock()
 
     def require(self, first_check: Callable[[], None]) -> None:
         """Have the first batch of commands wait for a check, which calls `stop` or raises."""
-        self._first_check = first_check
+        self._first_checks.append(first_check)
 
     def on_stop(self, call: Callable[[Stop], None]) -> None:
         """Call back at the first stop, or now if there was one."""
@@ -71,29 +74,45 @@ class WriteGuard:
         for call in calls:
             call(stop)
 
+    def withhold(self, is_withheld: bool) -> None:
+        """Refuse commands and reads of a ledger that lacks erasures, or do so no longer."""
+        with self._lock:
+            if self._is_withheld == is_withheld:
+                return
+            self._is_withheld = is_withheld
+        if is_withheld:
+            log.error("ledger %s is not served: it lacks erasures", self.ledger)
+        else:
+            log.warning("ledger %s is served again: its erasures are done", self.ledger)
+
     def check(self) -> None:
-        """Raises: LogNotContinued if the ledger is stopped. Costs nothing, never waits."""
+        """Raises: LogNotContinued, ErasuresMissing. Costs nothing, never waits."""
         if self._stop is not None and not self._write_unsigned:
             raise LogNotContinued(ledger=self.ledger)
+        self.check_read()
+
+    def check_read(self) -> None:
+        """Whether the ledger is shown. Raises: ErasuresMissing."""
+        if self._is_withheld:
+            raise ErasuresMissing(ledger=self.ledger)
 
     def check_before_batch(self) -> None:
-        """As `check`, after the required first check; the writer's port.
+        """As `check`, after the required first checks; the writer's port.
 
-        Raises: LogNotContinued; Unavailable if the first check could not be made.
+        Raises: LogNotContinued, ErasuresMissing; Unavailable if a first check could not be made.
         """
-        if self._first_check is not None:
+        if self._first_checks:
             with self._checking:
-                self._check_first()
+                while self._first_checks:  # another thread may have made them
+                    self._check_first()
         self.check()
 
     def _check_first(self) -> None:
-        if self._first_check is None:  # another thread has made it
-            return
         try:
-            self._first_check()
+            self._first_checks[0]()
         except (LogNotContinued, SealBroken, Unavailable):
             raise
         except Exception as error:
-            log.warning("ledger %s: its log could not be compared", self.ledger, exc_info=True)
+            log.warning("ledger %s could not be compared", self.ledger, exc_info=True)
             raise Unavailable(ledger=self.ledger) from error
-        self._first_check = None
+        del self._first_checks[0]

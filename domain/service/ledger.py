@@ -114,7 +114,8 @@ class Ledger:
         """Open the ledger and start its writer; it connects when it is first used.
 
         keys: of the service, which the ledger names when it opens. write_unsigned: see
-        `WriteGuard`.
+        `WriteGuard`. Set `on_erasure` to be called with each erasure, on the writer's thread: after
+        its COMMIT and before its receipt is given out.
         """
         self.name = name
         self.guard = WriteGuard(name, write_unsigned=write_unsigned)
@@ -125,6 +126,7 @@ class Ledger:
         self._command_ids = CommandIds()
         self._snapshots = SnapshotStore(self.journal)
         self._snapshot_thread = ThreadPoolExecutor(1, thread_name_prefix=f"snapshots {name}")
+        self.on_erasure: Callable[[], None] | None = None
         self._states = StateCache(self.mapper, self._restore)
         self._is_history_lost = False
         self.journal.last_seen.lost = self._history_lost
@@ -204,12 +206,11 @@ class Ledger:
 
         actor: their subject is a login, recorded as its pseudonym, or a name of the service.
         key, request, principal: the Idempotency-Key, the whole request in one spelling and its
-            sender: the actor's pseudonym if None. The same three give the same receipt again; of
-            the first two only keyed hashes are stored.
+            sender: the actor's pseudonym if None. The same three give the same receipt again.
         occurred_at: when it happened, aware; now by default. actor_name: recorded of staff.
         files: keys of the files that it names. future: gets the receipt; a new one if None.
         Returns: the future. It raises the `LedgerError` of a refusal: nothing was recorded.
-        Raises: LogNotContinued if the ledger is stopped; Overloaded, Closed; OccurredInFuture.
+        Raises: LogNotContinued, ErasuresMissing; Overloaded, Closed; OccurredInFuture.
         """
         self.guard.check()
         logins = LoginsOfCommand(self.logins)
@@ -334,7 +335,7 @@ class Ledger:
     # --- ports of the writer, called on its thread --------------------------------------------
 
     def _permit(self) -> None:
-        """Raises: LogNotContinued, Unavailable; see `WriteGuard.check_before_batch`."""
+        """Raises: LogNotContinued, ErasuresMissing, Unavailable; see `WriteGuard`."""
         if self._is_history_lost:
             # Again: a batch that was being executed may have cached states since.
             self._is_history_lost = False
@@ -352,11 +353,22 @@ class Ledger:
     def _apply_committed(self, events: Sequence[RecordedEvent]) -> None:
         """Update the state cache, take due snapshots, forget the keys of erased persons."""
         self._states.apply_committed(events)
+        is_erasure = False
         for recorded in events:
             if recorded.version % INTERVAL == 0:
                 self._snapshot_thread.submit(self._take_snapshot, recorded.stream, recorded.version)
             if recorded.topic in _ERASURES:
                 self.vault.forget(person_owner(recorded.data["person_id"]))
+                is_erasure = True
+        if is_erasure and self.on_erasure is not None:
+            self._register_erasures(self.on_erasure)
+
+    def _register_erasures(self, register: Callable[[], None]) -> None:
+        """Before anybody learns that data were erased. What fails is tried again every second."""
+        try:
+            register()
+        except Exception:
+            log.exception("ledger %s: an erasure could not be registered", self.name)
 
     def _take_snapshot(self, stream: str, version: int) -> None:
         """Store the state of a stream at a version. A lost snapshot costs only time."""

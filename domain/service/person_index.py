@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from domain.errors import LedgerError
-from domain.events import ErasureConfirmed
+from domain.events import FORGETTING
 from domain.person_claims import (
     CONTESTED,
     DOCUMENT,
@@ -42,7 +42,7 @@ _COMPLETE = """SELECT pg_is_in_recovery() OR (
     (SELECT count(*) FROM certledger.journal
         WHERE ledger = %(ledger)s AND topic = ANY(%(registered)s))
     - (SELECT count(DISTINCT stream) FROM certledger.journal
-        WHERE ledger = %(ledger)s AND topic = %(erased)s)
+        WHERE ledger = %(ledger)s AND topic = ANY(%(erased)s))
     = (SELECT count(*) FROM certledger.person_claims
         WHERE ledger = %(ledger)s AND kind = ANY(%(kinds)s)
         AND starts_with(index, %(algorithm)s)))"""
@@ -87,7 +87,7 @@ def _arguments(journal: Journal, vault: Vault) -> dict[str, Any]:
     return {
         "ledger": journal.ledger,
         "registered": [fact.TOPIC for fact in FIRST_FACTS],
-        "erased": ErasureConfirmed.TOPIC,
+        "erased": [fact.TOPIC for fact in FORGETTING],
         "kinds": [DOCUMENT, CONTESTED],
         "algorithm": vault.blind_index(DOCUMENT, "").partition(":")[0] + ":",
     }

@@ -20,7 +20,7 @@ import orjson
 from domain.actors import Role
 from domain.claims import login_claim
 from domain.decision import stream_of
-from domain.events import ErasureConfirmed
+from domain.events import FORGETTING
 from domain.store.errors import LogDiffers, SealBroken
 from domain.store.journal.envelope import ACTOR_SQL, COMMAND_ID_SQL
 from domain.store.journal.journal import Journal
@@ -60,6 +60,9 @@ WHERE ledger = %s AND pseudonym = ANY(%s) ORDER BY pseudonym, key_id, mac"""
 
 _RELEASED = """SELECT released_position FROM certledger.claims
 WHERE ledger = %s AND kind = %s AND key = %s AND released_position IS NOT NULL"""
+
+
+_FORGETTING = frozenset(fact.TOPIC for fact in FORGETTING)
 
 
 class _Command(NamedTuple):
@@ -194,7 +197,7 @@ class TailCheck:
         journal = self._journal
         for (position,) in journal.query(_RELEASED, (journal.ledger, *login_claim(pseudonym))):
             for event in journal.read(position - 1, 1):
-                if event.topic != ErasureConfirmed.TOPIC:
+                if event.topic not in _FORGETTING:
                     continue
                 person = journal.stream(stream_of("person", event.data["person_id"]))
                 if any(each.data.get("subject") == pseudonym for each in person):

@@ -300,7 +300,9 @@ def _erasure_proposed(state: Person, fact: e.ErasureProposed, entry: Any) -> Per
     return replace(state, proposal=proposal)
 
 
-def _erased(state: Person, fact: e.ErasureConfirmed | e.ErasureContinued, entry: Any) -> Person:
+def _erased(
+    state: Person, fact: e.ErasureConfirmed | e.ErasureContinued | e.ErasureRepeated, entry: Any
+) -> Person:
     destroyed = state.destroyed | frozenset(fact.destroyed)
     return replace(state, erased=True, destroyed=destroyed)
 
@@ -385,6 +387,7 @@ FOLDS: dict[type[e.Fact], Callable[[Any, Any, Any], Any]] = {
     e.ErasureProposed: _erasure_proposed,
     e.ErasureConfirmed: _erased,
     e.ErasureContinued: _erased,
+    e.ErasureRepeated: _erased,
     e.ExamSessionScheduled: _scheduled,
     e.SeatAssigned: _seated,
     e.ExamSessionHeld: _held,

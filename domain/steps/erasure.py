@@ -4,13 +4,17 @@ A registrar proposes, and the service finds what has to be kept. A second person
 findings. Then the keys of the classes that nothing keeps are destroyed; the others go on their day
 (`ContinueErasure`, which the service submits by itself). The decision names the keys under
 `erases`; the journal destroys them in the transaction that records the fact
-(`domain.store.journal.data_keys`), and nothing sealed under them can be opened again.
+(`domain.store.journal.data_keys`), and nothing sealed under them can be opened again. A database
+that was restored from before an erasure has the keys again: the erasure is done again
+(`RepeatErasure`), because two persons have agreed on it already.
 Source: source-document 3.1(1); PIPL art. 47.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from pydantic import Field
 
 from domain import events as e
 from domain.actors import Role
@@ -36,7 +40,7 @@ from domain.steps.retention_findings import Findings, as_answer, findings_of, ru
 from domain.values.logins import normal_form
 from domain.values.opaque_ids import OpaqueId
 from domain.values.primitives import Sha256Hex
-from domain.values.sealed_fields import person_owner
+from domain.values.sealed_fields import DataClass, person_owner
 
 
 class PersonStillNeeded(LedgerError):
@@ -77,6 +81,18 @@ class ContinueErasure(Command):
     """Destroy what was kept of an erased person's data and has come to its last day."""
 
     person_id: e.Id
+
+
+class RepeatErasure(Command):
+    """Do an erasure again that a restored database has lost, as the register of erasures has it.
+
+    lost_event_id, lost_position: of the erasure in the lost events. classes: whose keys went.
+    """
+
+    person_id: e.Id
+    lost_event_id: e.Id
+    lost_position: int = Field(ge=1)
+    classes: tuple[DataClass, ...]
 
 
 def _ensure_erasable(world: States, person: Person) -> None:
@@ -163,8 +179,27 @@ def decide_continue_erasure(world: States, command: ContinueErasure, context: Co
     return _destroying(world, fact, findings, context)
 
 
+def decide_repeat_erasure(world: States, command: RepeatErasure, context: Context) -> Decision:
+    """What went once goes again, whatever would keep it by the events that were restored.
+
+    Also while an application is open: that it was over then is among what is lost.
+    Raises: NotFound.
+    Source: source-document 3.1(1); PIPL art. 47.
+    """
+    person = world.person(command.person_id)
+    findings = findings_of(world, person.id, context.today).without(command.classes)
+    fact = e.ErasureRepeated(
+        lost_event_id=command.lost_event_id,
+        lost_position=command.lost_position,
+        classes=command.classes,
+        **_step(world, person, findings),
+    )
+    forgets = (person.subject,) if person.subject and not person.erased else ()
+    return _destroying(world, fact, findings, context, forgets)
+
+
 def _step(world: States, person: Person, findings: Findings) -> dict[str, Any]:
-    """The fields that both facts have: of the classes that nothing keeps, those that have a key."""
+    """The fields that every fact has: of the classes that nothing keeps, those that have a key."""
     sealed = world.sealed_classes(person.id)
     return {
         "person_id": person.id,
@@ -177,7 +212,7 @@ def _step(world: States, person: Person, findings: Findings) -> dict[str, Any]:
 
 def _destroying(
     world: States,
-    fact: e.ErasureConfirmed | e.ErasureContinued,
+    fact: e.ErasureConfirmed | e.ErasureContinued | e.ErasureRepeated,
     findings: Findings,
     context: Context,
     forgets: tuple[str, ...] = (),
@@ -213,13 +248,15 @@ def _reads_of_erasure(
 
 
 def _reads_of_continuation(
-    cached: StateHint, command: ContinueErasure, context: Context
+    cached: StateHint, command: ContinueErasure | RepeatErasure, context: Context
 ) -> ReadSet:
+    person = cached("person", command.person_id)
+    claims = () if person is None else login_claims(person.subject)
     streams = (
         stream_of("person", command.person_id),
         stream_of("edition", EditionKind.RETENTION),
     )
-    return ReadSet(streams, persons=(command.person_id,), is_open_ended=True)
+    return ReadSet(streams, (), claims, persons=(command.person_id,), is_open_ended=True)
 
 
 PROPOSE_ERASURE = CommandSpec(
@@ -238,4 +275,11 @@ CONTINUE_ERASURE = CommandSpec(
     roles=frozenset({Role.SERVICE}),
 )
 
-SPECS = (PROPOSE_ERASURE, CONFIRM_ERASURE, CONTINUE_ERASURE)
+REPEAT_ERASURE = CommandSpec(
+    RepeatErasure,
+    decide_repeat_erasure,
+    _reads_of_continuation,
+    roles=frozenset({Role.OPERATOR}),
+)
+
+SPECS = (PROPOSE_ERASURE, CONFIRM_ERASURE, CONTINUE_ERASURE, REPEAT_ERASURE)

@@ -9,7 +9,7 @@ Source: PIPL art. 47; 会计档案管理办法; source-document 2.4(1), 5.1, 5.3
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -70,6 +70,11 @@ class Findings(NamedTuple):
         """The classes that nothing keeps."""
         kept = {each.data_class for each in self.kept}
         return tuple(each for each in DataClass if each not in kept)
+
+    def without(self, classes: Collection[DataClass]) -> Findings:
+        """As if nothing kept these classes."""
+        kept = tuple(each for each in self.kept if each.data_class not in classes)
+        return self._replace(kept=kept)
 
     def sha256(self, reason: e.ErasureReason) -> str:
         """What a second person confirms, 64 hex digits."""

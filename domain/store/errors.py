@@ -239,6 +239,15 @@ class LogDiffers(StoreError):
     code = "log_differs"
 
 
+class ErasuresMissing(StoreError):
+    """Ledger {ledger} lacks erasures that were done once, and is not served until they are again.
+
+    It was restored from before them; the register of erasures has them.
+    """
+
+    code = "erasures_missing"
+
+
 class HeadExists(StoreError):
     """{place} keeps another head of size {size}, and a head is never overwritten."""
 

@@ -70,8 +70,8 @@ SELECT ledger, position, kind, number FROM (
         false AS is_end
     FROM (
         SELECT j.ledger, j.position, convert_from(j.envelope, 'UTF8')::json -> 'data' AS data,
-            j.topic IN ('person_corrected.v1', 'erasure_confirmed.v1', 'erasure_continued.v1')
-                AS is_person
+            j.topic IN ('person_corrected.v1', 'erasure_confirmed.v1', 'erasure_continued.v1',
+                'erasure_repeated.v1') AS is_person
         FROM page p
         JOIN certledger.journal j
             ON j.ledger = p.ledger AND j.position > p.after AND j.position <= p.upto
@@ -79,7 +79,7 @@ SELECT ledger, position, kind, number FROM (
             'certificate_rejected.v1', 'certificate_visible.v1', 'certificate_corrected.v1',
             'certificate_reissued.v1', 'certificate_suspended.v1', 'certificate_reinstated.v1',
             'certificate_revoked.v1', 'person_corrected.v1', 'erasure_confirmed.v1',
-            'erasure_continued.v1')
+            'erasure_continued.v1', 'erasure_repeated.v1')
     ) e
     UNION ALL
     SELECT p.ledger, p.upto, NULL,

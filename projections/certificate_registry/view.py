@@ -107,7 +107,7 @@ def _upsert_person(rows: RowBuffer, person: Row) -> None:
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
-    """ErasureConfirmed and ErasureContinued: the position counts also if no name went."""
+    """Every fact of an erasure: the position counts also if no name went."""
     person = rows.get(PEOPLE, entry.data["person_id"])
     if person is None:  # an objector who is not registered has no row
         return

@@ -34,7 +34,7 @@ def _person(rows: RowBuffer, entry: Entry) -> None:
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
-    """ErasureConfirmed and ErasureContinued."""
+    """Every fact of an erasure."""
     if not is_identity_gone(entry):
         return
     person = rows.get(PEOPLE, entry.data["person_id"])

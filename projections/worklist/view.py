@@ -227,7 +227,7 @@ def _files_erased(rows: RowBuffer, entry: Entry, destroyed: Container[str]) -> N
 
 
 def _erased(rows: RowBuffer, entry: Entry) -> None:
-    """ErasureConfirmed and ErasureContinued say what is kept and until when."""
+    """Every fact of an erasure says what is kept and until when."""
     data = entry.data
     person_id = data["person_id"]
     rows.upsert(ERASED, {"person_id": person_id, "position": entry.position})

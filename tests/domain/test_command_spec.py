@@ -20,11 +20,12 @@ from domain.steps import certificate, refund
 from domain.steps import number_allocation as numbering
 from domain.steps.contested_registration import JoinRegistration, RejectRegistration
 from domain.steps.enrolment import RegisterPerson
-from domain.steps.erasure import ConfirmErasure, ContinueErasure, ProposeErasure
+from domain.steps.erasure import ConfirmErasure, ContinueErasure, ProposeErasure, RepeatErasure
 from domain.steps.exam import CloseSession
 from domain.steps.ledger_setup import OpenService, SetIssuerUrl
 from domain.steps.public_notice import ExtendNotice
 from domain.store.postgres.connection import PgConnection
+from domain.values.sealed_fields import DataClass
 from tests.support.actors import (
     AGENCY,
     ASSISTANT,
@@ -66,6 +67,7 @@ from tests.support.commands import (
     pay,
     publish,
     register,
+    repeat_erasure,
     report,
     retire_key,
     schedule,
@@ -82,7 +84,7 @@ from tests.support.ledgers import a_real_ledger
 from tests.support.postgres import Database
 from tests.support.world import ReadSetChecker, World
 
-ERASURE = (ProposeErasure, ConfirmErasure, ContinueErasure)
+ERASURE = (ProposeErasure, ConfirmErasure, ContinueErasure, RepeatErasure)
 REFUSED = {ExtendNotice, numbering.ImportNumber, OpenService}
 """Refused in this history: the calendar is known, the numbers are allocated here, and the ledger is
 no operator's."""
@@ -131,6 +133,7 @@ def run_every_command(run: Any) -> None:
     refund_the_withdrawn(run)
     erase(run, 3)
     run.do(ContinueErasure(person_id="P3"), by=service_actor("continue_erasure"))
+    run.do(repeat_erasure(3, DataClass.CERTIFICATE))
     for n in (1, 2, 4):
         for kind in NEEDED:
             run.do(hand_in(kind, n), by=candidate(n))

@@ -243,6 +243,16 @@ def erase(world: Any, n: int = 1, person: str | None = None) -> None:
     world.do(confirm_erasure(n, person=person), by=REGULATOR)
 
 
+def repeat_erasure(n: int = 1, *classes: DataClass) -> erasure.RepeatErasure:
+    """A lost erasure of candidate n's data is done again, of all classes if none is named."""
+    return erasure.RepeatErasure(
+        person_id=f"P{n}",
+        lost_event_id="0b6b8b0e-3f0e-5a3c-9d0e-0f6a1c2b3d4e",
+        lost_position=99,
+        classes=classes or tuple(DataClass),
+    )
+
+
 def destroyed(n: int = 1, *classes: DataClass) -> e.ErasureContinued:
     """The fact that keys of an erased person went, of all classes if none is named."""
     return e.ErasureContinued(

@@ -69,7 +69,7 @@ def named_keys(ledger: str, names: Iterable[KeyName]) -> tuple[Any, ...]:
 SELECT_KEYS_OF = SELECT_KEYS + "WHERE ledger = %s AND owner = ANY(%s)"
 """Every key of some owners; takes the ledger and the owners."""
 
-ERASURE_TOPICS = ("erasure_confirmed.v1", "erasure_continued.v1")
+ERASURE_TOPICS = ("erasure_confirmed.v1", "erasure_continued.v1", "erasure_repeated.v1")
 """The events that destroy keys of persons; `destroyed` in their data names the classes."""
 
 SELECT_ERASURES = f"""SELECT stream, envelope FROM certledger.journal

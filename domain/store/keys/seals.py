@@ -36,6 +36,7 @@ _EVENT, _HEAD = b"certledger seal v1\0", b"certledger head v1\0"
 _COMMAND, _SNAPSHOT = b"certledger command v1\0", b"certledger snapshot v1\0"
 _LOGIN = b"certledger login seal v1\0"
 _ROW = b"certledger row v1"
+_ERASURE = b"certledger erasure v1\0"
 
 
 class SealKey(NamedTuple):
@@ -115,8 +116,8 @@ class Sealer:
 class LedgerSealer:
     """Makes and checks the seals of one ledger. Immutable and thread-safe.
 
-    `event`, `head`, `command`, `login`, `snapshot` and `row` return 32 bytes under the active key,
-    whose id is `key_id`. Each has a `check_…`, which raises SealBroken.
+    `event`, `head`, `command`, `login`, `snapshot`, `erasure` and `row` return 32 bytes under the
+    active key, whose id is `key_id`. Each has a `check_…`, which raises SealBroken.
     """
 
     __slots__ = ("_active", "_macs", "_ranges", "_ranges_of", "_sealer", "key_id", "ledger")
@@ -198,6 +199,10 @@ class LedgerSealer:
         return self._active.snapshot(
             self._snapshot_message(stream, version, position, leaf, topic, state)
         )
+
+    def erasure(self, entry_hash: bytes) -> bytes:
+        """The seal of an entry of the register of erasures. entry_hash: its 32-byte hash."""
+        return self._active.erasure(self._erasure_message(entry_hash))
 
     def row(self, view: str, key_text: str, payload: bytes) -> bytes:
         """The seal of a row of a view, under a key derived from the active one."""
@@ -283,6 +288,13 @@ class LedgerSealer:
         if not hmac.compare_digest(macs.snapshot(message), seal):
             self._refuse("snapshot", position)
 
+    def check_erasure(self, entry_hash: bytes, seal: bytes, key_id: str) -> None:
+        """Raises: SealBroken. Any known key is good: an entry outlives the log of its position."""
+        macs = self._macs_for(key_id, None, "erasure")
+        expected = macs.erasure(self._erasure_message(entry_hash))
+        if not hmac.compare_digest(expected, seal):
+            self._refuse("erasure", None)
+
     def check_row(self, view: str, key_text: str, payload: bytes, seal: bytes) -> None:
         """Raises: SealBroken if no known key made the row's seal."""
         check_row(self._sealer.row_keys(), self.ledger, view, key_text, payload, seal)
@@ -316,6 +328,9 @@ class LedgerSealer:
     ) -> bytes:
         parts = [self.ledger, principal, key, request_hash.hex(), str(command_id), receipt.hex()]
         return _canonical(parts)
+
+    def _erasure_message(self, entry_hash: bytes) -> bytes:
+        return self.ledger.encode() + b"\0" + entry_hash
 
     def _login_message(self, key_id: str, mac: bytes, pseudonym: str) -> bytes:
         return _canonical([self.ledger, key_id, mac.hex(), pseudonym])
@@ -353,7 +368,7 @@ class _Mac:
 class _Macs:
     """The MACs of one key for one ledger; what they have in common is hashed once."""
 
-    __slots__ = ("_command", "_head", "_login", "_snapshot", "event_mac")
+    __slots__ = ("_command", "_erasure", "_head", "_login", "_snapshot", "event_mac")
 
     def __init__(self, key: bytes, ledger: str) -> None:
         self.event_mac = _Mac(key, _EVENT + ledger.encode() + b"\0")
@@ -361,6 +376,7 @@ class _Macs:
         self._command = _Mac(key, _COMMAND)
         self._snapshot = _Mac(key, _SNAPSHOT)
         self._login = _Mac(key, _LOGIN)
+        self._erasure = _Mac(key, _ERASURE)
 
     def event(self, position: int, leaf: bytes) -> bytes:
         return self.event_mac.digest(position.to_bytes(8) + leaf)
@@ -376,6 +392,9 @@ class _Macs:
 
     def snapshot(self, message: bytes) -> bytes:
         return self._snapshot.digest(message)
+
+    def erasure(self, message: bytes) -> bytes:
+        return self._erasure.digest(message)
 
 
 def row_seal(row_key: bytes, ledger: str, view: str, key_text: str, payload: bytes) -> bytes:

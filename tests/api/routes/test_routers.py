@@ -8,6 +8,7 @@ from domain.commands import SPECS
 
 WITHOUT_ROUTE: dict[str, str] = {
     "ContinueErasure": "the service does it when it is due",
+    "RepeatErasure": "an operator does it where a database was restored",
     "IntroduceKey": "keys are changed on the machine that has them",
     "ContinueLog": "two operators accept a loss on the machine that has the keys",
     "RetireKey": "keys are changed on the machine that has them",

@@ -27,6 +27,7 @@ from tests.support.actors import (
     CERTIFIER,
     EXAMINER_2,
     FINANCE,
+    OPERATOR,
     REGISTRAR,
     REGULATOR,
     VERIFIER,
@@ -49,6 +50,7 @@ from tests.support.commands import (
     propose_erasure,
     publish,
     register,
+    repeat_erasure,
     settle,
     verify,
 )
@@ -312,3 +314,49 @@ def test_a_revoked_certificate_keeps_nothing_any_more():
         )
     world.do(ContinueErasure(person_id="P1"), by=SERVICE, at=on("2027-09-01"))
     assert DataClass.CERTIFICATE in world.person("P1").destroyed
+
+
+# --- again, in a database that was restored from before it ----------------------------------------
+
+
+def test_a_lost_erasure_is_done_again_by_one_operator_and_document_and_login_are_free():
+    world = a_registered_person()
+    given(world).when(repeat_erasure(2), by=OPERATOR).fails(NotFound)
+    decision = world.do(repeat_erasure(), by=OPERATOR)
+    assert decision.erases == (("person/P1", "identity"),)
+    assert decision.forgets == ("candidate-1",)
+    assert world.person("P1").erased
+    with pytest.raises(NotFound):
+        world.identity("P1")
+    given(world).when(
+        register(2, document_number=document_of(1), subject="candidate-1")
+    ).then_kinds(e.PersonRegistered)
+
+
+def test_only_the_classes_that_went_go_again_and_the_others_on_their_day():
+    world = a_refused_application()
+    decision = world.do(repeat_erasure(1, DataClass.STATEMENTS), by=OPERATOR)
+    assert decision.erases == (("person/P1", "statements"),)
+    assert {*kept(world)} == {"identity", "statements", "remarks"}
+    [(_, fact)] = decision.facts
+    assert {each.data_class for each in fact.kept} == {DataClass.IDENTITY, DataClass.REMARKS}
+    assert world.identity("P1")
+    decision = world.do(ContinueErasure(person_id="P1"), by=SERVICE, at=on("2031-03-03"))
+    assert decision.erases == (("person/P1", "identity"),)
+
+
+def test_a_lost_erasure_is_done_again_also_while_an_application_is_open_in_what_was_restored():
+    world = an_enrolled_application()
+    decision = world.do(repeat_erasure(), by=OPERATOR)
+    assert {each for _, each in decision.erases} >= {"identity", "statements"}
+    assert world.facts(e.ErasureRepeated)[-1].kept == ()
+
+
+def test_a_lost_continuation_is_done_again_and_forgets_no_login_a_second_time():
+    world = a_refused_application()
+    erase(world)
+    decision = world.do(repeat_erasure(1, DataClass.IDENTITY), by=OPERATOR)
+    assert decision.erases == (("person/P1", "identity"),)
+    assert decision.forgets == ()
+    again = world.do(repeat_erasure(1, DataClass.IDENTITY), by=OPERATOR)
+    assert again.erases == ()
