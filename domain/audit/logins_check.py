@@ -9,6 +9,7 @@ every member of staff: the row of that very login has to have their pseudonym.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from domain.actors import Role, is_named
@@ -122,7 +123,8 @@ class LoginsCheck:
 
     def _compare_names(self, rows: dict[LoginName, str]) -> None:
         """Compare the logins that events name with the rows of these logins."""
-        self._vault.preload(named.login for named in self._named.values())
+        with suppress(LedgerError):  # each is then opened by itself
+            self._vault.preload(named.login for named in self._named.values())
         known: dict[str, str] = {}
         for subject, (position, stream, version, sealed) in self._named.items():
             try:
