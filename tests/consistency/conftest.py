@@ -11,7 +11,7 @@ from tests.consistency.faults import reject_poison
 from tests.consistency.live_ledger import LiveLedger, running_on
 from tests.support.honest import Copy
 from tests.support.honest_fixtures import copy, honest
-from tests.support.keys import add_buckets, journal_of
+from tests.support.keys import journal_of
 from tests.support.postgres import Database
 
 __all__ = ["copy", "dsn", "honest"]
@@ -23,7 +23,6 @@ def dsn(database: Database) -> str:
     migrate(database.dsn)
     journal = journal_of(database.dsn, "omc")
     journal.create_ledger()
-    add_buckets(journal)
     journal.close()
     reject_poison(database.dsn)
     return database.dsn

@@ -42,7 +42,7 @@ from tests.consistency.history import Operation, Recorder, Refused, Replayed, Sa
 from tests.consistency.journal_invariants import expect_no_violations
 from tests.consistency.store_clients import Client, StubStateCache, run_concurrently, submit
 from tests.consistency.store_spec import Ask, StoreSpec
-from tests.support.keys import journal_of
+from tests.support.keys import add_buckets, journal_of
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
 
@@ -50,6 +50,15 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SEED = 20261123
+
+
+@pytest.fixture
+def dsn(dsn: str) -> str:
+    """The database, with rows of bucket keys: these clients write keys that open nothing."""
+    journal = journal_of(dsn, "omc")
+    add_buckets(journal)
+    journal.close()
+    return dsn
 
 
 def judge(operations: list[Operation], dsn: str) -> None:

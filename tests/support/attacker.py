@@ -1,7 +1,8 @@
 """An attacker who has the code and a copy of the database, and no key.
 
 They know everything about a person but the document number, which is one of some candidates, and
-look in the copy for a plain hash that fits one of them. Begin with `numbers_named_by`.
+look in the copy for a plain hash that fits one of them, or for the plain bytes themselves. Begin
+with `numbers_named_by` and `holders`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, product
+from pathlib import Path
 from typing import Any
 
 from tests.support.postgres import Database
@@ -50,6 +52,16 @@ def dump(database: Database) -> dict[str, list[Any]]:
         )  # fmt: skip
         for place, (column,) in enumerate(named):
             found[f"{schema}.{table}.{column}"] = [row[place] for row in rows]
+    return found
+
+
+def holders(folder: Path, pieces: Iterable[bytes]) -> set[str]:
+    """The files below a folder, a database's among them, that hold one of some pieces."""
+    found, wanted = set(), list(pieces)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            found |= {str(path.relative_to(folder)) for piece in wanted if piece in content}
     return found
 
 

@@ -48,9 +48,9 @@ def environment(**settings: str) -> dict[str, str]:
     return ours | {"PYTHONPATH": str(ROOT)} | settings
 
 
-def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = certledger(data, *arguments)
+def run(data: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end. settings: more variables."""
+    command, env = certledger(data, *arguments), environment(**settings)
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=environment(), timeout=START_S
+        command, cwd=ROOT, capture_output=True, text=True, env=env, timeout=START_S
     )

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from openpyxl import load_workbook
 
+from tests.support.attacker import holders
 from tests.support.commands import document_of, name_of
 from tests.support.editions import adopt_over_http, no_retention
 from tests.support.http_journey import HANDED_IN_AT, Journey, certified, portrait
@@ -101,16 +102,6 @@ def living(ledger: LedgerClient) -> Journey:
 def stored(folder: Path) -> dict[str, Path]:
     """The files of an attachment store by their names."""
     return {path.name: path for path in (folder / "blobs").rglob("*") if path.is_file()}
-
-
-def holders(folder: Path, pieces: list[bytes]) -> set[str]:
-    """The files below a folder, a database's among them, that hold one of some pieces."""
-    found = set()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            found |= {str(path.relative_to(folder)) for piece in pieces if piece in content}
-    return found
 
 
 def in_clear(*contents: bytes) -> list[bytes]:

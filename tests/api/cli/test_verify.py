@@ -91,11 +91,13 @@ def test_the_keys_of_epochs_are_missed(
     assert "  bucket keys   1 epochs in use; 1 WRONG\n" in out
 
 
-def test_the_quick_audit_checks_events_seals_and_heads_only(verify: Program, copy: Copy) -> None:
+def test_the_quick_audit_checks_events_seals_heads_and_erasures_only(
+    verify: Program, copy: Copy
+) -> None:
     code, out, _ = verify("verify", "--quick")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == [
-        *("omc:", "events", "heads", "signed", "omc:"),
+        *("omc:", "events", "heads", "signed", "erasures", "omc:"),
     ]
     copy.as_superuser(f"{DROP} certledger.claims")
     assert verify("verify", "--quick")[0] == 0
