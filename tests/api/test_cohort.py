@@ -395,10 +395,10 @@ def test_the_cohort_shows_every_fact_of_a_journey_but_some(facts: dict[str, Any]
     # A notice is extended only where the calendar of its year was not known yet.
     # Keys, addresses, the continued log and the ledger `service` are the business of operators.
     # The database was never restored, so that no erasure was done again.
-    # Nobody registers with another's document, and everybody registers once.
+    # Nobody registers with another's document, everybody registers once, and who objects has.
     assert topics - set(facts) == {
         *("registration_contested", "registration_joined", "registration_rejected"),
-        *("login_assigned", "person_recognised"),
+        *("login_assigned", "person_recognised", "objector_named"),
         *("public_notice_extended", "issuer_url_set", "erasure_continued", "erasure_repeated"),
         *("key_introduced", "key_retired", "log_continued_elsewhere"),
         *("service_opened", "edition_copied"),
