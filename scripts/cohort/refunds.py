@@ -58,6 +58,10 @@ def refund(
         _outcomes(case, payment, refund_no, script)
 
 
+ACCOUNTS = {"微信": "支付用户零钱", "支付宝": "159****5620", "银行": "某银行储蓄卡0403"}
+"""Where money went back to, as each provider masks it."""
+
+
 def _outcomes(case: Case, payment: Row, refund_no: str, script: Script) -> None:
     provider = payment["支付渠道"]
     number = case.cohort.count("provider refund")
@@ -92,5 +96,6 @@ def _outcomes(case: Case, payment: Row, refund_no: str, script: Script) -> None:
     else:
         case.at_home(1, 30)
     settled_at = case.now - timedelta(minutes=case.cohort.rng.between(1, 30))
-    accepted |= {"channel": channel, "settled_at": settled_at}
+    account = ACCOUNTS["银行" if channel == "other_bankcard" else provider]
+    accepted |= {"channel": channel, "settled_at": settled_at, "received_account": account}
     case.write("refund_outcomes", CALLBACK, outcome="settled", **accepted)

@@ -52,7 +52,8 @@ FILES: dict[str, tuple[str, str, str]] = {
     "refund_outcomes": (
         "refund_outcomes.csv",
         "RS",
-        "application_id refund_no outcome provider_refund_id channel settled_at reason",
+        "application_id refund_no outcome provider_refund_id channel settled_at reason "
+        "received_account",
     ),
     "seats": ("seats.csv", "T", "application_id session_id room seat"),
     "sessions_held": ("sessions_held.csv", "SH", "session_id ended_at"),

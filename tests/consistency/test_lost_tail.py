@@ -74,7 +74,11 @@ def continued(database: Database, tmp_path: Path) -> Continued:
     """The lost part ends with a session, of which there is a snapshot."""
     settings = settings_for(database.dsn, tmp_path)
     make_log_key(settings, "omc")
-    write(settings, (open_ledger(), OPERATOR), (register(1, subject=None), ASSISTANT))
+    write(
+        settings,
+        *((open_ledger(), OPERATOR), (register(1, subject=None), ASSISTANT)),
+        (schedule(session_id="S0"), CERTIFIER),  # so that no later event names them
+    )
     copy = Copy(database)
     lost = [(register(n, subject=None), ASSISTANT) for n in range(2, 9)]
     position = write(settings, *lost, (schedule(place=LOST_PLACE), CERTIFIER))

@@ -32,7 +32,7 @@ WITHOUT_CLAIMS = {
     *("certificate_issued.v1", "certificate_reported.v1", "certificate_accepted.v1"),
     *("certificate_rejected.v1", "certificate_visible.v1", "certificate_corrected.v1"),
     *("certificate_reissued.v1", "certificate_suspended.v1", "certificate_reinstated.v1"),
-    "certificate_revoked.v1",
+    *("certificate_revoked.v1", "edition_copied.v1", "service_opened.v1"),
 }
 """Topics that take and release nothing: a new fact is added here or to `CLAIMS`."""
 

@@ -58,7 +58,7 @@ def test_the_report_says_how_much_each_check_compared(verify: Program, copy: Cop
     labels = [line.split()[0] for line in lines[1:-3] if not line.startswith("   ")]
     assert labels == [
         *("events", "heads", "commands", "claims", "bucket", "keys", "person", "logins"),
-        *("snapshots", "attachments", "lawfulness"),
+        *("snapshots", "attachments", "lawfulness", "erasures"),
     ]
     assert "each with its seal" in lines[1]
     assert lines[-3] == "omc: good"

@@ -59,6 +59,7 @@ class Ledger:
 
     name: str = "omc"
     submitted: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
+    guard: Any = field(default_factory=lambda: SimpleNamespace(check_read=lambda: None))
 
     async def submit(self, command: Any, actor: Any, **given: Any) -> Receipt:
         self.submitted.append((command, given))

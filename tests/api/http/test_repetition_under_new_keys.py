@@ -7,11 +7,12 @@ api/transparency/service_keys.py
 from __future__ import annotations
 
 import base64
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,7 +34,9 @@ from domain.events import KeyPurpose
 from domain.service.ledger import Ledgers, LedgerSecrets
 from domain.steps.service_keys import IntroduceKey, RetireKey, key_statement
 from domain.store.errors import CommandKeyMissing, IdempotencyKeyReused
+from domain.store.postgres.connection import connect
 from domain.store.postgres.migrate import migrate
+from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
 from domain.store.tlog.audit import verify
 from tests.api.server.test_lookup_fast_path import without_fast_path
 from tests.support.actors import ASSISTANT, OPERATOR
@@ -94,11 +97,26 @@ def with_new_keys(old: Settings, dsn: str) -> Settings:
                 purpose=purpose, key_id=key.key_id, algorithm=key.algorithm, **more
             )
             submit(ledgers.get("omc"), command, OPERATOR, key=f"introduce {key.key_id}")
+    wrap_again(Keys(old).secrets().epoch_keys, Keys(later).secrets().epoch_keys, dsn)
     with closing(Ledgers(dsn, Keys(later).secrets())) as ledgers:
         for purpose in changed:
             retire = RetireKey(purpose=purpose, key_id=before[purpose].key_id, reason="例行更换")
             submit(ledgers.get("omc"), retire, OPERATOR, key=f"retire {before[purpose].key_id}")
     return later
+
+
+def wrap_again(old: EpochKeys, later: EpochKeys, dsn: str) -> None:
+    """Wrap the keys of epochs under the later master key; one setting names both."""
+    [before], [(name, after)] = old.master_keys.keys.values(), later.master_keys.keys.items()
+    both = replace(later, master_keys=MasterKeys(name, {name: after, "before": before}))
+    with closing(connect(dsn)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT epoch, key_id FROM certledger.epochs WHERE destroyed_at IS NULL")
+        epochs = cursor.fetchall()
+    for epoch, key_id in epochs:
+        for path in (path for path in both.files() if path.name == f"epoch_{epoch}_{key_id}"):
+            content = json.loads(path.read_bytes())
+            path.write_text(json.dumps(content | {"master_key_id": "before"}))
+    assert both.mend(epochs) == len(epochs) > 0
 
 
 def signatures(old: Settings, later: Settings) -> dict[str, str | None]:
