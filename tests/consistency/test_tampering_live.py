@@ -386,6 +386,7 @@ def test_a_person_whose_key_is_not_theirs_is_refused_at_first_use(
     with pytest.raises(WrongKey):
         live.reader.identity(person)
     body = {"document_type": "passport", "document_number": "E12345678", "name": "欧阳娜娜"}
+    body["document_country"] = "CHN"
     refused = live.api.caller("registrar").send(
         f"persons/{person}/corrections", body | {"reason": "录入有误"}
     )
