@@ -48,6 +48,7 @@ from api.worker.key_renewal_job import KeyRenewalJob
 from domain.decision import NotFound
 from domain.errors import LedgerError
 from domain.service.guards import LOG_NOT_CONTINUED
+from domain.service.key_check import check_all_keys
 from domain.service.ledger import Ledger, Ledgers, LedgerSecrets
 from domain.store.blobs import Blobs
 from domain.store.embedded.server import EmbeddedPostgres
@@ -59,7 +60,6 @@ from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
 from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
-from domain.store.privacy.key_renewal import check_epochs
 from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
@@ -157,7 +157,8 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         dsn = _database(settings, undo)
         migrate(dsn)
         ledger_secrets = secrets_of_ledgers(settings, secrets)
-        check_epochs(dsn, ledger_secrets.epoch_keys)
+        keys_of = partial(keys_in_use, settings, secrets)
+        check_all_keys(dsn, keys_of, ledger_secrets.epoch_keys)
         access = RegistryConfig(
             dsn, secrets.index_key, ledger_secrets.algorithm, ledger_secrets.sealer.row_keys()
         )
@@ -167,7 +168,7 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         ledgers = Ledgers(
             dsn,
             ledger_secrets,
-            keys_of=partial(keys_in_use, settings, secrets),
+            keys_of=keys_of,
             on_open=partial(_watch, signer, register, problems, views),
             write_unsigned=settings.write_unsigned,
         )

@@ -27,7 +27,6 @@ from domain.store.embedded.server import SUPERUSER, EmbeddedPostgres
 from domain.store.errors import UnknownLedger
 from domain.store.postgres.connection import Connection, connect
 from domain.store.postgres.migrate import migrate
-from domain.store.privacy.key_renewal import check_epochs
 from domain.store.tlog.audit import AuditReport, verify
 from domain.store.tlog.signed_note import Signer
 from domain.values.logins import is_service, normal_form
@@ -94,10 +93,6 @@ class CliEnvironment:
         if not log_key_path(self.settings, ledger.name, number).exists():
             return None
         return self.log_signer(ledger).verifier.vkey
-
-    def check_epochs(self) -> None:
-        """Open the keys without which a service must not start. Raises: WrongEpochKey."""
-        check_epochs(self.dsn, self.secrets.epoch_keys)
 
     def ensure_shown(self, ledger: Ledger) -> None:
         """Raises: ErasuresMissing; what prevents the comparison with the register."""

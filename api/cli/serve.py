@@ -65,7 +65,7 @@ def serve(
             # Open until the end, so that the database is not stopped between loading and serving.
             closing.enter_context(open_database(settings))
         with open_environment(settings) as environment:
-            environment.check_epochs()  # here, where a refusal is one line
+            environment.ledgers.check_keys()  # here, where a refusal is one line
             if settings.embedded and not empty:
                 load_example(environment)
         serving.set()  # from here on a SIGTERM causes a clean stop
@@ -135,7 +135,7 @@ def project(data: Path | None) -> None:
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
-        environment.check_epochs()
+        environment.ledgers.check_keys()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
         with new_runner(environment.dsn, environment.secrets):
@@ -158,7 +158,7 @@ def work(data: Path | None) -> None:
 
     stopped = threading.Event()
     with open_environment(settings_of(data)) as environment:
-        environment.check_epochs()
+        environment.ledgers.check_keys()
         environment.ensure_views()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())

@@ -14,13 +14,15 @@ import orjson
 from domain.decision import KeyInUse
 from domain.events import KeyPurpose
 from domain.store.errors import WrongServiceKey
-from domain.store.journal.journal import Journal
+from domain.store.journal.journal import Journal, ledgers
 from domain.store.journal.key_ranges import (
     KEY_INTRODUCED,
     KEY_RETIRED,
     KEY_STREAM,
     LOG_CONTINUED,
 )
+from domain.store.privacy.epoch_keys import EpochKeys
+from domain.store.privacy.key_renewal import check_epochs
 
 
 class KeysOf(Protocol):
@@ -87,3 +89,14 @@ def check_keys(dsn: str, ledger: str, keys_of: KeysOf) -> tuple[KeyInUse, ...]:
                 key_id=key.key_id,
             )
     return keys
+
+
+def check_all_keys(dsn: str, keys_of: KeysOf, epoch_keys: EpochKeys) -> None:
+    """Compare the keys with every ledger, then open those of the epochs.
+
+    In this order, because nothing opens under another master key, which is to be named.
+    Raises: WrongServiceKey, WrongEpochKey; Unavailable, psycopg2.Error.
+    """
+    for ledger in ledgers(dsn):
+        check_keys(dsn, ledger, keys_of)
+    check_epochs(dsn, epoch_keys)

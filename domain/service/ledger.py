@@ -23,7 +23,7 @@ from domain.events import ERASURE
 from domain.service.command_execution import CommandExecution, Environment, identity_of
 from domain.service.command_ids import CommandIds
 from domain.service.guards import LOG_NOT_CONTINUED, WriteGuard
-from domain.service.key_check import KeysOf, check_keys, no_keys
+from domain.service.key_check import KeysOf, check_all_keys, check_keys, no_keys
 from domain.service.logins import Logins, LoginsOfCommand
 from domain.service.named_actors import NamedActors
 from domain.service.person_index import ensure_person_claims
@@ -425,6 +425,10 @@ class Ledgers:
     def names(self) -> tuple[str, ...]:
         """Every ledger of the database, in order of name."""
         return ledgers(self._dsn)
+
+    def check_keys(self) -> None:
+        """Check every key without which a service must not start. Raises: as `check_all_keys`."""
+        check_all_keys(self._dsn, self._keys_of, self._secrets.epoch_keys)
 
     def get(self, name: str) -> Ledger:
         """A ledger by its name.

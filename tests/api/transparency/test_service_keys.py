@@ -6,8 +6,8 @@ Covers: api/transparency/service_keys.py
 from __future__ import annotations
 
 import base64
+import shutil
 from contextlib import ExitStack, closing
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -179,15 +179,16 @@ def test_a_service_without_the_key_of_an_epoch_does_not_start(
     settings: Settings, tmp_path: Path
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir(), there.mkdir()
+    [stored] = settings.key_directories
+    here.mkdir(), shutil.copytree(stored, there)
     settings = settings.model_copy(update={"key_dir": f"{here},{there}"})
-    with ledgers_of(settings) as ledgers:
-        ledgers.get("omc").vault.unreadable_from(datetime.now(UTC))  # begins the first epoch
     start(settings)
     start(settings.model_copy(update={"key_dir": str(there)}))
-    other = settings.model_copy(update={"master_key": type(settings.master_key)(OTHER)})
-    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: epoch_1_.* does not open: "):
-        start(other)
+    [epoch] = [path for path in there.iterdir() if (here / path.name).exists()]
+    for path in (here / epoch.name, epoch):
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: epoch_1_.* is damaged"):
+        start(settings)
     for path in (*here.iterdir(), *there.iterdir()):
         path.unlink()
     with pytest.raises(WrongEpochKey, match=r"^wrong_key:epoch: the key of epoch 1 is not in "):
