@@ -53,7 +53,7 @@ def test_an_application_saves_and_reads_entries(journal: Journal) -> None:
 def test_an_application_reads_what_the_use_cases_recorded(world: PostgresWorld) -> None:
     recorded = world.ledger.history("person-P1")[0]
     with application_on(world) as application:
-        (notification,) = application.notification_log.select(world.receipts[-1].last_position, 1)
+        (notification,) = application.notification_log.select(world.receipts[-1].first_position, 1)
         read = application.mapper.to_domain_event(notification)
         assert isinstance(read, JournalEntry)
         assert read.fact == recorded.fact
@@ -68,6 +68,7 @@ def test_an_application_and_a_ledger_append_to_the_same_streams(world: PostgresW
             application.save(recorded)
         application.save(recorded._replace(originator_version=2, event_id=uuid4()))
     assert world.ledger.state("person", "P1").version == 2
+    before = world.ledger.journal.head().position
     world.do(introduce_key("4e5f6071"))
-    assert world.ledger.journal.head().position == 5
+    assert world.ledger.journal.head().position == before + 1
     assert verify(world.ledger.journal).is_good

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.store.errors import UnknownBlob, WrongKey
 from domain.store.journal.data_keys import DataKey
+from domain.store.privacy.bucket_keys import BucketKeys
 from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
 from domain.store.privacy.sealed_files import open_file, parts_of, seal_file
 from domain.values.sealed_fields import DataClass
-from tests.store.facts import INDEX_KEY, MASTER_KEYS
-from tests.store.privacy.test_field_encryption import Rows
+from tests.store.facts import EPOCH_KEYS, INDEX_KEY
+from tests.store.privacy.test_field_encryption import BUCKETS, Rows
 
 SCAN = b"%PDF-1.7 a scanned page" * 50
 KEY = "person/p1/statements/1"
@@ -28,7 +29,7 @@ class Store(dict[str, bytes]):
         self.rows: list[DataKey] = []
         self.vault = Vault(
             ledger,
-            MASTER_KEYS,
+            BucketKeys("omc", EPOCH_KEYS, BUCKETS),
             INDEX_KEY,
             lambda names: [row for row in self.rows if row.name in set(names)],
             algorithm=algorithm,
