@@ -36,13 +36,15 @@ log = logging.getLogger(__name__)
 _PAGE = 2000
 _IDENTITY = ("name", "document_number")
 
-# Each person who is not erased has exactly one row of a kind that identifies; an index under
-# another algorithm finds nobody.
+# Each registered person who is not erased has exactly one row of a kind that identifies; an index
+# under another algorithm finds nobody. Who only objected was never registered.
 _COMPLETE = """SELECT pg_is_in_recovery() OR (
     (SELECT count(*) FROM certledger.journal
         WHERE ledger = %(ledger)s AND topic = ANY(%(registered)s))
-    - (SELECT count(DISTINCT stream) FROM certledger.journal
-        WHERE ledger = %(ledger)s AND topic = ANY(%(erased)s))
+    - (SELECT count(DISTINCT stream) FROM certledger.journal e
+        WHERE ledger = %(ledger)s AND topic = ANY(%(erased)s) AND EXISTS (
+            SELECT 1 FROM certledger.journal f WHERE f.ledger = e.ledger
+                AND f.stream = e.stream AND f.topic = ANY(%(registered)s)))
     = (SELECT count(*) FROM certledger.person_claims
         WHERE ledger = %(ledger)s AND kind = ANY(%(kinds)s)
         AND starts_with(index, %(algorithm)s)))"""

@@ -16,6 +16,7 @@ import pytest
 from domain.decision import KeyInUse
 from domain.service.ledger import Ledgers, vault_of
 from domain.service.person_index import ensure_person_claims, rebuild_person_claims
+from domain.store.embedded.server import SUPERUSER
 from tests.support.actors import ASSISTANT, REGISTRAR
 from tests.support.commands import correct_person, document_of, erase, register
 from tests.support.journeys import an_open_ledger
@@ -93,6 +94,19 @@ def test_what_was_lost_is_computed_again(
     assert ensure(world)
     assert database.execute(ROWS) == before
     assert not ensure(world), "what is complete is left as it is"
+
+
+def test_the_erasure_of_who_was_never_registered_counts_for_nobody(
+    world: PostgresWorld, database: Database
+) -> None:
+    """As of an objector: the row of an erasure in the stream of another person."""
+    columns = "ledger, position, stream, version, event_id, topic, envelope, leaf_hash, "
+    columns += "occurred_at, recorded_at"
+    given = columns.replace("position, stream", "position + 900, 'person-W1'")
+    given = given.replace("event_id", "gen_random_uuid()")
+    copied = f"INSERT INTO certledger.journal ({columns}) SELECT {given} FROM certledger.journal"
+    database.execute(f"{copied} WHERE topic = 'erasure_confirmed.v1'", user=SUPERUSER)
+    assert not ensure(world)
 
 
 def test_a_service_completes_the_table_before_it_records_anything(
