@@ -101,7 +101,7 @@ def test_the_erasure_of_who_was_never_registered_counts_for_nobody(
 ) -> None:
     """As of an objector: the row of an erasure in the stream of another person."""
     columns = "ledger, position, stream, version, event_id, topic, envelope, leaf_hash, "
-    columns += "occurred_at, recorded_at"
+    columns += "occurred_at, recorded_at, seal, seal_key"
     given = columns.replace("position, stream", "position + 900, 'person-W1'")
     given = given.replace("event_id", "gen_random_uuid()")
     copied = f"INSERT INTO certledger.journal ({columns}) SELECT {given} FROM certledger.journal"
