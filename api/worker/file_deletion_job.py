@@ -9,14 +9,14 @@ back with a restored attachment store are deleted, too. Several processes may do
 from __future__ import annotations
 
 import logging
-import threading
 
+from api.worker.database_job import DatabaseJob
 from domain.errors import LedgerError
 from domain.service.files import Files
 from domain.service.ledger import Ledgers
 from domain.store.blobs import Blobs
 from domain.store.errors import SealBroken, WrongKey
-from domain.store.postgres.connection import Connection, close_quietly, connect
+from domain.store.postgres.connection import Connection
 from projections.engine.failures import is_missing_relation, is_transient
 from projections.worklist.queries import ErasedFile, erased_files
 
@@ -31,56 +31,30 @@ _START = ErasedFile(0, 0)
 log = logging.getLogger("certledger.work")
 
 
-class FileDeletionJob:
-    """Deletes erased files again and again until it is stopped."""
+class FileDeletionJob(DatabaseJob):
+    """Deletes erased files; stops after the file that was begun."""
 
     def __init__(
         self, dsn: str, ledgers: Ledgers, blobs: Blobs, *, poll_seconds: float = POLL_SECONDS
     ) -> None:
         """Opens nothing yet."""
-        self._dsn = dsn
+        super().__init__(
+            dsn, "file deletion", poll_seconds=poll_seconds, retry_seconds=RETRY_SECONDS
+        )
         self._ledgers = ledgers
         self._blobs = blobs
-        self._poll_seconds = poll_seconds
         self._done: dict[str, ErasedFile] = {}
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="file deletion", daemon=True)
 
-    def start(self) -> FileDeletionJob:
-        """Start in the background; an unreachable database is retried."""
-        self._thread.start()
-        return self
+    def round(self, connection: Connection) -> None:
+        """Delete what the worklists of all ledgers have named since the last round."""
+        for ledger in self._ledgers.names():
+            self._delete(connection, ledger)
 
-    def stop(self) -> None:
-        """Stop after the file that was begun."""
-        self._stopped.set()
-        self._thread.join()
-
-    def __enter__(self) -> FileDeletionJob:
-        return self.start()
-
-    def __exit__(self, *error: object) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        connection: Connection | None = None
-        while not self._stopped.is_set():
-            pause = self._poll_seconds
-            try:
-                if connection is None:
-                    connection = connect(self._dsn, name="certledger file deletion")
-                for ledger in self._ledgers.names():
-                    self._delete(connection, ledger)
-            except Exception as error:
-                # Whatever it is: without this thread no file would ever be deleted.
-                expected = isinstance(error, LedgerError) or is_transient(error)
-                if not is_missing_relation(error):
-                    log.error("erased files are not deleted: %s", error, exc_info=not expected)
-                close_quietly(connection)
-                connection = None
-                pause = RETRY_SECONDS
-            self._stopped.wait(pause)
-        close_quietly(connection)
+    def report(self, error: Exception) -> None:
+        """Say why files are not deleted, but for a worklist that has no tables yet."""
+        expected = isinstance(error, LedgerError) or is_transient(error)
+        if not is_missing_relation(error):
+            log.error("erased files are not deleted: %s", error, exc_info=not expected)
 
     def _delete(self, connection: Connection, ledger: str) -> None:
         """Delete what a ledger's worklist has named since the last round."""

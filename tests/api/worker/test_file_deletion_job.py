@@ -1,6 +1,7 @@
 """Uploads and reports lie sealed on the disk, and are gone soon after an erasure.
 
-Covers: api/worker/file_deletion_job.py, domain/audit/attachments_check.py
+Covers: api/worker/file_deletion_job.py, api/worker/database_job.py,
+domain/audit/attachments_check.py
 """
 
 from __future__ import annotations
