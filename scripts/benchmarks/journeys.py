@@ -16,13 +16,17 @@ from typing import Any, NamedTuple
 
 from api.cli.environment import CliEnvironment
 from api.cli.import_ import EXAMPLE
-from api.imports.importer import ANSWER_S, IN_FLIGHT, PUBLIC, Import
+from api.imports.importer import ANSWER_S, IN_FLIGHT, PUBLIC, Import, RowFiles
+from api.imports.row_commands import RowCommand
 from domain.actors import Actor
 from domain.decision import Command
 from domain.errors import LedgerError
 from domain.events import CertificateNumbered
+from domain.service.files import Files, SealedFile
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
+from domain.steps.authority_report import FreezeReport
+from domain.store.blobs import Blobs
 from scripts.benchmarks.measure import say
 from scripts.benchmarks.service import COHORT_LEDGER, document_of
 
@@ -55,15 +59,15 @@ def long_ledger(store: CliEnvironment, events: int) -> Ledger:
         [entry.fact for entry in entries if isinstance(entry.fact, CertificateNumbered)],
     )
     number = -(-events // len(entries))
-    sender = _Sender(store.ledgers.create(NAME, SITE_CODE))
+    sender = _Sender(store.ledgers.create(NAME, SITE_CODE), store.blobs)
     for row, made, actor in rows:
         kind = row.cells.kind.name
         for copy in range(1, 2 if kind in _ONCE else number + 1):
             if copies.needs_numbers(made.command):
                 copies.learn(sender.receipts())
-            command = copies.command(made.command, copy)
+            copied = made._replace(command=copies.command(made.command, copy))
             sender.send(
-                f"{kind}/{row.id}/{copy}", command, copies.actor(actor, copy), row.occurred_at
+                f"{kind}/{row.id}/{copy}", copied, copies.actor(actor, copy), row.occurred_at
             )
     sender.receipts()
     say(f"{sender.position} events of a long ledger; refused: {dict(sender.refused)}")
@@ -178,17 +182,25 @@ def _in_letters(copy: int) -> str:
 class _Sender:
     """Sends commands, many in flight, and counts what is refused."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, blobs: Blobs) -> None:
         self.ledger = ledger
+        self._files = Files(ledger, blobs)
+        self._row_files = RowFiles(self._files)
         self.position = 0
         self.refused: Counter[str] = Counter()
         self._in_flight: deque[tuple[Command, Future[Receipt]]] = deque()
         self._receipts: list[tuple[Command, Receipt]] = []
 
-    def send(self, key: str, command: Command, actor: Actor, occurred_at: datetime) -> None:
-        """Send one command; waits while too many are in flight."""
+    def send(self, key: str, made: RowCommand, actor: Actor, occurred_at: datetime) -> None:
+        """Store the file of a row, and send its command; waits while too many are in flight."""
         if len(self._in_flight) >= IN_FLIGHT:
             self._settle()
+        try:
+            sealed = self._stored(made)
+        except LedgerError as refusal:
+            self.refused[refusal.code] += 1
+            return
+        command = made.command if sealed is None else made.named(sealed.sha256)
         future = self.ledger.submit(
             command,
             actor,
@@ -196,15 +208,30 @@ class _Sender:
             request=key.encode(),
             occurred_at=occurred_at,
             timeout_seconds=ANSWER_S,
+            files=() if sealed is None else sealed.keys,
         )
         self._in_flight.append((command, future))
 
+    def _stored(self, made: RowCommand) -> SealedFile | None:
+        """Seal and store the file of a row; a report names the certificates of its copy."""
+        if isinstance(made.command, FreezeReport):
+            self._wait()
+            numbers = [self._files.certified(each)[0] for each in made.command.application_ids]
+            pairs = zip(made.sheet, numbers, strict=True)
+            made = made._replace(
+                sheet=tuple(row._replace(certificate_number=number) for row, number in pairs)
+            )
+        return self._row_files.store(made)
+
     def receipts(self) -> list[tuple[Command, Receipt]]:
         """Wait for every answer. Returns: the receipts since the last call."""
-        while self._in_flight:
-            self._settle()
+        self._wait()
         found, self._receipts = self._receipts, []
         return found
+
+    def _wait(self) -> None:
+        while self._in_flight:
+            self._settle()
 
     def _settle(self) -> None:
         command, future = self._in_flight.popleft()
