@@ -1,4 +1,4 @@
-"""After an erasure no byte of a name, a number, a phone or a reason is on the disk.
+"""After an erasure no byte of a name, a number, a phone or a reason is on the disk, and no hash.
 
 The data directory is searched with the database's WAL, what the service has logged, exports, and a
 backup from before the erasure, as somebody does who has them all and no key.
@@ -7,6 +7,7 @@ Covers: domain/store/privacy/field_encryption.py, api/cli/export.py, api/cli/bac
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import tempfile
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.support.attacker import holders
+from tests.support.attacker import holders, plain_hashes
 from tests.support.commands import document_of, name_of
 from tests.support.editions import adopt_over_http, no_retention
 from tests.support.http_journey import Journey, certified
@@ -44,6 +45,13 @@ def spellings(texts: Iterable[str]) -> list[bytes]:
         found.append(json.dumps(text).strip('"').encode())
         found.append(text.encode().hex().encode())
     return found
+
+
+def hashes(name: str, number: str, ledger: str) -> list[bytes]:
+    """How the plain hashes of a registration begin, as bytes, in hex and in base64."""
+    person = {"person_id": "P1", "document_type": "resident_id", "name": name}
+    begun = {digest[:9] for digest in plain_hashes(person, number, ledger)}
+    return [form for each in begun for form in (each, each.hex().encode(), base64.b64encode(each))]
 
 
 class Erased(NamedTuple):
@@ -109,15 +117,23 @@ def test_no_file_of_the_service_holds_a_byte_of_the_erased_person(erased: Erased
     assert holders(erased.data, spellings(OF_PERSON)) == set()
 
 
-def test_no_export_and_no_log_holds_a_byte_of_the_erased_person(erased: Erased) -> None:
+@pytest.fixture(scope="module")
+def exports(erased: Erased) -> Path:
+    """What is exported after the erasure, below the data directory."""
     out = erased.data / "exports"
     out.mkdir()
     for form in ("ndjson", "xlsx"):
         arguments = ("export", "--format", form, "--out", str(out / f"all.{form}"))
         exported = run(erased.data, *arguments, CERTLEDGER_TOKEN_KEY=TOKEN_KEY)
         assert exported.stderr == ""
+    return out
+
+
+def test_no_export_and_no_log_holds_a_byte_of_the_erased_person(
+    erased: Erased, exports: Path
+) -> None:
     assert (erased.data / "stderr.log").stat().st_size > 0
-    assert b"result_published.v1" in (out / "all.ndjson").read_bytes()
+    assert b"result_published.v1" in (exports / "all.ndjson").read_bytes()
     assert holders(erased.data, spellings(OF_PERSON)) == set()
 
 
@@ -134,3 +150,18 @@ def test_the_answer_names_the_day_and_the_ledger_stays_good(erased: Erased) -> N
     verified = run(erased.data, "verify", "--views", CERTLEDGER_TOKEN_KEY=TOKEN_KEY)
     assert (verified.returncode, verified.stderr) == (0, "")
     assert "1 persons erased" in verified.stdout
+
+
+@pytest.mark.parametrize(("name", "number"), [(name_of(1), document_of(1)), (NAME, NUMBER)])
+def test_no_file_holds_a_plain_hash_that_a_number_could_be_tried_against(
+    erased: Erased, exports: Path, tmp_path: Path, name: str, number: str
+) -> None:
+    """Heads, attachments, the register, the backup and the exports are in the directory."""
+    assert exports.parent == erased.data
+    assert {each.name for each in erased.data.iterdir()} >= {"heads", "blobs", "before"}
+    wanted = hashes(name, number, erased.ledger.name)
+    assert len(wanted) > 500
+    assert holders(erased.data, wanted) == set()
+    for n, form in enumerate(wanted[:3]):
+        (tmp_path / str(n)).write_bytes(b"something " + form)
+    assert holders(tmp_path, wanted) == {"0", "1", "2"}
