@@ -43,11 +43,11 @@ from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
 from domain.store.journal.envelope import rfc3339
-from domain.store.journal.records import AppendRequest, NewEvent, RecordedEvent
+from domain.store.journal.records import AppendRequest, CommandKey, NewEvent, RecordedEvent
 from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
-from domain.store.writer.commands import Accepted, BatchView, Replayed
+from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
 from domain.values.sealed_fields import DataClass, blanked, person_owner
 
@@ -118,7 +118,27 @@ class CommandExecution:
         self._indexes: dict[tuple[str, str], str] = {}
         self._receipt: tuple[bytes, Receipt] | None = None
 
-    def read_set(self, now: datetime) -> ReadSet:
+    def queued(
+        self, identified: Callable[[str], CommandKey], now: datetime, timeout_seconds: float
+    ) -> QueuedCommand:
+        """The command for the writer. identified: under what it is recorded, by its principal."""
+        principal = self._principal or self._logins.guess_actor(self._actor)
+        read_set = self._read_set(now)
+        logins = self._logins.names
+        return QueuedCommand(
+            execute=self.execute,
+            streams=read_set.streams,
+            versions=read_set.versions,
+            command=identified(principal),
+            claims=read_set.claims,
+            owners=read_set.owners,
+            logins=logins,
+            holders=read_set.holders,
+            identify=(lambda view: identified(self.principal(view))) if logins else None,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _read_set(self, now: datetime) -> ReadSet:
         """The read set of the command, as far as cached states tell it at this moment."""
         actor = pseudonymous(self._actor, self._logins.guess_actor(self._actor))
         naming = self._logins.guess_naming(self._actor, self._actor_name)

@@ -45,7 +45,6 @@ from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.field_encryption import HeldKey, Vault, erased_owners, stored_keys
 from domain.store.privacy.key_renewal import check_needed_epochs
-from domain.store.writer.commands import QueuedCommand
 from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
 from domain.values.certificate_links import LinkKeys
@@ -206,34 +205,32 @@ class Ledger:
 
         actor: their subject is a login, recorded as its pseudonym, or a name of the service.
         key, request, principal: the Idempotency-Key, the whole request in one spelling and its
-            sender: the actor's pseudonym if None. The same three give the same receipt again.
+            sender: the actor's pseudonym if None. The same three give the same receipt again; of
+            the first two only keyed hashes are stored.
         occurred_at: when it happened, aware; now by default. actor_name: recorded of staff.
-        files: keys of the files that it names. future: gets the receipt; a new one if None.
-        Returns: the future. It raises the `LedgerError` of a refusal: nothing was recorded.
+        files: the keys of the sealed files that the command names.
+        future: gets the receipt, such as a `LoopReceiptFuture` of the waiting loop; a new
+            `ReceiptFuture` if None.
+        Returns: the future. It raises the `LedgerError` that refused the command; then nothing
+            was recorded.
         Raises: LogNotContinued, ErasuresMissing; Overloaded, Closed; OccurredInFuture.
         """
         self.guard.check()
-        logins = LoginsOfCommand(self.logins)
-        sender = logins.guess_actor(actor) if principal is None else principal
         command_id = self._command_ids.draw()
         execution = CommandExecution(
-            *(self._environment, command, actor, logins, command_id, occurred_at),
-            *(correlation_id or command_id, principal, actor_name, files),
+            self._environment,
+            command,
+            actor,
+            LoginsOfCommand(self.logins),
+            command_id,
+            occurred_at,
+            correlation_id or command_id,
+            principal,
+            actor_name,
+            files,
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
-        read_set = execution.read_set(_present(occurred_at))
-        queued = QueuedCommand(
-            execute=execution.execute,
-            streams=read_set.streams,
-            versions=read_set.versions,
-            command=identified(sender),
-            claims=read_set.claims,
-            owners=read_set.owners,
-            logins=logins.names,
-            holders=read_set.holders,
-            identify=(lambda view: identified(execution.principal(view))) if logins.names else None,
-            timeout_seconds=timeout_seconds,
-        )
+        queued = execution.queued(identified, _present(occurred_at), timeout_seconds)
         receipt = future if future is not None else ReceiptFuture()
         receipt.receipt_of = execution.receipt_of
         self._committer.enqueue(queued, receipt)
