@@ -274,7 +274,7 @@ VIEW = View(
     version=7,
     tables=(ITEMS, NOTICES, CALENDARS, ADOPTED, COPIED, ERASED, AWAITED, FILES, DONE),
     handles={
-        e.DocumentSubmitted.TOPIC: Handles(_file),
+        e.DocumentSubmitted.TOPIC: Handles(_file, (FILES,)),
         e.EditionAdopted.TOPIC: Handles(_adopted),
         e.EditionCopied.TOPIC: Handles(_copied),
         e.PublicNoticeOpened.TOPIC: Handles(_opened),

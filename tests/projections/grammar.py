@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+import psycopg2.extensions
+
 from domain.events import CATALOGUE, ERASURE, Fact
 from domain.service.ledger import LedgerSecrets
 from domain.store.journal.records import AppendRequest, NewEvent
@@ -21,6 +23,7 @@ from domain.values.sealed_fields import person_owner
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
+from projections.engine.journal_reader import read
 from projections.engine.ledger_projector import LedgerProjector
 from projections.engine.vaults import row_keys_of, vault_of
 from projections.engine.view import View
@@ -34,6 +37,19 @@ def keys_of(fact: Fact) -> tuple[tuple[str, str], ...]:
     if not isinstance(fact, ERASURE):
         return ()
     return tuple((person_owner(fact.person_id), each.value) for each in fact.destroyed)
+
+
+class Counting(psycopg2.extensions.cursor):
+    """A cursor that remembers its queries."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.queries: list[str] = []
+
+    def execute(self, query: Any, arguments: Any = None) -> None:
+        if str(query).startswith("SELECT"):
+            self.queries.append(str(query))
+        super().execute(query, arguments)
 
 
 class ProjectedLedger:
@@ -120,6 +136,20 @@ class ProjectedLedger:
         """Advance every view to the head."""
         self.projector(batch=batch, secrets=secrets).advance(self.connection, self.targets())
         return self
+
+    def queries_of(self, world: World, view: View) -> list[str]:
+        """Record what is new in a world. Returns: the queries that fold it into a view; undone."""
+        after = self.journal.head().position
+        self.record(world)
+        vault = vault_of(SECRETS, self.name, self.connection)
+        [target] = self.targets(view)
+        with self.connection.cursor(cursor_factory=Counting) as cursor:
+            entries = read(cursor, vault, after, 1000)
+            cursor.execute("BEGIN")
+            cursor.queries.clear()
+            target.apply(cursor, self.name, entries, vault)
+            cursor.execute("ROLLBACK")
+        return cursor.queries
 
     # --- reading ---------------------------------------------------------------------------------
 

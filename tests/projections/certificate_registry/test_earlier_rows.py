@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2.extensions
 import pytest
 
 from domain.events import CertificateKind, LedgerOpened, RevocationReason
@@ -18,8 +17,6 @@ from domain.steps import certificate as c
 from domain.steps.authority_report import AnswerReportRow
 from domain.steps.number_allocation import NumberCertificates
 from projections.certificate_registry.view import VIEW
-from projections.engine.journal_reader import read
-from projections.engine.vaults import vault_of
 from projections.rebuild.rebuild import check, replace
 from tests.projections.engine.test_runner import running
 from tests.projections.grammar import ProjectedLedger
@@ -198,10 +195,11 @@ def test_an_earlier_row_is_noticed_by_a_runner_that_goes_on(
     assert (row["standing"], row["version"]) == ("valid", 1), "as it was put back, and no newer"
 
 
-def test_an_event_that_is_hidden_when_the_next_one_is_folded_is_missed(
-    ledger: ProjectedLedger, database: Database
-) -> None:
-    """The versions of the stream say that there is one more."""
+def suspended_and_put_back(ledger: ProjectedLedger, database: Database) -> int:
+    """A certificate is suspended, its row of before is put back, and its next event comes.
+
+    Returns: the position of the suspension.
+    """
     world = issued_certificates()
     ledger.record(world).fold()
     remember(database, OF_NATIONAL)
@@ -213,6 +211,14 @@ def test_an_event_that_is_hidden_when_the_next_one_is_folded_is_missed(
     ledger.record(world).fold()
     new_version(world)
     ledger.record(world)
+    return position
+
+
+def test_an_event_that_is_hidden_when_the_next_one_is_folded_is_missed(
+    ledger: ProjectedLedger, database: Database
+) -> None:
+    """The versions of the stream say that there is one more."""
+    position = suspended_and_put_back(ledger, database)
     with tampering.superuser(database) as cursor:
         tampering.delete(cursor, position)
     ledger.fold()
@@ -222,17 +228,7 @@ def test_an_event_that_is_hidden_when_the_next_one_is_folded_is_missed(
 def test_an_event_that_is_altered_when_the_next_one_is_folded_is_not_believed(
     ledger: ProjectedLedger, database: Database
 ) -> None:
-    world = issued_certificates()
-    ledger.record(world).fold()
-    remember(database, OF_NATIONAL)
-    suspended(world)
-    ledger.record(world).fold()
-    put_back(database, OF_NATIONAL)
-    position = ledger.journal.head().position
-    a_paid_application(2, world)
-    ledger.record(world).fold()
-    new_version(world)
-    ledger.record(world)
+    position = suspended_and_put_back(ledger, database)
     with tampering.superuser(database) as cursor:
         tampering.alter(cursor, position, kind="omc")
     ledger.fold()
@@ -314,33 +310,11 @@ def test_an_erasure_without_the_row_of_its_person_is_noticed_with_the_next_event
 # --- what it costs --------------------------------------------------------------------------------
 
 
-class Counting(psycopg2.extensions.cursor):
-    """A cursor that remembers its queries."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.queries: list[str] = []
-
-    def execute(self, query: Any, arguments: Any = None) -> None:
-        if str(query).startswith("SELECT"):
-            self.queries.append(str(query))
-        super().execute(query, arguments)
-
-
 def queries_of(ledger: ProjectedLedger, world: World) -> tuple[int, int]:
     """How many queries fold what is new into the registry: of its tables, of the journal."""
-    after = ledger.journal.head().position
-    ledger.record(world)
-    vault = vault_of(SECRETS, "omc", ledger.connection)
-    [target] = ledger.targets(VIEW)
-    with ledger.connection.cursor(cursor_factory=Counting) as cursor:
-        entries = read(cursor, vault, after, 1000)
-        cursor.execute("BEGIN")
-        cursor.queries.clear()
-        target.apply(cursor, "omc", entries, vault)
-        cursor.execute("ROLLBACK")
-    of_journal = sum("certledger.journal" in query for query in cursor.queries)
-    return len(cursor.queries) - of_journal, of_journal
+    queries = ledger.queries_of(world, VIEW)
+    of_journal = sum("certledger.journal" in query for query in queries)
+    return len(queries) - of_journal, of_journal
 
 
 @pytest.mark.parametrize("candidates", [1, 3])

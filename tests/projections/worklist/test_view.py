@@ -196,6 +196,19 @@ def test_the_files_of_destroyed_keys_are_named_in_order_of_the_erasures(
     assert erased(after=erased()[0]) == []
 
 
+def test_the_files_of_all_persons_in_a_batch_are_read_with_one_query(
+    ledger: ProjectedLedger,
+) -> None:
+    world = an_open_ledger()
+    ledger.record(world).fold()
+    for n in (1, 2, 3):
+        an_application_with_documents(n, world)
+    queries_of_files = [
+        query for query in ledger.queries_of(world, VIEW) if "worklist_files" in query
+    ]
+    assert len(queries_of_files) == 1
+
+
 # --- what is asked ----------------------------------------------------------------------------
 
 
