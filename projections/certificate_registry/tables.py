@@ -49,8 +49,7 @@ PEOPLE = Table(
     follows=(Follows("person", "person_id", "position", _OF_PERSONS),),
     secret=frozenset({"name_index", "document_index", "passport_index", "seal"}),
 )
-_APPLICATIONS_COLUMNS = {
-    "application_id": "id",
+_DESCRIBED_COLUMNS = {
     "occupation": "id",
     "occupation_name": "text",
     "edition": "text",
@@ -58,6 +57,11 @@ _APPLICATIONS_COLUMNS = {
     "job_type": "text?",
     "theory": "text?",
     "practical": "text?",
+}
+"""What a certificate's row repeats of its application."""
+_APPLICATIONS_COLUMNS = {
+    "application_id": "id",
+    **_DESCRIBED_COLUMNS,
     "position": "bigint",
     "seal": "id?",
 }
@@ -86,13 +90,7 @@ CERTIFICATES = Table(
         "organisation_name": "text?",
         "issuer_name": "text?",
         "source": "id",  # allocated, imported
-        "occupation": "id",
-        "occupation_name": "text",
-        "edition": "text",
-        "level": "int",
-        "job_type": "text?",
-        "theory": "text?",
-        "practical": "text?",
+        **_DESCRIBED_COLUMNS,
         "issued": "bool",
         "issued_on": "day?",
         "progress": "id",  # numbered, issued, reported, accepted, rejected, visible

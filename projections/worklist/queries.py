@@ -46,11 +46,18 @@ def due(
     limit: int = 100,
 ) -> list[WorkItem]:
     """What is due of one work, the longest due first. limit: items of each ledger."""
+    named = _asked(ledgers, now, without, limit) | {"work": work}
+    return [WorkItem(**row) for row in select(cursor, SQL["due"], named)]
+
+
+def _asked(
+    ledgers: Sequence[str], now: datetime, without: Collection[ItemKey], limit: int
+) -> dict[str, object]:
+    """Arguments of every query for what is due."""
     left_out = list(zip(*without, strict=True)) or [(), (), ()]
-    named = {"work": work, "ledgers": list(ledgers), "now": now, "limit": limit}
     names = ("but_ledgers", "but_items", "but_due")
-    arguments = named | {name: list(values) for name, values in zip(names, left_out, strict=True)}
-    return [WorkItem(**row) for row in select(cursor, SQL["due"], arguments)]
+    but = {name: list(values) for name, values in zip(names, left_out, strict=True)}
+    return {"ledgers": list(ledgers), "now": now, "limit": limit} | but
 
 
 class ErasedFile(NamedTuple):
@@ -84,10 +91,8 @@ def copies_due(
 
     As `due`. item_id: kind and hash of the edition.
     """
-    left_out = list(zip(*without, strict=True)) or [(), (), ()]
-    named = {"ledgers": list(ledgers), "now": now, "limit": limit, "service": SERVICE_LEDGER}
-    arguments = named | {"but_ledgers": list(left_out[0]), "but_items": list(left_out[1])}
-    return [WorkItem(**row) for row in select(cursor, SQL["copies_due"], arguments)]
+    named = _asked(ledgers, now, without, limit) | {"service": SERVICE_LEDGER}
+    return [WorkItem(**row) for row in select(cursor, SQL["copies_due"], named)]
 
 
 def backlog(
