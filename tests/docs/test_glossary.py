@@ -24,13 +24,13 @@ TERMS = {
     for term in row.split(",")
 }
 REQUIRED_TERMS = """
-    audit; blind index; blue-green rebuild; catch-up subscription; checkpoint; cipher suite; claim;
-    command; compact range; crypto-shredding; data key; decision; envelope; event; fact; fast path;
-    fold; generation; group commit; head; idempotency key; journal; leaf hash; lookup worker; mask;
-    optimistic execution; prefetch; problem details; projection runner; qualifications; rate limit;
-    read set; read-your-writes; receipt; request coalescing; request hash; role; signed note;
-    snapshot; socket passing; state cache; stream; supervisor; topic; transparency log;
-    unit of work; upcaster; view
+    audit; blind index; blue-green rebuild; bucket key; catch-up subscription; checkpoint; cipher
+    suite; claim; command; compact range; crypto-shredding; data key; decision; envelope; epoch;
+    event; fact; fast path; fold; generation; group commit; head; idempotency key; journal; leaf
+    hash; lookup worker; mask; optimistic execution; prefetch; problem details; projection runner;
+    qualifications; rate limit; read set; read-your-writes; receipt; register of erasures; request
+    coalescing; request hash; role; sealed file; signed note; snapshot; socket passing; state
+    cache; stream; supervisor; topic; transparency log; unit of work; upcaster; view
 """
 
 
