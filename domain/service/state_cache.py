@@ -133,17 +133,16 @@ class StateCache:
     def sealed(self, stream: str, view: BatchView) -> Mapping[str, bytes]:
         """The sealed values of a stream in a command's read view; see CachedState."""
         cached = self.fold(stream, view)
-        if cached is not None and cached.sealed is None:
-            # Only the state is cached: read the whole stream again.
-            self._states.pop(stream, None)
-            cached = self.fold(stream, view)
         if cached is None:
             return NOTHING
         if cached.sealed is not None:
             return cached.sealed
-        # Dropped before an earlier command of the batch: its events go by their memos.
+        # Dropped: only the state is cached, and the memos of pending events may have no more.
+        self._states.pop(stream, None)
+        whole = view.committed(stream) + view.pending(stream)
+        self.fold(stream, view)
         sealed = NOTHING
-        for recorded in view.committed(stream) + view.pending(stream):
+        for recorded in whole:
             sealed = _with_sealed(sealed, self._entry(recorded).fact, recorded.envelope) or NOTHING
         return sealed
 

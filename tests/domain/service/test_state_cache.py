@@ -65,7 +65,7 @@ def recorded_of(stream: str, version: int, fact: e.Fact, *, ours: bool = True) -
     draft = MAPPER.new_event(entry)
     recorded = RecordedEvent(
         version, stream, version, draft.topic, draft.event_id, fact.TOPIC.encode(), b"", NOW, NOW,
-        PendingEvent(entry) if ours else None,
+        memo=PendingEvent(entry) if ours else None,
     )  # fmt: skip
     object.__setattr__(recorded, "_parsed", parsed(draft))
     return recorded
@@ -173,3 +173,24 @@ def test_an_evicted_identity_is_read_again(
     ]
     assert identities == [b"person_registered.v1"] * 2
     assert cache.sealed("person-P3", StubView(cache, [], [])) == {}
+
+
+def test_what_was_dropped_is_read_again_also_where_an_earlier_command_is_pending(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Else a certificate that is numbered and issued in one batch has a card without its photo."""
+    monkeypatch.setattr("domain.service.state_cache.SEALED_MAX", 1)
+    cache = StateCache(MAPPER, no_snapshot)
+    known = {"document_type": "resident_id", "document_number": None, "name": None}
+    first, other = (
+        recorded_of(f"person-P{n}", 1, e.PersonRegistered(person_id=f"P{n}", **known), ours=False)
+        for n in (1, 2)
+    )
+    cache.apply_committed([first, other])
+    assigned = recorded_of("person-P1", 2, e.LoginAssigned(person_id="P1", subject="1" * 32))
+    view = StubView(cache, [first], [assigned])
+    folded = cache.fold("person-P1", view)  # by the earlier command
+    assert folded is not None and folded.sealed is None
+    for _ in range(2):
+        assert cache.sealed("person-P1", view) == {IDENTITY: b"person_registered.v1"}
+    assert cache.cached_version("person-P1") == 1
