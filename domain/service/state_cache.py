@@ -8,7 +8,7 @@ Reading order: StateCache.fold, StateCache.apply_committed, then what else is ca
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,13 +79,13 @@ class StateCache:
         self._states_max = states_max
         self._states: OrderedDict[str, CachedState] = OrderedDict()
         self._without_snapshot: set[str] = set()
-        self._sealed: deque[str] = deque()
+        self._sealed: OrderedDict[str, None] = OrderedDict()
 
     def clear(self) -> None:
         """Forget everything: the history that it was made of is not the journal's."""
         self._states = OrderedDict()
         self._without_snapshot = set()
-        self._sealed = deque()
+        self._sealed = OrderedDict()
 
     def state(self, stream: str) -> Any | None:
         """The cached state of a stream, perhaps an old one; None if it is not cached."""
@@ -189,9 +189,11 @@ class StateCache:
         while len(states) > self._states_max:
             states.popitem(last=False)
         if cached.sealed:
-            self._sealed.append(stream)
-            if len(self._sealed) > SEALED_MAX:
-                self._drop_sealed(self._sealed.popleft())
+            with_sealed = self._sealed
+            with_sealed[stream] = None
+            with_sealed.move_to_end(stream)
+            if len(with_sealed) > SEALED_MAX:
+                self._drop_sealed(with_sealed.popitem(last=False)[0])
 
     def _drop_sealed(self, stream: str) -> None:
         cached = self._states.get(stream)

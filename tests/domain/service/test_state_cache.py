@@ -194,3 +194,21 @@ def test_what_was_dropped_is_read_again_also_where_an_earlier_command_is_pending
     for _ in range(2):
         assert cache.sealed("person-P1", view) == {IDENTITY: b"person_registered.v1"}
     assert cache.cached_version("person-P1") == 1
+
+
+def test_a_stream_in_use_has_one_place_among_those_whose_sealed_values_are_cached(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("domain.service.state_cache.SEALED_MAX", 2)
+    cache = StateCache(MAPPER, no_snapshot)
+    known = {"document_type": "resident_id", "document_number": None, "name": None}
+    for n in (1, 2):
+        fact = e.PersonRegistered(person_id=f"P{n}", **known)
+        cache.apply_committed([recorded_of(f"person-P{n}", 1, fact)])
+    for version in (2, 3, 4):
+        fact = e.LoginAssigned(person_id="P2", subject=f"{version}" * 32)
+        cache.apply_committed([recorded_of("person-P2", version, fact)])
+    nothing = StubView(cache, [], [])
+    for n in (1, 2):
+        folded = cache.fold(f"person-P{n}", nothing)
+        assert folded is not None and folded.sealed == {IDENTITY: b"person_registered.v1"}
