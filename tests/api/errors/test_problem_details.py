@@ -6,6 +6,7 @@ api/http/exception_handlers.py
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -30,7 +31,7 @@ from api.errors.problem_details import (
 from api.errors.request import InternalError, InvalidRequest, LedgerNotInToken, MalformedJson
 from api.http.strict_json import parse_json
 from domain import claims
-from domain.decision import NotFound
+from domain.decision import AlreadyExists, NotFound, NotYourOwn
 from domain.errors import LedgerError
 from domain.steps.certificate import CertificateOutOfOrder
 from domain.steps.enrolment import RegistrationClosed
@@ -134,6 +135,25 @@ def test_an_id_is_never_translated():
     assert text == "该令牌不能用于账本omc。"
     text = title_and_detail(NotFound(what="ticket", id="paid"), "zh")[1]
     assert text == "本账本没有准考证 paid。"
+
+
+def test_everything_that_a_refusal_names_has_a_chinese_word():
+    named = [
+        (path, keyword.value.value)
+        for package in (api, domain)
+        for path in Path(package.__path__[0]).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") in _NAMING
+        for keyword in call.keywords
+        if keyword.arg == "what" and isinstance(keyword.value, ast.Constant)
+    ]
+    assert len(named) > 30
+    for path, what in named:
+        text = title_and_detail(NotFound(what=what, id="X1"), "zh")[1]
+        assert what not in text, f"{path}: {what}"
+
+
+_NAMING = {each.__name__ for each in (NotFound, AlreadyExists, NotYourOwn)}
 
 
 def test_an_out_of_order_error_names_the_current_state():
