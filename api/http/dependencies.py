@@ -28,7 +28,7 @@ from api.errors.request import (
 from api.http.canonical_request import canonical_request
 from api.http.context import AppContext
 from domain.actors import Role
-from domain.decision import Command, NotYourOwn
+from domain.decision import Command, NotFound, NotYourOwn
 from domain.errors import LedgerError
 from domain.events import PersonRegistered, RegistrationContested
 from domain.service.files import Files, HeldKey, SealedFile
@@ -36,7 +36,7 @@ from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
 from domain.service.receipt_futures import LoopReceiptFuture
 from domain.states.application import Candidacy
-from domain.states.folds import Person
+from domain.states.folds import Person, Registration
 from domain.store.errors import FileKeyChanged, OutcomeUnknown
 from domain.values.primitives import parse_instant
 
@@ -282,6 +282,8 @@ class QueryContext:
         if principal is None or principal.role is not Role.CANDIDATE:
             return
         person = await self.state("person", person_id)
+        if person.registration is Registration.OBJECTOR:
+            raise NotFound(what="person", id=person_id)
         if not await self.run(self.is_own, person):
             raise NotYourOwn(what=what)
 

@@ -78,13 +78,20 @@ def show_person(reading: QueryContext, person_id: str) -> dict[str, Any]:
 _SEES_OBJECTORS = frozenset({Role.CERTIFIER, Role.REGISTRAR, Role.REGULATOR})
 
 
-def _show_objector(reading: QueryContext, person: Person, full: bool) -> dict[str, Any]:
-    """Who objected, for those who settle objections, erase, or supervise.
+def ensure_shown(reading: QueryContext, person: Person) -> None:
+    """Who objected is shown to those who settle objections, erase, or supervise.
 
     Raises: NotFound for all others, such as agencies: it is no registered person.
     """
+    if person.registration is not Registration.OBJECTOR:
+        return
     if reading.principal is None or reading.principal.role not in _SEES_OBJECTORS:
         raise NotFound(what="person", id=person.id)
+
+
+def _show_objector(reading: QueryContext, person: Person, full: bool) -> dict[str, Any]:
+    """Who objected. Raises: NotFound."""
+    ensure_shown(reading, person)
     named = objector_named(reading.ledger, person.id)
     name = ERASED if named.name is None else named.name
     return {

@@ -13,7 +13,7 @@ from api.http.dependencies import Read, ThingId, etag, json_response
 from api.http.routing import READING, WRITING, problems, router
 from api.lookup.criteria import document_text
 from api.lookup.rate_limit import RateLimiter, Unlimited, address_of, limit_of
-from api.routes.masking import PersonShown, show_person
+from api.routes.masking import PersonShown, ensure_shown, show_person
 from api.routes.stream_listing import holder_of_index, own_person
 from domain.actors import Role
 from domain.decision import NotFound
@@ -124,6 +124,7 @@ def limit_for(request: Request, read: Read) -> RateLimiter:
 async def get_person(read: Read, person_id: ThingId) -> Response:
     """按角色显示完整或脱敏的姓名与证件号。· Name and number in full or masked, by role."""
     person = await read.state("person", person_id)
+    ensure_shown(read, person)
     await read.ensure_own_person(person_id)
     if person.is_unknown:
         raise PersonErased()

@@ -37,7 +37,7 @@ from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.states.application import Candidacy
 from domain.states.editions import calendar_on
-from domain.states.folds import ExamSession, Notice
+from domain.states.folds import ExamSession, Notice, Person, Registration
 from domain.steps.agency_rights import ensure_concerned
 from domain.steps.enrolment import PersonErased
 from domain.steps.exam import SessionNotHeld
@@ -295,17 +295,28 @@ def _running(notice: Notice, context: Context) -> bool:
     return context.now < closes_at(notice.ends_on)
 
 
+def _named(context: Context, person: Person) -> bool:
+    """Whether the actor named this objector, or settles objections."""
+    actor = context.actor
+    if actor.role is Role.AGENCY:
+        return person.is_known_to(actor.organisation)
+    return actor.role is Role.CERTIFIER
+
+
 def _objector(
     world: States, command: FileObjection, context: Context
 ) -> tuple[str, tuple[tuple[str, e.Fact], ...]]:
     """Who objects, and the fact that names them if nobody knows them yet.
 
-    A candidate objects in their own name. Raises: NotFound, NotYourOwn, PersonErased, AlreadyExists
+    A candidate objects in their own name. An objector who is not registered is nobody to others
+    than who named them. Raises: NotFound, NotYourOwn, PersonErased, AlreadyExists
     for the id of a new objector.
     """
     if command.objector_name is None:
         assert command.objector_id is not None, "the command says who objects"
         person = world.person(command.objector_id)
+        if person.registration is Registration.OBJECTOR and not _named(context, person):
+            raise NotFound(what="person", id=person.id)
         ensure_own(context, person, "person")
         ensure_concerned(context, world, person)
         if person.erased:

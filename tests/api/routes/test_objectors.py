@@ -115,6 +115,44 @@ def test_nobody_else_learns_who_objected_or_what_they_wrote(objected: LedgerClie
     assert caller.get("persons/W1").status_code in (403, 404)
 
 
+@pytest.mark.parametrize(
+    ("role", "organisation"),
+    [("candidate", "public"), ("agency", "another agency"), ("province", "province")],
+)
+def test_an_objector_is_nobody_to_those_who_do_not_settle_objections(
+    objected: LedgerClient, role: str, organisation: str
+):
+    caller = objected.caller(role, organisation=organisation)
+    for path in ("persons/{}", "applications?person_id={}"):
+        known, unknown = (caller.get(path.format(each)) for each in ("W1", "W999"))
+        assert same(known, "W1") == same(unknown, "W999"), path
+    if role != "province":
+        backdated = objected.caller(role, organisation=organisation, backfill=True).at(DAY)
+        known, unknown = (
+            backdated.send(
+                "notices/N1/objections",
+                {"application_id": "A1", "objector_id": each, "text": TEXT},
+            )
+            for each in ("W1", "W999")
+        )
+        assert known.status_code == 404
+        assert same(known, "W1") == same(unknown, "W999")
+
+
+def same(answer: httpx.Response, person: str) -> tuple[int, Any]:
+    """An answer without the id that was asked for, and without its trace."""
+    shown = answer.json()
+    for name in ("instance", "trace_id"):
+        shown.pop(name, None)
+    return answer.status_code, str(shown).replace(person, "ID")
+
+
+def test_the_agency_that_named_an_objector_objects_for_them_again(objected: LedgerClient):
+    body = {"application_id": "A1", "objection_id": "O2", "objector_id": "W1", "text": TEXT}
+    made = objected.backdated("agency").at(DAY).write("notices/N1/objections", body)["outcome"]
+    assert made == {"objection_id": "O2", "objector_id": "W1"}
+
+
 def test_a_registered_person_objects_and_is_named_by_their_registration(published: LedgerClient):
     body = {"application_id": "A1", "objector_id": "P1", "text": TEXT}
     Journey(published).candidate(DAY).write("notices/N1/objections", body)

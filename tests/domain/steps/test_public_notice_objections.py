@@ -129,7 +129,7 @@ def test_an_agency_names_no_objector_of_another_agency():
     world.do(object_as_outsider(), by=AGENCY)
     again = object_to(objection_id="O2", objector_id="W1")
     other = staff("agency-9", Role.AGENCY, "another-agency")
-    given(world).when(again, by=other).fails(NotYourOwn)
+    given(world).when(again, by=other).fails(NotFound, what="person")
     given(world).when(again, by=AGENCY).then_kinds(e.ObjectionFiled)
 
 
@@ -137,7 +137,7 @@ def test_a_candidate_names_no_objector():
     given(published_results()).when(object_as_outsider(), by=candidate(2)).fails(NotYourOwn)
     given(an_objection_of_an_outsider()).when(
         object_to(objection_id="O2", objector_id="W1"), by=candidate(2)
-    ).fails(NotYourOwn)
+    ).fails(NotFound, what="person")
 
 
 @pytest.mark.parametrize(
