@@ -82,7 +82,7 @@ class ErasureShown(BaseModel):
         description="if what has to be kept changed since; before the confirmation only"
     )
     destroyed: list[str] = Field(description="classes whose keys were destroyed so far")
-    kept: list[KeptShown] | None = Field(description="since the confirmation: what is still kept")
+    kept: list[KeptShown] | None = Field(description="since the erasure: what is still kept")
 
 
 class ErasureRow(BaseModel):
@@ -181,7 +181,7 @@ def _steps_of(ledger: Ledger, person: Person) -> Steps:
             found = Steps(entry)
         elif isinstance(fact, e.ErasureConfirmed):
             found = found._replace(confirmed=entry, last=entry)
-        elif isinstance(fact, e.ErasureContinued):
+        elif isinstance(fact, e.ErasureContinued | e.ErasureRepeated):
             found = found._replace(last=entry)
     return found
 
@@ -224,7 +224,9 @@ def _changes(
 
 
 def _still_kept(
-    world: _Matters, person: Person, fact: e.ErasureConfirmed | e.ErasureContinued
+    world: _Matters,
+    person: Person,
+    fact: e.ErasureConfirmed | e.ErasureContinued | e.ErasureRepeated,
 ) -> list[dict[str, Any]]:
     findings = Findings(person.id, fact.edition, fact.kept, fact.awaited)
     kept: list[dict[str, Any]] = as_answer(findings, _rules_of(world, fact.edition))["kept"]

@@ -67,11 +67,12 @@ def problems(ledger: LedgerClient) -> set[str]:
 
 
 class Copy:
-    """What a database held at a moment, to be put back later."""
+    """What a database held at a moment, to be put back later; there is one at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA IF EXISTS old CASCADE")
             cursor.execute("CREATE SCHEMA old")
             for schema, table in self._tables(cursor):
                 cursor.execute(

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from tests.support.recovery import recover
 from tests.support.rolled_back import (
     ORIGIN,
     SITE_CODE,
+    Copy,
     problems,
     refusal,
     serving,
@@ -173,6 +175,23 @@ def test_a_backup_from_before_an_erasure_is_not_served_until_it_is_done_again(
         assert ledger.client.post("/lookup", json=body).status_code == 200
     assert findings(settings) == []
     assert repeat(settings) == []
+
+
+def test_an_erasure_that_was_done_again_is_shown_with_what_is_kept(
+    database: Database, tmp_path: Path
+) -> None:
+    backup = erased_after_a_backup(database, tmp_path)
+    with serving(backup.settings) as ledger:
+        journey = Journey(ledger, 1)
+        journey.staff("registrar", ERASED_AT).write(f"{PERSON}/erasure", {"reason": "request"})
+        proposed = replace(backup, copy=Copy(database))
+        journey.erase(ERASED_AT)
+    settings = proposed.restored(register=True)
+    assert len(repeat(settings)) == 1
+    with serving(settings) as ledger:
+        shown = ledger.caller("regulator").read(f"{PERSON}/erasure")
+    assert (shown["confirmed"], shown["refusal"], shown["kept"]) == (None, None, [])
+    assert "identity" in shown["destroyed"]
 
 
 def test_no_read_and_no_command_of_such_a_ledger_is_answered(backup: Backup) -> None:
