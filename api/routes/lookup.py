@@ -139,9 +139,11 @@ class CardBody(BaseModel):
     responses={200: {"model": CardBody}, **problems(400, 404, 410, 422, 500, 503)},
 )
 async def get_card(request: Request, token: Token) -> Response:
-    """凭二维码链接取得证书全文卡片及其盐值,可据日志自行核验;持证人信息删除后为410。· What the
-    certificate says, in full, with the salt under which the log has its hash: who has the link has
-    the certificate. 410 once the holder's data were erased."""
+    """凭二维码链接取得证书全文卡片及其盐值,可据日志自行核验;暂停、撤销或已被替换的仍给出并注明;
+    持证人姓名或盐值随删除销毁后为410。· What the certificate says, in full, with the salt under
+    which the log has its hash: who has the link has the certificate. Also of one that is suspended,
+    revoked or of an older version, which `standing` and `replaced` say. 410 once an erasure has
+    destroyed the holder's name or the salt, which are kept while a rule keeps them."""
     service: AppContext = request.app.state.service
     registry = service.registry
     rows = await registry.by_token.ask(token)
