@@ -31,6 +31,7 @@ ORDER = (
     "domain.lawfulness",
     # the store: knows values and errors of the domain, no rule of it
     "domain.store.errors",
+    "domain.store.durable_files",
     "domain.store.processes",
     "domain.store.embedded",
     "domain.store.postgres",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from api.settings import Settings
 from domain.errors import LedgerError
+from domain.store.durable_files import private
 from domain.store.tlog.heads import NewestHeadFile
 
 SEED_BYTES = 32
@@ -63,7 +64,7 @@ def make_log_key(settings: Settings, ledger: str, number: int = 1) -> Path:
     path = log_key_path(settings, ledger, number)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.parent / f".{path.name}.{os.getpid()}"
-    with open(draft, "w", opener=lambda p, flags: os.open(p, flags | os.O_CLOEXEC, 0o600)) as file:
+    with open(draft, "w", opener=private) as file:
         file.write(base64.b64encode(os.urandom(SEED_BYTES)).decode() + "\n")
         file.flush()
         os.fsync(file.fileno())

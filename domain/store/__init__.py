@@ -3,6 +3,7 @@
 Packages, each importing only those above it:
 
 errors.py       what the journal can refuse or fail to do
+durable_files.py  a private mode and a durable name, for files of keys and heads
 processes/      child processes: supervisor and worker pool
 embedded/       a PostgreSQL server started from a wheel
 postgres/       connections, asynchronous queries, notifications, migrations

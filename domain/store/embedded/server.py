@@ -32,6 +32,7 @@ from urllib.parse import quote
 
 import psycopg2
 
+from domain.store.durable_files import private
 from domain.store.embedded import cluster, process
 from domain.store.embedded import os_account as account
 from domain.store.embedded.cluster import (
@@ -269,7 +270,7 @@ class EmbeddedPostgres:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > _LOG_BYTES_MAX:
                 path.replace(path.with_suffix(".log.1"))
-        with open(path, "ab", opener=_open_private) as output:
+        with open(path, "ab", opener=private) as output:
             self._log_start = output.tell()
             # In its own session: Ctrl-C in a terminal reaches only us, and `stop` shuts it down.
             self._server = subprocess.Popen(
@@ -384,9 +385,5 @@ class EmbeddedPostgres:
             raise CannotStart(f"{place}: {error.strerror or error}") from error
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
 def _open_lock_file(path: Path) -> IO[bytes]:
-    return open(path, "ab", opener=_open_private)
+    return open(path, "ab", opener=private)

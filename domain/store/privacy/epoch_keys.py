@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import orjson
 
+from domain.store.durable_files import private, sync_directory
 from domain.store.errors import WrongEpochKey, WrongKey
 from domain.store.journal.envelope import rfc3339
 from domain.store.privacy.cipher_suites import AES, KEY_BYTES, suite_named
@@ -255,7 +256,7 @@ def _write(directory: Path, name: str, content: bytes) -> None:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         before = path.open("r+b") if path.exists() else None
-        with open(draft, "wb", opener=_private) as file:
+        with open(draft, "wb", opener=private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -263,7 +264,7 @@ def _write(directory: Path, name: str, content: bytes) -> None:
         if before is not None:
             with before:
                 _overwrite(before.fileno())
-        _sync(directory)
+        sync_directory(directory)
     except OSError as error:
         raise _failed(error) from error
 
@@ -278,7 +279,7 @@ def _destroy(path: Path) -> int:
         return 0
     with suppress(FileNotFoundError):
         path.unlink()
-    _sync(path.parent)
+    sync_directory(path.parent)
     return 1
 
 
@@ -287,18 +288,6 @@ def _overwrite(file: int) -> None:
     size = os.fstat(file).st_size
     os.pwrite(file, os.urandom(size), 0)
     os.fsync(file)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _failed(error: OSError) -> WrongEpochKey:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from domain.store.durable_files import private, sync_directory
 from domain.store.errors import BadNote, HeadExists, HeadPlaceSilent
 from domain.store.tlog.signed_note import Checkpoint
 
@@ -98,7 +99,7 @@ class DirectoryPlace:
                     raise HeadExists(size=size, place=self.name) from None
             finally:
                 draft.unlink(missing_ok=True)
-            _sync_directory(folder)
+            sync_directory(folder)
         except OSError as error:
             raise self._silent(error) from error
 
@@ -167,12 +168,12 @@ class NewestHeadFile:
             return
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{time.monotonic_ns()}")
         try:
-            with open(draft, "x", encoding="utf-8", opener=_private) as file:
+            with open(draft, "x", encoding="utf-8", opener=private) as file:
                 file.write(note)
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self._path)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise self._silent(error) from error
@@ -220,16 +221,3 @@ def kept_sizes(heads: Iterable[tuple[int, float]], now: float) -> set[int]:
         last[period] = max(size, last.get(period, 0))
     kept.update(last.values())
     return kept
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a new name durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
