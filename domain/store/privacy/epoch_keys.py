@@ -148,8 +148,10 @@ class EpochKeys:
         """
         destroyed = 0
         for number, key_id in names:
-            for directory in self.directories:
-                path = directory / EpochName(number, key_id).file
+            file = EpochName(number, key_id).file
+            # The drafts of killed processes first: without the file nothing names them again.
+            drafts = [draft for each in self.directories for draft in each.glob(f".{file}.*")]
+            for path in (*drafts, *(directory / file for directory in self.directories)):
                 try:
                     destroyed += _destroy(path)
                 except OSError as error:

@@ -20,7 +20,7 @@ from domain.store.privacy.bucket_keys import BucketKeys, StoredBuckets
 from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
 from domain.store.privacy.key_renewal import KeyRenewal, check_epochs, count_overdue
 from tests.store.facts import MASTER_KEYS
-from tests.store.wrapped_keys import Safe, files_of
+from tests.store.wrapped_keys import Safe, epoch_key, files_of
 from tests.support.keys import journal_of
 from tests.support.postgres import Database, fresh_database
 
@@ -99,6 +99,32 @@ def test_a_key_that_is_over_is_overwritten_in_every_directory(
     for link, content in zip(links, before, strict=True):
         assert len(link.read_bytes()) == len(content)
         assert link.read_bytes() != content
+
+
+def killed_before_it_renames(keys: EpochKeys, names: list[tuple[int, str]]) -> None:
+    """Copy files in a process that is killed with a finished draft."""
+    child = os.fork()
+    if child == 0:
+        Path.replace = lambda *_: os._exit(9)  # type: ignore[method-assign]  # of this process
+        keys.mend(names)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_what_a_killed_process_left_of_a_key_goes_with_the_key(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    """It opens whatever the key opens."""
+    safe.seal("p1")
+    [name] = {path.name for path in safe.keys.files()}
+    (directories[1] / name).unlink()
+    killed_before_it_renames(safe.keys, safe.rows("SELECT epoch, key_id FROM certledger.epochs"))
+    [draft] = directories[1].iterdir()
+    assert draft.name != name
+    assert epoch_key(name, draft.read_bytes()) is not None
+    safe.finish(safe.end())
+    for directory in directories:
+        assert [path.name[:8] for path in directory.iterdir()] == ["epoch_2_"]
 
 
 def test_a_directory_that_was_away_loses_its_destroyed_keys_when_it_is_back(
