@@ -102,14 +102,26 @@ class EpochKeys:
         return epoch
 
     def open(self, number: int, key_id: str) -> Epoch:
-        """Read a key; nothing is cached. Raises: WrongEpochKey."""
+        """Read a key from the first directory whose file opens; nothing is cached.
+
+        Raises: WrongEpochKey, also for a file that others can read.
+        """
         name = EpochName(number, key_id)
+        failed: WrongEpochKey | None = None
         for directory in self.directories:
             try:
                 content = _read(directory / name.file)
             except FileNotFoundError:
                 continue
-            return self._opened(name, content)
+            except OSError as error:
+                failed = failed or _failed(error)
+                continue
+            try:
+                return self._opened(name, content)
+            except WrongEpochKey as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         places = " and ".join(map(str, self.directories))
         raise WrongEpochKey(
             reason=f"the key of epoch {number} is not in {places} ({name.file}). Either the "
@@ -159,7 +171,9 @@ class EpochKeys:
         return destroyed
 
     def mend(self, names: Iterable[tuple[int, str]]) -> int:
-        """Copy files that one directory lacks, and wrap under the active master key again.
+        """Replace files that one directory lacks, or that are damaged there, from the other.
+
+        What lies under another master key is wrapped under the active one again.
 
         names: of the epochs in use. Returns: how many files were written. Raises: WrongEpochKey.
         """
@@ -168,7 +182,7 @@ class EpochKeys:
             epoch = self.open(number, key_id)
             for directory in self.directories:
                 path = directory / epoch.name.file
-                if not self._is_current(path):
+                if not self._is_current(epoch.name, path):
                     _write(directory, epoch.name.file, self._content(epoch))
                     written += 1
         return written
@@ -184,12 +198,19 @@ class EpochKeys:
                 if _FILE.fullmatch(path.name):
                     yield path
 
-    def _is_current(self, path: Path) -> bool:
+    def _is_current(self, name: EpochName, path: Path) -> bool:
+        """Whether a file opens and is under the active master key. Raises: WrongEpochKey."""
         try:
-            found = orjson.loads(_read(path))
-        except (FileNotFoundError, ValueError):
+            content = _read(path)
+        except FileNotFoundError:
             return False
-        return bool(found["master_key_id"] == self.master_keys.active)
+        except OSError as error:
+            raise _failed(error) from error
+        try:
+            self._opened(name, content)
+        except WrongEpochKey:
+            return False
+        return bool(orjson.loads(content)["master_key_id"] == self.master_keys.active)
 
     def _content(self, epoch: Epoch) -> bytes:
         master = self.master_keys.keys[self.master_keys.active]
@@ -238,15 +259,10 @@ def _context(name: EpochName, ends_at: str) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    """Raises: FileNotFoundError, WrongEpochKey."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise _failed(error) from error
+    """Raises: OSError; WrongEpochKey for a file that others can read."""
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        content = file.read()
     if mode & 0o077:
         raise WrongEpochKey(reason=f"{path} is open to others ({mode:04o}); chmod it to 0600")
     return content

@@ -70,17 +70,49 @@ def test_a_database_of_before_the_end_of_an_epoch_is_refused(
 def test_a_file_that_one_directory_lacks_is_copied_from_the_other(
     safe: Safe, directories: tuple[Path, Path]
 ) -> None:
-    one, two = directories
+    _, two = directories
     sealed = safe.seal("p1")
     [name] = {path.name for path in safe.keys.files()}
     (two / name).unlink()
     assert safe.vault().open("a", 1, "/name", sealed) == "p1"
     safe.round()
     assert (two / name).exists()
-    (one / name).write_bytes(b"")
-    os.truncate(one / name, 0)
-    with pytest.raises(WrongEpochKey, match="is damaged"):
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+@pytest.mark.parametrize("content", [b"", b'{"master_key_id": "2026"}', None])
+def test_a_file_that_is_damaged_in_one_directory_is_replaced_from_the_other(
+    safe: Safe, directories: tuple[Path, Path], damaged: int, content: bytes | None
+) -> None:
+    """None: the file of another epoch under its name."""
+    sealed = safe.seal("p1")
+    [name] = {path.name for path in safe.keys.files()}
+    path = directories[damaged] / name
+    if content is None:
+        other = EpochKeys(MASTER_KEYS, (directories[0] / "other",)).make(1, safe.end())
+        content = (directories[0] / "other" / other.name.file).read_bytes()
+    path.write_bytes(content)
+    check_epochs(safe.journal.dsn, safe.keys)
+    assert safe.vault().open("a", 1, "/name", sealed) == "p1"
+    safe.round()
+    alone = EpochKeys(MASTER_KEYS, (directories[damaged],))
+    assert safe.vault(keys=alone).open("a", 1, "/name", sealed) == "p1"
+    for each in directories:
+        (each / name).write_bytes(content)
+    with pytest.raises(WrongEpochKey, match=rf"{name} (is damaged|does not open)"):
         safe.vault().open("a", 1, "/name", sealed)
+
+
+def test_a_directory_that_cannot_be_read_is_reported_while_the_other_serves(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    sealed = safe.seal("p1")
+    [name] = {path.name for path in safe.keys.files()}
+    (directories[0] / name).unlink()
+    (directories[0] / name).mkdir()  # reading it fails, as on a disk that does
+    assert safe.vault().open("a", 1, "/name", sealed) == "p1"
+    with pytest.raises(WrongEpochKey, match=f"{name}: Is a directory"):
+        safe.round()
 
 
 def test_a_key_that_is_over_is_overwritten_in_every_directory(
