@@ -93,12 +93,20 @@ class EpochKeys:
     algorithm: str = AES.name
 
     def make(self, number: int, ends_at: datetime) -> Epoch:
-        """A new key, durably stored in every directory. Raises: WrongEpochKey if one fails."""
+        """A new key, durably stored in every directory.
+
+        Raises: WrongEpochKey if one fails; then no file of it is left where that can be helped.
+        """
         key = os.urandom(KEY_BYTES)
         epoch = Epoch(EpochName(number, symmetric_key_id(_PURPOSE, key)), ends_at, key)
         content = self._content(epoch)
-        for directory in self.directories:
-            _write(directory, epoch.name.file, content)
+        try:
+            for directory in self.directories:
+                _write(directory, epoch.name.file, content)
+        except WrongEpochKey:
+            with suppress(WrongEpochKey):
+                self.destroy([epoch.name])
+            raise
         return epoch
 
     def open(self, number: int, key_id: str) -> Epoch:
@@ -188,8 +196,15 @@ class EpochKeys:
         return written
 
     def last_end(self) -> datetime | None:
-        """The latest end that a file of the directories names; None if there is no file."""
-        return max((_end(path.read_bytes()) for path in self.files()), default=None)
+        """The latest end that a file of the directories names; None if none does.
+
+        A file that is being destroyed, or was by half, names none.
+        """
+        ends = []
+        for path in self.files():
+            with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+                ends.append(datetime.fromisoformat(orjson.loads(path.read_bytes())["ends_at"]))
+        return max(ends, default=None)
 
     def files(self) -> Iterator[Path]:
         """The files of epochs in every directory, also of other databases."""
@@ -248,10 +263,6 @@ def parse_file_name(path: Path) -> EpochName:
     found = _FILE.fullmatch(path.name)
     assert found is not None
     return EpochName(int(found[1]), found[2])
-
-
-def _end(content: bytes) -> datetime:
-    return datetime.fromisoformat(orjson.loads(content)["ends_at"])
 
 
 def _context(name: EpochName, ends_at: str) -> bytes:

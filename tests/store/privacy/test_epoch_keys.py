@@ -159,6 +159,32 @@ def test_what_a_killed_process_left_of_a_key_goes_with_the_key(
         assert [path.name[:8] for path in directory.iterdir()] == ["epoch_2_"]
 
 
+def test_a_directory_that_fails_leaves_no_file_of_an_epoch_that_did_not_begin(
+    safe: Safe, directories: tuple[Path, Path]
+) -> None:
+    """Otherwise each attempt adds one, until the directory is back."""
+    safe.seal("p1")
+    before, [one, two] = files_of(safe.keys), directories
+    two.rename(two.with_name("away"))
+    two.touch()  # no directory can be made here
+    for _ in range(2):
+        with pytest.raises(WrongEpochKey, match=two.name):
+            safe.round(safe.end())
+    assert [path.name for path in one.iterdir()] == [*before]
+
+
+def test_a_key_that_is_destroyed_by_half_is_in_nobodys_way(safe: Safe) -> None:
+    """A process was killed after it overwrote the file, and before it unlinked it."""
+    safe.seal("p1")
+    end = safe.end()
+    [name] = files_of(safe.keys)
+    safe.finish(end)
+    safe.keys.directories[0].joinpath(name).write_bytes(os.urandom(200))
+    assert safe.end() > end
+    safe.round(end)
+    assert name not in files_of(safe.keys)
+
+
 def test_a_directory_that_was_away_loses_its_destroyed_keys_when_it_is_back(
     safe: Safe, directories: tuple[Path, Path], tmp_path: Path
 ) -> None:
