@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from fnmatch import fnmatch
@@ -66,7 +66,7 @@ def backup(out: Path, with_keys: bool, data: Path | None) -> None:
     # After the database: an erasure that it has or lacks is never missing here.
     _copy(settings, out, ["erasures"])
     if settings.blob_url is None:
-        _copy(settings, out, ["blobs"], copy_function=_copy_if_there)
+        _copy(settings, out, ["blobs"])
     if with_keys:
         _copy(settings, out, ["keys"], but=f"*{NEWEST_HEAD}")
         _copy_epoch_keys(settings, out)
@@ -96,7 +96,7 @@ def _copy_epoch_keys(settings: Settings, out: Path) -> None:
     target = out / "keys" / "epochs"
     for path in _epoch_keys(settings).files():
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copy2(path, target / path.name)
+        _copy_if_there(path, target / path.name)
 
 
 def _delete_by(settings: Settings) -> date | None:
@@ -136,7 +136,6 @@ def _copy(
     *,
     only: str = "*",
     but: str = "",
-    copy_function: Callable[[str, str], object] = shutil.copy2,
 ) -> None:
     """Copy folders of the data directory, if they exist. only, but: patterns of their files."""
     home = settings.data_dir.expanduser().absolute()
@@ -149,16 +148,17 @@ def _copy(
             shutil.copytree(
                 home / name,
                 out / name,
-                copy_function=copy_function,
+                copy_function=_copy_if_there,
                 ignore=None if (only, but) == ("*", "") else left_out,
                 dirs_exist_ok=True,
             )
 
 
-def _copy_if_there(source: str, target: str) -> None:
-    """Copy an attachment, unless it has gone since it was listed.
+def _copy_if_there(source: str | Path, target: str | Path) -> None:
+    """Copy a file, unless it has gone since it was listed.
 
-    Only those go that no event names, or whose key an erasure destroyed.
+    Of attachments only those go that no event names, or whose key an erasure destroyed; of keys,
+    those of epochs that are over; of heads, old ones.
     """
     with suppress(FileNotFoundError):
         shutil.copy2(source, target)

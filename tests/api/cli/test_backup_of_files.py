@@ -179,3 +179,14 @@ def test_a_backup_is_taken_while_a_file_is_deleted(story: Story) -> None:
     link = story.data / "blobs" / next(iter(stored(story.data)))[:2] / "deleted"
     link.symlink_to(link.parent / "nowhere")
     assert stored(backup(story.data, "meanwhile")).keys() == stored(story.data).keys()
+
+
+def test_a_backup_is_taken_while_an_epoch_ends(story: Story) -> None:
+    """As above, with the key of the epoch that is over."""
+    epochs = story.data / "keys" / "epochs"
+    [key] = epochs.iterdir()
+    link = epochs / "epoch_7_0123abcd"
+    link.symlink_to(epochs / "nowhere")
+    taken = backup(story.data, "turning") / "keys" / "epochs"
+    assert [path.name for path in taken.iterdir()] == [key.name]
+    link.unlink()
