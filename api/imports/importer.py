@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from api.imports.row_commands import RowCommand, RowContext
 from api.imports.row_types import BY, COMMON, ID, OCCURRED_AT, ORDER
 from api.imports.source_files import FileFault, RawRow, gather
 from domain.actors import Actor, Role
-from domain.decision import stream_of
+from domain.decision import Command, stream_of
 from domain.documents.materials import data_class_of
 from domain.errors import LedgerError
 from domain.events import PersonRecognised
@@ -204,8 +204,7 @@ class Import:
 
         try:
             for row, made, actor in self.commands():
-                # The rows of a report are about certificates that have to be there.
-                settle(0 if made.sheet else IN_FLIGHT - 1)
+                settle(_independent(made, in_flight))
                 in_flight.append(self._send(ledger, files, row, made, actor))
             settle(0)
         except ImportAborted as stop:
@@ -245,7 +244,7 @@ class Import:
         except LedgerError as refusal:
             answer = Future()
             answer.set_exception(refusal)
-        return _Sent(row, answer, sealed)
+        return _Sent(row, made.command, answer, sealed)
 
     def _settle(self, sent: _Sent, files: RowFiles) -> None:
         """Wait for one receipt and count it; remove a file that no fact names.
@@ -326,8 +325,29 @@ class _Sent(NamedTuple):
     """A row whose command was submitted. sealed: its file, if it has one."""
 
     row: TimedRow
+    command: Command
     answer: Future[Receipt]
     sealed: SealedFile | None
+
+
+def _independent(made: RowCommand, in_flight: Sequence[_Sent]) -> int:
+    """How many of the commands in flight, the latest, a row need not wait for.
+
+    A file is sealed under the key of whom it is about: the certificates of a report's rows and the
+    application of a document have to be there. A row that opens an application may be refused, and
+    name somebody else than the application that has its id.
+    """
+    if made.sheet:
+        return 0
+    if isinstance(made.command, SubmitDocument):
+        for later, sent in enumerate(reversed(in_flight)):
+            opens = sent.command
+            if (
+                isinstance(opens, OpenApplication)
+                and opens.application_id == made.command.application_id
+            ):
+                return later
+    return IN_FLIGHT - 1
 
 
 class RowFiles:
@@ -335,21 +355,18 @@ class RowFiles:
 
     def __init__(self, files: Files) -> None:
         self._files = files
-        self._persons: dict[str, str] = {}
 
     def store(self, made: RowCommand) -> SealedFile | None:
-        """Seal and store the file of a row, if it has one. Call it for every row, in order.
+        """Seal and store the file of a row, if it has one; whom it is about has to be there.
 
         Raises: NotFound, ReportRowMissing; Unavailable.
         """
         command = made.command
-        if isinstance(command, OpenApplication) and command.application_id is not None:
-            self._persons[command.application_id] = command.person_id
-        elif isinstance(command, SubmitDocument) and made.file is not None:
+        if isinstance(command, SubmitDocument) and made.file is not None:
             return self._files.store(
                 made.file.read_bytes(),
                 stream_of("application", command.application_id),
-                self._person(command.application_id),
+                self._files.applicant(command.application_id),
                 data_class_of(command.material.kind),
             )
         elif isinstance(command, FreezeReport) and command.report_id is not None:
@@ -365,11 +382,6 @@ class RowFiles:
     def discard(self, sealed: SealedFile) -> None:
         """Remove a file that no fact names."""
         self._files.discard(sealed.sha256)
-
-    def _person(self, application_id: str) -> str:
-        """Whom an application is of, which may be in flight. Raises: NotFound, Unavailable."""
-        known = self._persons.get(application_id)
-        return self._files.applicant(application_id) if known is None else known
 
 
 class ReportRowMissing(LedgerError):

@@ -18,6 +18,8 @@ import pytest
 from api.imports.importer import Import, ImportStopped
 from api.settings import Settings
 from api.transparency.log_keys import make_log_key
+from domain.documents.materials import MaterialKind
+from domain.service.files import Files
 from domain.service.ledger import Ledger
 from domain.store.blobs import Blobs
 from domain.store.errors import Unavailable
@@ -171,6 +173,23 @@ def test_documents_are_stored_in_the_blob_store(ledger: tuple[Ledger, Blobs]) ->
     assert len(names) > 40
     for sha256, size in names.items():
         assert len(ledger[1].get(sha256)) == len("CLF1") + 1 + 12 + size + 16
+
+
+def test_a_document_lies_under_the_key_of_the_applicant_whatever_a_refused_row_says(
+    ledger: tuple[Ledger, Blobs], folder: Path
+) -> None:
+    """The row of the application comes again, with another person, just before the document."""
+    lines = (COHORT / "payments.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    paid = [line for line in lines if line.startswith("编号") or ",A26030031," in line]
+    (folder / "payments.csv").write_text("".join(paid), encoding="utf-8")
+    assert load(*ledger, folder).refused == []
+    change(folder / "applications.csv", ",P0031,", ",P0010,")
+    shutil.copytree(COHORT / "files", folder / "files")
+    lines = (COHORT / "documents.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "documents.csv").write_text("".join(lines[:2]), encoding="utf-8")
+    assert len(load(*ledger, folder).refused) == 1
+    content, _ = Files(*ledger).document_content("A26030031", MaterialKind.IDENTITY_PROOF)
+    assert content == (folder / "files" / "identity_proof-5.pdf").read_bytes()
 
 
 def test_an_unreachable_ledger_stops_the_import_and_names_the_row(
