@@ -41,7 +41,7 @@ class ContestedListBody(BaseModel):
 
 
 _BEGINS = (e.RegistrationContested.TOPIC, e.PersonCorrected.TOPIC)
-_ENDS = (e.RegistrationJoined.TOPIC, e.RegistrationRejected.TOPIC, e.ErasureConfirmed.TOPIC)
+_ENDS = tuple(fact.TOPIC for fact in (e.RegistrationJoined, e.RegistrationRejected, *e.FORGETTING))
 
 
 @routes.get(

@@ -74,7 +74,9 @@ class ErasureShown(BaseModel):
     reason: str
     proposed: StepShown
     findings: FindingsShown = Field(description="as they were proposed")
-    confirmed: StepShown | None
+    confirmed: StepShown | None = Field(
+        description="null before, and where a restored database has lost it"
+    )
     refusal: Literal["findings_changed", "person_still_needed"] | None = Field(
         description="why a confirmation would be refused now; propose again"
     )
@@ -135,7 +137,7 @@ async def list_erasures(read: Read, limit: Limit = 50, cursor: Cursor = None) ->
         newest_streams,
         read.ledger,
         (e.ErasureProposed.TOPIC,),
-        (e.ErasureProposed.TOPIC, e.ErasureConfirmed.TOPIC),
+        (e.ErasureProposed.TOPIC, *(fact.TOPIC for fact in e.FORGETTING)),
         before,
         page.rows_max,
     )

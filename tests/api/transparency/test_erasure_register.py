@@ -28,7 +28,7 @@ from domain.store.errors import ErasuresMissing
 from domain.store.tlog.heads import folder_of
 from tests.consistency.live_ledger import SWITCHES, as_texts
 from tests.consistency.service_process import ServiceProcess
-from tests.support.commands import erase, open_ledger
+from tests.support.commands import document_of, erase, name_of, open_ledger
 from tests.support.erasures import (
     ERASED_AT,
     Backup,
@@ -296,6 +296,30 @@ def test_who_was_registered_after_the_backup_has_nothing_to_erase_and_may_regist
     with serving(settings) as ledger:
         assert code(ledger, "persons/P3") == ""
     assert findings(settings) == []
+
+
+def test_what_waited_in_the_backup_waits_no_more_when_the_erasure_is_done_again(
+    database: Database, tmp_path: Path
+) -> None:
+    """Neither the proposal nor the contested registration takes the place of another in a page."""
+    backup = erased_after_a_backup(database, tmp_path)
+    with serving(backup.settings) as ledger:
+        for n in (3, 4):
+            body = {"person_id": f"P{n}", "document_type": "resident_id", "name": name_of(n)}
+            number = {"document_number": document_of(1)}
+            Journey(ledger, n).candidate(ERASED_AT).write("persons", body | number)
+        for n in (1, 4):
+            registrar = ledger.backdated("registrar").at(ERASED_AT)
+            registrar.write(f"persons/P{n}/erasure", {"reason": "request"})
+        waiting = replace(backup, copy=Copy(database))
+        Journey(ledger, 4).erase(ERASED_AT)
+    settings = waiting.restored(register=True)
+    assert [entry.person_id for entry in repeat(settings)] == ["P4"]
+    with serving(settings) as ledger:
+        [row] = ledger.caller("regulator").read("erasures", limit=1)["data"]
+        assert row["person_id"] == "P1"
+        [row] = ledger.caller("certifier").read("contested-registrations", limit=1)["data"]
+        assert row["person_id"] == "P3"
 
 
 def test_an_export_of_such_a_ledger_is_refused(backup: Backup) -> None:
