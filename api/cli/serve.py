@@ -153,6 +153,7 @@ def work(data: Path | None) -> None:
     `serve` or `project` keep up to date.
     """
     from api.worker.background_worker import BackgroundWorker
+    from api.worker.erasure_comparison_job import ErasureComparisonJob
     from api.worker.file_deletion_job import FileDeletionJob
     from api.worker.key_renewal_job import KeyRenewalJob
 
@@ -164,6 +165,7 @@ def work(data: Path | None) -> None:
             signal.signal(number, lambda *_: stopped.set())
         dsn, ledgers = environment.dsn, environment.ledgers
         with (
+            ErasureComparisonJob(dsn, ledgers, environment.register),
             BackgroundWorker(dsn, ledgers),
             FileDeletionJob(dsn, ledgers, environment.blobs),
             KeyRenewalJob(dsn, environment.secrets),

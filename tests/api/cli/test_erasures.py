@@ -1,11 +1,13 @@
 """`certledger erasures` on backups that `certledger backup` took before and after an erasure.
 
-Covers: api/cli/erasures.py, api/cli/backup.py
+Covers: api/cli/erasures.py, api/cli/backup.py, api/worker/erasure_comparison_job.py
 """
 
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,8 @@ from domain.store.errors import ErasuresMissing
 from tests.support.actors import ASSISTANT, REGISTRAR, REGULATOR
 from tests.support.commands import confirm_erasure, open_ledger, propose_erasure, register
 from tests.support.ledgers import SITE_CODE, submit
+from tests.support.service_processes import ROOT, certledger, environment
+from tests.support.waiting import wait_until
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -90,6 +94,33 @@ def test_a_restored_backup_is_used_when_the_erasures_of_a_later_one_are_done_aga
     assert name_of_the_first(before) is None
     assert "omc: good" in run("verify", *options)
     assert run("erasures", *options) == "omc: 0 erasures missing\n"
+
+
+@pytest.mark.slow
+def test_a_process_of_due_work_notices_that_erasures_are_missing_and_are_done_again(
+    server_dir: Path,
+) -> None:
+    data, before = server_dir / "data", server_dir / "before"
+    register_two(data)
+    run("backup", "--data", str(data), "--out", str(before), "--with-keys")
+    erase_the_first(data)
+    shutil.copytree(data / "erasures", before / "erasures")
+    log = server_dir / "work.log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            certledger(before, "work"), cwd=ROOT, stdout=file, stderr=file, env=environment()
+        ) as worker,
+    ):
+        try:
+            wait_until(lambda: "ledger omc is not served: it lacks erasures" in log.read_text())
+            options = ("--ledger", "omc", "--data", str(before))
+            run("erasures", *options, "--repeat", "--operator", "Li Lei")
+            wait_until(lambda: "ledger omc is served again" in log.read_text())
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
 
 
 @pytest.mark.parametrize("more", [("--repeat",), ("--operator", "Li Lei")])
