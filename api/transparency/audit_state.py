@@ -36,7 +36,7 @@ SILENT_S = 60.0
 A report that was sent earlier than that is not taken, nor one that will be sent later."""
 
 _SHOWN_WHOLE = (
-    *("command", "attachment"),
+    *("command", "attachment", "bucket", "epoch", "position"),
     *("function", "foreign_function", "trigger", "rule", "row_security"),
 )
 
