@@ -22,6 +22,7 @@ from api.http.routing import problems, router
 from api.transparency.audit_state import AuditListener
 from api.worker.background_worker import BackgroundWorker
 from api.worker.key_renewal_job import count_overdue
+from api.worker.works import WORKS
 from domain.store.errors import ErasuresMissing, LogNotContinued
 from domain.values.primitives import format_instant
 from projections.engine.failures import SEAL_MISSING, VIEW_WRONG
@@ -72,8 +73,8 @@ class AuditFindingHealth(BaseModel):
     """One thing that the audit found; the log of the service says what it is."""
 
     check: str = Field(
-        description="events, heads, erasures, commands, claims, keys, snapshots, attachments, "
-        "lawfulness, views, definitions"
+        description="events, heads, erasures, commands, claims, bucket keys, keys, person claims, "
+        "logins, snapshots, attachments, lawfulness, views, definitions"
     )
     ledger: str | None
     position: int | None = Field(description="the event it is about")
@@ -97,7 +98,7 @@ class WorkHealth(BaseModel):
     """One kind of work of one ledger that is due, or that the service did by itself."""
 
     ledger: str
-    work: str = Field(description="extend_notice or continue_erasure")
+    work: str = Field(description=" or ".join(work.name for work in WORKS))
     due: int = Field(ge=0, description="how much is due")
     overdue: int = Field(ge=0, description="how much is due for longer than work_overdue_s")
     oldest_due_s: float | None = Field(description="how long the oldest has been due, seconds")

@@ -5,6 +5,7 @@ Covers: api/routes/health.py
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from api.routes.health import HealthBody
+from api.worker.works import WORKS
 from domain.actors import service_actor
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent
 from domain.values.working_days import shanghai_date
@@ -25,6 +28,7 @@ from tests.support.provisional_notices import (
     opened,
 )
 from tests.support.service import LedgerClient, new_ledger, running, settings_for
+from tests.support.source import ROOT
 from tests.support.waiting import wait_until
 
 
@@ -116,3 +120,12 @@ def test_a_refusal_shows_with_its_code(database: Database, tmp_path: Path) -> No
         assert (row["due"], row["refused"]) == (1, 1)
         assert row["refusal"] == "notice_end_provisional"
         assert overdue(client)[0]["count"] == 1
+
+
+def test_the_description_of_health_names_every_work_and_every_check() -> None:
+    described = HealthBody.model_json_schema()["$defs"]
+    work = described["WorkHealth"]["properties"]["work"]["description"]
+    assert set(re.findall(r"\w+_\w+", work)) == {each.name for each in WORKS}
+    check = described["AuditFindingHealth"]["properties"]["check"]["description"]
+    source = "".join(path.read_text() for path in (ROOT / "domain" / "audit").glob("*_check.py"))
+    assert set(re.findall(r'CheckResult\("([a-z ]+)"\)', source)) <= set(check.split(", "))
