@@ -64,9 +64,10 @@ def test_a_position_without_a_right_seal_is_not_believed(forged: str):
     assert from_payload(KEYS, forged) == []
 
 
-@pytest.mark.parametrize("payload", ["omc score_board=²", f"omc a={'9' * 5000}", "omc a", "omc a="])
-def test_no_payload_stops_the_listener(payload: str):
-    assert from_payload((), payload) == []
+@pytest.mark.parametrize("progress", ["score_board=²", f"a={'9' * 5000}", "a", "a=", "=", ""])
+def test_no_payload_stops_the_listener(progress: str):
+    """Also where the seal is not checked."""
+    assert from_payload((), f"- omc {progress}") == []
 
 
 def test_a_position_that_was_moved_ahead_for_a_moment_is_not_believed(
