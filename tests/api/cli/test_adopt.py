@@ -10,7 +10,7 @@ import pytest
 from api.cli.environment import open_environment
 from api.settings import Settings
 from domain.editions.edition import EditionKind
-from tests.api.cli.test_main import SETTINGS, settings_for
+from tests.api.cli.test_main import settings_for
 from tests.support.cohort import Program
 from tests.support.commands import open_ledger
 from tests.support.editions import calendar_2027
@@ -19,12 +19,6 @@ from tests.support.postgres import Database
 from tests.support.source import ROOT
 
 EXAMPLE = ROOT / "examples" / "editions" / "calendar-2027-example.json"
-
-
-@pytest.fixture
-def settings(database: Database, tmp_path: Path) -> Settings:
-    given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
-    return Settings(database_url=database.dsn, data_dir=tmp_path, **given)
 
 
 @pytest.fixture

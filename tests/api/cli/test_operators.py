@@ -11,7 +11,7 @@ from api.cli.environment import open_environment
 from api.settings import Settings
 from api.transparency.log_keys import make_log_key
 from domain.editions.edition import EditionKind
-from tests.api.cli.test_main import SETTINGS, settings_for
+from tests.api.cli.test_main import settings_for
 from tests.support.cohort import Program
 from tests.support.commands import open_ledger
 from tests.support.editions import calendar_2027
@@ -19,12 +19,6 @@ from tests.support.ledgers import SITE_CODE, submit
 from tests.support.postgres import Database
 
 OPEN = ("operators", "--first", "operator.01", "--second", "operator.02")
-
-
-@pytest.fixture
-def settings(database: Database, tmp_path: Path) -> Settings:
-    given = {k.removeprefix("CERTLEDGER_").lower(): v for k, v in SETTINGS.items()}
-    return Settings(database_url=database.dsn, data_dir=tmp_path, **given)
 
 
 @pytest.fixture

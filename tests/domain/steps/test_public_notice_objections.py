@@ -63,53 +63,41 @@ def an_upheld_objection() -> World:
     return world
 
 
+def filed_by(objector_id: str) -> e.ObjectionFiled:
+    """The fact of objection O1, to the row of candidate 1."""
+    return e.ObjectionFiled(
+        notice_id="N1",
+        objection_id="O1",
+        application_id="A1",
+        person_id="P1",
+        objector_id=objector_id,
+        text="技能考核第二题漏判",
+    )
+
+
 # --- filing ---------------------------------------------------------------------------------------
 
 
 def test_a_candidate_objects_to_their_own_row():
     """Source: source-document 5.1."""
     given(published_results()).when(object_to(), by=candidate(1)).returns(objection_id="O1").then(
-        e.ObjectionFiled(
-            notice_id="N1",
-            objection_id="O1",
-            application_id="A1",
-            person_id="P1",
-            objector_id="P1",
-            text="技能考核第二题漏判",
-        )
+        filed_by("P1")
     )
 
 
 def test_anybody_who_is_known_objects_to_any_row():
     """The fact names both, the applicant and who objects. Source: source-document 5.1."""
     world = a_registered_person(8, published_results())
-    given(world).when(object_to(by=8), by=candidate(8)).then(
-        e.ObjectionFiled(
-            notice_id="N1",
-            objection_id="O1",
-            application_id="A1",
-            person_id="P1",
-            objector_id="P8",
-            text="技能考核第二题漏判",
-        )
-    )
+    given(world).when(object_to(by=8), by=candidate(8)).then(filed_by("P8"))
     given(world).when(object_to(by=9), by=AGENCY).fails(NotFound, what="person")
 
 
 def test_who_is_not_registered_objects_under_their_name_and_gets_an_id():
     """Source: source-document 5.1."""
     named = e.ObjectorNamed(person_id="W1", name="王证", contact="0571-87654321")
-    filed = e.ObjectionFiled(
-        notice_id="N1",
-        objection_id="O1",
-        application_id="A1",
-        person_id="P1",
-        objector_id="W1",
-        text="技能考核第二题漏判",
-    )
     given(published_results()).when(object_as_outsider(), by=CERTIFIER).returns(
         objection_id="O1", objector_id="W1"
-    ).then(filed, named)
+    ).then(filed_by("W1"), named)
     given(published_results()).when(
         object_as_outsider(objector_id=None, objection_id=None), by=AGENCY
     ).returns(objector_id="id-1", objection_id="id-2")
