@@ -261,17 +261,24 @@ def _changed(rows: RowBuffer, entry: Entry) -> None:
 
 
 _CHANGES = (
-    e.ExcessPaymentReceived,
-    e.RefundSettled,
-    e.ScoreCorrected,
-    e.ResultPublished,
-    e.CertificateRevoked,
+    *(e.ApplicationWithdrawn, e.InitialReviewRejected, e.SecondReviewRejected),
+    *(e.FinalReviewRejected, e.ExcessPaymentReceived, e.RefundSettled),
+    *(e.ScoreCorrected, e.ResultPublished, e.CertificateRevoked),
 )
-"""What may begin or end to keep data of somebody whose applications are over."""
+"""What may begin or end to keep data of an erased person.
+
+Their applications are over, unless a restored ledger has lost the end of one.
+"""
+
+
+def _others(*facts: type[e.Fact]) -> tuple[type[e.Fact], ...]:
+    """Those that change nothing of the kind."""
+    return tuple(fact for fact in facts if fact not in _CHANGES)
+
 
 VIEW = View(
     name="worklist",
-    version=7,
+    version=8,
     tables=(ITEMS, NOTICES, CALENDARS, ADOPTED, COPIED, ERASED, AWAITED, FILES, DONE),
     handles={
         e.DocumentSubmitted.TOPIC: Handles(_file, (FILES,)),
@@ -286,11 +293,9 @@ VIEW = View(
     ignores=topics(
         *(*e.LEDGER, *e.ACTOR, e.EditionProposed, *e.REGISTRATION, *e.SETTLEMENT),
         *(e.PersonCorrected, e.ErasureProposed),
-        *(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.REVIEW),
+        *_others(*e.ELIGIBILITY, *e.APPLICATION, e.FeePaid, e.FeeItemUsed, *e.REVIEW, *e.REFUND),
         *(fact for fact in e.DOCUMENT if fact is not e.DocumentSubmitted),
-        *(fact for fact in e.REFUND if fact is not e.RefundSettled),
-        *(*e.EXAM_SESSION, *e.SEAT, *(fact for fact in e.SCORE if fact is not e.ScoreCorrected)),
+        *_others(*e.EXAM_SESSION, *e.SEAT, *e.SCORE, *e.CERTIFICATE),
         *(*e.OBJECTION, e.SerialTaken, e.ReportFrozen),
-        *(fact for fact in e.CERTIFICATE if fact is not e.CertificateRevoked),
     ),
 )

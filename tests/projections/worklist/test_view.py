@@ -8,22 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from domain.actors import service_actor
 from domain.documents.materials import MaterialKind
 from domain.editions.edition import make_edition
-from domain.events import DocumentSubmitted
+from domain.events import DocumentSubmitted, Stage
+from domain.values.sealed_fields import DataClass
 from projections.rebuild.compare import Difference
 from projections.rebuild.rebuild import check
 from projections.worklist import queries
 from projections.worklist.queries import ErasedFile, WorkItem
-from projections.worklist.view import EXTEND_NOTICE, VIEW
+from projections.worklist.view import CONTINUE_ERASURE, EXTEND_NOTICE, VIEW
 from tests.projections.grammar import ProjectedLedger
-from tests.support.actors import candidate
-from tests.support.commands import adopt_edition, copy_of, erase, withdraw
+from tests.support.actors import AGENCY, OPERATOR, candidate
+from tests.support.commands import adopt_edition, copy_of, erase, give, repeat_erasure, withdraw
 from tests.support.editions import calendar_2027
-from tests.support.journeys import an_application_with_documents, an_open_ledger
+from tests.support.journeys import (
+    an_application_in_review,
+    an_application_with_documents,
+    an_open_ledger,
+)
 from tests.support.ledgers import SECRETS
 from tests.support.provisional_notices import CLOSES_AT, closed, extended, opened
+from tests.support.world import World
 
 FIRST = ErasedFile(0, 0)
 BEFORE = CLOSES_AT - timedelta(seconds=1)
@@ -207,6 +215,38 @@ def test_the_files_of_all_persons_in_a_batch_are_read_with_one_query(
         query for query in ledger.queries_of(world, VIEW) if "worklist_files" in query
     ]
     assert len(queries_of_files) == 1
+
+
+# --- erasures ---------------------------------------------------------------------------------
+
+
+def rejected(world: World) -> None:
+    world.do(give(Stage.INITIAL, "reject"), by=AGENCY)
+
+
+def withdrawn(world: World) -> None:
+    world.do(withdraw(1), by=AGENCY)
+
+
+@pytest.mark.parametrize("ends", [rejected, withdrawn])
+def test_the_end_of_an_application_that_was_open_when_an_erasure_was_repeated_makes_it_due(
+    ledger: ProjectedLedger, ends: Callable[[World], None]
+) -> None:
+    """That it was over is among what the restored ledger had lost."""
+    world = an_application_in_review()
+    world.do(repeat_erasure(1, DataClass.CONTACT), by=OPERATOR)
+    ledger.record(world).fold()
+    assert due_erasures(ledger) == []
+    ends(world)
+    ledger.record(world).fold()
+    assert due_erasures(ledger) == ["P1"]
+
+
+def due_erasures(ledger: ProjectedLedger) -> list[str]:
+    now = ledger.journal.head().recorded_at
+    with ledger.cursor() as cursor:
+        found = queries.due(cursor, CONTINUE_ERASURE, [ledger.name], now)
+    return [item.item_id for item in found]
 
 
 # --- what is asked ----------------------------------------------------------------------------
