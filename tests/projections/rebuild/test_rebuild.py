@@ -28,7 +28,21 @@ from tests.projections.engine.test_runner import backends, running, terminate
 from tests.projections.grammar import ProjectedLedger
 from tests.projections.histories import a_random_history
 from tests.projections.test_faults import draft
-from tests.support.journeys import a_paid_application, an_open_ledger, reported_certificates
+from tests.support.actors import CERTIFIER, OPERATOR
+from tests.support.commands import (
+    CLOSED_AT,
+    close,
+    erase,
+    object_as_outsider,
+    repeat_erasure,
+    settle,
+)
+from tests.support.journeys import (
+    a_paid_application,
+    an_open_ledger,
+    published_results,
+    reported_certificates,
+)
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -78,6 +92,29 @@ def test_a_rebuilt_view_equals_the_live_one(ledger: ProjectedLedger, dsn: str, s
         NAMES
     )
     assert leftovers(ledger) == []
+
+
+@pytest.mark.parametrize("batch", [1, 1000])
+def test_erasures_of_an_objector_and_again_after_a_restore_give_the_same_rows(
+    ledger: ProjectedLedger, dsn: str, batch: int
+) -> None:
+    """An objector who is not registered has no row of a person; nothing pauses a view."""
+    world = published_results()
+    world.do(object_as_outsider(), by=CERTIFIER)
+    world.do(settle("dismissed"))
+    world.do(close(), at=CLOSED_AT)
+    erase(world, person="W1")
+    for person in ("W1", "P1"):
+        again = repeat_erasure().model_copy(update={"person_id": person})
+        world.do(again, by=OPERATOR)
+    ledger.record(world).fold(batch=batch)
+    head = ledger.journal.head().position
+    assert {ledger.position(name) for name in NAMES} == {head}
+    assert ledger.row("score_board_people")["erased"]
+    live = ledger.contents()
+    tiny = Sizes(page=5, rows=4, keys_from=0)
+    rebuild.replace(dsn, SECRETS, processes=1, sizes=tiny)
+    assert ledger.contents() == live
 
 
 def test_parallel_processes_produce_the_same_rows(
