@@ -7,13 +7,13 @@ do not. Of all processes of a database one does it.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from api.worker.database_job import DatabaseJob
 from domain.errors import LedgerError
 from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import Connection
-from domain.store.privacy.key_renewal import KeyRenewal, count_overdue
+from domain.store.privacy.key_renewal import REST, KeyRenewal, count_overdue
 
 __all__ = ["KeyRenewalJob", "count_overdue"]
 
@@ -29,10 +29,10 @@ log = logging.getLogger("certledger.keys")
 class KeyRenewalJob(DatabaseJob):
     """Does rounds of the renewal."""
 
-    def __init__(self, dsn: str, secrets: LedgerSecrets) -> None:
-        """Opens nothing yet."""
+    def __init__(self, dsn: str, secrets: LedgerSecrets, *, rest: timedelta = REST) -> None:
+        """Opens nothing yet. rest: see REST of `key_renewal`."""
         super().__init__(dsn, "key renewal", poll_seconds=POLL_SECONDS, retry_seconds=RETRY_SECONDS)
-        self._renewal = KeyRenewal(secrets.epoch_keys, secrets.algorithm)
+        self._renewal = KeyRenewal(secrets.epoch_keys, secrets.algorithm, rest=rest)
 
     def round(self, connection: Connection) -> None:
         """Renew what is due now."""

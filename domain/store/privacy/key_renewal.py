@@ -6,7 +6,8 @@ One process of a database does it at a time. Each round, any of which may be int
 2. Bucket keys of earlier epochs are wrapped under the newest one, unless they are stale: then the
    bucket gets a new generation, under the newest epoch, and its data keys are wrapped under that.
 3. A stale generation that wraps nothing is deleted, once no process can wrap under it any more.
-4. An epoch that wraps nothing is over: its files are overwritten and unlinked.
+4. An epoch that wraps nothing is over, a while after the next one began: its files are overwritten
+   and unlinked. A standby that takes over then may lack the last seconds, and still needs them.
 
 So a data key that was destroyed in an epoch is wrapped, in whatever copy of the database, under a
 bucket key that no later epoch ever wrapped. Rows of keys change under the head lock of their
@@ -43,7 +44,8 @@ from domain.store.privacy.field_encryption import data_key_context
 
 REST = timedelta(seconds=60)
 """Age of a bucket's new generation at which no process wraps under the one before: they read the
-generations again after CACHE_SECONDS. The database refuses a later attempt."""
+generations again after CACHE_SECONDS. The database refuses a later attempt. The age of an epoch,
+too, at which the one before may go."""
 
 PAGE = 500
 """Data keys that are wrapped again while a ledger's writer waits, about 20 ms."""
@@ -80,7 +82,8 @@ AND n.created_at <= %s AND NOT EXISTS (
     AND k.bucket_generation = b.generation AND k.wrapped IS NOT NULL)"""
 
 _END_EPOCHS = """UPDATE certledger.epochs e SET destroyed_at = %s
-WHERE e.destroyed_at IS NULL AND e.epoch < (SELECT max(epoch) FROM certledger.epochs)
+FROM (SELECT epoch, made_at FROM certledger.epochs ORDER BY epoch DESC LIMIT 1) n
+WHERE e.destroyed_at IS NULL AND e.epoch < n.epoch AND n.made_at <= %s
 AND NOT EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
 
 _DESTROYED = """SELECT epoch, key_id FROM certledger.epochs e
@@ -221,7 +224,7 @@ class KeyRenewal:
         """Destroy the keys of epochs that nothing needs; mend the files of the others."""
         with _transaction(cursor):
             cursor.execute(LOCK_EPOCHS)
-            cursor.execute(_END_EPOCHS, (now,))
+            cursor.execute(_END_EPOCHS, (now, now - self._rest))
         cursor.execute(_DESTROYED)
         over = set(cursor.fetchall())
         here = {parse_file_name(path) for path in self._keys.files()} & over

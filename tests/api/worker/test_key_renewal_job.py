@@ -34,7 +34,7 @@ def test_an_epoch_that_is_over_is_ended(
         make_buckets(cursor, "omc", secrets.epoch_keys, "aes-256-gcm", before)
     journal.close()
     [first] = tmp_path.iterdir()
-    with KeyRenewalJob(dsn, secrets):
+    with KeyRenewalJob(dsn, secrets, rest=timedelta(0)):
         wait_until(lambda: not first.exists())
     assert [path.name[:8] for path in tmp_path.iterdir()] == ["epoch_2_"]
     rows = "SELECT epoch, count(*) FROM certledger.bucket_keys GROUP BY epoch"

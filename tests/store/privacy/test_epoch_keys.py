@@ -67,6 +67,25 @@ def test_a_database_of_before_the_end_of_an_epoch_is_refused(
             assert old.vault().open("a", 1, "/name", sealed) == "p1"
 
 
+def test_a_standby_that_lacks_the_last_seconds_takes_over_at_the_end_of_an_epoch(
+    safe: Safe, database: Database
+) -> None:
+    """Else everybody's keys would be under an epoch whose key is destroyed."""
+    sealed = safe.seal("p1")
+    safe.journal.close()
+    with fresh_database(database.server, f"TEMPLATE {database.name}") as standby:
+        end = safe.end()
+        for seconds in (0, 30):
+            assert not safe.round(end + timedelta(seconds=seconds))
+        check_epochs(standby.dsn, safe.keys)
+        with closing(journal_of(standby.dsn)) as journal:
+            promoted = Safe(journal, safe.keys, end, safe.renewal)
+            assert promoted.vault().open("a", 1, "/name", sealed) == "p1"
+        safe.finish(end)
+        with pytest.raises(WrongEpochKey):
+            check_epochs(standby.dsn, safe.keys)
+
+
 def test_a_file_that_one_directory_lacks_is_copied_from_the_other(
     safe: Safe, directories: tuple[Path, Path]
 ) -> None:
