@@ -46,9 +46,22 @@ class FileDeletionJob(DatabaseJob):
         self._done: dict[str, ErasedFile] = {}
 
     def round(self, connection: Connection) -> None:
-        """Delete what the worklists of all ledgers have named since the last round."""
+        """Delete what the worklists of all ledgers have named since the last round.
+
+        A ledger that fails holds up no other. Raises: what the last of them failed with.
+        """
+        failed: Exception | None = None
         for ledger in self._ledgers.names():
-            self._delete(connection, ledger)
+            try:
+                self._delete(connection, ledger)
+            except Exception as error:
+                if connection.closed:
+                    raise
+                if failed is not None:
+                    self.report(failed)
+                failed = error
+        if failed is not None:
+            raise failed
 
     def report(self, error: Exception) -> None:
         """Say why files are not deleted, but for a worklist that has no tables yet."""

@@ -204,6 +204,27 @@ def test_a_file_is_not_deleted_because_a_view_says_so(
     assert len(stored(folder)) == 1
 
 
+def test_a_file_that_cannot_be_deleted_holds_up_no_other_ledger(
+    ledger: LedgerClient, folder: Path
+) -> None:
+    both = [ledger, new_ledger(ledger.client, "2026-03-01T08:00:00+08:00")]
+    files = []
+    for each in sorted(both, key=lambda one: one.name):
+        journey, before = paid(each, 1), stored(folder).keys()
+        name = f"{name_of(1)}_{document_of(1)}.jpg"
+        journey.upload("photo", portrait(5), name, "image/jpeg", HANDED_IN_AT)
+        [sha256] = stored(folder).keys() - before
+        files.append(folder / "blobs" / sha256[:2] / sha256)
+        if len(files) == 1:
+            files[0].unlink()
+            files[0].mkdir()  # no file, so deleting it fails
+        erase(journey)
+    wait_until(lambda: not files[1].exists())
+    files[0].rmdir()
+    files[0].touch()
+    wait_until(lambda: not files[0].exists())
+
+
 def test_a_report_is_stored_sealed_and_shows_what_is_kept(
     ledger: LedgerClient, folder: Path
 ) -> None:
