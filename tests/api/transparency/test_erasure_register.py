@@ -329,6 +329,22 @@ def test_an_export_of_such_a_ledger_is_refused(backup: Backup) -> None:
     assert any("the journal has lost it" in each for each in findings(settings))
 
 
+def test_the_background_audit_names_what_is_missing_until_it_is_done_again(backup: Backup) -> None:
+    audited = {"background_audit": True, "audit_interval_s": 1, "audit_cpu_percent": 100}
+    [position] = own_positions(backup.settings)
+    named = [f"position {position} of log {ORIGIN}"]
+    settings = backup.restored(register=True, **audited)
+    with serving(settings) as ledger:
+
+        def found() -> list[str]:
+            audit = ledger.client.get("/health").json()["audit"]
+            return [each["row"] for each in audit["findings"] if each["check"] == "erasures"]
+
+        assert wait_for(lambda: found() == named, 60)
+        repeat(settings)
+        assert wait_for(lambda: found() == [], 60)
+
+
 # --- a register that is lost or altered -----------------------------------------------------------
 
 
