@@ -96,6 +96,7 @@ Cursor = Annotated[
     str | None, Query(max_length=2000, description="上一页的 next · `next` of the page before")
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="每页行数 · rows of a page")]
+After = Annotated[int, Query(ge=0, lt=2**53, description="自此位置之后 · after here")]
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", include_in_schema=False)]
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.dependencies import Limit, Read, json_response
+from api.http.dependencies import After, Limit, Read, json_response
 from api.http.routing import READING, router
 
 routes = router("监管 · Oversight")
@@ -38,7 +35,7 @@ class ActorsBody(BaseModel):
 )
 async def list_actors(
     read: Read,
-    after: Annotated[int, Query(ge=0, lt=2**53, description="自此位置之后 · after here")] = 0,
+    after: After = 0,
     limit: Limit = 100,
 ) -> Response:
     """化名对应的工作人员,首次操作时记录。· Everybody who has acted as staff, by pseudonym; recorded

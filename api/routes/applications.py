@@ -27,7 +27,7 @@ from api.routes.application_detail import (
 )
 from api.routes.history import HistoryBody, show_history
 from api.routes.masking import show_person
-from api.routes.stream_listing import applications_of, newest_applications
+from api.routes.stream_listing import applications_of, newest_applications, newest_page
 from domain.actors import Role
 from domain.decision import NotYourOwn
 from domain.states.application import Candidacy, Status
@@ -122,10 +122,8 @@ async def list_applications(
             await read.ensure_own_person(person_id)
         states = await read.run(applications_of, read.ledger, person_id)
         return json_response({"data": _rows(read, states, status), "next": None})
-    page = read.service.page(f"applications|{read.ledger.name}|{status}", cursor, limit)
-    before = page.after[0] if page.after else None
-    listed = await read.run(newest_applications, read.ledger, before, page.rows_max)
-    following = None if listed.after is None else page.cursor([listed.after])
+    name = f"applications {status}"
+    listed, following = await newest_page(read, name, cursor, limit, newest_applications)
     return json_response({"data": _rows(read, listed.states, status), "next": following})
 
 

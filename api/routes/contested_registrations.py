@@ -8,6 +8,7 @@ when its review is refused, with the document in hand.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from api.http.dependencies import Cursor, Limit, QueryContext, Read, json_response
 from api.http.routing import READING, router
-from api.routes.stream_listing import key_of, newest_streams
+from api.routes.stream_listing import key_of, newest_page, newest_streams
 from domain import events as e
 from domain.states.folds import Person, Registration
 
@@ -42,6 +43,7 @@ class ContestedListBody(BaseModel):
 
 _BEGINS = (e.RegistrationContested.TOPIC, e.PersonCorrected.TOPIC)
 _ENDS = tuple(fact.TOPIC for fact in (e.RegistrationJoined, e.RegistrationRejected, *e.FORGETTING))
+_CONTESTED = partial(newest_streams, topics=_BEGINS, ending=(*_BEGINS, *_ENDS))
 
 
 @routes.get(
@@ -56,12 +58,7 @@ async def list_contested_registrations(
     """待核对证件的登记,最新在前;由认证方并入或驳回,由证书管理更正。· Registrations whose document
     has to be seen, the newest first: the certifier joins or rejects them, the registrar puts a
     number right. Agencies learn of one when a review of theirs is refused. Source: 3.1(1)."""
-    page = read.service.page(f"contested|{read.ledger.name}", cursor, limit)
-    before = page.after[0] if page.after else None
-    listed = await read.run(
-        newest_streams, read.ledger, _BEGINS, (*_BEGINS, *_ENDS), before, page.rows_max
-    )
-    following = None if listed.after is None else page.cursor([listed.after])
+    listed, following = await newest_page(read, "contested", cursor, limit, _CONTESTED)
     rows = await read.run(_rows, read, listed.streams)
     return json_response({"data": rows, "next": following})
 

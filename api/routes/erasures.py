@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from api.http.dependencies import Cursor, Limit, QueryContext, Read, ThingId, etag, json_response
 from api.http.routing import READING, router
 from api.routes.history import name_of_actor, staff_names
-from api.routes.stream_listing import key_of, newest_streams
+from api.routes.stream_listing import key_of, newest_page, newest_streams
 from domain import events as e
 from domain.actors import actor_of
 from domain.decision import NotFound, RecordedMatters
@@ -131,19 +132,16 @@ async def get_erasure(read: Read, person_id: ThingId) -> Response:
 async def list_erasures(read: Read, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """尚待第二人确认的提议,最新在前。· Proposals that wait for a second person, the newest
     first."""
-    page = read.service.page(f"erasures|{read.ledger.name}", cursor, limit)
-    before = page.after[0] if page.after else None
-    listed = await read.run(
-        newest_streams,
-        read.ledger,
-        (e.ErasureProposed.TOPIC,),
-        (e.ErasureProposed.TOPIC, *(fact.TOPIC for fact in e.FORGETTING)),
-        before,
-        page.rows_max,
-    )
-    following = None if listed.after is None else page.cursor([listed.after])
+    listed, following = await newest_page(read, "erasures", cursor, limit, _OPEN)
     rows = await read.run(_open_rows, read, listed.streams)
     return json_response({"data": rows, "next": following})
+
+
+_OPEN = partial(
+    newest_streams,
+    topics=(e.ErasureProposed.TOPIC,),
+    ending=(e.ErasureProposed.TOPIC, *(fact.TOPIC for fact in e.FORGETTING)),
+)
 
 
 def _open_rows(read: QueryContext, streams: Sequence[str]) -> list[dict[str, Any]]:

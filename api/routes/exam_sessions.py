@@ -11,7 +11,7 @@ from api.http.command_route import CommandRoute
 from api.http.dependencies import Cursor, Limit, QueryContext, Read, ThingId, etag, json_response
 from api.http.routing import READING, file_response, router
 from api.routes.admission_tickets import TicketBody, ticket_of, ticket_pdf_of
-from api.routes.stream_listing import newest_sessions
+from api.routes.stream_listing import newest_page, newest_sessions
 from domain.actors import Role
 from domain.states.folds import ExamSession
 from domain.steps.exam import ASSIGN_SEAT, CLOSE_SESSION, SCHEDULE_SESSION
@@ -89,10 +89,7 @@ routes.routes += [
 )
 async def list_sessions(read: Read, limit: Limit = 50, cursor: Cursor = None) -> Response:
     """最新在前。· The newest first."""
-    page = read.service.page(f"sessions|{read.ledger.name}", cursor, limit)
-    before = page.after[0] if page.after else None
-    listed = await read.run(newest_sessions, read.ledger, before, page.rows_max)
-    following = None if listed.after is None else page.cursor([listed.after])
+    listed, following = await newest_page(read, "sessions", cursor, limit, newest_sessions)
     return json_response(
         {"data": [_shown(s, seats=False) for s in listed.states], "next": following}
     )

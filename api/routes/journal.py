@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from api.http.dependencies import Limit, Read, json_response
+from api.http.dependencies import After, Limit, Read, json_response
 from api.http.routing import READING, router
 
 routes = router("监管 · Oversight")
@@ -42,7 +41,7 @@ class EventsBody(BaseModel):
 )
 async def list_events(
     read: Read,
-    after: Annotated[int, Query(ge=0, lt=2**53, description="自此位置之后 · after here")] = 0,
+    after: After = 0,
     limit: Limit = 100,
 ) -> Response:
     """逐条、按位置、不可更改;个人信息保持密封。· Every event by position, as recorded, personal

@@ -1,4 +1,4 @@
-"""Lists applications and sessions from the journal, where no view lists them.
+"""Lists applications, sessions and persons from the journal, where no view lists them.
 
 The journal's index by topic finds the events that open a stream, page by page; the states are then
 folded from the streams, so a list never lags behind the journal.
@@ -6,10 +6,11 @@ folded from the streams, so a list never lags behind the journal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from api.http.dependencies import QueryContext
 from domain import events as e
 from domain.decision import NotFound
 from domain.service.ledger import Ledger
@@ -47,7 +48,7 @@ class StreamPage:
 
 
 def newest_streams(
-    ledger: Ledger, topics: Sequence[str], ending: Sequence[str], before: int | None, limit: int
+    ledger: Ledger, before: int | None, limit: int, topics: Sequence[str], ending: Sequence[str]
 ) -> StreamPage:
     """Streams with an event of some topics that none of others follows, the newest first; blocking.
 
@@ -62,6 +63,27 @@ def newest_streams(
     )
     streams = [stream for _, stream in rows[:limit]]
     return StreamPage(streams, rows[limit - 1][0] if len(rows) > limit else None)
+
+
+L = TypeVar("L", Listing, StreamPage)
+
+
+async def newest_page(
+    read: QueryContext,
+    name: str,
+    cursor: str | None,
+    limit: int,
+    find: Callable[[Ledger, int | None, int], L],
+) -> tuple[L, str | None]:
+    """One page of a list of this ledger, the newest first, and the cursor of the next page.
+
+    name: of the list with its filters. find: of ledger, before and limit; blocking.
+    Raises: CursorInvalid.
+    """
+    page = read.service.page(f"{name}|{read.ledger.name}", cursor, limit)
+    before = page.after[0] if page.after else None
+    found = await read.run(find, read.ledger, before, page.rows_max)
+    return found, None if found.after is None else page.cursor([found.after])
 
 
 def newest_applications(ledger: Ledger, before: int | None, limit: int) -> Listing:
