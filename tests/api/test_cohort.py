@@ -20,9 +20,10 @@ import chinese_calendar
 import pytest
 
 from domain.eligibility.qualifications import Qualifications
-from domain.events import CATALOGUE
+from domain.events import CATALOGUE, CERTIFICATE_TEXT
 from domain.lawfulness.judge import KEY_GONE
 from domain.service.ledger import Ledger
+from domain.service.public_cards import card_at
 from domain.store.mapper import JournalEntry
 from domain.store.tlog.audit import verify
 from domain.values.identity_documents import DocumentType
@@ -271,6 +272,17 @@ def test_exactly_those_who_passed_have_both_certificates(facts: dict[str, Any]) 
     assert all(sorted(kinds) == ["national", "omc"] for kinds in issued.values())
     numbers = [fact["number"] for fact in facts["certificate_numbered"]]
     assert len(set(numbers)) == len(numbers) == 2 * len(passed())
+
+
+def test_every_version_of_a_certificate_has_the_card_whose_hash_is_recorded(
+    loaded: Ledger, entries: list[JournalEntry]
+) -> None:
+    """Source: source-document 5.2, 5.3."""
+    texts: list[Any] = [each.fact for each in entries if isinstance(each.fact, CERTIFICATE_TEXT)]
+    assert len(texts) > 200
+    for fact in texts:
+        given = card_at(loaded, fact.application_id, fact.kind, fact.number, fact.version)
+        assert given.sha256 == fact.card_sha256
 
 
 def test_marks_are_on_both_sides_of_the_pass_line(facts: dict[str, Any]) -> None:
