@@ -115,10 +115,10 @@ class Journey(Model):
         n = self.find(self.notices, notice)
         if named:
             self.name_objector(person)
-        self.find(self.persons, person)
+        p = self.find(self.persons, person)
+        refuse("not_found", p["registration"] != "objector" or self.may_know_objector(p))
         self.own(person)
         self.concerns(person)
-        p = self.persons[person]
         refuse("person_erased", not p["erased"])
         refuse("notice_closed", not n["closed"])
         refuse("notice_over", n["provisional"] or not self.over(n))
@@ -126,6 +126,11 @@ class Journey(Model):
         refuse("already_exists", objection not in n["objections"])
         n["objections"][objection] = (app, "open")
         n["objectors"][objection] = person
+
+    def may_know_objector(self, p: dict[str, Any]) -> bool:
+        """Who is not registered is known to the certifier and to the agency that named them."""
+        role, house = self.by[1:]
+        return role == "certifier" or (role == "agency" and p["agency"] == house)
 
     def name_objector(self, person: str) -> None:
         refuse("not_your_own", self.by[1] != "candidate")
