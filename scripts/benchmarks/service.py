@@ -50,11 +50,14 @@ class Service:
 
     def wait_for_views(self, timeout_s: float = 600) -> None:
         """Wait until every view has folded every command. Raises: RuntimeError at the timeout."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        began = time.monotonic()
+        while time.monotonic() < began + timeout_s:
             with urllib.request.urlopen(f"{self.url}/health", timeout=60) as answer:
-                views = json.load(answer)["views"]
-            if all(view["state"] == "following" and not view["lag"] for view in views):
+                health = json.load(answer)
+            views, age = health["views"], health["seen_s_ago"]
+            # What was seen before this call says nothing of the commands before it.
+            is_new = age is not None and time.monotonic() - age > began + 0.1
+            if is_new and all(v["state"] == "following" and not v["lag"] for v in views):
                 return
             time.sleep(0.1)
         raise RuntimeError(f"the views do not come up to date: {views}")

@@ -153,12 +153,15 @@ def _refunds(history: History) -> None:
 
 
 def _wait_for_views(client: httpx.Client) -> None:
-    """Until no view is behind. Fails after 20 seconds."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        views = client.get("/health").json()["views"]
-        known = {view["ledger"] for view in views}
-        if len(known) >= 2 and all(view["lag"] == 0 for view in views):
+    """Until no view is behind, as seen after this call. Fails after 30 seconds."""
+    began = time.monotonic()
+    while time.monotonic() < began + 30:
+        health = client.get("/health").json()
+        seen_before = health["seen_s_ago"] is None or (
+            time.monotonic() - health["seen_s_ago"] < began + 0.1
+        )
+        known = {view["ledger"] for view in health["views"]}
+        if not seen_before and len(known) >= 2 and all(v["lag"] == 0 for v in health["views"]):
             return
         time.sleep(0.2)
     raise AssertionError("the views did not catch up")
