@@ -57,7 +57,7 @@ class Watch:
             self._connection.poll()
             now = time.perf_counter()
             for one in self._connection.notifies:
-                for ledger, view, position in from_payload(one.payload):
+                for ledger, view, position in from_payload((), one.payload):
                     if ledger == COHORT_LEDGER:
                         self._views[view].append((position, now))
             del self._connection.notifies[:]

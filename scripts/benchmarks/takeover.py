@@ -270,13 +270,13 @@ class _People:
     def _register(self, person: str, name: str, document: str, values: dict[bytes, Any]) -> None:
         sealer = FieldEncryptor(self._vault, _NoKeys(self.recorded_at))
         stream = f"person-{person}"
-        key = f"cn18:{document}"
+        number = f"cn18:{document}"
         for place, text in (("name", name), ("document_number", document)):
             sealed = sealer.seal(_IDENTITY, person, stream, 1, f"/{place}", text)
             values[place.encode()] = sealed[SEALED].encode()
         for kind, indexed in (
-            document_index(self._vault.blind_index, key),
-            named_index(self._vault.blind_index, key, name),
+            document_index(self._vault.blind_index, number),
+            named_index(self._vault.blind_index, number, name),
         ):
             claim = (*map(_field, (kind.encode(), indexed.encode(), person.encode())),)
             self.rows["person_claims"].append(self._begin["person_claims"] + b"".join(claim))
