@@ -37,6 +37,7 @@ def link_of(ledger: LedgerClient, number: str) -> str:
 
 
 def card_of(ledger: LedgerClient, token: str) -> dict[str, Any]:
+    wait_for_registry(ledger)  # just after a change it is a 503 that may be repeated
     answer = ledger.client.get(f"/v/{token}/card")
     assert answer.status_code == 200, answer.text
     assert answer.headers["cache-control"] == "no-store"
