@@ -43,6 +43,7 @@ from api.transparency.service_keys import keys_in_use
 from api.web import routes as web
 from api.web.error_pages import render_error
 from api.worker.background_worker import BackgroundWorker
+from api.worker.epoch_watch import EpochWatch
 from api.worker.file_deletion_job import FileDeletionJob
 from api.worker.key_renewal_job import KeyRenewalJob
 from domain.decision import NotFound
@@ -60,6 +61,8 @@ from domain.store.postgres.connection import Pool, connect
 from domain.store.postgres.migrate import migrate
 from domain.store.privacy.cipher_suites import AES, SM4
 from domain.store.privacy.epoch_keys import EpochKeys, MasterKeys
+from domain.store.privacy.index_ciphers import index_cipher_keys
+from domain.store.privacy.live_epochs import LiveEpochs
 from domain.values.working_days import shanghai_date
 from projections.catalogue import VIEWS
 from projections.engine import generations as schema
@@ -159,9 +162,6 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
         ledger_secrets = secrets_of_ledgers(settings, secrets)
         keys_of = partial(keys_in_use, settings, secrets)
         check_all_keys(dsn, keys_of, ledger_secrets.epoch_keys)
-        access = RegistryConfig(
-            dsn, secrets.index_key, ledger_secrets.algorithm, ledger_secrets.sealer.row_keys()
-        )
         views = _views(dsn, ledger_secrets, settings, undo)
         problems, signer = HealthProblems(), LogSigner(settings)
         register = _register(settings, problems, views)
@@ -173,6 +173,11 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             write_unsigned=settings.write_unsigned,
         )
         undo.callback(ledgers.close)
+        undo.enter_context(ledgers.epochs.watched())
+        access = _registry_config(dsn, ledger_secrets, ledgers.epochs)
+        registry = access.open(settings, views.wrong)
+        watch = EpochWatch(dsn, ledgers.epochs, registry.ciphers, views.wrong)
+        undo.callback(watch.start().stop)
         for name in ledgers.names():
             _ensure_ready(settings, register, ledgers.get(name))  # opening it checks the keys
         undo.callback(CheckpointSigningJob(signer, register, ledgers, problems).start().stop)
@@ -193,13 +198,19 @@ def open_service(settings: Settings, closing: ExitStack) -> AppContext:
             blobs=Blobs(settings.blobs),
             views=views,
             access=access,
-            registry=access.open(settings, views.wrong),
+            registry=registry,
             problems=problems,
             audit=audit,
             worker=worker,
         )
         closing.push(undo.pop_all())
     return service
+
+
+def _registry_config(dsn: str, secrets: LedgerSecrets, epochs: LiveEpochs) -> RegistryConfig:
+    """What lookups are answered with. Raises: WrongEpochKey, psycopg2.Error."""
+    keys, row_keys = index_cipher_keys(epochs), secrets.sealer.row_keys()
+    return RegistryConfig(dsn, secrets.index_key, keys, secrets.algorithm, row_keys)
 
 
 def _watch(
@@ -271,7 +282,7 @@ def _views(dsn: str, secrets: LedgerSecrets, settings: Settings, undo: ExitStack
     connections = Pool(lambda: connect(dsn, name="certledger api"), size=settings.reader_threads)
     undo.callback(connections.close)
     with connections.connection() as connection:
-        schema.ensure(connection, VIEWS)
+        schema.ensure(connection, VIEWS, secrets.epoch_keys)
     progress = ProgressTracker(dsn, VIEWS, row_keys_of(secrets))
     progress.start()
     undo.callback(progress.stop)

@@ -25,7 +25,8 @@ STOP_SECONDS = 20.0
 
 def new_runner(dsn: str, secrets: VaultSecrets) -> Runner:
     """A runner of every view; it rebuilds outdated views in its own process."""
-    return Runner(dsn, secrets, VIEWS, partial(replace, processes=1))
+    rebuild = partial(replace, processes=1, wait=True, only_outdated=True)
+    return Runner(dsn, secrets, VIEWS, rebuild)
 
 
 class RunnerProcess(Supervisor):

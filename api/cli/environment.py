@@ -103,7 +103,7 @@ class CliEnvironment:
         """Create the tables of views that have none yet."""
         connection = connect(self.dsn, name="certledger tables")
         try:
-            schema.ensure(connection, VIEWS)
+            schema.ensure(connection, VIEWS, self.secrets.epoch_keys)
         finally:
             connection.close()
 

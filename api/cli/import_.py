@@ -161,6 +161,8 @@ def _print_summary(summary: Summary, verb: str, errors: Path | None) -> None:
         f"{summary.accepted} {verb}, {summary.already_there} already there, "
         f"{len(summary.refused)} refused"
     )
+    if summary.not_compared:
+        click.echo(f"{summary.not_compared} were recorded too long ago to be compared", err=True)
 
 
 def load_example(environment: CliEnvironment) -> None:

@@ -39,7 +39,7 @@ def rebuild(names: tuple[str, ...], check: bool, person_claims: bool, data: Path
     with open_environment(settings_of(data)) as environment:
         if person_claims:
             for ledger in environment.chosen(None):
-                count = rebuild_person_claims(ledger.journal, ledger.vault)
+                count = rebuild_person_claims(ledger.journal, ledger.vault, ledger.indexes)
                 click.echo(f"{ledger.name}: the documents of {count} persons")
             return
         environment.ensure_views()

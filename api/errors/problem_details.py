@@ -47,6 +47,7 @@ _BY_STATUS: dict[int, str] = {
         claim_taken document_taken documents_closed documents_differ issuer_url_unchanged
         item_used_up key_never_replaced ledger_already_open not_enrolled not_in_this_ledger not_paid
         not_yet_payable nothing_to_publish
+        idempotency_key_expired
         notice_closed notice_end_known notice_end_provisional notice_over notice_running
         numbered_already objections_open only_key other_origin payment_first
         person_has_login person_reviewed person_still_needed registration_closed

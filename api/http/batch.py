@@ -27,7 +27,7 @@ from api.http.routing import JSON, MULTIPART
 from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.receipt import Receipt
-from domain.store.errors import IdempotencyKeyReused
+from domain.store.errors import IdempotencyKeyExpired, IdempotencyKeyReused
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -118,14 +118,15 @@ def make_row(line: int, key: str | None, part: str, command: type[Command], **va
 async def record_all(context: CommandContext, rows: Iterable[Row], outcome: RowOutcome) -> None:
     """Record every row and add its outcome.
 
-    Raises: IdempotencyKeyReused when the key was used for another request: that concerns all.
+    Raises: IdempotencyKeyReused when the key was used for another request, IdempotencyKeyExpired
+        when nobody can tell any more: that concerns all.
     """
     listed = list(rows)
     for start in range(0, len(listed), BATCH_SIZE):
         batch = listed[start : start + BATCH_SIZE]
         results = await asyncio.gather(*(_one(context, row) for row in batch))
         for row, result in zip(batch, results, strict=True):
-            if isinstance(result, IdempotencyKeyReused):
+            if isinstance(result, IdempotencyKeyReused | IdempotencyKeyExpired):
                 raise result
             outcome.add(row, result)
 

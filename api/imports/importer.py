@@ -89,10 +89,15 @@ class Refused:
 
 @dataclass
 class Summary:
-    """Counts and refusals of an import. last_position: of its last event, 0 if there is none."""
+    """Counts and refusals of an import. last_position: of its last event, 0 if there is none.
+
+    not_compared: of the rows that are already there those that were recorded too long ago to tell
+    whether their content is the same.
+    """
 
     accepted: int = 0
     already_there: int = 0
+    not_compared: int = 0
     refused: list[Refused] = field(default_factory=list)
     last_position: int = 0
 
@@ -262,6 +267,9 @@ class Import:
         except store.IdempotencyKeyReused:
             reason = "was imported before with other content; a correction needs a new id"
             self._refuse(row.cells, RowError(_title(row.cells, ID), reason))
+        except store.IdempotencyKeyExpired:
+            self.summary.already_there += 1
+            self.summary.not_compared += 1
         except store.ClaimTaken as taken:
             reason = TAKEN.get(taken.kind, f"{taken.kind} is taken")
             self._refuse(row.cells, RowError("", f"{reason}, since position {taken.position}."))

@@ -13,7 +13,8 @@ from api.lookup.coalescing import Query, RequestCoalescer, Row
 from api.settings import Settings
 from domain.store.postgres.async_queries import AsyncQueryPool
 from domain.store.privacy.blind_index import BlindIndexes
-from domain.store.privacy.blind_index import SearchTokens as SearchTokens
+from domain.store.privacy.index_ciphers import GivenIndexCiphers, IndexCipherKey, StoredIndexes
+from domain.store.privacy.index_ciphers import SearchTokens as SearchTokens
 from projections.certificate_registry import queries as registry_queries
 from projections.certificate_registry.standing_changes import RecordChecks, StandingChanges
 from projections.engine.wrong_views import WrongViews
@@ -42,14 +43,16 @@ class RegistryClient:
     """Three coalesced queries, and the blind indexes to query by.
 
     by_number, by_document, by_token: the certificates of one key; ViewWrong if the seal of one is
-    not right or its ledger's rows are wrong, RecordOutdated if it has changed since. checks: of
-    every row; blocking readers use them too.
+    not right or its ledger's rows are wrong, RecordOutdated if it has changed since.
+    ciphers: of the epochs that there are; set by `EpochWatch`, or by the main process.
+    checks: of every row; blocking readers use them too.
     """
 
     def __init__(
         self,
         pool: QueryPool,
-        search_tokens: TokenFactory,
+        indexes: BlindIndexes,
+        ciphers: GivenIndexCiphers,
         checks: RecordChecks,
         *,
         deadline_s: float,
@@ -60,7 +63,8 @@ class RegistryClient:
             query = _checked(partial(pool.ask, statement), partial(check, checks), changes)
             return RequestCoalescer(query, concurrency=LOOKUP_CONNECTIONS, deadline_s=deadline_s)
 
-        self.search_tokens = search_tokens
+        self.ciphers = ciphers
+        self.search_tokens: TokenFactory = StoredIndexes(indexes, ciphers).search_tokens
         self.checks = checks
         self.by_number = coalesced("by_numbers", registry_queries.checked_found)
         self.by_document = coalesced("by_documents", registry_queries.checked_found)
@@ -134,11 +138,13 @@ def _checked(query: Query, check: Callable[[Row], Row], refresh: _Refresh) -> Qu
 class RegistryConfig:
     """What a registry client needs. algorithm: of the stored blind indexes.
 
+    ciphers: of the epochs that there are; derived, they open nothing else.
     row_keys: that sealed the rows; derived, they seal nothing else.
     """
 
     dsn: str = field(repr=False)
     index_key: bytes = field(repr=False)
+    ciphers: tuple[IndexCipherKey, ...]
     algorithm: str
     row_keys: tuple[bytes, ...] = field(repr=False)
 
@@ -151,10 +157,10 @@ class RegistryConfig:
             name="certledger lookups",
             server_seconds=settings.deadline_s + 1,  # the client's own deadline comes first
         )
-        indexes = BlindIndexes(self.index_key, self.algorithm)
         return RegistryClient(
             pool,
-            indexes.search_tokens,
+            BlindIndexes(self.index_key, self.algorithm),
+            GivenIndexCiphers(self.ciphers),
             RecordChecks(self.row_keys, StandingChanges(), wrong),
             deadline_s=settings.deadline_s,
         )

@@ -31,6 +31,7 @@ from api.server.lookup_fast_path import LookupFastPath
 from api.server.process_setup import configure_logging, freeze_gc
 from api.settings import Settings
 from api.web.error_pages import render_error
+from domain.store.privacy.index_ciphers import IndexCipherKey
 from projections.engine.wrong_views import EVERY_LEDGER, Place, WrongViews
 
 GRACE_S = 20
@@ -45,7 +46,7 @@ STATUS = struct.Struct("=?Q")
 CONNECTION = b"c"
 """The message with the descriptor of a connection."""
 
-_WRONG = b"w"
+_WRONG, _CIPHERS = b"w", b"i"
 MESSAGE_BYTES_MAX = 65_536
 """Of a message from the main process."""
 
@@ -69,6 +70,11 @@ class WorkerConfig(NamedTuple):
     registry: RegistryConfig
     limit_file: int | None
     main_process: str
+
+
+def ciphers_message(keys: Iterable[IndexCipherKey]) -> bytes:
+    """The message with the ciphers of the epochs that there are: all of them, each time."""
+    return _CIPHERS + orjson.dumps([(epoch, key.hex()) for epoch, key in keys])
 
 
 def run_lookup_worker(
@@ -177,6 +183,10 @@ class LookupWorker(uvicorn.Server):
             return False
         if message.startswith(_WRONG):
             self._wrong.set("service", map(tuple, orjson.loads(message[1:])))
+            return True
+        if message.startswith(_CIPHERS):
+            keys = orjson.loads(message[1:])
+            self._registry.ciphers.set([IndexCipherKey(n, bytes.fromhex(k)) for n, k in keys])
             return True
         if not descriptors:  # no descriptor was free here: the system has closed the connection
             self._on_end()

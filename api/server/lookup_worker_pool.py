@@ -18,11 +18,13 @@ from api.server.lookup_worker import (
     CONNECTION,
     STATUS,
     WorkerConfig,
+    ciphers_message,
     run_lookup_worker,
     wrong_message,
 )
+from domain.store.privacy.index_ciphers import GivenIndexCiphers
 from domain.store.processes.child import Child, Supervisor
-from projections.engine.wrong_views import Place, WrongViews
+from projections.engine.wrong_views import WrongViews
 
 STOP_SECONDS = 25.0
 """How long a worker may take to stop; it gives up earlier by itself."""
@@ -51,15 +53,16 @@ class LookupWorkerPool:
         self._workers: list[_Worker] = []
         self._lookup_only_connections: set[HttpConnection] = set()  # of the main process
 
-    def start(self, config: WorkerConfig, wrong: WrongViews) -> None:
-        """Start the workers, in the background. wrong: they learn of it too."""
+    def start(self, config: WorkerConfig, wrong: WrongViews, ciphers: GivenIndexCiphers) -> None:
+        """Start the workers, in the background. wrong, ciphers: they learn of changes too."""
         inherited = () if config.limit_file is None else (config.limit_file,)
 
         def start_child(channel: int) -> Child:
             return Child(self._run, channel, config, files=[channel, *inherited])
 
         self._workers = [
-            _Worker(start_child, self._silent_checks_max, wrong) for _ in range(self.wanted)
+            _Worker(start_child, self._silent_checks_max, wrong, ciphers)
+            for _ in range(self.wanted)
         ]
 
     async def stop(self) -> None:
@@ -71,11 +74,11 @@ class LookupWorkerPool:
     def check_liveness(self) -> None:
         """Kill workers that hang, so that their clients reconnect; called once a second.
 
-        The others learn which views are wrong.
+        The others learn which views are wrong, and which epochs there are.
         """
         for worker in self._workers:
             worker.check_liveness()
-            worker.share_wrong()
+            worker.share()
 
     @property
     def connections(self) -> int:
@@ -112,11 +115,16 @@ class _Worker:
     """
 
     def __init__(
-        self, start_child: Callable[[int], Child], silent_checks_max: int, wrong: WrongViews
+        self,
+        start_child: Callable[[int], Child],
+        silent_checks_max: int,
+        wrong: WrongViews,
+        ciphers: GivenIndexCiphers,
     ) -> None:
         """start_child: starts the process with the descriptor of its end of the channel."""
         self._wrong = wrong
-        self._shared: frozenset[Place] = frozenset()  # what the process knows of it
+        self._ciphers = ciphers
+        self._shared: dict[bytes, bytes] = {}  # what the process knows, by kind of message
         self.connections = 0
         self.is_ready = False
         self._ended = 0  # connections, by its last report
@@ -146,14 +154,15 @@ class _Worker:
                 self.is_ready = False
                 self.supervisor.kill()
 
-    def share_wrong(self) -> None:
-        """Send the process which views are wrong, if it does not know; else with the next call."""
-        wrong = self._wrong.all
-        if self._channel is None or wrong == self._shared:
-            return
-        with suppress(OSError):  # the channel is full or closed
-            self._channel.send(wrong_message(wrong))
-            self._shared = wrong
+    def share(self) -> None:
+        """Send what the process does not know yet; what cannot be sent goes with the next call."""
+        for message in (wrong_message(self._wrong.all), ciphers_message(self._ciphers.keys)):
+            kind = message[:1]
+            if self._channel is None or message == self._shared.get(kind):
+                continue
+            with suppress(OSError):  # the channel is full or closed
+                self._channel.send(message)
+                self._shared[kind] = message
 
     async def stop(self) -> None:
         """Stop the process and wait for its exit."""
@@ -177,7 +186,7 @@ class _Worker:
         self._reset()
         channel.setblocking(False)
         self._channel = channel
-        self.share_wrong()  # before the first connection
+        self.share()  # before the first connection
         self._loop.add_reader(channel.fileno(), self._receive_report)
 
     def _receive_report(self) -> None:
@@ -203,5 +212,5 @@ class _Worker:
             self._loop.remove_reader(channel.fileno())
             channel.close()
         self.connections = self._ended = self._silent_checks = 0
-        self._shared = frozenset()
+        self._shared = {}
         self.is_ready = False

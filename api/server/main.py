@@ -151,6 +151,7 @@ class Server(uvicorn.Server):
         self._workers.start(
             WorkerConfig(self._settings.without_secrets(), access, limit_file, path),
             self._state.service.views.wrong,
+            self._state.service.registry.ciphers,
         )
 
     def _forwarded_connection(self) -> ForwardedConnection:

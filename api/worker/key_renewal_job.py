@@ -14,6 +14,7 @@ from domain.errors import LedgerError
 from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import Connection
 from domain.store.privacy.key_renewal import REST, KeyRenewal, count_overdue
+from projections.engine.generations import epochs_in_use
 
 __all__ = ["KeyRenewalJob", "count_overdue"]
 
@@ -32,7 +33,13 @@ class KeyRenewalJob(DatabaseJob):
     def __init__(self, dsn: str, secrets: LedgerSecrets, *, rest: timedelta = REST) -> None:
         """Opens nothing yet. rest: see REST of `key_renewal`."""
         super().__init__(dsn, "key renewal", poll_seconds=POLL_SECONDS, retry_seconds=RETRY_SECONDS)
-        self._renewal = KeyRenewal(secrets.epoch_keys, secrets.algorithm, rest=rest)
+        self._renewal = KeyRenewal(
+            secrets.epoch_keys,
+            secrets.algorithm,
+            secrets.sealer,
+            in_use=epochs_in_use,
+            rest=rest,
+        )
 
     def round(self, connection: Connection) -> None:
         """Renew what is due now."""

@@ -27,6 +27,7 @@ from domain.store.journal.journal import Journal
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.mapper import EntryMapper
 from domain.store.privacy.field_encryption import Vault
+from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.store.tlog.audit import AuditReport, KeptHead, stored_head, verify
 from domain.store.tlog.findings import Finding
 
@@ -44,12 +45,14 @@ class AuditSubject(NamedTuple):
     mapper: EntryMapper
     vault: Vault
     login_keys: LoginKeys
+    indexes: StoredIndexes
 
 
 def subject_of(ledger: Ledger, *, seals: bool = True) -> AuditSubject:
     """A ledger to be audited. seals: False where the journal key is not known."""
     journal = ledger.journal if seals else Journal(ledger.journal.dsn, ledger.name, None)
-    return AuditSubject(ledger.name, journal, ledger.mapper, ledger.vault, ledger.logins.keys)
+    keys, indexes = ledger.logins.keys, ledger.indexes
+    return AuditSubject(ledger.name, journal, ledger.mapper, ledger.vault, keys, indexes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,8 @@ def event_checks(
         ClaimsCheck(ledger.journal, ledger.mapper.catalogue),
         BucketKeysCheck(ledger.journal, ledger.vault.epoch_keys),
         PersonsCheck(ledger.journal, ledger.vault),
-        PersonClaimsCheck(ledger.journal, ledger.vault),
-        LoginsCheck(ledger.journal, ledger.vault, ledger.login_keys),
+        PersonClaimsCheck(ledger.journal, ledger.vault, ledger.indexes),
+        LoginsCheck(ledger.journal, ledger.vault, ledger.login_keys, ledger.indexes),
         SnapshotsCheck(ledger.journal, ledger.mapper),
     ]
     if blobs is not None:

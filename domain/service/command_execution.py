@@ -34,7 +34,7 @@ from domain.documents.materials import MaterialKind, data_class_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import ERASURE, DocumentSubmitted
-from domain.person_claims import IDENTITY_FACTS, IdentityFact
+from domain.person_claims import IDENTITY_FACTS, IdentityFact, PersonClaims, PersonIndex
 from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
@@ -47,6 +47,7 @@ from domain.store.journal.records import AppendRequest, CommandKey, NewEvent, Re
 from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
+from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
 from domain.values.sealed_fields import DataClass, blanked, person_owner
@@ -70,6 +71,7 @@ class Environment:
 
     name: str
     vault: Vault
+    indexes: StoredIndexes
     mapper: EntryMapper
     states: StateCache
     logins: Logins
@@ -133,7 +135,7 @@ class CommandExecution:
             claims=read_set.claims,
             owners=read_set.owners,
             logins=logins,
-            holders=read_set.holders,
+            holders=tuple(self._forms(read_set.holders)),
             identify=(lambda view: identified(self.principal(view))) if logins else None,
             timeout_seconds=timeout_seconds,
         )
@@ -178,7 +180,7 @@ class CommandExecution:
             events=events,
             claims=decision.claims,
             releases=decision.releases,
-            person_claims=decision.person_claims,
+            person_claims=tuple(map(self._stored, decision.person_claims)),
             receipt=lambda recorded: self._encode_receipt(recorded, decision),
             fresh_keys=encryptor.fresh_keys,
             destroy_keys=decision.erases,
@@ -220,6 +222,18 @@ class CommandExecution:
         if index is None:
             index = self._indexes[kind, text] = self._environment.vault.blind_index(kind, text)
         return index
+
+    def _forms(self, indexes: Iterable[PersonIndex]) -> Iterable[PersonIndex]:
+        """Every form in which blind indexes may be stored."""
+        for kind, index in indexes:
+            for form in self._environment.indexes.forms(index):
+                yield kind, form
+
+    def _stored(self, claims: PersonClaims) -> PersonClaims:
+        """The claims of a person as they are stored from now on."""
+        stored = self._environment.indexes.stored
+        rows = tuple((kind, stored(index)) for kind, index in claims.indexes)
+        return claims._replace(indexes=rows)
 
     def _events(
         self, decision: Decision, view: BatchView, encryptor: FieldEncryptor, context: Context
@@ -364,7 +378,9 @@ class StateReader:
         return self._view.claimed(kind, key) is not None
 
     def holder(self, kind: str, index: str) -> str | None:
-        return self._view.holder(kind, index)
+        forms = self._environment.indexes.forms(index)
+        found = (self._view.holder(kind, form) for form in forms)
+        return next((person for person in found if person is not None), None)
 
     def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
         return tuple(sorted(self._view.claims_under(kind, prefix)))

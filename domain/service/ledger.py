@@ -44,7 +44,9 @@ from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.field_encryption import HeldKey, Vault, erased_owners, stored_keys
+from domain.store.privacy.index_ciphers import LiveIndexCiphers, StoredIndexes
 from domain.store.privacy.key_renewal import check_needed_epochs
+from domain.store.privacy.live_epochs import LiveEpochs, live_epochs_of
 from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
 from domain.values.certificate_links import LinkKeys
@@ -109,19 +111,23 @@ class Ledger:
         *,
         keys: tuple[KeyInUse, ...] = (),
         write_unsigned: bool = False,
+        epochs: LiveEpochs | None = None,
     ) -> None:
         """Open the ledger and start its writer; it connects when it is first used.
 
         keys: of the service, which the ledger names when it opens. write_unsigned: see
-        `WriteGuard`. Set `on_erasure` to be called with each erasure, on the writer's thread: after
-        its COMMIT and before its receipt is given out.
+        `WriteGuard`. epochs: shared by the ledgers of a database; its own if None. Set `on_erasure`
+        to be called with each erasure, on the writer's thread: after its COMMIT and before its
+        receipt is given out.
         """
         self.name = name
         self.guard = WriteGuard(name, write_unsigned=write_unsigned)
         self.journal = Journal(dsn, name, secrets.sealer.of(name))
         self.vault = vault_of(self.journal, secrets)
+        epochs = epochs or live_epochs_of(dsn, secrets.epoch_keys)
+        self.indexes = StoredIndexes(self.vault, LiveIndexCiphers(epochs))
         self.mapper = EntryMapper(catalogue=STORED_FACTS, vault=self.vault)
-        self._hasher = secrets.hasher.of(name)
+        self._hasher = secrets.hasher.of(name, epochs)
         self._command_ids = CommandIds()
         self._snapshots = SnapshotStore(self.journal)
         self._snapshot_thread = ThreadPoolExecutor(1, thread_name_prefix=f"snapshots {name}")
@@ -130,9 +136,9 @@ class Ledger:
         self._is_history_lost = False
         self.journal.last_seen.lost = self._history_lost
         self.actors = NamedActors(self.journal, self.mapper)
-        self.logins = Logins(self.journal, secrets.login_keys, self.actors)
+        self.logins = Logins(self.journal, secrets.login_keys, self.actors, self.indexes)
         self._environment = Environment(
-            name, self.vault, self.mapper, self._states, self.logins, keys
+            name, self.vault, self.indexes, self.mapper, self._states, self.logins, keys
         )
         self._is_closed = False
         self._committer = Committer(
@@ -312,8 +318,8 @@ class Ledger:
         """What was recorded for this very request; None if nothing was.
 
         login: of its sender. key, request: as for `submit`.
-        Raises: IdempotencyKeyReused if the key was used with another request; CommandKeyMissing;
-            SealBroken, Unavailable.
+        Raises: IdempotencyKeyReused if the key was used with another request;
+            IdempotencyKeyExpired, CommandKeyMissing; SealBroken, Unavailable.
         """
         principal = self.logins.find(login)
         if principal is None:
@@ -416,6 +422,7 @@ class Ledgers:
         self._keys_of = keys_of
         self._on_open = on_open
         self._write_unsigned = write_unsigned
+        self.epochs = live_epochs_of(dsn, secrets.epoch_keys)
         self._open: dict[str, Ledger] = {}
         self._lock = threading.Lock()
 
@@ -451,6 +458,7 @@ class Ledgers:
                     self._secrets,
                     keys=keys,
                     write_unsigned=self._write_unsigned,
+                    epochs=self.epochs,
                 )
                 if self._on_open is not None:
                     self._on_open(found)
@@ -467,7 +475,9 @@ class Ledgers:
             check_needed_epochs(
                 lambda: journal.query(SELECT_NEEDED_EPOCHS), self._secrets.epoch_keys
             )
-            ensure_person_claims(journal, vault_of(journal, self._secrets))
+            vault = vault_of(journal, self._secrets)
+            indexes = StoredIndexes(vault, LiveIndexCiphers(self.epochs))
+            ensure_person_claims(journal, vault, indexes)
         finally:
             journal.close()
 

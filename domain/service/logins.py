@@ -20,6 +20,7 @@ from domain.store.errors import SealBroken
 from domain.store.journal.journal import Journal
 from domain.store.journal.logins import LoginRow, new_pseudonym, sealed_row
 from domain.store.keys.login_keys import LoginKeys, LoginName
+from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.store.writer.commands import BatchView
 from domain.values.logins import is_service, normal_form
 
@@ -49,16 +50,22 @@ class Logins:
     that reads everything else, by `find` with a query.
     """
 
-    def __init__(self, journal: Journal, keys: LoginKeys, named: NamedActors) -> None:
+    def __init__(
+        self, journal: Journal, keys: LoginKeys, named: NamedActors, indexes: StoredIndexes
+    ) -> None:
         self.keys = keys
         self.named = named
+        self._indexes = indexes
         self._journal = journal
         self._cached: OrderedDict[str, KnownLogin] = OrderedDict()
         self._lock = Lock()
 
     def names(self, login: str) -> tuple[LoginName, ...]:
-        """The names of a login's rows, the one under the active key first."""
-        return self.keys.names(self._journal.ledger, login)
+        """The names of a login's rows, the one to write first.
+
+        Raises: WrongEpochKey, psycopg2.Error.
+        """
+        return self._indexes.logins(self.keys.names(self._journal.ledger, login))
 
     def cached(self, login: str) -> KnownLogin | None:
         """What is cached of a login. A name of the service is its own pseudonym."""
@@ -169,7 +176,7 @@ class LoginsOfCommand:
         self._earlier = _UNASKED
 
     def find(self, login: str, view: BatchView, *, is_staff: bool = False) -> str:
-        """The pseudonym in a batch; adds to `rows` if there is none under the active key.
+        """The pseudonym in a batch; adds to `rows` if there is none under the name to write.
 
         Raises: SealBroken.
         """
@@ -184,11 +191,11 @@ class LoginsOfCommand:
         return found.pseudonym
 
     def _find(self, login: str, guess: str, view: BatchView, is_staff: bool) -> str:
-        active, *retired = self._unsettled[login]
+        active, *others = self._unsettled[login]
         row = view.login(active)
         if row is not None:
             return row.pseudonym
-        old = next((found for name in retired if (found := view.login(name)) is not None), None)
+        old = next((found for name in others if (found := view.login(name)) is not None), None)
         # A guess that was cached is the pseudonym of somebody whose row has gone since.
         fresh = guess if login in self._drawn else new_pseudonym()
         # Of staff whose row was lost, a fact has the pseudonym; new staff are few.

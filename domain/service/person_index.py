@@ -1,8 +1,9 @@
 """Computes the table of person claims again from the events and the keys.
 
-The table is derived and may lose rows, as after a restore that left it out or under another
-algorithm of blind indexes. A ledger is not written before its table is complete: a number that is
-registered would pass for a free one. Reading order: ensure_person_claims, `_rebuild`.
+The table is derived and may lose rows, as after a restore that left it out, under another algorithm
+of blind indexes or under an epoch that has ended since. A ledger is not written before its table is
+complete: a number that is registered would pass for a free one.
+Reading order: ensure_person_claims, `_rebuild`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from domain.store.journal.person_claims import rows_to_insert
 from domain.store.journal.sealed_rows import EVENT_COLUMNS, event_from_row
 from domain.store.postgres.connection import Cursor
 from domain.store.privacy.field_encryption import Vault
+from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.stored_facts import STORED_FACTS
 from domain.values.sealed_fields import is_sealed, without_sealed
 
@@ -37,7 +39,8 @@ _PAGE = 2000
 _IDENTITY = ("name", "document_number")
 
 # Each registered person who is not erased has exactly one row of a kind that identifies; an index
-# under another algorithm finds nobody. Who only objected was never registered.
+# under another algorithm or an epoch that is over finds nobody. Who only objected was never
+# registered.
 _COMPLETE = """SELECT pg_is_in_recovery() OR (
     (SELECT count(*) FROM certledger.journal
         WHERE ledger = %(ledger)s AND topic = ANY(%(registered)s))
@@ -47,7 +50,7 @@ _COMPLETE = """SELECT pg_is_in_recovery() OR (
                 AND f.stream = e.stream AND f.topic = ANY(%(registered)s)))
     = (SELECT count(*) FROM certledger.person_claims
         WHERE ledger = %(ledger)s AND kind = ANY(%(kinds)s)
-        AND starts_with(index, %(algorithm)s)))"""
+        AND split_part(index, ':', 1) = ANY(%(forms)s)))"""
 _LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = %s FOR UPDATE"
 _CLEAR = "DELETE FROM certledger.person_claims WHERE ledger = %s"
 _FORGET = _CLEAR + " AND person_id = ANY(%s)"
@@ -57,13 +60,13 @@ _EVENTS = f"""SELECT {EVENT_COLUMNS} FROM certledger.journal
 WHERE ledger = %s AND topic = ANY(%s) AND position > %s ORDER BY position LIMIT {_PAGE}"""
 
 
-def ensure_person_claims(journal: Journal, vault: Vault) -> bool:
+def ensure_person_claims(journal: Journal, vault: Vault, indexes: StoredIndexes) -> bool:
     """Rebuild the table of a ledger if it is not complete; no command is recorded meanwhile.
 
     A standby is left as it is. Returns: whether it was rebuilt.
     Raises: Unavailable, psycopg2.Error.
     """
-    arguments = _arguments(journal, vault)
+    arguments = _arguments(journal, vault, indexes)
     if journal.query(_COMPLETE, arguments)[0][0]:
         return False
     with journal.unit_of_work() as cursor:
@@ -71,31 +74,32 @@ def ensure_person_claims(journal: Journal, vault: Vault) -> bool:
         cursor.execute(_COMPLETE, arguments)
         if cursor.fetchall()[0][0]:  # another service has done it
             return False
-        _rebuild(journal, vault, cursor)
+        _rebuild(journal, vault, indexes, cursor)
     return True
 
 
-def rebuild_person_claims(journal: Journal, vault: Vault) -> int:
+def rebuild_person_claims(journal: Journal, vault: Vault, indexes: StoredIndexes) -> int:
     """Compute the table of a ledger again, whatever it holds. Returns: how many persons have rows.
 
     Raises: Unavailable, psycopg2.Error.
     """
     with journal.unit_of_work() as cursor:
         cursor.execute(_LOCK, (journal.ledger,))
-        return _rebuild(journal, vault, cursor)
+        return _rebuild(journal, vault, indexes, cursor)
 
 
-def _arguments(journal: Journal, vault: Vault) -> dict[str, Any]:
+def _arguments(journal: Journal, vault: Vault, indexes: StoredIndexes) -> dict[str, Any]:
+    algorithm = vault.blind_index(DOCUMENT, "").partition(":")[0]
     return {
         "ledger": journal.ledger,
         "registered": [fact.TOPIC for fact in FIRST_FACTS],
         "erased": [fact.TOPIC for fact in FORGETTING],
         "kinds": [DOCUMENT, CONTESTED],
-        "algorithm": vault.blind_index(DOCUMENT, "").partition(":")[0] + ":",
+        "forms": [each for each in indexes.prefixes() if each.startswith(f"{algorithm}.")],
     }
 
 
-def _rebuild(journal: Journal, vault: Vault, cursor: Cursor) -> int:
+def _rebuild(journal: Journal, vault: Vault, indexes: StoredIndexes, cursor: Cursor) -> int:
     ledger, sealer = journal.ledger, journal.sealer
     cursor.execute(_CLEAR, (ledger,))
     living: set[str] = set()
@@ -113,10 +117,14 @@ def _rebuild(journal: Journal, vault: Vault, cursor: Cursor) -> int:
             except SealBroken as broken:
                 log.warning("%s; it gives nobody a blind index", broken)
         persons = dict(opened_claims(vault, found))
-        for person, indexes in persons.items():
-            (living.add if indexes else living.discard)(person)
+        for person, found_by in persons.items():
+            (living.add if found_by else living.discard)(person)
         cursor.execute(_FORGET, (ledger, [*persons]))
-        columns = [*zip(*rows_to_insert(persons.items()), strict=True)] or [(), (), ()]
+        stored = [
+            (kind, indexes.stored(index), person)
+            for kind, index, person in rows_to_insert(persons.items())
+        ]
+        columns = [*zip(*stored, strict=True)] or [(), (), ()]
         cursor.execute(_INSERT, (ledger, *map(list, columns)))
     log.info("the blind indexes of %d persons of ledger %s were computed", len(living), ledger)
     return len(living)

@@ -35,6 +35,8 @@ from domain.store.mapper import EntryMapper
 from domain.store.postgres.connection import connect
 from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.store.privacy.index_ciphers import LiveIndexCiphers, StoredIndexes
+from domain.store.privacy.live_epochs import live_epochs_of
 from domain.store.writer.commands import (
     Accepted,
     BatchAttempt,
@@ -164,12 +166,14 @@ def _command(
     mapper = EntryMapper(catalogue=STORED_FACTS, vault=vault)
     states = StateCache(mapper, lambda _: None)
     command_id = CommandIds().draw()
-    logins = Logins(journal, secrets.login_keys, NamedActors(journal, mapper))
+    epochs = live_epochs_of(journal.dsn, secrets.epoch_keys)
+    indexes = StoredIndexes(vault, LiveIndexCiphers(epochs))
+    logins = Logins(journal, secrets.login_keys, NamedActors(journal, mapper), indexes)
     actor = Actor(subject=confirmed_by, role=Role.OPERATOR, organisation=ORGANISATION)
     named = LoginsOfCommand(logins)
     sender = named.guess_actor(actor)
     execution = CommandExecution(
-        Environment(proposal.ledger, vault, mapper, states, logins),
+        Environment(proposal.ledger, vault, indexes, mapper, states, logins),
         command,
         actor,
         named,
@@ -177,7 +181,7 @@ def _command(
         None,
         command_id,
     )
-    hasher = secrets.hasher.of(proposal.ledger)
+    hasher = secrets.hasher.of(proposal.ledger, epochs)
     hashed = hasher.request(proposal.to_bytes())
 
     def identified(principal: str) -> CommandKey:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
@@ -24,7 +24,7 @@ from domain.events import FORGETTING
 from domain.store.errors import LogDiffers, SealBroken
 from domain.store.journal.envelope import ACTOR_SQL, COMMAND_ID_SQL
 from domain.store.journal.journal import Journal
-from domain.store.journal.logins import LOGIN_COLUMNS, login_from_row
+from domain.store.journal.logins import LIVE_LOGIN, LOGIN_COLUMNS, login_from_row
 from domain.store.journal.sealed_rows import COMMAND_COLUMNS, command_from_row
 from domain.store.tlog.checkpoints import TAIL_EVENTS
 from domain.values.logins import is_service
@@ -55,8 +55,9 @@ FULL JOIN (SELECT *, {_COMMAND_HASH} AS hash FROM certledger.commands
 ON c.command_id::text = e.command
 ORDER BY coalesce(c.last_position, e.last), principal, key"""
 
-_LOGINS = f"""SELECT pseudonym, {_LOGIN_HASH}, {LOGIN_COLUMNS} FROM certledger.logins
-WHERE ledger = %s AND pseudonym = ANY(%s) ORDER BY pseudonym, key_id, mac"""
+_LOGINS = f"""SELECT pseudonym, {_LOGIN_HASH}, {LIVE_LOGIN}, {LOGIN_COLUMNS}
+FROM certledger.logins l WHERE ledger = %s AND pseudonym = ANY(%s)
+ORDER BY pseudonym, key_id, mac"""
 
 _RELEASED = """SELECT released_position FROM certledger.claims
 WHERE ledger = %s AND kind = %s AND key = %s AND released_position IS NOT NULL"""
@@ -70,6 +71,13 @@ class _Command(NamedTuple):
 
     last: int
     hash: bytes
+
+
+class _Rows(NamedTuple):
+    """The rows of one login. keys: ids of the login keys of those whose epoch is not over."""
+
+    hashes: list[bytes]
+    keys: set[str]
 
 
 class _Acted(NamedTuple):
@@ -89,7 +97,7 @@ class TailCheck:
         self._end = 0  # the position up to which everything was compared
         self._commands: deque[_Command] = deque()
         self._actors: dict[str, _Acted] = {}
-        self._logins: dict[str, tuple[bytes, ...]] = {}  # pseudonym -> hashes of its rows
+        self._logins: dict[str, _Rows] = {}  # by pseudonym
         self._lock = threading.Lock()
 
     def compare(self, end: int) -> None:
@@ -124,7 +132,7 @@ class TailCheck:
             "pseudonyms": list(self._logins),
         }
         [(commands, logins)] = self._journal.query(_COMPARE, arguments)
-        rows = (self._logins[pseudonym] for pseudonym in sorted(self._logins))
+        rows = (self._logins[pseudonym].hashes for pseudonym in sorted(self._logins))
         if bytes(logins or b"") != _hash(chain.from_iterable(rows)):
             self._check_logins(self._logins)
         if bytes(commands or b"") != _hash(command.hash for command in self._commands):
@@ -137,7 +145,7 @@ class TailCheck:
         arguments = {"ledger": ledger, "after": after, "upto": upto}
         rows = self._journal.query(_COMMANDS, arguments)
         checked = [self._checked(row, after) for row in rows]
-        fresh = {pseudonym: () for pseudonym in self._actors.keys() - self._logins.keys()}
+        fresh = self._actors.keys() - self._logins.keys()
         if fresh:
             self._check_logins(fresh)
         self._commands += checked
@@ -171,21 +179,25 @@ class TailCheck:
                 position, is_staff or (before is not None and before.is_staff)
             )
 
-    def _check_logins(self, known: Mapping[str, tuple[bytes, ...]]) -> None:
-        """Check the rows of logins. known: pseudonym -> hashes of its rows. Raises: LogDiffers."""
-        found: dict[str, list[bytes]] = {pseudonym: [] for pseudonym in known}
-        rows = self._journal.query(_LOGINS, (self._journal.ledger, list(known)))
-        for pseudonym, stored_hash, *columns in rows:
+    def _check_logins(self, pseudonyms: Collection[str]) -> None:
+        """Check the rows of logins. Raises: LogDiffers."""
+        found = {pseudonym: _Rows([], set()) for pseudonym in pseudonyms}
+        rows = self._journal.query(_LOGINS, (self._journal.ledger, list(pseudonyms)))
+        for pseudonym, stored_hash, is_live, *columns in rows:
             try:
-                login_from_row(columns, self._journal.sealer)
+                login = login_from_row(columns, self._journal.sealer)
             except SealBroken:
                 self._differs(f"the seal of the login of {pseudonym} is not right")
-            found[pseudonym].append(bytes(stored_hash))
-        for pseudonym, hashes in found.items():
-            is_gone = not hashes or not {*hashes} >= {*known[pseudonym]}
+            found[pseudonym].hashes.append(bytes(stored_hash))
+            if is_live:
+                found[pseudonym].keys.add(login.name.key_id.partition(".")[0])
+        for pseudonym, of_login in found.items():
+            # A row may have come under another epoch, but there is one under each key.
+            before = self._logins.get(pseudonym)
+            is_gone = not of_login.keys or (before is not None and before.keys - of_login.keys)
             if is_gone and not self._is_forgotten(pseudonym):
                 self._differs(f"the row of the login of {pseudonym} is missing")
-            self._logins[pseudonym] = tuple(hashes)
+            self._logins[pseudonym] = of_login
 
     def _is_forgotten(self, pseudonym: str) -> bool:
         """Whether the rows of a login went with the erasure of its person.

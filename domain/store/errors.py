@@ -68,6 +68,15 @@ class IdempotencyKeyReused(StoreError):
     code = "idempotency_key_reused"
 
 
+class IdempotencyKeyExpired(StoreError):
+    """This idempotency key was used long ago, for what was recorded up to position {position}.
+
+    Nobody can tell any more whether this request is the same.
+    """
+
+    code = "idempotency_key_expired"
+
+
 class TrackingBehind(StoreError):
     """View {view} has already reached position {actual}; position {expected} is not ahead of it."""
 

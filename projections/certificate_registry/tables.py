@@ -32,6 +32,7 @@ LEDGER = Table(
     sealed=whole_row("book", _LEDGER_COLUMNS),  # of one event: there is no earlier row
     secret=frozenset({"seal"}),
 )
+_INDEXES = frozenset({"name_index", "document_index", "passport_index"})
 _PEOPLE_COLUMNS = {
     **PERSON_COLUMNS,
     "name_index": "id?",
@@ -47,7 +48,8 @@ PEOPLE = Table(
     key=("person_id",),
     sealed=whole_row("person", _PEOPLE_COLUMNS),
     follows=(Follows("person", "person_id", "position", _OF_PERSONS),),
-    secret=frozenset({"name_index", "document_index", "passport_index", "seal"}),
+    blind_indexes=_INDEXES,
+    secret=_INDEXES | {"seal"},
 )
 _DESCRIBED_COLUMNS = {
     "occupation": "id",
@@ -127,7 +129,8 @@ CERTIFICATES = Table(
         Follows("application", "application_id", "position", _OF_CERTIFICATES, ("number", "kind")),
         Follows("person", "person_id", "holder_position", _OF_PERSONS),
     ),
-    secret=frozenset({"verify_token", "name_index", "document_index", "passport_index", "seal"}),
+    blind_indexes=_INDEXES,
+    secret=_INDEXES | {"verify_token", "seal"},
 )
 STATES = Table(
     "certificate_states",

@@ -74,7 +74,7 @@ def _indexes(rows: RowBuffer, entry: Entry) -> dict[str, str | None]:
     if name is None or number is None:
         return dict.fromkeys(_INDEXES)
     kind = DocumentType(entry.data["document_type"])
-    index = rows.keyed.blind_index
+    index = rows.keyed.stored_index
     key = same_person_key(kind, number, entry.data["document_country"])
     is_passport = kind is DocumentType.PASSPORT
     return {

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from domain.store.postgres.connection import close_quietly, connect
 from projections.engine import generations
-from projections.engine.generation_writer import GenerationWriter
 from projections.engine.health import ViewState, view_states
 from projections.engine.ledger_projector import LedgerProjector, Superseded
 from projections.engine.runner import BATCH, BATCHES, RETRY_SECONDS
-from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
+from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of, writer_of
 from projections.engine.view import View, ViewError
 
 _PAUSE_SECONDS = 0.1
@@ -44,7 +43,7 @@ def catch_up(
     deadline = time.monotonic() + seconds
     connection = connect(dsn, name="certledger views once")
     try:
-        generations.ensure(connection, views)
+        generations.ensure(connection, views, secrets.epoch_keys)
         projector = LedgerProjector(
             ledger,
             vault_of(secrets, ledger, connection),
@@ -58,10 +57,7 @@ def catch_up(
                 current = generations.in_force(cursor, [view.name for view in views])
                 _check_versions(current, views)
                 projector.reload_positions(connection, views)
-                targets = [
-                    GenerationWriter(view, current[view.name].number, row_keys_of(secrets))
-                    for view in views
-                ]
+                targets = [writer_of(secrets, view, current[view.name]) for view in views]
                 try:
                     projector.advance(connection, targets, BATCHES)
                 except Superseded:
@@ -81,6 +77,11 @@ def _check_versions(current: Mapping[str, generations.Generation], views: Sequen
         about = f"the tables of view {view.name} are of version {found}, not {view.version}"
         if found < view.version:
             raise NeedsRebuild(f"{about}: run `certledger rebuild {view.name}` first")
+        if view.has_blind_indexes and current[view.name].epoch is None:
+            raise NeedsRebuild(
+                f"the tables of view {view.name} are under an epoch that is over: "
+                f"run `certledger rebuild {view.name}` first"
+            )
         if found > view.version:
             raise NeedsNewerProgram(f"{about}: use the newer program that made them")
 

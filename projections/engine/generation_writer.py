@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from domain.store.postgres.connection import Cursor
+from domain.store.privacy.epoch_keys import Epoch
+from domain.store.privacy.index_ciphers import IndexCipher, index_cipher_key
 from projections.engine.generations import physical
 from projections.engine.journal_reader import FieldOpener
 from projections.engine.latest_rows import check_latest
@@ -22,10 +24,21 @@ from projections.engine.view import Entry, View
 class GenerationWriter:
     """Writes a view into the tables of one generation."""
 
-    def __init__(self, view: View, number: int, row_keys: Sequence[bytes] = ()) -> None:
-        """row_keys: seal rows and progress, see `vaults.row_keys_of`; none: no seal."""
+    def __init__(
+        self,
+        view: View,
+        number: int,
+        row_keys: Sequence[bytes] = (),
+        epoch: Epoch | None = None,
+    ) -> None:
+        """row_keys: seal rows and progress, see `vaults.row_keys_of`; none: no seal.
+
+        epoch: that blind indexes are stored under; None for a view that has none.
+        """
         self.view = view
         self.number = number
+        self.epoch = epoch
+        self._cipher = None if epoch is None else IndexCipher(index_cipher_key(epoch))
         self.row_keys = tuple(row_keys)
         self.writers = {
             t.name: TableWriter(t, physical(t, number), view.name, row_keys) for t in view.tables
@@ -43,7 +56,8 @@ class GenerationWriter:
     ) -> RowBuffer:
         """A buffer for the rows of a ledger, loaded on demand through the cursor."""
         loader = self._loader(cursor, vault)
-        return RowBuffer(ledger, self.view.tables, vault, loader, complete=complete)
+        keyed = _Keyed(vault, self._cipher)
+        return RowBuffer(ledger, self.view.tables, keyed, loader, complete=complete)
 
     def apply(
         self,
@@ -113,6 +127,20 @@ class GenerationWriter:
             return rows
 
         return load
+
+
+class _Keyed:
+    """The texts that the folds of one generation make from keys."""
+
+    def __init__(self, vault: FieldOpener, cipher: IndexCipher | None) -> None:
+        self.links = vault.links
+        self._blind_index = vault.blind_index
+        self._cipher = cipher
+
+    def stored_index(self, kind: str, value: str) -> str:
+        """The blind index of a text, under the epoch of the generation."""
+        assert self._cipher is not None, "the view declares its blind indexes"
+        return self._cipher.encrypt(self._blind_index(kind, value))
 
 
 def _start_of(entries: Sequence[Entry]) -> BatchStart:

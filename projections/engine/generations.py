@@ -9,11 +9,14 @@ Reading order: Generation, ensure, create, finish, swap, drop_others.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.store.postgres import definitions
 from domain.store.postgres.connection import Connection, Cursor
+from domain.store.privacy.epoch_keys import EpochKeys, EpochName
+from domain.store.privacy.live_epochs import Row as EpochRow
+from domain.store.privacy.live_epochs import read_live_epochs, to_write_under
 from projections.engine.tables import TYPES, Table, kind_of
 from projections.engine.view import View
 
@@ -26,6 +29,7 @@ CREATE TABLE IF NOT EXISTS {SCHEMA}.generations (
     generation integer NOT NULL,
     made_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+ALTER TABLE {SCHEMA}.generations ADD COLUMN IF NOT EXISTS epoch integer;
 CREATE TABLE IF NOT EXISTS {SCHEMA}.made (
     view       text    COLLATE "C" NOT NULL,
     generation integer NOT NULL,
@@ -77,11 +81,17 @@ BALANCED = (
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation of a view's tables. version: of the code that folds into them."""
+    """One generation of a view's tables. version: of the code that folds into them.
+
+    epoch: that its blind indexes are under; None if it has none, or that epoch is over, while
+    is_under_epoch.
+    """
 
     view: str
     version: int
     number: int
+    epoch: EpochName | None = None
+    is_under_epoch: bool = False
 
 
 def physical(table: Table, number: int) -> str:
@@ -111,17 +121,55 @@ def lock_exclusive(cursor: Cursor, name: str) -> None:
 def in_force(cursor: Cursor, names: Iterable[str]) -> dict[str, Generation]:
     """The current generations by view; a view without tables is missing."""
     cursor.execute(
-        f"SELECT view, version, generation FROM {SCHEMA}.generations WHERE view = ANY(%s)",
+        "SELECT g.view, g.version, g.generation, e.epoch, e.key_id, g.epoch IS NOT NULL "
+        f"FROM {SCHEMA}.generations g "
+        "LEFT JOIN certledger.epochs e ON e.epoch = g.epoch AND e.destroyed_at IS NULL "
+        "WHERE g.view = ANY(%s)",
         (list(names),),
     )
-    return {row[0]: Generation(*row) for row in cursor.fetchall()}
+    return {
+        view: Generation(view, version, number, epoch and EpochName(epoch, key_id), is_under)
+        for view, version, number, epoch, key_id, is_under in cursor.fetchall()
+    }
 
 
-def ensure(connection: Connection, views: Sequence[View]) -> None:
+def is_readable(view: View, current: Generation) -> bool:
+    """Whether tables are of this program's version, and their epoch is not over."""
+    has_epoch = current.epoch is not None or not view.has_blind_indexes
+    return current.version == view.version and has_epoch
+
+
+def outdated(
+    current: Mapping[str, Generation], views: Iterable[View], live: Sequence[EpochRow]
+) -> list[View]:
+    """The views whose tables have to be rebuilt: of an older version, or of another epoch.
+
+    Tables of a newer version belong to a newer program that runs too. live: the epochs.
+    """
+    epoch = to_write_under(live)
+    found = ((view, current[view.name]) for view in views if view.name in current)
+    return [
+        view
+        for view, tables in found
+        if tables.version < view.version
+        or (tables.version == view.version and view.has_blind_indexes and tables.epoch != epoch)
+    ]
+
+
+def epochs_in_use(cursor: Cursor) -> set[int]:
+    """The numbers of the epochs that the blind indexes of views are under."""
+    cursor.execute(f"SELECT to_regclass('{SCHEMA}.generations') IS NOT NULL")
+    if cursor.fetchone() != (True,):
+        return set()
+    cursor.execute(f"SELECT epoch FROM {SCHEMA}.generations WHERE epoch IS NOT NULL")
+    return {epoch for (epoch,) in cursor.fetchall()}
+
+
+def ensure(connection: Connection, views: Sequence[View], epoch_keys: EpochKeys) -> None:
     """Create missing tables, so that every view can be queried; safe in concurrent processes.
 
     A view of another version is left as it is, and answers until `rebuild` swaps in the new one.
-    Raises: psycopg2.Error.
+    epoch_keys: begin the first epoch of a database. Raises: WrongEpochKey, psycopg2.Error.
     """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
@@ -135,10 +183,13 @@ def ensure(connection: Connection, views: Sequence[View]) -> None:
                     create(cursor, view, number)
                     finish(cursor, view, number)
                     _point(cursor, view, number)
+                    epoch = None
+                    if view.has_blind_indexes:
+                        epoch = to_write_under(read_live_epochs(cursor, epoch_keys)).number
                     cursor.execute(
-                        f"INSERT INTO {SCHEMA}.generations (view, version, generation) "
-                        "VALUES (%s, %s, %s)",
-                        (view.name, view.version, number),
+                        f"INSERT INTO {SCHEMA}.generations (view, version, generation, epoch) "
+                        "VALUES (%s, %s, %s, %s)",
+                        (view.name, view.version, number, epoch),
                     )
             cursor.execute("COMMIT")
         except BaseException:
@@ -251,10 +302,10 @@ def _add_key(cursor: Cursor, table: Table, number: int) -> None:
     cursor.execute(f"ALTER TABLE {physical(table, number)} ADD PRIMARY KEY ({key})")
 
 
-def swap(cursor: Cursor, view: View, number: int) -> None:
+def swap(cursor: Cursor, view: View, number: int, epoch: int | None) -> None:
     """Make a finished generation current, together with the positions it has reached.
 
-    Inside a transaction that holds `lock_exclusive`.
+    epoch: that its blind indexes are under. Inside a transaction that holds `lock_exclusive`.
     """
     _point(cursor, view, number)
     cursor.execute("DELETE FROM certledger.tracking WHERE view = %s", (view.name,))
@@ -264,10 +315,11 @@ def swap(cursor: Cursor, view: View, number: int) -> None:
     )
     cursor.execute(f"DELETE FROM {SCHEMA}.pauses WHERE view = %s", (view.name,))
     cursor.execute(
-        f"INSERT INTO {SCHEMA}.generations (view, version, generation) VALUES (%s, %s, %s) "
+        f"INSERT INTO {SCHEMA}.generations (view, version, generation, epoch) "
+        "VALUES (%s, %s, %s, %s) "
         "ON CONFLICT (view) DO UPDATE SET version = excluded.version, "
-        "generation = excluded.generation, made_at = clock_timestamp()",
-        (view.name, view.version, number),
+        "generation = excluded.generation, epoch = excluded.epoch, made_at = clock_timestamp()",
+        (view.name, view.version, number, epoch),
     )
 
 

@@ -31,8 +31,8 @@ Loader = Callable[[Table, Iterable[str], BatchStart], list[Row]]
 class KeyedTexts(Protocol):
     """Makes texts from the service's keys, which folds have no other access to."""
 
-    def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
-        """The keyed index of a text: `algorithm:hex`; None: the current algorithm."""
+    def stored_index(self, kind: str, value: str) -> str:
+        """The blind index of a text as it is stored, under the epoch of the tables."""
         ...
 
     def links(self, kind: str, number: str, version: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 It listens first, then reads, then waits with a timeout. The process that holds a ledger's advisory
 lock folds it and announces its progress; runners in other processes wait and take over within a
 second when it exits. A new ledger is found at the next notification or scan. A view whose tables
-are of an older version is rebuilt while they go on answering.
+are of an older version, or under an earlier epoch, is rebuilt while they go on answering.
 Reading order: Runner.start, _work, _run_round; then ledger_projector.py.
 """
 
@@ -22,17 +22,19 @@ from domain.store.postgres.notifications import (
     Notification,
     NotificationListener,
 )
+from domain.store.privacy.live_epochs import read_live_epochs
 from projections.engine import generations
 from projections.engine.failures import is_transient
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.ledger_projector import LedgerProjector, Superseded
-from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
+from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of, writer_of
 from projections.engine.view import View
 
 BATCH = 1000  # events in a transaction: a few tens of milliseconds
 BATCHES = 20  # in a row for one ledger, so that one far behind does not hold up the others
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
+EPOCH_CHECK_SECONDS = 15.0
 _DELAY_FACTOR, _LONGEST_DELAY_SECONDS = 3, 0.02
 """Delay after a round, as a multiple of its duration, and its upper limit."""
 
@@ -60,7 +62,7 @@ class Runner:
         """Opens nothing yet.
 
         dsn: any login that is a member of certledger_app. secrets: open what views mask.
-        rebuild: rebuilds views whose stored tables are of an older version.
+        rebuild: rebuilds views whose stored tables are outdated.
         """
         self._dsn = dsn
         self._secrets = secrets
@@ -74,6 +76,7 @@ class Runner:
         self._rebuilding: set[str] = set()
         self._due: set[str] = set()
         self._scan_due = True
+        self._epoch_check_at = 0.0
         self._signal = threading.Condition()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="views", daemon=True)
@@ -93,7 +96,7 @@ class Runner:
         """
         connection = connect(self._dsn, name="certledger views")
         try:
-            generations.ensure(connection, self._views)
+            generations.ensure(connection, self._views, self._secrets.epoch_keys)
         finally:
             close_quietly(connection)
         self._listener.start()
@@ -194,7 +197,7 @@ class Runner:
         with self._signal:
             due, is_scan = self._due, self._scan_due
             self._due, self._scan_due = set(), False
-        self._reload_generations(connection)
+        self._reload_generations(connection, always=is_scan and self._is_epoch_check_due())
         if is_scan:
             due = due | self._scan(connection)
         is_behind = False
@@ -264,22 +267,26 @@ class Runner:
             return
         with connection.cursor() as cursor:
             current = generations.in_force(cursor, [view.name for view in self._views])
-        self._targets = {
-            view.name: GenerationWriter(view, current[view.name].number, row_keys_of(self._secrets))
-            for view in self._views
-            if view.name in current and current[view.name].version == view.version
-        }
-        # Tables of a newer version belong to a newer program that runs too: leave them alone.
-        outdated = [
-            view
-            for view in self._views
-            if view.name in current
-            and current[view.name].version < view.version
-            and view.name not in self._rebuilding
-        ]
+            outdated = generations.outdated(
+                current, self._views, read_live_epochs(cursor, self._secrets.epoch_keys)
+            )
+        self._targets = {}
+        for view in self._views:
+            found = current.get(view.name)
+            if found is not None and generations.is_readable(view, found):
+                self._targets[view.name] = writer_of(self._secrets, view, found)
+        outdated = [view for view in outdated if view.name not in self._rebuilding]
         if outdated:
             self._rebuilding |= {view.name for view in outdated}
             threading.Thread(target=self._rebuild, args=(outdated,), daemon=True).start()
+
+    def _is_epoch_check_due(self) -> bool:
+        """Whether to look for views of an earlier epoch again."""
+        now = time.monotonic()
+        is_due = now >= self._epoch_check_at
+        if is_due:
+            self._epoch_check_at = now + EPOCH_CHECK_SECONDS
+        return is_due
 
     def _rebuild(self, views: Sequence[View]) -> None:
         try:

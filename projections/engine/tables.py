@@ -67,6 +67,7 @@ class Table:
     sealed: (row, derived columns) -> the row's key as text, and what its seal is over. Such a table
         has a last column `seal`, written under a key that is not in the database; null without it.
     follows: which events write its rows; a row that is not of the last of them is not read.
+    blind_indexes: columns with the stored index of a personal text.
     secret: columns whose values are never printed.
     """
 
@@ -79,6 +80,7 @@ class Table:
     derived: Mapping[str, Callable[[str, Row], str | None]] = field(default_factory=dict)
     sealed: Callable[[Row, Row], tuple[str, bytes]] | None = None
     follows: tuple[Follows, ...] = ()
+    blind_indexes: frozenset[str] = frozenset()
     secret: frozenset[str] = frozenset()
 
     @property

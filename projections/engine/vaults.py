@@ -19,10 +19,13 @@ from domain.store.journal.key_ranges import KEY_STREAM_SQL, with_key_ranges
 from domain.store.keys.seals import LedgerSealer, Sealer
 from domain.store.postgres.connection import Connection, Cursor
 from domain.store.privacy.bucket_keys import BucketKeys, StoredBuckets
-from domain.store.privacy.epoch_keys import EpochKeys
+from domain.store.privacy.epoch_keys import Epoch, EpochKeys
 from domain.store.privacy.field_encryption import Vault
 from domain.values.certificate_links import LinkKeys
 from domain.values.sealed_fields import KeyName
+from projections.engine.generation_writer import GenerationWriter
+from projections.engine.generations import Generation
+from projections.engine.view import View
 
 
 class VaultSecrets(Protocol):
@@ -70,6 +73,17 @@ class ViewVault(Vault):
 def row_keys_of(secrets: VaultSecrets) -> tuple[bytes, ...]:
     """The keys that seal rows and progress of views, and nothing else; the active one first."""
     return secrets.sealer.row_keys()
+
+
+def epoch_of(secrets: VaultSecrets, generation: Generation) -> Epoch | None:
+    """The epoch of a generation. Raises: WrongEpochKey if its key does not open."""
+    return None if generation.epoch is None else secrets.epoch_keys.open(*generation.epoch)
+
+
+def writer_of(secrets: VaultSecrets, view: View, generation: Generation) -> GenerationWriter:
+    """Writes a view into its current tables. Raises: WrongEpochKey."""
+    epoch = epoch_of(secrets, generation)
+    return GenerationWriter(view, generation.number, row_keys_of(secrets), epoch)
 
 
 def vault_of(secrets: VaultSecrets, ledger: str, connection: Connection) -> ViewVault:

@@ -145,6 +145,11 @@ class View:
     handles: Mapping[str, Handles]
     ignores: frozenset[str]
 
+    @property
+    def has_blind_indexes(self) -> bool:
+        """Whether its tables are under an epoch, and are rebuilt under the next one."""
+        return any(table.blind_indexes for table in self.tables)
+
     def fold(self, entries: Iterable[Entry], rows: RowBuffer) -> None:
         """Fold entries into rows, in order.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor
-from domain.store.privacy.epoch_keys import EpochKeys
+from domain.store.privacy.epoch_keys import Epoch, EpochKeys
 from domain.values.certificate_links import LinkKeys
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
@@ -56,12 +56,13 @@ class Keys:
 class BackfillTask:
     """Ledgers to be folded, one after the other.
 
-    targets: views with the generation each goes into. heads: ledger -> position to fold up to.
+    targets: views with the generation each goes into, and the epoch of its indexes. heads: ledger
+    -> position to fold up to.
     pace: called with the position after each page, in this process; may sleep, or raise to stop.
     """
 
     keys: Keys
-    targets: tuple[tuple[View, int], ...]
+    targets: tuple[tuple[View, int, Epoch | None], ...]
     heads: dict[str, int]
     sizes: Sizes
     pace: Callable[[int], None] | None = None
@@ -92,7 +93,8 @@ def backfill(connection: Connection, task: BackfillTask) -> list[BackfilledLedge
     Raises: UnhandledTopic, SealBroken, and what a fold raises.
     """
     targets = [
-        GenerationWriter(view, number, row_keys_of(task.keys)) for view, number in task.targets
+        GenerationWriter(view, number, row_keys_of(task.keys), epoch)
+        for view, number, epoch in task.targets
     ]
     # Millions of rows stay in memory and none is part of a cycle: the collector's search for
     # cycles takes a third of the time.

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
 from domain.store.postgres import definitions
 from domain.store.postgres.connection import Connection
+from domain.store.privacy.epoch_keys import Epoch
+from domain.store.privacy.live_epochs import read_live_epochs, to_write_under
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import FieldOpener
 from projections.engine.progress_seals import progress_seal
-from projections.engine.vaults import VaultSecrets, row_keys_of, vault_of
+from projections.engine.vaults import VaultSecrets, epoch_of, row_keys_of, vault_of
 from projections.engine.view import View, ViewError
 from projections.rebuild.backfill import (
     DEFAULT_SIZES,
@@ -95,10 +97,18 @@ def check(
         exclusive_rebuild(connection, views, wait=wait),
     ):
         live = _of_this_version(connection, views)
-        numbers = _backfill(connection, dsn, secrets, views, processes, sizes, to_live=True)
+        targets = _backfill(
+            connection,
+            dsn,
+            secrets,
+            _epochs_of(secrets, views, live),
+            processes,
+            sizes,
+            to_live=True,
+        )
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
+            target = targets[view.name]
             await_erasures(connection, view)
             with folding_paused(connection, view):
                 match_live(connection, vaults, target)
@@ -123,9 +133,10 @@ def audit(dsn: str, secrets: VaultSecrets, views: Sequence[View], pace: Pace) ->
         live = _of_this_version(connection, views)
         vaults = partial(_vault, secrets, connection)
         pace = _giving_way(connection, pace)
-        numbers = _backfill(connection, dsn, secrets, views, 1, _SMALL, to_live=True, pace=pace)
+        epochs = _epochs_of(secrets, views, live)
+        targets = _backfill(connection, dsn, secrets, epochs, 1, _SMALL, to_live=True, pace=pace)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
+            target = targets[view.name]
             await_erasures(connection, view)
             for ledger in live_positions(connection, (view,)):
                 with snapshot(connection):
@@ -185,10 +196,13 @@ def replace(
     processes: int | None = None,
     sizes: Sizes = DEFAULT_SIZES,
     wait: bool = False,
+    only_outdated: bool = False,
 ) -> list[BackfilledLedger]:
     """Rebuild views and swap them in for the live ones, without a pause for readers.
 
-    wait: see `exclusive_rebuild`. Returns: the ledgers that were folded, for the log.
+    wait: see `exclusive_rebuild`. only_outdated: those that are outdated when the lock was taken;
+    another process may have rebuilt them meanwhile. Returns: the ledgers that were folded, for the
+    log.
     Raises: RebuildRunning, UnhandledTopic; what a fold raises; the live views then stay.
     """
     filled: list[BackfilledLedger] = []
@@ -196,10 +210,17 @@ def replace(
         rebuild_connection(dsn) as connection,
         exclusive_rebuild(connection, views, wait=wait),
     ):
-        numbers = _backfill(connection, dsn, secrets, views, processes, sizes, filled=filled)
+        with connection.cursor() as cursor:
+            live = read_live_epochs(cursor, secrets.epoch_keys)
+            if only_outdated:
+                current = generations.in_force(cursor, [view.name for view in views])
+                views = generations.outdated(current, views, live)
+        epoch = secrets.epoch_keys.open(*to_write_under(live))
+        epochs = [(view, epoch if view.has_blind_indexes else None) for view in views]
+        targets = _backfill(connection, dsn, secrets, epochs, processes, sizes, filled=filled)
         vaults = partial(_vault, secrets, connection)
         for view in views:
-            target = GenerationWriter(view, numbers[view.name], row_keys_of(secrets))
+            target = targets[view.name]
             catch_up(connection, vaults, target)
             swap(connection, vaults, target)
             drop_others(connection, view, target.number)
@@ -213,41 +234,32 @@ def _backfill(
     connection: Connection,
     dsn: str,
     secrets: VaultSecrets,
-    views: Sequence[View],
+    epochs: Sequence[tuple[View, Epoch | None]],
     processes: int | None,
     sizes: Sizes,
     *,
     to_live: bool = False,
     filled: list[BackfilledLedger] | None = None,
     pace: Pace | None = None,
-) -> dict[str, int]:
-    """Create and fill new generations, with indexes. Returns: view name -> generation.
+) -> dict[str, GenerationWriter]:
+    """Create and fill new generations, with indexes. Returns: view name -> its generation.
 
-    to_live: fold only up to the positions of the live views, so that both can be compared.
+    epochs: the views, and the epochs of their blind indexes. to_live: fold only up to the positions
+    of the live views, so that both can be compared.
     pace: for tables that are only compared: they get their keys and no further index.
     """
+    views = [view for view, _ in epochs]
     heads = live_positions(connection, views) if to_live else _heads(connection)
     ends = [max(of.values()) for of in heads.values()]
     keys_first = max(ends, default=0) >= sizes.keys_from
-    numbers: dict[str, int] = {}
-    with transaction(connection) as cursor:
-        for view in views:
-            numbers[view.name] = generations.next_number(cursor, view)
-            generations.create(
-                cursor, view, numbers[view.name], keys=keys_first, logged=pace is None
-            )
+    numbers = _create(connection, views, keys=keys_first, logged=pace is None)
     if processes is None:
         processes = _cores() if sum(ends) >= _PARALLEL_EVENTS else 1
     shares = _shares(views, heads, processes)
-    keys = Keys(
-        secrets.epoch_keys,
-        secrets.index_key,
-        secrets.sealer,
-        secrets.link_keys,
-        secrets.algorithm,
-    )
+    targets = {view.name: (view, numbers[view.name], epoch) for view, epoch in epochs}
+    keys = _keys_of(secrets)
     tasks = [
-        BackfillTask(keys, tuple((view, numbers[view.name]) for view in group), upto, sizes, pace)
+        BackfillTask(keys, tuple(targets[view.name] for view in group), upto, sizes, pace)
         for group, upto in _batches(shares, processes)
     ]
     with workers(dsn, min(processes, len(tasks))) as run:
@@ -260,8 +272,34 @@ def _backfill(
         if pace is None:
             for _ in run(build_indexes, _index_tasks(connection, views, numbers, not keys_first)):
                 pass
-    _store_positions(connection, shares, numbers, row_keys_of(secrets))
+    row_keys = row_keys_of(secrets)
+    _store_positions(connection, shares, numbers, row_keys)
+    return {
+        view.name: GenerationWriter(view, numbers[view.name], row_keys, epoch)
+        for view, epoch in epochs
+    }
+
+
+def _create(
+    connection: Connection, views: Iterable[View], *, keys: bool, logged: bool
+) -> dict[str, int]:
+    """Create empty tables; see `generations.create`. Returns: view name -> generation."""
+    numbers: dict[str, int] = {}
+    with transaction(connection) as cursor:
+        for view in views:
+            number = numbers[view.name] = generations.next_number(cursor, view)
+            generations.create(cursor, view, number, keys=keys, logged=logged)
     return numbers
+
+
+def _keys_of(secrets: VaultSecrets) -> Keys:
+    return Keys(
+        secrets.epoch_keys,
+        secrets.index_key,
+        secrets.sealer,
+        secrets.link_keys,
+        secrets.algorithm,
+    )
 
 
 def _heads(connection: Connection) -> dict[str, dict[str, int]]:
@@ -375,7 +413,16 @@ def _of_this_version(
                 f"the tables of {view.name} are of version {found}, this program's of "
                 f"{view.version}"
             )
+        if not generations.is_readable(view, live[view.name]):
+            raise OtherVersion(f"the tables of {view.name} are under an epoch that is over")
     return live
+
+
+def _epochs_of(
+    secrets: VaultSecrets, views: Sequence[View], live: Mapping[str, generations.Generation]
+) -> list[tuple[View, Epoch | None]]:
+    """Each view with the epoch of its live tables. Raises: WrongEpochKey."""
+    return [(view, epoch_of(secrets, live[view.name])) for view in views]
 
 
 def _vault(secrets: VaultSecrets, connection: Connection, ledger: str) -> FieldOpener:

@@ -128,7 +128,8 @@ def swap(connection: Connection, vaults: Vaults, target: GenerationWriter) -> No
             with folding_paused(connection, target.view):
                 catch_up(connection, vaults, target)
                 with connection.cursor() as cursor:
-                    generations.swap(cursor, target.view, target.number)
+                    epoch = None if target.epoch is None else target.epoch.name.number
+                    generations.swap(cursor, target.view, target.number, epoch)
             return
         except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected):
             if attempt == _ATTEMPTS - 1:

@@ -19,9 +19,8 @@ from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import connect
 from domain.store.recorder import JournalTrackingRecorder
 from projections.engine import generations
-from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import decode
-from projections.engine.vaults import row_keys_of, vault_of
+from projections.engine.vaults import vault_of, writer_of
 from projections.engine.view import View
 
 
@@ -52,9 +51,7 @@ def _runner(
         vault = vault_of(secrets, ledger, connection)
         with connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in views])
-        targets = [
-            GenerationWriter(view, made[view.name].number, row_keys_of(secrets)) for view in views
-        ]
+        targets = [writer_of(secrets, view, made[view.name]) for view in views]
 
         class Views(Projection[JournalTrackingRecorder]):
             name = "-".join(view.name for view in views)

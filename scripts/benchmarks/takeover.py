@@ -33,6 +33,8 @@ from domain.store.journal.data_keys import DataKey
 from domain.store.journal.journal import Journal
 from domain.store.privacy.bucket_keys import BucketKeys, bucket_keys_of
 from domain.store.privacy.field_encryption import FieldEncryptor, Vault
+from domain.store.privacy.index_ciphers import IndexCipher, index_cipher_key
+from domain.store.privacy.live_epochs import LiveEpochs, live_epochs_of
 from domain.store.tlog.merkle import CompactRange
 from domain.values.certificate_numbers import format_national, format_omc
 from domain.values.identity_documents import DocumentType
@@ -102,7 +104,8 @@ def take_over(task: Task) -> CompactRange:
     tree.extend(task.opening)
     head = journal.head()
     buckets = bucket_keys_of(journal, task.secrets.epoch_keys)
-    writer = _People(task, tree, head.recorded_at, buckets)
+    epochs = live_epochs_of(task.dsn, task.secrets.epoch_keys)
+    writer = _People(task, tree, head.recorded_at, buckets, epochs)
     connection = psycopg2.connect(task.dsn, options="-c synchronous_commit=off")
     with connection.cursor() as cursor:
         for begin in range(1, task.persons + 1, _PERSONS_AT_ONCE):
@@ -200,7 +203,12 @@ class _People:
     """Builds the rows of persons, one by one."""
 
     def __init__(
-        self, task: Task, tree: CompactRange, recorded_at: datetime, buckets: BucketKeys
+        self,
+        task: Task,
+        tree: CompactRange,
+        recorded_at: datetime,
+        buckets: BucketKeys,
+        epochs: LiveEpochs,
     ) -> None:
         self.recorded_at = recorded_at
         self.rows: dict[str, list[bytes]] = {table: [] for table in _COPY}
@@ -209,7 +217,8 @@ class _People:
         self._leaves: list[bytes] = []
         self._last_leaf = b""
         self._sealer = task.secrets.sealer.of(task.ledger)
-        self._hasher = task.secrets.hasher.of(task.ledger)
+        self._hasher = task.secrets.hasher.of(task.ledger, epochs)
+        self._cipher = IndexCipher(index_cipher_key(epochs.writing))
         self._key_id = _field(self._sealer.key_id.encode())
         self._position = tree.size
         self._begin = {
@@ -278,7 +287,8 @@ class _People:
             document_index(self._vault.blind_index, number),
             named_index(self._vault.blind_index, number, name),
         ):
-            claim = (*map(_field, (kind.encode(), indexed.encode(), person.encode())),)
+            stored = self._cipher.encrypt(indexed)
+            claim = (*map(_field, (kind.encode(), stored.encode(), person.encode())),)
             self.rows["person_claims"].append(self._begin["person_claims"] + b"".join(claim))
         self._record(self._registration, values)
         [key] = sealer.fresh_keys

@@ -18,6 +18,7 @@ from typing import Any
 from tests.consistency.database_oracle import Event, Stored
 from tests.consistency.history import Operation, Refused, Replayed, Saw, Wrote
 from tests.consistency.journal_invariants import Violation
+from tests.support.epochs import GivenEpochs
 from tests.support.keys import HASHER
 from tests.support.model import Refused as ModelRefused
 from tests.support.model import day_of
@@ -83,7 +84,7 @@ class DomainSpec:
         """model: of the state after position `base`. now: when the history began; the model uses
         only its day."""
         self.stored = stored
-        self._hasher = HASHER.of(stored.ledger)
+        self._hasher = HASHER.of(stored.ledger, GivenEpochs())
         self._now = now
         self._reads = reads
         self._names = {row.command_id: (row.principal, row.key) for row in stored.commands}

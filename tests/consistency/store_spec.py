@@ -58,7 +58,7 @@ PICKY = 3
 
 def request_hash_of(ask: Ask) -> bytes:
     """The stored hash of a request, which no key is needed to compare: the request, filled up."""
-    return ask.request.ljust(36, b".")
+    return ask.request.ljust(40, b".")
 
 
 def digest_of(wrapped: bytes) -> str:

@@ -80,7 +80,7 @@ CASES = {
     ),
     "a login of staff planted": Case(
         "application",
-        "INSERT INTO certledger.logins SELECT ledger, repeat('0', 8), sha256(mac), pseudonym, "
+        "INSERT INTO certledger.logins SELECT ledger, '00000000.1', sha256(mac), pseudonym, "
         "seal, seal_key FROM certledger.logins WHERE pseudonym = '{actor}'",
         "logins",
     ),

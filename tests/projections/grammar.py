@@ -19,13 +19,15 @@ from domain.store.mapper import Catalogue, EntryMapper, JournalEntry
 from domain.store.postgres.connection import connect
 from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.field_encryption import Vault, stored_keys
+from domain.store.privacy.index_ciphers import LiveIndexCiphers, StoredIndexes
+from domain.store.privacy.live_epochs import live_epochs_of
 from domain.values.sealed_fields import person_owner
 from projections.catalogue import VIEWS
 from projections.engine import generations
 from projections.engine.generation_writer import GenerationWriter
 from projections.engine.journal_reader import read
 from projections.engine.ledger_projector import LedgerProjector
-from projections.engine.vaults import row_keys_of, vault_of
+from projections.engine.vaults import row_keys_of, vault_of, writer_of
 from projections.engine.view import View
 from tests.support.keys import journal_of
 from tests.support.ledgers import SECRETS
@@ -62,7 +64,7 @@ class ProjectedLedger:
         self.journal = journal_of(dsn, ledger)
         self.journal.create_ledger()
         self.connection: Any = connect(dsn, name="test")
-        generations.ensure(self.connection, self.views)
+        generations.ensure(self.connection, self.views, SECRETS.epoch_keys)
         self.recorded = 0
         self.bucket_keys = bucket_keys_of(self.journal, SECRETS.epoch_keys)
         vault = Vault(
@@ -73,6 +75,8 @@ class ProjectedLedger:
         )
         self._mapper = EntryMapper(catalogue=Catalogue(CATALOGUE), vault=vault)
         self._vault = vault
+        epochs = live_epochs_of(dsn, SECRETS.epoch_keys)
+        self.indexes = StoredIndexes(vault, LiveIndexCiphers(epochs))
 
     def close(self) -> None:
         self.journal.close()
@@ -113,9 +117,7 @@ class ProjectedLedger:
         wanted = views or self.views
         with self.connection.cursor() as cursor:
             made = generations.in_force(cursor, [view.name for view in wanted])
-        return [
-            GenerationWriter(view, made[view.name].number, row_keys_of(SECRETS)) for view in wanted
-        ]
+        return [writer_of(SECRETS, view, made[view.name]) for view in wanted]
 
     def projector(
         self, *, batch: int = 1000, retry_seconds: float = 30.0, secrets: LedgerSecrets = SECRETS

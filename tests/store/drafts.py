@@ -48,7 +48,7 @@ def data_key(person: str, data_class: str = "identity", generation: int = 1) -> 
 
 def command(key: str, request: bytes = b"request") -> CommandKey:
     """A command with a hash that stands for its request; no key is needed to compare it."""
-    hashed = b"key " + hashlib.sha256(request).digest()
+    hashed = b"key epo." + hashlib.sha256(request).digest()
     return CommandKey("li", key, hashed, id_of(f"command/{key}/{request.hex()}"))
 
 

@@ -54,9 +54,11 @@ ORDER BY epoch DESC LIMIT 1"""
 SELECT_LAST_EPOCH = "SELECT coalesce(max(epoch), 0) FROM certledger.epochs"
 
 SELECT_NEEDED_EPOCHS = """SELECT epoch, key_id FROM certledger.epochs e
-WHERE destroyed_at IS NULL AND EXISTS (
-    SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch) ORDER BY epoch"""
-"""The epochs without whose keys something cannot be opened."""
+WHERE destroyed_at IS NULL AND (
+    EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)
+    OR EXISTS (SELECT FROM certledger.logins l
+        WHERE split_part(l.key_id, '.', 2) = e.epoch::text)) ORDER BY epoch"""
+"""The epochs without whose keys something cannot be opened, or a login is not found."""
 
 LOCK_EPOCHS = "SELECT pg_advisory_xact_lock(hashtextextended('certledger epochs', 0))"
 """Taken before an epoch is added or ends, and before a key is wrapped under the newest one."""

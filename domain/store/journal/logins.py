@@ -1,9 +1,9 @@
 """The table of logins: which pseudonym a login has in a ledger.
 
 Events, commands and claims name people by pseudonyms only. A row is written in the transaction of
-the first command that names its login, never changed, and deleted with the person whose login it
-is, unless they have acted as staff. Its seal is checked wherever it is read: exchanged rows would
-make one person another.
+the first command that names its login, replaced when it comes under another epoch, and deleted with
+the person whose login it is, unless they have acted as staff. Its seal is checked wherever it is
+read: exchanged rows would make one person another.
 """
 
 import secrets
@@ -15,7 +15,10 @@ from domain.store.keys.seals import LedgerSealer
 
 
 class LoginRow(NamedTuple):
-    """A login with its pseudonym. seal: 32 bytes under the journal key seal_key."""
+    """A login with its pseudonym. seal: 32 bytes under the journal key seal_key.
+
+    name: as it is stored, under an epoch, see `domain.store.privacy.index_ciphers`.
+    """
 
     name: LoginName
     pseudonym: str
@@ -44,6 +47,10 @@ def login_from_row(row: Sequence[Any], sealer: LedgerSealer | None) -> LoginRow:
 
 
 LOGIN_COLUMNS = "key_id, mac, pseudonym, seal, seal_key"
+
+LIVE_LOGIN = """EXISTS (SELECT FROM certledger.epochs e
+    WHERE e.destroyed_at IS NULL AND e.epoch::text = split_part(l.key_id, '.', 2))"""
+"""Whether the epoch of a row `l` is not over; else its login is not found."""
 
 SELECT_LOGINS = f"""SELECT {LOGIN_COLUMNS} FROM certledger.logins
 WHERE ledger = %s AND (key_id, mac) IN %s"""

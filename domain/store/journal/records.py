@@ -91,7 +91,7 @@ class CommandKey(NamedTuple):
     """Identifies a command, so that a repeated request is recorded once.
 
     principal, key: the sender, and what is stored of their Idempotency-Key. request_hash: over the
-    whole request, 36 bytes, to detect the same key with another request; both are keyed, see
+    whole request, 40 bytes, to detect the same key with another request; both are keyed, see
     `domain.store.keys.command_hashes`. command_id: drawn once, and the same in every attempt.
     recognises: whether a stored hash is of this request, whichever key made it; None compares it
     with request_hash.
@@ -109,7 +109,8 @@ class CommandKey(NamedTuple):
         return self.principal, self.key
 
     def is_same_request(self, stored: bytes) -> bool:
-        """Whether a stored hash is of this request. Raises: CommandKeyMissing."""
+        """Whether a stored hash is of this request. Raises: CommandKeyMissing,
+        IdempotencyKeyExpired."""
         return stored == self.request_hash if self.recognises is None else self.recognises(stored)
 
 

@@ -1,7 +1,9 @@
-"""Blind indexes: keyed hashes that make encrypted personal text searchable by exact value."""
+"""Blind indexes: keyed hashes that make encrypted personal text searchable by exact value.
+
+They are stored encrypted, see `index_ciphers`.
+"""
 
 import unicodedata
-from typing import NamedTuple
 
 from domain.store.privacy.cipher_suites import AES, BY_INDEX, KEY_BYTES, SUITES, suite_named
 
@@ -22,7 +24,7 @@ class BlindIndexes:
         self._suites = sorted(SUITES.values(), key=lambda suite: suite is not self._suite)
 
     def blind_index(self, kind: str, value: str, algorithm: str | None = None) -> str:
-        """The blind index to store.
+        """The blind index of a text.
 
         The value is normalised first (width, case, white space), so that the same number typed
         differently gives the same index. algorithm: of an existing index; the current one if None
@@ -35,36 +37,6 @@ class BlindIndexes:
         """Every index the value may be stored under, one per suite; the current suite first."""
         message, key = _message(kind, value), self._index_key
         return tuple([f"{suite.index_name}:{suite.mac(key, message)}" for suite in self._suites])
-
-    def search_tokens(self, kind: str, value: str) -> "SearchTokens":
-        """The value as a search term."""
-        return SearchTokens(self, kind, value)
-
-
-class SearchTokens(NamedTuple):
-    """A searched text: the set of indexes it may be stored under, computed when needed.
-
-    `in` computes only the index of the stored index's own suite.
-    """
-
-    indexes: BlindIndexes
-    kind: str
-    value: str
-
-    def __repr__(self) -> str:
-        """Without the text, which is personal."""
-        return f"SearchTokens({self.kind})"
-
-    def __contains__(self, stored: object) -> bool:
-        """Whether `stored` is an index of the text."""
-        if not isinstance(stored, str):
-            return False
-        algorithm = stored.partition(":")[0]
-        return self.indexes.blind_index(self.kind, self.value, algorithm) == stored
-
-    def all(self) -> tuple[str, ...]:
-        """The indexes to search for, one per suite, the current one first."""
-        return self.indexes.blind_indexes(self.kind, self.value)
 
 
 def _message(kind: str, value: str) -> bytes:

@@ -215,7 +215,8 @@ def add_epoch(cursor: Cursor, keys: EpochKeys, before: Epoch | None, now: dateti
     """Begin an epoch, under LOCK_EPOCHS. before: the newest so far. Raises: WrongEpochKey."""
     cursor.execute(SELECT_LAST_EPOCH)
     [(last,)] = cursor.fetchall()
-    epoch = keys.make(last + 1, keys.end_after(before and before.ends_at, now))
+    ends_at = before and before.ends_at
+    epoch = keys.make(last + 1, keys.end_after(ends_at, max(now, ends_at or now)))
     cursor.execute(INSERT_EPOCH, (*epoch.name, epoch.ends_at, now))
     return epoch
 

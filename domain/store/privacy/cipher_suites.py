@@ -6,6 +6,7 @@ stay readable when the default changes. Reading order: Suite, then AES and SM4 a
 """
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +14,13 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import (
+    BlockCipherAlgorithm,
+    Cipher,
+    CipherContext,
+    algorithms,
+    modes,
+)
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -25,6 +32,7 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 _NONCES_DRAWN = 256
 _TAG_BYTES = 16
+_BLOCK_BYTES = 16
 
 
 class _Sealing(Protocol):
@@ -46,6 +54,7 @@ class Suite:
     _digest: Callable[[], hashes.HashAlgorithm]
     _cipher_key_bytes: int
     _cipher: Callable[[bytes], _Sealing]
+    _block: Callable[[bytes], BlockCipherAlgorithm]
 
     def encrypt(self, key: bytes, plaintext: bytes, context: bytes) -> bytes:
         """Returns: nonce ‖ ciphertext ‖ tag. key: 32 bytes; context: authenticated, not stored."""
@@ -59,6 +68,10 @@ class Suite:
     def keyed(self, key: bytes) -> "KeyedSuite":
         """The cipher under one key that is used again and again."""
         return KeyedSuite(self.name, self._cipher(_derive(self, key)))
+
+    def permutation(self, key: bytes) -> "Permutation":
+        """The block cipher by itself, for keyed hashes. key: 32 bytes of nothing else."""
+        return Permutation(Cipher(self._block(_derive(self, key)), modes.ECB()))
 
     def mac(self, key: bytes, message: bytes) -> str:
         """Keyed hash, 64 hex digits."""
@@ -82,6 +95,34 @@ class KeyedSuite:
     def decrypt(self, sealed: bytes, context: bytes) -> bytes:
         """The plaintext. Raises: WrongKey."""
         return _decrypt(self._cipher, sealed, context)
+
+
+class Permutation:
+    """A block cipher that encrypts equal keyed hashes to equal bytes. Thread-safe.
+
+    Only for what is as good as random: each block is encrypted by itself.
+    """
+
+    __slots__ = ("_decryptor", "_encryptor", "_lock")
+
+    def __init__(self, cipher: Cipher[modes.ECB]) -> None:
+        self._encryptor = cipher.encryptor()
+        self._decryptor = cipher.decryptor()
+        self._lock = threading.Lock()
+
+    def encrypt(self, data: bytes) -> bytes:
+        """data: whole blocks of 16 bytes. Raises: ValueError for another length."""
+        return self._update(self._encryptor, data)
+
+    def decrypt(self, data: bytes) -> bytes:
+        """As `encrypt`, the other way round."""
+        return self._update(self._decryptor, data)
+
+    def _update(self, context: CipherContext, data: bytes) -> bytes:
+        if len(data) % _BLOCK_BYTES:
+            raise ValueError(f"{len(data)} bytes are no whole blocks")
+        with self._lock:  # the context keeps nothing from one whole block to the next
+            return context.update(data)
 
 
 def _decrypt(cipher: _Sealing, sealed: bytes, context: bytes) -> bytes:
@@ -162,8 +203,8 @@ class _Sm4Gcm:
         return decryptor.update(body) + decryptor.finalize()
 
 
-AES = Suite("aes-256-gcm", "hmac-sha256", hashes.SHA256, 32, AESGCM)
-SM4 = Suite("sm4-gcm", "hmac-sm3", hashes.SM3, 16, _Sm4Gcm)
+AES = Suite("aes-256-gcm", "hmac-sha256", hashes.SHA256, 32, AESGCM, algorithms.AES)
+SM4 = Suite("sm4-gcm", "hmac-sm3", hashes.SM3, 16, _Sm4Gcm, algorithms.SM4)
 
 SUITES = {suite.name: suite for suite in (AES, SM4)}
 BY_INDEX = {suite.index_name: suite for suite in SUITES.values()}

@@ -32,9 +32,13 @@ from domain.values.working_days import SHANGHAI, shanghai_date
 EPOCH_DAYS = 30
 BACKUP_DAYS = 35
 
+OVERLAP = timedelta(days=1)
+"""How long before an epoch's end the next one begins, at most half of its length. A request that is
+repeated within that time can be compared with the recorded one."""
+
 MARGIN = timedelta(hours=1)
-"""An erasure so shortly before an epoch's end is answered with the day of the next one: it may be
-recorded after it."""
+"""An erasure so shortly before the next epoch is answered with the day of that one: it may be
+recorded when that has begun."""
 
 _PURPOSE = "epoch"
 _FILE = re.compile(r"epoch_([1-9][0-9]{0,8})_([0-9a-f]{8})")
@@ -145,10 +149,19 @@ class EpochKeys:
     def unreadable_from(self, epoch: Epoch, now: datetime) -> date:
         """The day from which nothing opens what is erased now, in Asia/Shanghai.
 
-        epoch: the newest one. It counts on the next epoch if this one is over, or soon will be.
+        epoch: the newest one. It counts on the next epoch if that begins soon, or should have.
         """
-        end = self.end_after(epoch.ends_at, now + MARGIN)
+        end = self.end_after(epoch.ends_at, now + MARGIN + self.overlap)
         return shanghai_date(end) + timedelta(days=self.backup_days)
+
+    @property
+    def overlap(self) -> timedelta:
+        """How long before an epoch's end the next one begins."""
+        return min(OVERLAP, timedelta(days=self.epoch_days) / 2)
+
+    def is_followed(self, epoch: Epoch, now: datetime) -> bool:
+        """Whether it is time for the epoch after this one."""
+        return epoch.ends_at - self.overlap <= now
 
     def end_after(self, ends_at: datetime | None, now: datetime) -> datetime:
         """When an epoch ends: the first time after `now` in the row that `ends_at` begins.

@@ -2,23 +2,27 @@
 
 One process of a database does it at a time. Each round, any of which may be interrupted:
 
-1. When the newest epoch is over, the next one begins.
+1. Some time before the newest epoch is over, the next one begins.
 2. Bucket keys of earlier epochs are wrapped under the newest one, unless they are stale: then the
    bucket gets a new generation, under the newest epoch, and its data keys are wrapped under that.
 3. A stale generation that wraps nothing is deleted, once no process can wrap under it any more.
-4. An epoch that wraps nothing is over, a while after the next one began: its files are overwritten
-   and unlinked. A standby that takes over then may lack the last seconds, and still needs them.
+4. Stored indexes of persons and logins come under the newest epoch, once every process knows it;
+   a rebuild does the same for the views.
+5. An epoch that is over and that nothing is under is destroyed: its files are overwritten and
+   unlinked. Not in the minute after the next one began: a standby that takes over then may lack
+   the last seconds, and still needs them.
 
 So a data key that was destroyed in an epoch is wrapped, in whatever copy of the database, under a
-bucket key that no later epoch ever wrapped. Rows of keys change under the head lock of their
-ledger only, a page at a time, so that writers wait for a page at most.
-Reading order: KeyRenewal.round, `_turn`, `_rewrap_buckets`, `_renew`, `_destroy`.
+bucket key that no later epoch ever wrapped; and nobody can try texts against its keyed hashes. Rows
+change under the head lock of their ledger only, a page at a time, so that writers wait for a page
+at most. Reading order: KeyRenewal.round, `_turn`, `_rewrap_buckets`, `_renew`, `_destroy`; what
+comes under the newest epoch: index_renewal.py.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from domain.store.errors import WrongEpochKey
 from domain.store.journal.bucket_keys import (
@@ -30,6 +34,7 @@ from domain.store.journal.bucket_keys import (
     bucket_from_row,
 )
 from domain.store.journal.data_keys import SELECT_KEYS, DataKey, key_from_row
+from domain.store.keys.seals import Sealer
 from domain.store.postgres.connection import Connection, Cursor, connect
 from domain.store.privacy.bucket_keys import (
     add_epoch,
@@ -41,6 +46,7 @@ from domain.store.privacy.bucket_keys import (
 from domain.store.privacy.cipher_suites import KeyedSuite, suite_named
 from domain.store.privacy.epoch_keys import Epoch, EpochKeys, parse_file_name
 from domain.store.privacy.field_encryption import data_key_context
+from domain.store.privacy.index_renewal import IndexRenewal, ledger_transaction, transaction
 
 REST = timedelta(seconds=60)
 """Age of a bucket's new generation at which no process wraps under the one before: they read the
@@ -51,8 +57,6 @@ PAGE = 500
 """Data keys that are wrapped again while a ledger's writer waits, about 20 ms."""
 
 _ONE_PROCESS = "SELECT pg_try_advisory_lock(hashtextextended('certledger key renewal', 0))"
-
-_HEAD_LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = %s FOR UPDATE"
 
 _LEDGERS = "SELECT DISTINCT ledger FROM certledger.bucket_keys ORDER BY ledger"
 
@@ -81,39 +85,66 @@ AND n.created_at <= %s AND NOT EXISTS (
     SELECT FROM certledger.data_keys k WHERE k.ledger = b.ledger AND k.bucket = b.bucket
     AND k.bucket_generation = b.generation AND k.wrapped IS NOT NULL)"""
 
+_LIVE = """SELECT epoch, key_id, ends_at, made_at FROM certledger.epochs
+WHERE destroyed_at IS NULL ORDER BY epoch"""
+
 _END_EPOCHS = """UPDATE certledger.epochs e SET destroyed_at = %s
-FROM (SELECT epoch, made_at FROM certledger.epochs ORDER BY epoch DESC LIMIT 1) n
-WHERE e.destroyed_at IS NULL AND e.epoch < n.epoch AND n.made_at <= %s
-AND NOT EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
+WHERE e.destroyed_at IS NULL AND e.epoch = ANY(%s)
+AND NOT EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)
+AND NOT EXISTS (SELECT FROM certledger.person_claims p WHERE split_part(p.index, ':', 1)
+    IN ('hmac-sha256.' || e.epoch, 'hmac-sm3.' || e.epoch))
+AND NOT EXISTS (SELECT FROM certledger.logins l WHERE split_part(l.key_id, '.', 2) = e.epoch::text)
+RETURNING e.epoch"""
 
 _DESTROYED = """SELECT epoch, key_id FROM certledger.epochs e
 WHERE destroyed_at IS NOT NULL AND NOT EXISTS (
     SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
 """Who has the database may mark an epoch as destroyed that wraps something: its file stays."""
 
-_PENDING = """SELECT EXISTS (SELECT FROM certledger.bucket_keys WHERE stale)
-OR (SELECT count(*) > 1 FROM certledger.epochs WHERE destroyed_at IS NULL)"""
+_STALE = "SELECT EXISTS (SELECT FROM certledger.bucket_keys WHERE stale)"
 
 log = logging.getLogger("certledger.keys")
+
+
+class _Live(NamedTuple):
+    """A row of _LIVE."""
+
+    number: int
+    key_id: str
+    ends_at: datetime
+    made_at: datetime
 
 
 class KeyRenewal:
     """The work of one database. Used by one thread."""
 
     def __init__(
-        self, epoch_keys: EpochKeys, algorithm: str, *, rest: timedelta = REST, page: int = PAGE
+        self,
+        epoch_keys: EpochKeys,
+        algorithm: str,
+        sealer: Sealer,
+        *,
+        in_use: Callable[[Cursor], Collection[int]] = lambda cursor: (),
+        rest: timedelta = REST,
+        page: int = PAGE,
     ) -> None:
-        """algorithm: of new wrappings. rest, page: see REST and PAGE; tests give others."""
+        """algorithm: of new wrappings. sealer: of rows of logins.
+
+        in_use: numbers of epochs that something outside the store is under, such as a view.
+        rest, page: see REST and PAGE; tests give others.
+        """
         self._keys = epoch_keys
         self._algorithm = algorithm
+        self._in_use = in_use
         self._rest = rest
         self._page = page
+        self._indexes = IndexRenewal(epoch_keys, sealer, page)
 
     def round(self, connection: Connection, now: datetime) -> bool:
         """Do what is due, unless another process does.
 
         connection: in autocommit mode, and the same each time; it holds the lock of this work.
-        Returns: whether nothing is left to be done.
+        Returns: whether nothing is left to be done at this time.
         Raises: WrongEpochKey, WrongKey, psycopg2.Error.
         """
         with connection.cursor() as cursor:
@@ -124,22 +155,30 @@ class KeyRenewal:
             if newest is None:
                 return True
             cursor.execute(_LEDGERS)
-            for (ledger,) in cursor.fetchall():
+            ledgers = [ledger for (ledger,) in cursor.fetchall()]
+            for ledger in ledgers:
                 self._renew(cursor, ledger, newest, now)
-            self._destroy(cursor, now)
-            cursor.execute(_PENDING)
-            return not cursor.fetchone()[0]  # type: ignore[index]
+            *older, last = self._live(cursor)
+            if older and last.made_at <= now - self._rest:
+                self._indexes.renew(cursor, ledgers, [(e.number, e.key_id) for e in older], newest)
+            is_over = self._destroy(cursor, now)
+            cursor.execute(_STALE)
+            return is_over and not cursor.fetchone()[0]  # type: ignore[index]
+
+    def _live(self, cursor: Cursor) -> list[_Live]:
+        cursor.execute(_LIVE)
+        return [_Live(*row) for row in cursor.fetchall()]
 
     def _turn(self, cursor: Cursor, now: datetime) -> Epoch | None:
-        """The newest epoch, after the next one began if it was over; None before the first."""
-        with _transaction(cursor):
+        """The newest epoch, after the next one began if it was time; None before the first."""
+        with transaction(cursor):
             cursor.execute(LOCK_EPOCHS)
             cursor.execute(SELECT_NEWEST_EPOCH)
             found = cursor.fetchone()
             if found is None:
                 return None
             newest = self._keys.open(*found)
-            if newest.ends_at > now:
+            if not self._keys.is_followed(newest, now):
                 return newest
             newest = add_epoch(cursor, self._keys, newest, now)
         log.info("epoch %d began, until %s", newest.name.number, newest.ends_at.isoformat())
@@ -156,7 +195,7 @@ class KeyRenewal:
                 while self._rewrap_page(cursor, ledger, of_bucket):
                     pass
         if any(len(of_bucket) > 1 for of_bucket in generations.values()):
-            with _transaction(cursor, ledger):
+            with ledger_transaction(cursor, ledger):
                 cursor.execute(_DELETE_OLDER, (ledger, now - self._rest))
 
     def _rewrap_buckets(
@@ -166,7 +205,7 @@ class KeyRenewal:
 
         Returns: all bucket keys of the ledger, in order.
         """
-        with _transaction(cursor, ledger):
+        with ledger_transaction(cursor, ledger):
             rows = _buckets(cursor, ledger)
             older = [row for row in rows if row.epoch < newest.name.number and not row.stale]
             last = {row.bucket: row for row in rows}
@@ -202,7 +241,7 @@ class KeyRenewal:
     def _rewrap_page(self, cursor: Cursor, ledger: str, rows: list[BucketKey]) -> int:
         """Wrap some data keys of a bucket under its newest generation. Returns: how many."""
         newest = rows[-1]
-        with _transaction(cursor, ledger):
+        with ledger_transaction(cursor, ledger):
             cursor.execute(_OLDER_KEYS, (ledger, newest.bucket, newest.generation, self._page))
             keys = list(map(key_from_row, cursor.fetchall()))
             if keys:
@@ -220,19 +259,35 @@ class KeyRenewal:
     def _epoch_key(self, row: BucketKey) -> bytes:
         return self._keys.open(row.epoch, row.key_id).key
 
-    def _destroy(self, cursor: Cursor, now: datetime) -> None:
-        """Destroy the keys of epochs that nothing needs; mend the files of the others."""
-        with _transaction(cursor):
-            cursor.execute(LOCK_EPOCHS)
-            cursor.execute(_END_EPOCHS, (now, now - self._rest))
+    def _destroy(self, cursor: Cursor, now: datetime) -> bool:
+        """Destroy the keys of epochs that nothing needs; mend the files of the others.
+
+        Returns: whether none is left that should have been destroyed.
+        """
+        *older, last = self._live(cursor)
+        over = {live.number for live in older if self._end_of(live) <= now}
+        ended: set[int] = set()
+        if last.made_at <= now - self._rest and over:
+            with transaction(cursor):
+                cursor.execute(LOCK_EPOCHS)
+                cursor.execute(_END_EPOCHS, (now, sorted(over - {*self._in_use(cursor)})))
+                ended = {number for (number,) in cursor.fetchall()}
         cursor.execute(_DESTROYED)
-        over = set(cursor.fetchall())
-        here = {parse_file_name(path) for path in self._keys.files()} & over
+        gone = set(cursor.fetchall())
+        here = {parse_file_name(path) for path in self._keys.files()} & gone
         if here:
             log.info("%d files of epochs destroyed", self._keys.destroy(sorted(here)))
         cursor.execute(SELECT_NEEDED_EPOCHS)
         if written := self._keys.mend(cursor.fetchall()):
             log.info("%d files of epochs written again", written)
+        return ended == over
+
+    def _end_of(self, live: _Live) -> datetime:
+        """As its file says, which nobody can change who has the database only."""
+        try:
+            return self._keys.open(live.number, live.key_id).ends_at
+        except WrongEpochKey:
+            return live.ends_at
 
 
 def _rewrapped(ledger: str, key: DataKey, opened: dict[int, bytes], generation: int) -> bytes:
@@ -251,21 +306,6 @@ def _cipher(key: DataKey, bucket_key: bytes) -> KeyedSuite:
 def _buckets(cursor: Cursor, ledger: str) -> list[BucketKey]:
     cursor.execute(SELECT_BUCKETS, (ledger,))
     return list(map(bucket_from_row, cursor.fetchall()))
-
-
-@contextmanager
-def _transaction(cursor: Cursor, ledger: str | None = None) -> Iterator[None]:
-    """A transaction; with a ledger, under its head lock."""
-    cursor.execute("BEGIN")
-    try:
-        if ledger is not None:
-            cursor.execute(_HEAD_LOCK, (ledger,))
-        yield
-    except BaseException:
-        if not cursor.connection.closed:
-            cursor.execute("ROLLBACK")
-        raise
-    cursor.execute("COMMIT")
 
 
 def check_epochs(dsn: str, epoch_keys: EpochKeys) -> None:

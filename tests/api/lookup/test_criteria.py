@@ -32,9 +32,11 @@ from api.web.lookup import HINTS
 from api.web.page_route import FORM
 from domain.store.embedded.server import EmbeddedPostgres
 from domain.store.privacy.blind_index import BlindIndexes
+from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.values.identity_documents import DocumentType, InvalidIdentityDocument, Refusal
 from tests.api.web.conftest import HTML
 from tests.support.commands import document_of
+from tests.support.epochs import GivenEpochs
 from tests.support.http_journey import certified
 from tests.support.postgres import fresh_database
 from tests.support.service import LedgerClient, new_ledger, running, settings_for
@@ -273,7 +275,7 @@ def test_only_lookups_that_search_the_registry_can_use_the_budget_up(
 
 # --- the parser -----------------------------------------------------------------------------------
 
-TOKENS = BlindIndexes(bytes(32)).search_tokens
+TOKENS = StoredIndexes(BlindIndexes(bytes(32)), GivenEpochs().ciphers()).search_tokens
 
 
 def parse(**typed: Any) -> LookupCriteria:

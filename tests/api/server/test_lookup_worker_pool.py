@@ -428,7 +428,7 @@ def test_a_worker_receives_no_secret_that_it_does_not_need(tmp_path: Path):
     secret += known.link_key, known.link_keys_retired
     assert not any(secret)
     assert "secret" not in repr(
-        RegistryConfig("postgresql://u:secret@h/d", b"secret", "aes-256-gcm", (b"secret",))
+        RegistryConfig("postgresql://u:secret@h/d", b"secret", (), "aes-256-gcm", (b"secret",))
     )
 
 

@@ -45,7 +45,7 @@ def write(database: Database, ledger: LedgerClient, *drafts: NewEvent) -> None:
     journal = journal_of(database.dsn, ledger.name)
     with journal.transaction() as transaction:
         for each in drafts:
-            key = CommandKey(actor.subject, str(each.event_id), bytes(36), each.command_id)
+            key = CommandKey(actor.subject, str(each.event_id), bytes(40), each.command_id)
             event = replace(each, actor=actor.to_envelope())
             transaction.append([AppendRequest((event,), command=key, receipt=lambda _: b"{}")])
     journal.close()

@@ -33,9 +33,9 @@ def test_an_inserted_envelope_that_is_no_json_breaks_off_no_check(database: Data
         assert [event.position for event in found] == [confirmed]
         vault = world.ledger.vault
         checks: list[EventCheck] = [
-            LoginsCheck(journal, vault, world.ledger.logins.keys),
+            LoginsCheck(journal, vault, world.ledger.logins.keys, world.ledger.indexes),
             PersonsCheck(journal, vault),
-            PersonClaimsCheck(journal, vault),
+            PersonClaimsCheck(journal, vault, world.ledger.indexes),
         ]
         run(journal, checks, upto, lambda position: None)
         assert [check.result.findings for check in checks] == [[], [], []]

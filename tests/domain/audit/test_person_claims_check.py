@@ -29,7 +29,7 @@ def test_what_is_registered_and_erased_while_the_rows_are_read_is_no_finding(
 ) -> None:
     monkeypatch.setattr(person_claims_check, "_PAGE", 1)
     journal = world.ledger.journal
-    check = PersonClaimsCheck(journal, world.ledger.vault)
+    check = PersonClaimsCheck(journal, world.ledger.vault, world.ledger.indexes)
     steps = iter((*(("register", n) for n in range(5, 9)), ("erase", 4), ("erase", 5)))
 
     def pace(position: int) -> None:

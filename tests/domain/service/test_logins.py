@@ -466,7 +466,7 @@ def test_the_audit_expects_the_row_of_staff_who_were_erased(world: PostgresWorld
 
 def findings(ledger: Ledger) -> list[str]:
     """What the audit says about the logins of a ledger."""
-    check = LoginsCheck(ledger.journal, ledger.vault, ledger.logins.keys)
+    check = LoginsCheck(ledger.journal, ledger.vault, ledger.logins.keys, ledger.indexes)
     check.page([Event(event.position, event.parsed) for event in ledger.journal.events()])
     check.finish(ledger.journal.head().position, lambda upto: None)
     return [str(finding) for finding in check.result.findings]

@@ -165,7 +165,7 @@ def test_a_login_that_the_program_itself_could_insert_is_found(
     """Another login would act as this member of staff."""
     with tampering.application_role(database) as cursor:
         cursor.execute(
-            "INSERT INTO certledger.logins SELECT ledger, repeat('0', 8), sha256(mac), pseudonym, "
+            "INSERT INTO certledger.logins SELECT ledger, '00000000.1', sha256(mac), pseudonym, "
             "seal, seal_key FROM certledger.logins WHERE pseudonym = %s",
             (pseudonym(world, 1),),
         )

@@ -85,7 +85,7 @@ def test_text_is_stored_as_utf8_whatever_the_environment_names(
 @pytest.mark.parametrize("others", [0, 20])
 def test_a_command_reads_back_as_it_was_written(journal: Journal, others: int) -> None:
     receipt = bytes(range(256))
-    hashed = b"\x00\xff" * 18
+    hashed = b"\x00\xff" * 20
     odd = CommandKey('it\'s "li"', "{key}, \\N 考", hashed, id_of("odd"))
     empty = AppendRequest(command=command("nothing"))
     more = [AppendRequest(command=command(f"k{n}")) for n in range(others)]

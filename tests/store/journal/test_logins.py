@@ -18,9 +18,11 @@ from domain.store.journal.records import AppendRequest
 from domain.store.journal.statements import ReadRequest
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.postgres.migrate import migrate
+from domain.store.privacy.index_ciphers import IndexCipher, index_cipher_key
 from domain.values.key_ids import symmetric_key_id
 from tests.store.drafts import draft
 from tests.support import tampering
+from tests.support.epochs import epoch
 from tests.support.keys import LOGIN_KEY, SEALER, journal_of
 from tests.support.postgres import Database
 
@@ -32,12 +34,18 @@ def journal(database: Database) -> Iterator[Journal]:
     migrate(database.dsn)
     journal = journal_of(database.dsn)
     journal.create_ledger()
+    journal.change(
+        "INSERT INTO certledger.epochs (epoch, key_id, ends_at, made_at) "
+        "VALUES (1, '00000000', now(), now())"
+    )
     yield journal
     journal.close()
 
 
 def row(login: str, keys: LoginKeys = KEYS) -> LoginRow:
-    return sealed_row(keys.names("omc", login)[0], new_pseudonym(), SEALER.of("omc"))
+    [name, *_] = keys.names("omc", login)
+    stored = IndexCipher(index_cipher_key(epoch())).login(name)
+    return sealed_row(stored, new_pseudonym(), SEALER.of("omc"))
 
 
 ERASED = "erasure_confirmed.v1"
@@ -139,7 +147,7 @@ def test_an_erasure_deletes_the_row(journal: Journal) -> None:
 FORGED = {
     "another pseudonym": "pseudonym = '" + "f" * 32 + "' WHERE pseudonym = %(li)s",
     "another login": "mac = decode(repeat('ab', 32), 'hex') WHERE pseudonym = %(li)s",
-    "another key": "key_id = '00000000' WHERE pseudonym = %(li)s",
+    "another key": "key_id = '00000000.1' WHERE pseudonym = %(li)s",
     "another ledger": "ledger = 'other' WHERE pseudonym = %(li)s",
     "an unknown journal key": "seal_key = '00000000' WHERE pseudonym = %(li)s",
 }

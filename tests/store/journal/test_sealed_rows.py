@@ -223,7 +223,7 @@ def test_a_head_that_was_exchanged_between_read_and_commit_is_a_conflict(
 
 RECEIPTS = {
     "receipt": "receipt = 'forged'",
-    "request": "request_hash = convert_to(repeat('o', 36), 'UTF8')",
+    "request": "request_hash = convert_to(repeat('o', 40), 'UTF8')",
     "command id": "command_id = gen_random_uuid()",
     "key": "key = 'stolen'",
     "principal": "principal = 'an'",

@@ -10,6 +10,7 @@ from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.key_renewal import KeyRenewal
 from tests.store.facts import MASTER_KEYS
 from tests.store.wrapped_keys import Safe
+from tests.support.keys import SEALER
 
 
 @pytest.fixture
@@ -20,4 +21,4 @@ def directories(tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def safe(journal: Journal, directories: tuple[Path, Path]) -> Safe:
     keys = EpochKeys(MASTER_KEYS, directories)
-    return Safe(journal, keys, datetime.now(UTC), KeyRenewal(keys, "aes-256-gcm"))
+    return Safe(journal, keys, datetime.now(UTC), KeyRenewal(keys, "aes-256-gcm", SEALER))

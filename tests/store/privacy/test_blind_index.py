@@ -49,22 +49,6 @@ def test_an_index_of_one_suite_is_found_when_the_other_is_the_default(
     assert list(sm4.blind_indexes("resident_id", "1")) == stored[::-1]
 
 
-def test_search_tokens_match_every_suite_and_hide_the_text(
-    journal: Journal,
-) -> None:
-    both = [vault_of(journal, algorithm=algorithm) for algorithm in ALGORITHMS]
-    for vault in both:
-        tokens = vault.search_tokens("name", "张 三")
-        assert list(tokens.all()) == list(vault.blind_indexes("name", "张三"))
-        for stored in (other.blind_index("name", "张三") for other in both):
-            assert stored in tokens
-            assert stored not in vault.search_tokens("name", "李四")
-            assert stored not in vault.search_tokens("document", "张三")
-        for nothing in (None, "", "hmac-sha256:", "hmac-sha1:00", 7):
-            assert nothing not in tokens
-        assert "三" not in f"{tokens!r} {tokens}"
-
-
 def test_the_keyed_hashes_are_the_standard_ones(journal: Journal) -> None:
     # openssl dgst -sha256|-sm3 -mac HMAC over "k|V" under 32 times "i".
     assert vault_of(journal).blind_index("k", "v") == (

@@ -26,6 +26,7 @@ from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.key_renewal import REST, KeyRenewal
 from tests.store.facts import MASTER_KEYS
 from tests.store.wrapped_keys import Attacker, Safe, files_of, same_bucket
+from tests.support.keys import SEALER
 from tests.support.postgres import Database
 
 DAY = timedelta(days=1)
@@ -120,14 +121,15 @@ def test_a_bucket_that_is_stale_when_its_epoch_ends_is_never_wrapped_by_the_next
     assert safe.vault().open("b", 1, "/name", kept) == neighbour
 
 
-def test_the_answer_counts_on_the_next_epoch_shortly_before_an_end(safe: Safe) -> None:
+def test_the_answer_counts_on_the_next_epoch_shortly_before_that_begins(safe: Safe) -> None:
     safe.seal("p1")
     end, vault = safe.end(), safe.vault()
     day = (end + timedelta(hours=8)).date()
-    assert vault.unreadable_from(end - timedelta(hours=1, seconds=1)) == day + 35 * DAY
+    begins = end - DAY  # of the next one
+    assert vault.unreadable_from(begins - timedelta(hours=1, seconds=1)) == day + 35 * DAY
     for late in (timedelta(hours=1), timedelta(0), -timedelta(days=29, hours=22)):
-        assert vault.unreadable_from(end - late) == day + 65 * DAY
-    assert vault.unreadable_from(end + timedelta(days=30)) == day + 95 * DAY
+        assert vault.unreadable_from(begins - late) == day + 65 * DAY
+    assert vault.unreadable_from(begins + timedelta(days=30)) == day + 95 * DAY
 
 
 @given(
@@ -204,7 +206,7 @@ def test_a_bucket_is_wrapped_again_a_page_at_a_time(safe: Safe) -> None:
     vault = safe.vault()
     sealed = {person: safe.seal(person, vault, person) for person in people}
     safe.erase("p1")
-    assert not safe.round(renewal=KeyRenewal(safe.keys, "sm4-gcm", page=2))
+    assert not safe.round(renewal=KeyRenewal(safe.keys, "sm4-gcm", SEALER, page=2))
     moved = "SELECT DISTINCT bucket_generation FROM certledger.data_keys WHERE wrapped IS NOT NULL"
     assert safe.rows(moved) == [(2,)]
     for person in people[1:]:
