@@ -15,12 +15,13 @@ from domain.store.privacy.index_ciphers import GivenIndexCiphers, index_cipher_k
 from domain.store.privacy.live_epochs import LiveEpochs
 from projections.catalogue import VIEWS
 from projections.engine import generations
+from projections.engine.failures import is_transient
 from projections.engine.wrong_views import EVERY_LEDGER, WrongViews
 
 POLL_SECONDS = 5.0
 """How often the epochs are read. They are written under a minute after they began."""
 
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 5.0
 
 log = logging.getLogger("certledger.keys")
 
@@ -49,6 +50,6 @@ class EpochWatch(DatabaseJob):
         self._wrong.set("epochs", ((view, EVERY_LEDGER) for view in closed))
 
     def report(self, error: Exception) -> None:
-        """Say why the epochs are not known any more."""
-        expected = isinstance(error, LedgerError)
+        """Say why the epochs cannot be read; those of before are used meanwhile."""
+        expected = isinstance(error, LedgerError) or is_transient(error)
         log.error("the epochs cannot be read: %s", error, exc_info=not expected)

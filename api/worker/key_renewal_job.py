@@ -14,6 +14,7 @@ from domain.errors import LedgerError
 from domain.service.ledger import LedgerSecrets
 from domain.store.postgres.connection import Connection
 from domain.store.privacy.key_renewal import REST, KeyRenewal, count_overdue
+from projections.engine.failures import is_transient
 from projections.engine.generations import epochs_in_use
 
 __all__ = ["KeyRenewalJob", "count_overdue"]
@@ -47,5 +48,5 @@ class KeyRenewalJob(DatabaseJob):
 
     def report(self, error: Exception) -> None:
         """Say why keys are not renewed. What is overdue shows in /health."""
-        expected = isinstance(error, LedgerError)
+        expected = isinstance(error, LedgerError) or is_transient(error)
         log.error("keys are not renewed: %s", error, exc_info=not expected)
