@@ -152,9 +152,12 @@ def validate_document(
     if country is not None:
         details |= _issuer_details(document_type, normal, country)
     if "same_person_key" not in details:
-        # One class for every 18-character number, whichever document shows it.
-        is_eighteen = _CITIZEN.fullmatch(normal) and mod_11_2.is_valid(normal)
-        details["same_person_key"] = f"{'cn18' if is_eighteen else document_type}:{normal}"
+        # One class for every 18-character number, whichever document shows it, and with whatever
+        # hyphens: a 军官证 number may have some.
+        plain = normal.replace("-", "")
+        is_eighteen = _CITIZEN.fullmatch(plain) and mod_11_2.is_valid(plain)
+        key = f"cn18:{plain}" if is_eighteen else f"{document_type}:{normal}"
+        details["same_person_key"] = key
     return IdentityDocument(document_type=document_type, number=normal, **details)
 
 

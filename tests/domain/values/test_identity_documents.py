@@ -281,6 +281,15 @@ def test_the_same_eighteen_characters_are_one_person_under_any_document(region, 
     assert keys == {f"cn18:{number}"}
 
 
+@pytest.mark.parametrize("spelling", ["{}-{}", "{}--{}", "-{}{}", "{}{}-"])
+def test_a_hyphen_in_a_military_number_makes_no_second_person(spelling):
+    """Source: source-document 3.1(1)."""
+    number = citizen()
+    spelt = spelling.format(number[:6], number[6:])
+    military = validate_document(DocumentType.MILITARY_ID, spelt, TODAY)
+    assert military.same_person_key == f"cn18:{number}"
+
+
 @pytest.mark.parametrize(
     ("document_type", "number"),
     [
