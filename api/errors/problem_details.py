@@ -100,7 +100,8 @@ _BY_STATUS: dict[int, str] = {
     503: """
         database_unreachable deadline_exceeded erasures_missing file_key_changed issuer_unreachable
         journal_closed journal_unavailable log_not_continued outcome_unknown overloaded
-        read_timeout record_outdated seal_broken server_busy view_behind view_being_made view_wrong
+        person_claims_wrong read_timeout record_outdated seal_broken server_busy view_behind
+        view_being_made view_wrong
     """,
 }
 

@@ -99,10 +99,10 @@ async def find_person(request: Request, read: Read, body: PersonSearchBody) -> R
                 raise SearchNeedsName()
             named = named_text(text, normalise_name(body.name))
             indexes = tokens(NAMED, named).all()
-            person_id = await read.run(holder_of_index, read.ledger, NAMED, indexes)
+            person_id = await read.run(holder_of_index, read.ledger, NAMED, indexes, named)
         else:
             indexes = tokens(DOCUMENT, text).all()
-            person_id = await read.run(holder_of_index, read.ledger, DOCUMENT, indexes)
+            person_id = await read.run(holder_of_index, read.ledger, DOCUMENT, indexes, text)
     except NotFound:
         limit.charge_miss(address)
         raise

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from api.http.dependencies import QueryContext
 from domain import events as e
 from domain.decision import NotFound
+from domain.person_claims import NAMED, named_text
 from domain.service.ledger import Ledger
+from domain.store.errors import PersonClaimsWrong
 from domain.values.identity_documents import same_person_key
 
 
@@ -116,20 +118,39 @@ def applications_of(ledger: Ledger, person_id: str) -> list[Any]:
     ]
 
 
-def holder_of_index(ledger: Ledger, kind: str, indexes: Sequence[str]) -> str:
+def holder_of_index(ledger: Ledger, kind: str, indexes: Sequence[str], text: str) -> str:
     """The person whose document it is, by the blind indexes it may have; blocking.
 
-    Raises: NotFound.
+    kind: DOCUMENT or NAMED. text: that the indexes are of; the rows have no seal, so it is compared
+    with what the person's facts say.
+    Raises: NotFound, PersonClaimsWrong.
     """
-    rows = ledger.journal.query(
-        "SELECT person_id FROM certledger.person_claims WHERE ledger = %s "
-        "AND kind = %s AND index = ANY(%s) LIMIT 1",
-        (ledger.name, kind, list(indexes)),
-    )
-    if not rows:
-        raise _no_such_person()
-    person_id: str = rows[0][0]
-    return person_id
+    for _ in range(_TRIES):
+        rows = ledger.journal.query(
+            "SELECT person_id FROM certledger.person_claims WHERE ledger = %s "
+            "AND kind = %s AND index = ANY(%s) LIMIT 1",
+            (ledger.name, kind, list(indexes)),
+        )
+        if not rows:
+            raise _no_such_person()
+        person_id: str = rows[0][0]
+        if _indexed_text(ledger, kind, person_id) == text:
+            return person_id
+    raise PersonClaimsWrong(ledger=ledger.name)
+
+
+_TRIES = 2  # the person may be corrected between the two reads
+
+
+def _indexed_text(ledger: Ledger, kind: str, person_id: str) -> str | None:
+    """What an index of a kind is over for a person, by their facts; None if nothing is left."""
+    try:
+        person, identity = ledger.state("person", person_id), ledger.identity(person_id)
+    except NotFound:
+        return None
+    number, country = identity.document_number, person.document_country
+    key = same_person_key(identity.document_type, number, country)
+    return named_text(key, identity.name) if kind == NAMED else key
 
 
 def own_person(ledger: Ledger, login: str, text: str) -> str:

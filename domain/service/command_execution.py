@@ -34,7 +34,14 @@ from domain.documents.materials import MaterialKind, data_class_of
 from domain.editions.edition import EditionKind
 from domain.errors import LedgerError
 from domain.events import ERASURE, DocumentSubmitted
-from domain.person_claims import IDENTITY_FACTS, IdentityFact, PersonClaims, PersonIndex
+from domain.person_claims import (
+    IDENTITY_FACTS,
+    NAMED,
+    IdentityFact,
+    PersonClaims,
+    PersonIndex,
+    named_text,
+)
 from domain.service.logins import Logins, LoginsOfCommand, pseudonymous
 from domain.service.receipt import Receipt
 from domain.service.snapshots import kind_of
@@ -42,6 +49,7 @@ from domain.service.state_cache import IDENTITY, CachedState, PendingEvent, Stat
 from domain.states import folds as states
 from domain.states.application import Candidacy
 from domain.states.editions import Editions
+from domain.store.errors import PersonClaimsWrong
 from domain.store.journal.envelope import rfc3339
 from domain.store.journal.records import AppendRequest, CommandKey, NewEvent, RecordedEvent
 from domain.store.keys.key_signatures import is_signature
@@ -50,6 +58,7 @@ from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
 from domain.store.privacy.index_ciphers import StoredIndexes
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
+from domain.values.identity_documents import same_person_key
 from domain.values.sealed_fields import DataClass, blanked, person_owner
 
 _FREE_BITS = (1 << 128) - 1 & ~(0xF000 << 64) & ~(0xC000 << 48)
@@ -380,7 +389,25 @@ class StateReader:
     def holder(self, kind: str, index: str) -> str | None:
         forms = self._environment.indexes.forms(index)
         found = (self._view.holder(kind, form) for form in forms)
-        return next((person for person in found if person is not None), None)
+        person = next((person for person in found if person is not None), None)
+        if person is not None and kind == NAMED:
+            self._ensure_named(person, index)
+        return person
+
+    def _ensure_named(self, person_id: str, index: str) -> None:
+        """Check a row by which somebody gets the person's id, for rows of that table have no seal.
+
+        Others only make a registration a contested one. Raises: PersonClaimsWrong.
+        """
+        try:
+            country = self.person(person_id).document_country
+            found = self.identity(person_id)
+            key = same_person_key(found.document_type, found.document_number, country)
+            text = named_text(key, found.name)
+        except NotFound:
+            text = ""
+        if self._environment.vault.blind_index(NAMED, text) != index:
+            raise PersonClaimsWrong(ledger=self._environment.name)
 
     def claims_under(self, kind: str, prefix: str) -> tuple[str, ...]:
         return tuple(sorted(self._view.claims_under(kind, prefix)))

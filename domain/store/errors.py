@@ -137,6 +137,12 @@ class ViewWrong(StoreError):
     code = "view_wrong"
 
 
+class PersonClaimsWrong(StoreError):
+    """Ledger {ledger} finds persons by rows that the events did not make; nobody is shown."""
+
+    code = "person_claims_wrong"
+
+
 class RecordOutdated(StoreError):
     """The registry has not taken up the last change of this certificate; ask again in a moment."""
 
