@@ -20,15 +20,18 @@ in `test_tampering.py`, with the same rows and either right.
 | receipts rewritten | CASES | rewritten_receipt, row_of_the_last_events |
 | commands deleted; moved; planted (application role) | CASES | row_of_the_last_events |
 | earlier commands, claims deleted | CASES | named_by_the_audit |
-| refund amount changed | changed_view | named_by_the_audit |
+| blind index of a person deleted | CASES | named_by_the_audit |
+| refund amount changed; certificate deleted | changed_view | named_by_the_audit |
+| certificate planted (application role) | changed_view | certificate_that_nobody_issued |
 | logins deleted; exchanged; planted (application role) | CASES | row_of_the_last_events |
 | person keys destroyed, exchanged (application role) | CASES | key_is_not_theirs |
 | person keys deleted | CASES | key_is_not_theirs |
 | attachment flipped; deleted | attachment_that_was_changed | altered_attachment |
 | snapshot planted (application role, F-APP) | CASES | planted_snapshot |
+| blind indexes of two persons exchanged (application role) | CASES | exchanged_blind_indexes |
 | certificate reinstated with every key | forged_event | (nothing can refuse it) |
 | row of the registry changed (application role) | changed_view | row_of_the_registry |
-| posting changed | refused by a trigger | |
+| voucher changed; deleted, its trigger off (application role) | changed_view | named_by_the_audit |
 | database rolled back (F-ROLL) | rolled_back_database | rolled_back_under |
 | fork; another database of the same name | second_of_two_copies | another_database |
 | event of a lost tail over the new one | event_of_the_lost_history | event_of_a_lost_tail |
@@ -36,7 +39,7 @@ in `test_tampering.py`, with the same rows and either right.
 | asynchronous failover | lost_events_stops_the_ledger | failover_that_lost_events |
 
 CASES are those of `test_tampering.py`; the other words are parts of names of tests, most of them
-there, here and in `test_tampering_rows_live.py`, which a test looks up.
+there, here and in the files named alike, which a test looks up.
 Covers: domain/service/guards.py, domain/store/journal/sealed_rows.py,
 domain/store/privacy/field_encryption.py, api/transparency/checkpoint_signing.py
 """
@@ -447,6 +450,31 @@ def test_a_row_of_the_registry_that_no_event_made_is_not_shown(
     assert live.api.client.get(f"/v/{link}").status_code == 503
 
 
+def test_a_certificate_that_nobody_issued_is_not_shown(live: LiveLedger) -> None:
+    """With the application role alone: a copy of a right row under another number.
+
+    Source: source-document 5.3.
+    """
+    [(number, person)] = live.copy.database.execute(
+        "SELECT number, person_id FROM views.certificates "
+        "WHERE standing = 'valid' AND issued AND kind = 'national' ORDER BY number LIMIT 1"
+    )
+    [(planted,)] = live.copy.database.execute(
+        "SELECT max(number) FROM views.certificates WHERE kind = 'national'"
+    )
+    planted = f"{planted[:-6]}{int(planted[-6:]) + 1:06d}"
+    live.copy.as_application(
+        "CREATE TEMPORARY TABLE forged AS SELECT * FROM views.certificates "
+        f"WHERE number = '{number}'",
+        f"{SET} forged SET number = '{planted}', answer = replace(answer, '{number}', '{planted}')",
+        "INSERT INTO views.certificates SELECT * FROM forged",
+    )
+    body = {"certificate_number": planted, "name": live.reader.identity(person).name}
+    answer = live.api.client.post("/lookup", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "view_wrong")
+    assert planted not in answer.text
+
+
 def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: LiveLedger) -> None:
     """Once the journal has a later change, in the service and on its pages alike."""
     application, number, person = live.copy.database.execute(
@@ -483,11 +511,25 @@ def test_an_earlier_row_of_the_registry_with_its_right_seal_is_not_shown(live: L
     assert live.code(path, "registrar") == (503, "record_outdated")
 
 
+VOUCHERS = f"""DO $$
+DECLARE vouchers text := 'views.postings_g' || (SELECT generation FROM views.generations
+    WHERE view = 'refund_ledger');
+BEGIN
+    EXECUTE 'ALTER TABLE ' || vouchers || ' DISABLE TRIGGER USER';
+    EXECUTE '{SET} ' || vouchers || ' SET debit_fen = debit_fen * 2, credit_fen = credit_fen * 2 '
+        'WHERE entry_no = 1';
+    EXECUTE '{DROP} ' || vouchers || ' WHERE entry_no = 2';
+    EXECUTE 'ALTER TABLE ' || vouchers || ' ENABLE TRIGGER USER';
+END $$"""
+"""Its owner may switch off the trigger that refuses changes."""
+
 AUDITED = {
     "superuser": {
         "claims": f"{DROP} certledger.claims WHERE kind = 'refund'",
         "commands": f"{DROP} certledger.commands WHERE first_position = 1",
         "heads": f"{DROP} certledger.checkpoints",
+        "person claims": f"{DROP} certledger.person_claims WHERE person_id = (SELECT "
+        "min(person_id) FROM certledger.person_claims)",
         "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
     },
     "application": {
@@ -496,7 +538,7 @@ AUDITED = {
         "commands": "INSERT INTO certledger.commands SELECT ledger, principal, reverse(key), "
         "request_hash, command_id, first_position, last_position, receipt, seal, seal_key "
         "FROM certledger.commands WHERE first_position = 1",
-        "views": f"{SET} views.refund_lines SET paid_fen = paid_fen + 1",
+        "views": VOUCHERS,
     },
 }
 """Who -> check -> what is done; nothing refuses it at once, the audit names it within a round."""
@@ -519,6 +561,8 @@ def test_what_nobody_refuses_at_once_is_named_by_the_audit_within_a_round(
         begun = audit()["round"]
         wait_until(lambda: {each["check"] for each in audit()["findings"]} >= {*AUDITED[who]}, 180)
         assert audit()["round"] <= begun + 1
+        views = {each["row"] for each in audit()["findings"] if each["check"] == "views"}
+        assert views == {"refund_lines" if who == "superuser" else "postings"}
         assert live.api.client.get("/health").json()["status"] == "degraded"
         assert live.code("refunds", "finance") == (503, "view_wrong")
         assert live.code("notices", "certifier") == (200, None)
