@@ -32,7 +32,6 @@ from api.http.body_models import ACCEPTED, RECORDED, request_model
 from api.http.canonical_request import canonical_request, canonical_value, idempotency_key
 from api.http.context import AppContext
 from api.http.dependencies import (
-    LEDGER_PATTERN,
     CommandContext,
     IdempotencyKeyHeader,
     LedgerName,
@@ -49,6 +48,7 @@ from domain.decision import Command
 from domain.errors import LedgerError
 from domain.service.ledger import Ledger
 from domain.service.receipt import Receipt
+from domain.values.primitives import LEDGER_PATTERN
 
 Handler = Callable[..., Awaitable[Response]]
 """Records what a request asks for in its own way: takes the `CommandContext`, the `CommandRequest`,

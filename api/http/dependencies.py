@@ -38,14 +38,12 @@ from domain.service.receipt_futures import LoopReceiptFuture
 from domain.states.application import Candidacy
 from domain.states.folds import Person, Registration
 from domain.store.errors import FileKeyChanged, OutcomeUnknown
-from domain.values.primitives import parse_instant
+from domain.values.primitives import LEDGER_PATTERN, parse_instant
 
 T = TypeVar("T")
 
 SEALED_AGAIN_MAX = 3
 """How often a file is sealed because another process was the first to use the key."""
-
-LEDGER_PATTERN = r"^[a-z][a-z0-9-]{1,30}$"
 
 LedgerName = Annotated[
     str,

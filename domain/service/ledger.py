@@ -6,6 +6,7 @@ Reading order: Ledger.submit, then `domain.service.command_execution`, then the 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from domain.service.snapshots import INTERVAL, SnapshotStore
 from domain.service.state_cache import CachedState, StateCache
 from domain.states import folds as states
 from domain.states.editions import Editions
-from domain.store.errors import ReservedLedgerName, UnknownLedger
+from domain.store.errors import InvalidLedgerName, ReservedLedgerName, UnknownLedger
 from domain.store.journal.bucket_keys import SELECT_NEEDED_EPOCHS
 from domain.store.journal.idempotency import ensure_same_request
 from domain.store.journal.journal import Journal, is_ledger, ledgers
@@ -50,7 +51,7 @@ from domain.store.privacy.live_epochs import LiveEpochs, live_epochs_of
 from domain.store.writer.group_commit import Committer
 from domain.stored_facts import STORED_FACTS
 from domain.values.certificate_links import LinkKeys
-from domain.values.primitives import RESERVED_LEDGERS, SERVICE_LEDGER
+from domain.values.primitives import LEDGER_PATTERN, RESERVED_LEDGERS, SERVICE_LEDGER
 from domain.values.sealed_fields import parse_placed, person_owner
 
 F = TypeVar("F", ReceiptFuture, LoopReceiptFuture)
@@ -489,6 +490,9 @@ class Ledgers:
         """
         if name in RESERVED_LEDGERS:
             raise ReservedLedgerName(ledger=name)
+        if re.fullmatch(LEDGER_PATTERN, name) is None:
+            # No address and no link of a certificate could name it.
+            raise InvalidLedgerName(ledger=name, form="2 to 31 of a-z 0-9 -, and a letter first")
         return self._create(name, site_code)
 
     def create_service(self) -> Ledger:

@@ -177,7 +177,7 @@ class UnknownLedger(StoreError):
 
 
 class InvalidLedgerName(StoreError):
-    """{ledger} is not a ledger name: 1 to 63 of a-z 0-9 . _ - and a letter or digit first."""
+    """{ledger} is not a ledger name: it has {form}."""
 
     code = "invalid_ledger_name"
 

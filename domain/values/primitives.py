@@ -255,9 +255,12 @@ Instant = Annotated[
 ]
 """A moment, always aware and in UTC, rendered by `format_instant`."""
 
+LEDGER_PATTERN = r"^[a-z][a-z0-9-]{1,30}$"
+"""The name of a ledger, as addresses and links have it."""
+
 Slug = Annotated[
     str,
-    StringConstraints(strict=True, pattern=r"^[a-z][a-z0-9-]{1,30}$"),
+    StringConstraints(strict=True, pattern=LEDGER_PATTERN),
     Field(description="short name of a ledger: 2-31 of a-z, 0-9, hyphen; a letter first"),
 ]
 """Key of a ledger, that is of one evaluation organisation (评价机构备案), such as `omc`."""

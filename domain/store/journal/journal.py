@@ -424,7 +424,8 @@ class Journal:
 def check_ledger_name(name: str) -> None:
     """Raises: InvalidLedgerName."""
     if not _LEDGER_NAME.fullmatch(name):
-        raise InvalidLedgerName(ledger=name)
+        form = "1 to 63 of a-z 0-9 . _ - and a letter or digit first"
+        raise InvalidLedgerName(ledger=name, form=form)
 
 
 def _begin(connection: PgConnection) -> Cursor:

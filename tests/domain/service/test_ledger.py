@@ -13,7 +13,7 @@ from domain.service.ledger import Ledgers, OccurredInFuture
 from domain.service.receipt import Receipt
 from domain.service.snapshots import INTERVAL
 from domain.steps import payment
-from domain.store.errors import IdempotencyKeyReused, ReservedLedgerName
+from domain.store.errors import IdempotencyKeyReused, InvalidLedgerName, ReservedLedgerName
 from domain.values.primitives import RESERVED_LEDGERS
 from tests.support import journeys
 from tests.support.actors import ASSISTANT, OPERATOR, candidate
@@ -53,6 +53,16 @@ def world(database: Database) -> Iterator[PostgresWorld]:
 def test_no_ledger_of_an_organisation_has_a_reserved_name(database: Database, name: str) -> None:
     with open_ledgers(database) as ledgers, pytest.raises(ReservedLedgerName):
         ledgers.create(name, SITE_CODE)
+
+
+@pytest.mark.parametrize("name", ["o", "omc_2", "omc.2", "2omc", "a" * 32, "omc\n", "Omc"])
+def test_a_ledger_that_no_address_and_no_link_could_name_is_not_made(
+    database: Database, name: str
+) -> None:
+    with open_ledgers(database) as ledgers:
+        with pytest.raises(InvalidLedgerName):
+            ledgers.create(name, SITE_CODE)
+        assert not ledgers.names()
 
 
 def test_a_receipt_names_the_positions_of_its_facts(world: PostgresWorld) -> None:
