@@ -240,6 +240,21 @@ APPLICATION_CASES = {
     ),
 }
 
+ERASED = (
+    "(SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id' "
+    "FROM certledger.journal WHERE topic = 'erasure_confirmed.v1')"
+)
+APPLICATION_CASES |= {
+    "the blind index of somebody who was erased": Case(
+        (
+            "INSERT INTO certledger.person_claims SELECT ledger, kind, index, "
+            f"{ERASED} FROM certledger.person_claims WHERE kind = 'named_document' LIMIT 1",
+        ),
+        ("person claims: position ", "was erased, and their blind index is still there"),
+        as_application=True,
+    ),
+}
+
 EXCHANGED = "(SELECT {}(pseudonym) FROM certledger.logins)"
 SUPERUSER_CASES |= {
     "logins exchanged": Case(
@@ -258,8 +273,7 @@ SUPERUSER_CASES |= {
             "convert_from(envelope, 'UTF8')::json -> 'data' ->> 'subject', l.seal, l.seal_key "
             "FROM certledger.journal j JOIN certledger.logins l USING (ledger) WHERE j.topic = "
             "'person_registered.v1' AND convert_from(envelope, 'UTF8')::json -> 'data' ->> "
-            "'person_id' IN (SELECT convert_from(envelope, 'UTF8')::json -> 'data' ->> 'person_id' "
-            "FROM certledger.journal WHERE topic = 'erasure_confirmed.v1') "
+            f"'person_id' IN {ERASED} "
             "AND l.pseudonym = (SELECT min(pseudonym) FROM certledger.logins) LIMIT 1",
         ),
         ("logins: position ", "was erased, and their login is still there"),
