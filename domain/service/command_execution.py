@@ -56,6 +56,7 @@ from domain.store.keys.key_signatures import is_signature
 from domain.store.mapper import EntryMapper, JournalEntry
 from domain.store.privacy.field_encryption import FieldEncryptor, HeldKey, Vault
 from domain.store.privacy.index_ciphers import StoredIndexes
+from domain.store.privacy.live_epochs import LiveEpochs
 from domain.store.writer.commands import Accepted, BatchView, QueuedCommand, Replayed
 from domain.values.certificate_cards import SALT_BYTES, card_sha256
 from domain.values.identity_documents import same_person_key
@@ -84,6 +85,7 @@ class Environment:
     mapper: EntryMapper
     states: StateCache
     logins: Logins
+    epochs: LiveEpochs
     keys: tuple[KeyInUse, ...] = ()
 
 
@@ -160,9 +162,10 @@ class CommandExecution:
     def principal(self, view: BatchView) -> str:
         """Whose command it is in a batch: a pseudonym. Called before `execute`.
 
-        Raises: SealBroken.
+        Raises: SealBroken, WrongEpochKey, psycopg2.Error.
         """
-        self._logins.begin()
+        self._environment.epochs.ensure_known(view.newest_epoch)
+        self._logins.begin(view)
         return self._principal or self._logins.find_actor(self._actor, view)
 
     def execute(self, view: BatchView) -> AppendRequest:
@@ -170,6 +173,7 @@ class CommandExecution:
 
         The writer's port `ExecuteCommand`: runs on the writer thread, once per attempt.
         """
+        self._environment.epochs.ensure_known(view.newest_epoch)
         actor = pseudonymous(self._actor, self._logins.find_actor(self._actor, view))
         context = self._context(
             self._occurred_at or view.recorded_at,
@@ -388,6 +392,7 @@ class StateReader:
 
     def holder(self, kind: str, index: str) -> str | None:
         forms = self._environment.indexes.forms(index)
+        self._view.read_holders((kind, form) for form in forms)
         found = (self._view.holder(kind, form) for form in forms)
         person = next((person for person in found if person is not None), None)
         if person is not None and kind == NAMED:

@@ -139,7 +139,7 @@ class Ledger:
         self.actors = NamedActors(self.journal, self.mapper)
         self.logins = Logins(self.journal, secrets.login_keys, self.actors, self.indexes)
         self._environment = Environment(
-            name, self.vault, self.indexes, self.mapper, self._states, self.logins, keys
+            name, self.vault, self.indexes, self.mapper, self._states, self.logins, epochs, keys
         )
         self._is_closed = False
         self._committer = Committer(

@@ -67,6 +67,10 @@ class Logins:
         """
         return self._indexes.logins(self.keys.names(self._journal.ledger, login))
 
+    def epochs(self) -> tuple[int, ...]:
+        """Of the names: the epoch to write under, then all. Raises: as `names`."""
+        return self._indexes.epochs()
+
     def cached(self, login: str) -> KnownLogin | None:
         """What is cached of a login. A name of the service is its own pseudonym."""
         if is_service(login):
@@ -115,6 +119,7 @@ class LoginsOfCommand:
         self._guesses: dict[str, KnownLogin] = {}
         self._drawn: set[str] = set()
         self._unsettled: dict[str, tuple[LoginName, ...]] = {}
+        self._epochs: tuple[int, ...] = ()  # of their names
         self._found: dict[str, KnownLogin] = {}
         self._earlier: str | None = _UNASKED
 
@@ -141,6 +146,7 @@ class LoginsOfCommand:
                 self._drawn.add(login)
             guess = self._guesses[login] = known or KnownLogin(new_pseudonym(), is_staff)
             if known is None or not (is_staff and known.is_staff):
+                self._epochs = self._epochs or self._logins.epochs()
                 self._unsettled[login] = self._logins.names(login)
         return guess.pseudonym
 
@@ -169,11 +175,18 @@ class LoginsOfCommand:
             raise SealBroken(ledger=view.sealer.ledger, what="login", position=view.position)
         return naming
 
-    def begin(self) -> None:
-        """Forget the last execution: a batch is executed again if its commit failed."""
+    def begin(self, view: BatchView) -> None:
+        """Forget the last execution: a batch is executed again if its commit failed.
+
+        A command may have waited for so long that logins have come under another epoch.
+        """
         self.rows.clear()
         self._found.clear()
         self._earlier = _UNASKED
+        if self._unsettled and (epochs := self._logins.epochs()) != self._epochs:
+            self._epochs = epochs
+            self._unsettled = {login: self._logins.names(login) for login in self._unsettled}
+            view.read_logins(self.names)
 
     def find(self, login: str, view: BatchView, *, is_staff: bool = False) -> str:
         """The pseudonym in a batch; adds to `rows` if there is none under the name to write.

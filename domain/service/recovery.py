@@ -173,7 +173,7 @@ def _command(
     named = LoginsOfCommand(logins)
     sender = named.guess_actor(actor)
     execution = CommandExecution(
-        Environment(proposal.ledger, vault, indexes, mapper, states, logins),
+        Environment(proposal.ledger, vault, indexes, mapper, states, logins, epochs),
         command,
         actor,
         named,

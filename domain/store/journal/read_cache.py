@@ -63,6 +63,9 @@ class ReadCache:
 
     server_time: datetime
 
+    newest_epoch: int | None = None
+    """Number of the newest epoch that there was with the last answer; None if there was none."""
+
     _head_read: Head | None = None
     _time_read: datetime | None = None
 
@@ -321,6 +324,7 @@ class ReadCache:
         elif kind == "login":
             self._cache_login(LoginName(a, bytes(x)), (a, x, b, seal, seal_key))
         else:
+            self.newest_epoch = m
             self._check_head(self._head_of((n, since, y, seal, seal_key)), until)
 
     def _cache_command(self, name: tuple[str, str], row: tuple[Any, ...]) -> None:

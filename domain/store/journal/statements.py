@@ -42,9 +42,11 @@ _LOCK = "SELECT 1 FROM certledger.ledgers WHERE ledger = $1 FOR UPDATE"
 # kind, a, b, n, m, x, y, since, until, id, seal, seal_key. Each branch probes an index once for
 # each key: LATERAL keeps the planner from scanning the table when its statistics are old. $1 is
 # the ledger.
-_HEAD = """SELECT 'head', NULL::text, NULL::text, position, NULL::bigint, NULL::bytea, leaf_hash,
-    recorded_at, clock_timestamp(), NULL::uuid, seal, seal_key
+_HEAD = """SELECT 'head', NULL::text, NULL::text, position,
+    (SELECT max(epoch)::bigint FROM certledger.epochs WHERE destroyed_at IS NULL),
+    NULL::bytea, leaf_hash, recorded_at, clock_timestamp(), NULL::uuid, seal, seal_key
 FROM certledger.ledgers WHERE ledger = $1::text"""
+"""With the newest epoch: who does not know it does not find what is stored under it."""
 
 _EVENTS = """SELECT 'event', e.stream, e.topic, e.position, e.version, e.envelope, e.leaf_hash,
     e.occurred_at, e.recorded_at, e.event_id, e.seal, e.seal_key

@@ -130,9 +130,9 @@ class LedgerCommandHasher:
         """
         key_id, epoch = stored[:ID_BYTES], stored[ID_BYTES:_NAME_BYTES]
         number = int.from_bytes(epoch, "big")
+        key = self._epochs.key_of(number)
         if key_id not in self._keys or number > self._epochs.newest():
             raise CommandKeyMissing(ledger=self._ledger, key_id=key_id.hex())
-        key = self._epochs.key_of(number)
         if key is None:
             raise IdempotencyKeyExpired(position=None)
         return self._hash((key_id, number), key, request)

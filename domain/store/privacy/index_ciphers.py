@@ -177,6 +177,11 @@ class StoredIndexes:
         """What every form begins with, up to the colon. Raises: as `LiveEpochs`."""
         return tuple(prefix for cipher in self._ciphers.all for prefix in cipher.prefixes)
 
+    def epochs(self) -> tuple[int, ...]:
+        """The number of the epoch to write under, then of every epoch. Raises: as `LiveEpochs`."""
+        ciphers = self._ciphers
+        return (ciphers.writing.epoch, *(cipher.epoch for cipher in ciphers.all))
+
     def logins(self, names: Sequence[LoginName]) -> tuple[LoginName, ...]:
         """Every name under which the row of a login may be stored.
 

@@ -55,6 +55,7 @@ class LiveEpochs:
         self._read = read
         self._keys = epoch_keys
         self._known: _ReadEpochs | None = None
+        self._failed: WrongEpochKey | None = None
         self._until = 0.0
         self._is_watched = False
         self._lock = threading.Lock()
@@ -76,12 +77,26 @@ class LiveEpochs:
 
     def key_of(self, number: int) -> bytes | None:
         """The key of an epoch by its number; None if it is gone."""
+        if number > self.newest():  # it began while this process was stopped
+            self.refresh()
         epochs = (epoch for epoch in self.all if epoch.name.number == number)
         return next((epoch.key for epoch in epochs), None)
 
     def newest(self) -> int:
         """The number of the newest epoch."""
         return self.all[0].name.number
+
+    def ensure_known(self, number: int | None) -> None:
+        """Learn of the newest epoch of the database, if that is not known yet.
+
+        A process that was stopped, or cannot open the key, would not find what others have stored
+        under it. number: None for a database without epochs. Raises: WrongEpochKey, psycopg2.Error.
+        """
+        if number is None or number <= self.newest():
+            return
+        self.refresh()
+        if number > self.newest():
+            raise self._failed or WrongEpochKey(reason=f"epoch {number} is over")
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -105,15 +120,15 @@ class LiveEpochs:
             rows = self._read()
             opened = {epoch.name: epoch for epoch in (self._known.epochs if self._known else ())}
             epochs: list[Epoch] = []
-            failed = WrongEpochKey(reason="there is no epoch")
+            self._failed = None
             for number, key_id, _ in rows:
                 known = opened.get(EpochName(number, key_id))
                 try:
                     epochs.append(known or self._keys.open(number, key_id))
                 except WrongEpochKey as error:  # it may have been destroyed since
-                    failed = error
+                    self._failed = self._failed or error
             if not epochs:
-                raise failed
+                raise self._failed or WrongEpochKey(reason="there is no epoch")
             open_rows = [row for row in rows if EpochName(*row[:2]) in {e.name for e in epochs}]
             name = to_write_under(open_rows)
             writing = next(epoch for epoch in epochs if epoch.name == name)

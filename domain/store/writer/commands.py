@@ -194,6 +194,14 @@ class BatchView:
         """The row of a login under one key, None if there is none. Raises: SealBroken."""
         return self._transaction.batch.login(name)
 
+    def read_logins(self, names: Iterable[LoginName]) -> None:
+        """Read those that were not, in one message: one by one, a row could change its name."""
+        self._transaction.prefetch(ReadRequest(logins=tuple(names)))
+
+    def read_holders(self, indexes: Iterable[PersonIndex]) -> None:
+        """As `read_logins`."""
+        self._transaction.prefetch(ReadRequest(holders=tuple(indexes)))
+
     def holder(self, kind: str, index: str) -> str | None:
         """The person who has a blind index; None if nobody has. Of several, any."""
         return self._transaction.batch.holder((kind, index))
@@ -202,6 +210,11 @@ class BatchView:
         """Whether this actor has recorded something in another role than a candidate's."""
         transaction = self._transaction
         return transaction.batch.acted_as_staff(pseudonym) or transaction.acted_as_staff(pseudonym)
+
+    @property
+    def newest_epoch(self) -> int | None:
+        """Number of the newest epoch that there is; None if none has begun."""
+        return self._transaction.newest_epoch
 
     @property
     def sealer(self) -> LedgerSealer:
