@@ -19,6 +19,7 @@ from domain.store.privacy.key_renewal import REST, KeyRenewal
 from domain.values.sealed_fields import DataClass, Sealed
 from tests.store.drafts import append
 from tests.store.facts import INDEX_KEY
+from tests.support.waiting import wait_until
 
 IDENTITY = Sealed(DataClass.IDENTITY)
 Value = dict[str, str]
@@ -121,7 +122,17 @@ class Safe:
 
     def round(self, now: datetime | None = None, renewal: KeyRenewal | None = None) -> bool:
         with closing(connect(self.journal.dsn, name="test")) as connection:
-            return (renewal or self.renewal).round(connection, now or self.now)
+            process = connection.info.backend_pid
+            done = (renewal or self.renewal).round(connection, now or self.now)
+        # It has the lock of this work until it ends; without that, the next round does nothing.
+        with closing(connect(self.journal.dsn, name="test")) as other, other.cursor() as cursor:
+
+            def is_over() -> bool:
+                cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (process,))
+                return not cursor.fetchall()
+
+            wait_until(is_over)
+        return done
 
     def finish(self, now: datetime) -> None:
         """Rounds until nothing is left to be done."""
