@@ -64,7 +64,9 @@ LOCK_EPOCHS = "SELECT pg_advisory_xact_lock(hashtextextended('certledger epochs'
 """Taken before an epoch is added or ends, and before a key is wrapped under the newest one."""
 
 INSERT_EPOCH = """INSERT INTO certledger.epochs (epoch, key_id, ends_at, made_at)
-VALUES (%s, %s, %s, %s)"""
+VALUES (%s, %s, %s, greatest(%s, clock_timestamp()))"""
+"""Its age tells whether every process knows it: not more than by the server's clock, by which it is
+read, if that of the service is behind."""
 
 INSERT_BUCKETS = """INSERT INTO certledger.bucket_keys (ledger, bucket, generation, epoch,
     algorithm, wrapped, created_at)

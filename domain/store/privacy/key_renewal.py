@@ -44,7 +44,7 @@ from domain.store.privacy.bucket_keys import (
     wrap_bucket,
 )
 from domain.store.privacy.cipher_suites import KeyedSuite, suite_named
-from domain.store.privacy.epoch_keys import Epoch, EpochKeys, parse_file_name
+from domain.store.privacy.epoch_keys import Epoch, EpochKeys, EpochName, parse_file_name
 from domain.store.privacy.field_encryption import data_key_context
 from domain.store.privacy.index_renewal import IndexRenewal, ledger_transaction, transaction
 
@@ -58,7 +58,7 @@ PAGE = 500
 
 _ONE_PROCESS = "SELECT pg_try_advisory_lock(hashtextextended('certledger key renewal', 0))"
 
-_LEDGERS = "SELECT DISTINCT ledger FROM certledger.bucket_keys ORDER BY ledger"
+_LEDGERS = "SELECT ledger FROM certledger.ledgers ORDER BY ledger"
 
 _REWRAP_BUCKETS = """UPDATE certledger.bucket_keys b
 SET epoch = %s, algorithm = r.algorithm, wrapped = decode(r.wrapped, 'hex')
@@ -97,9 +97,12 @@ AND NOT EXISTS (SELECT FROM certledger.logins l WHERE split_part(l.key_id, '.', 
 RETURNING e.epoch"""
 
 _DESTROYED = """SELECT epoch, key_id FROM certledger.epochs e
-WHERE destroyed_at IS NOT NULL AND NOT EXISTS (
-    SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)"""
-"""Who has the database may mark an epoch as destroyed that wraps something: its file stays."""
+WHERE destroyed_at IS NOT NULL
+AND NOT EXISTS (SELECT FROM certledger.bucket_keys b WHERE b.epoch = e.epoch)
+AND NOT EXISTS (SELECT FROM certledger.logins l WHERE split_part(l.key_id, '.', 2) = e.epoch::text)
+"""
+"""Who has the database may mark an epoch as destroyed that something is under that nothing else
+brings back: its file stays. It stays to its end, too, whatever they have deleted."""
 
 _STALE = "SELECT EXISTS (SELECT FROM certledger.bucket_keys WHERE stale)"
 
@@ -275,12 +278,19 @@ class KeyRenewal:
         cursor.execute(_DESTROYED)
         gone = set(cursor.fetchall())
         here = {parse_file_name(path) for path in self._keys.files()} & gone
-        if here:
-            log.info("%d files of epochs destroyed", self._keys.destroy(sorted(here)))
+        if due := sorted(name for name in here if self._is_over(name, now)):
+            log.info("%d files of epochs destroyed", self._keys.destroy(due))
         cursor.execute(SELECT_NEEDED_EPOCHS)
         if written := self._keys.mend(cursor.fetchall()):
             log.info("%d files of epochs written again", written)
         return ended == over
+
+    def _is_over(self, name: EpochName, now: datetime) -> bool:
+        """Whether the end in a file has come; of one that was destroyed by half, it has."""
+        try:
+            return self._keys.open(*name).ends_at <= now
+        except WrongEpochKey:
+            return True
 
     def _end_of(self, live: _Live) -> datetime:
         """As its file says, which nobody can change who has the database only."""

@@ -5,7 +5,8 @@ Covers: domain/store/privacy/index_renewal.py, domain/store/privacy/live_epochs.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import psycopg2.errors
@@ -14,6 +15,8 @@ import pytest
 from domain.store.errors import WrongEpochKey
 from domain.store.journal.logins import LoginRow, sealed_row
 from domain.store.keys.login_keys import LoginKeys
+from domain.store.postgres.connection import connect
+from domain.store.privacy.bucket_keys import add_epoch
 from domain.store.privacy.index_ciphers import IndexCipher, LiveIndexCiphers, StoredIndexes
 from domain.store.privacy.key_renewal import REST, KeyRenewal
 from domain.store.privacy.live_epochs import SETTLED_SECONDS, LiveEpochs, live_epochs_of
@@ -42,9 +45,10 @@ def text(n: int) -> str:
     return f"cn18:{n}"
 
 
-def fill(safe: Safe, persons: int = 5) -> None:
+def fill(safe: Safe, persons: int = 5, *, is_sealed: bool = True) -> None:
     """Persons with documents, and two logins; each under the epoch to write under."""
-    safe.seal("p1")
+    if is_sealed:
+        safe.seal("p1")
     indexes, vault = indexes_of(safe), safe.vault()
     with safe.journal.transaction() as transaction:
         claims = tuple(
@@ -123,6 +127,19 @@ def test_while_there_are_two_epochs_both_are_found(safe: Safe, database: Databas
     assert found(safe) == EVERYBODY
 
 
+def test_a_ledger_without_sealed_values_comes_under_the_next_epoch_too(
+    safe: Safe, database: Database
+) -> None:
+    fill(safe, is_sealed=False)
+    assert safe.rows("SELECT FROM certledger.bucket_keys") == []
+    end = safe.end()
+    safe.round(end - DAY)
+    settle(database)
+    assert safe.round(end)
+    assert under(safe) == {"2"}
+    assert [name[:8] for name in files_of(safe.keys)] == ["epoch_2_"]
+
+
 def test_it_goes_on_where_it_was_interrupted(safe: Safe, database: Database) -> None:
     fill(safe)
     safe.round(safe.end() - DAY)
@@ -182,6 +199,38 @@ def test_a_login_without_a_right_seal_stays_and_holds_its_epoch(
     assert len(files_of(safe.keys)) == 2
 
 
+def mark_destroyed(database: Database) -> None:
+    """What the application role may do to an epoch."""
+    with tampering.application_role(database) as cursor:
+        cursor.execute("UPDATE certledger.epochs SET destroyed_at = now() WHERE epoch = 1")
+
+
+def test_who_has_the_database_cannot_have_a_key_destroyed_before_its_time(
+    safe: Safe, database: Database
+) -> None:
+    """Afterwards no copy of the database would open anything."""
+    fill(safe, is_sealed=False)
+    end = safe.end()
+    safe.round(end - DAY)
+    with tampering.superuser(database) as cursor:
+        cursor.execute("DELETE FROM certledger.logins")
+    mark_destroyed(database)
+    safe.round(end - DAY + REST)
+    assert len(files_of(safe.keys)) == 2
+    safe.round(end)
+    assert [name[:8] for name in files_of(safe.keys)] == ["epoch_2_"]
+
+
+def test_a_key_that_logins_are_under_is_not_destroyed(safe: Safe, database: Database) -> None:
+    """Nobody has their texts, so that nothing brings them back."""
+    fill(safe, is_sealed=False)
+    end = safe.end()
+    safe.round(end - DAY)
+    mark_destroyed(database)
+    safe.round(end)
+    assert len(files_of(safe.keys)) == 2
+
+
 def test_a_row_that_is_there_already_is_not_doubled(safe: Safe, database: Database) -> None:
     fill(safe)
     safe.round(safe.end() - DAY)
@@ -238,6 +287,17 @@ def test_a_new_epoch_is_written_under_when_every_process_knows_it(
                 (timedelta(seconds=age),),
             )
         assert epochs_of(safe).writing.name.number == number
+
+
+def test_a_clock_that_is_behind_makes_no_epoch_older(safe: Safe) -> None:
+    """Others would write under it before every process knows it."""
+    fill(safe)
+    behind = datetime.now(UTC) - timedelta(hours=1)
+    with closing(connect(safe.journal.dsn, name="test")) as connection:
+        cursor = connection.cursor()
+        add_epoch(cursor, safe.keys, epochs_of(safe).writing, behind)
+    assert [epoch.name.number for epoch in epochs_of(safe).all] == [2, 1]
+    assert epochs_of(safe).writing.name.number == 1
 
 
 def test_an_epoch_whose_key_is_gone_is_none(safe: Safe, database: Database) -> None:
