@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from domain.store.errors import WrongEpochKey
 from domain.store.journal.statements import JOURNAL_CHANNEL
 from domain.store.postgres.connection import Connection, close_quietly, connect
 from domain.store.postgres.notifications import (
@@ -274,7 +275,10 @@ class Runner:
         for view in self._views:
             found = current.get(view.name)
             if found is not None and generations.is_readable(view, found):
-                self._targets[view.name] = writer_of(self._secrets, view, found)
+                try:
+                    self._targets[view.name] = writer_of(self._secrets, view, found)
+                except WrongEpochKey as error:  # a rebuild goes on, and so do the other views
+                    log.error("%s is not followed: %s", view.name, error)
         outdated = [view for view in outdated if view.name not in self._rebuilding]
         if outdated:
             self._rebuilding |= {view.name for view in outdated}

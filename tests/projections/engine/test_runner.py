@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 import pytest
 
 from domain.store.embedded.server import SUPERUSER
 from domain.store.postgres.connection import connect
+from domain.store.privacy.key_renewal import KeyRenewal
 from projections.catalogue import VIEWS
 from projections.engine.health import ViewState, view_states
 from projections.engine.ledger_projector import Superseded
@@ -24,7 +26,9 @@ from projections.engine.runner import Runner
 from projections.engine.view import View
 from projections.rebuild.rebuild import replace
 from tests.projections.grammar import ProjectedLedger
+from tests.support import tampering
 from tests.support.journeys import a_paid_application, an_open_ledger, reported_certificates
+from tests.support.keys import SEALER
 from tests.support.ledgers import SECRETS
 from tests.support.postgres import Database
 from tests.support.waiting import wait_until
@@ -162,6 +166,27 @@ def test_unannounced_progress_is_found_by_the_next_poll(ledger: ProjectedLedger,
         ledger.execute("INSERT INTO certledger.tracking VALUES ('omc', 'score_board', 7)")
         assert progress.wait_until("omc", "score_board", 7, timeout_seconds=10)
         assert not progress.wait_until("omc", "score_board", 8, timeout_seconds=0.1)
+
+
+def test_a_view_under_an_epoch_whose_key_is_lost_is_rebuilt(
+    ledger: ProjectedLedger, database: Database
+) -> None:
+    """The rows of its bucket keys have come under the next epoch by then."""
+    ledger.record(a_paid_application())
+    keys = SECRETS.epoch_keys
+    [(key_id, end)] = database.execute("SELECT key_id, ends_at FROM certledger.epochs")
+    with closing(connect(database.dsn, name="test")) as connection:
+        KeyRenewal(keys, SECRETS.algorithm, SEALER).round(connection, end - timedelta(days=1))
+    with tampering.superuser(database) as cursor:
+        cursor.execute("UPDATE certledger.epochs SET made_at = now() - interval '1 hour'")
+    [lost] = [path for path in keys.files() if path.name == f"epoch_1_{key_id}"]
+    lost.unlink()
+    under = "SELECT DISTINCT epoch FROM views.generations WHERE epoch IS NOT NULL"
+    assert database.execute(under) == [(1,)]
+    with running(database.dsn) as watched:
+        wait_for_all(watched, ledger, ledger.journal.head().position)
+        wait_until(lambda: database.execute(under) == [(2,)], 30)
+        wait_until(lambda: all(state.state == "following" for state in watched.view_states()), 30)
 
 
 def test_a_second_runner_stands_by_and_takes_over(ledger: ProjectedLedger, dsn: str) -> None:
