@@ -102,7 +102,7 @@ class LedgerCommandHasher:
         # What all messages begin with is hashed once. `hmac.digest` would release the interpreter
         # lock each time, and wait for it again.
         self._begin = _REQUEST + ledger.encode() + b"\0"
-        self._begun: dict[tuple[bytes, int], hmac.HMAC] = {}
+        self._begun: dict[tuple[bytes, int, bytes], hmac.HMAC] = {}
         self._key_mac = hmac.new(idempotency, _IDEMPOTENCY, "sha256")
 
     def key(self, principal: str, key: str) -> str:
@@ -138,12 +138,13 @@ class LedgerCommandHasher:
         return self._hash((key_id, number), key, request)
 
     def _hash(self, name: tuple[bytes, int], epoch_key: bytes, request: bytes) -> bytes:
-        begun = self._begun.get(name)
+        begun = self._begun.get((*name, epoch_key))
         if begun is None:
             key = hmac.digest(self._keys[name[0]], _EPOCH + epoch_key, "sha256")
             begun = hmac.new(key, self._begin, "sha256")
-            live = {one: mac for one, mac in self._begun.items() if self._epochs.key_of(one[1])}
-            self._begun = live | {name: begun}
+            # With the key: after a failover another epoch may have the number of one that was lost.
+            live = {one: mac for one, mac in self._begun.items() if _is_live(one, self._epochs)}
+            self._begun = live | {(*name, epoch_key): begun}
         mac = begun.copy()
         mac.update(request)
         return name[0] + name[1].to_bytes(_EPOCH_BYTES, "big") + mac.digest()
@@ -167,6 +168,10 @@ class RequestHash:
         if stored[:_NAME_BYTES] == self.stored[:_NAME_BYTES]:
             return hmac.compare_digest(stored, self.stored)
         return hmac.compare_digest(stored, self._hasher.hash_as(stored, self._request))
+
+
+def _is_live(name: tuple[bytes, int, bytes], epochs: EpochSecrets) -> bool:
+    return epochs.key_of(name[1]) == name[2]
 
 
 def _id_of(key: bytes) -> bytes:

@@ -92,6 +92,18 @@ def test_a_hash_of_an_epoch_that_is_not_known_yet_is_no_expired_one() -> None:
         HASHER.request(b"a").is_same(newer.request(b"a").stored)
 
 
+def test_another_epoch_of_the_same_number_has_its_own_hashes() -> None:
+    """A failover may lose an epoch; the one that begins instead has its number."""
+    epochs = GivenEpochs(epoch(2, b"l" * 32))
+    hasher = CommandHasher(KEY, IDEMPOTENCY).of("omc", epochs)
+    lost = hasher.request(b"a").stored
+    epochs.epochs = (epoch(2, b"n" * 32),)
+    stored = hasher.request(b"a").stored
+    assert stored != lost
+    other = CommandHasher(KEY, IDEMPOTENCY).of("omc", GivenEpochs(*epochs.epochs))
+    assert other.request(b"a").is_same(stored)
+
+
 def test_another_command_key_finds_the_same_keys() -> None:
     later = CommandHasher(OTHER, IDEMPOTENCY, retired=[KEY]).of("omc", EPOCHS)
     assert later.key("li", "k") == HASHER.key("li", "k")
