@@ -7,10 +7,13 @@ waits for the database to learn of a new one: this job reads them all the time.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from api.worker.database_job import DatabaseJob
 from domain.errors import LedgerError
+from domain.store.errors import WrongEpochKey
 from domain.store.postgres.connection import Connection
+from domain.store.privacy.epoch_keys import Epoch
 from domain.store.privacy.index_ciphers import GivenIndexCiphers, index_cipher_keys
 from domain.store.privacy.live_epochs import LiveEpochs
 from projections.catalogue import VIEWS
@@ -39,12 +42,20 @@ class EpochWatch(DatabaseJob):
         self._wrong = wrong
 
     def round(self, connection: Connection) -> None:
-        """Read the epochs now."""
-        self._epochs.refresh()
+        """Read the epochs now. Without the key of any, no view can be searched."""
+        try:
+            self._epochs.refresh()
+        except WrongEpochKey:
+            self._name_closed(connection, ())
+            raise
         self._ciphers.set(index_cipher_keys(self._epochs))
+        self._name_closed(connection, self._epochs.all)
+
+    def _name_closed(self, connection: Connection, epochs: Iterable[Epoch]) -> None:
+        """Say which views none of these epochs opens."""
         with connection.cursor() as cursor:
             current = generations.in_force(cursor, [view.name for view in VIEWS])
-        live = {epoch.name for epoch in self._epochs.all}
+        live = {epoch.name for epoch in epochs}
         under = [each for each in current.values() if each.is_under_epoch]
         closed = [each.view for each in under if each.epoch not in live]
         self._wrong.set("epochs", ((view, EVERY_LEDGER) for view in closed))

@@ -18,11 +18,19 @@ import pytest
 
 from api.app import epoch_keys_of
 from api.auth.secrets import load_service_keys
+from api.worker.epoch_watch import EpochWatch
 from domain.store.embedded.server import EmbeddedPostgres
+from domain.store.errors import ViewWrong, WrongEpochKey
 from domain.store.postgres.connection import connect
+from domain.store.postgres.migrate import migrate
 from domain.store.privacy.epoch_keys import EpochKeys
+from domain.store.privacy.index_ciphers import GivenIndexCiphers
 from domain.store.privacy.key_renewal import KeyRenewal
+from domain.store.privacy.live_epochs import live_epochs_of
+from projections.catalogue import VIEWS
+from projections.engine import generations
 from projections.engine.generations import epochs_in_use
+from projections.engine.wrong_views import WrongViews
 from tests.support import tampering
 from tests.support.commands import document_of, name_of
 from tests.support.http_journey import certified
@@ -145,6 +153,28 @@ def test_everybody_is_found_from_one_epoch_to_the_next(service: Service) -> None
     assert database.execute(EPOCHS) == [(2,)]
     wait_until(lambda: service.finds() == everything)
     assert contest(service, 23) == "registration_contested.v1"
+
+
+def test_without_the_key_of_any_epoch_no_view_is_searched(
+    postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """The ciphers that a service knew find nothing any more; nothing found would be wrong."""
+    keys = EpochKeys(SECRETS.epoch_keys.master_keys, (tmp_path / "keys",))
+    wrong = WrongViews()
+    with fresh_database(postgres) as database:
+        migrate(database.dsn)
+        epochs = live_epochs_of(database.dsn, keys)
+        watch = EpochWatch(database.dsn, epochs, GivenIndexCiphers(), wrong)
+        with closing(connect(database.dsn, name="test")) as connection:
+            generations.ensure(connection, VIEWS, keys)
+            watch.round(connection)
+            wrong.check_absence("certificate_registry")
+            with tampering.superuser(database) as cursor:
+                cursor.execute("UPDATE certledger.epochs SET key_id = 'ffffffff'")
+            with pytest.raises(WrongEpochKey):
+                watch.round(connection)
+            with pytest.raises(ViewWrong):
+                wrong.check_absence("certificate_registry")
 
 
 def test_a_request_is_compared_for_a_day_at_least(service: Service) -> None:
