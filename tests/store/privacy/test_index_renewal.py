@@ -1,6 +1,7 @@
 """Stored indexes and logins come under the next epoch, and the last one ends without them.
 
-Covers: domain/store/privacy/index_renewal.py, domain/store/privacy/live_epochs.py
+Covers: domain/store/privacy/index_renewal.py, domain/store/privacy/live_epochs.py,
+domain/store/postgres/migrations/0018_renew_logins.sql
 """
 
 from __future__ import annotations
@@ -197,6 +198,53 @@ def test_a_login_without_a_right_seal_stays_and_holds_its_epoch(
     assert not safe.round(end)
     assert [row[0].partition(".")[2] for row in safe.rows(LOGINS)] == ["2", "1"]
     assert len(files_of(safe.keys)) == 2
+
+
+def test_a_login_takes_no_place_of_another_pseudonym(safe: Safe, database: Database) -> None:
+    """One of the two would be gone, and nobody could tell whose it was."""
+    fill(safe)
+    end = safe.end()
+    safe.round(end - DAY)
+    settle(database)
+    with safe.journal.transaction() as transaction:
+        name = login_row(indexes_of(safe), "li").name
+        other = sealed_row(name, "9" * 32, SEALER.of("omc"))
+        transaction.append([append("again", 1, fresh_logins=(other,))])
+    assert not safe.round(end)
+    assert [(row[0].partition(".")[2], row[2][0]) for row in safe.rows(LOGINS)] == [
+        ("1", "1"),
+        ("2", "2"),
+        ("2", "9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("new_ids", "new_macs"),
+    [
+        (["{key}.1", "{key}.1"], [b"x", b"y"]),
+        (["00000000.2", "00000000.2"], [b"x", b"y"]),
+        (["{key}.2", "{key}.2"], [b"x", b"x"]),
+    ],
+)
+def test_who_has_the_database_gives_no_login_another_name_or_the_same_as_another(
+    safe: Safe, database: Database, new_ids: list[str], new_macs: list[bytes]
+) -> None:
+    fill(safe)
+    safe.round(safe.end() - DAY)
+    rows = safe.rows(LOGINS)
+    key = rows[0][0].partition(".")[0]
+    ids, macs, _, seals, _ = map(list, zip(*rows, strict=True))
+    new_ids = [each.format(key=key) for each in new_ids]
+    with (
+        tampering.application_role(database) as cursor,
+        pytest.raises(psycopg2.errors.RestrictViolation),
+    ):
+        cursor.execute(
+            "SELECT certledger.renew_logins('omc', %s::text[], %s::bytea[], %s::text[], "
+            "%s::bytea[], %s::bytea[], '00000000')",
+            (ids, macs, new_ids, [each * 32 for each in new_macs], seals),
+        )
+    assert safe.rows(LOGINS) == rows
 
 
 def mark_destroyed(database: Database) -> None:
