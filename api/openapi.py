@@ -21,10 +21,10 @@ Every step is a fact that never changes: eligibility, fee, documents and three r
 notice, certificates, refunds, the report upward.
 
 **写 · Writing.** Every write carries an `Idempotency-Key`; the same request sent again gives the
-same answer with `Idempotency-Replayed: true`, for a day at least; after a month at most it is 409
-`idempotency_key_expired`. The same key with another request is 422, while the first is still
-running 409. A status of 400 or more means that nothing was recorded, except
-`outcome_unknown`: ask again with the same key.
+same answer with `Idempotency-Replayed: true`, for a day and by default a month at most; afterwards
+it is 409 `idempotency_key_expired`. The same key with another request is 422, while the first is
+still running 409. Put no name and no number of a person into a key. A status of 400 or more means
+that nothing was recorded, except `outcome_unknown`: ask again with the same key.
 
 **读 · Reading.** Every write answers with its position. Lists and boards are views that follow the
 journal within moments; give them `min_position` to read your own writes. `as_of` shows a view as
