@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from domain.audit.events import Event, events_since
 from domain.audit.results import CheckResult, Pace
+from domain.events import FORGETTING
 from domain.person_claims import TOPICS
 from domain.service.person_index import opened_claims
 from domain.store.errors import WrongEpochKey
@@ -19,6 +20,7 @@ from domain.store.privacy.field_encryption import Vault
 from domain.store.privacy.index_ciphers import StoredIndexes
 
 _PAGE = 5000
+_ERASING = frozenset(fact.TOPIC for fact in FORGETTING)
 _ROWS = """SELECT kind, index, person_id FROM certledger.person_claims
 WHERE ledger = %s AND (kind, index, person_id) > (%s, %s, %s)
 ORDER BY kind, index, person_id LIMIT %s"""
@@ -36,11 +38,15 @@ class PersonClaimsCheck:
         self._indexes = indexes
         # By person: position and hashes, for the texts of all indexes would fill the memory.
         self._expected: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._erased: set[str] = set()
 
     def page(self, events: Sequence[Event]) -> None:
         """Note the indexes of persons whose facts are on the page."""
         changing = [event for event in events if event.topic in TOPICS]
         positions = {str(each.data.get("person_id")): each.position for each in changing}
+        self._erased |= {
+            str(each.data.get("person_id")) for each in changing if each.topic in _ERASING
+        }
         for person, indexes in opened_claims(self._vault, [each.envelope for each in changing]):
             self._expected[person] = positions[person], tuple(map(hash, indexes))
 
@@ -102,8 +108,10 @@ class PersonClaimsCheck:
     def _unexpected(self, kind: str, person: str) -> None:
         """Named without the index, which identifies the person."""
         position, indexes = self._expected.get(person, (None, ()))
-        if position is not None and not indexes:
-            what = "was erased, and their blind index is still there"
+        if person in self._erased:
+            what = f"was erased, and their blind index of kind {kind} is still there"
+        elif position is not None and not indexes:
+            what = f"has a blind index of kind {kind}, and the event that gives it does not open"
         else:
             what = f"has a blind index of kind {kind} that no event gives"
         self.result.find(what, position, f"person {person}")

@@ -13,6 +13,7 @@ from tests.support.actors import ASSISTANT
 from tests.support.commands import erase, register
 from tests.support.ledgers import PostgresWorld, a_real_ledger
 from tests.support.postgres import Database
+from tests.support.tampering import superuser
 
 
 @pytest.fixture
@@ -44,3 +45,34 @@ def test_what_is_registered_and_erased_while_the_rows_are_read_is_no_finding(
     assert next(steps, None) is None, "everything happened meanwhile"
     assert check.result.findings == []
     assert check.result.counts["person claims"] > 0
+
+
+def test_whose_key_was_exchanged_is_not_said_to_be_erased(
+    world: PostgresWorld, database: Database
+) -> None:
+    with superuser(database) as cursor:
+        cursor.execute("SELECT * FROM certledger.person_claims WHERE person_id = 'P4'")
+        rows = cursor.fetchall()
+        erase(world, 4)
+        for row in rows:
+            cursor.execute("INSERT INTO certledger.person_claims VALUES (%s, %s, %s, %s)", row)
+        cursor.execute(
+            "UPDATE certledger.data_keys SET wrapped = (SELECT wrapped FROM certledger.data_keys "
+            "WHERE owner = 'person/P2' AND class = 'identity') "
+            "WHERE owner = 'person/P1' AND class = 'identity'"
+        )
+    world.ledger.vault.forget()
+    journal = world.ledger.journal
+    check = PersonClaimsCheck(journal, world.ledger.vault, world.ledger.indexes)
+    run(journal, [check], journal.head().position, lambda _: None)
+    said: dict[str | None, set[str]] = {}
+    for finding in check.result.findings:
+        said.setdefault(finding.row, set()).add(finding.what)
+    kinds = ("document", "named_document")
+    closed = "has a blind index of kind {}, and the event that gives it does not open"
+    assert said == {
+        "person P1": {closed.format(kind) for kind in kinds},
+        "person P4": {
+            f"was erased, and their blind index of kind {kind} is still there" for kind in kinds
+        },
+    }
