@@ -86,7 +86,7 @@ class NoticeRunning(LedgerError):
 
 
 class NoticeEndProvisional(LedgerError):
-    """The calendar for the end of notice {notice_id} is not known yet; extend it first."""
+    """The end of notice {notice_id} is provisional; a calendar with its days comes first."""
 
     code = "notice_end_provisional"
 

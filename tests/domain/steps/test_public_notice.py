@@ -238,7 +238,8 @@ def test_a_provisional_notice_cannot_close_until_it_is_extended():
     world = a_provisional_notice()
     later = when("2027-02-01 09:00")
     given(world).when(close(), at=later).fails(NoticeEndProvisional)
-    given(world).when(ExtendNotice(notice_id="N1"), at=later).fails(NoticeEndProvisional)
+    refusal = given(world).when(ExtendNotice(notice_id="N1"), at=later).fails(NoticeEndProvisional)
+    assert "a calendar with its days comes first" in str(refusal)
     adopt_edition(world, calendar_2027(valid_from=date(2027, 1, 1)))
     after = (
         given(world)
