@@ -68,7 +68,8 @@ def check_content(kind: EditionKind, content: Any) -> BaseModel:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(("content", *map(str, first["loc"])))
-        raise MalformedEdition(kind=kind.value, place=place, reason=first["msg"]) from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise MalformedEdition(kind=kind.value, place=place, reason=reason) from None
 
 
 def stored_form(content: BaseModel) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def read_edition(kind: EditionKind, raw: bytes) -> Edition:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "file"
-        raise MalformedEdition(kind=kind.value, place=place, reason=first["msg"]) from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise MalformedEdition(kind=kind.value, place=place, reason=reason) from None
     except (ValueError, RecursionError) as error:
         raise MalformedEdition(kind=kind.value, place="file", reason=str(error)) from None
     if file.kind is not kind:

@@ -299,7 +299,8 @@ def parse_rule_set(file: str, raw: bytes) -> RuleSet:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"]) or "file"
-        raise MalformedRuleSet(file=file, place=place, reason=first["msg"]) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise MalformedRuleSet(file=file, place=place, reason=reason) from error
     if file != f"{rules.occupation}-{rules.edition}.json":
         reason = f"holds {rules.occupation}-{rules.edition}, which does not match its name"
         raise MalformedRuleSet(file=file, place="file", reason=reason)

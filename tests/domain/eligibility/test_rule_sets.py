@@ -146,6 +146,7 @@ def test_a_malformed_file_is_reported_with_its_place(
         parse_rule_set(NAME, json.dumps(data).encode())
     assert (caught.value.file, caught.value.place) == (NAME, place)
     assert reason in caught.value.reason
+    assert not caught.value.reason.startswith("Value error")
     assert NAME in str(caught.value)
 
 
