@@ -22,6 +22,8 @@ from api.settings import Settings
 
 READY_TIMEOUT_S = 60.0
 """How long the views may take to catch up; `ready` is printed then in any case, seconds."""
+PATIENCE_S = 5.0
+"""After so long a service that refuses commands says why, seconds."""
 POLL_EVERY_S = 0.5
 
 
@@ -100,12 +102,19 @@ def _default_public_url(settings: Settings, data: Path | None, given: dict[str, 
 
 
 def _announce(url: str) -> None:
-    """Print `ready URL` once the views have caught up; waits on a thread of its own."""
+    """Print `ready URL` once the views have caught up; waits on a thread of its own.
+
+    What keeps it from being ready for longer than a start takes is said on stderr, once.
+    """
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
     def wait() -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_S
-        while time.monotonic() < deadline and not _is_ready(url):
+        begun = time.monotonic()
+        is_said = False
+        while (waited := time.monotonic() - begun) < READY_TIMEOUT_S and not _is_ready(url):
+            if waited > PATIENCE_S and not is_said and (reason := _not_ready(url)):
+                click.echo(f"certledger: {url} answers, but is not ready: {reason}", err=True)
+                is_said = True
             time.sleep(POLL_EVERY_S)
         click.echo(f"ready {url}")
 
@@ -121,6 +130,19 @@ def _is_ready(url: str) -> bool:
     except (httpx.HTTPError, ValueError):
         return False
     return not any(view["lag"] for view in health["views"] if view["state"] == "following")
+
+
+def _not_ready(url: str) -> str | None:
+    """The code with which `/ready` refuses, and its ledger; None if it does not refuse."""
+    try:
+        answer = httpx.get(f"{url}/ready", trust_env=False, timeout=5)
+        problem: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    if answer.status_code == 200:
+        return None
+    of = problem.get("fields", {}).get("ledger")
+    return f"{problem['code']}{f' of ledger {of}' if of else ''} ({url}/health)"
 
 
 @click.command()

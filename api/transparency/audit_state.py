@@ -58,6 +58,10 @@ class AuditFinding:
     row: str | None
     what: str = ""
 
+    def __str__(self) -> str:
+        """The line of the log."""
+        return f"{self.ledger or 'database'}: {self.check}: {self.what}"
+
     @property
     def shown_row(self) -> str | None:
         """The row as everybody may see it: without ids of persons and of their things."""

@@ -293,7 +293,7 @@ class Auditor:
             self._round.wrong_views |= {
                 each for each in self._last.wrong_views if each[0] == view.name
             }
-            what = f"could not be compared: {error}"
+            what = f"{view.name} could not be compared: {error}"
             self._add([AuditFinding("views", None, None, view.name, what)], 1)
 
     def _compare(self, views: Sequence[View]) -> None:
@@ -338,7 +338,7 @@ class Auditor:
         known = {*self._last.findings, *self._round.findings}
         for each in findings:
             if each not in known:
-                log.error("%s: %s: %s", each.ledger, each.check, each.what)
+                log.error("%s", each)
         self._round.findings += findings
         self._round.found += found
         if findings:

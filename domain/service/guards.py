@@ -81,7 +81,10 @@ class WriteGuard:
                 return
             self._is_withheld = is_withheld
         if is_withheld:
-            log.error("ledger %s is not served: it lacks erasures", self.ledger)
+            log.error(
+                "ledger %s is not served: it lacks erasures, which `certledger erasures` lists",
+                self.ledger,
+            )
         else:
             log.warning("ledger %s is served again: its erasures are done", self.ledger)
 

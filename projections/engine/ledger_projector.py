@@ -308,8 +308,8 @@ class LedgerProjector:
         self._paused[view.name] = Pause(position, time.monotonic() + seconds, seconds)
         reason = safe_message(error)
         log.error(
-            "view %s of ledger %s is paused at position %d (%s): %s",
-            view.name, self.ledger, position, topic, reason,
+            "view %s of ledger %s is paused at position %d%s: %s",
+            view.name, self.ledger, position, f" ({topic})" if topic else "", reason,
         )  # fmt: skip
         with connection.cursor() as cursor:
             cursor.execute(

@@ -77,11 +77,26 @@ def test_a_restored_backup_is_used_when_the_erasures_of_a_later_one_are_done_aga
 
     shutil.copytree(after / "erasures", before / "erasures")
     with (
-        open_environment(Settings(data_dir=before)) as environment,
+        open_environment(Settings(data_dir=before)) as opened,
         pytest.raises(ErasuresMissing),
     ):
-        submit(environment.ledger("omc"), register(3), ASSISTANT, key="register 3")
+        submit(opened.ledger("omc"), register(3), ASSISTANT, key="register 3")
     assert "the journal has lost it" in run("verify", *options, code=1)
+    log = server_dir / "serve.log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            certledger(before, "serve", "--port", "0"),
+            cwd=ROOT, stdout=file, stderr=file, env=environment(),
+        ) as service,
+    ):  # fmt: skip
+        try:
+            wait_until(lambda: "not ready: erasures_missing of ledger omc" in log.read_text())
+            assert "which `certledger erasures` lists" in log.read_text()
+            service.send_signal(signal.SIGTERM)
+            assert service.wait(30) == 0
+        finally:
+            service.kill()
     out = str(server_dir / "events")
     done = CliRunner().invoke(cli, ("export", *options, "--format", "ndjson", "--out", out))
     assert isinstance(done.exception, ErasuresMissing)

@@ -337,6 +337,12 @@ def test_views_that_give_way_to_a_rebuild_once_are_no_finding_and_always_are_one
 FINDING = AuditFinding("claims", "omc", 7, "claim payment PAY1", "claim payment PAY1: is missing")
 
 
+def test_the_line_of_a_finding_says_what_it_is_about() -> None:
+    assert str(FINDING) == "omc: claims: claim payment PAY1: is missing"
+    altered = AuditFinding("definitions", None, None, "trigger T", "trigger T is altered")
+    assert str(altered) == "database: definitions: trigger T is altered"
+
+
 def test_a_report_travels_without_the_words_for_the_operator() -> None:
     state = AuditState(sequence=3, round=2, found=1, findings=(FINDING,))
     received = from_payload(to_payload(state, ROW_KEYS[0]), ROW_KEYS)

@@ -56,7 +56,11 @@ def all_paused(after: int) -> list[tuple[str, int, int]]:
 
 @by_superuser
 def test_every_view_pauses_before_an_event_that_was_tampered_with(
-    ledger: ProjectedLedger, dsn: str, database: Database, tamper: Tamper
+    ledger: ProjectedLedger,
+    dsn: str,
+    database: Database,
+    tamper: Tamper,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ledger.record(issued_certificates())
     with tampering.superuser(database) as cursor:
@@ -66,7 +70,9 @@ def test_every_view_pauses_before_an_event_that_was_tampered_with(
         assert ledger.rows("certificates") == []
         reasons = {state.reason for state in watched.view_states()}
         assert len(reasons) == 1
-        assert reasons.pop().startswith("seal_missing: The event at position 5 of ledger omc")
+        reason = reasons.pop()
+    assert reason.startswith("seal_missing: The event at position 5 of ledger omc")
+    assert f"view worklist of ledger omc is paused at position 5: {reason}" in caplog.messages
 
 
 def test_a_forged_reinstatement_is_not_folded_while_the_runner_runs(
