@@ -166,7 +166,7 @@ class NotFound(LedgerError):
 
 
 class AlreadyExists(LedgerError):
-    """There is a {what} {id} in this ledger already."""
+    """This ledger has {what} {id} already."""
 
     code = "already_exists"
 

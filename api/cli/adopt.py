@@ -99,7 +99,7 @@ def _propose(ledger: Ledger, found: Edition, actor: Actor) -> None:
 def _confirm(ledger: Ledger, found: Edition, actor: Actor) -> None:
     receipt = _submit(ledger, AdoptEdition(kind=found.kind, sha256=found.sha256), actor)
     _print(found)
-    click.echo(f"{ledger.name}: adopted by {actor.subject} at position {receipt.last_position}")
+    click.echo(f"{ledger.name}: adopted by {actor.subject} at position {receipt.first_position}")
 
 
 def _submit(ledger: Ledger, command: Command, actor: Actor) -> Receipt:

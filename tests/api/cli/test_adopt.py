@@ -46,6 +46,15 @@ def adopted(settings: Settings) -> list[str]:
         ]
 
 
+def position_of_the_adoption(settings: Settings) -> int:
+    with open_environment(settings) as environment:
+        position: int
+        [(position,)] = environment.ledgers.get("omc").journal.query(
+            "SELECT position FROM certledger.journal WHERE topic = 'edition_adopted.v1'", ()
+        )
+        return position
+
+
 def hash_in(output: str) -> str:
     return output.partition("\n")[0].rpartition(" ")[2]
 
@@ -70,8 +79,10 @@ def test_two_persons_adopt_a_calendar(program: Program, file: Path, settings: Se
     assert adopted(settings) == ["cn-2026.1"]
     code, out, err = program(*confirm, "--by", "certifier.01", "--role", "certifier")
     assert (code, err) == (0, "")
-    assert "adopted by certifier.01" in out
+    assert f"adopted by certifier.01 at position {position_of_the_adoption(settings)}" in out
     assert adopted(settings) == ["cn-2026.1", "cn-2027.1"]
+    code, _, err = program("adopt", "calendar", file, "--propose", "--by", "operator.02")
+    assert (code, "This ledger has edition cn-2027.1 already." in err) == (1, True)
 
 
 def test_another_file_than_was_proposed_is_not_confirmed(program: Program, file: Path):
