@@ -93,9 +93,9 @@ _BY_STATUS: dict[int, str] = {
         database_too_new head_exists head_place_silent internal_error journal_incomplete
         journal_key_needed ledger_changed log_differs log_key_exists log_key_unusable
         malformed_rule_set migration_changed no_journal_key no_log_key not_canonical
-        nothing_to_recover pdf_font_unusable rejected_by_database settings_invalid store_error
-        tracking_behind unknown_material_key unknown_proposal unknown_topic unreadable_event
-        wrong_epoch_key wrong_key wrong_service_key
+        no_head_to_restore nothing_to_recover pdf_font_unusable rejected_by_database
+        settings_invalid store_error tracking_behind unknown_material_key unknown_proposal
+        unknown_topic unreadable_event wrong_epoch_key wrong_key wrong_service_key
     """,
     503: """
         database_unreachable deadline_exceeded erasures_missing file_key_changed issuer_unreachable

@@ -57,6 +57,12 @@ class NothingToRecover(LedgerError):
     code = "nothing_to_recover"
 
 
+class NoHeadToRestore(LedgerError):
+    """Ledger {ledger} has every head that is known: there is none to put back."""
+
+    code = "no_head_to_restore"
+
+
 class JournalIncomplete(LedgerError):
     """Event {position} of ledger {ledger} is missing or altered: first put a good database back.
 
@@ -137,6 +143,8 @@ def _proposal(settings: Settings, ledger: Ledger, person: str) -> Proposal:
     _ensure_stopped(settings, ledger)
     present = logs_of(ledger.journal)[-1]
     heads = _known_heads(settings, ledger)
+    if not heads:
+        raise NothingToRecover(ledger=ledger.name)
     end = ledger.journal.head().position
     _ensure_complete(ledger.journal, end)
     common = last_common_size(ledger.journal, heads, end)
@@ -183,10 +191,7 @@ def _ensure_complete(journal: Journal, end: int) -> None:
 
 
 def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
-    """Every known head of the present log that its key signed, ascending by size.
-
-    Raises: NothingToRecover if there is none.
-    """
+    """Every known head of the present log that its key signed, ascending by size."""
     log = logs_of(ledger.journal)[-1]
     found = vkey_of(settings, ledger.name, log)
     kept, _ = kept_heads(settings, ledger.name, [log])
@@ -200,8 +205,6 @@ def _known_heads(settings: Settings, ledger: Ledger) -> list[SignedCheckpoint]:
                 heads[head.size, head.root] = head
         except BadNote:
             continue  # of another key
-    if not heads:
-        raise NothingToRecover(ledger=ledger.name)
     return [heads[key] for key in sorted(heads)]
 
 
@@ -209,7 +212,7 @@ def restore_heads(settings: Settings, ledger: Ledger) -> int:
     """Put heads back that the database lacks, or that this machine's place has none of.
 
     Only if the journal continues every head that is left. Returns: the size of the largest head.
-    Raises: LogDiffers; NothingToRecover if none is missing, or nobody has one; Unavailable.
+    Raises: LogDiffers; NoHeadToRestore if none is missing, or nobody has one; Unavailable.
     """
     own = own_place(settings)
     origin = ledger.state("ledger").log_origin
@@ -217,8 +220,8 @@ def restore_heads(settings: Settings, ledger: Ledger) -> int:
     is_own_lost = not own.sizes(origin)
     stored = {head.size for head in checkpoints_after(ledger.journal, -1, 10**9, origin)}
     unstored = [head for head in heads if head.size not in stored]
-    if not is_own_lost and not unstored:
-        raise NothingToRecover(ledger=ledger.name)
+    if not heads or not (is_own_lost or unstored):
+        raise NoHeadToRestore(ledger=ledger.name)
     end = ledger.journal.head().position
     if last_common_size(ledger.journal, heads, end) != heads[-1].size:
         reason = f"not even the heads that are left, of which the largest has {heads[-1].size}"

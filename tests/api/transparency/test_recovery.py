@@ -21,6 +21,7 @@ from api.transparency.recovery import (
     JournalIncomplete,
     JournalKeyNeeded,
     NewJournalKey,
+    NoHeadToRestore,
     NothingToRecover,
     UnknownProposal,
 )
@@ -386,7 +387,7 @@ def test_heads_that_the_database_has_lost_are_put_back_from_this_machine(
 ) -> None:
     before = database.execute("SELECT * FROM certledger.checkpoints ORDER BY size")
     assert len(before) > 1
-    with stopped(settings) as (ledger, _), pytest.raises(NothingToRecover):
+    with stopped(settings) as (ledger, _), pytest.raises(NoHeadToRestore, match="every head that"):
         recovery.restore_heads(settings, ledger)
     with database.connect(SUPERUSER) as connection, connection.cursor() as cursor:
         cursor.execute("ALTER TABLE certledger.checkpoints DISABLE TRIGGER ALL")
