@@ -80,7 +80,7 @@ def append_of(writer: int, number: int, run: int) -> AppendRequest:
         events=(event,),
         claims=(("provider_transaction", f"wechat_pay:{writer:04d}{number:016d}"),),
         command=CommandKey(
-            SUBJECT, f"{writer:04d}-{number:012d}", bytes(20) + command_id.bytes, command_id
+            SUBJECT, f"{writer:04d}-{number:012d}", bytes(24) + command_id.bytes, command_id
         ),
         receipt=lambda recorded: b'{"position":%d}' % recorded[-1].position,
     )

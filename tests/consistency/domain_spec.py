@@ -197,8 +197,9 @@ class DomainSpec:
         known = row is not None and (row.last_position or 0) <= position
         same = self._requests.get(self._name(asked)) == asked.command
         if isinstance(answer, Replayed):
-            stored = json.loads(row.receipt)
-            return known and same and _as_said(dict(answer.receipt)) == _as_said(stored)
+            if row is None or not (known and same):
+                return False
+            return _as_said(dict(answer.receipt)) == _as_said(json.loads(row.receipt))
         assert isinstance(answer, Refused)
         if known:
             # The key takes precedence: the first receipt again, or this refusal.
