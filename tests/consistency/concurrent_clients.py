@@ -29,7 +29,7 @@ from tests.support.actors import (
     VERIFIER_2,
     candidate,
 )
-from tests.support.commands import set_up, when
+from tests.support.commands import name_of, set_up, when
 from tests.support.ledgers import submit
 from tests.support.model import HOLDING, MATERIAL, PRICE, REQUIRED, Refused, day_of
 from tests.support.model_adapter import START, to_command
@@ -212,11 +212,18 @@ class RequestGenerator:
         ]
 
     def _person(self, rng: random.Random) -> list[Request]:
-        """Erases a person, and registers their document again, maybe before the erasure."""
+        """Erases a person, and registers their document again, maybe before the erasure.
+
+        Under another name: an agency that gives name and document of a person gets their id.
+        """
         person = rng.choice(sorted(self._guess.persons))
         document = self._guess.persons[person]["document"]
-        other = f"P{next(self._new_candidates)}"
-        again = new_request("register", ASSISTANT, person=other, document=document, login=True)
+        having = [p for p, of in self._guess.persons.items() if of["document"] == document]
+        names = {name_of(int(each[1:])) for each in (person, *having)}
+        number = next(n for n in self._new_candidates if name_of(n) not in names)
+        again = new_request(
+            "register", ASSISTANT, person=f"P{number}", document=document, login=True
+        )
         named = {"person": person, "proposal": f"E{next(self._new_candidates)}"}
         return [
             new_request("propose_erasure", REGISTRAR, **named),

@@ -146,11 +146,14 @@ class DomainSpec:
 
     def _try(self, model: Journey, request: Request) -> str | None:
         """Apply a request to a model. Returns: the refusal; then the model is unusable."""
-        model.by, model.now, model.today = request.by, self._now, day_of(self._now)
+        model.by = (model.login(request.by[0]), *request.by[1:])
+        model.now, model.today = self._now, day_of(self._now)
         try:
             getattr(model, request.kind)(**request.fields)
         except ModelRefused as refused:
             return str(refused)
+        if model.by[1] != "candidate":
+            model.staff.add(model.by[0])
         return None
 
     def model(self, position: int) -> Journey:
