@@ -42,6 +42,7 @@ from domain.store.keys.command_hashes import CommandHasher, LedgerCommandHasher
 from domain.store.keys.login_keys import LoginKeys
 from domain.store.keys.seals import Sealer
 from domain.store.mapper import EntryMapper, JournalEntry
+from domain.store.postgres.errors import unavailable
 from domain.store.privacy.bucket_keys import bucket_keys_of
 from domain.store.privacy.epoch_keys import EpochKeys
 from domain.store.privacy.field_encryption import HeldKey, Vault, erased_owners, stored_keys
@@ -220,7 +221,8 @@ class Ledger:
             `ReceiptFuture` if None.
         Returns: the future. It raises the `LedgerError` that refused the command; then nothing
             was recorded.
-        Raises: LogNotContinued, ErasuresMissing; Overloaded, Closed; OccurredInFuture.
+        Raises: LogNotContinued, ErasuresMissing; Overloaded, Closed; OccurredInFuture;
+            WrongEpochKey, Unavailable.
         """
         self.guard.check()
         command_id = self._command_ids.draw()
@@ -237,7 +239,8 @@ class Ledger:
             files,
         )
         identified = partial(_command_key, self._hasher, key, request, command_id)
-        queued = execution.queued(identified, _present(occurred_at), timeout_seconds)
+        with unavailable(self.name):  # as long as the epochs have never been read
+            queued = execution.queued(identified, _present(occurred_at), timeout_seconds)
         receipt = future if future is not None else ReceiptFuture()
         receipt.receipt_of = execution.receipt_of
         self._committer.enqueue(queued, receipt)

@@ -18,7 +18,6 @@ from domain.store.errors import (
     InvalidLedgerName,
     NoJournalKey,
     SiteCodeTaken,
-    Unavailable,
     UnknownLedger,
 )
 from domain.store.journal.batch import Batch
@@ -48,7 +47,7 @@ from domain.store.postgres.connection import (
     leave_pool,
     shared_pool,
 )
-from domain.store.postgres.errors import is_connection_failure
+from domain.store.postgres.errors import unavailable
 
 _LEDGER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PAGE = 1000  # events per query: about a megabyte
@@ -131,19 +130,16 @@ class Journal:
             Unavailable if the server cannot be reached.
         """
         try:
-            rows = self.change(
-                "INSERT INTO certledger.ledgers (ledger, site_code) VALUES (%(l)s, %(s)s) "
-                "ON CONFLICT (ledger) DO UPDATE "
-                "SET site_code = coalesce(ledgers.site_code, excluded.site_code) "
-                "RETURNING site_code",
-                {"l": self.ledger, "s": site_code},
-            )
+            with unavailable(self.ledger):
+                rows = self.change(
+                    "INSERT INTO certledger.ledgers (ledger, site_code) VALUES (%(l)s, %(s)s) "
+                    "ON CONFLICT (ledger) DO UPDATE "
+                    "SET site_code = coalesce(ledgers.site_code, excluded.site_code) "
+                    "RETURNING site_code",
+                    {"l": self.ledger, "s": site_code},
+                )
         except psycopg2.errors.UniqueViolation:
             raise SiteCodeTaken(site_code=site_code) from None
-        except psycopg2.Error as error:
-            if not is_connection_failure(error):
-                raise
-            raise Unavailable(ledger=self.ledger) from error
         if site_code is not None and rows[0][0] != site_code:
             raise SiteCodeTaken(site_code=site_code)
 
@@ -394,12 +390,8 @@ class Journal:
             cursor.execute(sql, arguments)
             return cursor.fetchall()
 
-        try:
+        with unavailable(self.ledger):
             return self._readers.run(work)
-        except psycopg2.Error as error:
-            if not is_connection_failure(error):
-                raise
-            raise Unavailable(ledger=self.ledger) from error
 
     def change(self, sql: str, arguments: Any = None) -> list[tuple[Any, ...]]:
         """Run one writing statement in its own transaction. Returns: its RETURNING rows, if any.
@@ -446,14 +438,9 @@ def is_ledger(dsn: str, name: str) -> bool:
 
     Raises: Unavailable if the server cannot be reached; psycopg2.Error otherwise.
     """
-    try:
-        with _connected(dsn) as cursor:
-            cursor.execute("SELECT 1 FROM certledger.ledgers WHERE ledger = %s", (name,))
-            return cursor.fetchone() is not None
-    except psycopg2.Error as error:
-        if not is_connection_failure(error):
-            raise
-        raise Unavailable(ledger=name) from error
+    with unavailable(name), _connected(dsn) as cursor:
+        cursor.execute("SELECT 1 FROM certledger.ledgers WHERE ledger = %s", (name,))
+        return cursor.fetchone() is not None
 
 
 @contextmanager

@@ -19,6 +19,9 @@ that persist (25, 58) are reported instead. After a *transient* error a projecti
 gives up, and a reader gets 503: 55 other than a lock timeout would be a fault of the program.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psycopg2
 from psycopg2.errorcodes import (
     FEATURE_NOT_SUPPORTED,
@@ -27,6 +30,8 @@ from psycopg2.errorcodes import (
     UNDEFINED_COLUMN,
     UNDEFINED_TABLE,
 )
+
+from domain.store.errors import Unavailable
 
 _CONNECTION_FAILURE = ("08", "57P")
 _RETRYABLE_WRITE = ("40", "53", "55", "57")
@@ -73,3 +78,14 @@ def _has_code(error: psycopg2.Error, classes: tuple[str, ...]) -> bool:
         return error.pgcode.startswith(classes)
     lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
     return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
+
+
+@contextmanager
+def unavailable(ledger: str) -> Iterator[None]:
+    """Make a connection failure in the block Unavailable. Raises: Unavailable, psycopg2.Error."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if not is_connection_failure(error):
+            raise
+        raise Unavailable(ledger=ledger) from error

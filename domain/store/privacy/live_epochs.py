@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+import psycopg2
 import psycopg2.extensions
 
 from domain.store.errors import WrongEpochKey
@@ -23,6 +24,9 @@ from domain.store.privacy.epoch_keys import Epoch, EpochKeys, EpochName
 
 CACHE_SECONDS = 15.0
 """How long the epochs are used without reading the rows again."""
+
+RETRY_SECONDS = 1.0
+"""How long the epochs of before are used where the database does not answer."""
 
 SETTLED_SECONDS = 60.0
 """Age from which an epoch is written under: every process knows by then that it began."""
@@ -47,7 +51,8 @@ class _ReadEpochs(NamedTuple):
 class LiveEpochs:
     """The epochs that there are, as of at most CACHE_SECONDS ago. Thread-safe.
 
-    Its properties and methods raise WrongEpochKey if no key opens, and psycopg2.Error.
+    Its properties and methods raise WrongEpochKey if no key opens, and psycopg2.Error if the
+    database does not answer and never has.
     """
 
     def __init__(self, read: Callable[[], list[Row]], epoch_keys: EpochKeys) -> None:
@@ -110,8 +115,13 @@ class LiveEpochs:
 
     def _current(self) -> _ReadEpochs:
         known = self._known
-        if known is None or (not self._is_watched and self._until < time.monotonic()):
-            known = self.refresh()
+        if known is None:
+            return self.refresh()
+        if not self._is_watched and self._until < time.monotonic():
+            try:
+                return self.refresh()
+            except psycopg2.Error:  # a batch of commands learns of what began meanwhile
+                self._until = time.monotonic() + RETRY_SECONDS
         return known
 
     def refresh(self) -> _ReadEpochs:

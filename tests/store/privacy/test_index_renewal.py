@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
@@ -381,3 +382,27 @@ def test_while_somebody_watches_nobody_else_waits_for_the_database(
         assert len(asked) == 1
     assert epochs.writing.name.number == 1
     assert len(asked) == 2
+
+
+def test_what_is_known_of_epochs_is_used_while_the_database_does_not_answer(safe: Safe) -> None:
+    fill(safe)
+    rows = safe.rows("SELECT epoch, key_id, true FROM certledger.epochs")
+    answers: list[Any] = [rows]
+
+    def read() -> list[tuple[int, str, bool]]:
+        answer = answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    epochs = LiveEpochs(read, safe.keys)
+    answers[0] = psycopg2.OperationalError("the server closed the connection")
+    with pytest.raises(psycopg2.OperationalError):
+        _ = epochs.writing
+    answers[0] = rows
+    assert epochs.writing.name.number == 1
+    answers[0] = psycopg2.OperationalError("the server closed the connection")
+    epochs._until = 0.0
+    assert epochs.writing.name.number == 1
+    with pytest.raises(psycopg2.OperationalError):
+        epochs.refresh()
