@@ -250,7 +250,7 @@ APPLICATION_CASES |= {
             "INSERT INTO certledger.person_claims SELECT ledger, kind, index, "
             f"{ERASED} FROM certledger.person_claims WHERE kind = 'named_document' LIMIT 1",
         ),
-        ("person claims: position ", "was erased, and their blind index is still there"),
+        ("person claims: position ", "was erased, and their blind index of kind"),
         as_application=True,
     ),
 }
