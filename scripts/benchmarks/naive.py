@@ -5,8 +5,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from api.app import epoch_keys_of
 from api.auth.secrets import load_service_keys
 from api.cli.environment import settings_of
+from domain.store.privacy.index_ciphers import index_cipher_key
+from domain.store.privacy.live_epochs import live_epochs_of
 from scripts.benchmarks import peer_environments as peers
 from scripts.benchmarks.measure import Unavailable, say
 from scripts.benchmarks.server import Server
@@ -31,13 +37,22 @@ def naive_service(server: Server, name: str = NAIVE) -> Iterator[int | None]:
         yield None
         return
     server.database("naive")
-    index_key = load_service_keys(settings_of(server.postgres.data_dir)).index_key
+    settings = settings_of(server.postgres.data_dir)
+    keys = load_service_keys(settings)
+    epochs = live_epochs_of(server.dsn(DATABASE), epoch_keys_of(settings, keys.master_key))
+    epoch, cipher = index_cipher_key(epochs.writing)
+    derived = HKDF(SHA256(), 32, salt=None, info=b"certledger aes-256-gcm").derive(cipher)
+    indexes = {
+        "INDEX_KEY": keys.index_key.hex(),
+        "INDEX_CIPHER": derived.hex(),
+        "INDEX_FORM": f"hmac-sha256.{epoch}",
+    }
     process = subprocess.Popen(
         [
             *(python, str(peers.HERE / "naive_service.py")),
             *(server.socket_dir, DATABASE, "naive", "postgres", str(POOL_SIZES[name])),
         ],
-        env=os.environ | {"INDEX_KEY": index_key.hex()},
+        env=os.environ | indexes,
         stdout=subprocess.PIPE,
         text=True,
     )

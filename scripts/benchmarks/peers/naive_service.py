@@ -2,7 +2,8 @@
 
 Lookups read the same tables as ours; commands save one aggregate with the library's own recorder.
 Run as: naive_service.py SOCKET_DIR DATABASE STOCK_DATABASE USER POOL_SIZE, with the key of the
-tables' blind indexes in INDEX_KEY. POOL_SIZE: returned connections that the pool keeps open.
+tables' blind indexes in INDEX_KEY, that of the cipher they are stored under in INDEX_CIPHER, and
+what they begin with in INDEX_FORM. POOL_SIZE: returned connections that the pool keeps open.
 """
 
 import hashlib
@@ -18,6 +19,9 @@ from uuid import NAMESPACE_URL, uuid5
 import psycopg2.extras
 import psycopg2.pool
 import uvicorn
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 from fastapi import FastAPI, Header, HTTPException
@@ -34,6 +38,8 @@ BY_TOKEN = "SELECT * FROM views.certificates WHERE verify_token = %s AND issued"
 BY_NUMBER = "SELECT * FROM views.certificates WHERE number = %s AND issued"
 
 INDEX_KEY = bytes.fromhex(os.environ["INDEX_KEY"])
+INDEX_FORM = os.environ["INDEX_FORM"]
+STORED = Cipher(AES(bytes.fromhex(os.environ["INDEX_CIPHER"])), ECB())
 
 
 @contextmanager
@@ -64,7 +70,8 @@ class Lookup(BaseModel):
 @app.post("/lookup")
 def lookup(body: Lookup) -> dict[str, Any]:
     text = f"name|{body.name}".encode()
-    index = "hmac-sha256:" + hmac.new(INDEX_KEY, text, hashlib.sha256).hexdigest()
+    mac = hmac.new(INDEX_KEY, text, hashlib.sha256).digest()
+    index = f"{INDEX_FORM}:{STORED.encryptor().update(mac).hex()}"
     with cursor() as opened:
         opened.execute(BY_NUMBER, (body.certificate_number,))
         rows = [row for row in opened.fetchall() if row.pop("name_index") == index]
