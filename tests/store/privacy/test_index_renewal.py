@@ -6,6 +6,7 @@ domain/store/postgres/migrations/0018_renew_logins.sql
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +28,7 @@ from tests.store.wrapped_keys import Safe, files_of
 from tests.support import tampering
 from tests.support.keys import LOGIN_KEY, SEALER
 from tests.support.postgres import Database
+from tests.support.waiting import wait_until
 
 DAY = timedelta(days=1)
 ROWS = "SELECT kind, index, person_id FROM certledger.person_claims ORDER BY kind, person_id"
@@ -311,6 +313,36 @@ def test_nothing_is_written_under_an_epoch_that_is_over(safe: Safe, database: Da
             safe.journal.transaction() as transaction,
         ):
             transaction.append([append("late", 1, **change)])
+
+
+def test_an_epoch_does_not_end_while_somebody_writes_under_it(
+    safe: Safe, database: Database
+) -> None:
+    fill(safe)
+    end = safe.end()
+    safe.round(end - DAY)
+    settle(database)
+    late = indexes_of(safe).forms(safe.vault().blind_index("document", "late"))[-1]
+    safe.round(end - DAY)
+    with (
+        closing(connect(safe.journal.dsn, name="test")) as connection,
+        connection.cursor() as cursor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        cursor.execute("BEGIN")
+        cursor.execute(
+            "INSERT INTO certledger.person_claims VALUES ('omc', 'document', %s, 'P9')", (late,)
+        )
+        ending = pool.submit(safe.round, end)
+        wait_until(
+            lambda: safe.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        )
+        assert not ending.done()
+        cursor.execute("COMMIT")
+        assert ending.result(20)
+    assert under(safe) == {"2"}
+    assert "P9" in {person for _, _, person in safe.rows(ROWS)}, "it was brought over"
+    assert len(files_of(safe.keys)) == 1
 
 
 # --- which epochs there are ----------------------------------------------------------------------
