@@ -77,7 +77,9 @@ class PersonClaimsCheck:
                     unexpected.append((kind, person))
             after = rows[-1]
             pace(upto)
-        missing -= self._still_there(sorted({person for person, _ in missing}))
+        # Asked again: a row may have come under another epoch while rows were read.
+        found, closed = self._rows_of(sorted({person for person, _ in missing} | closed))
+        missing -= found
         for person in sorted(closed):
             self.result.find("has a blind index that no epoch opens", row=f"person {person}")
         # Asked after the rows were read: what changed one of them is committed by now.
@@ -96,14 +98,19 @@ class PersonClaimsCheck:
         index = self._indexes.opened(stored)
         return None if index is None else (person, hash((kind, index)))
 
-    def _still_there(self, persons: Sequence[str]) -> set[tuple[str, int]]:
-        """The rows of persons: one may have come under another epoch while rows were read."""
+    def _rows_of(self, persons: Sequence[str]) -> tuple[set[tuple[str, int]], set[str]]:
+        """The rows of persons now, and those persons of whom no epoch opens a row."""
         found: set[tuple[str, int]] = set()
+        closed: set[str] = set()
         for begin in range(0, len(persons), _PAGE):
             page = list(persons[begin : begin + _PAGE])
-            rows = self._journal.query(_AGAIN, (self._journal.ledger, page))
-            found |= {each for row in rows if (each := self._row(*row)) is not None}
-        return found
+            for kind, index, person in self._journal.query(_AGAIN, (self._journal.ledger, page)):
+                row = self._row(kind, index, person)
+                if row is None:
+                    closed.add(person)
+                else:
+                    found.add(row)
+        return found, closed
 
     def _unexpected(self, kind: str, person: str) -> None:
         """Named without the index, which identifies the person."""
