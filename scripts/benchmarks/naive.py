@@ -5,12 +5,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from api.app import epoch_keys_of
 from api.auth.secrets import load_service_keys
 from api.cli.environment import settings_of
+from domain.store.privacy.cipher_suites import AES, suite_key
 from domain.store.privacy.index_ciphers import index_cipher_key
 from domain.store.privacy.live_epochs import live_epochs_of
 from scripts.benchmarks import peer_environments as peers
@@ -41,11 +39,10 @@ def naive_service(server: Server, name: str = NAIVE) -> Iterator[int | None]:
     keys = load_service_keys(settings)
     epochs = live_epochs_of(server.dsn(DATABASE), epoch_keys_of(settings, keys.master_key))
     epoch, cipher = index_cipher_key(epochs.writing)
-    derived = HKDF(SHA256(), 32, salt=None, info=b"certledger aes-256-gcm").derive(cipher)
     indexes = {
         "INDEX_KEY": keys.index_key.hex(),
-        "INDEX_CIPHER": derived.hex(),
-        "INDEX_FORM": f"hmac-sha256.{epoch}",
+        "INDEX_CIPHER": suite_key(AES, cipher).hex(),
+        "INDEX_FORM": f"{AES.index_name}.{epoch}",
     }
     process = subprocess.Popen(
         [

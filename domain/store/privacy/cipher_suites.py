@@ -67,11 +67,11 @@ class Suite:
 
     def keyed(self, key: bytes) -> "KeyedSuite":
         """The cipher under one key that is used again and again."""
-        return KeyedSuite(self.name, self._cipher(_derive(self, key)))
+        return KeyedSuite(self.name, self._cipher(suite_key(self, key)))
 
     def permutation(self, key: bytes) -> "Permutation":
         """The block cipher by itself, for keyed hashes. key: 32 bytes of nothing else."""
-        return Permutation(Cipher(self._block(_derive(self, key)), modes.ECB()))
+        return Permutation(Cipher(self._block(suite_key(self, key)), modes.ECB()))
 
     def mac(self, key: bytes, message: bytes) -> str:
         """Keyed hash, 64 hex digits."""
@@ -169,10 +169,10 @@ def _keyed_cipher(suite: Suite, key: bytes) -> _Sealing:
 
 @lru_cache(maxsize=4096)
 def _derived(suite: Suite, key: bytes) -> bytes:
-    return _derive(suite, key)
+    return suite_key(suite, key)
 
 
-def _derive(suite: Suite, key: bytes) -> bytes:
+def suite_key(suite: Suite, key: bytes) -> bytes:
     """The suite's own key: a person's key may be used by two suites after the default changes."""
     info = b"certledger " + suite.name.encode()
     kdf = HKDF(algorithm=suite._digest(), length=suite._cipher_key_bytes, salt=None, info=info)
